@@ -1,0 +1,28 @@
+# Options and settings of every target.
+option(QLINEAR_BUILD_TESTS "Build the unit tests and configure lit" ON)
+option(QLINEAR_BUILD_BENCHMARKS "Build the benchmarks" OFF)
+set(QLINEAR_SANITIZE "" CACHE STRING
+    "Sanitizers for all code, as in -fsanitize=: address;undefined, thread or empty")
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+set(CMAKE_ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+
+add_compile_options(-Wall -Wextra -Wno-unused-parameter)
+if(QLINEAR_SANITIZE)
+  list(JOIN QLINEAR_SANITIZE "," _sanitize)
+  add_compile_options(-fsanitize=${_sanitize} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${_sanitize})
+endif()
+
+include(GNUInstallDirs)

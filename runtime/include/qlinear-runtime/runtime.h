@@ -1,0 +1,131 @@
+/*===- runtime.h - Run compiled quantized linear layers -----------*- C -*-===*\
+|*
+|* Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+|* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+|*
+|*===----------------------------------------------------------------------===*|
+|*
+|* The C ABI of the runtime. It links neither LLVM nor CUDA: the CUDA driver is
+|* opened when a CUDA device is asked for, so the same build runs where there is
+|* none.
+|*
+|*   device    where code runs: a CUDA device, this CPU, or the emulated GPU
+|*   artifact  what quant-compile wrote: code for one or more targets
+|*   module    an artifact loaded on a device, bound to its weights
+|*   call      enqueue one function: nothing is allocated and nothing waits in
+|*             the steady state, so calls can be captured into a CUDA graph
+|*
+|* Every function that can fail returns a qlr_status; on failure the message of
+|* the calling thread is at qlr_last_error() until its next failing call.
+|* Handles are not hidden globals: destroy what you create, in reverse order.
+|* A module may be called from several threads at once, each with a workspace
+|* of its own.
+|*
+\*===----------------------------------------------------------------------===*/
+#ifndef QLINEAR_RUNTIME_RUNTIME_H
+#define QLINEAR_RUNTIME_RUNTIME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32)
+#define QLR_API
+#else
+#define QLR_API __attribute__((visibility("default")))
+#endif
+
+typedef enum qlr_status {
+  QLR_OK = 0,
+  QLR_INVALID_ARGUMENT = 1, /* shape, type or handle that does not fit       */
+  QLR_NOT_FOUND = 2,        /* file, function, weight or symbol              */
+  QLR_BAD_ARTIFACT = 3,     /* not an artifact, or of another version        */
+  QLR_BAD_WEIGHTS = 4,      /* archive does not match what was compiled      */
+  QLR_NO_DEVICE = 5,        /* no driver, no device, or none that fits       */
+  QLR_OUT_OF_MEMORY = 6,
+  QLR_DEVICE_ERROR = 7,     /* the driver reported an error                  */
+  QLR_DEVICE_LOST = 8       /* sticky: destroy the device and open it again  */
+} qlr_status;
+
+typedef enum qlr_dtype { QLR_F32 = 0, QLR_F16 = 1, QLR_BF16 = 2, QLR_I8 = 3,
+                         QLR_I32 = 4 } qlr_dtype;
+
+typedef struct qlr_device qlr_device;
+typedef struct qlr_artifact qlr_artifact;
+typedef struct qlr_module qlr_module;
+typedef struct qlr_workspace qlr_workspace;
+
+/* A dense row-major tensor in the device's memory. */
+typedef struct qlr_tensor {
+  void *data;
+  qlr_dtype dtype;
+  int32_t rank;
+  int64_t shape[4];
+} qlr_tensor;
+
+QLR_API const char *qlr_last_error(void);
+QLR_API const char *qlr_version(void);
+
+/* `name`: "cpu", "cpu:4" (threads), "emulated", "cuda", "cuda:1" (ordinal). For
+ * CUDA the device's primary context is retained. */
+QLR_API qlr_status qlr_device_open(const char *name, qlr_device **out);
+QLR_API void qlr_device_close(qlr_device *device);
+/* "cpu:avx512vnni", "cuda:sm_90", "cuda:emulated": what it can run. */
+QLR_API const char *qlr_device_target(const qlr_device *device);
+
+/* Memory of the device; plain host memory on cpu and emulated. */
+QLR_API qlr_status qlr_alloc(qlr_device *device, size_t bytes, void **out);
+QLR_API void qlr_free(qlr_device *device, void *ptr);
+QLR_API qlr_status qlr_upload(qlr_device *device, void *dst, const void *src,
+                              size_t bytes, void *stream);
+QLR_API qlr_status qlr_download(qlr_device *device, void *dst, const void *src,
+                                size_t bytes, void *stream);
+QLR_API qlr_status qlr_stream_create(qlr_device *device, void **stream);
+QLR_API qlr_status qlr_stream_destroy(qlr_device *device, void *stream);
+QLR_API qlr_status qlr_synchronize(qlr_device *device, void *stream);
+
+/* Opens the shared library that quant-compile wrote. */
+QLR_API qlr_status qlr_artifact_open(const char *path, qlr_artifact **out);
+/* The same for an artifact linked into the program: its `qlinear_artifact`. */
+QLR_API qlr_status qlr_artifact_from_descriptor(const void *descriptor,
+                                                qlr_artifact **out);
+QLR_API void qlr_artifact_close(qlr_artifact *artifact);
+/* The manifest, JSON; docs/artifact.md describes it. */
+QLR_API const char *qlr_artifact_manifest(const qlr_artifact *artifact);
+
+/* Loads the best code for the device (cubin, else PTX) and the weights: from a
+ * packed archive, uploaded in pieces of bounded host memory. `weights` may be
+ * NULL if the artifact has none or they are set one by one below. */
+QLR_API qlr_status qlr_module_load(qlr_device *device,
+                                   const qlr_artifact *artifact,
+                                   const char *weights, qlr_module **out);
+QLR_API void qlr_module_unload(qlr_module *module);
+/* Binds a packed blob that the caller keeps in device memory. */
+QLR_API qlr_status qlr_module_set_weight(qlr_module *module, const char *name,
+                                         const void *blob, size_t bytes);
+
+QLR_API int32_t qlr_function_count(const qlr_module *module);
+QLR_API const char *qlr_function_name(const qlr_module *module, int32_t index);
+/* Index of a function, or -1. */
+QLR_API int32_t qlr_function_index(const qlr_module *module, const char *name);
+
+/* Scratch memory for calls with up to max_rows rows (tokens) of `function`. */
+QLR_API qlr_status qlr_workspace_create(qlr_module *module, int32_t function,
+                                        int64_t max_rows, qlr_workspace **out);
+QLR_API void qlr_workspace_destroy(qlr_workspace *workspace);
+
+/* Enqueues one function on the caller's stream (a CUstream; NULL: the default
+ * stream; ignored on cpu and emulated, which run before returning). Shapes and
+ * types are checked against the compiled signature. */
+QLR_API qlr_status qlr_call(qlr_module *module, int32_t function,
+                            qlr_workspace *workspace, const qlr_tensor *inputs,
+                            int32_t n_inputs, const qlr_tensor *outputs,
+                            int32_t n_outputs, void *stream);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
