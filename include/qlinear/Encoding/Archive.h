@@ -12,9 +12,11 @@
 // A packed archive is a safetensors file. Each quantized weight is one U8
 // tensor (its blob, as Layout.h says) under the weight's own name, 128-byte
 // aligned in the file; the key "qlinear" of __metadata__ holds a JSON object
-//   {"version": 1, "weights": {NAME: {"encoding": SPELLING, "n": N, "k": K,
-//    "source": "Q4_K"}}}
-// Tensors that are not quantized are carried over as they are.
+//   {"version": 1,
+//    "weights": {NAME: {"encoding": SPELLING, "n": N, "k": K, "source": "Q4_K"}},
+//    "carried": {NAME: {"type": "IQ4_XS", "shape": [N, K]}}}
+// Tensors that are not quantized are carried over as they are; where safetensors
+// has no such type ("carried") as the U8 bytes of their blocks.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_ENCODING_ARCHIVE_H
@@ -22,7 +24,6 @@
 
 #include "qlinear/Encoding/Codec.h"
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -52,33 +53,51 @@ struct Tensor {
   std::string type;            ///< safetensors' or GGUF's own name: "BF16", "Q4_K"
   std::vector<uint64_t> shape; ///< outermost first: a linear weight is {N, K}
   std::span<const std::byte> bytes;
+  uint64_t offset = 0; ///< of `bytes` in its file, for messages
 };
 
-/// A GGUF v3 or safetensors file (by its content, not its name).
+/// The tensors of a GGUF v3 file, a safetensors file (by its content, not its
+/// name), or of the shards of a `*.safetensors.index.json`. A directory stands
+/// for the model.safetensors or the index in it.
 class Checkpoint {
 public:
   static Result<Checkpoint> open(const std::string &path);
   bool isGguf() const { return gguf; }
+  /// In the order of their data; shards in the order of their names.
   const std::vector<Tensor> &tensors() const { return list; }
   const Tensor *find(std::string_view name) const;
   /// safetensors' __metadata__; GGUF's scalar key-values as text.
   const std::map<std::string, std::string> &metadata() const { return meta; }
+  /// The files that are mapped: more than one for shards.
+  const std::vector<std::shared_ptr<MappedFile>> &files() const { return mapped; }
+  /// Text of the config.json (else quantize_config.json) beside a safetensors
+  /// checkpoint, where quantizers describe what they did; empty if none.
+  const std::string &config() const { return configText; }
 
 private:
   friend Result<Checkpoint> readGguf(std::shared_ptr<MappedFile>);
   friend Result<Checkpoint> readSafetensors(std::shared_ptr<MappedFile>);
+  friend Result<Checkpoint> readShards(std::shared_ptr<MappedFile>);
+  Result<void> buildIndex();
   bool gguf = false;
-  std::shared_ptr<MappedFile> file;
+  std::vector<std::shared_ptr<MappedFile>> mapped;
   std::vector<Tensor> list;
+  std::map<std::string, size_t, std::less<>> index;
   std::map<std::string, std::string> meta;
+  std::string configText;
 };
 
-/// A GGUF tensor of type Q4_0 ... Q6_K as its native encoding, bit-exact.
+/// A GGUF tensor of type Q4_0 ... Q6_K as its native encoding, bit-exact. Fails
+/// on a scale or min that is not finite, naming row, block and file offset.
 Result<EncodedWeight> decodeGguf(const Tensor &tensor);
 /// Whether decodeGguf knows this type.
 bool isGgufQuantized(std::string_view type);
 /// F32, F16 or BF16 tensor as floats.
 Result<std::vector<float>> toFloats(const Tensor &tensor);
+
+/// Bits of one element of a safetensors dtype ("F8_E4M3": 8, "F4": 4); 0 if
+/// there is no such dtype.
+unsigned safetensorsBits(std::string_view dtype);
 
 /// A weight of a packed archive.
 struct PackedWeight {
@@ -88,10 +107,13 @@ struct PackedWeight {
   std::span<const std::byte> blob;
 };
 
-/// A packed archive, mapped.
+/// A packed archive, mapped. Opening it checks everything but the codes: that
+/// each weight is there once, its encoding parses and fits its shape, and its
+/// blob has exactly the bytes that the layout says.
 class Archive {
 public:
   static Result<Archive> open(const std::string &path);
+  static Result<Archive> open(Checkpoint checkpoint);
   const std::map<std::string, PackedWeight> &weights() const { return packed; }
   const Checkpoint &checkpoint() const { return file; }
 
@@ -101,16 +123,43 @@ private:
 };
 
 /// Writes a safetensors file: beside the target first, then renamed, so that a
-/// failure leaves what was there. All headers are known before the first byte
-/// is produced; the data of each tensor is produced when its turn comes.
-struct PendingTensor {
-  std::string name, type;
-  std::vector<uint64_t> shape;
-  uint64_t bytes = 0;
-  std::function<Result<void>(std::span<std::byte>)> produce;
+/// failure at any point leaves what was there and nothing else. The header is
+/// written last, into room reserved for it, so sizes may be found out on the way.
+/// Tensors follow each other without holes, as the format demands: write those
+/// whose sizes are multiples of 128 bytes first, and each of them is aligned.
+class SafetensorsWriter {
+public:
+  /// `headerRoom` bytes are kept for the header: see headerBytes().
+  static Result<SafetensorsWriter> create(const std::string &path,
+                                          uint64_t headerRoom);
+  /// Appends a tensor; `type` is a safetensors dtype.
+  Result<void> append(const std::string &name, const std::string &type,
+                      const std::vector<uint64_t> &shape,
+                      std::span<const std::byte> bytes);
+  /// Writes the header and gives the file its name.
+  Result<void> finish(const std::map<std::string, std::string> &metadata);
+  /// Bytes of the whole file so far.
+  uint64_t bytes() const { return end; }
+
+  /// An upper bound of the header's bytes for tensors of these names (of at
+  /// most `rank` dimensions) and this metadata.
+  static uint64_t headerBytes(const std::vector<std::string> &names, size_t rank,
+                              const std::map<std::string, std::string> &metadata);
+
+  SafetensorsWriter(SafetensorsWriter &&) noexcept;
+  ~SafetensorsWriter();
+
+private:
+  class OutputFile;
+  explicit SafetensorsWriter(std::unique_ptr<OutputFile> file);
+  std::unique_ptr<OutputFile> file;
+  uint64_t start = 0, end = 0; ///< of the data, in the file
+  std::vector<Tensor> written; ///< with `offset`s, without bytes
 };
+
+/// Writes these tensors, largest alignment first, with this __metadata__.
 Result<void> writeSafetensors(const std::string &path,
-                              const std::vector<PendingTensor> &tensors,
+                              const std::vector<Tensor> &tensors,
                               const std::map<std::string, std::string> &metadata);
 
 } // namespace qlinear
