@@ -1,6 +1,10 @@
 # LLVM/MLIR 22 as distributed: the dylibs libLLVM and libMLIR.
 list(APPEND CMAKE_PREFIX_PATH /usr/lib/llvm-22)
-find_package(MLIR 22.1 REQUIRED CONFIG)
+find_package(MLIR 22.1 QUIET CONFIG)
+if(NOT MLIR_FOUND)
+  message(FATAL_ERROR "MLIR 22.1 was not found under ${CMAKE_PREFIX_PATH}; run "
+    "scripts/setup.sh, which installs it, or set MLIR_DIR to its lib/cmake/mlir")
+endif()
 
 # Set after find_package: the distribution's config says otherwise.
 set(LLVM_LINK_LLVM_DYLIB ON)

