@@ -1,0 +1,57 @@
+//===- Workload.h - The linears of one decoded token ------------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// gemma4-31B: 50 layers with a sliding window, 10 with global attention, and the
+// output head. int4 with groups of 32, the head int6 with groups of 16.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_BENCHMARKS_GPU_WORKLOAD_H
+#define QLINEAR_BENCHMARKS_GPU_WORKLOAD_H
+
+#include <cstdint>
+#include <vector>
+
+namespace bench {
+
+struct Shape {
+  const char *name; ///< also the function's name in the artifact
+  int64_t n, k;
+  int codes; ///< 4 (int4 group 32) or 6 (int6 group 16)
+};
+
+inline constexpr Shape kShapes[] = {
+    {"qkv", 16384, 5376, 4},   {"o", 5376, 8192, 4},
+    {"gate_up", 43008, 5376, 4}, {"down", 5376, 21504, 4},
+    {"qk", 18432, 5376, 4},    {"o_global", 5376, 16384, 4},
+    {"kv", 4096, 5376, 4},     {"lm_head", 262144, 5376, 6},
+};
+enum ShapeIndex { kQkv, kO, kGateUp, kDown, kQk, kOGlobal, kKv, kLmHead };
+
+/// One linear of the chain: its shape, and which copy of that shape's weight.
+struct Link {
+  int shape, copy;
+};
+
+/// The linears of one token in order. Every weight is a copy of its own, so a
+/// token reads all of them from memory, as decoding does.
+inline std::vector<Link> decodeChain() {
+  std::vector<Link> chain;
+  int used[std::size(kShapes)] = {};
+  auto add = [&](int shape) { chain.push_back({shape, used[shape]++}); };
+  for (int layer = 0; layer < 60; ++layer) {
+    bool global = layer % 6 == 5;
+    add(global ? kQk : kQkv);
+    add(global ? kOGlobal : kO);
+    add(kGateUp);
+    add(kDown);
+  }
+  add(kLmHead);
+  return chain;
+}
+
+} // namespace bench
+#endif

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Writes the MLIR of the workload's layers in one encoding.
+
+    layers.py row-u8 > row-u8.mlir
+    quant-compile row-u8.mlir --target=cuda:sm_90 -o row-u8.so
+
+For each shape of Workload.h a function of that name takes bf16 activations, and
+one with the suffix _i8 takes activations that a producer has quantized.
+"""
+import argparse
+
+SHAPES = {  # name: (N, K, code bits), as in Workload.h
+    "qkv": (16384, 5376, 4), "o": (5376, 8192, 4),
+    "gate_up": (43008, 5376, 4), "down": (5376, 21504, 4),
+    "qk": (18432, 5376, 4), "o_global": (5376, 16384, 4),
+    "kv": (4096, 5376, 4), "lm_head": (262144, 5376, 6),
+}
+INT4 = {
+    "bf16": "u4, group = 32, zero, scale = bf16, offset = bf16",
+    "row-u8": "u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>",
+    "block-u8": "u4, group = 32, zero, scale = u8 * block<256, f16>, offset = u8 * block<256, f16>",
+    "k-quant": "u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>",
+    "delta": "u4, group = 32, zero, scale = delta12 * row<bf16>, offset = u4",
+    "log": "u4, group = 32, zero, scale = log8 * row<f32>, offset = u4",
+}
+INT6 = {
+    "bf16": "i6, group = 16, symmetric, scale = bf16",
+    "row-u8": "i6, group = 16, symmetric, scale = i8 * row<bf16>",
+    "block-u8": "i6, group = 16, symmetric, scale = i8 * block<256, f16>",
+    "k-quant": "i6, group = 16, symmetric, scale = i8 * block<256, f16>",
+    "delta": "i6, group = 16, symmetric, scale = i8 * row<bf16>",
+    "log": "i6, group = 16, symmetric, scale = i8 * row<bf16>",
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("encoding", choices=sorted(INT4))
+    parser.add_argument("--shapes", default=",".join(SHAPES), help="comma-separated names")
+    args = parser.parse_args()
+    print(f"#int4 = #qlinear.encoding<{INT4[args.encoding]}>")
+    print(f"#int6 = #qlinear.encoding<{INT6[args.encoding]}>")
+    for name in args.shapes.split(","):
+        n, k, bits = SHAPES[name]
+        weight = f"!qlinear.weight<{n}x{k}, #int{bits}>"
+        print(f'qlinear.parameter @{name}_weight : {weight} from "{name}"')
+        for suffix, x in (("", f"tensor<?x{k}xbf16>"), ("_i8", f"!qlinear.activations<?x{k}>")):
+            y = f"tensor<?x{n}xbf16>"
+            print(f"func.func @{name}{suffix}(%x: {x}) -> {y} {{")
+            print(f"  %w = qlinear.load @{name}_weight : {weight}")
+            print(f"  %y = qlinear.linear %x, %w : {x}, {weight} -> {y}")
+            print(f"  return %y : {y}\n}}")
+
+
+if __name__ == "__main__":
+    main()
