@@ -46,7 +46,21 @@ candidate() {
   version=$(LC_ALL=C apt-cache policy "$1" | sed -n 's/^  Candidate: //p')
   [ -n "$version" ] && [ "$version" != '(none)' ]
 }
+has_llvm() { candidate "libmlir-$llvm-dev" && candidate "clang-$llvm"; }
 apt_update() { retry 3 as_root apt-get -q -o Acquire::Retries=3 update; }
+
+# Debian serves newer LLVM versions through its security archive; minimal
+# installations do not always list it.
+add_debian_security() {
+  local ID VERSION_CODENAME
+  . /etc/os-release
+  [ "${ID:-}" = debian ] && [ -n "${VERSION_CODENAME:-}" ] || return 1
+  ! grep -rqs -- "$VERSION_CODENAME-security" /etc/apt/sources.list /etc/apt/sources.list.d || return 1
+  say "No LLVM $llvm in the configured archives: adding Debian's security archive"
+  printf 'Types: deb\nURIs: http://deb.debian.org/debian-security\nSuites: %s-security\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' \
+    "$VERSION_CODENAME" | as_root tee /etc/apt/sources.list.d/debian-security.sources > /dev/null
+  apt_update
+}
 
 # Adds LLVM's own archive for this release, with its key.
 add_llvm_archive() {
@@ -83,9 +97,7 @@ install_packages() {
     die "this is not Debian or Ubuntu; install the equivalents of: ${missing[*]}"
   say "Installing ${#missing[@]} packages: ${missing[*]}"
   apt_update || warn "apt-get update failed; going on with the lists at hand"
-  if ! candidate "libmlir-$llvm-dev" || ! candidate "clang-$llvm"; then
-    add_llvm_archive
-  fi
+  has_llvm || { add_debian_security && has_llvm; } || add_llvm_archive
   for p in "${missing[@]}"; do
     candidate "$p" || die "no apt source of this machine has the package '$p'; check /etc/apt (Ubuntu: enable 'universe')"
   done
