@@ -21,8 +21,8 @@
 
 namespace qlinear::emulated {
 
-void Block::checkCopy(const char *what, const void *sharedAddress,
-                      const void *global, uint64_t bytes, uint32_t align) {
+void Block::checkCopy(const char *what, const void *sharedAddress, const void *global,
+                      uint64_t bytes, uint32_t align) {
   auto misaligned = [&](const void *p) {
     return reinterpret_cast<uintptr_t>(p) % align != 0;
   };
@@ -78,8 +78,7 @@ void Block::bulkLoad(const BulkCopy &copy) {
     if (copy.dst < other.dst + other.bytes && other.dst < copy.dst + copy.bytes)
       fail(fmt::format("a bulk copy of {} bytes to {} overlaps one of {} bytes to "
                        "{} that is still in flight",
-                       copy.bytes, where(copy.dst), other.bytes,
-                       where(other.dst)));
+                       copy.bytes, where(copy.dst), other.bytes, where(other.dst)));
   std::memset(copy.dst, 0xFF, copy.bytes);
   asan::poison(copy.dst, copy.bytes);
   inFlight.push_back(copy);
@@ -94,9 +93,7 @@ void Block::bulkLoad(const BulkCopy &copy) {
 
 /// Lets the copies of an mbarrier (null: all) land; whether there were any.
 bool Block::landCopies(const void *of) {
-  auto matches = [&](const BulkCopy &copy) {
-    return !of || copy.mbarrier == of;
-  };
+  auto matches = [&](const BulkCopy &copy) { return !of || copy.mbarrier == of; };
   std::vector<BulkCopy> now;
   std::ranges::copy_if(inFlight, std::back_inserter(now), matches);
   std::erase_if(inFlight, matches);
@@ -121,8 +118,8 @@ void Block::initMbarrier(void *at, uint32_t count) {
                      "memory, 8-byte aligned",
                      where(at)));
   if (count == 0 || count >= 1u << 20)
-    fail(fmt::format("mbarrier.init for {} arrivals; the count must be 1 to {}",
-                     count, (1u << 20) - 1));
+    fail(fmt::format("mbarrier.init for {} arrivals; the count must be 1 to {}", count,
+                     (1u << 20) - 1));
   mbarriers[at] = {count, count, 0, false, signatureOf(at)};
   std::memcpy(at, &mbarriers[at].signature, 8);
 }
@@ -135,8 +132,7 @@ void Block::invalidateMbarrier(void *at) {
 Mbarrier &Block::mbarrier(const char *what, const void *at) {
   auto it = mbarriers.find(at);
   if (it == mbarriers.end())
-    fail(fmt::format("{} on {}, where no mbarrier was initialised", what,
-                     where(at)));
+    fail(fmt::format("{} on {}, where no mbarrier was initialised", what, where(at)));
   uint64_t signature;
   std::memcpy(&signature, at, 8);
   if (signature != it->second.signature)

@@ -60,10 +60,9 @@ static thread_local Block *currentBlock = nullptr;
 
 Block &Block::current() { return *currentBlock; }
 
-Block::Block(const Launch &launch, ThreadFunction function, void *const *args,
-             int32_t rows, const Stacks &stacks)
-    : launch(launch), function(function), args(args), rows(rows),
-      stacks(stacks) {}
+Block::Block(const Launch &launch, ThreadFunction function, void *const *params,
+             const Stacks &stacks)
+    : launch(launch), function(function), params(params), stacks(stacks) {}
 
 Block::~Block() { finish(); }
 
@@ -107,13 +106,12 @@ std::string Block::run(uint32_t blockIndex) {
   ready.clear();
   alive = launch.block;
   for (uint32_t i = 0; i < launch.block; ++i) {
-    threads[i].context = ctx::make_fcontext(stacks.bottom(i) + Stacks::size(),
-                                            Stacks::size(),
-                                            [](ctx::transfer_t from) {
-                                              auto *block = static_cast<Block *>(from.data);
-                                              block->scheduler = from.fctx;
-                                              enter(block);
-                                            });
+    threads[i].context = ctx::make_fcontext(
+        stacks.bottom(i) + Stacks::size(), Stacks::size(), [](ctx::transfer_t from) {
+          auto *block = static_cast<Block *>(from.data);
+          block->scheduler = from.fctx;
+          enter(block);
+        });
     ready.push_back(i);
   }
 
@@ -137,8 +135,7 @@ std::string Block::run(uint32_t blockIndex) {
   if (error.empty() && !inFlight.empty())
     error = fmt::format("block {}: the block ends while a bulk copy of {} bytes "
                         "to {} is in flight; wait for its mbarrier",
-                        index, inFlight.front().bytes,
-                        where(inFlight.front().dst));
+                        index, inFlight.front().bytes, where(inFlight.front().dst));
   // Frames of fibers that were abandoned or have ended leave poison behind.
   for (uint32_t i = 0; i < launch.block; ++i)
     asan::unpoison(stacks.bottom(i), Stacks::size());
@@ -150,7 +147,7 @@ std::string Block::run(uint32_t blockIndex) {
 void Block::enter(void *pointer) {
   auto *block = static_cast<Block *>(pointer);
   asan::finishSwitch(nullptr, &block->schedulerStack, &block->schedulerStackSize);
-  block->function(block->args, block->rows);
+  block->function(block->params);
   Thread &self = block->self();
   self.state = ThreadState::done;
   --block->alive;
@@ -212,8 +209,8 @@ std::byte *Block::staticShared(const void *key, uint64_t bytes, uint32_t align) 
 const Barrier &Block::barrier(uint32_t id, uint32_t count, bool wait,
                               uint32_t predicate) {
   if (id >= kBarriers)
-    fail(fmt::format("barrier {} does not exist; a block has barriers 0 to {}",
-                     id, kBarriers - 1));
+    fail(fmt::format("barrier {} does not exist; a block has barriers 0 to {}", id,
+                     kBarriers - 1));
   uint32_t expected = count ? count : launch.block;
   if (count % kWarp || expected > (launch.block + kWarp - 1) / kWarp * kWarp)
     fail(fmt::format("barrier {} for {} threads: the count must be a multiple of "
@@ -266,8 +263,8 @@ std::string Block::deadlock() const {
                          barriers[t.waitsAt].expected);
       break;
     case ThreadState::warp:
-      what = fmt::format("waiting in {} with mask {:#010x}",
-                         spelling(t.request.kind), t.request.mask);
+      what = fmt::format("waiting in {} with mask {:#010x}", spelling(t.request.kind),
+                         t.request.mask);
       break;
     case ThreadState::mbarrier: {
       const Mbarrier &m = mbarriers.at(t.waitsOn);

@@ -56,7 +56,7 @@ struct Thread {
   void *context = nullptr;   ///< of the suspended fiber
   void *fakeStack = nullptr; ///< AddressSanitizer's
   ThreadState state = ThreadState::ready;
-  uint32_t waitsAt = 0; ///< barrier id, or mbarrier parity
+  uint32_t waitsAt = 0;          ///< barrier id, or mbarrier parity
   const void *waitsOn = nullptr; ///< mbarrier
   WarpRequest request;
   CopyGroups copies, stores;
@@ -99,8 +99,8 @@ private:
 
 class Block {
 public:
-  Block(const Launch &launch, ThreadFunction function, void *const *args,
-        int32_t rows, const Stacks &stacks);
+  Block(const Launch &launch, ThreadFunction function, void *const *params,
+        const Stacks &stacks);
   ~Block();
   Block(const Block &) = delete;
 
@@ -127,8 +127,7 @@ public:
   uint32_t activeMask() const;
 
   // Barriers.
-  const Barrier &barrier(uint32_t id, uint32_t count, bool wait,
-                         uint32_t predicate);
+  const Barrier &barrier(uint32_t id, uint32_t count, bool wait, uint32_t predicate);
 
   // Asynchronous copies (Async.cpp).
   void checkCopy(const char *what, const void *shared, const void *global,
@@ -164,8 +163,7 @@ private:
   void land(const Copy &copy);
 
   ThreadFunction function;
-  void *const *args;
-  int32_t rows;
+  void *const *params;
   const Stacks &stacks;
   std::vector<Thread> threads;
   std::deque<uint32_t> ready;

@@ -19,8 +19,7 @@
 
 namespace qlinear::emulated {
 
-Result<void> run(const Launch &launch, ThreadFunction thread,
-                 void *const *args, int32_t rows) {
+Result<void> run(const Launch &launch, ThreadFunction thread, void *const *params) {
   if (launch.block == 0 || launch.block > 1024)
     return error(fmt::format("kernel {}: blocks of {} threads; a block has 1 to "
                              "1024",
@@ -44,7 +43,7 @@ Result<void> run(const Launch &launch, ThreadFunction thread,
     Result<Stacks> stacks = Stacks::allocate(launch.block);
     if (!stacks)
       return report(begin, stacks.error());
-    Block runner(launch, thread, args, rows, *stacks);
+    Block runner(launch, thread, params, *stacks);
     for (uint32_t i = begin; i < end && failed == launch.grid; ++i)
       if (std::string text = runner.run(block(i)); !text.empty())
         report(block(i), std::move(text));
@@ -63,8 +62,7 @@ Result<void> run(const Launch &launch, ThreadFunction thread,
         launch.grid, std::max(1, tbb::this_task_arena::max_concurrency()));
     tbb::parallel_for(0u, pieces, [&](uint32_t p) {
       runBlocks(uint64_t(launch.grid) * p / pieces,
-                uint64_t(launch.grid) * (p + 1) / pieces,
-                [](uint32_t i) { return i; });
+                uint64_t(launch.grid) * (p + 1) / pieces, [](uint32_t i) { return i; });
     });
   }
   if (!message.empty())

@@ -26,10 +26,9 @@
 
 namespace qlinear::emulated {
 
-/// One thread of a kernel: `args` has a pointer per kernel argument, `rows` is
-/// the last argument (docs/artifact.md). What the image of an emulated kernel
-/// points to.
-using ThreadFunction = void (*)(void *const *args, int32_t rows);
+/// One thread of a kernel: params[i] is the address of argument i. What the image
+/// of an emulated kernel points to (docs/artifact.md).
+using ThreadFunction = void (*)(void *const *params);
 
 struct Launch {
   const char *kernel = "kernel"; ///< named in errors
@@ -44,8 +43,7 @@ struct Launch {
 
 /// Runs all blocks and returns when they have finished. On an error the other
 /// blocks may have run or not.
-Result<void> run(const Launch &launch, ThreadFunction thread,
-                 void *const *args, int32_t rows);
+Result<void> run(const Launch &launch, ThreadFunction thread, void *const *params);
 
 /// Shared memory that a block can have: that of the largest GPU (sm_90).
 inline constexpr uint64_t kMaxSharedBytes = 227 * 1024;

@@ -25,16 +25,18 @@ unsigned qlr_emu_dynamic_smem_size() { return unsigned(block().launch.smem); }
 unsigned long long qlr_emu_clock() { return ++block().events; }
 
 void *qlr_emu_shared() { return block().dynamicShared(); }
-void *qlr_emu_static_shared(const void *key, unsigned long long bytes,
-                            unsigned align) {
+void *qlr_emu_static_shared(const void *key, unsigned long long bytes, unsigned align) {
   return block().staticShared(key, bytes, align);
 }
 
 unsigned qlr_emu_shfl_sync(int mode, unsigned mask, unsigned value, unsigned b,
                            unsigned c, unsigned char *valid) {
-  const WarpRequest &r =
-      block().warp({.kind = Kind::shuffle, .mode = mode, .mask = mask,
-                    .value = value, .b = b, .c = c});
+  const WarpRequest &r = block().warp({.kind = Kind::shuffle,
+                                       .mode = mode,
+                                       .mask = mask,
+                                       .value = value,
+                                       .b = b,
+                                       .c = c});
   if (valid)
     *valid = r.valid;
   return r.result;
@@ -53,9 +55,7 @@ unsigned qlr_emu_redux_sync(int kind, unsigned mask, unsigned value) {
 }
 
 unsigned qlr_emu_match_any_sync(unsigned mask, unsigned value) {
-  return block()
-      .warp({.kind = Kind::match, .mask = mask, .value = value})
-      .result;
+  return block().warp({.kind = Kind::match, .mask = mask, .value = value}).result;
 }
 
 void qlr_emu_bar_warp_sync(unsigned mask) {
@@ -80,16 +80,15 @@ unsigned qlr_emu_barrier_red(int kind, unsigned id, unsigned count,
                      : b.lastPopc;
 }
 
-void qlr_emu_cp_async(void *dst, const void *src, unsigned bytes,
-                      unsigned srcBytes) {
+void qlr_emu_cp_async(void *dst, const void *src, unsigned bytes, unsigned srcBytes) {
   Block &b = block();
   if (srcBytes > bytes)
-    b.fail(fmt::format("cp.async of {} bytes takes {} from its source", bytes,
-                       srcBytes));
+    b.fail(
+        fmt::format("cp.async of {} bytes takes {} from its source", bytes, srcBytes));
   b.checkCopy("cp.async", dst, src, srcBytes ? bytes : 0, bytes);
   b.begin(b.self().copies,
-          {static_cast<std::byte *>(dst), static_cast<const std::byte *>(src),
-           bytes, srcBytes},
+          {static_cast<std::byte *>(dst), static_cast<const std::byte *>(src), bytes,
+           srcBytes},
           /*toShared=*/true);
 }
 
@@ -105,8 +104,7 @@ void qlr_emu_cp_async_mbarrier_arrive(void *mbarrier, int noinc) {
     b.arrive(mbarrier, 1, 0, false);
 }
 
-void qlr_emu_bulk_load(void *dst, const void *src, unsigned bytes,
-                       void *mbarrier) {
+void qlr_emu_bulk_load(void *dst, const void *src, unsigned bytes, void *mbarrier) {
   Block &b = block();
   b.checkCopy("a bulk copy", dst, src, bytes, 16);
   b.bulkLoad({{static_cast<std::byte *>(dst), static_cast<const std::byte *>(src),
@@ -118,15 +116,13 @@ void qlr_emu_bulk_store(void *dst, const void *src, unsigned bytes) {
   Block &b = block();
   b.checkCopy("a bulk copy", src, dst, bytes, 16);
   b.begin(b.self().stores,
-          {static_cast<std::byte *>(dst), static_cast<const std::byte *>(src),
-           bytes, bytes},
+          {static_cast<std::byte *>(dst), static_cast<const std::byte *>(src), bytes,
+           bytes},
           /*toShared=*/false);
 }
 
 void qlr_emu_bulk_commit() { block().commit(block().self().stores); }
-void qlr_emu_bulk_wait(int pending) {
-  block().wait(block().self().stores, pending);
-}
+void qlr_emu_bulk_wait(int pending) { block().wait(block().self().stores, pending); }
 
 void qlr_emu_prefetch(const void *, unsigned) {
   // A prefetch of any address is allowed: it has no effect to emulate.
@@ -135,9 +131,7 @@ void qlr_emu_prefetch(const void *, unsigned) {
 void qlr_emu_mbarrier_init(void *mbarrier, unsigned count) {
   block().initMbarrier(mbarrier, count);
 }
-void qlr_emu_mbarrier_inval(void *mbarrier) {
-  block().invalidateMbarrier(mbarrier);
-}
+void qlr_emu_mbarrier_inval(void *mbarrier) { block().invalidateMbarrier(mbarrier); }
 unsigned long long qlr_emu_mbarrier_arrive(void *mbarrier, unsigned count,
                                            unsigned bytes, int drop) {
   return block().arrive(mbarrier, count, bytes, drop);

@@ -51,8 +51,7 @@ bool Block::meets(uint32_t base, const WarpRequest &mine) {
     if (other >= threads.size())
       fail(fmt::format("{} with mask {:#010x} names lane {}, and the block has "
                        "{} threads",
-                       spelling(mine.kind), mine.mask, other - base,
-                       threads.size()));
+                       spelling(mine.kind), mine.mask, other - base, threads.size()));
     const Thread &t = threads[other];
     if (t.state == ThreadState::done)
       fail(fmt::format("{} with mask {:#010x} names thread {}, which has exited",
