@@ -25,7 +25,7 @@ packages=(
   # Build
   g++ cmake ninja-build ccache git ca-certificates
   # Libraries
-  nlohmann-json3-dev libcli11-dev libtbb-dev libboost-context-dev libfmt-dev
+  nlohmann-json3-dev libcli11-dev libfmt-dev libtbb-dev libboost-context-dev
   # Tests, benchmarks
   libgtest-dev libbenchmark-dev python3 python3-venv
 )

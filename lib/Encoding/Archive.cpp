@@ -1,0 +1,225 @@
+//===- Archive.cpp - Weight files: checkpoints and packed archives --------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "Json.h"
+#include "Readers.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <filesystem>
+#include <fmt/core.h>
+#include <set>
+
+using namespace qlinear;
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+static_assert(std::endian::native == std::endian::little,
+              "GGUF v3 and safetensors are read in place");
+
+//===----------------------------------------------------------------------===//
+// Checkpoint
+//===----------------------------------------------------------------------===//
+
+static std::string_view textOf(const MappedFile &file) {
+  return {reinterpret_cast<const char *>(file.bytes().data()), file.bytes().size()};
+}
+
+const Tensor *Checkpoint::find(std::string_view name) const {
+  auto at = index.find(name);
+  return at == index.end() ? nullptr : &list[at->second];
+}
+
+Result<void> Checkpoint::buildIndex() {
+  index.clear();
+  for (size_t i = 0; i < list.size(); ++i)
+    if (!index.emplace(list[i].name, i).second)
+      return error(fmt::format("'{}': two tensors are named {}", mapped.front()->path(),
+                               inQuotes(list[i].name)));
+  return {};
+}
+
+/// {"weight_map": {NAME: FILE}}: every file once, all tensors where it says.
+Result<Checkpoint> qlinear::readShards(std::shared_ptr<MappedFile> indexFile) {
+  const std::string &path = indexFile->path();
+  auto document = parseJson(textOf(*indexFile), /*maxDepth=*/4);
+  if (!document)
+    return error(fmt::format("'{}': {}", path, document.error()));
+  auto map = document->value.is_object() ? document->value.find("weight_map")
+                                         : document->value.end();
+  if (map == document->value.end() || !map->is_object())
+    return error(fmt::format("'{}': neither GGUF nor safetensors, and as an index it lacks "
+                             "the object 'weight_map'",
+                             path));
+  std::map<std::string, std::vector<std::string>> shards;
+  for (auto &[name, file] : map->items()) {
+    if (!file.is_string() || fs::path(file.get<std::string>()).has_parent_path() ||
+        !isText(file.get<std::string>()) || file.get<std::string>().empty())
+      return error(fmt::format("'{}': weight_map of {} is not the name of a file in the same "
+                               "directory",
+                               path, inQuotes(name)));
+    shards[file.get<std::string>()].push_back(name);
+  }
+
+  Checkpoint out;
+  for (auto &[fileName, names] : shards) {
+    auto file = MappedFile::open((fs::path(path).parent_path() / fileName).string());
+    if (!file)
+      return error(fmt::format("'{}': {}", path, file.error()));
+    auto shard = readSafetensors(*file);
+    if (!shard)
+      return shard.takeError();
+    for (const std::string &name : names)
+      if (!shard->find(name))
+        return error(fmt::format("'{}': weight_map places {} in '{}', which does not have it",
+                                 path, inQuotes(name), fileName));
+    out.mapped.push_back(std::move(*file));
+    out.list.insert(out.list.end(), shard->list.begin(), shard->list.end());
+    for (auto &[key, value] : shard->meta)
+      out.meta.emplace(key, value);
+  }
+  if (out.mapped.empty())
+    return error(fmt::format("'{}': weight_map is empty", path));
+  if (auto r = out.buildIndex(); !r)
+    return r.takeError();
+  return out;
+}
+
+/// In a directory: the one file that stands for it.
+static Result<std::string> resolveDirectory(const std::string &path) {
+  std::error_code ec;
+  if (!fs::is_directory(path, ec))
+    return path;
+  for (const char *name : {"model.safetensors.index.json", "model.safetensors"})
+    if (fs::path file = fs::path(path) / name; fs::exists(file, ec))
+      return file.string();
+  return error(fmt::format("the directory '{}' has neither model.safetensors.index.json nor "
+                           "model.safetensors; name the file",
+                           path));
+}
+
+Result<Checkpoint> Checkpoint::open(const std::string &name) {
+  auto path = resolveDirectory(name);
+  if (!path)
+    return path.takeError();
+  auto file = MappedFile::open(*path);
+  if (!file)
+    return file.takeError();
+  auto bytes = (*file)->bytes();
+  if (bytes.empty())
+    return error(fmt::format("'{}' is empty", *path));
+  uint32_t magic = 0;
+  if (bytes.size() >= 4)
+    memcpy(&magic, bytes.data(), 4);
+  if (magic == kGgufMagic)
+    return readGguf(*file);
+  // The ninth byte of safetensors opens the header; an index is a JSON object.
+  bool isIndex = path->ends_with(".json");
+  auto out = isIndex ? readShards(*file) : readSafetensors(*file);
+  if (!out)
+    return isIndex ? out.takeError()
+                   : error(out.error() + " (nor is it GGUF)");
+  for (const char *beside : {"config.json", "quantize_config.json"}) {
+    fs::path config = fs::path(*path).parent_path() / beside;
+    std::error_code ec;
+    if (!fs::is_regular_file(config, ec))
+      continue;
+    auto text = MappedFile::open(config.string());
+    if (!text)
+      return text.takeError();
+    out->configText = textOf(**text);
+    break;
+  }
+  return out;
+}
+
+//===----------------------------------------------------------------------===//
+// Archive
+//===----------------------------------------------------------------------===//
+
+static Result<PackedWeight> readWeight(const Checkpoint &file, const std::string &name,
+                                       const json &entry) {
+  auto bad = [&](std::string_view what) {
+    return error(fmt::format("weight {}: {}", inQuotes(name), what));
+  };
+  if (!entry.is_object())
+    return bad("must be an object");
+  PackedWeight w;
+  w.name = name;
+  w.source = jsonString(entry, "source").value_or("");
+  auto spelling = jsonString(entry, "encoding");
+  auto n = jsonUnsigned(entry, "n"), k = jsonUnsigned(entry, "k");
+  if (!spelling || !n || !k)
+    return bad("needs 'encoding' (text), 'n' and 'k' (unsigned integers)");
+  w.N = *n;
+  w.K = *k;
+  auto encoding = Encoding::parse(*spelling);
+  if (!encoding)
+    return bad(fmt::format("encoding {}: {}", inQuotes(*spelling), encoding.error()));
+  w.encoding = *encoding;
+  if (auto r = w.encoding.verifyShape(w.N, w.K); !r)
+    return bad(r.error());
+  const Tensor *tensor = file.find(name);
+  if (!tensor)
+    return bad("the file has no such tensor");
+  // More weights than bits in the file: refuse before the layout's arithmetic
+  // could overflow.
+  uint64_t weights;
+  if (__builtin_mul_overflow(w.N, w.K, &weights) || weights / 2 > tensor->bytes.size())
+    return bad(fmt::format("{}x{} weights do not fit in its {} bytes", w.N, w.K,
+                           tensor->bytes.size()));
+  uint64_t expected = layoutOf(w.encoding, w.N, w.K).bytes();
+  if (tensor->type != "U8" || tensor->bytes.size() != expected)
+    return bad(fmt::format("{}x{} of this encoding takes {} bytes (U8), but the tensor has "
+                           "{} bytes ({})",
+                           w.N, w.K, expected, tensor->bytes.size(), tensor->type));
+  if (tensor->offset % layout::kLine)
+    return bad(fmt::format("its data at offset {} is not aligned to {} bytes",
+                           tensor->offset, layout::kLine));
+  w.blob = tensor->bytes;
+  return w;
+}
+
+Result<Archive> Archive::open(const std::string &path) {
+  auto checkpoint = Checkpoint::open(path);
+  if (!checkpoint)
+    return checkpoint.takeError();
+  return open(std::move(*checkpoint));
+}
+
+Result<Archive> Archive::open(Checkpoint checkpoint) {
+  Archive out;
+  out.file = std::move(checkpoint);
+  std::string where = fmt::format("'{}'", out.file.files().front()->path());
+  auto text = out.file.metadata().find("qlinear");
+  if (out.file.isGguf() || text == out.file.metadata().end())
+    return error(fmt::format("{} is not a packed archive (no 'qlinear' in its __metadata__); "
+                             "pack it with quant-pack",
+                             where));
+  where += ": 'qlinear' of __metadata__";
+  auto document = parseJson(text->second, /*maxDepth=*/5);
+  if (!document)
+    return error(fmt::format("{}: {}", where, document.error()));
+  const json &root = document->value;
+  if (!root.is_object())
+    return error(fmt::format("{}: must be an object", where));
+  auto version = jsonUnsigned(root, "version");
+  if (!version || *version != 1)
+    return error(fmt::format("{}: version must be 1; pack the weights again with this "
+                             "version's quant-pack",
+                             where));
+  auto weights = root.find("weights");
+  if (weights == root.end() || !weights->is_object())
+    return error(fmt::format("{}: 'weights' must be an object", where));
+  for (auto &[name, entry] : weights->items()) {
+    auto w = readWeight(out.file, name, entry);
+    if (!w)
+      return error(fmt::format("{}: {}", where, w.error()));
+    out.packed.emplace(name, std::move(*w));
+  }
+  return out;
+}
