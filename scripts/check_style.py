@@ -38,7 +38,7 @@ def problems(name):
     if len(lines) > MAX_LINES:
         yield len(lines), f"{len(lines)} lines; split files above {MAX_LINES}"
     for i, line in enumerate(lines, 1):
-        if len(line) > MAX_COLUMNS and "http" not in line:
+        if len(line) > MAX_COLUMNS and path.suffix != ".sh":  # long messages
             yield i, f"{len(line)} columns, at most {MAX_COLUMNS}"
         if found := UNFINISHED.search(line):
             yield i, f"unfinished work ('{found[0]}')"
@@ -50,8 +50,10 @@ def problems(name):
 
 def main(names):
     if not names:
-        out = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
-        names = out.stdout.splitlines()
+        git = ["git", "ls-files"]
+        names = subprocess.run(
+            git, cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.splitlines()
     bad = 0
     for name in names:
         for line, message in problems(name):
