@@ -123,7 +123,7 @@ install_python() {
   fi
   say "Python packages in .venv"
   pip_install "$root/python/requirements-test.txt" ||
-    die "pip could not install python/requirements-test.txt (the tests' oracles); check the network or set PIP_INDEX_URL"
+    die "pip could not install python/requirements-test.txt (the tests' oracles); check the network, or set PIP_INDEX_URL (a mirror) or PIP_CERT (a proxy with its own certificate)"
   if [ $demo = 1 ]; then
     pip_install "$root/python/requirements-demo.txt" ||
       warn "pip could not install python/requirements-demo.txt: the demo does without a plot"
