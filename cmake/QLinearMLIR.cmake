@@ -18,6 +18,8 @@ include(TableGen)
 include(AddLLVM)
 include(AddMLIR)
 
+separate_arguments(_definitions NATIVE_COMMAND "${LLVM_DEFINITIONS}")
+
 # A library above Encoding: C++ against MLIR, no RTTI and no exceptions as LLVM is
 # built. Encoding and the runtime never call this, so they cannot include MLIR.
 function(qlinear_add_mlir_library name)
@@ -28,13 +30,18 @@ function(qlinear_add_mlir_library name)
   if(ARG_DEPENDS)
     add_dependencies(${name} ${ARG_DEPENDS})
   endif()
+  qlinear_install(${name})
 endfunction()
 
+# MLIR's own include directories are no part of what is exported: where MLIR lies
+# is found again on the machine of whoever uses the package (QLinearConfig.cmake).
 function(qlinear_use_mlir name)
-  target_include_directories(${name} SYSTEM PUBLIC ${MLIR_INCLUDE_DIRS} ${LLVM_INCLUDE_DIRS})
+  target_include_directories(${name} SYSTEM PUBLIC
+    "$<BUILD_INTERFACE:${MLIR_INCLUDE_DIRS}>" "$<BUILD_INTERFACE:${LLVM_INCLUDE_DIRS}>")
   target_include_directories(${name} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
-    $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>)
+    $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_compile_options(${name} PRIVATE -fno-rtti -fno-exceptions)
-  target_compile_definitions(${name} PUBLIC ${LLVM_DEFINITIONS})
+  target_compile_definitions(${name} PUBLIC ${_definitions})
 endfunction()
