@@ -4,7 +4,7 @@ function(qlinear_test_depends)
 endfunction()
 
 # A unit test program NAME (ends in "Tests"), run by check-qlinear. MLIR is linked
-# only if the libraries under test bring it.
+# only if the libraries under test bring it. QLinearUnitTests builds all of them.
 function(qlinear_add_unittest name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
   find_package(GTest REQUIRED)
@@ -13,4 +13,8 @@ function(qlinear_add_unittest name)
   set_target_properties(${name} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/unittests)
   qlinear_test_depends(${name})
+  if(NOT TARGET QLinearUnitTests)
+    add_custom_target(QLinearUnitTests)
+  endif()
+  add_dependencies(QLinearUnitTests ${name})
 endfunction()

@@ -12,6 +12,7 @@
 #include "Metadata.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 using namespace qlinear;

@@ -1,0 +1,189 @@
+//===- EncodingTest.cpp - Parsing, printing and verifying encodings -------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "Reference.h"
+
+#include <gtest/gtest.h>
+
+using namespace qlinear;
+
+static std::string parseError(std::string_view text) {
+  auto e = Encoding::parse(text);
+  return e ? "parsed as " + e->str() : e.error();
+}
+
+TEST(Encoding, SpellingsOfTheSeed) {
+  auto row = Encoding::parse(
+      "u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>");
+  ASSERT_TRUE(row) << row.error();
+  EXPECT_EQ(row->codes, (CodeType{4, false}));
+  EXPECT_EQ(row->group, 32u);
+  EXPECT_EQ(row->form, Form::zero);
+  EXPECT_EQ(row->scale, MetaStorage::linear(8, false, StepScope::row));
+  EXPECT_EQ(row->offset, row->scale);
+
+  auto q4k = Encoding::parse("u4,group=32,min,scale=u6*block<256,f16>,"
+                             "offset=u6*block<256,f16>");
+  ASSERT_TRUE(q4k) << q4k.error();
+  EXPECT_EQ(*q4k, *ggufEncoding("Q4_K"));
+  EXPECT_EQ(q4k->str(), "u4, group = 32, min, scale = u6 * block<256, f16>, "
+                        "offset = u6 * block<256, f16>");
+
+  auto exact = Encoding::parse(
+      "u4, group = row, centred, scale = delta10 * row<bf16>, offset = i4");
+  ASSERT_TRUE(exact) << exact.error();
+  EXPECT_EQ(exact->group, kWholeRow);
+  EXPECT_EQ(exact->offset, MetaStorage::linear(4, true, StepScope::constant));
+}
+
+TEST(Encoding, RandomEncodingsRoundTrip) {
+  std::mt19937_64 rng(2);
+  for (int i = 0; i < 20000; ++i) {
+    Encoding e = reference::randomEncoding(rng);
+    auto ok = e.verify();
+    ASSERT_TRUE(ok) << e.str() << ": " << ok.error();
+    auto back = Encoding::parse(e.str());
+    ASSERT_TRUE(back) << e.str() << ": " << back.error();
+    ASSERT_EQ(*back, e) << e.str();
+    // The kernels' constant says the same, field by field.
+    layout::Spec s = layout::Spec::unpack(e.spec());
+    ASSERT_EQ(s.codeBits, e.codes.bits);
+    ASSERT_EQ(s.bias(), e.codes.bias());
+    ASSERT_EQ(unsigned(s.group), e.group);
+    ASSERT_EQ(s.form, int(e.form));
+    ASSERT_EQ(s.scale.fieldBits(), int(e.scale.fieldBits()));
+    ASSERT_EQ(s.offset.fieldBits(), int(e.offset.fieldBits()));
+    ASSERT_EQ(s.scale.rowBytes(), int(e.scale.rowBytes()));
+    ASSERT_EQ(s.offset.blockBytes(), int(e.offset.blockBytes()));
+    ASSERT_EQ(s.scale.isSigned, e.scale.isSigned);
+    ASSERT_EQ(s.pack(), e.spec());
+  }
+}
+
+TEST(Encoding, ParseNeverAcceptsDamage) {
+  std::mt19937_64 rng(3);
+  for (int i = 0; i < 20000; ++i) {
+    std::string text = reference::randomEncoding(rng).str();
+    // Truncate, or change one character: what still parses prints as a fixed
+    // point and verifies.
+    if (i % 2)
+      text.resize(rng() % text.size());
+    else
+      text[rng() % text.size()] = char(32 + rng() % 95);
+    auto e = Encoding::parse(text);
+    if (!e) {
+      ASSERT_FALSE(e.error().empty());
+      continue;
+    }
+    ASSERT_TRUE(e->verify());
+    ASSERT_EQ(*Encoding::parse(e->str()), *e);
+  }
+}
+
+TEST(Encoding, ParseErrorsNameTheWordAndPlace) {
+  EXPECT_EQ(parseError(""), "expected a code type (u4, u5, u6, u8, i4, i5, i6, "
+                            "i8), found 'the end' at character 1 of the "
+                            "encoding");
+  EXPECT_EQ(parseError("u7, group = 32"),
+            "expected a code type (u4, u5, u6, u8, i4, i5, i6, i8), found 'u7' "
+            "at character 1 of the encoding");
+  EXPECT_EQ(parseError("u4, group = 48, zero"),
+            "expected a group size (16, 32, 64, 128, 256, row), found '48' at "
+            "character 13 of the encoding");
+  EXPECT_EQ(parseError("u4, group = 32, affine"),
+            "expected a form (symmetric, zero, min, centred), found 'affine' "
+            "at character 17 of the encoding");
+  EXPECT_EQ(parseError("i4, group = 32, symmetric, scale = fp8"),
+            "expected a metadata storage (bf16, f16, f32, u8, i8, u4, log8, "
+            "delta10, ...), found 'fp8' at character 36 of the encoding");
+  EXPECT_EQ(parseError("i4, group = 32, symmetric, scale = log8"),
+            "expected '* row<...>', found 'the end' at character 40 of the "
+            "encoding");
+  EXPECT_EQ(parseError("i4, group = 32, symmetric, scale = u8 * block<128, f16>"),
+            "expected '256', found '128' at character 47 of the encoding");
+  EXPECT_EQ(parseError("i4, group = 32, symmetric, scale = bf16 x"),
+            "expected the end of the encoding, found 'x' at character 41 of "
+            "the encoding");
+}
+
+TEST(Encoding, VerifyErrorsSayTheWayOut) {
+  EXPECT_EQ(parseError("u4, group = 32, symmetric, scale = bf16"),
+            "the symmetric form needs signed codes; use i4, or the zero form");
+  EXPECT_EQ(parseError("i4, group = 32, centred, scale = bf16, offset = bf16"),
+            "the centred form needs unsigned codes; use u4, or the zero form");
+  EXPECT_EQ(parseError("u4, group = 32, zero, scale = bf16"),
+            "the zero, min and centred forms need an offset, as in offset = "
+            "bf16");
+  EXPECT_EQ(parseError("i4, group = 32, symmetric, scale = bf16, offset = u4"),
+            "the symmetric form has no offset; remove it, or use the zero, min "
+            "or centred form");
+  EXPECT_EQ(parseError("i4, group = 32, symmetric, scale = u8"),
+            "a scale code needs a step: use row<...> or block<256, ...>");
+  EXPECT_EQ(parseError("i4, group = row, symmetric, scale = u8 * block<256, f16>"),
+            "scale step per 256 weights, but one group spans the whole row; "
+            "use a row step or plain storage");
+  EXPECT_EQ(parseError("i4, group = 32, symmetric, scale = delta10 * row<f16>"),
+            "delta scale has a bf16 base: use row<bf16>");
+  EXPECT_EQ(parseError("i4, group = 32, symmetric, scale = u10 * row<f16>"),
+            "scale code of 10 bits; a linear code has 4, 6 or 8 bits");
+}
+
+TEST(Encoding, ShapeErrorsSayTheWayOut) {
+  auto message = [](unsigned group, uint64_t N, uint64_t K) {
+    auto e = *namedEncoding("bf16", {4, false}, group, Form::zero);
+    auto r = e.verifyShape(N, K);
+    return r ? std::string() : r.error();
+  };
+  EXPECT_EQ(message(128, 16, 7392),
+            "K = 7392 is not a multiple of the group size 128; pad K or use "
+            "group = 32");
+  EXPECT_EQ(message(32, 16, 100), "K = 100 is not a multiple of the group size "
+                                  "32; pad K or use group = row");
+  EXPECT_EQ(message(32, 0, 64),
+            "shape 0 x 64 has no weights; N and K must be positive");
+  EXPECT_EQ(message(32, ~0ull, 64),
+            "shape 18446744073709551615 x 64 is too large; N and K may be up "
+            "to 2^32 and N * K up to 2^44");
+  EXPECT_EQ(message(kWholeRow, 3, 7393), "");
+  EXPECT_EQ(message(16, 1, 7392), "");
+}
+
+TEST(Encoding, Named) {
+  auto text = [](std::string_view name, CodeType c, unsigned group, Form form) {
+    auto e = namedEncoding(name, c, group, form);
+    return e ? e->str() : e.error();
+  };
+  EXPECT_EQ(text("row-u8", {4, false}, 32, Form::zero),
+            "u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * "
+            "row<bf16>");
+  EXPECT_EQ(text("row-u8", {6, true}, 16, Form::symmetric),
+            "i6, group = 16, symmetric, scale = i8 * row<bf16>");
+  EXPECT_EQ(text("block-u8", {6, true}, 16, Form::symmetric),
+            "i6, group = 16, symmetric, scale = i8 * block<256, f16>");
+  EXPECT_EQ(text("block-u8", {4, false}, 32, Form::min),
+            "u4, group = 32, min, scale = u8 * block<256, f16>, offset = u8 * "
+            "block<256, f16>");
+  EXPECT_EQ(text("row-u8", {4, false}, 128, Form::centred),
+            "u4, group = 128, centred, scale = u8 * row<bf16>, offset = i8 * "
+            "row<bf16>");
+  EXPECT_EQ(text("f32", {8, true}, kWholeRow, Form::symmetric),
+            "i8, group = row, symmetric, scale = f32");
+  EXPECT_EQ(text("fp8", {8, true}, 32, Form::symmetric),
+            "unknown encoding name 'fp8'; known are row-u8, block-u8, bf16, "
+            "f16, f32");
+}
+
+TEST(Encoding, GgufBitsPerWeight) {
+  struct {
+    const char *type;
+    double bits;
+  } rows[] = {{"Q4_0", 4.5}, {"Q4_1", 5},   {"Q5_0", 5.5}, {"Q5_1", 6},
+              {"Q8_0", 8.5}, {"Q4_K", 4.5}, {"Q5_K", 5.5}, {"Q6_K", 6.5625}};
+  for (auto [type, bits] : rows)
+    EXPECT_EQ(layoutOf(*ggufEncoding(type), 4096, 4096).bitsPerWeight(), bits)
+        << type;
+  EXPECT_FALSE(ggufEncoding("IQ4_XS"));
+}

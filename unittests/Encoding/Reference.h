@@ -1,0 +1,232 @@
+//===- Reference.h - An independent scalar decoder --------------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The formulas of docs/encodings.md in float64, one weight at a time, written
+// without the code under test; and random weights of any encoding.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_UNITTESTS_ENCODING_REFERENCE_H
+#define QLINEAR_UNITTESTS_ENCODING_REFERENCE_H
+
+#include "qlinear/Encoding/Codec.h"
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace reference {
+
+using namespace qlinear;
+
+/// A float with `exponentBits` and `mantissaBits`, from its bits, by the
+/// definition of IEEE formats.
+inline double floatFromFields(uint64_t bits, int exponentBits,
+                              int mantissaBits) {
+  int bias = (1 << (exponentBits - 1)) - 1;
+  double sign = bits >> (exponentBits + mantissaBits) & 1 ? -1 : 1;
+  int exponent = int(bits >> mantissaBits & ((1u << exponentBits) - 1));
+  double mantissa = double(bits & ((1ull << mantissaBits) - 1));
+  if (exponent == (1 << exponentBits) - 1)
+    return mantissa != 0 ? NAN : sign * INFINITY;
+  if (exponent == 0)
+    return sign * std::ldexp(mantissa, 1 - bias - mantissaBits);
+  return sign * std::ldexp(mantissa + std::ldexp(1.0, mantissaBits),
+                           exponent - bias - mantissaBits);
+}
+
+inline double value(FloatType type, uint32_t bits) {
+  switch (type) {
+  case FloatType::bf16:
+    return floatFromFields(bits, 8, 7);
+  case FloatType::f16:
+    return floatFromFields(bits, 5, 10);
+  case FloatType::f32:
+    return floatFromFields(bits, 8, 23);
+  }
+  return NAN;
+}
+
+/// Value of the metadata field of (row n, group g).
+inline double metaValue(const MetaStorage &m, const Encoding &e, uint64_t K,
+                        const std::vector<uint32_t> &fields,
+                        const std::vector<uint32_t> &steps, uint64_t n,
+                        uint64_t g, uint64_t G) {
+  uint32_t field = fields[n * G + g];
+  double code = field;
+  if (m.isSigned && field >= (1u << (m.bits - 1)))
+    code -= double(1u << m.bits);
+  switch (m.kind) {
+  case MetaStorage::Kind::none:
+    return 0;
+  case MetaStorage::Kind::plain:
+    return value(m.type, field);
+  case MetaStorage::Kind::linear:
+    if (m.scope == StepScope::constant)
+      return code;
+    if (m.scope == StepScope::row)
+      return float(code * value(m.type, steps[n]));
+    return float(code * value(m.type, steps[n * ((K + 255) / 256) +
+                                            g * e.group / 256]));
+  case MetaStorage::Kind::log:
+    return float(value(m.type, steps[2 * n]) *
+                 std::pow(2.0, code * value(m.type, steps[2 * n + 1])));
+  case MetaStorage::Kind::delta:
+    return value(FloatType::bf16, (steps[n] + field) & 0xFFFF);
+  }
+  return NAN;
+}
+
+/// The four formulas.
+inline double affine(Form form, CodeType codes, int field, double s, double o) {
+  double q = codes.isSigned ? field - (1 << (codes.bits - 1)) : field;
+  switch (form) {
+  case Form::symmetric:
+    return s * q;
+  case Form::zero:
+    return s * (q - o);
+  case Form::min:
+    return s * q - o;
+  case Form::centred:
+    return s * (q - (1 << (codes.bits - 1)) - o);
+  }
+  return NAN;
+}
+
+inline double weight(const EncodedWeight &w, uint64_t n, uint64_t k) {
+  const Encoding &e = w.encoding;
+  uint64_t G = e.group ? w.K / e.group : 1;
+  uint64_t g = e.group ? k / e.group : 0;
+  double s = metaValue(e.scale, e, w.K, w.scaleFields, w.scaleSteps, n, g, G);
+  double o = e.form == Form::symmetric
+                 ? 0
+                 : metaValue(e.offset, e, w.K, w.offsetFields, w.offsetSteps, n,
+                             g, G);
+  return affine(e.form, e.codes, w.fields[n * w.K + k], s, o);
+}
+
+inline double weight(const AffineWeight &w, uint64_t n, uint64_t k) {
+  uint64_t G = w.group ? w.K / w.group : 1;
+  uint64_t g = n * G + (w.group ? k / w.group : 0);
+  return affine(w.form, w.codes, w.fields[n * w.K + k], w.scales[g],
+                w.form == Form::symmetric ? 0 : double(w.offsets[g]));
+}
+
+/// Random finite bits of a float type, of moderate size.
+inline uint32_t randomFloatBits(FloatType type, std::mt19937_64 &rng) {
+  float v = std::ldexp(float(int(rng() % 2001) - 1000), -14);
+  uint32_t b;
+  std::memcpy(&b, &v, 4);
+  switch (type) {
+  case FloatType::bf16:
+    return b >> 16;
+  case FloatType::f16:
+    return uint32_t((rng() & 1) << 15 | rng() % 0x4400);
+  case FloatType::f32:
+    return b ^ uint32_t(rng() & 0xFFF);
+  }
+  return 0;
+}
+
+inline void randomMeta(const MetaStorage &m, uint64_t N, uint64_t K, uint64_t G,
+                       std::vector<uint32_t> &fields,
+                       std::vector<uint32_t> &steps, std::mt19937_64 &rng) {
+  using Kind = MetaStorage::Kind;
+  if (m.kind == Kind::none)
+    return;
+  fields.resize(N * G);
+  for (uint32_t &f : fields)
+    f = m.kind == Kind::plain
+            ? randomFloatBits(m.type, rng)
+            : uint32_t(rng() & ((1ull << m.bits) - 1));
+  uint64_t perRow = m.scope == StepScope::block  ? (K + 255) / 256
+                    : m.scope == StepScope::row ? (m.kind == Kind::log ? 2 : 1)
+                                                 : 0;
+  steps.resize(N * perRow);
+  for (size_t i = 0; i < steps.size(); ++i) {
+    steps[i] = randomFloatBits(m.type, rng);
+    if (m.kind == Kind::delta)
+      steps[i] = 0x3000 + uint32_t(rng() % 0x800); // room for 12 bits above
+    if (m.kind == Kind::log && i % 2) // a step that keeps 2^(255 step) finite
+      steps[i] = m.type == FloatType::bf16  ? 0x3D00  // 2^-5
+                 : m.type == FloatType::f16 ? 0x2800
+                                            : 0x3D012345;
+  }
+}
+
+inline EncodedWeight randomEncoded(const Encoding &e, uint64_t N, uint64_t K,
+                                   std::mt19937_64 &rng) {
+  EncodedWeight w{e, N, K, {}, {}, {}, {}, {}};
+  w.fields.resize(N * K);
+  for (uint8_t &f : w.fields)
+    f = uint8_t(rng() & ((1u << e.codes.bits) - 1));
+  uint64_t G = e.group ? K / e.group : 1;
+  randomMeta(e.scale, N, K, G, w.scaleFields, w.scaleSteps, rng);
+  randomMeta(e.offset, N, K, G, w.offsetFields, w.offsetSteps, rng);
+  return w;
+}
+
+/// Every storage that an encoding may use for its scale or its offset.
+inline std::vector<MetaStorage> allStorages(bool forScale, unsigned group) {
+  std::vector<MetaStorage> all;
+  for (FloatType t : {FloatType::bf16, FloatType::f16, FloatType::f32}) {
+    all.push_back(MetaStorage::plain(t));
+    for (uint8_t bits : {4, 6, 8}) {
+      all.push_back(MetaStorage::log(bits, t));
+      for (bool isSigned : {false, true}) {
+        all.push_back(MetaStorage::linear(bits, isSigned, StepScope::row, t));
+        if (group)
+          all.push_back(
+              MetaStorage::linear(bits, isSigned, StepScope::block, t));
+        if (!forScale && t == FloatType::bf16)
+          all.push_back(
+              MetaStorage::linear(bits, isSigned, StepScope::constant));
+      }
+    }
+  }
+  for (uint8_t bits : {8, 10, 12})
+    all.push_back(MetaStorage::delta(bits));
+  return all;
+}
+
+/// A random valid encoding.
+inline Encoding randomEncoding(std::mt19937_64 &rng) {
+  static constexpr unsigned groups[] = {16, 32, 64, 128, 256, 0};
+  static constexpr uint8_t bits[] = {4, 5, 6, 8};
+  Encoding e;
+  e.group = groups[rng() % 6];
+  e.form = Form(rng() % 4);
+  e.codes = {bits[rng() % 4], e.form == Form::symmetric ||
+                                  (e.form != Form::centred && rng() % 2)};
+  auto scales = allStorages(true, e.group), offsets = allStorages(false, e.group);
+  e.scale = scales[rng() % scales.size()];
+  if (e.form != Form::symmetric)
+    e.offset = offsets[rng() % offsets.size()];
+  return e;
+}
+
+/// Shapes whose tiles, units, chunks and groups are partial in every way.
+struct Shape {
+  uint64_t N, K;
+};
+inline std::vector<Shape> oddShapes(unsigned group) {
+  uint64_t g = group ? group : 1;
+  std::vector<Shape> shapes{{1, g},      {7, 3 * g},  {16, 256}, {17, 384},
+                            {33, 512},   {5, 7 * g},  {3, 768},  {19, 256 + g},
+                            {20, 5 * 256}};
+  if (group == 0)
+    for (uint64_t K : {1, 31, 33, 100, 257, 7393})
+      shapes.push_back({18, K});
+  else if (7392 % group == 0)
+    shapes.push_back({18, 7392});
+  std::erase_if(shapes, [&](Shape s) { return s.K % g != 0; });
+  return shapes;
+}
+
+} // namespace reference
+#endif
