@@ -1,0 +1,78 @@
+//===- Artifact.cpp - Open artifacts --------------------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Artifact.h"
+
+#include <cerrno>
+#include <cstring>
+#include <dlfcn.h>
+#include <filesystem>
+
+using namespace qlinear::runtime;
+
+Expected<std::shared_ptr<const Artifact>> Artifact::open(const std::string &path) {
+  // An absolute path: dlopen would look a bare name up in the system's folders.
+  std::error_code error;
+  std::filesystem::path file = std::filesystem::canonical(path, error);
+  if (error)
+    return fail(QLR_NOT_FOUND, "cannot open the artifact '", path,
+                "': ", error.message());
+  void *handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!handle)
+    return fail(QLR_BAD_ARTIFACT, "'", path, "' is not a loadable library: ",
+                dlerror());
+  std::shared_ptr<void> library(handle, [](void *h) { dlclose(h); });
+  const void *descriptor = dlsym(handle, "qlinear_artifact");
+  if (!descriptor)
+    return fail(QLR_BAD_ARTIFACT, "'", path,
+                "' has no symbol qlinear_artifact; it was not written by "
+                "quant-compile");
+  return fromDescriptor(descriptor, std::move(library));
+}
+
+Expected<std::shared_ptr<const Artifact>>
+Artifact::fromDescriptor(const void *data, std::shared_ptr<void> library) {
+  auto *descriptor = static_cast<const qlinear_artifact_v1 *>(data);
+  if (!descriptor || descriptor->magic != QLINEAR_ARTIFACT_MAGIC)
+    return fail(QLR_BAD_ARTIFACT,
+                "the artifact does not start with the magic QLINEAR1");
+  if (!descriptor->manifest || descriptor->manifest_size > (uint64_t(1) << 32))
+    return fail(QLR_BAD_ARTIFACT, "the artifact has a manifest of ",
+                descriptor->manifest_size, " bytes; at most 2^32 are read");
+  if (!descriptor->images && descriptor->n_images)
+    return fail(QLR_BAD_ARTIFACT, "the artifact has ", descriptor->n_images,
+                " images but no table of them");
+  auto artifact = std::make_shared<Artifact>();
+  artifact->library = std::move(library);
+  artifact->json.assign(descriptor->manifest, descriptor->manifest_size);
+  Expected<Manifest> manifest = Manifest::parse(artifact->json);
+  if (!manifest)
+    return manifest.status();
+  artifact->parsed = std::move(*manifest);
+  for (uint64_t i = 0; i < descriptor->n_images; ++i) {
+    const qlinear_image &image = descriptor->images[i];
+    if (!image.name || !image.data)
+      return fail(QLR_BAD_ARTIFACT, "image ", i, " of the artifact has no ",
+                  image.name ? "data" : "name");
+    if (!artifact->images.emplace(image.name, image).second)
+      return fail(QLR_BAD_ARTIFACT, "the artifact has two images named \"",
+                  image.name, "\"");
+  }
+  return std::shared_ptr<const Artifact>(std::move(artifact));
+}
+
+const qlinear_image *Artifact::image(const std::string &name) const {
+  auto it = images.find(name);
+  return it == images.end() ? nullptr : &it->second;
+}
+
+std::string Artifact::targetNames() const {
+  std::string names;
+  for (const TargetInfo &t : parsed.targets)
+    names += (names.empty() ? "" : ", ") + t.target;
+  return names.empty() ? "none" : names;
+}

@@ -1,0 +1,226 @@
+//===- HostDevices.cpp - The CPU and the emulated GPU ---------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Device.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <sys/mman.h>
+#include <tbb/info.h>
+#include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
+
+using namespace qlinear::runtime;
+
+namespace {
+
+constexpr size_t kAlignment = 128;       ///< of a packed weight
+constexpr size_t kHugePage = 2 << 20;
+constexpr size_t kAddressSpace = size_t(1) << 47;
+
+/// Host memory is device memory, and everything runs before it returns.
+class HostDevice : public Device {
+public:
+  Status alloc(size_t bytes, void **out) override {
+    // Weights and read benchmarks stream through memory: large allocations get
+    // huge pages, so that address translation is no bottleneck.
+    size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
+    if (bytes > kAddressSpace ||
+        posix_memalign(out, alignment, std::max<size_t>(bytes, 1)) != 0) {
+      *out = nullptr;
+      return fail(QLR_OUT_OF_MEMORY, "cannot allocate ", bytes,
+                  " bytes of host memory");
+    }
+    if (bytes >= kHugePage)
+      (void)madvise(*out, bytes, MADV_HUGEPAGE);
+    return {};
+  }
+  void free(void *ptr) override { std::free(ptr); }
+  Status zero(void *ptr, size_t bytes) override {
+    std::memset(ptr, 0, bytes);
+    return {};
+  }
+  Status upload(void *dst, const void *src, size_t bytes, void *) override {
+    if (bytes)
+      std::memcpy(dst, src, bytes);
+    return {};
+  }
+  Status download(void *dst, const void *src, size_t bytes, void *stream) override {
+    return upload(dst, src, bytes, stream);
+  }
+  Status createStream(void **stream) override {
+    *stream = nullptr;
+    return {};
+  }
+  Status destroyStream(void *) override { return {}; }
+  Status synchronize(void *) override { return {}; }
+
+  /// A mapped archive is used where it lies; a blob that is not aligned (another
+  /// writer's archive) is copied.
+  Status place(std::span<const std::span<const std::byte>> blobs,
+               std::vector<void *> &placed, std::vector<bool> &owned) override {
+    placed.assign(blobs.size(), nullptr);
+    owned.assign(blobs.size(), false);
+    for (size_t i = 0; i < blobs.size(); ++i) {
+      if (reinterpret_cast<uintptr_t>(blobs[i].data()) % kAlignment == 0) {
+        placed[i] = const_cast<std::byte *>(blobs[i].data());
+        continue;
+      }
+      if (Status status = alloc(blobs[i].size(), &placed[i]); !status) {
+        for (size_t j = 0; j < i; ++j)
+          if (owned[j])
+            free(placed[j]);
+        return status;
+      }
+      owned[i] = true;
+      std::memcpy(placed[i], blobs[i].data(), blobs[i].size());
+    }
+    return {};
+  }
+
+protected:
+  /// Entry points of `target`: one image per kernel.
+  static Expected<std::unique_ptr<Code>> bind(const Artifact &artifact,
+                                              const TargetInfo &target) {
+    auto code = std::make_unique<Code>();
+    code->target = &target;
+    for (const FunctionInfo &function : target.functions)
+      for (const StepInfo &step : function.steps)
+        for (const KernelInfo &kernel : step.kernels) {
+          std::string name = target.target + "/" + kernel.name;
+          const qlinear_image *image = artifact.image(name);
+          if (!image)
+            return fail(QLR_BAD_ARTIFACT, "the artifact has no image \"", name,
+                        "\", a kernel of function \"", function.name, "\"");
+          code->kernels[kernel.name] = const_cast<void *>(image->data);
+        }
+    return code;
+  }
+};
+
+/// Instruction sets, best first: what each target's code may use.
+struct InstructionSet {
+  const char *name;
+  bool (*supported)();
+};
+constexpr InstructionSet kInstructionSets[] = {
+#if defined(__x86_64__)
+    {"avx512vnni",
+     [] {
+       return __builtin_cpu_supports("x86-64-v4") &&
+              __builtin_cpu_supports("avx512vnni");
+     }},
+    {"avx2", [] { return bool(__builtin_cpu_supports("x86-64-v3")); }},
+#endif
+    {"portable", [] { return true; }},
+};
+
+class CpuDevice : public HostDevice {
+  tbb::task_arena arena;
+  int threads;
+  size_t best; ///< index into kInstructionSets
+
+public:
+  CpuDevice(int threads, size_t best)
+      : arena(threads), threads(threads), best(best) {
+    targetName = text("cpu:", kInstructionSets[best].name);
+  }
+
+  Expected<std::unique_ptr<Code>> load(const Artifact &artifact) override {
+    for (size_t i = best; i < std::size(kInstructionSets); ++i)
+      for (const TargetInfo &t : artifact.manifest().targets)
+        if (t.target == text("cpu:", kInstructionSets[i].name))
+          return bind(artifact, t);
+    return fail(QLR_NO_DEVICE, "the artifact has code for ", artifact.targetNames(),
+                ", none of which runs on ", targetName,
+                "; compile it with --target=cpu");
+  }
+
+  Status launch(const Launch &l, void *) override {
+    auto kernel = reinterpret_cast<qlinear_cpu_kernel>(l.entry);
+    int64_t items = l.kernel->items, parts = std::min<int64_t>(items, threads);
+    if (parts == 1) {
+      kernel(l.args, l.rows, 0, items);
+      return {};
+    }
+    // A static partition: thread p reads the same range of the weights in every
+    // call, which keeps its pages on its own node.
+    arena.execute([&] {
+      tbb::parallel_for(
+          int64_t(0), parts,
+          [&](int64_t p) {
+            kernel(l.args, l.rows, items * p / parts, items * (p + 1) / parts);
+          },
+          tbb::static_partitioner());
+    });
+    return {};
+  }
+};
+
+class EmulatedDevice : public HostDevice {
+public:
+  EmulatedDevice() { targetName = "cuda:emulated"; }
+
+  Expected<std::unique_ptr<Code>> load(const Artifact &artifact) override {
+    for (const TargetInfo &t : artifact.manifest().targets)
+      if (t.isEmulated())
+        return bind(artifact, t);
+    return fail(QLR_NO_DEVICE, "the artifact has code for ", artifact.targetNames(),
+                ", not for the emulated device; compile it with "
+                "--target=cuda:emulated");
+  }
+
+  Status launch(const Launch &l, void *) override {
+    void *params[kMaxArgs + 1];
+    for (size_t i = 0; i < l.argCount; ++i)
+      params[i] = &l.args[i];
+    int32_t rows = l.rows;
+    params[l.argCount] = &rows;
+    reinterpret_cast<qlinear_emulated_kernel>(l.entry)(
+        params, l.kernel->grid, l.kernel->block, l.kernel->smem);
+    return {};
+  }
+};
+
+} // namespace
+
+/// `options`: "", "4", "avx2" or "avx2:4".
+Expected<std::shared_ptr<Device>>
+qlinear::runtime::openCpu(const std::string &options) {
+  size_t best = 0;
+  while (!kInstructionSets[best].supported())
+    ++best;
+  std::string_view rest = options;
+  for (size_t i = 0; i < std::size(kInstructionSets); ++i) {
+    std::string_view isa = kInstructionSets[i].name;
+    if (rest != isa && !rest.starts_with(std::string(isa) + ":"))
+      continue;
+    if (i < best && !kInstructionSets[i].supported())
+      return fail(QLR_NO_DEVICE, "this CPU has no ", isa, "; the best it has is ",
+                  kInstructionSets[best].name);
+    best = i;
+    rest.remove_prefix(std::min(rest.size(), isa.size() + 1));
+    break;
+  }
+  int threads = tbb::info::default_concurrency();
+  if (!rest.empty() || options.ends_with(':')) {
+    auto [end, error] =
+        std::from_chars(rest.data(), rest.data() + rest.size(), threads);
+    if (error != std::errc() || end != rest.data() + rest.size() || threads < 1 ||
+        threads > 4096)
+      return fail(QLR_INVALID_ARGUMENT, "device 'cpu:", options,
+                  "': '", rest, "' is not a number of threads from 1 to 4096; use "
+                  "for example cpu:4");
+  }
+  return std::shared_ptr<Device>(std::make_shared<CpuDevice>(threads, best));
+}
+
+Expected<std::shared_ptr<Device>> qlinear::runtime::openEmulated() {
+  return std::shared_ptr<Device>(std::make_shared<EmulatedDevice>());
+}

@@ -1,0 +1,112 @@
+//===- Manifest.h - What an artifact says about itself ----------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The manifest of docs/artifact.md as checked data: every index is in range,
+// every count is bounded, every kernel has what its target needs.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_RUNTIME_MANIFEST_H
+#define QLINEAR_RUNTIME_MANIFEST_H
+
+#include "Status.h"
+
+#include <optional>
+#include <string_view>
+#include <vector>
+
+namespace qlinear::runtime {
+
+/// A kernel has at most this many pointer arguments.
+inline constexpr size_t kMaxArgs = 64;
+/// A dimension that is M, the rows of a call.
+inline constexpr int64_t kDynamic = -1;
+
+struct WeightInfo {
+  std::string name, encoding;
+  uint64_t n = 0, k = 0, bytes = 0;
+};
+
+struct TensorInfo {
+  qlr_dtype dtype = QLR_F32;
+  std::vector<int64_t> shape;
+  uint64_t align = 16;
+  bool isDynamic() const { return !shape.empty() && shape[0] == kDynamic; }
+};
+
+struct TempInfo {
+  uint64_t bytes = 0, bytesPerRow = 0;
+  bool zero = false;
+};
+
+/// A kernel variant for up to `rows` rows. Host code cuts `items` among threads;
+/// the other targets launch `grid` blocks.
+struct KernelInfo {
+  int64_t rows = 0;
+  std::string name;
+  uint32_t grid = 0, block = 0, smem = 0;
+  int64_t items = 0;
+};
+
+struct ArgInfo {
+  enum class Kind { weight, input, output, temp };
+  Kind kind = Kind::weight;
+  uint32_t index = 0;
+  uint64_t rowStride = 0; ///< bytes; 0: the pointer is the same for every chunk
+};
+
+struct StepInfo {
+  std::vector<KernelInfo> kernels; ///< by ascending rows
+  std::vector<ArgInfo> args;
+  bool pdl = false;
+};
+
+struct FunctionInfo {
+  std::string name;
+  std::vector<TensorInfo> inputs, outputs;
+  std::vector<TempInfo> temps;
+  std::vector<StepInfo> steps;
+  int64_t rows = kDynamic; ///< fixed number of rows, or kDynamic
+};
+
+/// Device code of a CUDA target.
+struct ImageInfo {
+  enum class Kind { cubin, ptx };
+  Kind kind = Kind::cubin;
+  std::string name, version; ///< version: of the PTX language, "8.0"
+};
+
+struct TargetInfo {
+  std::string target;
+  std::vector<ImageInfo> images;
+  std::vector<FunctionInfo> functions;
+
+  bool isCpu() const { return target.starts_with("cpu:"); }
+  bool isEmulated() const { return target == "cuda:emulated"; }
+  bool isCuda() const { return !isCpu() && !isEmulated(); }
+};
+
+/// "sm_90a" as {90, 'a'}.
+struct SmVersion {
+  int number = 0;
+  char suffix = 0;
+  static std::optional<SmVersion> parse(std::string_view target);
+};
+
+struct Manifest {
+  std::string producer;
+  std::vector<WeightInfo> weights;
+  std::vector<TargetInfo> targets;
+
+  /// Fails with QLR_BAD_ARTIFACT, naming the field: "manifest: targets[0].functions[1].steps[0].args[2].weight is 7, ...".
+  static Expected<Manifest> parse(std::string_view json);
+};
+
+const char *name(qlr_dtype dtype);
+size_t byteWidth(qlr_dtype dtype);
+
+} // namespace qlinear::runtime
+#endif

@@ -1,0 +1,324 @@
+//===- Module.cpp - Load, bind and call -----------------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Module.h"
+#include "qlinear/Encoding/Archive.h"
+
+#include <algorithm>
+
+using namespace qlinear;
+using namespace qlinear::runtime;
+
+static constexpr uint64_t kTempAlign = 256;
+static constexpr uint64_t kWeightAlign = 128;
+
+//===----------------------------------------------------------------------===//
+// Load and bind
+//===----------------------------------------------------------------------===//
+
+Expected<std::unique_ptr<Module>>
+Module::load(std::shared_ptr<Device> device,
+             std::shared_ptr<const Artifact> artifact, const char *weights) {
+  std::unique_ptr<Module> m(new Module);
+  m->device = std::move(device);
+  m->artifact = std::move(artifact);
+  Expected<std::unique_ptr<Code>> code = m->device->load(*m->artifact);
+  if (!code)
+    return code.status();
+  m->code = std::move(*code);
+  for (const FunctionInfo &f : m->functions()) {
+    BoundFunction b{&f, {}, {}};
+    for (const StepInfo &step : f.steps) {
+      for (const KernelInfo &k : step.kernels)
+        b.entries.push_back(m->code->kernels.at(k.name));
+      for (const ArgInfo &a : step.args)
+        if (a.kind == ArgInfo::Kind::weight)
+          b.weights.push_back(a.index);
+    }
+    m->bound.push_back(std::move(b));
+  }
+  m->weights.resize(m->artifact->manifest().weights.size());
+  if (weights)
+    QLR_TRY(m->bindArchive(weights));
+  return m;
+}
+
+Module::~Module() {
+  for (const BoundWeight &w : weights)
+    if (w.owned)
+      device->free(w.data);
+}
+
+/// Whether two spellings say the same encoding.
+static bool sameEncoding(const std::string &spelling, const Encoding &other) {
+  Result<Encoding> parsed = Encoding::parse(spelling);
+  return parsed && *parsed == other;
+}
+
+Status Module::bindArchive(const char *path) {
+  Result<Archive> opened = Archive::open(path);
+  if (!opened)
+    return fail(QLR_BAD_WEIGHTS, opened.error());
+  archive = std::make_unique<Archive>(std::move(*opened));
+
+  std::vector<std::span<const std::byte>> blobs;
+  for (const WeightInfo &want : artifact->manifest().weights) {
+    auto it = archive->weights().find(want.name);
+    auto mismatch = [&](const auto &...what) {
+      return fail(QLR_BAD_WEIGHTS, "weight '", want.name, "' of '", path, "' ",
+                  what...);
+    };
+    if (it == archive->weights().end()) {
+      if (archive->checkpoint().find(want.name))
+        return mismatch("is not quantized in the archive; pack it with quant-pack "
+                        "--quantize as ", want.encoding);
+      return fail(QLR_BAD_WEIGHTS, "the artifact needs the weight '", want.name,
+                  "', which '", path, "' does not have; pass the archive that it "
+                  "was compiled for, or pack that tensor with quant-pack");
+    }
+    const PackedWeight &have = it->second;
+    if (have.N != want.n || have.K != want.k)
+      return mismatch("is ", have.N, "x", have.K, ", but the artifact was compiled "
+                      "for ", want.n, "x", want.k, "; compile it for this archive");
+    if (!sameEncoding(want.encoding, have.encoding))
+      return mismatch("has the encoding <", have.encoding.str(),
+                      ">, but the artifact was compiled for <", want.encoding,
+                      ">; compile it for this archive, or pack the weight with "
+                      "that encoding");
+    if (have.blob.size() != want.bytes)
+      return mismatch("has ", have.blob.size(), " bytes, but the artifact was "
+                      "compiled for ", want.bytes, "; both come from different "
+                      "versions of the layout: pack and compile again");
+    blobs.push_back(have.blob);
+  }
+  std::vector<void *> placed;
+  std::vector<bool> owned;
+  QLR_TRY(device->place(blobs, placed, owned));
+  for (size_t i = 0; i < weights.size(); ++i)
+    weights[i] = {placed[i], owned[i]};
+  // Where every blob was copied, the mapping is not needed any more.
+  if (std::find(owned.begin(), owned.end(), false) == owned.end())
+    archive.reset();
+  return {};
+}
+
+Status Module::setWeight(const std::string &name, const void *blob, size_t bytes) {
+  const std::vector<WeightInfo> &infos = artifact->manifest().weights;
+  auto it = std::find_if(infos.begin(), infos.end(),
+                         [&](const WeightInfo &w) { return w.name == name; });
+  if (it == infos.end())
+    return fail(QLR_NOT_FOUND, "the artifact has no weight '", name, "'");
+  if (bytes != it->bytes)
+    return fail(QLR_BAD_WEIGHTS, "weight '", name, "': the blob has ", bytes,
+                " bytes, but ", it->n, "x", it->k, " as <", it->encoding, "> has ",
+                it->bytes);
+  if (!blob || reinterpret_cast<uintptr_t>(blob) % kWeightAlign)
+    return fail(QLR_INVALID_ARGUMENT, "weight '", name, "': the blob is at ", blob,
+                ", not at a multiple of ", kWeightAlign,
+                " bytes; memory of qlr_alloc is");
+  BoundWeight &w = weights[size_t(it - infos.begin())];
+  if (w.owned)
+    device->free(w.data);
+  w = {const_cast<void *>(blob), false};
+  return {};
+}
+
+int32_t Module::functionIndex(std::string_view name) const {
+  for (size_t i = 0; i < functions().size(); ++i)
+    if (functions()[i].name == name)
+      return int32_t(i);
+  return -1;
+}
+
+//===----------------------------------------------------------------------===//
+// Workspaces
+//===----------------------------------------------------------------------===//
+
+Workspace::~Workspace() {
+  if (memory)
+    device->free(memory);
+}
+
+Status Module::checkFunction(int32_t function) const {
+  if (function < 0 || size_t(function) >= bound.size())
+    return fail(QLR_NOT_FOUND, "there is no function ", function,
+                "; the module has ", bound.size(), " for ", device->target());
+  return {};
+}
+
+Expected<std::unique_ptr<Workspace>>
+Module::createWorkspace(int32_t function, int64_t maxRows) const {
+  QLR_TRY(checkFunction(function));
+  const FunctionInfo &f = *bound[size_t(function)].info;
+  int64_t rows = f.rows == kDynamic ? maxRows : f.rows;
+  if (maxRows < rows || rows < 0 || rows > INT32_MAX)
+    return fail(QLR_INVALID_ARGUMENT, "a workspace of '", f.name, "' for ", maxRows,
+                " rows; ", f.rows == kDynamic ? "0 to 2^31 - 1 are possible"
+                                              : "it always runs on ",
+                f.rows == kDynamic ? "" : text(rows));
+  auto ws = std::make_unique<Workspace>();
+  ws->device = device;
+  ws->module = this;
+  ws->function = function;
+  ws->maxRows = rows;
+
+  // One allocation, the temps that start as zero first.
+  uint64_t total = 0, zeros = 0;
+  std::vector<uint64_t> offsets(f.temps.size());
+  for (bool zero : {true, false})
+    for (size_t i = 0; i < f.temps.size(); ++i) {
+      const TempInfo &t = f.temps[i];
+      if (t.zero != zero)
+        continue;
+      uint64_t bytes;
+      if (__builtin_mul_overflow(t.bytesPerRow, uint64_t(rows), &bytes) ||
+          __builtin_add_overflow(bytes, t.bytes, &bytes) ||
+          bytes > (uint64_t(1) << 56) || total > (uint64_t(1) << 56))
+        return fail(QLR_OUT_OF_MEMORY, "a workspace of '", f.name, "' for ", rows,
+                    " rows is larger than any memory");
+      offsets[i] = total;
+      total += (bytes + kTempAlign - 1) / kTempAlign * kTempAlign;
+      zeros = zero ? total : zeros;
+    }
+  if (total)
+    QLR_TRY(device->alloc(total + kTempAlign, &ws->memory));
+  auto base = reinterpret_cast<uintptr_t>(ws->memory);
+  base = (base + kTempAlign - 1) / kTempAlign * kTempAlign;
+  if (zeros)
+    QLR_TRY(device->zero(reinterpret_cast<void *>(base), zeros));
+  for (uint64_t offset : offsets)
+    ws->temps.push_back(reinterpret_cast<void *>(base + offset));
+  return ws;
+}
+
+//===----------------------------------------------------------------------===//
+// Calls
+//===----------------------------------------------------------------------===//
+
+static std::string shapeText(const int64_t *shape, size_t rank) {
+  std::string s = "[";
+  for (size_t i = 0; i < rank; ++i)
+    s += (i ? ", " : "") + (shape[i] == kDynamic ? "M" : std::to_string(shape[i]));
+  return s + "]";
+}
+
+namespace {
+/// M, and the tensor that said so first.
+struct Rows {
+  int64_t count = 0;
+  const char *kind = nullptr;
+  int32_t index = 0;
+};
+} // namespace
+
+/// Checks the tensors of one kind. Allocates only to report an error.
+static Status checkTensors(const FunctionInfo &f, const char *kind,
+                           const std::vector<TensorInfo> &wanted,
+                           const qlr_tensor *tensors, int32_t count,
+                           Rows &rows) {
+  if (count < 0 || size_t(count) != wanted.size() || (count > 0 && !tensors))
+    return fail(QLR_INVALID_ARGUMENT, "'", f.name, "' has ", wanted.size(), " ",
+                kind, "s, not ", tensors || count <= 0 ? count : 0);
+  for (int32_t i = 0; i < count; ++i) {
+    const qlr_tensor &t = tensors[i];
+    const TensorInfo &want = wanted[size_t(i)];
+    auto wrong = [&](const auto &...what) {
+      return fail(QLR_INVALID_ARGUMENT, kind, " ", i, " of '", f.name, "' ",
+                  what...);
+    };
+    if (t.dtype != want.dtype)
+      return wrong("is ", name(t.dtype), ", but it was compiled for ",
+                   name(want.dtype));
+    bool fits = t.rank == int32_t(want.shape.size());
+    for (size_t d = 0; fits && d < want.shape.size(); ++d)
+      fits = want.shape[d] == kDynamic ? t.shape[d] >= 0 && t.shape[d] <= INT32_MAX
+                                       : t.shape[d] == want.shape[d];
+    if (!fits)
+      return wrong("has the shape ",
+                   shapeText(t.shape, size_t(std::clamp(t.rank, 0, 4))),
+                   t.rank > 4 ? " (rank > 4)" : "", ", but it was compiled for ",
+                   shapeText(want.shape.data(), want.shape.size()));
+    if (want.isDynamic()) {
+      if (!rows.kind)
+        rows = {t.shape[0], kind, i};
+      else if (rows.count != t.shape[0])
+        return wrong("has ", t.shape[0], " rows, but ", rows.kind, " ", rows.index,
+                     " has ", rows.count, "; all tensors of a call share M");
+    }
+    bool empty = want.isDynamic() && t.shape[0] == 0;
+    if (!t.data && !empty)
+      return wrong("has no data");
+    if (reinterpret_cast<uintptr_t>(t.data) % want.align)
+      return wrong("is at ", t.data, ", not at a multiple of ", want.align,
+                   " bytes; copy it to aligned memory");
+  }
+  return {};
+}
+
+Status Module::call(int32_t function, const Workspace *workspace,
+                    const qlr_tensor *inputs, int32_t inputCount,
+                    const qlr_tensor *outputs, int32_t outputCount,
+                    void *stream) const {
+  QLR_TRY(checkFunction(function));
+  const BoundFunction &b = bound[size_t(function)];
+  const FunctionInfo &f = *b.info;
+  Rows said;
+  QLR_TRY(checkTensors(f, "input", f.inputs, inputs, inputCount, said));
+  QLR_TRY(checkTensors(f, "output", f.outputs, outputs, outputCount, said));
+  int64_t rows = f.rows == kDynamic ? said.count : f.rows;
+  if (workspace && (workspace->module != this || workspace->function != function))
+    return fail(QLR_INVALID_ARGUMENT, "the workspace is not one of '", f.name,
+                "'; create one for this function of this module");
+  if (!workspace && !f.temps.empty())
+    return fail(QLR_INVALID_ARGUMENT, "'", f.name,
+                "' needs a workspace; create one with qlr_workspace_create");
+  if (workspace && rows > workspace->maxRows)
+    return fail(QLR_INVALID_ARGUMENT, "a call of '", f.name, "' with M = ", rows,
+                " rows, but its workspace is for ", workspace->maxRows,
+                "; create a larger one");
+  for (uint32_t w : b.weights)
+    if (!weights[w].data)
+      return fail(QLR_BAD_WEIGHTS, "weight '", artifact->manifest().weights[w].name,
+                  "' of '", f.name, "' is not bound; load the module with an archive "
+                  "or call qlr_module_set_weight");
+  if (rows == 0)
+    return {};
+
+  QLR_TRY(device->enter());
+  Status status = [&]() -> Status {
+    size_t firstEntry = 0;
+    for (const StepInfo &step : f.steps) {
+      char *base[kMaxArgs];
+      for (size_t a = 0; a < step.args.size(); ++a) {
+        uint32_t i = step.args[a].index;
+        switch (step.args[a].kind) {
+        case ArgInfo::Kind::weight: base[a] = static_cast<char *>(weights[i].data); break;
+        case ArgInfo::Kind::input: base[a] = static_cast<char *>(inputs[i].data); break;
+        case ArgInfo::Kind::output: base[a] = static_cast<char *>(outputs[i].data); break;
+        case ArgInfo::Kind::temp: base[a] = static_cast<char *>(workspace->temps[i]); break;
+        }
+      }
+      for (int64_t done = 0; done < rows;) {
+        size_t v = 0;
+        while (v + 1 < step.kernels.size() && step.kernels[v].rows < rows - done)
+          ++v;
+        int64_t chunk = std::min(rows - done, step.kernels[v].rows);
+        void *args[kMaxArgs];
+        for (size_t a = 0; a < step.args.size(); ++a)
+          args[a] = base[a] + uint64_t(done) * step.args[a].rowStride;
+        QLR_TRY(device->launch({&step.kernels[v], b.entries[firstEntry + v], args,
+                                step.args.size(), int32_t(chunk), step.pdl},
+                               stream));
+        done += chunk;
+      }
+      firstEntry += step.kernels.size();
+    }
+    return {};
+  }();
+  Status left = device->leave();
+  return status ? left : status;
+}

@@ -1,0 +1,77 @@
+//===- Module.h - An artifact on a device, bound to its weights -*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_RUNTIME_MODULE_H
+#define QLINEAR_RUNTIME_MODULE_H
+
+#include "Device.h"
+
+namespace qlinear {
+class Archive;
+}
+
+namespace qlinear::runtime {
+
+class Workspace;
+
+class Module {
+public:
+  static Expected<std::unique_ptr<Module>>
+  load(std::shared_ptr<Device> device, std::shared_ptr<const Artifact> artifact,
+       const char *weights);
+  ~Module();
+  Module(const Module &) = delete;
+  Module &operator=(const Module &) = delete;
+
+  Status setWeight(const std::string &name, const void *blob, size_t bytes);
+  const std::vector<FunctionInfo> &functions() const {
+    return code->target->functions;
+  }
+  int32_t functionIndex(std::string_view name) const;
+  Expected<std::unique_ptr<Workspace>> createWorkspace(int32_t function,
+                                                       int64_t maxRows) const;
+  Status call(int32_t function, const Workspace *workspace,
+              const qlr_tensor *inputs, int32_t inputCount,
+              const qlr_tensor *outputs, int32_t outputCount, void *stream) const;
+
+private:
+  /// A function with its kernels' entry points, in the order of its steps.
+  struct BoundFunction {
+    const FunctionInfo *info;
+    std::vector<void *> entries;
+    std::vector<uint32_t> weights; ///< those that it reads
+  };
+  struct BoundWeight {
+    void *data = nullptr;
+    bool owned = false;
+  };
+
+  Module() = default;
+  Status bindArchive(const char *path);
+  Status checkFunction(int32_t function) const;
+
+  std::shared_ptr<Device> device;
+  std::shared_ptr<const Artifact> artifact;
+  std::unique_ptr<Archive> archive; ///< mapped, while kernels read it in place
+  std::unique_ptr<Code> code;
+  std::vector<BoundFunction> bound;
+  std::vector<BoundWeight> weights;
+};
+
+/// Scratch memory for one call at a time of one function.
+class Workspace {
+public:
+  ~Workspace();
+  std::shared_ptr<Device> device;
+  const Module *module = nullptr;
+  int32_t function = 0;
+  int64_t maxRows = 0;
+  void *memory = nullptr;
+  std::vector<void *> temps;
+};
+
+} // namespace qlinear::runtime
+#endif
