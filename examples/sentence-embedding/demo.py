@@ -1,0 +1,154 @@
+# ===- demo.py - From a real model's weights to layers that run -----*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""Quantizes, packs, compiles and runs the linear layers of all-MiniLM-L6-v2.
+
+    demo.py --bin DIR -o DIR
+
+Run by scripts/demo.sh. Every command is printed as it could be typed.
+"""
+
+import argparse
+import json
+import math
+import pathlib
+import shlex
+import subprocess
+import sys
+import time
+
+import layers
+import model
+import plot
+
+# What is packed for the table, and beside it for the plot.
+TABLE = [("int4:32", "row-u8"), ("int4:32", "auto")]
+PLOT = [("int4:32", "bf16"), ("int4:32", "block-u8"), ("int5:32", "row-u8"), ("int5:32", "auto"),
+        ("int6:16", "row-u8"), ("int6:16", "auto"), ("int8:32", "row-u8"), ("int8:32", "auto")]
+
+
+class Demo:
+    def __init__(self, tools, output):
+        self.tools, self.output = tools, output
+        self.started = time.monotonic()
+
+    def say(self, text):
+        print(f"\n== [{time.monotonic() - self.started:4.0f} s] {text}", flush=True)
+
+    def run(self, tool, *args, quiet=False):
+        """Runs a tool of ours; a failure ends the demo with its messages."""
+        print(f"$ {tool} " + shlex.join(str(a) for a in args), flush=True)
+        command = [str(self.tools / tool), *map(str, args)]
+        done = subprocess.run(command, cwd=self.output, capture_output=quiet, text=True)
+        if done.returncode != 0:
+            if quiet:
+                sys.stderr.write(done.stdout + done.stderr)
+            sys.exit(f"error: {tool} failed with status {done.returncode}")
+
+    def load(self, name):
+        return json.loads((self.output / name).read_text())
+
+    def pack(self, source, codes, encoding, quiet=True):
+        """Packs the linear layers of `source`; returns (archive, report)."""
+        stem = f"{codes.replace(':', '-')}-{encoding}"
+        self.run("quant-pack", source, "-o", f"{stem}.safetensors", "--quantize", codes,
+                 "--include", model.LINEARS, "--encoding", encoding,
+                 "--report", f"{stem}.json", quiet=quiet)
+        return f"{stem}.safetensors", self.load(f"{stem}.json")
+
+    def compile_and_run(self, archive):
+        """Compiles the layers of an archive for this CPU, runs them; returns
+        {function: measurements}."""
+        stem = archive.removesuffix(".safetensors")
+        weights = layers.packed_weights(self.output / archive)
+        (self.output / f"{stem}.mlir").write_text(layers.module(weights))
+        self.run("quant-compile", f"{stem}.mlir", "--target=cpu", "-o", f"{stem}.so")
+        self.run("quant-run", f"{stem}.so", "--weights", archive, "--device", "cpu",
+                 "--verify", "--bench", "--json", f"{stem}-run.json", quiet=True)
+        return {f["name"]: f for f in self.load(f"{stem}-run.json")["functions"]}
+
+
+def decibels(value):
+    """A JSON report's SNR: a number, or null or "inf" where nothing differs."""
+    return math.inf if value in (None, "inf") else float(value)
+
+
+def show_snr(snr):
+    return "exact" if math.isinf(snr) else f"{snr:.2f}"
+
+
+def print_table(report, runs):
+    head = ("tensor", "encoding", "bits before", "after", "SNR dB", "error vs f64", "us/call")
+    rows = []
+    for tensor in report["tensors"]:
+        if "encoding" not in tensor or layers.symbol(tensor["name"]) not in runs:
+            continue
+        run = runs[layers.symbol(tensor["name"])]
+        rows.append((
+            layers.symbol(tensor["name"]), tensor["choice"], f"{tensor['bpw_before']:.3f}",
+            f"{tensor['bpw_after']:.3f}", show_snr(decibels(tensor["snr"])),
+            f"{run['error']:.2e}", f"{run['microseconds']:.1f}",
+        ))
+    widths = [max(len(r[i]) for r in [head, *rows]) for i in range(len(head))]
+    for row in [head, *rows]:
+        cells = [c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))]
+        print("  ".join(cells))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bin", type=pathlib.Path, required=True, help="folder of the tools")
+    parser.add_argument("-o", "--output", type=pathlib.Path, required=True)
+    args = parser.parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)
+    demo = Demo(args.bin.resolve(), args.output.resolve())
+
+    source = model.installed()
+    if source:
+        demo.say(f"Model: all-MiniLM-L6-v2, {source}")
+    else:
+        source = model.generate(demo.output / "generated.safetensors")
+        demo.say(f"NOTICE: the Python package '{model.PACKAGE}' is not installed (no network?); "
+                 f"using generated weights of the same shapes, {source}")
+
+    points, results = [], []
+    for codes, encoding in TABLE:
+        demo.say(f"Quantize to {codes}, pack with {encoding}")
+        archive, report = demo.pack(source, codes, encoding)
+        demo.say(f"Compile for this CPU, run, compare with float64 ({encoding})")
+        results.append((encoding, archive, report, demo.compile_and_run(archive)))
+        points += [(codes, encoding, report)]
+
+    demo.say("The same layers for a GPU: PTX of one of them for sm_90")
+    stem = TABLE[0][0].replace(":", "-") + "-" + TABLE[0][1]
+    demo.run("quant-compile", f"{stem}.mlir", "--target=cuda:sm_90", "--emit=ptx",
+             "-o", "layers.ptx")
+    ptx = (demo.output / "layers.ptx").read_text().splitlines()
+    entries = sum(line.startswith((".visible .entry", ".entry")) for line in ptx)
+    dp4a = sum("dp4a" in line for line in ptx)
+    loop = next((i for i, line in enumerate(ptx) if "dp4a" in line), 0)
+    print(f"{len(ptx)} lines, {entries} kernels, {dp4a} dp4a instructions; around the first:")
+    print("\n".join(ptx[max(0, loop - 12):loop + 12]))
+
+    demo.say("Other encodings, for the plot")
+    for codes, encoding in PLOT:
+        points.append((codes, encoding, demo.pack(source, codes, encoding)[1]))
+    rows = [(codes, encoding, t["bpw_after"], decibels(t["snr"]))
+            for codes, encoding, report in points
+            for t in report["tensors"] if "encoding" in t]
+    pictures = [demo.output / f"bits-against-snr.{kind}" for kind in ("png", "svg")]
+    drawn = plot.plot(rows, "Linear layers of all-MiniLM-L6-v2", pictures)
+
+    for encoding, archive, report, runs in results:
+        demo.say(f"{archive}: {encoding}")
+        print_table(report, runs)
+    print()
+    print(f"plot: {pictures[0]}" if drawn else "no plot: matplotlib is not installed")
+    print(f"everything that was made: {demo.output}")
+
+
+if __name__ == "__main__":
+    main()
