@@ -1,0 +1,30 @@
+//===- Constants.h - Weights that are constants in the IR -----------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_DIALECT_CONSTANTS_H
+#define QLINEAR_DIALECT_CONSTANTS_H
+
+#include "qlinear/Dialect/QLinear.h"
+#include "qlinear/Encoding/Codec.h"
+
+namespace mlir::qlinear {
+
+/// Whether all components of a weight are constants (dense or dense_resource
+/// attributes whose data is there).
+bool isConstant(PackOp pack);
+
+/// The weight that `pack` makes of constants; fails, without a diagnostic, if
+/// !isConstant(pack).
+FailureOr<::qlinear::EncodedWeight> getConstantWeight(PackOp pack);
+
+/// Makes constants of the components of `weight`, and a qlinear.pack of them. The
+/// codes are stored as i8 or, with `narrow`, as their own width (`i4`).
+PackOp createConstantWeight(OpBuilder &builder, Location loc,
+                            const ::qlinear::EncodedWeight &weight,
+                            bool narrow = true);
+
+} // namespace mlir::qlinear
+#endif

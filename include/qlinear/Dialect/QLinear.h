@@ -1,0 +1,49 @@
+//===- QLinear.h - The qlinear dialect --------------------------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The IR lives in the namespace mlir::qlinear. What it is made of, the encodings
+// and layouts, lives in ::qlinear: write the leading colons, since with
+// `using namespace mlir` a bare `qlinear::` is ambiguous.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_DIALECT_QLINEAR_H
+#define QLINEAR_DIALECT_QLINEAR_H
+
+#include "qlinear/Encoding/Encoding.h"
+#include "qlinear/Encoding/Layout.h"
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "llvm/ADT/Hashing.h"
+
+namespace qlinear {
+/// Encodings are uniqued in an MLIRContext.
+inline llvm::hash_code hash_value(const Encoding &encoding) {
+  return llvm::hash_value(encoding.spec());
+}
+} // namespace qlinear
+
+#include "qlinear/Dialect/QLinearDialect.h.inc"
+#include "qlinear/Dialect/QLinearEnums.h.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "qlinear/Dialect/QLinearAttrs.h.inc"
+
+#define GET_TYPEDEF_CLASSES
+#include "qlinear/Dialect/QLinearTypes.h.inc"
+
+#define GET_OP_CLASSES
+#include "qlinear/Dialect/QLinearOps.h.inc"
+
+#endif

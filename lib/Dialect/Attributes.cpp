@@ -1,0 +1,477 @@
+//===- Attributes.cpp - Encoding, schedule, variant, temp -----------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "qlinear/Dialect/QLinear.h"
+
+#include "DialectImpl.h"
+
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringSwitch.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace mlir::qlinear;
+using ::qlinear::CodeType;
+using ::qlinear::Encoding;
+using ::qlinear::Form;
+using ::qlinear::MetaStorage;
+using ::qlinear::StepScope;
+
+#include "qlinear/Dialect/QLinearEnums.cpp.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "qlinear/Dialect/QLinearAttrs.cpp.inc"
+
+void QLinearDialect::registerAttributes() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "qlinear/Dialect/QLinearAttrs.cpp.inc"
+      >();
+}
+
+//===----------------------------------------------------------------------===//
+// Encoding
+//===----------------------------------------------------------------------===//
+
+StringRef mlir::qlinear::stringifyForm(Form form) {
+  switch (form) {
+  case Form::symmetric:
+    return "symmetric";
+  case Form::zero:
+    return "zero";
+  case Form::min:
+    return "min";
+  case Form::centred:
+    return "centred";
+  }
+  llvm_unreachable("unknown form");
+}
+
+StringRef mlir::qlinear::stringifyFloat(::qlinear::FloatType type) {
+  switch (type) {
+  case ::qlinear::FloatType::bf16:
+    return "bf16";
+  case ::qlinear::FloatType::f16:
+    return "f16";
+  case ::qlinear::FloatType::f32:
+    return "f32";
+  }
+  llvm_unreachable("unknown float type");
+}
+
+mlir::FloatType mlir::qlinear::toMLIR(::qlinear::FloatType type,
+                                      MLIRContext *context) {
+  switch (type) {
+  case ::qlinear::FloatType::bf16:
+    return BFloat16Type::get(context);
+  case ::qlinear::FloatType::f16:
+    return Float16Type::get(context);
+  case ::qlinear::FloatType::f32:
+    return Float32Type::get(context);
+  }
+  llvm_unreachable("unknown float type");
+}
+
+static std::optional<::qlinear::FloatType> symbolizeFloat(StringRef text) {
+  return llvm::StringSwitch<std::optional<::qlinear::FloatType>>(text)
+      .Case("bf16", ::qlinear::FloatType::bf16)
+      .Case("f16", ::qlinear::FloatType::f16)
+      .Case("f32", ::qlinear::FloatType::f32)
+      .Default(std::nullopt);
+}
+
+static ParseResult parseFloatType(AsmParser &parser,
+                                  ::qlinear::FloatType &type) {
+  SMLoc loc = parser.getCurrentLocation();
+  StringRef text;
+  if (failed(parser.parseOptionalKeyword(&text)) || !symbolizeFloat(text))
+    return parser.emitError(loc, "expected bf16, f16 or f32");
+  type = *symbolizeFloat(text);
+  return success();
+}
+
+/// Parses `u4`, `i8`, ... into signedness and bits.
+static std::optional<CodeType> symbolizeCode(StringRef text) {
+  unsigned bits;
+  if (text.size() < 2 || (text[0] != 'u' && text[0] != 'i') ||
+      text.drop_front().getAsInteger(10, bits) || bits > 32)
+    return std::nullopt;
+  return CodeType{uint8_t(bits), text[0] == 'i'};
+}
+
+/// storage ::= float | code (`*` (`row` `<` float `>` |
+///                                `block` `<` integer `,` float `>`))?
+/// code ::= (`u` | `i` | `log` | `delta`) bits
+static ParseResult parseStorage(AsmParser &parser, MetaStorage &storage) {
+  SMLoc loc = parser.getCurrentLocation();
+  StringRef text;
+  auto expected = [&] {
+    return parser.emitError(
+        loc, "expected how the metadata is stored: bf16, f16, f32, or codes "
+             "such as u8 * row<bf16>, i8 * block<256, f16>, u4, "
+             "log8 * row<f32>, delta10 * row<bf16>");
+  };
+  if (failed(parser.parseOptionalKeyword(&text)))
+    return expected();
+  if (auto type = symbolizeFloat(text)) {
+    storage = MetaStorage::plain(*type);
+    return success();
+  }
+  unsigned bits = 0;
+  StringRef rest = text;
+  if (rest.consume_front("log"))
+    storage.kind = MetaStorage::Kind::log;
+  else if (rest.consume_front("delta"))
+    storage.kind = MetaStorage::Kind::delta;
+  else if (std::optional<CodeType> code = symbolizeCode(text)) {
+    storage.kind = MetaStorage::Kind::linear;
+    storage.isSigned = code->isSigned;
+    rest = rest.drop_front();
+  } else
+    return expected();
+  if (rest.getAsInteger(10, bits) || bits > 32)
+    return expected();
+  storage.bits = bits;
+  if (failed(parser.parseOptionalStar())) {
+    if (storage.kind == MetaStorage::Kind::linear)
+      return success();
+    return parser.emitError(parser.getCurrentLocation(), "")
+           << text << " needs a base per row: " << text
+           << (storage.kind == MetaStorage::Kind::log ? " * row<f32>"
+                                                      : " * row<bf16>");
+  }
+  SMLoc scopeLoc = parser.getCurrentLocation();
+  StringRef scope;
+  if (failed(parser.parseOptionalKeyword(&scope)) ||
+      (scope != "row" && scope != "block"))
+    return parser.emitError(scopeLoc, "expected row or block");
+  if (parser.parseLess())
+    return failure();
+  storage.scope = StepScope::row;
+  if (scope == "block") {
+    storage.scope = StepScope::block;
+    uint64_t block = 0;
+    SMLoc blockLoc = parser.getCurrentLocation();
+    if (parser.parseInteger(block) || parser.parseComma())
+      return failure();
+    if (block != ::qlinear::kStepBlock)
+      return parser.emitError(blockLoc, "a step per ")
+             << block << " weights is not supported; steps are per row<...> "
+             << "or per block<" << ::qlinear::kStepBlock << ", ...>";
+  }
+  return failure(parseFloatType(parser, storage.type) || parser.parseGreater());
+}
+
+/// encoding ::= `<` code `,` `group` `=` (integer | `row`) `,` form
+///              `,` `scale` `=` storage (`,` `offset` `=` storage)? `>`
+Attribute EncodingAttr::parse(AsmParser &parser, Type) {
+  SMLoc start = parser.getCurrentLocation();
+  Encoding e;
+  if (parser.parseLess())
+    return {};
+
+  SMLoc loc = parser.getCurrentLocation();
+  StringRef text;
+  std::optional<CodeType> codes;
+  if (failed(parser.parseOptionalKeyword(&text)) ||
+      !(codes = symbolizeCode(text))) {
+    parser.emitError(loc, "expected the code of a weight: u4, i4, u5, i5, u6, "
+                          "i6, u8 or i8");
+    return {};
+  }
+  e.codes = *codes;
+
+  if (parser.parseComma() || parser.parseKeyword("group") ||
+      parser.parseEqual())
+    return {};
+  if (succeeded(parser.parseOptionalKeyword("row"))) {
+    e.group = ::qlinear::kWholeRow;
+  } else {
+    loc = parser.getCurrentLocation();
+    uint64_t group = 0;
+    OptionalParseResult parsed = parser.parseOptionalInteger(group);
+    if (!parsed.has_value() || failed(*parsed) || group == 0 ||
+        group > (1u << 20)) {
+      parser.emitError(loc, "expected the group size: 16, 32, 64, 128, 256, "
+                            "or row for one group per row");
+      return {};
+    }
+    e.group = unsigned(group);
+  }
+
+  if (parser.parseComma())
+    return {};
+  loc = parser.getCurrentLocation();
+  std::optional<Form> form;
+  if (succeeded(parser.parseOptionalKeyword(&text)))
+    form = llvm::StringSwitch<std::optional<Form>>(text)
+               .Case("symmetric", Form::symmetric)
+               .Case("zero", Form::zero)
+               .Case("min", Form::min)
+               .Case("centred", Form::centred)
+               .Default(std::nullopt);
+  if (!form) {
+    parser.emitError(loc, "expected the form: symmetric, zero, min or centred");
+    return {};
+  }
+  e.form = *form;
+
+  if (parser.parseComma() || parser.parseKeyword("scale") ||
+      parser.parseEqual() || parseStorage(parser, e.scale))
+    return {};
+  if (succeeded(parser.parseOptionalComma()))
+    if (parser.parseKeyword("offset") || parser.parseEqual() ||
+        parseStorage(parser, e.offset))
+      return {};
+  if (parser.parseGreater())
+    return {};
+  return parser.getChecked<EncodingAttr>(start, parser.getContext(), e);
+}
+
+void EncodingAttr::print(AsmPrinter &printer) const {
+  printer << '<' << getValue().str() << '>';
+}
+
+LogicalResult
+EncodingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                     Encoding value) {
+  if (auto valid = value.verify(); !valid)
+    return emitError() << valid.error();
+  return success();
+}
+
+/// Whether every value that `from` can store is exactly one that `to` stores.
+/// Metadata values are f32, so plain f32 holds them all, except for products
+/// of a code and a step, or powers, that f32 would have to round.
+static bool holdsExactly(const MetaStorage &from, const MetaStorage &to) {
+  using Kind = MetaStorage::Kind;
+  if (from == to)
+    return true;
+  if (to.kind != Kind::plain)
+    return false;
+  auto precision = [](::qlinear::FloatType type) {
+    return type == ::qlinear::FloatType::bf16  ? 8
+           : type == ::qlinear::FloatType::f16 ? 11
+                                               : 24;
+  };
+  bool toF32 = to.type == ::qlinear::FloatType::f32;
+  switch (from.kind) {
+  case Kind::none:
+  case Kind::log:
+    return false;
+  case Kind::plain:
+    return toF32;
+  case Kind::linear:
+    if (from.scope == StepScope::constant)
+      return from.bits <= precision(to.type);
+    return toF32 && from.bits + precision(from.type) <= 24;
+  case Kind::delta:
+    return toF32 || to.type == ::qlinear::FloatType::bf16;
+  }
+  llvm_unreachable("unknown metadata kind");
+}
+
+bool EncodingAttr::isLosslessTo(EncodingAttr other) const {
+  const Encoding &a = getValue(), &b = other.getValue();
+  return a.codes == b.codes && a.group == b.group && a.form == b.form &&
+         holdsExactly(a.scale, b.scale) && holdsExactly(a.offset, b.offset);
+}
+
+//===----------------------------------------------------------------------===//
+// Schedule
+//===----------------------------------------------------------------------===//
+
+ScheduleAttr ScheduleAttr::get(MLIRContext *context, const Fields &f) {
+  return get(context, f.rows, f.grid, f.warps, f.stages, f.copy, f.quantize,
+             f.pdl, f.splitK, f.isa, f.tiles);
+}
+
+ScheduleAttr
+ScheduleAttr::getChecked(function_ref<InFlightDiagnostic()> emitError,
+                         MLIRContext *context, const Fields &f) {
+  return getChecked(emitError, context, f.rows, f.grid, f.warps, f.stages,
+                    f.copy, f.quantize, f.pdl, f.splitK, f.isa, f.tiles);
+}
+
+ScheduleAttr::Fields ScheduleAttr::getFields() const {
+  return {llvm::to_vector(getRows()),
+          getGrid(),
+          getWarps(),
+          getStages(),
+          getCopy(),
+          getQuantize(),
+          getPdl(),
+          getSplitK(),
+          getIsa().str(),
+          getTiles()};
+}
+
+template <typename Enum>
+static ParseResult parseEnum(AsmParser &parser, Enum &value,
+                             std::optional<Enum> (*symbolize)(StringRef),
+                             StringRef choices) {
+  SMLoc loc = parser.getCurrentLocation();
+  StringRef text;
+  std::optional<Enum> parsed;
+  if (failed(parser.parseOptionalKeyword(&text)) || !(parsed = symbolize(text)))
+    return parser.emitError(loc, "expected ") << choices;
+  value = *parsed;
+  return success();
+}
+
+/// schedule ::= `<` (field (`,` field)*)? `>`   in any order
+Attribute ScheduleAttr::parse(AsmParser &parser, Type) {
+  SMLoc start = parser.getCurrentLocation();
+  Fields f;
+  llvm::SmallVector<StringRef> seen;
+  auto parseField = [&]() -> ParseResult {
+    SMLoc loc = parser.getCurrentLocation();
+    StringRef name;
+    if (parser.parseKeyword(&name) || parser.parseEqual())
+      return failure();
+    if (llvm::is_contained(seen, name))
+      return parser.emitError(loc, "field ") << name << " is given twice";
+    seen.push_back(name);
+    if (name == "rows") {
+      f.rows.clear();
+      return parser.parseCommaSeparatedList(
+          AsmParser::Delimiter::Square, [&]() -> ParseResult {
+            return parser.parseInteger(f.rows.emplace_back());
+          });
+    }
+    if (name == "copy")
+      return parseEnum<CopyKind>(parser, f.copy, symbolizeCopyKind,
+                                 "bulk, async or load");
+    if (name == "quantize")
+      return parseEnum<QuantizeKind>(parser, f.quantize, symbolizeQuantizeKind,
+                                     "inside or separate");
+    if (name == "pdl") {
+      if (succeeded(parser.parseOptionalKeyword("false")))
+        return success();
+      f.pdl = true;
+      return parser.parseKeyword("true");
+    }
+    if (name == "isa")
+      return parser.parseString(&f.isa);
+    int64_t *field = llvm::StringSwitch<int64_t *>(name)
+                         .Case("grid", &f.grid)
+                         .Case("warps", &f.warps)
+                         .Case("stages", &f.stages)
+                         .Case("split_k", &f.splitK)
+                         .Case("tiles", &f.tiles)
+                         .Default(nullptr);
+    if (!field)
+      return parser.emitError(loc, "unknown field '")
+             << name
+             << "'; a schedule has rows, grid, warps, stages, copy, quantize, "
+                "pdl, split_k, isa and tiles";
+    return parser.parseInteger(*field);
+  };
+  if (parser.parseCommaSeparatedList(AsmParser::Delimiter::LessGreater,
+                                     parseField))
+    return {};
+  return ScheduleAttr::getChecked(
+      [&] { return parser.emitError(start); }, parser.getContext(), f);
+}
+
+void ScheduleAttr::print(AsmPrinter &printer) const {
+  const Fields defaults;
+  ListSeparator separator;
+  auto print = [&](StringRef name, auto value, auto standard) {
+    if (value != standard)
+      printer << StringRef(separator) << name << " = " << value;
+  };
+  printer << '<';
+  if (getRows() != ArrayRef(defaults.rows)) {
+    printer << StringRef(separator) << "rows = [";
+    llvm::interleaveComma(getRows(), printer.getStream());
+    printer << ']';
+  }
+  print("grid", getGrid(), defaults.grid);
+  print("warps", getWarps(), defaults.warps);
+  print("stages", getStages(), defaults.stages);
+  print("copy", stringifyCopyKind(getCopy()), stringifyCopyKind(defaults.copy));
+  print("quantize", stringifyQuantizeKind(getQuantize()),
+        stringifyQuantizeKind(defaults.quantize));
+  if (getPdl())
+    printer << StringRef(separator) << "pdl = true";
+  print("split_k", getSplitK(), defaults.splitK);
+  if (!getIsa().empty()) {
+    printer << StringRef(separator) << "isa = ";
+    printer.printString(getIsa());
+  }
+  print("tiles", getTiles(), defaults.tiles);
+  printer << '>';
+}
+
+LogicalResult
+ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                     ArrayRef<int64_t> rows, int64_t grid, int64_t warps,
+                     int64_t stages, CopyKind, QuantizeKind, bool,
+                     int64_t splitK, StringRef, int64_t tiles) {
+  if (rows.empty())
+    return emitError() << "rows is empty; name at least one number of rows, as "
+                          "in rows = [1]";
+  int64_t last = 0;
+  for (int64_t r : rows) {
+    if (r <= last)
+      return emitError() << "rows has " << r << " after " << last
+                         << "; row variants are positive and ascending";
+    last = r;
+  }
+  if (grid < 0)
+    return emitError() << "grid = " << grid
+                       << " is negative; use 0 to let the device decide";
+  struct {
+    StringRef name;
+    int64_t value, max;
+  } limits[] = {{"warps", warps, 32},
+                {"stages", stages, 64},
+                {"split_k", splitK, 65535},
+                {"tiles", tiles, 65535}};
+  for (auto &limit : limits)
+    if (limit.value < 1 || limit.value > limit.max)
+      return emitError() << limit.name << " = " << limit.value
+                         << " is not in 1.." << limit.max;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Variant, temp
+//===----------------------------------------------------------------------===//
+
+LogicalResult VariantAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                  int64_t rows, SymbolRefAttr kernel,
+                                  int64_t grid, int64_t block, int64_t smem,
+                                  int64_t items) {
+  if (rows < 1)
+    return emitError() << "rows = " << rows
+                       << " is not positive; a kernel does at least one row";
+  if (!kernel)
+    return emitError() << "a variant needs its kernel, as in kernel = "
+                          "@kernels::@k0_m1";
+  if (smem < 0)
+    return emitError() << "smem = " << smem << " is negative";
+  bool gpu = grid > 0 && block > 0 && items == 0;
+  bool cpu = items > 0 && grid == 0 && block == 0 && smem == 0;
+  if (!gpu && !cpu)
+    return emitError() << "grid = " << grid << ", block = " << block
+                       << ", smem = " << smem << ", items = " << items
+                       << " is neither a GPU kernel (grid and block positive) "
+                          "nor a CPU kernel (only items)";
+  return success();
+}
+
+LogicalResult TempAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                               int64_t bytes, int64_t bytesPerRow, bool) {
+  if (bytes < 0 || bytesPerRow < 0 || (bytes == 0 && bytesPerRow == 0))
+    return emitError() << "bytes = " << bytes
+                       << ", bytes_per_row = " << bytesPerRow
+                       << " is no memory; one of them must be positive and "
+                          "none negative";
+  return success();
+}

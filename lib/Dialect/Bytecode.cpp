@@ -1,0 +1,260 @@
+//===- Bytecode.cpp - Versioned bytecode ----------------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The wire format of attributes and types. Each starts with its code; the rest
+// is fields in the order in which they are written here. A change of the format
+// raises kVersion, and the reader goes on reading every older version: the
+// frozen files in test/Dialect/QLinear/Inputs hold it to that.
+//
+//===----------------------------------------------------------------------===//
+#include "DialectImpl.h"
+
+#include "mlir/Bytecode/BytecodeImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace mlir::qlinear;
+using ::qlinear::Encoding;
+using ::qlinear::MetaStorage;
+
+namespace {
+
+constexpr uint64_t kVersion = 1;
+
+enum class AttrCode : uint64_t { encoding = 0, schedule, variant, temp };
+enum class TypeCode : uint64_t { weight = 0, activations };
+
+struct QLinearVersion : DialectVersion {
+  explicit QLinearVersion(uint64_t number) : number(number) {}
+  uint64_t number;
+};
+
+/// Reads fields one by one and remembers whether all could be read.
+class Fields {
+public:
+  explicit Fields(DialectBytecodeReader &reader) : reader(reader) {}
+
+  uint64_t number() {
+    uint64_t value = 0;
+    ok = ok && succeeded(reader.readVarInt(value));
+    return value;
+  }
+  int64_t integer() {
+    int64_t value = 0;
+    ok = ok && succeeded(reader.readSignedVarInt(value));
+    return value;
+  }
+  /// An enumerator or a small number, at most `max`.
+  uint64_t upTo(uint64_t max, StringRef what) {
+    uint64_t value = number();
+    if (ok && value > max) {
+      reader.emitError() << what << " = " << value
+                         << " in the bytecode is not in 0.." << max;
+      ok = false;
+    }
+    return ok ? value : 0;
+  }
+  MetaStorage storage() {
+    MetaStorage m;
+    m.kind = MetaStorage::Kind(upTo(4, "metadata kind"));
+    m.type = ::qlinear::FloatType(upTo(2, "metadata float type"));
+    m.bits = uint8_t(upTo(32, "metadata bits"));
+    m.isSigned = upTo(1, "metadata signedness");
+    m.scope = ::qlinear::StepScope(upTo(2, "metadata step scope"));
+    return m;
+  }
+  explicit operator bool() const { return ok; }
+
+private:
+  DialectBytecodeReader &reader;
+  bool ok = true;
+};
+
+struct QLinearBytecodeInterface : BytecodeDialectInterface {
+  using BytecodeDialectInterface::BytecodeDialectInterface;
+
+  void writeVersion(DialectBytecodeWriter &writer) const override {
+    writer.writeVarInt(kVersion);
+  }
+
+  std::unique_ptr<DialectVersion>
+  readVersion(DialectBytecodeReader &reader) const override {
+    uint64_t number;
+    if (failed(reader.readVarInt(number)))
+      return nullptr;
+    if (number > kVersion) {
+      reader.emitError() << "version " << number
+                         << " of the qlinear bytecode is newer than " << kVersion
+                         << ", the newest that this build reads; use a newer "
+                            "build, or write the file with the older version";
+      return nullptr;
+    }
+    return std::make_unique<QLinearVersion>(number);
+  }
+
+  LogicalResult writeAttribute(Attribute attr,
+                               DialectBytecodeWriter &writer) const override {
+    return TypeSwitch<Attribute, LogicalResult>(attr)
+        .Case([&](EncodingAttr a) {
+          const Encoding e = a.getValue();
+          writer.writeVarInt(uint64_t(AttrCode::encoding));
+          writer.writeVarInt(e.codes.bits);
+          writer.writeVarInt(e.codes.isSigned);
+          writer.writeVarInt(e.group);
+          writer.writeVarInt(uint64_t(e.form));
+          for (const MetaStorage &m : {e.scale, e.offset}) {
+            writer.writeVarInt(uint64_t(m.kind));
+            writer.writeVarInt(uint64_t(m.type));
+            writer.writeVarInt(m.bits);
+            writer.writeVarInt(m.isSigned);
+            writer.writeVarInt(uint64_t(m.scope));
+          }
+          return success();
+        })
+        .Case([&](ScheduleAttr a) {
+          writer.writeVarInt(uint64_t(AttrCode::schedule));
+          writer.writeSignedVarInts(a.getRows());
+          for (int64_t field : {a.getGrid(), a.getWarps(), a.getStages()})
+            writer.writeSignedVarInt(field);
+          writer.writeVarInt(uint64_t(a.getCopy()));
+          writer.writeVarInt(uint64_t(a.getQuantize()));
+          writer.writeVarInt(a.getPdl());
+          writer.writeSignedVarInt(a.getSplitK());
+          writer.writeOwnedString(a.getIsa());
+          writer.writeSignedVarInt(a.getTiles());
+          return success();
+        })
+        .Case([&](VariantAttr a) {
+          writer.writeVarInt(uint64_t(AttrCode::variant));
+          writer.writeSignedVarInt(a.getRows());
+          writer.writeAttribute(a.getKernel());
+          for (int64_t field :
+               {a.getGrid(), a.getBlock(), a.getSmem(), a.getItems()})
+            writer.writeSignedVarInt(field);
+          return success();
+        })
+        .Case([&](TempAttr a) {
+          writer.writeVarInt(uint64_t(AttrCode::temp));
+          writer.writeSignedVarInt(a.getBytes());
+          writer.writeSignedVarInt(a.getBytesPerRow());
+          writer.writeVarInt(a.getZero());
+          return success();
+        })
+        .Default([](Attribute) { return failure(); });
+  }
+
+  Attribute readAttribute(DialectBytecodeReader &reader) const override {
+    MLIRContext *context = getContext();
+    auto emitError = [&] { return reader.emitError(); };
+    Fields in(reader);
+    uint64_t code = in.number();
+    if (!in)
+      return {};
+    switch (AttrCode(code)) {
+    case AttrCode::encoding: {
+      Encoding e;
+      e.codes.bits = uint8_t(in.upTo(32, "code bits"));
+      e.codes.isSigned = in.upTo(1, "code signedness");
+      e.group = unsigned(in.upTo(1 << 20, "group"));
+      e.form = ::qlinear::Form(in.upTo(3, "form"));
+      e.scale = in.storage();
+      e.offset = in.storage();
+      return in ? EncodingAttr::getChecked(emitError, context, e) : Attribute();
+    }
+    case AttrCode::schedule: {
+      ScheduleAttr::Fields f;
+      if (failed(reader.readSignedVarInts(f.rows)))
+        return {};
+      for (int64_t *field : {&f.grid, &f.warps, &f.stages})
+        *field = in.integer();
+      f.copy = CopyKind(in.upTo(getMaxEnumValForCopyKind(), "copy"));
+      f.quantize =
+          QuantizeKind(in.upTo(getMaxEnumValForQuantizeKind(), "quantize"));
+      f.pdl = in.upTo(1, "pdl");
+      f.splitK = in.integer();
+      StringRef isa;
+      if (!in || failed(reader.readString(isa)))
+        return {};
+      f.isa = isa.str();
+      f.tiles = in.integer();
+      return in ? ScheduleAttr::getChecked(emitError, context, f) : Attribute();
+    }
+    case AttrCode::variant: {
+      int64_t rows = in.integer();
+      SymbolRefAttr kernel;
+      if (!in || failed(reader.readAttribute(kernel)))
+        return {};
+      int64_t grid = in.integer(), block = in.integer(), smem = in.integer(),
+              items = in.integer();
+      return in ? VariantAttr::getChecked(emitError, context, rows, kernel,
+                                          grid, block, smem, items)
+                : Attribute();
+    }
+    case AttrCode::temp: {
+      int64_t bytes = in.integer(), bytesPerRow = in.integer();
+      bool zero = in.upTo(1, "zero");
+      return in ? TempAttr::getChecked(emitError, context, bytes, bytesPerRow,
+                                       zero)
+                : Attribute();
+    }
+    }
+    reader.emitError() << "unknown qlinear attribute code " << code
+                       << " in the bytecode";
+    return {};
+  }
+
+  LogicalResult writeType(Type type,
+                          DialectBytecodeWriter &writer) const override {
+    return TypeSwitch<Type, LogicalResult>(type)
+        .Case([&](WeightType t) {
+          writer.writeVarInt(uint64_t(TypeCode::weight));
+          writer.writeSignedVarInt(t.getN());
+          writer.writeSignedVarInt(t.getK());
+          writer.writeAttribute(t.getEncoding());
+          return success();
+        })
+        .Case([&](ActivationsType t) {
+          writer.writeVarInt(uint64_t(TypeCode::activations));
+          writer.writeSignedVarInt(t.getM());
+          writer.writeSignedVarInt(t.getK());
+          return success();
+        })
+        .Default([](Type) { return failure(); });
+  }
+
+  Type readType(DialectBytecodeReader &reader) const override {
+    MLIRContext *context = getContext();
+    auto emitError = [&] { return reader.emitError(); };
+    Fields in(reader);
+    uint64_t code = in.number();
+    if (!in)
+      return {};
+    switch (TypeCode(code)) {
+    case TypeCode::weight: {
+      int64_t n = in.integer(), k = in.integer();
+      EncodingAttr encoding;
+      if (!in || failed(reader.readAttribute(encoding)))
+        return {};
+      return WeightType::getChecked(emitError, context, n, k, encoding);
+    }
+    case TypeCode::activations: {
+      int64_t m = in.integer(), k = in.integer();
+      return in ? ActivationsType::getChecked(emitError, context, m, k)
+                : Type();
+    }
+    }
+    reader.emitError() << "unknown qlinear type code " << code
+                       << " in the bytecode";
+    return {};
+  }
+};
+
+} // namespace
+
+void mlir::qlinear::addBytecodeInterface(QLinearDialect *dialect) {
+  dialect->addInterfaces<QLinearBytecodeInterface>();
+}

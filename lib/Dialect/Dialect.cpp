@@ -1,0 +1,56 @@
+//===- Dialect.cpp - Registration of the qlinear dialect ------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "qlinear/Dialect/QLinear.h"
+
+#include "DialectImpl.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace mlir::qlinear;
+
+#include "qlinear/Dialect/QLinearDialect.cpp.inc"
+
+namespace {
+/// Encodings are long and shared: print them once, under a name that says the
+/// codes, the group and the form (#u4_g32_zero).
+struct QLinearAsmInterface : OpAsmDialectInterface {
+  using OpAsmDialectInterface::OpAsmDialectInterface;
+
+  AliasResult getAlias(Attribute attr, raw_ostream &os) const override {
+    auto encoding = dyn_cast<EncodingAttr>(attr);
+    if (!encoding)
+      return AliasResult::NoAlias;
+    const ::qlinear::Encoding &e = encoding.getValue();
+    os << (e.codes.isSigned ? 'i' : 'u') << unsigned(e.codes.bits) << '_';
+    if (e.group == ::qlinear::kWholeRow)
+      os << "row";
+    else
+      os << 'g' << e.group;
+    os << '_' << stringifyForm(e.form);
+    return AliasResult::OverridableAlias;
+  }
+};
+} // namespace
+
+void QLinearDialect::initialize() {
+  addOperations<
+#define GET_OP_LIST
+#include "qlinear/Dialect/QLinearOps.cpp.inc"
+      >();
+  registerAttributes();
+  registerTypes();
+  addInterfaces<QLinearAsmInterface>();
+  addBytecodeInterface(this);
+}
+
+Operation *QLinearDialect::materializeConstant(OpBuilder &builder,
+                                               Attribute value, Type type,
+                                               Location loc) {
+  return arith::ConstantOp::materialize(builder, value, type, loc);
+}

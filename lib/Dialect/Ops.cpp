@@ -1,0 +1,512 @@
+//===- Ops.cpp - Verifiers and interfaces of the operations ---------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "DialectImpl.h"
+
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+using namespace mlir;
+using namespace mlir::qlinear;
+using ::qlinear::Encoding;
+using ::qlinear::MetaStorage;
+using ::qlinear::StepScope;
+
+#define GET_OP_CLASSES
+#include "qlinear/Dialect/QLinearOps.cpp.inc"
+
+/// Prints a dimension as the assembly does.
+static std::string str(int64_t dim) {
+  return ShapedType::isDynamic(dim) ? "?" : std::to_string(dim);
+}
+
+/// Whether two sizes can be the same at run time.
+static bool compatible(int64_t a, int64_t b) {
+  return a == b || ShapedType::isDynamic(a) || ShapedType::isDynamic(b);
+}
+
+//===----------------------------------------------------------------------===//
+// parameter, load
+//===----------------------------------------------------------------------===//
+
+LogicalResult ParameterOp::verify() {
+  if (getSource() && getSource()->empty())
+    return emitOpError("has an empty name after 'from'; name the weight in its "
+                       "archive or leave 'from' out to use the symbol's name");
+  return success();
+}
+
+LogicalResult LoadOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
+  Operation *symbol =
+      symbolTable.lookupNearestSymbolFrom(*this, getParameterAttr());
+  auto parameter = dyn_cast_or_null<ParameterOp>(symbol);
+  if (!parameter) {
+    InFlightDiagnostic diag = emitOpError("loads ")
+                              << getParameterAttr() << ", which is ";
+    if (symbol)
+      diag << "'" << symbol->getName()
+           << "', not a qlinear.parameter";
+    else
+      diag << "not declared; declare it with qlinear.parameter in the same "
+              "module";
+    return diag;
+  }
+  if (parameter.getType() != getType()) {
+    InFlightDiagnostic diag = emitOpError("loads ")
+                              << getParameterAttr() << " as " << getType()
+                              << ", but it is declared as "
+                              << parameter.getType();
+    diag.attachNote(parameter.getLoc()) << "declared here";
+    return diag;
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// pack
+//===----------------------------------------------------------------------===//
+
+static bool hasSteps(const MetaStorage &meta) {
+  return meta.scope != StepScope::constant;
+}
+
+Value PackOp::getScaleSteps() {
+  const Encoding &e = getType().getEncoding().getValue();
+  return hasSteps(e.scale) ? getSteps().front() : Value();
+}
+
+Value PackOp::getOffsetSteps() {
+  const Encoding &e = getType().getEncoding().getValue();
+  return hasSteps(e.offset) ? getSteps().back() : Value();
+}
+
+/// Shape and element type of one component; `element` may be null when any of
+/// the integer types i`bits`, i8, i16 that hold `bits` is right.
+static LogicalResult verifyComponent(PackOp op, StringRef name, Value value,
+                                     ArrayRef<int64_t> shape, StringRef rule,
+                                     unsigned bits, Type element) {
+  auto type = cast<RankedTensorType>(value.getType());
+  if (type.getShape() != shape) {
+    InFlightDiagnostic diag = op.emitOpError() << name << " of a " << op.getType()
+                                               << " must have the shape ";
+    llvm::interleave(shape, diag, "x");
+    diag << " (" << rule << "), but got " << type;
+    return diag;
+  }
+  Type actual = type.getElementType();
+  if (element) {
+    if (actual != element)
+      return op.emitOpError() << name << " must have the element type "
+                              << element << " that the encoding says, but got "
+                              << actual;
+    return success();
+  }
+  unsigned container = bits <= 8 ? 8 : 16;
+  if (!actual.isSignlessInteger(bits) && !actual.isSignlessInteger(container)) {
+    InFlightDiagnostic diag =
+        op.emitOpError() << name << " must have the element type i" << bits;
+    if (bits != container)
+      diag << " or i" << container;
+    diag << " for " << bits << "-bit codes, but got " << actual;
+    return diag;
+  }
+  return success();
+}
+
+static LogicalResult verifyMeta(PackOp op, StringRef name, Value value,
+                                const MetaStorage &meta) {
+  WeightType weight = op.getType();
+  Type plain = meta.kind == MetaStorage::Kind::plain
+                   ? Type(toMLIR(meta.type, op.getContext()))
+                   : Type();
+  return verifyComponent(op, name, value, {weight.getN(), weight.getGroups()},
+                         "N x groups", meta.bits, plain);
+}
+
+static LogicalResult verifySteps(PackOp op, StringRef name, Value value,
+                                 const MetaStorage &meta) {
+  WeightType weight = op.getType();
+  SmallVector<int64_t, 2> shape = {weight.getN()};
+  StringRef rule = "one per row";
+  if (meta.scope == StepScope::block) {
+    shape.push_back(llvm::divideCeil(weight.getK(), ::qlinear::kStepBlock));
+    rule = "one per row and 256 columns";
+  } else if (meta.kind == MetaStorage::Kind::log) {
+    shape.push_back(2);
+    rule = "base and step per row";
+  }
+  return verifyComponent(op, name, value, shape, rule, 0,
+                         toMLIR(meta.type, op.getContext()));
+}
+
+LogicalResult PackOp::verify() {
+  WeightType weight = getType();
+  const Encoding e = weight.getEncoding().getValue();
+  if (failed(verifyComponent(*this, "codes", getCodes(),
+                             {weight.getN(), weight.getK()}, "N x K",
+                             e.codes.bits, {})) ||
+      failed(verifyMeta(*this, "scales", getScales(), e.scale)))
+    return failure();
+
+  bool hasOffset = e.offset.kind != MetaStorage::Kind::none;
+  if (hasOffset != bool(getOffsets()))
+    return emitOpError() << "the form " << stringifyForm(e.form)
+                         << (hasOffset ? " has offsets; add offsets(...)"
+                                       : " has no offsets; remove offsets(...)");
+  if (hasOffset &&
+      failed(verifyMeta(*this, "offsets", getOffsets(), e.offset)))
+    return failure();
+
+  unsigned expected = hasSteps(e.scale) + hasSteps(e.offset);
+  if (getSteps().size() != expected)
+    return emitOpError() << "the encoding has " << expected
+                         << " step tensors (scale: "
+                         << (hasSteps(e.scale) ? "yes" : "no")
+                         << ", offset: " << (hasSteps(e.offset) ? "yes" : "no")
+                         << "), but got " << getSteps().size();
+  if (Value steps = getScaleSteps();
+      steps && failed(verifySteps(*this, "scale steps", steps, e.scale)))
+    return failure();
+  if (Value steps = getOffsetSteps();
+      steps && failed(verifySteps(*this, "offset steps", steps, e.offset)))
+    return failure();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// reencode, dequantize, quantize_activations
+//===----------------------------------------------------------------------===//
+
+LogicalResult ReencodeOp::verify() {
+  WeightType from = getWeight().getType(), to = getType();
+  if (from.getN() != to.getN() || from.getK() != to.getK())
+    return emitOpError() << "changes the shape from " << from.getN() << " x "
+                         << from.getK() << " to " << to.getN() << " x "
+                         << to.getK() << "; only the metadata may change";
+  EncodingAttr a = from.getEncoding(), b = to.getEncoding();
+  if (a.getCodes().bits != b.getCodes().bits)
+    return emitOpError() << "changes the code width from "
+                         << unsigned(a.getCodes().bits) << " to "
+                         << unsigned(b.getCodes().bits)
+                         << " bits; only the metadata may change";
+  if (a.getGroup() != b.getGroup())
+    return emitOpError() << "changes the group size from " << a.getGroup()
+                         << " to " << b.getGroup()
+                         << " (0: whole row); only the metadata may change";
+  return success();
+}
+
+/// M (or dynamic) and N or K of a weight or activations.
+static std::pair<int64_t, int64_t> shapeOf(Type type) {
+  if (auto weight = dyn_cast<WeightType>(type))
+    return {weight.getN(), weight.getK()};
+  if (auto activations = dyn_cast<ActivationsType>(type))
+    return {activations.getM(), activations.getK()};
+  auto tensor = cast<RankedTensorType>(type);
+  return {tensor.getDimSize(0), tensor.getDimSize(1)};
+}
+
+LogicalResult DequantizeOp::verify() {
+  auto [rows, columns] = shapeOf(getInput().getType());
+  ArrayRef<int64_t> shape = getType().getShape();
+  if (shape[0] != rows || shape[1] != columns)
+    return emitOpError() << "turns " << str(rows) << " x " << str(columns)
+                         << " values into a tensor of " << str(shape[0])
+                         << " x " << str(shape[1])
+                         << "; the shape must be the same";
+  return success();
+}
+
+/// The number of rows of x, as IR: a constant or the size of a tensor.
+/// Fails for activations whose source is not in sight.
+static FailureOr<OpFoldResult> reifyRows(OpBuilder &builder, Location loc,
+                                         Value x) {
+  int64_t m = shapeOf(x.getType()).first;
+  if (!ShapedType::isDynamic(m))
+    return OpFoldResult(builder.getIndexAttr(m));
+  if (auto quantize = x.getDefiningOp<QuantizeActivationsOp>())
+    return reifyRows(builder, loc, quantize.getInput());
+  if (!isa<RankedTensorType>(x.getType()))
+    return failure();
+  return tensor::getMixedSize(builder, loc, x, 0);
+}
+
+LogicalResult
+DequantizeOp::reifyResultShapes(OpBuilder &builder,
+                                ReifiedRankedShapedTypeDims &shapes) {
+  if (isa<ActivationsType>(getInput().getType())) {
+    FailureOr<OpFoldResult> rows = reifyRows(builder, getLoc(), getInput());
+    if (failed(rows))
+      return failure();
+    shapes.push_back({*rows, builder.getIndexAttr(getType().getDimSize(1))});
+    return success();
+  }
+  shapes.push_back(getAsIndexOpFoldResult(getContext(), getType().getShape()));
+  return success();
+}
+
+LogicalResult QuantizeActivationsOp::inferReturnTypes(
+    MLIRContext *context, std::optional<Location> loc, Adaptor adaptor,
+    SmallVectorImpl<Type> &types) {
+  auto input = dyn_cast<RankedTensorType>(adaptor.getInput().getType());
+  if (!input || input.getRank() != 2)
+    return emitOptionalError(loc, "expected a tensor of M x K activations");
+  auto type = ActivationsType::getChecked(
+      [&] { return mlir::emitError(loc.value_or(UnknownLoc::get(context))); },
+      context, input.getDimSize(0), input.getDimSize(1));
+  if (!type)
+    return failure();
+  types.push_back(type);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// linear
+//===----------------------------------------------------------------------===//
+
+int64_t LinearOp::getM() { return shapeOf(getX().getType()).first; }
+int64_t LinearOp::getK() { return shapeOf(getX().getType()).second; }
+
+void LinearOp::build(OpBuilder &, OperationState &state, TypeRange results,
+                     Value x, ValueRange weights) {
+  state.addOperands(x);
+  state.addOperands(weights);
+  state.getOrAddProperties<Properties>().operandSegmentSizes = {
+      1, int32_t(weights.size()), 0};
+  state.addRegion();
+  state.addTypes(results);
+}
+
+LogicalResult LinearOp::verify() {
+  if (getWeights().empty())
+    return emitOpError("has no weight; give at least one");
+  if (ShapedType::isDynamic(getK()))
+    return emitOpError("K of x must be known; only M may be ?");
+  for (auto [index, weight] : llvm::enumerate(getWeights())) {
+    int64_t k = cast<WeightType>(weight.getType()).getK();
+    if (k != getK())
+      return emitOpError() << "x has K = " << getK() << " columns, but weight "
+                           << index << " has K = " << k
+                           << "; a linear needs the same K";
+  }
+
+  int64_t n = getWeightType(0).getN();
+  if (!hasEpilogue()) {
+    if (!getExtras().empty())
+      return emitOpError() << "has " << getExtras().size()
+                           << " extras but no region to use them; add an "
+                              "epilogue or remove extras(...)";
+    if (getNumResults() != getWeights().size())
+      return emitOpError() << "has " << getWeights().size()
+                           << " weights and " << getNumResults()
+                           << " results; without a region there is one result "
+                              "per weight";
+  } else {
+    if (getNumResults() == 0)
+      return emitOpError("has no result; its epilogue must yield a value");
+    for (auto [index, weight] : llvm::enumerate(getWeights()))
+      if (int64_t other = cast<WeightType>(weight.getType()).getN(); other != n)
+        return emitOpError()
+               << "weight 0 has N = " << n << ", but weight " << index
+               << " has N = " << other
+               << "; with a region all weights need the same N";
+    for (auto [index, extra] : llvm::enumerate(getExtras())) {
+      auto type = cast<RankedTensorType>(extra.getType());
+      if (type.getShape().back() != n)
+        return emitOpError() << "extra " << index << " has "
+                             << str(type.getShape().back())
+                             << " columns, but the weights have N = " << n
+                             << "; an extra is a tensor of N or M x N";
+      if (type.getRank() == 2 && !compatible(type.getDimSize(0), getM()))
+        return emitOpError()
+               << "extra " << index << " has " << type.getDimSize(0)
+               << " rows, but x has M = " << getM()
+               << "; an extra is a tensor of N or M x N";
+    }
+  }
+  for (auto [index, result] : llvm::enumerate(getResults())) {
+    auto type = cast<RankedTensorType>(result.getType());
+    int64_t expected = hasEpilogue() ? n : getWeightType(index).getN();
+    if (type.getDimSize(1) != expected || type.getDimSize(0) != getM())
+      return emitOpError() << "result " << index << " must be "
+                           << str(getM()) << " x " << expected
+                           << " (rows of x, N of the weight), but got " << type;
+  }
+  return success();
+}
+
+LogicalResult LinearOp::verifyRegions() {
+  if (!hasEpilogue())
+    return success();
+  size_t weights = getWeights().size(), extras = getExtras().size();
+  if (getBody().getNumArguments() != weights + extras)
+    return emitOpError() << "the epilogue has " << getBody().getNumArguments()
+                         << " arguments; it needs one f32 per weight ("
+                         << weights << ") and one element per extra (" << extras
+                         << ")";
+  for (BlockArgument argument : getBody().getArguments()) {
+    unsigned index = argument.getArgNumber();
+    Type expected =
+        index < weights
+            ? Type(Float32Type::get(getContext()))
+            : getElementTypeOrSelf(getExtras()[index - weights].getType());
+    if (argument.getType() != expected)
+      return emitOpError() << "argument " << index
+                           << " of the epilogue must be " << expected
+                           << (index < weights ? ", a product"
+                                               : ", an element of its extra")
+                           << ", but is " << argument.getType();
+  }
+
+  auto yield = dyn_cast<YieldOp>(getBody().getTerminator());
+  if (!yield)
+    return emitOpError("the epilogue must end with qlinear.yield");
+  if (yield.getNumOperands() != getNumResults())
+    return yield.emitOpError() << "yields " << yield.getNumOperands()
+                               << " values for " << getNumResults()
+                               << " results; yield one per result";
+  for (auto [index, value] : llvm::enumerate(yield.getValues())) {
+    Type expected = getElementTypeOrSelf(getResult(index).getType());
+    if (value.getType() != expected)
+      return yield.emitOpError()
+             << "value " << index << " is " << value.getType()
+             << ", but the elements of result " << index << " are " << expected
+             << "; convert it with arith.truncf or arith.extf";
+  }
+
+  auto isScalar = [](Type type) { return type.isIntOrIndexOrFloat(); };
+  for (Operation &op : getBody().without_terminator()) {
+    InFlightDiagnostic diag;
+    if (op.getNumRegions() != 0)
+      diag = op.emitOpError("has a region; an epilogue is elementwise, use "
+                            "arith.select for conditions");
+    else if (!isMemoryEffectFree(&op))
+      diag = op.emitOpError("has side effects; an epilogue is elementwise, "
+                            "pass what it reads as an extra");
+    else if (!llvm::all_of(op.getOperandTypes(), isScalar) ||
+             !llvm::all_of(op.getResultTypes(), isScalar))
+      diag = op.emitOpError("is not on scalars; an epilogue computes one "
+                            "element at a time");
+    else
+      continue;
+    diag.attachNote(getLoc()) << "in the epilogue of this linear";
+    return diag;
+  }
+  return success();
+}
+
+LogicalResult
+LinearOp::reifyResultShapes(OpBuilder &builder,
+                            ReifiedRankedShapedTypeDims &shapes) {
+  FailureOr<OpFoldResult> rows = reifyRows(builder, getLoc(), getX());
+  if (failed(rows))
+    return failure();
+  for (Type type : getResultTypes())
+    shapes.push_back(
+        {*rows,
+         builder.getIndexAttr(cast<RankedTensorType>(type).getDimSize(1))});
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// launch
+//===----------------------------------------------------------------------===//
+
+/// The size of the first dimension of what moves on with the rows.
+static std::optional<int64_t> rowsOf(Type type) {
+  if (auto activations = dyn_cast<ActivationsType>(type))
+    return activations.getM();
+  auto tensor = cast<RankedTensorType>(type);
+  if (tensor.getRank() != 2)
+    return std::nullopt;
+  return tensor.getDimSize(0);
+}
+
+int64_t LaunchOp::getM() {
+  for (Type type : llvm::concat<Type>(llvm::to_vector(getInputs().getTypes()),
+                                      llvm::to_vector(getResultTypes())))
+    if (std::optional<int64_t> rows = rowsOf(type))
+      return *rows;
+  return 1;
+}
+
+LogicalResult LaunchOp::verify() {
+  if (getVariants().empty())
+    return emitOpError("has no kernel; give at least one variant");
+  int64_t last = 0;
+  for (VariantAttr variant : getVariantList()) {
+    if (variant.getRows() <= last)
+      return emitOpError() << "has a variant for " << variant.getRows()
+                           << " rows after one for " << last
+                           << "; variants are ascending in rows";
+    last = variant.getRows();
+  }
+  if (getNumResults() == 0)
+    return emitOpError("has no result; a launch without one does nothing");
+  int64_t m = getM();
+  auto verifyRows = [&](TypeRange types, StringRef what) -> LogicalResult {
+    for (auto [index, type] : llvm::enumerate(types)) {
+      auto tensor = dyn_cast<RankedTensorType>(type);
+      if (tensor && tensor.getRank() != 1 && tensor.getRank() != 2)
+        return emitOpError() << what << " " << index << " has rank "
+                             << tensor.getRank()
+                             << "; a launch takes tensors of N or M x N";
+      if (tensor && ShapedType::isDynamic(tensor.getShape().back()))
+        return emitOpError() << what << " " << index << " is " << type
+                             << "; only M, the first of two dimensions, may be ?";
+      if (std::optional<int64_t> rows = rowsOf(type);
+          rows && !compatible(*rows, m))
+        return emitOpError() << what << " " << index << " has " << *rows
+                             << " rows, but M = " << m
+                             << "; all 2D inputs and results have M rows";
+    }
+    return success();
+  };
+  return failure(failed(verifyRows(getInputs().getTypes(), "input")) ||
+                 failed(verifyRows(getResultTypes(), "result")));
+}
+
+LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
+  for (VariantAttr variant : getVariantList()) {
+    SymbolRefAttr kernel = variant.getKernel();
+    Operation *root = symbolTable.lookupNearestSymbolFrom(
+        *this, kernel.getRootReference());
+    // Inside a module that has been compiled to a binary, names are no symbols.
+    bool opaque = root && !kernel.getNestedReferences().empty() &&
+                  !root->hasTrait<OpTrait::SymbolTable>();
+    if (!opaque && !symbolTable.lookupNearestSymbolFrom(*this, kernel))
+      return emitOpError() << "launches " << kernel
+                           << ", which is not defined in this module";
+  }
+  return success();
+}
+
+LogicalResult
+LaunchOp::reifyResultShapes(OpBuilder &builder,
+                            ReifiedRankedShapedTypeDims &shapes) {
+  OpFoldResult rows;
+  for (Value input : getInputs())
+    if (rowsOf(input.getType()))
+      if (FailureOr<OpFoldResult> found = reifyRows(builder, getLoc(), input);
+          succeeded(found)) {
+        rows = *found;
+        break;
+      }
+  for (Type type : getResultTypes()) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    if (!tensor)
+      continue;
+    SmallVector<OpFoldResult> shape =
+        getAsIndexOpFoldResult(getContext(), tensor.getShape());
+    if (tensor.getRank() == 2 && tensor.isDynamicDim(0)) {
+      if (!rows)
+        return failure();
+      shape[0] = rows;
+    }
+    shapes.push_back(shape);
+  }
+  return success();
+}

@@ -1,0 +1,113 @@
+//===- Types.cpp - Weight and activations ---------------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "qlinear/Dialect/QLinear.h"
+
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace mlir::qlinear;
+
+#define GET_TYPEDEF_CLASSES
+#include "qlinear/Dialect/QLinearTypes.cpp.inc"
+
+void QLinearDialect::registerTypes() {
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "qlinear/Dialect/QLinearTypes.cpp.inc"
+      >();
+}
+
+/// Parses `AxB`.
+static ParseResult parseTwoDimensions(AsmParser &parser,
+                                      SmallVectorImpl<int64_t> &dims,
+                                      bool allowDynamic, StringRef spelling) {
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseDimensionList(dims, allowDynamic, /*withTrailingX=*/false))
+    return failure();
+  if (dims.size() != 2)
+    return parser.emitError(loc, "expected 2 dimensions, ")
+           << spelling << ", but got " << dims.size();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Weight
+//===----------------------------------------------------------------------===//
+
+::qlinear::layout::WeightLayout WeightType::getLayout() const {
+  return {::qlinear::layout::Spec::unpack(getEncoding().getValue().spec()),
+          uint64_t(getN()), uint64_t(getK())};
+}
+
+Type WeightType::parse(AsmParser &parser) {
+  SMLoc loc = parser.getCurrentLocation();
+  SmallVector<int64_t> dims;
+  EncodingAttr encoding;
+  if (parser.parseLess() ||
+      parseTwoDimensions(parser, dims, /*allowDynamic=*/false, "NxK") ||
+      parser.parseComma() ||
+      parser.parseCustomAttributeWithFallback(encoding) ||
+      parser.parseGreater())
+    return {};
+  return parser.getChecked<WeightType>(loc, parser.getContext(), dims[0],
+                                       dims[1], encoding);
+}
+
+void WeightType::print(AsmPrinter &printer) const {
+  printer << '<' << getN() << 'x' << getK() << ", " << getEncoding() << '>';
+}
+
+LogicalResult WeightType::verify(function_ref<InFlightDiagnostic()> emitError,
+                                 int64_t n, int64_t k, EncodingAttr encoding) {
+  if (n < 1 || k < 1)
+    return emitError() << "a weight of " << n << " x " << k
+                       << " is empty; N and K must be at least 1";
+  if (auto valid = encoding.getValue().verifyShape(n, k); !valid)
+    return emitError() << valid.error();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Activations
+//===----------------------------------------------------------------------===//
+
+::qlinear::layout::ActivationLayout ActivationsType::getLayout() const {
+  return {uint64_t(getK())};
+}
+
+Type ActivationsType::parse(AsmParser &parser) {
+  SMLoc loc = parser.getCurrentLocation();
+  SmallVector<int64_t> dims;
+  if (parser.parseLess() ||
+      parseTwoDimensions(parser, dims, /*allowDynamic=*/true, "MxK") ||
+      parser.parseGreater())
+    return {};
+  return parser.getChecked<ActivationsType>(loc, parser.getContext(), dims[0],
+                                            dims[1]);
+}
+
+void ActivationsType::print(AsmPrinter &printer) const {
+  printer << '<';
+  printer.printDimensionList({getM(), getK()});
+  printer << '>';
+}
+
+LogicalResult
+ActivationsType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t m,
+                        int64_t k) {
+  if (ShapedType::isDynamic(k))
+    return emitError() << "K of activations must be known; only M may be ?";
+  // K is bounded so that a row's bytes, and offsets in it, fit the kernels'
+  // 32-bit arithmetic.
+  constexpr int64_t kMaxK = int64_t(1) << 28;
+  if (k < 1 || k > kMaxK || (!ShapedType::isDynamic(m) && m < 0))
+    return emitError() << "activations of " << m << " x " << k
+                       << " are out of range; K must be in 1.." << kMaxK
+                       << " and M not negative";
+  return success();
+}
