@@ -10,6 +10,7 @@
 
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -380,7 +381,7 @@ Attribute ScheduleAttr::parse(AsmParser &parser, Type) {
 
 void ScheduleAttr::print(AsmPrinter &printer) const {
   const Fields defaults;
-  ListSeparator separator;
+  llvm::ListSeparator separator;
   auto print = [&](StringRef name, auto value, auto standard) {
     if (value != standard)
       printer << StringRef(separator) << name << " = " << value;

@@ -75,7 +75,8 @@ private:
 };
 
 struct QLinearBytecodeInterface : BytecodeDialectInterface {
-  using BytecodeDialectInterface::BytecodeDialectInterface;
+  QLinearBytecodeInterface(Dialect *dialect)
+      : BytecodeDialectInterface(dialect) {}
 
   void writeVersion(DialectBytecodeWriter &writer) const override {
     writer.writeVarInt(kVersion);

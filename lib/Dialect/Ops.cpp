@@ -7,6 +7,7 @@
 #include "DialectImpl.h"
 
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/TypeUtilities.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
 using namespace mlir;
@@ -379,19 +380,19 @@ LogicalResult LinearOp::verifyRegions() {
 
   auto isScalar = [](Type type) { return type.isIntOrIndexOrFloat(); };
   for (Operation &op : getBody().without_terminator()) {
-    InFlightDiagnostic diag;
+    StringRef problem;
     if (op.getNumRegions() != 0)
-      diag = op.emitOpError("has a region; an epilogue is elementwise, use "
-                            "arith.select for conditions");
+      problem = "has a region; an epilogue is elementwise, use arith.select for "
+                "conditions";
     else if (!isMemoryEffectFree(&op))
-      diag = op.emitOpError("has side effects; an epilogue is elementwise, "
-                            "pass what it reads as an extra");
+      problem = "has side effects; an epilogue is elementwise, pass what it "
+                "reads as an extra";
     else if (!llvm::all_of(op.getOperandTypes(), isScalar) ||
              !llvm::all_of(op.getResultTypes(), isScalar))
-      diag = op.emitOpError("is not on scalars; an epilogue computes one "
-                            "element at a time");
+      problem = "is not on scalars; an epilogue computes one element at a time";
     else
       continue;
+    InFlightDiagnostic diag = op.emitOpError(problem);
     diag.attachNote(getLoc()) << "in the epilogue of this linear";
     return diag;
   }
@@ -497,8 +498,10 @@ LaunchOp::reifyResultShapes(OpBuilder &builder,
       }
   for (Type type : getResultTypes()) {
     auto tensor = dyn_cast<RankedTensorType>(type);
-    if (!tensor)
+    if (!tensor) {
+      shapes.emplace_back();
       continue;
+    }
     SmallVector<OpFoldResult> shape =
         getAsIndexOpFoldResult(getContext(), tensor.getShape());
     if (tensor.getRank() == 2 && tensor.isDynamicDim(0)) {

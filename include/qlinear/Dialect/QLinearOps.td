@@ -148,7 +148,8 @@ def QLinear_ReencodeOp : QLinear_Op<"reencode", [Pure]> {
 }
 
 def QLinear_DequantizeOp : QLinear_Op<"dequantize", [
-    Pure, DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface>]> {
+    Pure, DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
+                              ["reifyResultShapes"]>]> {
   let summary = "the values that a weight or activations stand for";
   let description = [{
     This is the reference meaning of the types. The metadata is decoded to f32
@@ -198,7 +199,8 @@ def QLinear_QuantizeActivationsOp : QLinear_Op<"quantize_activations", [
 
 def QLinear_LinearOp : QLinear_Op<"linear", [
     Pure, AttrSizedOperandSegments, IsolatedFromAbove,
-    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface>]> {
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
+                              ["reifyResultShapes"]>]> {
   let summary = "products of shared activations with quantized weights";
   let description = [{
     `x` is M x K: floats, or activations that are quantized already. Without a
@@ -297,7 +299,8 @@ def QLinear_YieldOp : QLinear_Op<"yield", [
 def QLinear_LaunchOp : QLinear_Op<"launch", [
     Pure, AttrSizedOperandSegments,
     DeclareOpInterfaceMethods<SymbolUserOpInterface>,
-    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface>]> {
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
+                              ["reifyResultShapes"]>]> {
   let summary = "a compiled kernel, on tensors";
   let description = [{
     What the lowering makes of a linear (or of `qlinear.quantize_activations`):

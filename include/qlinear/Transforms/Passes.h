@@ -1,0 +1,25 @@
+//===- Passes.h - Passes from qlinear to qlinear --------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_TRANSFORMS_PASSES_H
+#define QLINEAR_TRANSFORMS_PASSES_H
+
+#include "mlir/Pass/Pass.h"
+
+#include <memory>
+#include <string>
+
+namespace mlir::qlinear {
+
+#define GEN_PASS_DECL
+#include "qlinear/Transforms/Passes.h.inc"
+
+/// registerQLinearPasses() registers all of them.
+#define GEN_PASS_REGISTRATION
+#include "qlinear/Transforms/Passes.h.inc"
+
+} // namespace mlir::qlinear
+#endif
