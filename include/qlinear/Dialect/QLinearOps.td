@@ -289,7 +289,6 @@ def QLinear_YieldOp : QLinear_Op<"yield", [
   }];
   let arguments = (ins Variadic<QLinear_Float>:$values);
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
-  let builders = [OpBuilder<(ins), [{}]>];
 }
 
 //===----------------------------------------------------------------------===//

@@ -1,0 +1,140 @@
+// Every type, attribute and operation: parsed, printed, parsed again, and the
+// same through the generic form and through bytecode.
+// RUN: quant-opt %s | quant-opt | FileCheck %s
+// RUN: quant-opt %s --mlir-print-op-generic | quant-opt | FileCheck %s
+// RUN: quant-opt %s --emit-bytecode | quant-opt | FileCheck %s
+
+// Encodings get a name that says their codes, group and form.
+// CHECK-DAG: #u4_g32_zero = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+// CHECK-DAG: #u4_g32_zero1 = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>>
+// CHECK-DAG: #u4_g32_min = #qlinear.encoding<u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>>
+// CHECK-DAG: #i6_g16_symmetric = #qlinear.encoding<i6, group = 16, symmetric, scale = i8 * block<256, f16>>
+// CHECK-DAG: #u4_g128_centred = #qlinear.encoding<u4, group = 128, centred, scale = log8 * row<f32>, offset = i8 * row<f32>>
+// CHECK-DAG: #u4_g128_zero = #qlinear.encoding<u4, group = 128, zero, scale = delta10 * row<bf16>, offset = u4>
+// CHECK-DAG: #i8_row_symmetric = #qlinear.encoding<i8, group = row, symmetric, scale = f32>
+// CHECK-DAG: #u5_g64_min = #qlinear.encoding<u5, group = 64, min, scale = f16, offset = f16>
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+#q4_row = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>>
+#q4_k = #qlinear.encoding<u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>>
+#q6_k = #qlinear.encoding<i6, group = 16, symmetric, scale = i8 * block<256, f16>>
+#log = #qlinear.encoding<u4, group = 128, centred, scale = log8 * row<f32>, offset = i8 * row<f32>>
+#delta = #qlinear.encoding<u4, group = 128, zero, scale = delta10 * row<bf16>, offset = u4>
+#i8 = #qlinear.encoding<i8, group = row, symmetric, scale = f32>
+#q5 = #qlinear.encoding<u5, group = 64, min, scale = f16, offset = f16>
+
+// CHECK: qlinear.parameter @gate : !qlinear.weight<64x256, #u4_g32_zero> from "blk.0.ffn_gate"
+qlinear.parameter @gate : !qlinear.weight<64x256, #q4> from "blk.0.ffn_gate"
+// CHECK: qlinear.parameter @up : !qlinear.weight<64x256, #u4_g32_zero>
+qlinear.parameter @up : !qlinear.weight<64x256, #q4>
+// CHECK: qlinear.parameter "private" @q : !qlinear.weight<16x256, #u4_g32_min>
+qlinear.parameter "private" @q : !qlinear.weight<16x256, #q4_k>
+
+// CHECK-LABEL: func.func @types(
+// CHECK-SAME: !qlinear.weight<7x384, #u4_g128_centred>
+// CHECK-SAME: !qlinear.weight<7x384, #u4_g128_zero>
+// CHECK-SAME: !qlinear.weight<1x7392, #i6_g16_symmetric>
+// CHECK-SAME: !qlinear.weight<8191x10944, #u5_g64_min>
+// CHECK-SAME: !qlinear.weight<3x7, #i8_row_symmetric>
+// CHECK-SAME: !qlinear.activations<?x48>
+// CHECK-SAME: !qlinear.activations<4x256>
+func.func private @types(!qlinear.weight<7x384, #log>, !qlinear.weight<7x384, #delta>,
+                         !qlinear.weight<1x7392, #q6_k>, !qlinear.weight<8191x10944, #q5>,
+                         !qlinear.weight<3x7, #i8>,
+                         !qlinear.activations<?x48>, !qlinear.activations<4x256>)
+
+// CHECK-LABEL: func.func private @schedules
+// CHECK-SAME: a = #qlinear.schedule<>
+// CHECK-SAME: b = #qlinear.schedule<rows = [1, 2, 4], grid = 132, warps = 8, stages = 4, copy = bulk, quantize = separate, pdl = true, split_k = 2>
+// CHECK-SAME: c = #qlinear.schedule<isa = "avx512vnni", tiles = 4>
+func.func private @schedules() attributes {
+  a = #qlinear.schedule<rows = [1, 2, 4, 8], pdl = false, copy = load>,
+  b = #qlinear.schedule<split_k = 2, copy = bulk, rows = [1, 2, 4], grid = 132, warps = 8, stages = 4, quantize = separate, pdl = true>,
+  c = #qlinear.schedule<isa = "avx512vnni", tiles = 4>}
+
+// CHECK-LABEL: func.func @pack
+func.func @pack(%codes: tensor<64x256xi4>, %bytes: tensor<64x256xi8>, %s: tensor<64x8xbf16>,
+                %c: tensor<64x8xi8>, %c6: tensor<64x8xi6>, %step: tensor<64xbf16>,
+                %block: tensor<64x1xf16>, %six: tensor<64x256xi6>, %s16: tensor<64x16xi8>,
+                %l: tensor<64x2xi8>, %base: tensor<64x2xf32>, %lz: tensor<64xf32>,
+                %d: tensor<64x2xi16>, %z4: tensor<64x2xi4>, %one: tensor<64x1xf32>) {
+  // CHECK: qlinear.pack %{{.*}}, %{{.*}} offsets(%{{.*}}) : (tensor<64x256xi4>, tensor<64x8xbf16>, tensor<64x8xbf16>) -> !qlinear.weight<64x256, #u4_g32_zero>
+  %0 = qlinear.pack %codes, %s offsets(%s) : (tensor<64x256xi4>, tensor<64x8xbf16>, tensor<64x8xbf16>) -> !qlinear.weight<64x256, #q4>
+  // CHECK: qlinear.pack %{{.*}}, %{{.*}} offsets(%{{.*}}) steps(%{{.*}}, %{{.*}}) :
+  %1 = qlinear.pack %bytes, %c offsets(%c) steps(%step, %step) : (tensor<64x256xi8>, tensor<64x8xi8>, tensor<64x8xi8>, tensor<64xbf16>, tensor<64xbf16>) -> !qlinear.weight<64x256, #q4_row>
+  %2 = qlinear.pack %codes, %c6 offsets(%c) steps(%block, %block) : (tensor<64x256xi4>, tensor<64x8xi6>, tensor<64x8xi8>, tensor<64x1xf16>, tensor<64x1xf16>) -> !qlinear.weight<64x256, #q4_k>
+  // CHECK: qlinear.pack %{{.*}}, %{{.*}} steps(%{{.*}}) : (tensor<64x256xi6>, tensor<64x16xi8>, tensor<64x1xf16>) -> !qlinear.weight<64x256, #i6_g16_symmetric>
+  %3 = qlinear.pack %six, %s16 steps(%block) : (tensor<64x256xi6>, tensor<64x16xi8>, tensor<64x1xf16>) -> !qlinear.weight<64x256, #q6_k>
+  %4 = qlinear.pack %codes, %l offsets(%l) steps(%base, %lz) : (tensor<64x256xi4>, tensor<64x2xi8>, tensor<64x2xi8>, tensor<64x2xf32>, tensor<64xf32>) -> !qlinear.weight<64x256, #log>
+  // CHECK: qlinear.pack {{.*}} steps(%{{.*}}) : {{.*}} -> !qlinear.weight<64x256, #u4_g128_zero>
+  %5 = qlinear.pack %codes, %d offsets(%z4) steps(%step) : (tensor<64x256xi4>, tensor<64x2xi16>, tensor<64x2xi4>, tensor<64xbf16>) -> !qlinear.weight<64x256, #delta>
+  %6 = qlinear.pack %bytes, %one : (tensor<64x256xi8>, tensor<64x1xf32>) -> !qlinear.weight<64x256, #i8>
+  return
+}
+
+// CHECK-LABEL: func.func @values
+func.func @values(%x: tensor<?x256xbf16>, %a: !qlinear.activations<?x256>)
+    -> (tensor<64x256xf64>, tensor<?x256xf32>) {
+  // CHECK: %[[W:.*]] = qlinear.load @gate : !qlinear.weight<64x256, #u4_g32_zero>
+  %w = qlinear.load @gate : !qlinear.weight<64x256, #q4>
+  // CHECK: %[[V:.*]] = qlinear.reencode %[[W]] : !qlinear.weight<64x256, #u4_g32_zero> to !qlinear.weight<64x256, #u4_g32_zero1>
+  %v = qlinear.reencode %w : !qlinear.weight<64x256, #q4> to !qlinear.weight<64x256, #q4_row>
+  // CHECK: qlinear.dequantize %[[V]] : !qlinear.weight<64x256, #u4_g32_zero1> -> tensor<64x256xf64>
+  %d = qlinear.dequantize %v : !qlinear.weight<64x256, #q4_row> -> tensor<64x256xf64>
+  // CHECK: qlinear.quantize_activations %{{.*}} : tensor<?x256xbf16> -> !qlinear.activations<?x256>
+  %q = qlinear.quantize_activations %x : tensor<?x256xbf16> -> !qlinear.activations<?x256>
+  // CHECK: qlinear.dequantize %{{.*}} : !qlinear.activations<?x256> -> tensor<?x256xf32>
+  %e = qlinear.dequantize %q : !qlinear.activations<?x256> -> tensor<?x256xf32>
+  return %d, %e : tensor<64x256xf64>, tensor<?x256xf32>
+}
+
+// CHECK-LABEL: func.func @linear
+func.func @linear(%x: tensor<?x256xbf16>, %a: !qlinear.activations<4x256>, %bias: tensor<64xf32>,
+                  %res: tensor<?x64xbf16>) {
+  %wg = qlinear.load @gate : !qlinear.weight<64x256, #q4>
+  %wu = qlinear.load @up : !qlinear.weight<64x256, #q4>
+  %wq = qlinear.load @q : !qlinear.weight<16x256, #q4_k>
+  // CHECK: qlinear.linear %{{.*}}, %{{.*}} : (tensor<?x256xbf16>, !qlinear.weight<64x256, #u4_g32_zero>) -> tensor<?x64xbf16>
+  %0 = qlinear.linear %x, %wg : (tensor<?x256xbf16>, !qlinear.weight<64x256, #q4>) -> tensor<?x64xbf16>
+  // Several weights of different N and encodings, results of different types.
+  // CHECK: %{{.*}}:2 = qlinear.linear %{{.*}}, %{{.*}}, %{{.*}} {schedule = #qlinear.schedule<grid = 8>} : (!qlinear.activations<4x256>, !qlinear.weight<64x256, #u4_g32_zero>, !qlinear.weight<16x256, #u4_g32_min>) -> (tensor<4x64xf32>, tensor<4x16xf16>)
+  %1:2 = qlinear.linear %a, %wg, %wq {schedule = #qlinear.schedule<grid = 8>} : (!qlinear.activations<4x256>, !qlinear.weight<64x256, #q4>, !qlinear.weight<16x256, #q4_k>) -> (tensor<4x64xf32>, tensor<4x16xf16>)
+  // CHECK: qlinear.linear %{{.*}}, %{{.*}}, %{{.*}} extras(%{{.*}}, %{{.*}}) : (tensor<?x256xbf16>, !qlinear.weight<64x256, #u4_g32_zero>, !qlinear.weight<64x256, #u4_g32_zero>, tensor<64xf32>, tensor<?x64xbf16>) -> (tensor<?x64xbf16>, tensor<?x64xf32>) {
+  // CHECK-NEXT: ^bb0(%{{.*}}: f32, %{{.*}}: f32, %{{.*}}: f32, %{{.*}}: bf16):
+  // CHECK: qlinear.yield %{{.*}}, %{{.*}} : bf16, f32
+  // CHECK-NEXT: }
+  %2:2 = qlinear.linear %x, %wg, %wu extras(%bias, %res)
+      : (tensor<?x256xbf16>, !qlinear.weight<64x256, #q4>, !qlinear.weight<64x256, #q4>,
+         tensor<64xf32>, tensor<?x64xbf16>) -> (tensor<?x64xbf16>, tensor<?x64xf32>) {
+  ^bb0(%g: f32, %u: f32, %b: f32, %r: bf16):
+    %c = arith.constant 2.0 : f32
+    %3 = arith.mulf %g, %u : f32
+    %4 = arith.addf %3, %b : f32
+    %5 = arith.truncf %4 : f32 to bf16
+    %6 = arith.addf %5, %r : bf16
+    %7 = arith.mulf %g, %c : f32
+    qlinear.yield %6, %7 : bf16, f32
+  }
+  return
+}
+
+gpu.module @kernels {
+  gpu.func @k0_m1() kernel { gpu.return }
+  gpu.func @k0_m4() kernel { gpu.return }
+}
+func.func private @k1_m1_avx2()
+
+// CHECK-LABEL: func.func @launch
+func.func @launch(%x: tensor<?x256xbf16>, %bias: tensor<64xf32>) -> tensor<?x64xbf16> {
+  %w = qlinear.load @gate : !qlinear.weight<64x256, #q4>
+  // CHECK: qlinear.launch [#qlinear.variant<rows = 1, kernel = @k1_m1_avx2, items = 4>] ins(%{{.*}}) : (tensor<?x256xbf16>) -> !qlinear.activations<?x256>
+  %a = qlinear.launch [#qlinear.variant<rows = 1, kernel = @k1_m1_avx2, items = 4>] ins(%x)
+    : (tensor<?x256xbf16>) -> !qlinear.activations<?x256>
+  // CHECK: qlinear.launch [#qlinear.variant<rows = 1, kernel = @kernels::@k0_m1, grid = 132, block = 384, smem = 82944>, #qlinear.variant<rows = 4, kernel = @kernels::@k0_m4, grid = 132, block = 384>]
+  // CHECK-SAME: weights(%{{.*}}) ins(%{{.*}}, %{{.*}}) temps [#qlinear.temp<bytes_per_row = 6720>, #qlinear.temp<bytes = 512, zero = true>] pdl : (
+  // CHECK-SAME: -> tensor<?x64xbf16>
+  %y = qlinear.launch [#qlinear.variant<rows = 1, kernel = @kernels::@k0_m1, grid = 132, block = 384, smem = 82944>,
+                       #qlinear.variant<rows = 4, kernel = @kernels::@k0_m4, grid = 132, block = 384>]
+    weights(%w) ins(%a, %bias) temps [#qlinear.temp<bytes_per_row = 6720>, #qlinear.temp<bytes = 512, zero = true>] pdl
+    : (!qlinear.weight<64x256, #q4>, !qlinear.activations<?x256>, tensor<64xf32>) -> tensor<?x64xbf16>
+  return %y : tensor<?x64xbf16>
+}
