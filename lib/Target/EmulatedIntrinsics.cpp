@@ -73,7 +73,7 @@ Value *convertHalf(IRBuilderBase &b, Value *value, Type *to) {
 
 namespace {
 
-/// Lowers one call. `name` is the intrinsic's without "llvm.nvvm.".
+/// Lowers one call. `name` is the intrinsic's without "llvm.nvvm.", or "ql_ptx_...".
 class Lowering {
 public:
   Lowering(CallInst &call, StringRef name)
@@ -111,6 +111,7 @@ private:
   Value *integers();
   Value *dp4a(bool signedA, bool signedB);
   Value *permute();
+  Value *wrapper(StringRef function);
 
   CallInst &call;
   IRBuilder<> b;
@@ -443,7 +444,65 @@ Value *Lowering::floats() {
   return nullptr;
 }
 
+/// The operations of kernels/cuda/Intrinsics.h. Loads stay loads, so that they are
+/// checked as others are.
+Value *Lowering::wrapper(StringRef function) {
+  Type *type = call.getType();
+  auto load = [&](unsigned bytes) {
+    return b.CreateAlignedLoad(type, arg(0), Align(bytes));
+  };
+  if (function == "thread")
+    return ask("tid");
+  if (function == "block")
+    return ask("ctaid");
+  if (function == "barrier")
+    return act("barrier_sync", {num(0), num(0)});
+  if (function == "warp_barrier")
+    return act("bar_warp_sync", {num(~0u)});
+  if (function == "shuffle_xor")
+    return emu("shfl_sync", i32,
+               {num(2), num(~0u), arg(0), arg(1), num(31),
+                ConstantPointerNull::get(b.getPtrTy())});
+  if (function == "dp4a")
+    return dp4a(false, true);
+  if (function == "byte_permute")
+    return permute();
+  if (function == "exp2")
+    return unary(Intrinsic::exp2);
+  if (function == "stream16" || function == "load16_l2")
+    return load(16);
+  if (function == "stream8")
+    return load(8);
+  if (function == "stream4")
+    return load(4);
+  if (function == "launch_dependents")
+    return act("griddep_launch", {});
+  if (function == "wait_prior_grids")
+    return act("griddep_wait", {});
+  if (function == "mbarrier_init")
+    return act("mbarrier_init", {arg(0), num(1)});
+  if (function == "mbarrier_fence")
+    return nothing();
+  if (function == "mbarrier_expect")
+    return emu("mbarrier_arrive", b.getInt64Ty(), {arg(0), num(1), arg(1), num(0)});
+  if (function == "mbarrier_wait")
+    return emu("mbarrier_try_wait_parity", i32, {arg(0), arg(1)});
+  if (function == "evict_first")
+    return b.getInt64(0);
+  if (function == "bulk_copy" || function == "bulk_copy_hint")
+    return act("bulk_load", {arg(0), arg(1), arg(2), arg(3)});
+  if (function == "async_copy16")
+    return act("cp_async", {arg(0), arg(1), num(16), num(16)});
+  if (function == "async_commit")
+    return act("cp_async_commit", {});
+  if (function == "async_wait")
+    return act("cp_async_wait", {arg(0)});
+  return nullptr;
+}
+
 Value *Lowering::lower() {
+  if (StringRef function = name; function.consume_front("ql_ptx_"))
+    return wrapper(function);
   if (StringRef reg = name; reg.consume_front("read.ptx.sreg."))
     return specialRegister(reg);
   if (name.starts_with("membar") || name.starts_with("fence"))
@@ -463,7 +522,9 @@ Value *Lowering::lower() {
 
 Error lowerIntrinsic(CallInst &call) {
   Function *callee = call.getCalledFunction();
-  StringRef name = Intrinsic::getBaseName(callee->getIntrinsicID());
+  StringRef name = callee->getName();
+  if (callee->isIntrinsic())
+    name = Intrinsic::getBaseName(callee->getIntrinsicID());
   name.consume_front("llvm.nvvm.");
   Lowering lowering(call, name);
   Value *result = lowering.lower();

@@ -25,8 +25,8 @@ llvm::Value *plainPointer(llvm::IRBuilderBase &b, llvm::Value *pointer);
 /// these conversions, nor a compiler library with them.
 llvm::Value *convertHalf(llvm::IRBuilderBase &b, llvm::Value *value, llvm::Type *to);
 
-/// Replaces a call of an `llvm.nvvm.*` intrinsic; fails where there is no
-/// counterpart on the host.
+/// Replaces a call of an `llvm.nvvm.*` intrinsic, or of a `ql_ptx_*` function of
+/// kernels/cuda/Intrinsics.h; fails where there is no counterpart on the host.
 llvm::Error lowerIntrinsic(llvm::CallInst &call);
 
 } // namespace qlinear

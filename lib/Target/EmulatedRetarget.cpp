@@ -163,7 +163,8 @@ Error Retarget::lowerCalls(Function &function) {
     if (callee->getIntrinsicID() == Intrinsic::trap) {
       IRBuilder<> b(call);
       callEmulated(b, "trap", b.getVoidTy(), {});
-    } else if (callee->getName().starts_with("llvm.nvvm.")) {
+    } else if (callee->getName().starts_with("llvm.nvvm.") ||
+               callee->getName().starts_with("ql_ptx_")) {
       if (Error error = lowerIntrinsic(*call))
         return error;
     }

@@ -86,8 +86,7 @@ void Block::bulkLoad(const BulkCopy &copy) {
   bool awaited = std::ranges::any_of(threads, [&](const Thread &t) {
     return t.state == ThreadState::mbarrier && t.waitsOn == copy.mbarrier;
   });
-  // A seed lets some copies land at once.
-  if (awaited || (launch.seed && random() % 4 == 0))
+  if (awaited)
     landCopies(copy.mbarrier);
 }
 
