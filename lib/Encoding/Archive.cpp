@@ -184,6 +184,31 @@ static Result<PackedWeight> readWeight(const Checkpoint &file, const std::string
   return w;
 }
 
+static Result<Archive::Carried> readCarried(const Checkpoint &file,
+                                            const std::string &name, const json &entry) {
+  auto bad = [&](std::string_view what) {
+    return error(fmt::format("carried tensor {}: {}", inQuotes(name), what));
+  };
+  Archive::Carried c;
+  auto type = entry.is_object() ? jsonString(entry, "type") : std::nullopt;
+  auto shape = entry.is_object() ? jsonNumbers(entry, "shape") : std::nullopt;
+  if (!type || !shape)
+    return bad("needs 'type' (text) and 'shape' (unsigned integers)");
+  c = {*type, *shape};
+  const GgufType *format = ggufType(*type);
+  const Tensor *tensor = file.find(name);
+  if (!format || !tensor || tensor->type != "U8")
+    return bad(!format ? fmt::format("unknown type {}", inQuotes(*type))
+                       : "the file has no such tensor of type U8");
+  auto count = checkedProduct(c.shape);
+  if (!count || *count % format->block ||
+      *count / format->block != tensor->bytes.size() / format->bytes ||
+      tensor->bytes.size() % format->bytes)
+    return bad(fmt::format("shape {} of {} does not take its {} bytes", shapeText(c.shape),
+                           *type, tensor->bytes.size()));
+  return c;
+}
+
 Result<Archive> Archive::open(const std::string &path) {
   auto checkpoint = Checkpoint::open(path);
   if (!checkpoint)
@@ -220,6 +245,17 @@ Result<Archive> Archive::open(Checkpoint checkpoint) {
     if (!w)
       return error(fmt::format("{}: {}", where, w.error()));
     out.packed.emplace(name, std::move(*w));
+  }
+  auto carried = root.find("carried");
+  if (carried == root.end())
+    return out;
+  if (!carried->is_object())
+    return error(fmt::format("{}: 'carried' must be an object", where));
+  for (auto &[name, entry] : carried->items()) {
+    auto c = readCarried(out.file, name, entry);
+    if (!c)
+      return error(fmt::format("{}: {}", where, c.error()));
+    out.blocks.emplace(name, std::move(*c));
   }
   return out;
 }

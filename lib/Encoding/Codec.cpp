@@ -7,6 +7,8 @@
 #include "Float.h"
 #include "Metadata.h"
 
+#include <tbb/parallel_for.h>
+
 using namespace qlinear;
 using namespace qlinear::detail;
 
@@ -203,7 +205,7 @@ Result<std::vector<float>> qlinear::dequantize(const AffineWeight &w) {
   std::vector<float> out(w.fields.size());
   uint64_t size = w.group == kWholeRow ? w.K : w.group;
   double center = centerOf(w.form, w.codes);
-  for (uint64_t g = 0; g < w.scales.size(); ++g) {
+  tbb::parallel_for(size_t(0), w.scales.size(), [&](size_t g) {
     double s = w.scales[g];
     double r = shiftOf(w.form, w.scales[g], w.offsets.empty() ? 0 : w.offsets[g]);
     const uint8_t *field = w.fields.data() + g * size;
@@ -214,7 +216,7 @@ Result<std::vector<float>> qlinear::dequantize(const AffineWeight &w) {
     else
       for (uint64_t i = 0; i < size; ++i)
         to[i] = subtractRounded(s * (field[i] - center), r);
-  }
+  });
   return out;
 }
 

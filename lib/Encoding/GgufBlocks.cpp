@@ -25,10 +25,14 @@
 #include "Json.h"
 #include "Readers.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <fmt/core.h>
+#include <mutex>
+#include <optional>
 #include <tbb/blocked_range.h>
+#include <tbb/enumerable_thread_specific.h>
 #include <tbb/parallel_for.h>
 
 using namespace qlinear;
@@ -169,11 +173,10 @@ struct Q6_K {
   }
 };
 
-/// All blocks of the tensor. Returns the index of the first block with a float
-/// that is not finite, or -1.
+/// Decodes the rows of `w` from `data`. Returns the index of the first block with
+/// a float that is not finite, or -1.
 template <typename Format>
-int64_t decodeBlocks(const Tensor &t, const GgufType &type, EncodedWeight &w) {
-  const auto *data = reinterpret_cast<const uint8_t *>(t.bytes.data());
+int64_t decodeBlocks(const uint8_t *data, const GgufType &type, EncodedWeight &w) {
   uint64_t perRow = w.K / type.block;
   unsigned groups = type.block / w.encoding.group;
   std::atomic<int64_t> bad = -1;
@@ -198,7 +201,7 @@ int64_t decodeBlocks(const Tensor &t, const GgufType &type, EncodedWeight &w) {
   return bad;
 }
 
-using Decoder = int64_t (*)(const Tensor &, const GgufType &, EncodedWeight &);
+using Decoder = int64_t (*)(const uint8_t *, const GgufType &, EncodedWeight &);
 
 Decoder decoderOf(std::string_view type) {
   static const std::pair<std::string_view, Decoder> decoders[] = {
@@ -218,51 +221,135 @@ bool qlinear::isGgufQuantized(std::string_view type) {
   return decoderOf(type) != nullptr;
 }
 
-Result<EncodedWeight> qlinear::decodeGguf(const Tensor &t) {
-  auto bad = [&](std::string_view what) {
-    return error(fmt::format("tensor {}: {}", inQuotes(t.name), what));
-  };
+namespace {
+
+/// A tensor of block format, checked.
+struct BlockTensor {
+  const Tensor &tensor;
+  const GgufType &type;
+  Decoder decoder;
+  Encoding encoding;
+  uint64_t N, K;
+
+  static Result<BlockTensor> check(const Tensor &t);
+  uint64_t rowBytes() const { return K / type.block * type.bytes; }
+  /// Rows `first` ... of as many rows as `w` has (its N); w keeps its storage.
+  Result<void> decodeRows(uint64_t first, EncodedWeight &w) const;
+};
+
+Error tensorError(const Tensor &t, std::string_view what) {
+  return error(fmt::format("tensor {}: {}", inQuotes(t.name), what));
+}
+
+Result<BlockTensor> BlockTensor::check(const Tensor &t) {
   const GgufType *type = ggufType(t.type);
   Decoder decoder = decoderOf(t.type);
   if (!decoder)
-    return bad(fmt::format("type {} is not a block format that is decoded (Q4_0, Q4_1, "
-                           "Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K)",
-                           t.type));
+    return tensorError(t, fmt::format("type {} is not a block format that is decoded (Q4_0, "
+                                      "Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K)",
+                                      t.type));
   if (t.shape.size() != 2)
-    return bad(fmt::format("a linear weight has two dimensions, not {} ({})",
-                           t.shape.size(), shapeText(t.shape)));
-  EncodedWeight w;
-  w.N = t.shape[0];
-  w.K = t.shape[1];
-  uint64_t weights = t.bytes.size() / type->bytes * type->block;
+    return tensorError(t, fmt::format("a linear weight has two dimensions, not {} ({})",
+                                      t.shape.size(), shapeText(t.shape)));
   auto count = checkedProduct(t.shape);
-  if (w.K % type->block || !count || *count != weights)
-    return bad(fmt::format("shape {} does not match its {} bytes of {}", shapeText(t.shape),
-                           t.bytes.size(), t.type));
+  if (t.shape[1] % type->block || !count || t.bytes.size() % type->bytes ||
+      *count != t.bytes.size() / type->bytes * type->block)
+    return tensorError(t, fmt::format("shape {} does not match its {} bytes of {}",
+                                      shapeText(t.shape), t.bytes.size(), t.type));
   auto encoding = ggufEncoding(t.type);
   if (!encoding)
     return encoding.takeError();
-  w.encoding = *encoding;
-  bool hasOffset = w.encoding.form != Form::symmetric;
-  uint64_t groups = weights / w.encoding.group;
+  return BlockTensor{t, *type, decoder, *encoding, t.shape[0], t.shape[1]};
+}
+
+Result<void> BlockTensor::decodeRows(uint64_t first, EncodedWeight &w) const {
+  w.encoding = encoding;
+  w.K = K;
+  bool hasOffset = encoding.form != Form::symmetric;
+  uint64_t weights = w.N * K, groups = weights / encoding.group;
   w.fields.resize(weights);
   w.scaleFields.resize(groups);
   w.offsetFields.resize(hasOffset ? groups : 0);
-  uint64_t blocks = w.encoding.scale.scope == StepScope::block ? weights / kStepBlock : 0;
+  uint64_t blocks = encoding.scale.scope == StepScope::block ? weights / kStepBlock : 0;
   w.scaleSteps.resize(blocks);
   w.offsetSteps.resize(hasOffset ? blocks : 0);
 
-  int64_t broken = decoder(t, *type, w);
-  if (broken >= 0) {
-    uint64_t perRow = w.K / type->block;
-    uint64_t groupsPerBlock = type->block / w.encoding.group;
-    return bad(fmt::format("the {} block at offset {} (row {}, group {}) has a scale or min "
-                           "that is not finite",
-                           t.type, t.offset + uint64_t(broken) * type->bytes,
-                           uint64_t(broken) / perRow,
-                           uint64_t(broken) % perRow * groupsPerBlock));
-  }
+  const auto *data = reinterpret_cast<const uint8_t *>(tensor.bytes.data());
+  int64_t broken = decoder(data + first * rowBytes(), type, w);
+  if (broken < 0)
+    return {};
+  uint64_t perRow = K / type.block, block = first * perRow + uint64_t(broken);
+  return tensorError(
+      tensor, fmt::format("the {} block at offset {} (row {}, group {}) has a scale or min "
+                          "that is not finite",
+                          tensor.type, tensor.offset + block * type.bytes, block / perRow,
+                          block % perRow * (type.block / encoding.group)));
+}
+
+} // namespace
+
+Result<EncodedWeight> qlinear::decodeGguf(const Tensor &tensor) {
+  auto t = BlockTensor::check(tensor);
+  if (!t)
+    return t.takeError();
+  EncodedWeight w;
+  w.N = t->N;
+  if (auto r = t->decodeRows(0, w); !r)
+    return r.takeError();
   return w;
+}
+
+/// Puts the blob of one tile's rows where they belong in the whole weight's.
+static void placeTile(const layout::WeightLayout &whole, uint64_t tile,
+                      const layout::WeightLayout &part, const std::byte *from,
+                      std::byte *blob) {
+  memcpy(blob + whole.unitOffset(tile, 0), from, part.unitPlaneBytes());
+  if (!whole.fullUnit().stepsInside())
+    memcpy(blob + whole.stepsOffset(tile, 0), from + part.stepsOffset(0, 0),
+           whole.unitsPerTile() * whole.fullUnit().stepBytes());
+}
+
+Result<void> qlinear::packGguf(const Tensor &tensor, std::span<std::byte> blob) {
+  auto t = BlockTensor::check(tensor);
+  if (!t)
+    return t.takeError();
+  layout::WeightLayout whole = layoutOf(t->encoding, t->N, t->K);
+  if (blob.size() != whole.bytes())
+    return tensorError(tensor, fmt::format("the blob has {} bytes, not {}", blob.size(),
+                                           whole.bytes()));
+  // Planes end in padding; no native encoding has constants per row.
+  uint64_t steps = whole.stepsOffset(whole.tiles(), 0);
+  memset(blob.data() + std::min(steps, blob.size()), 0,
+         blob.size() - std::min(steps, blob.size()));
+
+  // One tile at a time, so that its fields stay in the cache.
+  std::mutex mutex;
+  std::optional<std::pair<uint64_t, Error>> failure; // of the first bad tile
+  tbb::enumerable_thread_specific<std::pair<EncodedWeight, std::vector<std::byte>>> scratch;
+  tbb::parallel_for(tbb::blocked_range<uint64_t>(0, whole.tiles()), [&](const auto &tiles) {
+    auto &[w, part] = scratch.local();
+    for (uint64_t tile = tiles.begin(); tile < tiles.end(); ++tile) {
+      uint64_t first = tile * layout::kTileRows;
+      w.N = std::min<uint64_t>(layout::kTileRows, t->N - first);
+      auto r = t->decodeRows(first, w);
+      if (r) {
+        layout::WeightLayout one = layoutOf(t->encoding, w.N, t->K);
+        part.resize(one.bytes());
+        r = pack(w, part);
+        if (r)
+          placeTile(whole, tile, one, part.data(), blob.data());
+      }
+      if (!r) {
+        std::lock_guard lock(mutex);
+        if (!failure || tile < failure->first)
+          failure.emplace(tile, r.takeError());
+        return;
+      }
+    }
+  });
+  if (failure)
+    return std::move(failure->second);
+  return {};
 }
 
 Result<std::vector<float>> qlinear::toFloats(const Tensor &t) {

@@ -140,6 +140,20 @@ std::optional<std::string> qlinear::jsonString(const json &object,
   return at->get<std::string>();
 }
 
+std::optional<std::vector<uint64_t>> qlinear::jsonNumbers(const json &object,
+                                                          const char *key) {
+  auto at = object.find(key);
+  if (at == object.end() || !at->is_array())
+    return std::nullopt;
+  std::vector<uint64_t> out;
+  for (const json &v : *at) {
+    if (!v.is_number_unsigned())
+      return std::nullopt;
+    out.push_back(v.get<uint64_t>());
+  }
+  return out;
+}
+
 bool qlinear::isText(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     auto byte = [&](size_t j) {

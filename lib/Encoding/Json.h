@@ -35,6 +35,8 @@ Result<JsonDocument> parseJson(std::string_view text, unsigned maxDepth,
 /// if it is absent or of another kind.
 std::optional<uint64_t> jsonUnsigned(const nlohmann::json &object, const char *key);
 std::optional<std::string> jsonString(const nlohmann::json &object, const char *key);
+std::optional<std::vector<uint64_t>> jsonNumbers(const nlohmann::json &object,
+                                                 const char *key);
 
 /// Whether `text` is UTF-8 without NUL.
 bool isText(std::string_view text);

@@ -7,6 +7,7 @@
 #include "qlinear/Encoding/Archive.h"
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/core.h>
@@ -53,4 +54,13 @@ Result<std::shared_ptr<MappedFile>> MappedFile::open(const std::string &path) {
 MappedFile::~MappedFile() {
   if (data)
     munmap(const_cast<std::byte *>(data), size);
+}
+
+void MappedFile::release(std::span<const std::byte> part) const {
+  // Whole pages inside `part`; those that it shares with others stay.
+  uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE));
+  uintptr_t begin = (uintptr_t(part.data()) + page - 1) / page * page;
+  uintptr_t end = (uintptr_t(part.data()) + part.size()) / page * page;
+  if (part.data() >= data && part.data() + part.size() <= data + size && begin < end)
+    madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
 }

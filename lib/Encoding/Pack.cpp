@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <tbb/parallel_for.h>
 
 using namespace qlinear;
 using namespace qlinear::detail;
@@ -315,7 +316,7 @@ Result<void> qlinear::pack(const EncodedWeight &w, std::span<std::byte> bytes) {
   PackRow packRow = packRowOf(w.encoding.codes.bits);
   RecordPlan full(W.fullUnit()), tail(W.tailUnit());
   std::memset(blob + W.unitPlaneBytes(), 0, W.bytes() - W.unitPlaneBytes());
-  for (uint64_t t = 0; t < W.tiles(); ++t) {
+  tbb::parallel_for(u64(0), W.tiles(), [&](u64 t) {
     std::memset(blob + t * W.tileBytes(), 0, W.tileBytes());
     for (uint64_t u = 0; u < W.unitsPerTile(); ++u) {
       UnitLayout L = W.unit(u);
@@ -331,7 +332,7 @@ Result<void> qlinear::pack(const EncodedWeight &w, std::span<std::byte> bytes) {
       }
       packMeta(W, L, u < W.fullUnits() ? full : tail, t, u, m, blob);
     }
-  }
+  });
   moveRows(W, blob, m, [](u8 *to, const u32 *from, int size) {
     std::memcpy(to, from, size_t(size));
   });
@@ -363,7 +364,7 @@ Result<EncodedWeight> qlinear::unpack(const Encoding &encoding, uint64_t N,
                (K + kStepBlock - 1) / kStepBlock};
   UnpackRow unpackRow = unpackRowOf(encoding.codes.bits);
   RecordPlan full(W.fullUnit()), tail(W.tailUnit());
-  for (uint64_t t = 0; t < W.tiles(); ++t)
+  tbb::parallel_for(u64(0), W.tiles(), [&](u64 t) {
     for (uint64_t u = 0; u < W.unitsPerTile(); ++u) {
       UnitLayout L = W.unit(u);
       u8 *unit = blob + W.unitOffset(t, u);
@@ -382,6 +383,7 @@ Result<EncodedWeight> qlinear::unpack(const Encoding &encoding, uint64_t N,
       }
       unpackMeta(W, L, u < W.fullUnits() ? full : tail, t, u, m, blob);
     }
+  });
   moveRows(W, blob, m, [](u8 *from, u32 *to, int size) {
     std::memcpy(to, from, size_t(size));
   });

@@ -78,11 +78,11 @@ public:
     unsigned bits = safetensorsBits(*dtype);
     if (!bits)
       return defect(name, fmt::format("unknown dtype {}", inQuotes(*dtype)));
-    auto shape = numbers(entry, "shape");
+    auto shape = jsonNumbers(entry, "shape");
     if (!shape)
       return defect(name, "shape is missing or not an array of unsigned integers");
     t.shape = *shape;
-    auto offsets = numbers(entry, "data_offsets");
+    auto offsets = jsonNumbers(entry, "data_offsets");
     if (!offsets || offsets->size() != 2)
       return defect(name, "data_offsets is missing or not two unsigned integers");
     uint64_t begin = (*offsets)[0], stop = (*offsets)[1];
@@ -129,20 +129,6 @@ private:
   const JsonDocument &document;
   std::span<const std::byte> data;
   uint64_t dataStart;
-
-  static std::optional<std::vector<uint64_t>> numbers(const json &entry,
-                                                      const char *key) {
-    auto at = entry.find(key);
-    if (at == entry.end() || !at->is_array())
-      return std::nullopt;
-    std::vector<uint64_t> out;
-    for (const json &v : *at) {
-      if (!v.is_number_unsigned())
-        return std::nullopt;
-      out.push_back(v.get<uint64_t>());
-    }
-    return out;
-  }
 };
 
 } // namespace

@@ -37,6 +37,9 @@ public:
   ~MappedFile();
   std::span<const std::byte> bytes() const { return {data, size}; }
   const std::string &path() const { return name; }
+  /// Gives the memory of these bytes back to the system; they are read again
+  /// from the file when they are needed.
+  void release(std::span<const std::byte> part) const;
   MappedFile(const MappedFile &) = delete;
   MappedFile &operator=(const MappedFile &) = delete;
 
@@ -73,6 +76,11 @@ public:
   /// Text of the config.json (else quantize_config.json) beside a safetensors
   /// checkpoint, where quantizers describe what they did; empty if none.
   const std::string &config() const { return configText; }
+  /// Gives the memory of a tensor that has been read back to the system.
+  void release(const Tensor &tensor) const {
+    for (const auto &file : mapped)
+      file->release(tensor.bytes);
+  }
 
 private:
   friend Result<Checkpoint> readGguf(std::shared_ptr<MappedFile>);
@@ -90,6 +98,8 @@ private:
 /// A GGUF tensor of type Q4_0 ... Q6_K as its native encoding, bit-exact. Fails
 /// on a scale or min that is not finite, naming row, block and file offset.
 Result<EncodedWeight> decodeGguf(const Tensor &tensor);
+/// The same as pack(*decodeGguf(tensor), blob), one tile at a time.
+Result<void> packGguf(const Tensor &tensor, std::span<std::byte> blob);
 /// Whether decodeGguf knows this type.
 bool isGgufQuantized(std::string_view type);
 /// F32, F16 or BF16 tensor as floats.
@@ -116,9 +126,16 @@ public:
   static Result<Archive> open(Checkpoint checkpoint);
   const std::map<std::string, PackedWeight> &weights() const { return packed; }
   const Checkpoint &checkpoint() const { return file; }
+  /// Tensors of types that safetensors lacks: their type and shape.
+  struct Carried {
+    std::string type;
+    std::vector<uint64_t> shape;
+  };
+  const std::map<std::string, Carried> &carried() const { return blocks; }
 
 private:
   Checkpoint file;
+  std::map<std::string, Carried> blocks;
   std::map<std::string, PackedWeight> packed;
 };
 

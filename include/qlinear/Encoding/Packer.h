@@ -1,0 +1,120 @@
+//===- Packer.h - Checkpoints to packed archives ----------------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+//   Checkpoint --takeInventory--> Inventory --packArchive--> packed safetensors
+//                                           --dequantizeTo--> plain safetensors
+//
+// An inventory lists the linear weights of a checkpoint, each with a way to
+// load it, and the tensors that are something else. Quantized checkpoints come
+// in many conventions; each has an importer that recognises its tensors (see
+// lib/Encoding/Importers.h), and nothing else knows about it.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_ENCODING_PACKER_H
+#define QLINEAR_ENCODING_PACKER_H
+
+#include "qlinear/Encoding/Archive.h"
+
+#include <functional>
+#include <optional>
+#include <variant>
+
+namespace qlinear {
+
+/// N x K float weights, row-major.
+using FloatWeight = std::vector<float>;
+using LoadedWeight = std::variant<FloatWeight, AffineWeight, EncodedWeight>;
+
+/// A linear weight of a checkpoint.
+struct SourceWeight {
+  std::string name;    ///< in the archive
+  std::string format;  ///< "Q4_K", "BF16", "AWQ u4:128": for reports
+  uint64_t N = 0, K = 0;
+  bool isFloat = false;  ///< needs quantizing
+  bool isPacked = false; ///< of a packed archive: cannot be carried over as it is
+  /// The tensors of the checkpoint that it is made of.
+  std::vector<const Tensor *> parts;
+  std::function<Result<LoadedWeight>()> load;
+  /// Where the source's own form is an encoding, and how to lay it out straight.
+  std::optional<Encoding> native;
+  std::function<Result<void>(std::span<std::byte> blob)> packNative;
+
+  uint64_t bytes() const;
+};
+
+/// What a checkpoint holds. The checkpoint must outlive it.
+struct Inventory {
+  std::vector<SourceWeight> weights;
+  std::vector<const Tensor *> others;
+};
+Result<Inventory> takeInventory(const Checkpoint &checkpoint);
+
+/// A value for the names that a regular expression finds; the first that
+/// matches decides.
+template <typename T> struct Override {
+  std::string pattern;
+  T value;
+};
+
+/// "int4:32", "int6:16", "int8:row", "int4:128:symmetric".
+Result<QuantizeOptions> parseQuantize(std::string_view text);
+
+struct PackOptions {
+  SelectionRule rule;
+  std::vector<Override<SelectionRule>> rules;
+  /// How float weights are quantized; nothing: they are carried over.
+  std::optional<QuantizeOptions> quantize;
+  std::vector<Override<QuantizeOptions>> quantizers;
+  /// Weights whose name none of `include` (if any) or one of `exclude` finds are
+  /// carried over. Without `include`, float weights are quantized if their name
+  /// ends in ".weight" and is not that of an embedding or a norm.
+  std::vector<std::string> include, exclude;
+  /// Told after each weight: bytes of the source done, and their total.
+  std::function<void(uint64_t done, uint64_t total)> progress;
+};
+
+/// What became of one tensor.
+struct TensorReport {
+  std::string name, source;
+  std::vector<uint64_t> shape;
+  bool packed = false;
+  std::string encodingName;         ///< "row-u8", "Q4_K"; empty if carried over
+  std::optional<Encoding> encoding; ///< if packed
+  uint64_t bytesBefore = 0, bytesAfter = 0;
+  /// If packed: against the exact weights of the source (of float sources,
+  /// against the quantized ones).
+  Quality quality;
+  /// Of float sources: the packed weights against the floats, dB.
+  std::optional<double> floatSnr;
+  std::string reason;
+  std::vector<Candidate> declined;
+
+  double weights() const;
+  double bitsBefore() const { return 8.0 * double(bytesBefore) / weights(); }
+  double bitsAfter() const { return 8.0 * double(bytesAfter) / weights(); }
+};
+
+struct PackReport {
+  std::vector<TensorReport> tensors; ///< the weights, then the other tensors
+  uint64_t fileBytes = 0;
+};
+
+/// Packs the weights and carries over the rest. Memory is bounded by the largest
+/// weight; all cores of the current TBB arena work. Fails without leaving
+/// anything behind.
+Result<PackReport> packArchive(const Checkpoint &checkpoint,
+                               const Inventory &inventory, const std::string &path,
+                               const PackOptions &options);
+
+/// Writes the weights as floats of type "F32", "BF16" or "F16", under their
+/// names, and carries over the rest.
+Result<PackReport> dequantizeTo(const std::string &type, const Checkpoint &checkpoint,
+                                const Inventory &inventory, const std::string &path,
+                                const PackOptions &options);
+
+} // namespace qlinear
+#endif

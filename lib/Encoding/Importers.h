@@ -1,0 +1,41 @@
+//===- Importers.h - Conventions of quantized checkpoints -------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// An importer finds the weights of one convention in a checkpoint, claims the
+// tensors that they are made of, and says how to load them. To add one: a file
+// of its own, a line here and one in the table of Inventory.cpp.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_LIB_ENCODING_IMPORTERS_H
+#define QLINEAR_LIB_ENCODING_IMPORTERS_H
+
+#include "qlinear/Encoding/Packer.h"
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+namespace qlinear {
+
+struct ImportContext {
+  const Checkpoint &checkpoint;
+  nlohmann::json config; ///< config.json's object; null if there is none
+  std::set<const Tensor *> claimed;
+  std::vector<SourceWeight> weights;
+
+  /// Takes the weight and claims its parts.
+  void add(SourceWeight weight);
+};
+
+/// GGUF's block formats.
+Result<void> importGguf(ImportContext &context);
+/// Weights of a packed archive.
+Result<void> importArchive(ImportContext &context);
+/// What is left of F32, F16 and BF16 matrices.
+Result<void> importFloats(ImportContext &context);
+
+} // namespace qlinear
+#endif

@@ -1,0 +1,132 @@
+//===- Inventory.cpp - What a checkpoint holds ----------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "Importers.h"
+#include "Json.h"
+#include "Readers.h"
+
+#include <algorithm>
+#include <cstring>
+#include <fmt/core.h>
+
+using namespace qlinear;
+
+uint64_t SourceWeight::bytes() const {
+  uint64_t sum = 0;
+  for (const Tensor *t : parts)
+    sum += t->bytes.size();
+  return sum;
+}
+
+void ImportContext::add(SourceWeight weight) {
+  claimed.insert(weight.parts.begin(), weight.parts.end());
+  weights.push_back(std::move(weight));
+}
+
+Result<void> qlinear::importGguf(ImportContext &context) {
+  if (!context.checkpoint.isGguf())
+    return {};
+  for (const Tensor &t : context.checkpoint.tensors()) {
+    if (!isGgufQuantized(t.type) || t.shape.size() != 2)
+      continue;
+    auto encoding = ggufEncoding(t.type);
+    if (!encoding)
+      return encoding.takeError();
+    SourceWeight w;
+    w.name = t.name;
+    w.format = t.type;
+    w.N = t.shape[0];
+    w.K = t.shape[1];
+    w.parts = {&t};
+    w.load = [&t]() -> Result<LoadedWeight> {
+      auto weight = decodeGguf(t);
+      if (!weight)
+        return weight.takeError();
+      return LoadedWeight(std::move(*weight));
+    };
+    w.native = *encoding;
+    w.packNative = [&t](std::span<std::byte> blob) { return packGguf(t, blob); };
+    context.add(std::move(w));
+  }
+  return {};
+}
+
+Result<void> qlinear::importArchive(ImportContext &context) {
+  if (context.checkpoint.isGguf() || !context.checkpoint.metadata().contains("qlinear"))
+    return {};
+  auto archive = Archive::open(context.checkpoint);
+  if (!archive)
+    return archive.takeError();
+  for (const auto &[name, packed] : archive->weights()) {
+    SourceWeight w;
+    w.name = name;
+    w.format = packed.source;
+    w.N = packed.N;
+    w.K = packed.K;
+    w.isPacked = true;
+    w.parts = {context.checkpoint.find(name)};
+    w.native = packed.encoding;
+    w.load = [packed]() -> Result<LoadedWeight> {
+      auto weight = unpack(packed.encoding, packed.N, packed.K, packed.blob);
+      if (!weight)
+        return error(fmt::format("tensor {}: {}", inQuotes(packed.name), weight.error()));
+      return LoadedWeight(std::move(*weight));
+    };
+    w.packNative = [packed](std::span<std::byte> blob) -> Result<void> {
+      memcpy(blob.data(), packed.blob.data(), blob.size());
+      return {};
+    };
+    context.add(std::move(w));
+  }
+  return {};
+}
+
+Result<void> qlinear::importFloats(ImportContext &context) {
+  for (const Tensor &t : context.checkpoint.tensors()) {
+    if (context.claimed.contains(&t) || t.shape.size() != 2 ||
+        (t.type != "F32" && t.type != "F16" && t.type != "BF16"))
+      continue;
+    SourceWeight w;
+    w.name = t.name;
+    w.format = t.type;
+    w.N = t.shape[0];
+    w.K = t.shape[1];
+    w.isFloat = true;
+    w.parts = {&t};
+    w.load = [&t]() -> Result<LoadedWeight> {
+      auto floats = toFloats(t);
+      if (!floats)
+        return floats.takeError();
+      return LoadedWeight(std::move(*floats));
+    };
+    context.add(std::move(w));
+  }
+  return {};
+}
+
+Result<Inventory> qlinear::takeInventory(const Checkpoint &checkpoint) {
+  ImportContext context{checkpoint, {}, {}, {}};
+  if (!checkpoint.config().empty()) {
+    auto config = parseJson(checkpoint.config(), /*maxDepth=*/64);
+    if (!config)
+      return error(fmt::format("config.json beside '{}': {}",
+                               checkpoint.files().front()->path(), config.error()));
+    context.config = std::move(config->value);
+  }
+  for (auto *import : {importGguf, importArchive, importFloats})
+    if (auto r = import(context); !r)
+      return r.takeError();
+
+  Inventory out;
+  out.weights = std::move(context.weights);
+  auto position = [&](const SourceWeight &w) { return w.parts.front(); };
+  std::sort(out.weights.begin(), out.weights.end(),
+            [&](const auto &a, const auto &b) { return position(a) < position(b); });
+  for (const Tensor &t : checkpoint.tensors())
+    if (!context.claimed.contains(&t))
+      out.others.push_back(&t);
+  return out;
+}

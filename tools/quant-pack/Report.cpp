@@ -1,0 +1,265 @@
+//===- Report.cpp - What quant-pack prints --------------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "Report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <fmt/core.h>
+#include <nlohmann/json.hpp>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+using namespace qlinear;
+using nlohmann::json;
+
+namespace {
+
+std::string shapeOf(const std::vector<uint64_t> &shape) {
+  std::string out;
+  for (uint64_t d : shape)
+    out += (out.empty() ? "" : "x") + std::to_string(d);
+  return out.empty() ? "scalar" : out;
+}
+
+std::string decibels(double snr) {
+  return std::isinf(snr) ? "exact" : fmt::format("{:.2f}", snr);
+}
+
+std::string size(double bytes) {
+  const char *units[] = {"B", "KB", "MB", "GB", "TB"};
+  int unit = 0;
+  for (; bytes >= 1000 && unit < 4; ++unit)
+    bytes /= 1000;
+  return unit == 0 ? fmt::format("{:.0f} B", bytes)
+                   : fmt::format("{:.2f} {}", bytes, units[unit]);
+}
+
+/// Columns as wide as their widest cell; the first ones are left-aligned texts.
+class Table {
+public:
+  /// The last column, for notes, is left-aligned too.
+  explicit Table(std::vector<std::string> header, size_t leftColumns)
+      : leftColumns(leftColumns) {
+    rows.push_back(std::move(header));
+  }
+  void add(std::vector<std::string> row) { rows.push_back(std::move(row)); }
+  void print() const {
+    std::vector<size_t> widths(rows[0].size());
+    for (const auto &row : rows)
+      for (size_t i = 0; i < row.size(); ++i)
+        widths[i] = std::max(widths[i], row[i].size());
+    for (const auto &row : rows) {
+      std::string line;
+      for (size_t i = 0; i < row.size(); ++i) {
+        if (i)
+          line += "  ";
+        line += i < leftColumns || i + 1 == row.size() ? fmt::format("{:<{}}", row[i], widths[i])
+                                : fmt::format("{:>{}}", row[i], widths[i]);
+      }
+      line.erase(line.find_last_not_of(' ') + 1);
+      fmt::print("{}\n", line);
+    }
+  }
+
+private:
+  size_t leftColumns;
+  std::vector<std::vector<std::string>> rows;
+};
+
+/// Sums over the weights that were packed or dequantized, and the rest.
+struct Totals {
+  uint64_t count = 0, before = 0, after = 0, carried = 0, carriedBytes = 0;
+  double weights = 0, worstSnr = std::numeric_limits<double>::infinity();
+
+  explicit Totals(const PackReport &report) {
+    for (const TensorReport &t : report.tensors) {
+      if (t.encodingName.empty()) {
+        ++carried;
+        carriedBytes += t.bytesAfter;
+        continue;
+      }
+      ++count;
+      before += t.bytesBefore;
+      after += t.bytesAfter;
+      weights += t.weights();
+      if (t.packed)
+        worstSnr = std::min(worstSnr, t.quality.tensorSnr);
+    }
+  }
+};
+
+/// A number, or null where it is not finite.
+json number(double v) { return std::isfinite(v) ? json(v) : json(nullptr); }
+
+json qualityOf(const Quality &q) {
+  return {{"exact", std::isinf(q.tensorSnr)},
+          {"tensor_snr_db", number(q.tensorSnr)},
+          {"worst_row_snr_db", number(q.worstRowSnr)},
+          {"worst_row", q.worstRow},
+          {"group_error_p999", number(q.groupErrorP999)},
+          {"coherent_snr_db", number(q.coherentSnr)},
+          {"differing_weights", q.differingWeights}};
+}
+
+json reportOf(const TensorReport &t) {
+  json out = {{"name", t.name},
+              {"shape", t.shape},
+              {"source", t.source},
+              {"action", t.packed                  ? "packed"
+                         : t.encodingName.empty() ? "carried"
+                                                  : "dequantized"},
+              {"reason", t.reason},
+              {"bytes_before", t.bytesBefore},
+              {"bytes_after", t.bytesAfter},
+              {"bpw_before", number(t.bitsBefore())},
+              {"bpw_after", number(t.bitsAfter())}};
+  if (!t.packed)
+    return out;
+  out["encoding"] = t.encoding->str();
+  out["encoding_name"] = t.encodingName;
+  out["quality"] = qualityOf(t.quality);
+  if (t.floatSnr)
+    out["float_snr_db"] = number(*t.floatSnr);
+  out["declined"] = json::array();
+  for (const Candidate &c : t.declined)
+    out["declined"].push_back({{"encoding", c.encoding.str()},
+                               {"bpw", number(c.quality.bitsPerWeight)},
+                               {"quality", qualityOf(c.quality)},
+                               {"reason", c.reason}});
+  return out;
+}
+
+} // namespace
+
+void qlinear::printTable(const PackReport &report) {
+  bool hasFloats = std::any_of(report.tensors.begin(), report.tensors.end(),
+                               [](const auto &t) { return t.floatSnr.has_value(); });
+  std::vector<std::string> header = {"tensor", "shape", "source", "encoding", "bpw",
+                                     "-> bpw", "SNR dB", "worst row"};
+  if (hasFloats)
+    header.push_back("vs floats");
+  header.push_back("");
+  Table table(header, 4);
+  for (const TensorReport &t : report.tensors) {
+    std::string after = fmt::format("{:.3f}", t.bitsAfter());
+    std::vector<std::string> row = {t.name, shapeOf(t.shape), t.source,
+                                    t.encodingName.empty() ? "-" : t.encodingName,
+                                    t.weights() ? fmt::format("{:.3f}", t.bitsBefore()) : "-",
+                                    t.weights() ? after : "-"};
+    row.push_back(t.packed ? decibels(t.quality.tensorSnr) : "");
+    row.push_back(t.packed ? decibels(t.quality.worstRowSnr) : "");
+    if (hasFloats)
+      row.push_back(t.floatSnr ? decibels(*t.floatSnr) : "");
+    row.push_back(t.packed ? "" : t.reason);
+    table.add(std::move(row));
+  }
+  table.print();
+
+  Totals totals(report);
+  fmt::print("\n{} weights: {} -> {}", totals.count, size(double(totals.before)),
+             size(double(totals.after)));
+  if (totals.weights)
+    fmt::print(", {:.3f} -> {:.3f} bits per weight", 8.0 * double(totals.before) / totals.weights,
+               8.0 * double(totals.after) / totals.weights);
+  fmt::print("; {} tensors carried over, {}; file {}\n", totals.carried,
+             size(double(totals.carriedBytes)), size(double(report.fileBytes)));
+}
+
+Result<void> qlinear::writeReport(const PackReport &report, const std::string &input,
+                                  const std::string &output, const SelectionRule &rule,
+                                  const std::string &path) {
+  Totals totals(report);
+  json out = {{"version", 1},
+              {"input", input},
+              {"output", output},
+              {"encoding", rule.name},
+              {"min_snr_db", rule.minSnr},
+              {"totals",
+               {{"weights", totals.count},
+                {"carried", totals.carried},
+                {"bytes_before", totals.before},
+                {"bytes_after", totals.after},
+                {"carried_bytes", totals.carriedBytes},
+                {"file_bytes", report.fileBytes}}},
+              {"tensors", json::array()}};
+  if (totals.weights) {
+    out["totals"]["bpw_before"] = 8.0 * double(totals.before) / totals.weights;
+    out["totals"]["bpw_after"] = 8.0 * double(totals.after) / totals.weights;
+    out["totals"]["worst_tensor_snr_db"] = number(totals.worstSnr);
+  }
+  for (const TensorReport &t : report.tensors)
+    out["tensors"].push_back(reportOf(t));
+
+  std::string text = out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+  std::string temporary = fmt::format("{}.{}.tmp", path, getpid());
+  FILE *file = fopen(temporary.c_str(), "wxe");
+  bool ok = file && fwrite(text.data(), 1, text.size(), file) == text.size();
+  int reasonNumber = errno;
+  if (file && fclose(file) != 0 && ok) {
+    ok = false;
+    reasonNumber = errno;
+  }
+  if (ok && rename(temporary.c_str(), path.c_str()) != 0) {
+    ok = false;
+    reasonNumber = errno;
+  }
+  if (ok)
+    return {};
+  if (file)
+    unlink(temporary.c_str());
+  return error(fmt::format("cannot write the report '{}': {}", path, strerror(reasonNumber)));
+}
+
+Result<void> qlinear::printContents(const Checkpoint &checkpoint) {
+  std::map<std::string, PackedWeight> packed;
+  bool isArchive = !checkpoint.isGguf() && checkpoint.metadata().contains("qlinear");
+  if (isArchive) {
+    auto archive = Archive::open(checkpoint);
+    if (!archive)
+      return archive.takeError();
+    packed = archive->weights();
+  }
+  Table table({"tensor", "type", "shape", "encoding", "bytes", ""}, 4);
+  uint64_t total = 0;
+  for (const Tensor &t : checkpoint.tensors()) {
+    total += t.bytes.size();
+    auto at = packed.find(t.name);
+    bool isWeight = at != packed.end();
+    table.add({t.name, isWeight ? at->second.source : t.type,
+               isWeight ? shapeOf({at->second.N, at->second.K}) : shapeOf(t.shape),
+               isWeight ? at->second.encoding.str() : "-", std::to_string(t.bytes.size()), ""});
+  }
+  table.print();
+  fmt::print("\n{}: {} tensors, {}\n",
+             isArchive              ? fmt::format("packed archive, {} weights", packed.size())
+             : checkpoint.isGguf() ? "GGUF v3"
+                                    : "safetensors",
+             checkpoint.tensors().size(), size(double(total)));
+  return {};
+}
+
+ProgressBar::ProgressBar(bool enabled) : isShown(enabled && isatty(STDERR_FILENO)) {}
+
+void ProgressBar::show(uint64_t done, uint64_t total) {
+  if (!isShown)
+    return;
+  double part = total ? double(done) / double(total) : 1;
+  constexpr int kWidth = 40;
+  int full = int(part * kWidth);
+  fmt::print(stderr, "\r[{}{}] {:3.0f}% of {}", std::string(size_t(full), '='),
+             std::string(size_t(kWidth - full), ' '), 100 * part, size(double(total)));
+  fflush(stderr);
+}
+
+void ProgressBar::clear() {
+  if (!isShown)
+    return;
+  fmt::print(stderr, "\r\033[K");
+  fflush(stderr);
+}

@@ -1,0 +1,38 @@
+//===- Report.h - What quant-pack prints ------------------------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_TOOLS_QUANT_PACK_REPORT_H
+#define QLINEAR_TOOLS_QUANT_PACK_REPORT_H
+
+#include "qlinear/Encoding/Packer.h"
+
+namespace qlinear {
+
+/// One line per tensor, and totals.
+void printTable(const PackReport &report);
+
+/// The same and more, for programs; written beside and renamed.
+Result<void> writeReport(const PackReport &report, const std::string &input,
+                         const std::string &output, const SelectionRule &rule,
+                         const std::string &path);
+
+/// The tensors of any file that is read.
+Result<void> printContents(const Checkpoint &checkpoint);
+
+/// A bar on standard error, if that is a terminal.
+class ProgressBar {
+public:
+  explicit ProgressBar(bool enabled);
+  void show(uint64_t done, uint64_t total);
+  /// Removes it, so that what follows starts on a clean line.
+  void clear();
+
+private:
+  bool isShown;
+};
+
+} // namespace qlinear
+#endif

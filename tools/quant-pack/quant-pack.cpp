@@ -1,0 +1,231 @@
+//===- quant-pack.cpp - Checkpoints to packed archives --------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "Report.h"
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <filesystem>
+#include <fmt/core.h>
+#include <regex>
+#include <tbb/global_control.h>
+
+using namespace qlinear;
+
+namespace {
+
+constexpr const char *kExamples = R"(
+Encodings: auto       per tensor the smallest that keeps --min-snr; K-quants stay exact
+           lossless   the smallest that changes no weight
+           row-u8     8-bit scales and offsets, one bf16 step per row
+           block-u8   8-bit scales and offsets, one f16 step per 256 weights
+           bf16       plain bf16 scales and offsets
+           or a spelling: 'u4, group = 32, zero, scale = bf16, offset = u4'
+
+Examples:
+  quant-pack model.gguf -o model.safetensors
+  quant-pack model.gguf -o model.safetensors --encoding row-u8 --report report.json
+  quant-pack model.safetensors -o packed.safetensors --quantize int4:32
+  quant-pack model.safetensors -o packed.safetensors --quantize int4:32 \
+             --quantize 'lm_head=int6:16' --encoding 'down_proj=lossless'
+  quant-pack packed.safetensors -o plain.safetensors --dequantize f32
+  quant-pack --list packed.safetensors
+
+Exit status: 0 done, 1 failed (nothing is written), 2 wrong usage.)";
+
+struct CommandLine {
+  std::string input, output, report, dequantize;
+  std::vector<std::string> encodings, quantizers, include, exclude;
+  double minSnr = SelectionRule().minSnr;
+  bool minmax = false, search = false, list = false, quiet = false;
+  int threads = 0;
+};
+
+/// A usage error: what to say before exiting with 2.
+struct UsageError {
+  std::string message;
+};
+
+/// "auto", ..., or a spelling.
+Result<void> checkEncodingName(const std::string &name) {
+  for (const char *known : {"auto", "lossless", "row-u8", "block-u8", "bf16", "f16", "f32"})
+    if (name == known)
+      return {};
+  auto parsed = Encoding::parse(name);
+  if (!parsed)
+    return parsed.takeError();
+  return {};
+}
+
+void checkPattern(const char *option, const std::string &text) {
+  try {
+    std::regex pattern(text);
+  } catch (const std::regex_error &e) {
+    throw UsageError{fmt::format("{}: '{}' is not a regular expression: {}", option, text,
+                                 e.what())};
+  }
+}
+
+PackOptions optionsOf(const CommandLine &line) {
+  PackOptions out;
+  for (const std::string &text : line.include)
+    checkPattern("--include", text);
+  for (const std::string &text : line.exclude)
+    checkPattern("--exclude", text);
+  out.include = line.include;
+  out.exclude = line.exclude;
+  out.rule.minSnr = line.minSnr;
+  for (const std::string &text : line.encodings) {
+    auto whole = checkEncodingName(text);
+    if (whole) {
+      out.rule.name = text;
+      continue;
+    }
+    // NAME=ENCODING; a spelling has '=' of its own, a name hardly ever.
+    size_t equal = text.find('=');
+    SelectionRule rule;
+    rule.minSnr = line.minSnr;
+    rule.name = equal == text.npos ? "" : text.substr(equal + 1);
+    if (equal == text.npos || !checkEncodingName(rule.name))
+      throw UsageError{fmt::format("--encoding: '{}' is neither auto, lossless, row-u8, block-u8, "
+                                   "bf16, f16, f32, a spelling ({}), nor REGEX= before one of these",
+                                   text, whole.error())};
+    checkPattern("--encoding", text.substr(0, equal));
+    out.rules.push_back({text.substr(0, equal), rule});
+  }
+  for (const std::string &text : line.quantizers) {
+    size_t equal = text.rfind('=');
+    auto options = parseQuantize(equal == text.npos ? text : text.substr(equal + 1));
+    if (!options)
+      throw UsageError{"--quantize: " + options.error()};
+    options->search = !line.minmax;
+    if (equal == text.npos)
+      out.quantize = *options;
+    if (equal == text.npos)
+      continue;
+    checkPattern("--quantize", text.substr(0, equal));
+    out.quantizers.push_back({text.substr(0, equal), *options});
+  }
+  return out;
+}
+
+/// Whether the output is one of the files that are read.
+bool isInput(const Checkpoint &checkpoint, const std::string &output) {
+  for (const auto &file : checkpoint.files()) {
+    std::error_code ec;
+    if (std::filesystem::equivalent(file->path(), output, ec) && !ec)
+      return true;
+  }
+  return false;
+}
+
+Result<void> run(const CommandLine &line, PackOptions options) {
+  auto checkpoint = Checkpoint::open(line.input);
+  if (!checkpoint)
+    return checkpoint.takeError();
+  if (line.list)
+    return printContents(*checkpoint);
+  if (isInput(*checkpoint, line.output))
+    return error(fmt::format("the output '{}' is the input; write to another file", line.output));
+  if (!line.report.empty() && (isInput(*checkpoint, line.report) || line.report == line.output))
+    return error(fmt::format("the report '{}' is the input or the output; write it to another file",
+                             line.report));
+  auto inventory = takeInventory(*checkpoint);
+  if (!inventory)
+    return inventory.takeError();
+
+  ProgressBar bar(!line.quiet);
+  options.progress = [&](uint64_t done, uint64_t total) { bar.show(done, total); };
+  std::string type = line.dequantize;
+  for (char &c : type)
+    c = char(toupper(c));
+  auto report = type.empty()
+                    ? packArchive(*checkpoint, *inventory, line.output, options)
+                    : dequantizeTo(type, *checkpoint, *inventory, line.output, options);
+  bar.clear();
+  if (!report)
+    return report.takeError();
+  if (!line.quiet)
+    printTable(*report);
+  if (!line.report.empty())
+    return writeReport(*report, line.input, line.output, options.rule, line.report);
+  return {};
+}
+
+void defineOptions(CLI::App &app, CommandLine &line) {
+  auto list = [&](const char *name, std::vector<std::string> &to, const char *type,
+                  const char *help) {
+    app.add_option(name, to, help)->type_name(type)->allow_extra_args(false);
+  };
+  app.add_option("IN", line.input,
+                 "GGUF v3, safetensors, model.safetensors.index.json, a directory with one of "
+                 "these, or a packed archive")
+      ->required()
+      ->type_name("");
+  auto *output = app.add_option("-o,--output", line.output, "The file to write")->type_name("FILE");
+  list("-e,--encoding", line.encodings, "[REGEX=]NAME",
+       "How metadata is stored; for names that REGEX finds, the first such decides (default auto)");
+  app.add_option("--min-snr", line.minSnr,
+                 "dB that auto keeps, against the source's exact weights")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 200.0));
+  list("-q,--quantize", line.quantizers, "[REGEX=]CODES:GROUP[:FORM]",
+       "Quantize float weights: int4:32, int5:32, int6:16, int8:32, other groups (16 to 256, row), "
+       "FORM symmetric, zero, min or centred");
+  auto *minmax = app.add_flag("--minmax", line.minmax, "Scales from each group's least and largest weight");
+  app.add_flag("--search", line.search, "Scales that minimise the squared error (the default)")
+      ->excludes(minmax);
+  list("--include", line.include, "REGEX", "Pack only weights whose name it finds; repeatable");
+  list("--exclude", line.exclude, "REGEX", "Carry these over as they are; repeatable");
+  auto *dequantize =
+      app.add_option("--dequantize", line.dequantize, "Write floats instead of packed weights")
+          ->type_name("f32|bf16|f16")
+          ->check(CLI::IsMember({"f32", "bf16", "f16"}));
+  app.add_option("--report", line.report, "Write what was done, as JSON")->type_name("FILE");
+  app.add_flag("-l,--list", line.list, "Print what is in IN, and write nothing")->excludes(output);
+  app.add_option("-j,--threads", line.threads, "Threads (default: all cores)")
+      ->check(CLI::Range(1, 4096));
+  app.add_flag("--quiet", line.quiet, "No table, no progress");
+  for (const char *name : {"--encoding", "--quantize"})
+    dequantize->excludes(app.get_option(name));
+  app.set_version_flag("--version", "quant-pack " QLINEAR_VERSION);
+  app.footer(kExamples);
+}
+
+int fail(const std::string &message, int status) {
+  fmt::print(stderr, "quant-pack: error: {}\n", message);
+  return status;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  // Past a file size limit, writing fails with an error rather than a signal.
+  signal(SIGXFSZ, SIG_IGN);
+  CommandLine line;
+  CLI::App app("Packs the weights of a checkpoint for compiled linear layers.", "quant-pack");
+  defineOptions(app, line);
+  try {
+    app.parse(argc, argv);
+    if (!line.list && line.output.empty())
+      return fail("no output; name it with -o FILE, or look at the input with --list", 2);
+    PackOptions options = optionsOf(line);
+    std::optional<tbb::global_control> threads;
+    if (line.threads)
+      threads.emplace(tbb::global_control::max_allowed_parallelism, size_t(line.threads));
+    if (auto r = run(line, std::move(options)); !r)
+      return fail(r.error(), 1);
+    return 0;
+  } catch (const CLI::ParseError &e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  } catch (const UsageError &e) {
+    return fail(e.message, 2);
+  } catch (const std::bad_alloc &) {
+    return fail("out of memory; a weight needs about 10 bytes for each of its elements", 1);
+  } catch (const std::exception &e) {
+    return fail(e.what(), 1);
+  }
+}
