@@ -67,5 +67,88 @@ Result<void> check(const EncodedWeight &w);
 /// "row 3, group 7 (columns 224 to 255)".
 std::string groupName(uint64_t row, uint64_t g, unsigned group, uint64_t K);
 
+//===----------------------------------------------------------------------===//
+// Coding the metadata of a row
+//===----------------------------------------------------------------------===//
+
+/// What the squared error of new metadata depends on: per group the mean of the
+/// stored fields and their summed squared deviation from it. With them the
+/// weights need not be touched again:
+///   sum (w - w')^2 = (s - s')^2 * spread + n * (mean(w) - mean(w'))^2.
+struct Moments {
+  std::vector<double> mean, spread; ///< N x G
+};
+Moments momentsOf(const AffineWeight &w);
+
+/// Exact metadata of one row; `offsets` is null in the symmetric form.
+struct RowSource {
+  const float *scales, *offsets;
+  const double *mean, *spread;
+};
+RowSource rowOf(const AffineWeight &w, const Moments &m, uint64_t n);
+
+/// Coded metadata of one row and the values they decode to.
+struct RowCoded {
+  uint32_t *scaleFields, *offsetFields, *scaleSteps, *offsetSteps;
+  float *scales, *offsets;
+};
+
+/// Buffers for the coded metadata of one row.
+struct RowBuffer {
+  std::vector<uint32_t> words;
+  std::vector<float> values;
+  RowCoded coded;
+  RowBuffer(const Encoding &e, uint64_t K);
+};
+
+/// Codes rows of weights like `w` as `encoding` says.
+class RowCoder {
+public:
+  RowCoder(const AffineWeight &w, const Encoding &encoding,
+           const EncodeOptions &options);
+  void code(const RowSource &row, const RowCoded &out);
+
+private:
+  void codeScales(const RowSource &row, const RowCoded &out);
+  void codeOffsets(const RowSource &row, const RowCoded &out);
+
+  Form form;
+  const Encoding e;
+  bool search;
+  uint64_t K, G;
+  double n, center, newCenter; ///< weights per group; centers of w and w'
+  std::vector<double> targets, weights;
+};
+
+/// Codes G values that matter as much as their weights say: values of weight 0
+/// may become anything.
+void codeRow(const MetaStorage &m, unsigned group, uint64_t K,
+             const double *values, const double *weights, uint64_t G,
+             bool search, uint32_t *fields, uint32_t *constants);
+
+/// Whether the metadata of `w` is finite and `e` fits its codes and form.
+Result<void> checkEncodable(const AffineWeight &w, const Encoding &e);
+
+//===----------------------------------------------------------------------===//
+// Measuring
+//===----------------------------------------------------------------------===//
+
+/// Sums over one row, and the relative error of each of its groups.
+struct RowQuality {
+  double signal = 0, noise = 0;        ///< sum w^2, sum (w - w')^2
+  double rowSum = 0, rowSumError = 0;  ///< sum w, sum (w - w')
+  double groupError = 0;               ///< RMS over groups of |w - w'| / |w|
+  uint64_t differing = 0;
+};
+RowQuality measureRow(const AffineWeight &w, uint64_t n, const RowSource &exact,
+                      const Encoding &e, const float *scales,
+                      const float *offsets, float *groupErrors);
+
+/// The figures of a tensor from those of its rows. `rowNumbers` names the rows,
+/// `groupErrors` is reordered.
+Quality summarize(const std::vector<RowQuality> &rows,
+                  const std::vector<uint64_t> &rowNumbers,
+                  std::vector<float> &groupErrors);
+
 } // namespace qlinear::detail
 #endif

@@ -55,14 +55,18 @@ struct EncodedWeight {
 };
 
 /// What a re-encoding costs, against the exact weights w: SNR is
-/// 10 log10(sum w^2 / sum (w - w')^2), in dB; infinity if nothing differs.
+/// 10 log10(sum w^2 / sum (w - w')^2), in dB; infinity if nothing differs. Two
+/// weights differ if their values rounded to f32 do.
 struct Quality {
   double tensorSnr = 0, worstRowSnr = 0;
   uint64_t worstRow = 0;
   double groupErrorP999 = 0; ///< 99.9th percentile over groups of |w-w'|/|w| (2-norms)
+  /// Largest over rows of the RMS over the row's groups of min(1, |w-w'|/|w|).
+  /// A row whose step is set by one huge group shows here, not in its SNR.
+  double worstRowGroupError = 0;
   uint64_t differingWeights = 0;
-  /// SNR of the offset term alone under activations of mean 1: offset errors
-  /// add coherently when activations have a non-zero mean.
+  /// SNR of the response to activations that are all 1, that is, of the row
+  /// sums: errors of offsets add coherently when activations have a mean.
   double coherentSnr = 0;
   double bitsPerWeight = 0; ///< all codes, steps and padding
 };
@@ -91,22 +95,27 @@ Result<EncodedWeight> unpack(const Encoding &encoding, uint64_t N, uint64_t K,
                              std::span<const std::byte> blob);
 layout::WeightLayout layoutOf(const Encoding &encoding, uint64_t N, uint64_t K);
 
-Quality measure(const AffineWeight &exact, const EncodedWeight &coded);
+/// `coded` has the codes of `exact`; an error says where the two do not match.
+Result<Quality> measure(const AffineWeight &exact, const EncodedWeight &coded);
 
 /// How `--encoding` / `encoding=` chooses.
 struct SelectionRule {
-  /// "auto", "lossless", "row-u8", "block-u8", "bf16", or an explicit spelling
-  /// as Encoding::parse reads it (codes, group and form are then the source's).
+  /// "auto", "lossless", a name of namedEncoding ("row-u8", "block-u8", "bf16",
+  /// "f16", "f32"), or an explicit spelling as Encoding::parse reads it, whose
+  /// code bits and group must be the source's.
   std::string name = "auto";
   double minSnr = 45;            ///< dB, of the tensor
   double worstRowMargin = 6;     ///< dB below minSnr that the worst row may be
   double maxGroupError = 0.03;   ///< of the 99.9th percentile group
+  double maxRowGroupError = 0.1; ///< of Quality::worstRowGroupError
 };
 
-/// One encoding that was considered, and why it was taken or declined.
+/// One encoding that was considered, and why it was declined.
 struct Candidate {
   Encoding encoding;
   Quality quality;
+  /// Rows that `quality` is of: N, or a sample that settled it.
+  uint64_t rowsMeasured = 0;
   std::string reason;
 };
 struct Selection {

@@ -1,0 +1,520 @@
+//===- Encode.cpp - Coding scales and offsets -----------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// With the moments of Metadata.h the squared weight error of a group splits:
+//
+//   (s - s')^2 * spread  +  n * (mean(w) - mean(w'))^2
+//
+// so the scales are coded first, each weighted by its group's spread, and then
+// the offsets, aimed at the value that keeps the mean of the group under the
+// coded scale. Both are the same problem: code values with given weights.
+//
+//===----------------------------------------------------------------------===//
+#include "Float.h"
+#include "Metadata.h"
+
+#include <algorithm>
+#include <atomic>
+#include <fmt/core.h>
+#include <tbb/blocked_range.h>
+#include <tbb/parallel_for.h>
+
+using namespace qlinear;
+using namespace qlinear::detail;
+
+using Kind = MetaStorage::Kind;
+
+//===----------------------------------------------------------------------===//
+// Moments
+//===----------------------------------------------------------------------===//
+
+Moments detail::momentsOf(const AffineWeight &w) {
+  uint64_t G = w.groups(), size = w.K / G;
+  Moments m{std::vector<double>(w.N * G), std::vector<double>(w.N * G)};
+  tbb::parallel_for(
+      tbb::blocked_range<uint64_t>(0, w.N, 8), [&](const auto &range) {
+        for (uint64_t g = range.begin() * G; g < range.end() * G; ++g) {
+          const uint8_t *f = w.fields.data() + g * size;
+          uint64_t sum = 0, squares = 0;
+          for (uint64_t at = 0; at < size; at += 1 << 16) { // 32-bit sums
+            uint32_t partSum = 0, partSquares = 0;
+            uint64_t end = std::min<uint64_t>(size, at + (1 << 16));
+            for (uint64_t i = at; i < end; ++i) {
+              partSum += f[i];
+              partSquares += uint32_t(f[i]) * f[i];
+            }
+            sum += partSum;
+            squares += partSquares;
+          }
+          double n = double(size), mean = double(sum) / n;
+          m.mean[g] = mean;
+          // n * squares - sum^2 is exact in 64 bits for rows up to 2^24.
+          m.spread[g] = size < 1u << 24
+                            ? double(size * squares - sum * sum) / n
+                            : double(squares) - double(sum) * mean;
+        }
+      });
+  return m;
+}
+
+RowSource detail::rowOf(const AffineWeight &w, const Moments &m, uint64_t n) {
+  uint64_t at = n * w.groups();
+  return {w.scales.data() + at,
+          w.offsets.empty() ? nullptr : w.offsets.data() + at,
+          m.mean.data() + at, m.spread.data() + at};
+}
+
+RowBuffer::RowBuffer(const Encoding &e, uint64_t K) {
+  uint64_t G = e.groupsPerRow(K);
+  uint64_t scaleSteps = constantsPerRow(e.scale, K);
+  words.resize(2 * G + scaleSteps + constantsPerRow(e.offset, K));
+  values.resize(2 * G);
+  uint32_t *p = words.data();
+  coded = {p,
+           p + G,
+           p + 2 * G,
+           p + 2 * G + scaleSteps,
+           values.data(),
+           values.data() + G};
+}
+
+//===----------------------------------------------------------------------===//
+// Steps of linear codes
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// Candidate steps lie around max / largest code, about 1/128 apart.
+constexpr int kCandidates = 64;
+constexpr int kBelow = 24;
+
+struct CodeRange {
+  double low, high;
+};
+
+CodeRange rangeOf(const MetaStorage &m) {
+  double half = double(1 << (m.bits - 1));
+  return m.isSigned ? CodeRange{-half, half - 1} : CodeRange{0, 2 * half - 1};
+}
+
+double codeOf(double value, double step, CodeRange range) {
+  return step == 0 ? 0
+                   : std::clamp(std::nearbyint(value / step), range.low,
+                                range.high);
+}
+
+/// Values of one step, as multiples of the largest that matters.
+struct Segment {
+  const float *values, *weights;
+  uint64_t count;
+  CodeRange range;
+
+  /// Summed weighted squared errors of the candidates.
+  void errors(const float *steps, float *sums) const {
+    float inverse[kCandidates];
+    for (int i = 0; i < kCandidates; ++i) {
+      inverse[i] = 1 / steps[i];
+      sums[i] = 0;
+    }
+    float low = float(range.low), high = float(range.high);
+    constexpr float magic = 0x1.8p23f; // x + magic - magic rounds x
+    for (uint64_t g = 0; g < count; ++g) {
+      float v = values[g], weight = weights[g];
+      for (int i = 0; i < kCandidates; ++i) {
+        float c = v * inverse[i];
+        c = c < low ? low : c;
+        c = c > high ? high : c;
+        c = c + magic - magic;
+        float d = v - c * steps[i];
+        sums[i] += weight * d * d;
+      }
+    }
+  }
+  /// The least squares step for the codes that `step` gives.
+  double refit(double step) const {
+    double vc = 0, cc = 0;
+    for (uint64_t g = 0; g < count; ++g) {
+      double c = codeOf(values[g], step, range);
+      vc += weights[g] * values[g] * c;
+      cc += weights[g] * c * c;
+    }
+    return cc == 0 ? step : vc / cc;
+  }
+};
+
+int mantissaBits(FloatType t) {
+  return t == FloatType::bf16 ? 7 : t == FloatType::f16 ? 10 : 23;
+}
+uint32_t signBit(FloatType t) { return t == FloatType::f32 ? 1u << 31 : 0x8000; }
+
+/// Magnitude bits of a positive step: never 0, never infinite. A subnormal one
+/// is rounded up, so that the largest value keeps its code.
+uint32_t stepBits(FloatType type, double step) {
+  uint32_t largest = largestBits(type);
+  if (step >= fromBits(type, largest))
+    return largest;
+  uint32_t bits = toBits(type, float(step));
+  if (bits < 1u << mantissaBits(type) && fromBits(type, bits) < step)
+    ++bits;
+  return std::clamp(bits, 1u, largest);
+}
+
+class StepSearch {
+  Segment segment;
+  FloatType type;
+  double unit; ///< the largest value that matters: values are multiples of it
+  uint32_t best = 0;
+  float bestError = INFINITY;
+
+  void consider(uint32_t center, uint32_t sign) {
+    uint32_t mantissa = uint32_t(mantissaBits(type));
+    uint32_t stride = center >> mantissa ? 1u << (mantissa - 7)
+                                         : std::max(1u, center >> 7);
+    uint32_t bits[kCandidates];
+    float steps[kCandidates], sums[kCandidates];
+    for (int i = 0; i < kCandidates; ++i) {
+      int64_t b = int64_t(center) + int64_t(i - kBelow) * stride;
+      bits[i] = uint32_t(std::clamp<int64_t>(b, 1, largestBits(type))) | sign;
+      steps[i] = float(double(fromBits(type, bits[i])) / unit);
+    }
+    segment.errors(steps, sums);
+    // The plain choice first: the others have to beat it.
+    for (int i : {kBelow, 0})
+      for (int end = i == 0 ? kCandidates : i + 1; i < end; ++i)
+        if (sums[i] < bestError) {
+          bestError = sums[i];
+          best = bits[i];
+        }
+  }
+  /// bf16 candidates are all its floats; the others can be refined.
+  void refine() {
+    if (type == FloatType::bf16)
+      return;
+    uint32_t sign = best & signBit(type);
+    double fit = segment.refit(double(fromBits(type, best)) / unit) * unit;
+    uint32_t bits = stepBits(type, std::fabs(fit)) | sign;
+    float steps[kCandidates], sums[kCandidates];
+    std::fill_n(steps, kCandidates, float(double(fromBits(type, bits)) / unit));
+    segment.errors(steps, sums);
+    if (sums[0] < bestError)
+      best = bits;
+  }
+
+public:
+  StepSearch(const Segment &s, FloatType type, double unit)
+      : segment(s), type(type), unit(unit) {}
+
+  /// `up`, `down`: the largest positive and negative value, as multiples.
+  uint32_t run(double up, double down, bool search) {
+    CodeRange r = segment.range;
+    // An unsigned code of values of both signs keeps those of one sign.
+    bool both = r.low == 0 && up > 0 && down > 0;
+    double plain = r.low < 0 ? std::max(up / r.high, down / -r.low)
+                             : std::max(up, down) / r.high;
+    uint32_t sign = r.low == 0 && down > up ? signBit(type) : 0;
+    if (!search)
+      return stepBits(type, plain * unit) | sign;
+    consider(stepBits(type, plain * unit), sign);
+    if (both)
+      consider(stepBits(type, std::min(up, down) / r.high * unit),
+               sign ^ signBit(type));
+    refine();
+    return best;
+  }
+};
+
+/// Codes `count` values that share one step; returns the step's bits.
+uint32_t codeLinear(const MetaStorage &m, const double *values,
+                    const double *weights, uint64_t count, bool search,
+                    std::vector<float> &scratch, uint32_t *fields) {
+  double up = 0, down = 0, heaviest = 0;
+  for (uint64_t g = 0; g < count; ++g)
+    if (weights[g] > 0) {
+      up = std::max(up, values[g]);
+      down = std::max(down, -values[g]);
+      heaviest = std::max(heaviest, weights[g]);
+    }
+  double unit = std::max(up, down);
+  CodeRange range = rangeOf(m);
+  uint32_t bits = 0;
+  double step = m.scope == StepScope::constant ? 1 : 0;
+  if (m.scope != StepScope::constant && unit > 0) {
+    scratch.resize(2 * count);
+    float *v = scratch.data(), *weight = v + count;
+    for (uint64_t g = 0; g < count; ++g) {
+      v[g] = float(values[g] / unit);
+      weight[g] = float(weights[g] / heaviest);
+      if (weights[g] <= 0)
+        v[g] = weight[g] = 0;
+    }
+    StepSearch steps({v, weight, count, range}, m.type, unit);
+    bits = steps.run(up / unit, down / unit, search);
+    step = fromBits(m.type, bits);
+  }
+  uint32_t mask = (1u << m.bits) - 1;
+  for (uint64_t g = 0; g < count; ++g)
+    fields[g] = uint32_t(int32_t(codeOf(values[g], step, range))) & mask;
+  return bits;
+}
+
+//===----------------------------------------------------------------------===//
+// Plain, log and delta storage
+//===----------------------------------------------------------------------===//
+
+/// Nearest bits of the type; what is beyond it becomes its largest value.
+uint32_t nearestBits(FloatType type, double value) {
+  double largest = fromBits(type, largestBits(type));
+  return toBits(type, float(std::clamp(value, -largest, largest)));
+}
+
+/// The sign that carries most weight, for codes that can have only one.
+bool mostlyNegative(const double *values, const double *weights, uint64_t G) {
+  double sum = 0;
+  for (uint64_t g = 0; g < G; ++g)
+    sum += weights[g] * values[g] * std::fabs(values[g]);
+  return sum < 0;
+}
+
+void codeLog(const MetaStorage &m, const double *values, const double *weights,
+             uint64_t G, uint32_t *fields, uint32_t *constants) {
+  double sign = mostlyNegative(values, weights, G) ? -1 : 1;
+  double low = INFINITY, high = 0;
+  for (uint64_t g = 0; g < G; ++g)
+    if (double v = sign * values[g]; weights[g] > 0 && v > 0) {
+      low = std::min(low, v);
+      high = std::max(high, v);
+    }
+  std::fill_n(fields, G, 0);
+  constants[0] = constants[1] = 0;
+  if (high == 0)
+    return;
+  uint32_t largest = (1u << m.bits) - 1;
+  constants[0] = stepBits(m.type, low) | (sign < 0 ? signBit(m.type) : 0);
+  double logBase = std::log2(std::fabs(double(fromBits(m.type, constants[0]))));
+  double span = std::log2(high) - logBase;
+  if (span <= 0)
+    return;
+  constants[1] = stepBits(m.type, span / largest);
+  double step = fromBits(m.type, constants[1]);
+  for (uint64_t g = 0; g < G; ++g)
+    if (double v = sign * values[g]; v > 0)
+      fields[g] = uint32_t(std::clamp(
+          std::nearbyint((std::log2(v) - logBase) / step), 0., double(largest)));
+}
+
+void codeDelta(const MetaStorage &m, const double *values,
+               const double *weights, uint64_t G, uint32_t *fields,
+               uint32_t *constants) {
+  bool negative = mostlyNegative(values, weights, G);
+  // Bits of the magnitude; values of the other sign count as 0.
+  auto bitsOf = [&](double v) {
+    return (v < 0) == negative ? nearestBits(FloatType::bf16, std::fabs(v)) : 0;
+  };
+  uint32_t low = 0x7F7F, high = 0, largest = (1u << m.bits) - 1;
+  for (uint64_t g = 0; g < G; ++g)
+    if (weights[g] > 0) {
+      uint32_t b = fields[g] = bitsOf(values[g]);
+      low = std::min(low, b);
+      high = std::max(high, b);
+    } else {
+      fields[g] = bitsOf(values[g]);
+    }
+  // Where the window is too narrow, the small values are the ones to move.
+  uint32_t base = high - std::min(low, high) <= largest ? std::min(low, high)
+                                                         : high - largest;
+  for (uint64_t g = 0; g < G; ++g)
+    fields[g] = std::clamp(fields[g], base, base + largest) - base;
+  constants[0] = base | (negative ? 0x8000 : 0);
+}
+
+} // namespace
+
+void detail::codeRow(const MetaStorage &m, unsigned group, uint64_t K,
+                     const double *values, const double *weights, uint64_t G,
+                     bool search, uint32_t *fields, uint32_t *constants) {
+  thread_local std::vector<float> scratch;
+  switch (m.kind) {
+  case Kind::none:
+    return;
+  case Kind::plain:
+    for (uint64_t g = 0; g < G; ++g)
+      fields[g] = nearestBits(m.type, values[g]);
+    return;
+  case Kind::linear: {
+    uint64_t perStep = m.scope == StepScope::block ? kStepBlock / group : G;
+    for (uint64_t g = 0; g < G; g += perStep) {
+      uint32_t bits =
+          codeLinear(m, values + g, weights + g, std::min(perStep, G - g),
+                     search, scratch, fields + g);
+      if (m.scope != StepScope::constant)
+        constants[g / perStep] = bits;
+    }
+    return;
+  }
+  case Kind::log:
+    return codeLog(m, values, weights, G, fields, constants);
+  case Kind::delta:
+    return codeDelta(m, values, weights, G, fields, constants);
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Rows
+//===----------------------------------------------------------------------===//
+
+RowCoder::RowCoder(const AffineWeight &w, const Encoding &encoding,
+                   const EncodeOptions &options)
+    : form(w.form), e(encoding), search(options.searchSteps), K(w.K),
+      G(w.groups()), n(double(w.K / w.groups())),
+      center(centerOf(w.form, w.codes)),
+      newCenter(centerOf(encoding.form, encoding.codes)), targets(G),
+      weights(G) {}
+
+void RowCoder::codeScales(const RowSource &row, const RowCoded &out) {
+  for (uint64_t g = 0; g < G; ++g) {
+    double s = row.scales[g], above = row.mean[g] - center;
+    double mean = s * above - shiftOf(form, row.scales[g],
+                                      row.offsets ? row.offsets[g] : 0);
+    targets[g] = s;
+    if (e.form == Form::symmetric)
+      weights[g] = row.spread[g] + n * above * above;
+    else // the offset takes care of the mean; a group of zeros needs no scale
+      weights[g] = row.spread[g] + (mean != 0 ? n / 1024 : 0);
+  }
+  codeRow(e.scale, e.group, K, targets.data(), weights.data(), G, search,
+          out.scaleFields, out.scaleSteps);
+  // Code 0 loses all of a group whose offset is a multiple of the scale; code 1
+  // and the right offset may lose less.
+  if (search && e.scale.kind == Kind::linear &&
+      (e.form == Form::zero || e.form == Form::centred))
+    for (uint64_t g = 0; g < G; ++g) {
+      if (out.scaleFields[g] != 0 || row.scales[g] == 0)
+        continue;
+      uint64_t at = e.scale.scope == StepScope::block ? g * e.group / kStepBlock
+                                                      : 0;
+      double s = row.scales[g];
+      double step = fromBits(e.scale.type, out.scaleSteps[at]);
+      if (!e.scale.isSigned && s * step < 0)
+        continue;
+      double mean = s * (row.mean[g] - center) -
+                    shiftOf(form, row.scales[g],
+                            row.offsets ? row.offsets[g] : 0);
+      bool opposite = s * step < 0;
+      double error = std::fabs(step) - std::fabs(s);
+      if (error * error * row.spread[g] < s * s * row.spread[g] + n * mean * mean)
+        out.scaleFields[g] = opposite ? (1u << e.scale.bits) - 1 : 1;
+    }
+  decodeRow(e.scale, e.group, out.scaleFields, out.scaleSteps, G, out.scales);
+}
+
+void RowCoder::codeOffsets(const RowSource &row, const RowCoded &out) {
+  for (uint64_t g = 0; g < G; ++g) {
+    double s = row.scales[g], now = out.scales[g];
+    float offset = row.offsets ? row.offsets[g] : 0;
+    double shift = shiftOf(form, row.scales[g], offset);
+    if (e.form == Form::min) {
+      double m = form == Form::min && center == newCenter
+                     ? double(offset)
+                     : s * (center - newCenter) + shift;
+      targets[g] = search ? m + (now - s) * (row.mean[g] - newCenter) : m;
+      weights[g] = n;
+    } else {
+      double z = form != Form::min ? center - newCenter + double(offset)
+                 : s != 0          ? center - newCenter + double(offset) / s
+                                   : 0;
+      if (search && now != s && now != 0) {
+        double mean = s * (row.mean[g] - center) - shift;
+        z = row.mean[g] - newCenter - mean / now;
+      }
+      targets[g] = z;
+      weights[g] = n * now * now;
+    }
+  }
+  codeRow(e.offset, e.group, K, targets.data(), weights.data(), G, search,
+          out.offsetFields, out.offsetSteps);
+  decodeRow(e.offset, e.group, out.offsetFields, out.offsetSteps, G,
+            out.offsets);
+}
+
+void RowCoder::code(const RowSource &row, const RowCoded &out) {
+  codeScales(row, out);
+  if (e.form != Form::symmetric)
+    codeOffsets(row, out);
+}
+
+//===----------------------------------------------------------------------===//
+// Weights
+//===----------------------------------------------------------------------===//
+
+Result<void> detail::checkEncodable(const AffineWeight &w, const Encoding &e) {
+  if (auto r = check(w); !r)
+    return r;
+  if (auto r = e.verifyShape(w.N, w.K); !r)
+    return r;
+  if (e.codes.bits != w.codes.bits || e.group != w.group) {
+    auto text = [](CodeType c, unsigned group) {
+      return fmt::format("{}-bit codes in {}", c.bits,
+                         group == kWholeRow ? "one group per row"
+                                            : fmt::format("groups of {}", group));
+    };
+    return error(fmt::format(
+        "the weight has {}, the encoding {}; an encoding changes the metadata "
+        "only, so quantize again to change codes or groups",
+        text(w.codes, w.group), text(e.codes, e.group)));
+  }
+  uint64_t G = w.groups();
+  for (auto [what, values] : {std::pair{"scale", &w.scales},
+                              std::pair{"offset", &w.offsets}}) {
+    bool finite = true;
+    for (float v : *values)
+      finite &= std::fabs(v) <= 0x1.fffffep127f;
+    for (uint64_t i = 0; !finite && i < values->size(); ++i)
+      if (!std::isfinite((*values)[i]))
+        return error(fmt::format("{} is {} at {}; repair or requantize the "
+                                 "weight: only finite metadata can be coded",
+                                 what, (*values)[i],
+                                 groupName(i / G, i % G, w.group, w.K)));
+  }
+  if (e.form == Form::symmetric && w.form != Form::symmetric) {
+    double move = centerOf(w.form, w.codes) - centerOf(e.form, e.codes);
+    for (uint64_t i = 0; i < w.scales.size(); ++i)
+      if (w.scales[i] * move + shiftOf(w.form, w.scales[i], w.offsets[i]) != 0)
+        return error(fmt::format(
+            "the symmetric form has no offset, but {} has one that matters "
+            "({}); use the zero, min or centred form",
+            groupName(i / G, i % G, w.group, w.K), w.offsets[i]));
+  }
+  return {};
+}
+
+Result<EncodedWeight> qlinear::encode(const AffineWeight &w, const Encoding &e,
+                                      const EncodeOptions &options) {
+  if (auto r = checkEncodable(w, e); !r)
+    return r.takeError();
+  uint64_t G = w.groups();
+  uint64_t scaleSteps = constantsPerRow(e.scale, w.K);
+  uint64_t offsetSteps = constantsPerRow(e.offset, w.K);
+  EncodedWeight out{e, w.N, w.K, w.fields, {}, {}, {}, {}};
+  out.scaleFields.resize(w.N * G);
+  out.offsetFields.resize(e.form == Form::symmetric ? 0 : w.N * G);
+  out.scaleSteps.resize(w.N * scaleSteps);
+  out.offsetSteps.resize(w.N * offsetSteps);
+  Moments moments = momentsOf(w);
+  tbb::parallel_for(
+      tbb::blocked_range<uint64_t>(0, w.N, 8), [&](const auto &range) {
+        RowCoder coder(w, e, options);
+        std::vector<float> values(2 * G);
+        for (uint64_t n = range.begin(); n < range.end(); ++n)
+          coder.code(rowOf(w, moments, n),
+                     {out.scaleFields.data() + n * G,
+                      out.offsetFields.data() + n * G,
+                      out.scaleSteps.data() + n * scaleSteps,
+                      out.offsetSteps.data() + n * offsetSteps, values.data(),
+                      values.data() + G});
+      });
+  return out;
+}

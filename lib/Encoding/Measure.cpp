@@ -1,0 +1,150 @@
+//===- Measure.cpp - What a re-encoding costs -----------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "Float.h"
+#include "Metadata.h"
+
+#include <algorithm>
+#include <numeric>
+#include <tbb/blocked_range.h>
+#include <tbb/parallel_for.h>
+
+using namespace qlinear;
+using namespace qlinear::detail;
+
+static double decibels(double signal, double noise) {
+  if (noise == 0)
+    return INFINITY;
+  return signal == 0 ? -INFINITY : 10 * std::log10(signal / noise);
+}
+
+/// One group: w = s * (f - center) - r.
+struct Line {
+  double s, center, r;
+  double at(double f) const { return s * (f - center) - r; }
+  float rounded(int f) const { return subtractRounded(s * (f - center), r); }
+};
+
+/// Weights of the group whose values differ once rounded to f32.
+static uint64_t countDiffering(const uint8_t *fields, uint64_t size, int bits,
+                               const Line &a, const Line &b) {
+  uint8_t differs[256];
+  unsigned any = 0;
+  for (int f = 0; f < 1 << bits; ++f)
+    any += differs[f] = a.rounded(f) != b.rounded(f);
+  if (any == 1u << bits)
+    return size;
+  uint64_t count = 0;
+  if (any)
+    for (uint64_t i = 0; i < size; ++i)
+      count += differs[fields[i]];
+  return count;
+}
+
+RowQuality detail::measureRow(const AffineWeight &w, uint64_t n,
+                              const RowSource &exact, const Encoding &e,
+                              const float *scales, const float *offsets,
+                              float *groupErrors) {
+  uint64_t G = w.groups(), size = w.K / G;
+  const uint8_t *fields = w.fields.data() + n * w.K;
+  double count = double(size), squares = 0;
+  Line a{0, centerOf(w.form, w.codes), 0}, b{0, centerOf(e.form, e.codes), 0};
+  RowQuality q;
+  for (uint64_t g = 0; g < G; ++g) {
+    a.s = exact.scales[g];
+    a.r = shiftOf(w.form, exact.scales[g], exact.offsets ? exact.offsets[g] : 0);
+    b.s = scales[g];
+    b.r = shiftOf(e.form, scales[g], e.form == Form::symmetric ? 0 : offsets[g]);
+    double mean = a.at(exact.mean[g]);
+    double signal = a.s * a.s * exact.spread[g] + count * mean * mean;
+    q.signal += signal;
+    q.rowSum += count * mean;
+    groupErrors[g] = 0;
+    if (a.s == b.s && a.r == b.r && a.center == b.center)
+      continue;
+    uint64_t differing =
+        countDiffering(fields + g * size, size, w.codes.bits, a, b);
+    if (!differing) // what f32 cannot tell is no error
+      continue;
+    double error = mean - b.at(exact.mean[g]), ds = a.s - b.s;
+    double noise = ds * ds * exact.spread[g] + count * error * error;
+    q.differing += differing;
+    q.noise += noise;
+    q.rowSumError += count * error;
+    double relative = signal == 0 ? noise == 0 ? 0 : INFINITY : noise / signal;
+    groupErrors[g] = float(std::sqrt(relative));
+    squares += std::min(1.0, relative);
+  }
+  q.groupError = std::sqrt(squares / double(G));
+  return q;
+}
+
+Quality detail::summarize(const std::vector<RowQuality> &rows,
+                          const std::vector<uint64_t> &rowNumbers,
+                          std::vector<float> &groupErrors) {
+  Quality q;
+  q.worstRowSnr = INFINITY;
+  double signal = 0, noise = 0, sums = 0, sumErrors = 0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const RowQuality &r = rows[i];
+    signal += r.signal;
+    noise += r.noise;
+    sums += r.rowSum * r.rowSum;
+    sumErrors += r.rowSumError * r.rowSumError;
+    q.differingWeights += r.differing;
+    q.worstRowGroupError = std::max(q.worstRowGroupError, r.groupError);
+    if (double snr = decibels(r.signal, r.noise);
+        i == 0 || snr < q.worstRowSnr) {
+      q.worstRowSnr = snr;
+      q.worstRow = rowNumbers[i];
+    }
+  }
+  q.tensorSnr = decibels(signal, noise);
+  q.coherentSnr = decibels(sums, sumErrors);
+  // The smallest error that 99.9% of the groups do not exceed.
+  size_t rank = (groupErrors.size() * 999 + 999) / 1000 - 1;
+  auto at = groupErrors.begin() + ptrdiff_t(rank);
+  std::nth_element(groupErrors.begin(), at, groupErrors.end());
+  q.groupErrorP999 = *at;
+  return q;
+}
+
+Result<Quality> qlinear::measure(const AffineWeight &w,
+                                 const EncodedWeight &coded) {
+  const Encoding &e = coded.encoding;
+  if (auto r = checkEncodable(w, e); !r)
+    return r.takeError();
+  if (auto r = check(coded); !r)
+    return r.takeError();
+  if (w.fields != coded.fields)
+    return error("the weights to compare have different codes; only metadata "
+                 "may differ");
+  uint64_t G = w.groups();
+  Moments moments = momentsOf(w);
+  std::vector<RowQuality> rows(w.N);
+  std::vector<float> groupErrors(w.N * G);
+  std::vector<uint64_t> numbers(w.N);
+  std::iota(numbers.begin(), numbers.end(), 0);
+  uint64_t scaleSteps = constantsPerRow(e.scale, w.K);
+  uint64_t offsetSteps = constantsPerRow(e.offset, w.K);
+  tbb::parallel_for(
+      tbb::blocked_range<uint64_t>(0, w.N, 8), [&](const auto &range) {
+        std::vector<float> scales(G), offsets(G);
+        for (uint64_t n = range.begin(); n < range.end(); ++n) {
+          decodeRow(e.scale, e.group, coded.scaleFields.data() + n * G,
+                    coded.scaleSteps.data() + n * scaleSteps, G, scales.data());
+          decodeRow(e.offset, e.group, coded.offsetFields.data() + n * G,
+                    coded.offsetSteps.data() + n * offsetSteps, G,
+                    offsets.data());
+          rows[n] =
+              measureRow(w, n, rowOf(w, moments, n), e, scales.data(),
+                         offsets.data(), groupErrors.data() + n * G);
+        }
+      });
+  Quality q = summarize(rows, numbers, groupErrors);
+  q.bitsPerWeight = layoutOf(e, w.N, w.K).bitsPerWeight();
+  return q;
+}
