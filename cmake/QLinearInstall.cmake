@@ -14,6 +14,7 @@ function(qlinear_install)
     RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
     LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
     ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  qlinear_test_depends(${ARGN}) # the package itself is tested
 endfunction()
 
 # A command-line tool: built into bin/, installed, and built before the tests run.

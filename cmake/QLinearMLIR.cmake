@@ -42,6 +42,8 @@ function(qlinear_use_mlir name)
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
     $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  # The distribution's libMLIR.so is on no default search path.
+  set_property(TARGET ${name} APPEND PROPERTY INSTALL_RPATH ${LLVM_LIBRARY_DIR})
   target_compile_options(${name} PRIVATE -fno-rtti -fno-exceptions)
   target_compile_definitions(${name} PUBLIC ${_definitions})
 endfunction()

@@ -48,7 +48,7 @@ std::vector<Plane> planesOf(const layout::UnitLayout &unit) {
   }
   if (unit.highPlaneBytes())
     planes.push_back({spec.codeBits == 5 ? "bit 4 of the codes" : "bits 4, 5 of the codes",
-                      count(codes, "") + "x " + std::to_string(4 * (spec.codeBits - 4)) +
+                      std::to_string(codes) + " x " + std::to_string(4 * (spec.codeBits - 4)) +
                           " bytes",
                       unit.lowPlaneBytes(), unit.highPlaneBytes(), "#6baed6"});
   layout::RecordPieces pieces = unit.pieces();
@@ -67,8 +67,15 @@ std::vector<Plane> planesOf(const layout::UnitLayout &unit) {
   return planes;
 }
 
+std::string escaped(const std::string &s) {
+  std::string out;
+  for (char c : s)
+    out += c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '&' ? "&amp;" : std::string(1, c);
+  return out;
+}
+
 void text(int x, int y, const std::string &s, const char *style = "") {
-  std::printf("<text x=\"%d\" y=\"%d\" %s>%s</text>\n", x, y, style, s.c_str());
+  std::printf("<text x=\"%d\" y=\"%d\" %s>%s</text>\n", x, y, style, escaped(s).c_str());
 }
 void box(int x, int y, int w, int h, const char *fill) {
   std::printf("<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"%s\" "
@@ -83,18 +90,18 @@ constexpr const char *kLaneFill[4] = {"#deebf7", "#fee6ce", "#e5f5e0", "#efedf5"
 
 /// The 16 x 256 weights of a unit and the lane that owns each piece.
 int drawLanes(const layout::UnitLayout &unit, int x, int y) {
-  const int cellW = 62, cellH = 15;
+  const int cellW = 66, cellH = 15;
   text(x, y, "which lane reads what: rows of the tile x chunks of 32 columns",
        "font-weight=\"bold\"");
   y += 22;
   for (int c = 0; c < unit.chunks; ++c)
-    text(x + 34 + c * cellW + cellW / 2, y, "chunk " + std::to_string(c), kMiddle);
+    text(x + 44 + c * cellW + cellW / 2, y, "chunk " + std::to_string(c), kMiddle);
   y += 6;
   for (int row = 0; row < layout::kTileRows; ++row) {
     text(x, y + row * cellH + 11, "row " + std::to_string(row), kSmall);
     for (int c = 0; c < unit.chunks; ++c) {
-      box(x + 34 + c * cellW, y + row * cellH, cellW, cellH, kLaneFill[row % 4]);
-      text(x + 34 + c * cellW + cellW / 2, y + row * cellH + 11,
+      box(x + 44 + c * cellW, y + row * cellH, cellW, cellH, kLaneFill[row % 4]);
+      text(x + 44 + c * cellW + cellW / 2, y + row * cellH + 11,
            "lane " + std::to_string(8 * (row % 4) + c), kMiddle);
     }
   }
@@ -106,7 +113,7 @@ int drawPlanes(const layout::UnitLayout &unit, int x, int y) {
   text(x, y, "the " + count(unit.bytes(), "byte") + " of a unit, in order",
        "font-weight=\"bold\"");
   y += 12;
-  const int width = 530;
+  const int width = 600;
   int end = 0;
   for (const Plane &plane : planesOf(unit)) {
     int w = std::max(6, plane.bytes * width / unit.bytes());
@@ -147,7 +154,7 @@ int drawBlob(const layout::WeightLayout &blob, int x, int y) {
     line(std::to_string(blob.rowOffsetOffset(0)) + ": offset constants, " +
          count(blob.rowOffsetBytes(), "byte") + " per row");
   char bpw[32];
-  std::snprintf(bpw, sizeof bpw, "%.4g", blob.bitsPerWeight());
+  std::snprintf(bpw, sizeof bpw, "%.6g", blob.bitsPerWeight());
   line(std::string(bpw) + " bits per weight, everything counted");
   return y;
 }
@@ -166,10 +173,9 @@ int main(int argc, char **argv) {
   }
   layout::Spec spec = layout::Spec::unpack(encoding->spec());
   layout::UnitLayout unit{spec};
-  // The height depends on the planes: one pass to learn it would need a buffer;
-  // every plane takes 44 pixels and the rest is fixed.
-  int height = 520 + 44 * int(planesOf(unit).size());
-  std::printf("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"580\" height=\"%d\" "
+  // Every plane takes 44 pixels, the rest is fixed.
+  int height = 440 + 44 * int(planesOf(unit).size());
+  std::printf("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"640\" height=\"%d\" "
               "font-family=\"sans-serif\" font-size=\"13\">\n"
               "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
               height);

@@ -168,6 +168,7 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
     }
     case AttrCode::schedule: {
       ScheduleAttr::Fields f;
+      f.rows.clear();
       if (failed(reader.readSignedVarInts(f.rows)))
         return {};
       for (int64_t *field : {&f.grid, &f.warps, &f.stages})

@@ -51,7 +51,9 @@ qlinear::runtime::openDevice(const std::string &name) {
   if (name.starts_with("cpu:"))
     return openCpu(name.substr(4));
   if (name == "emulated")
-    return openEmulated();
+    return openEmulated("");
+  if (name.starts_with("emulated:"))
+    return openEmulated(name.substr(9));
   if (name == "cuda")
     return openCuda(0);
   if (name.starts_with("cuda:")) {
@@ -62,7 +64,7 @@ qlinear::runtime::openDevice(const std::string &name) {
       return openCuda(ordinal);
   }
   return fail(QLR_INVALID_ARGUMENT, "device '", name,
-              "' is none of cpu, cpu:THREADS, emulated, cuda, cuda:ORDINAL");
+              "' is none of cpu, cpu:THREADS, emulated, emulated:SEED, cuda, cuda:ORDINAL");
 }
 
 const char *qlr_version(void) { return QLINEAR_VERSION; }

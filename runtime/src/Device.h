@@ -73,7 +73,7 @@ protected:
 /// `name` as for qlr_device_open.
 Expected<std::shared_ptr<Device>> openDevice(const std::string &name);
 Expected<std::shared_ptr<Device>> openCpu(const std::string &options);
-Expected<std::shared_ptr<Device>> openEmulated();
+Expected<std::shared_ptr<Device>> openEmulated(const std::string &options);
 Expected<std::shared_ptr<Device>> openCuda(int ordinal);
 
 } // namespace qlinear::runtime

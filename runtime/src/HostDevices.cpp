@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Device.h"
+#include "Emulated.h"
 
 #include <algorithm>
 #include <charconv>
@@ -17,6 +18,7 @@
 #include <tbb/task_arena.h>
 
 using namespace qlinear::runtime;
+namespace emulated = qlinear::emulated;
 
 namespace {
 
@@ -164,8 +166,10 @@ public:
 };
 
 class EmulatedDevice : public HostDevice {
+  uint64_t seed;
+
 public:
-  EmulatedDevice() { targetName = "cuda:emulated"; }
+  explicit EmulatedDevice(uint64_t seed) : seed(seed) { targetName = "cuda:emulated"; }
 
   Expected<std::unique_ptr<Code>> load(const Artifact &artifact) override {
     for (const TargetInfo &t : artifact.manifest().targets)
@@ -182,8 +186,15 @@ public:
       params[i] = &l.args[i];
     int32_t rows = l.rows;
     params[l.argCount] = &rows;
-    reinterpret_cast<qlinear_emulated_kernel>(l.entry)(
-        params, l.kernel->grid, l.kernel->block, l.kernel->smem);
+    emulated::Launch launch{.kernel = l.kernel->name.c_str(),
+                            .grid = uint32_t(l.kernel->grid),
+                            .block = uint32_t(l.kernel->block),
+                            .smem = uint64_t(l.kernel->smem),
+                            .seed = seed};
+    auto result = emulated::run(
+        launch, reinterpret_cast<qlinear_emulated_kernel>(l.entry), params);
+    if (!result)
+      return fail(QLR_DEVICE_ERROR, result.error());
     return {};
   }
 };
@@ -221,6 +232,16 @@ qlinear::runtime::openCpu(const std::string &options) {
   return std::shared_ptr<Device>(std::make_shared<CpuDevice>(threads, best));
 }
 
-Expected<std::shared_ptr<Device>> qlinear::runtime::openEmulated() {
-  return std::shared_ptr<Device>(std::make_shared<EmulatedDevice>());
+/// `options`: "" or a seed.
+Expected<std::shared_ptr<Device>>
+qlinear::runtime::openEmulated(const std::string &options) {
+  uint64_t seed = 0;
+  if (!options.empty()) {
+    const char *end = options.data() + options.size();
+    auto [stop, error] = std::from_chars(options.data(), end, seed);
+    if (error != std::errc() || stop != end)
+      return fail(QLR_INVALID_ARGUMENT, "device 'emulated:", options, "': '", options,
+                  "' is not a seed, a number; use for example emulated:1");
+  }
+  return std::shared_ptr<Device>(std::make_shared<EmulatedDevice>(seed));
 }

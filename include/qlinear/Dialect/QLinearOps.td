@@ -81,7 +81,7 @@ def QLinear_LoadOp : QLinear_Op<"load", [
   }];
   let arguments = (ins FlatSymbolRefAttr:$parameter);
   let results = (outs QLinear_WeightType:$result);
-  let assemblyFormat = "$parameter `:` type($result) attr-dict";
+  let assemblyFormat = "$parameter `:` qualified(type($result)) attr-dict";
 }
 
 def QLinear_PackOp : QLinear_Op<"pack", [Pure, AttrSizedOperandSegments]> {
@@ -141,7 +141,9 @@ def QLinear_ReencodeOp : QLinear_Op<"reencode", [Pure]> {
   }];
   let arguments = (ins QLinear_WeightType:$weight);
   let results = (outs QLinear_WeightType:$result);
-  let assemblyFormat = "$weight attr-dict `:` type($weight) `to` type($result)";
+  let assemblyFormat = [{
+    $weight attr-dict `:` qualified(type($weight)) `to` qualified(type($result))
+  }];
   let hasVerifier = 1;
   let hasFolder = 1;
   let hasCanonicalizer = 1;
@@ -166,7 +168,9 @@ def QLinear_DequantizeOp : QLinear_Op<"dequantize", [
   let arguments = (ins AnyTypeOf<[QLinear_WeightType,
                                   QLinear_ActivationsType]>:$input);
   let results = (outs 2DTensorOf<[F64, F32, F16, BF16]>:$result);
-  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+  let assemblyFormat = [{
+    $input attr-dict `:` qualified(type($input)) `->` qualified(type($result))
+  }];
   let hasVerifier = 1;
   let hasFolder = 1;
 }
@@ -190,7 +194,9 @@ def QLinear_QuantizeActivationsOp : QLinear_Op<"quantize_activations", [
   }];
   let arguments = (ins QLinear_RowsTensor:$input);
   let results = (outs QLinear_ActivationsType:$result);
-  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+  let assemblyFormat = [{
+    $input attr-dict `:` qualified(type($input)) `->` qualified(type($result))
+  }];
 }
 
 //===----------------------------------------------------------------------===//

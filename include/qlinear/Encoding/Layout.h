@@ -146,6 +146,24 @@ struct RecordPieces {
       at += size(i);
     return at;
   }
+  /// The piece that holds byte `byte` of the record, without a loop.
+  struct Piece {
+    int start, size;
+  };
+  constexpr Piece holding(int byte) const {
+    int at = bytes & ~15;
+    if (byte < at)
+      return {byte & ~15, 16};
+    if (byte < at + (bytes & 8))
+      return {at, 8};
+    at += bytes & 8;
+    if (byte < at + (bytes & 4))
+      return {at, 4};
+    at += bytes & 4;
+    if (byte < at + (bytes & 2))
+      return {at, 2};
+    return {at + (bytes & 2), 1};
+  }
 };
 
 /// One unit of `chunks` (1..8) chunks; byte offsets from the unit's start.
@@ -207,6 +225,10 @@ struct UnitLayout {
     RecordPieces q = pieces();
     return codeBytes() + 4 * columns() * q.start(index) +
            (r0 * columns() + p) * q.size(index);
+  }
+  constexpr int record(RecordPieces::Piece piece, int r0, int p) const {
+    return codeBytes() + 4 * columns() * piece.start +
+           (r0 * columns() + p) * piece.size;
   }
   constexpr int recordPlaneBytes() const {
     return 4 * columns() * pieces().bytes;

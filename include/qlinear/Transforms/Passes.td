@@ -50,4 +50,60 @@ def ToReference : Pass<"qlinear-to-reference"> {
                            "::mlir::tensor::TensorDialect"];
 }
 
+def Fuse : Pass<"qlinear-fuse"> {
+  let summary = "fuse linears that share an input, and their elementwise neighbours";
+  let description = [{
+    Linears on the same `x` become one with several weights, so that `x` is read
+    and quantized once (q, k and v; gate and up). Then an elementwise operation
+    that is the only user of a linear's results moves into its epilogue: `arith`
+    and `math` on tensors, or a parallel `linalg.generic`; what else it reads
+    (a bias, a residual, a factor) becomes an extra. Every rounding stays, so the
+    results are the same bits.
+
+    ```mlir
+    %g = qlinear.linear %x, %wg : ...
+    %u = qlinear.linear %x, %wu : ...
+    %y = arith.mulf %g, %u : tensor<?x256xf32>
+    // becomes
+    %y = qlinear.linear %x, %wg, %wu : ... {
+    ^bb0(%gate: f32, %up: f32):
+      %0 = arith.mulf %gate, %up : f32
+      qlinear.yield %0 : f32
+    }
+    ```
+  }];
+  let options = [
+    Option<"siblings", "siblings", "bool", "true",
+           "Fuse linears that share an input">,
+    Option<"consumers", "consumers", "bool", "true",
+           "Fuse elementwise consumers into the epilogue">];
+  let statistics = [
+    Statistic<"siblingsFused", "siblings", "Linears merged into another">,
+    Statistic<"consumersFused", "consumers", "Elementwise operations fused">];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
+def QuantizeActivations : Pass<"qlinear-quantize-activations"> {
+  let summary = "quantize activations once for all the linears that use them";
+  let description = [{
+    Puts a `qlinear.quantize_activations` before linears that would each quantize
+    the same `x`: where at least `min-users` linears share it, or it has at least
+    `min-rows` rows. Others quantize inside their kernel.
+
+    ```mlir
+    %y = qlinear.linear %x, %w : (tensor<8x64xbf16>, ...) -> tensor<8x16xbf16>
+    // becomes
+    %a = qlinear.quantize_activations %x : tensor<8x64xbf16> -> !qlinear.activations<8x64>
+    %y = qlinear.linear %a, %w : (!qlinear.activations<8x64>, ...) -> tensor<8x16xbf16>
+    ```
+  }];
+  let options = [
+    Option<"minUsers", "min-users", "unsigned", "2",
+           "Linears that share the activations">,
+    Option<"minRows", "min-rows", "int64_t", "4",
+           "Rows from which even a single user pays">];
+  let statistics = [
+    Statistic<"activationsQuantized", "quantized", "Activations quantized">];
+}
+
 #endif

@@ -69,7 +69,8 @@ typedef struct qlr_tensor {
 QLR_API const char *qlr_last_error(void);
 QLR_API const char *qlr_version(void);
 
-/* `name`: "cpu", "cpu:4" (threads), "emulated", "cuda", "cuda:1" (ordinal). For
+/* `name`: "cpu", "cpu:4" (threads), "emulated", "emulated:7" (a seed: threads
+ * and blocks run in a random order), "cuda", "cuda:1" (ordinal). For
  * CUDA the device's primary context is retained. */
 QLR_API qlr_status qlr_device_open(const char *name, qlr_device **out);
 QLR_API void qlr_device_close(qlr_device *device);

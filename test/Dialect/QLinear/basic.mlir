@@ -29,7 +29,7 @@ qlinear.parameter @up : !qlinear.weight<64x256, #q4>
 // CHECK: qlinear.parameter "private" @q : !qlinear.weight<16x256, #u4_g32_min>
 qlinear.parameter "private" @q : !qlinear.weight<16x256, #q4_k>
 
-// CHECK-LABEL: func.func @types(
+// CHECK-LABEL: func.func private @types(
 // CHECK-SAME: !qlinear.weight<7x384, #u4_g128_centred>
 // CHECK-SAME: !qlinear.weight<7x384, #u4_g128_zero>
 // CHECK-SAME: !qlinear.weight<1x7392, #i6_g16_symmetric>

@@ -1,0 +1,102 @@
+//===- Geometry.h - Sizes that the compiler and kernels share ---*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// What a GPU kernel keeps in shared memory, derived from the encoding: one
+// definition for the kernel that uses it and the compiler that reserves it.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_KERNELS_COMMON_GEOMETRY_H
+#define QLINEAR_KERNELS_COMMON_GEOMETRY_H
+
+#include "Portable.h"
+
+namespace qlinear::kernels {
+
+using layout::Meta;
+using layout::Spec;
+using layout::UnitLayout;
+using layout::WeightLayout;
+
+inline constexpr int kWarp = 32;
+inline constexpr int kMaxTokens = 8;
+inline constexpr int kMaxWeights = 4; ///< of one walk
+
+/// How weights reach the arithmetic.
+enum CopyMode : int {
+  kDirect, ///< 16-byte loads into registers, one unit ahead
+  kAsync,  ///< cp.async into a ring of stages per warp (sm_80)
+  kBulk,   ///< bulk copies and mbarriers (sm_90)
+};
+
+/// Element types of inputs and outputs; the values of layout::Float, then f32.
+using Element = layout::Float;
+
+/// What a kernel needs of each chunk of 32 activations besides the codes:
+/// {float d; then per half (group 16) or once: float d * sum, or, in the
+/// symmetric form, int magic - bias * sum, with which the dot product starts}.
+struct RecordKind {
+  int halves = 1, hasOffset = 0, bias = 0;
+
+  static constexpr RecordKind of(const Spec &s) {
+    bool offset = s.form != layout::kSymmetric;
+    return {s.group == 16 ? 2 : 1, offset, offset ? 0 : s.bias()};
+  }
+  constexpr int bytes() const { return halves == 2 ? 16 : 8; }
+  constexpr u32 pack() const {
+    return u32(halves) | u32(hasOffset) << 2 | u32(bias) << 3;
+  }
+  static constexpr RecordKind unpack(u32 v) {
+    return {int(v & 3), int(v >> 2 & 1), int(v >> 3)};
+  }
+  constexpr bool operator==(const RecordKind &) const = default;
+};
+
+/// Floats kept per row of one metadata tensor: the whole value with one group
+/// per row, else the step, the base and step, or the base.
+constexpr int rowFloats(const Spec &s, const Meta &m) {
+  return m.kind == layout::kNone        ? 0
+         : !s.group                     ? 1
+         : m.scope != layout::kRow      ? 0
+         : m.kind == layout::kLog       ? 2
+                                        : 1;
+}
+constexpr int rowFloats(const Spec &s) {
+  return rowFloats(s, s.scale) + rowFloats(s, s.offset);
+}
+/// Whether the scale's first row float multiplies the finished row. The min form
+/// has terms with and without the scale, so it takes it in each group.
+constexpr bool scalesRow(const Spec &s) {
+  return s.form != layout::kMin && rowFloats(s, s.scale) &&
+         (!s.group || s.scale.kind != layout::kDelta);
+}
+
+/// One stage of a ring: the 128-byte lines of a unit, then its block steps.
+constexpr int unitStageBytes(const WeightLayout &w) {
+  int full = w.fullUnits() ? w.fullUnit().bytes() : 0;
+  int tail = w.tailChunks() ? w.tailUnit().bytes() : 0;
+  int most = full > tail ? full : tail;
+  bool lines = full % layout::kLine == 0;
+  return int(alignTo(u64(most + (lines ? 0 : layout::kLine - 32)), layout::kLine));
+}
+constexpr bool stepsOutside(const Spec &s) {
+  UnitLayout full{s};
+  return full.stepEntryBytes() && !full.stepsInside();
+}
+constexpr int stageBytes(const WeightLayout &w) {
+  return unitStageBytes(w) +
+         (stepsOutside(w.spec)
+              ? int(alignTo(u64(w.fullUnit().stepBytes()), layout::kLine))
+              : 0);
+}
+
+/// Partial sums of one (run of units, warp) pair: 16 rows per token. A run is one
+/// tile of one weight; warps take consecutive units, so run + warp names the pair.
+constexpr int slotBytes(int tokens) { return tokens * layout::kTileRows * 4; }
+constexpr int slotCount(int runs, int warps) { return runs + warps; }
+
+} // namespace qlinear::kernels
+#endif

@@ -1,0 +1,265 @@
+//===- Unit.h - One lane's share of a unit, times activations ---*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Lane 8 r0 + c of a warp owns the rows 4 j + r0 (j = 0..3) of a tile in chunk c,
+// the 32 columns from 32 c. loadUnit fetches its codes and metadata with 16-byte
+// accesses; dotUnit multiplies them with the same chunk of up to 8 tokens:
+//
+//   acc[m][j] += S d dot - O d sum        dot = sum q x, sum = sum x (integers)
+//
+// with S and O the scale and effective offset of the row's group. Factors that
+// are constant along a row are left to the end (scalesRow in Geometry.h).
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_KERNELS_COMMON_UNIT_H
+#define QLINEAR_KERNELS_COMMON_UNIT_H
+
+#include "Metadata.h"
+
+namespace qlinear::kernels {
+
+/// Raw words of one lane's share; those an encoding lacks vanish.
+struct Unit {
+  u32 low[4][8];   ///< per row j: 16 bytes of nibbles, or 32 bytes
+  u32 high[4][2];  ///< per row j: bits 4 (and 5) of the codes
+  u32 record[18];  ///< metadata fields of the chunk's group(s)
+  u32 steps[10];   ///< block steps of the 4 rows
+};
+
+/// Row constants of the lane's 4 rows, while it works on one tile.
+struct Rows {
+  float scale[4][2], offset[4][2];
+};
+
+/// Loads the share of lane `lane` from a unit. `Source` reads 1..16 bytes at an
+/// offset: `unit` from the unit's start, `steps` from its 16 block step entries
+/// (the same source if they lie inside).
+template <class Source>
+QL_INLINE void loadUnit(const UnitLayout &l, int lane, const Source &unit,
+                        const Source &steps, Unit &u) {
+  int r0 = lane >> 3, c = lane & 7;
+  // Lanes past a tail unit's last chunk read the last one; their activations
+  // are zero.
+  if (l.chunks != layout::kUnitChunks)
+    c = min(c, l.chunks - 1);
+  auto load16 = [](const Source &from, int offset, u32 *to) {
+    u32x4 v = from.load16(offset);
+    to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
+  };
+  auto load8 = [](const Source &from, int offset, u32 *to) {
+    u32x2 v = from.load8(offset);
+    to[0] = v.x, to[1] = v.y;
+  };
+  QL_UNROLL
+  for (int j = 0; j < 4; ++j) {
+    load16(unit, l.low(j, r0, c), u.low[j]);
+    if (l.spec.codeBits == 8)
+      load16(unit, l.low(j, r0, c, 1), u.low[j] + 4);
+    if (l.spec.codeBits == 5)
+      u.high[j][0] = unit.load4(l.high5(j, r0, c));
+    if (l.spec.codeBits == 6 && j % 2 == 0)
+      load16(unit, l.high6(j, r0, c), u.high[j]);
+  }
+  if (l.perGroup()) {
+    QL_UNROLL
+    for (int i = 0; i < 18; ++i)
+      u.record[i] = 0;
+    int p = l.column(c), count = l.pieces().count();
+    QL_UNROLL
+    for (int i = 0; i < count; ++i) {
+      int offset = l.record(i, r0, p), start = l.pieces().start(i);
+      u32 *to = u.record + start / 4;
+      switch (l.pieces().size(i)) {
+      case 16:
+        load16(unit, offset, to);
+        break;
+      case 8:
+        load8(unit, offset, to);
+        break;
+      case 4:
+        *to = unit.load4(offset);
+        break;
+      case 2:
+        *to |= unit.load2(offset) << 8 * (start % 4);
+        break;
+      default:
+        *to |= unit.load1(offset) << 8 * (start % 4);
+      }
+    }
+  }
+  if (int bytes = 4 * l.stepEntryBytes()) {
+    const Source &from = l.stepsInside() ? unit : steps;
+    int offset = l.step(0, r0);
+    u.steps[bytes / 4] = 0;
+    QL_UNROLL
+    for (int i = 0; i < bytes; i += bytes % 16 ? 8 : 16) {
+      if (bytes % 16)
+        load8(from, offset + i, u.steps + i / 4);
+      else
+        load16(from, offset + i, u.steps + i / 4);
+    }
+  }
+}
+
+/// The codes of row j as 8 words of 4 bytes: columns 0..15, then 16..31. The high
+/// nibbles of 4-bit codes stay in place, i.e. are 16 times the code.
+QL_INLINE void unpackCodes(const Spec &s, const Unit &u, int j, u32 *codes) {
+  QL_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    u32 w = u.low[j][i];
+    if (s.codeBits == 8) {
+      codes[i] = w;
+      codes[4 + i] = u.low[j][4 + i];
+    } else if (s.codeBits == 4) {
+      codes[i] = w & 0x0F0F0F0Fu;
+      codes[4 + i] = w & 0xF0F0F0F0u;
+    } else {
+      u32 lo = w & 0x0F0F0F0Fu, hi = w >> 4 & 0x0F0F0F0Fu;
+      u32 h0 = u.high[j][0], h1 = u.high[j][1];
+      if (s.codeBits == 5) {
+        codes[i] = lo | (h0 << (4 - i) & 0x10101010u);
+        codes[4 + i] = hi | (h0 >> i & 0x10101010u);
+      } else {
+        u32 m = 0x30303030u;
+        codes[i] = lo | ((i < 3 ? h0 << (4 - 2 * i) : h0 >> 2) & m);
+        codes[4 + i] = hi | ((i < 3 ? h1 << (4 - 2 * i) : h1 >> 2) & m);
+      }
+    }
+  }
+}
+
+/// Scale and effective offset of row j's group (per half for group 16).
+QL_INLINE void decodeGroups(const UnitLayout &l, const Unit &u, const Rows &rows,
+                            int j, float *scale, float *offset) {
+  const Spec &s = l.spec;
+  int entryBits = 8 * l.stepEntryBytes(), stepBit = j * entryBits;
+  float scaleStep = s.scale.scope == layout::kBlock
+                        ? floatField(u.steps, stepBit, s.scale.type)
+                        : 1.0f;
+  float offsetStep =
+      s.offset.scope == layout::kBlock
+          ? floatField(u.steps, stepBit + 8 * s.scale.blockBytes(), s.offset.type)
+          : 1.0f;
+  QL_UNROLL
+  for (int h = 0; h < l.halves(); ++h) {
+    int entry = l.halves() * j + h;
+    float S = 1.0f, O = 0.0f;
+    if (s.group)
+      S = metaValue(s.scale, u.record, l.scaleBit(entry), scaleStep, rows.scale[j],
+                    scalesRow(s));
+    else if (!scalesRow(s))
+      S = rows.scale[j][0];
+    if (s.form != layout::kSymmetric) {
+      O = s.group ? metaValue(s.offset, u.record, l.offsetBit(entry), offsetStep,
+                              rows.offset[j], false)
+                  : rows.offset[j][0];
+      int bias = s.bias();
+      if (s.form == layout::kCentred)
+        bias += 1 << (s.codeBits - 1);
+      if (s.form == layout::kMin)
+        O = bias ? fma(S, float(bias), O) : O;
+      else
+        O = S * (bias ? O + float(bias) : O);
+    }
+    scale[h] = S;
+    offset[h] = O;
+  }
+}
+
+/// One token's chunk: the codes, d, and what RecordKind says.
+struct Chunk {
+  u32 codes[8];
+  float d;
+  u32 extra[2];
+};
+
+/// Adds row j's share of one token to `acc`.
+QL_INLINE float addRow(const Spec &s, const u32 *codes, const Chunk &x,
+                       const float *scale, const float *offset, float acc) {
+  RecordKind kind = RecordKind::of(s);
+  i32 start0 = kMagicBits, start1 = kMagicBits;
+  if (kind.bias) {
+    start0 = bitCast<i32>(x.extra[0]);
+    start1 = bitCast<i32>(x.extra[1]);
+  }
+  i32 high = s.codeBits == 4 ? 0 : kind.halves == 2 ? start1 : start0;
+  QL_UNROLL
+  for (int i = 4; i < 8; ++i)
+    high = dp4a(codes[i], x.codes[i], high);
+  i32 low;
+  if (kind.halves == 2) {
+    low = start0;
+    if (s.codeBits == 4)
+      high = (high >> 4) + start1;
+  } else {
+    low = s.codeBits == 4 ? (high >> 4) + start0 : high;
+  }
+  QL_UNROLL
+  for (int i = 0; i < 4; ++i)
+    low = dp4a(codes[i], x.codes[i], low);
+  if (kind.halves == 2) {
+    float sum = fma(scale[0], magicToFloat(low), scale[1] * magicToFloat(high));
+    acc = fma(x.d, sum, acc);
+    if (kind.hasOffset) {
+      acc = fma(-offset[0], bitCast<float>(x.extra[0]), acc);
+      acc = fma(-offset[1], bitCast<float>(x.extra[1]), acc);
+    }
+    return acc;
+  }
+  acc = fma(scale[0] * x.d, magicToFloat(low), acc);
+  if (kind.hasOffset)
+    acc = fma(-offset[0], bitCast<float>(x.extra[0]), acc);
+  return acc;
+}
+
+/// Activations of all tokens at the lane's chunk: 16 bytes of codes of the low
+/// half at `codes`, of the high half 128 bytes on, one record at `records`.
+struct Activations {
+  QL_SHARED const u8 *codes;
+  QL_SHARED const u8 *records;
+  int codeStride, recordStride; ///< bytes from token to token
+};
+
+QL_INLINE Chunk loadChunk(RecordKind kind, const Activations &a, int token) {
+  QL_SHARED const u8 *codes = a.codes + token * a.codeStride;
+  QL_SHARED const u8 *record = a.records + token * a.recordStride;
+  u32x4 lo = *(QL_SHARED const u32x4 *)codes;
+  u32x4 hi = *(QL_SHARED const u32x4 *)(codes + 128);
+  Chunk x{{lo.x, lo.y, lo.z, lo.w, hi.x, hi.y, hi.z, hi.w}, 0, {0, 0}};
+  if (kind.halves == 2) {
+    u32x4 r = *(QL_SHARED const u32x4 *)record;
+    x.d = bitCast<float>(u32(r.x)), x.extra[0] = r.y, x.extra[1] = r.z;
+  } else {
+    u32x2 r = *(QL_SHARED const u32x2 *)record;
+    x.d = bitCast<float>(u32(r.x)), x.extra[0] = r.y;
+  }
+  return x;
+}
+
+/// acc[4 m + j] += row 4 j + r0 of the unit times token m.
+QL_INLINE void dotUnit(const UnitLayout &l, int tokens, const Unit &u,
+                       const Rows &rows, const Activations &a, float *acc) {
+  RecordKind kind = RecordKind::of(l.spec);
+  u32 codes[4][8];
+  float scale[4][2], offset[4][2];
+  QL_UNROLL
+  for (int j = 0; j < 4; ++j) {
+    unpackCodes(l.spec, u, j, codes[j]);
+    decodeGroups(l, u, rows, j, scale[j], offset[j]);
+  }
+  QL_UNROLL
+  for (int m = 0; m < tokens; ++m) {
+    Chunk x = loadChunk(kind, a, m);
+    QL_UNROLL
+    for (int j = 0; j < 4; ++j)
+      acc[4 * m + j] =
+          addRow(l.spec, codes[j], x, scale[j], offset[j], acc[4 * m + j]);
+  }
+}
+
+} // namespace qlinear::kernels
+#endif

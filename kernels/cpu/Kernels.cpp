@@ -1,0 +1,49 @@
+//===- Kernels.cpp - Entry points of the CPU micro-kernels ----------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Compiled once per instruction set to LLVM bitcode, without optimisation: the
+// generated skeleton inlines these functions with constant arguments first.
+// Floating-point contraction must be off: fma() says where one is wanted.
+//
+//===----------------------------------------------------------------------===//
+#include "Activations.h"
+#include "Linear.h"
+
+using namespace qlinear::cpu;
+using qlinear::layout::Spec;
+using qlinear::layout::WeightLayout;
+
+#define QL_KERNEL extern "C" __attribute__((always_inline)) void
+
+QL_KERNEL ql_cpu_begin_tile(u64 spec, u64 N, u64 K, int M, const u8 *blob, u64 tile,
+                            void *state) {
+  beginTile(WeightLayout{Spec::unpack(spec), N, K}, M, blob, tile,
+            static_cast<Floats *>(state));
+}
+
+QL_KERNEL ql_cpu_add_unit(u64 spec, u64 N, u64 K, int M, const u8 *blob,
+                          const u8 *activations, int rows, u64 tile, u64 unit, int tail,
+                          void *state) {
+  addUnit(WeightLayout{Spec::unpack(spec), N, K}, M, blob, activations, rows, tile,
+          unit, tail != 0, static_cast<Floats *>(state));
+}
+
+QL_KERNEL ql_cpu_end_tile(int M, const void *state, float *out) {
+  endTile(M, static_cast<const Floats *>(state), out);
+}
+
+QL_KERNEL ql_cpu_load(int dtype, const void *from, u64 count, void *out) {
+  store(out, loadSome(dtype, from, count));
+}
+
+QL_KERNEL ql_cpu_store(int dtype, void *to, u64 count, const void *values) {
+  storeSome(dtype, to, count, load<Floats>(values));
+}
+
+QL_KERNEL ql_cpu_quantize(int dtype, u64 K, const u8 *x, u8 *out) {
+  quantizeToken(dtype, K, x, out);
+}

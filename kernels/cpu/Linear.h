@@ -1,0 +1,292 @@
+//===- Linear.h - One unit of weights times M rows --------------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// y = sum over groups of s d (sum q a) - o d (sum a), for the 16 rows of a tile
+// and M tokens: q the stored code fields, a the int8 activations of a chunk of
+// 32 columns, d their scale, s and o the group's scale and effective offset.
+//
+// 64 bytes of the low plane are one row times four chunks: its low nibbles pair
+// with 64 bytes of the low halves of the activations, its high nibbles with the
+// high halves. Of the 16 lanes of an integer dot product, each quarter is one
+// chunk, so scales are applied without adding lanes up; that is left to the end
+// of the tile. Offsets need one lane per row and chunk and have accumulators of
+// their own.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_KERNELS_CPU_LINEAR_H
+#define QLINEAR_KERNELS_CPU_LINEAR_H
+
+#include "Metadata.h"
+#include "qlinear/Conversion/CpuKernels.h"
+
+namespace qlinear::cpu {
+
+/// How far ahead of the unit at hand weights are prefetched, in bytes, into the
+/// second-level cache: prefetches into the first share its few miss buffers with
+/// the loads and stop at half the bandwidth.
+inline constexpr int kPrefetch = 8192;
+/// Tokens in one pass over a unit: as many as have room for their sums of four
+/// rows in registers.
+inline constexpr int kTokens = 4;
+
+/// The state of a tile, in memory the caller owns; it stays in registers where
+/// they are enough.
+struct Tile {
+  Floats *vectors;
+  int M;
+  QL_INLINE RowConstants &scale(int r0) const {
+    return reinterpret_cast<RowConstants *>(vectors)[r0];
+  }
+  QL_INLINE RowConstants &offset(int r0) const {
+    return reinterpret_cast<RowConstants *>(vectors)[4 + r0];
+  }
+  /// Sum for row 4 j + r0 of token m, in 16 parts.
+  QL_INLINE Floats &sum(int r0, int j, int m) const {
+    return vectors[16 + (r0 * 5 + j) * M + m];
+  }
+  /// Sum of the offsets' part; lane 4 i + j is a part of row 4 j + r0.
+  QL_INLINE Floats &offsetSum(int r0, int m) const { return sum(r0, 4, m); }
+};
+static_assert(tileBytes(1) == (16 + 20) * sizeof(Floats));
+
+QL_INLINE void beginTile(const WeightLayout &w, int M, const u8 *blob, u64 tile,
+                         Floats *state) {
+  Tile t{state, M};
+  u64 row = tile * layout::kTileRows;
+  RowConstants s = rowConstants(w.spec, w.spec.scale, blob + w.rowScaleOffset(row));
+  RowConstants o = rowConstants(w.spec, w.spec.offset, blob + w.rowOffsetOffset(row));
+#pragma clang loop unroll(full)
+  for (int r0 = 0; r0 < 4; ++r0) {
+    t.scale(r0) = {rowsOf(r0, s.first), rowsOf(r0, s.second)};
+    t.offset(r0) = {rowsOf(r0, o.first), rowsOf(r0, o.second)};
+  }
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 20 * M; ++i)
+    state[16 + i] = Floats{};
+}
+
+/// The stored fields of row 4 j + r0, chunks 4 h .. 4 h + 3: columns 0..15 of
+/// each chunk, then columns 16..31.
+struct Codes {
+  Bytes low, high;
+};
+QL_INLINE Codes codesOf(const UnitLayout &unit, const u8 *base, int j, int r0, int h) {
+  int chunks = unit.chunks - 4 * h < 4 ? unit.chunks - 4 * h : 4;
+  int bits = unit.spec.codeBits;
+  Words plane = loadQuarters(base + unit.low(j, r0, 4 * h), chunks);
+  if (bits == 8)
+    return {(Bytes)plane,
+            (Bytes)loadQuarters(base + unit.low(j, r0, 4 * h, 1), chunks)};
+  Words low = plane & 0x0F0F0F0F, high = plane >> 4 & 0x0F0F0F0F;
+  // Lane k of a quarter holds columns 4 k .. 4 k + 3 of its chunk.
+  Words k{0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
+  if (bits == 5) {
+    Words w = loadBytes(base + unit.high5(j, r0, 4 * h), 4 * chunks);
+    w = permute(w, [](int l) QL_LAMBDA { return l / 4; });
+    low |= w << (4 - k) & 0x10101010;
+    high |= w >> k & 0x10101010;
+  } else if (bits == 6) {
+    // The two words of row j are the first or last half of each quarter; the
+    // plane interleaves two rows, so whole quarters but the last half are safe.
+    const u8 *p = base + unit.high6(j & ~1, r0, 4 * h);
+    Words w = loadQuarters(p, chunks);
+    Words w0 = j % 2 ? broadcastInQuarter<2>(w) : broadcastInQuarter<0>(w);
+    Words w1 = j % 2 ? broadcastInQuarter<3>(w) : broadcastInQuarter<1>(w);
+    low |= (w0 >> 2 * k & 0x03030303) << 4;
+    high |= (w1 >> 2 * k & 0x03030303) << 4;
+  }
+  return {(Bytes)low, (Bytes)high};
+}
+
+/// Token m's codes and scales for four chunks.
+struct Token {
+  SBytes low, high;       ///< int8 of columns 0..15 and 16..31 of each chunk
+  Floats scale;           ///< d, in every lane of its chunk's quarter
+  Floats sumLow, sumHigh; ///< d * sum of the codes of each half
+};
+QL_INLINE Token tokenOf(const layout::ActivationLayout &a, const u8 *token, u64 unit,
+                        int h) {
+  const u8 *codes = token + unit * layout::kUnitK + h * 64;
+  Words r = loadQuarters(token + a.record(unit * layout::kUnitChunks + 4 * h), 2);
+  Floats d = (Floats)permute(r, [](int l) QL_LAMBDA { return l / 4 * 2; });
+  Words sums = permute(r, [](int l) QL_LAMBDA { return l / 4 * 2 + 1; });
+  return {load<SBytes>(codes), load<SBytes>(codes + 128), d,
+          d * toFloats((Ints)(sums << 16) >> 16), d * toFloats((Ints)sums >> 16)};
+}
+
+/// Row 4 J + r0, four chunks, tokens m0 .. m0 + count - 1. For groups of 16 s0
+/// and s1 are the scales of the two halves of a chunk, else s1 is not used.
+template <int J>
+QL_INLINE void addRow(const UnitLayout &unit, const u8 *base, const Token *tokens,
+                      int count, int r0, int h, Floats s0, Floats s1, Floats *sums) {
+  Codes q = codesOf(unit, base, J, r0, h);
+  int bits = unit.spec.codeBits;
+#pragma clang loop unroll(full)
+  for (int m = 0; m < count; ++m) {
+    const Token &t = tokens[m];
+    if (unit.halves() == 2) {
+      Floats low = toFloats(dot(bits, q.low, t.low));
+      Floats high = toFloats(dot(bits, q.high, t.high));
+      sums[m] = fma(broadcastInQuarter<J>(s0 * t.scale), low, sums[m]);
+      sums[m] = fma(broadcastInQuarter<J>(s1 * t.scale), high, sums[m]);
+    } else {
+      Floats both = toFloats(dot(bits, q.low, t.low, q.high, t.high));
+      sums[m] = fma(broadcastInQuarter<J>(s0 * t.scale), both, sums[m]);
+    }
+  }
+}
+
+/// The steps of one unit, entry r0 * 4 + j, where there are any.
+struct BlockSteps {
+  Floats scale{}, offset{};
+};
+
+/// Rows r0, 4 + r0, 8 + r0, 12 + r0 of half unit h, tokens m0 .. m0 + count - 1.
+QL_INLINE void addRows(const UnitLayout &unit, const u8 *base, const BlockSteps &steps,
+                       const Token *tokens, int m0, int count, int r0, int h,
+                       const Tile &tile) {
+  const Spec &spec = unit.spec;
+  RowConstants sc = tile.scale(r0), oc = tile.offset(r0);
+  auto ofRow = [&](Floats v) QL_LAMBDA {
+    return permute(v, [&](int l) QL_LAMBDA { return r0 * 4 + l % 4; });
+  };
+  if (spec.scale.scope == layout::kBlock)
+    sc.first = ofRow(steps.scale);
+  if (spec.offset.scope == layout::kBlock)
+    oc.first = ofRow(steps.offset);
+
+  Floats s[2], o[2];
+#pragma clang loop unroll(full)
+  for (int half = 0; half < unit.halves(); ++half) {
+    Floats value = oc.first;
+    s[half] = sc.first;
+    if (spec.group) {
+      s[half] = decode(spec.scale,
+                       recordFields(unit, base, r0, h, half, unit.scaleBit(0),
+                                    spec.scale.fieldBits()),
+                       sc.first, sc.second);
+      if (spec.offset.kind != layout::kNone)
+        value = decode(spec.offset,
+                       recordFields(unit, base, r0, h, half, unit.offsetBit(0),
+                                    spec.offset.fieldBits()),
+                       oc.first, oc.second);
+    }
+    o[half] = effectiveOffset(spec, s[half], value);
+  }
+#pragma clang loop unroll(full)
+  for (int m = 0; m < count; ++m) {
+    const Token &t = tokens[m];
+    Floats &sum = tile.offsetSum(r0, m0 + m);
+    if (unit.halves() == 2)
+      sum = fma(-o[1], t.sumHigh, fma(-o[0], t.sumLow, sum));
+    else
+      sum = fma(-o[0], t.sumLow + t.sumHigh, sum);
+  }
+  addRow<0>(unit, base, tokens, count, r0, h, s[0], s[1], &tile.sum(r0, 0, m0));
+  addRow<1>(unit, base, tokens, count, r0, h, s[0], s[1], &tile.sum(r0, 1, m0));
+  addRow<2>(unit, base, tokens, count, r0, h, s[0], s[1], &tile.sum(r0, 2, m0));
+  addRow<3>(unit, base, tokens, count, r0, h, s[0], s[1], &tile.sum(r0, 3, m0));
+}
+
+/// Half unit h for tokens m0 .. m0 + count - 1 of `rows` (the last is repeated).
+QL_INLINE void addHalf(const WeightLayout &w, const UnitLayout &unit, const u8 *base,
+                       const BlockSteps &steps, const u8 *activations, int rows,
+                       u64 index, int m0, int count, int h, const Tile &tile) {
+  layout::ActivationLayout a{w.K};
+  Token tokens[kTokens];
+#pragma clang loop unroll(full)
+  for (int m = 0; m < count; ++m) {
+    int row = m0 + m < rows ? m0 + m : rows - 1;
+    tokens[m] = tokenOf(a, activations + row * a.bytes(), index, h);
+  }
+  // A quarter of half the next lines per step.
+  int lines = (unit.bytes() + 8 * 64 - 1) / (8 * 64);
+  auto step = [&](int r0) QL_LAMBDA {
+    if (m0 == 0)
+#pragma clang loop unroll(full)
+      for (int i = 0; i < lines; ++i)
+        __builtin_prefetch(base + kPrefetch + ((h * 4 + r0) * lines + i) * 64, 0, 2);
+    addRows(unit, base, steps, tokens, m0, count, r0, h, tile);
+  };
+  if (tile.M == 1) { // all the sums of a tile fit the registers
+#pragma clang loop unroll(full)
+    for (int r0 = 0; r0 < 4; ++r0)
+      step(r0);
+  } else {
+#pragma clang loop unroll(disable)
+    for (int r0 = 0; r0 < 4; ++r0)
+      step(r0);
+  }
+}
+
+/// Adds unit `index` of the tile for the M quantized tokens at `activations`,
+/// of which `rows` are there.
+QL_INLINE void addUnit(const WeightLayout &w, int M, const u8 *blob,
+                       const u8 *activations, int rows, u64 tile, u64 index, bool tail,
+                       Floats *state) {
+  UnitLayout unit = tail ? w.tailUnit() : w.fullUnit();
+  const u8 *base = blob + w.unitOffset(tile, index);
+  const u8 *entries =
+      unit.stepsInside() ? base + unit.step(0, 0) : blob + w.stepsOffset(tile, index);
+  const Meta &sm = w.spec.scale, &om = w.spec.offset;
+  BlockSteps steps;
+  if (sm.scope == layout::kBlock)
+    steps.scale = blockSteps(unit, sm, entries, 0);
+  if (om.scope == layout::kBlock)
+    steps.offset = blockSteps(unit, om, entries, sm.blockBytes());
+  Tile t{state, M};
+#pragma clang loop unroll(full)
+  for (int m0 = 0; m0 < M; m0 += kTokens) {
+    int count = M - m0 < kTokens ? M - m0 : kTokens;
+    addHalf(w, unit, base, steps, activations, rows, index, m0, count, 0, t);
+    if (unit.chunks > 4)
+      addHalf(w, unit, base, steps, activations, rows, index, m0, count, 1, t);
+  }
+}
+
+/// Pairwise: lanes 2 l and 2 l + 1 of the result add up to those of a and b.
+QL_INLINE Floats addPairs(Floats a, Floats b) {
+  return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22,
+                                 7, 23) +
+         __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14,
+                                 30, 15, 31);
+}
+
+/// y of the 16 rows, token m at out + 16 m.
+QL_INLINE void endTile(int M, const Floats *state, float *out) {
+  Tile t{const_cast<Floats *>(state), M};
+#pragma clang loop unroll(disable)
+  for (int m = 0; m < M; ++m) {
+    // After four rounds of pairwise sums, lane l holds the vector whose number
+    // is l with its bits reversed: so they go in with their bits reversed.
+    Floats v[16];
+#pragma clang loop unroll(full)
+    for (int l = 0; l < 16; ++l) {
+      int row = (l & 1) << 3 | (l & 2) << 1 | (l & 4) >> 1 | (l & 8) >> 3;
+      v[l] = t.sum(row % 4, row / 4, m);
+    }
+#pragma clang loop unroll(full)
+    for (int n = 8; n; n /= 2)
+#pragma clang loop unroll(full)
+      for (int l = 0; l < n; ++l)
+        v[l] = addPairs(v[2 * l], v[2 * l + 1]);
+    Floats y = v[0];
+    // Lane 4 i + j of r0's offset sum: add the quarters, then take row 4 j + r0
+    // from lane j.
+#pragma clang loop unroll(full)
+    for (int r0 = 0; r0 < 4; ++r0) {
+      Floats o = t.offsetSum(r0, m);
+      o = (broadcastQuarter<0>(o) + broadcastQuarter<1>(o)) +
+          (broadcastQuarter<2>(o) + broadcastQuarter<3>(o));
+      y += lanes<Floats>([&](int l) QL_LAMBDA { return l % 4 == r0 ? o[l / 4] : 0.f; });
+    }
+    store(out + 16 * m, y);
+  }
+}
+
+} // namespace qlinear::cpu
+#endif

@@ -1,0 +1,256 @@
+//===- Vector.h - 16-lane vectors of the CPU micro-kernels ------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// All the CPU kernels are written on vectors of 64 bytes with the compiler's
+// vector extension; narrower machines get them split. What differs between the
+// instruction sets is here: the u8 x s8 dot product, half precision, and fma.
+// The three are told apart by the compiler's feature macros, so that one source
+// gives one bitcode file per instruction set.
+//
+// Indices of a permutation may depend on the encoding: they are constants only
+// after inlining, so permutations are loops over lanes, which LLVM folds into
+// shuffles.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_KERNELS_CPU_VECTOR_H
+#define QLINEAR_KERNELS_CPU_VECTOR_H
+
+// The layout's arithmetic has to fold into constants: inline it first of all.
+#pragma clang attribute push(__attribute__((always_inline)), apply_to = function)
+#include "qlinear/Encoding/Layout.h"
+#pragma clang attribute pop
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#define QL_INLINE __attribute__((always_inline)) inline
+#define QL_LAMBDA __attribute__((always_inline))
+
+namespace qlinear::cpu {
+
+using layout::u32;
+using layout::u64;
+using layout::u8;
+
+typedef float Floats __attribute__((vector_size(64)));
+typedef int Ints __attribute__((vector_size(64)));
+typedef u32 Words __attribute__((vector_size(64)));
+typedef u8 Bytes __attribute__((vector_size(64)));
+typedef signed char SBytes __attribute__((vector_size(64)));
+
+QL_INLINE Floats splat(float v) { return Floats{} + v; }
+QL_INLINE Words splatWord(u32 v) { return Words{} + v; }
+QL_INLINE Floats toFloats(Ints v) { return __builtin_convertvector(v, Floats); }
+
+/// Loads of any alignment.
+template <typename T> QL_INLINE T load(const void *p) {
+  T v;
+  __builtin_memcpy(&v, p, sizeof(T));
+  return v;
+}
+template <typename T> QL_INLINE void store(void *p, T v) {
+  __builtin_memcpy(p, &v, sizeof(T));
+}
+
+/// The first `count` (0..4) 16-byte quarters at p, then zeros.
+QL_INLINE Words loadQuarters(const void *p, int count) {
+  typedef u32 Quarter __attribute__((vector_size(16)));
+  typedef u32 Half __attribute__((vector_size(32)));
+  const u8 *b = static_cast<const u8 *>(p);
+  if (count >= 4)
+    return load<Words>(p);
+  Quarter z{}, q0 = z, q1 = z, q2 = z;
+  if (count >= 1)
+    q0 = load<Quarter>(b);
+  if (count >= 2)
+    q1 = load<Quarter>(b + 16);
+  if (count >= 3)
+    q2 = load<Quarter>(b + 32);
+  Half lo = __builtin_shufflevector(q0, q1, 0, 1, 2, 3, 4, 5, 6, 7);
+  Half hi = __builtin_shufflevector(q2, z, 0, 1, 2, 3, 4, 5, 6, 7);
+  return __builtin_shufflevector(lo, hi, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13,
+                                 14, 15);
+}
+
+/// Lane l of the result is lane index(l) of v.
+template <typename V, typename F> QL_INLINE V permute(V v, F index) {
+  V r{};
+#pragma clang loop unroll(full)
+  for (int l = 0; l < 16; ++l)
+    r[l] = v[index(l)];
+  return r;
+}
+/// A vector whose lane l is value(l).
+template <typename V, typename F> QL_INLINE V lanes(F value) {
+  V r{};
+#pragma clang loop unroll(full)
+  for (int l = 0; l < 16; ++l)
+    r[l] = value(l);
+  return r;
+}
+/// Lane J of each 128-bit quarter, in all four lanes of the quarter.
+template <int J, typename V> QL_INLINE V broadcastInQuarter(V v) {
+  return __builtin_shufflevector(v, v, J, J, J, J, 4 + J, 4 + J, 4 + J, 4 + J, 8 + J,
+                                 8 + J, 8 + J, 8 + J, 12 + J, 12 + J, 12 + J, 12 + J);
+}
+/// Quarter Q in all four quarters.
+template <int Q, typename V> QL_INLINE V broadcastQuarter(V v) {
+  return __builtin_shufflevector(v, v, 4 * Q, 4 * Q + 1, 4 * Q + 2, 4 * Q + 3, 4 * Q,
+                                 4 * Q + 1, 4 * Q + 2, 4 * Q + 3, 4 * Q, 4 * Q + 1,
+                                 4 * Q + 2, 4 * Q + 3, 4 * Q, 4 * Q + 1, 4 * Q + 2,
+                                 4 * Q + 3);
+}
+
+/// a * b + c, in one rounding where the machine can.
+QL_INLINE Floats fma(Floats a, Floats b, Floats c) {
+#if defined(__FMA__)
+  return __builtin_elementwise_fma(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
+/// Half precision bits (low 16 bits of each lane) to float, all values.
+QL_INLINE Floats halfToFloats(Words h) {
+#if defined(__AVX512F__)
+  return (Floats)_mm512_cvtph_ps(_mm512_cvtepi32_epi16((__m512i)h));
+#else
+  // 2^112 moves the exponent bias from 15 to 127, subnormals included.
+  Words magnitude = (h & 0x7FFF) << 13;
+  Floats f = (Floats)magnitude * splat(0x1p112f);
+  Words special = Words(magnitude >= (0x1Fu << 23)); // infinity, NaN
+  Words bits = ((Words)f & ~special) | ((magnitude | 0x7F800000u) & special);
+  return (Floats)(bits | (h & 0x8000) << 16);
+#endif
+}
+/// Float to half precision bits, to nearest even, all values.
+QL_INLINE Words floatsToHalf(Floats f) {
+#if defined(__AVX512F__)
+  return (Words)_mm512_cvtepu16_epi32(
+      _mm512_cvtps_ph((__m512)f, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#else
+  Words bits = (Words)f, sign = bits >> 16 & 0x8000, m = bits & 0x7FFFFFFF;
+  // Normal: add half an ulp (less one, plus the lowest kept bit), rebias.
+  Words normal = (m + 0xFFF + (m >> 13 & 1) - (112u << 23)) >> 13;
+  // Subnormal: adding 0.5 leaves the rounded result in the low bits.
+  Words subnormal = (Words)((Floats)m + 0.5f) - 0x3F000000u;
+  Words small = Words(m < (113u << 23));
+  Words big = Words(m >= (143u << 23));
+  Words nan = Words(m > 0x7F800000u);
+  Words r = (subnormal & small) | (normal & ~small);
+  r = (r & ~big) | (big & 0x7C00u) | (nan & 0x0200u);
+  return Words((r & 0xFFFF) | sign);
+#endif
+}
+QL_INLINE Floats bfloatToFloats(Words b) { return (Floats)(b << 16); }
+/// Float to bfloat bits, to nearest even; NaN stays NaN.
+QL_INLINE Words floatsToBfloat(Floats f) {
+  Words b = (Words)f;
+  Words nan = Words((b & 0x7FFFFFFF) > 0x7F800000u);
+  Words r = (b + 0x7FFF + (b >> 16 & 1)) >> 16;
+  return (r & ~nan) | (nan & ((b >> 16) | 0x40));
+}
+
+/// 2^x for |x| < 126 to about 1 ulp: 2^round(x) times a polynomial on the rest.
+QL_INLINE Floats exp2(Floats x) {
+  Words low = Words(x < splat(-126.f)), high = Words(x > splat(126.f));
+  x = (Floats)(((Words)x & ~(low | high)) | ((Words)splat(-126.f) & low) |
+               ((Words)splat(126.f) & high));
+  Floats magic = splat(0x1.8p23f), biased = x + magic, n = biased - magic;
+  Floats f = x - n;
+  Floats p = splat(0x1.430912p-13f); // the series of 2^f = exp(f ln 2)
+  p = fma(p, f, splat(0x1.5d87fep-10f));
+  p = fma(p, f, splat(0x1.3b2ab6p-7f));
+  p = fma(p, f, splat(0x1.c6b08ep-5f));
+  p = fma(p, f, splat(0x1.ebfbe0p-3f));
+  p = fma(p, f, splat(0x1.62e430p-1f));
+  p = fma(p, f, splat(1.f));
+  return (Floats)((Words)p + ((Words)biased << 23));
+}
+
+//===----------------------------------------------------------------------===//
+// Dot products: lane l of the result adds the products of bytes 4 l .. 4 l + 3.
+// `bits` bounds the unsigned codes (q < 2^bits); |a| <= 127. Always exact.
+//===----------------------------------------------------------------------===//
+
+#if defined(__AVX512VNNI__)
+
+QL_INLINE Ints dot(int bits, Bytes q, SBytes a) {
+  return (Ints)_mm512_dpbusd_epi32(__m512i{}, (__m512i)q, (__m512i)a);
+}
+QL_INLINE Ints dot(int bits, Bytes q0, SBytes a0, Bytes q1, SBytes a1) {
+  __m512i r = _mm512_dpbusd_epi32(__m512i{}, (__m512i)q0, (__m512i)a0);
+  return (Ints)_mm512_dpbusd_epi32(r, (__m512i)q1, (__m512i)a1);
+}
+
+#elif defined(__AVX2__)
+
+struct Halves {
+  __m256i lo, hi;
+  template <typename V> QL_INLINE explicit Halves(V v) {
+    typedef long long Longs __attribute__((vector_size(64)));
+    Longs w = (Longs)v;
+    lo = (__m256i)__builtin_shufflevector(w, w, 0, 1, 2, 3);
+    hi = (__m256i)__builtin_shufflevector(w, w, 4, 5, 6, 7);
+  }
+};
+QL_INLINE Ints join(__m256i lo, __m256i hi) {
+  return (Ints)__builtin_shufflevector((__v4di)lo, (__v4di)hi, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+/// vpmaddubsw adds two products with saturation to 16 bits. Codes of up to 6
+/// bits stay below: 4 * 63 * 127 = 32004, so even two of them can be added
+/// before they are widened. 8-bit codes are cut into nibbles.
+QL_INLINE __m256i dot32(int bits, __m256i q, __m256i a) {
+  __m256i one = _mm256_set1_epi16(1);
+  if (bits <= 6)
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(q, a), one);
+  __m256i mask = _mm256_set1_epi8(15);
+  __m256i lo = _mm256_maddubs_epi16(_mm256_and_si256(q, mask), a);
+  __m256i hi = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(q, 4), mask), a);
+  return _mm256_add_epi32(_mm256_madd_epi16(lo, one),
+                          _mm256_madd_epi16(hi, _mm256_set1_epi16(16)));
+}
+QL_INLINE __m256i dot32(int bits, __m256i q0, __m256i a0, __m256i q1, __m256i a1) {
+  if (bits > 6)
+    return _mm256_add_epi32(dot32(bits, q0, a0), dot32(bits, q1, a1));
+  return _mm256_madd_epi16(
+      _mm256_add_epi16(_mm256_maddubs_epi16(q0, a0), _mm256_maddubs_epi16(q1, a1)),
+      _mm256_set1_epi16(1));
+}
+QL_INLINE Ints dot(int bits, Bytes q, SBytes a) {
+  Halves x(q), y(a);
+  return join(dot32(bits, x.lo, y.lo), dot32(bits, x.hi, y.hi));
+}
+QL_INLINE Ints dot(int bits, Bytes q0, SBytes a0, Bytes q1, SBytes a1) {
+  Halves x0(q0), y0(a0), x1(q1), y1(a1);
+  return join(dot32(bits, x0.lo, y0.lo, x1.lo, y1.lo),
+              dot32(bits, x0.hi, y0.hi, x1.hi, y1.hi));
+}
+
+#else
+
+/// A product fits 16 bits: 255 * 127 = 32385.
+QL_INLINE Ints dot(int bits, Bytes q, SBytes a) {
+  typedef short Shorts __attribute__((vector_size(128)));
+  typedef int Pairs __attribute__((vector_size(128)));
+  Pairs p =
+      (Pairs)(__builtin_convertvector(q, Shorts) * __builtin_convertvector(a, Shorts));
+  Pairs s = ((p << 16) >> 16) + (p >> 16);
+  return __builtin_shufflevector(s, s, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24,
+                                 26, 28, 30) +
+         __builtin_shufflevector(s, s, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25,
+                                 27, 29, 31);
+}
+QL_INLINE Ints dot(int bits, Bytes q0, SBytes a0, Bytes q1, SBytes a1) {
+  return dot(bits, q0, a0) + dot(bits, q1, a1);
+}
+
+#endif
+
+} // namespace qlinear::cpu
+#endif

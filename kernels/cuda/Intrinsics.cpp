@@ -1,0 +1,130 @@
+//===- Intrinsics.cpp - Device operations as NVVM and PTX -----------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "Intrinsics.h"
+
+extern "C" {
+// NVVM intrinsics, by their names.
+i32 nvvm_tid() __asm("llvm.nvvm.read.ptx.sreg.tid.x");
+i32 nvvm_ctaid() __asm("llvm.nvvm.read.ptx.sreg.ctaid.x");
+void nvvm_barrier(i32) __asm("llvm.nvvm.barrier.cta.sync.aligned.all");
+void nvvm_warp_barrier(i32) __asm("llvm.nvvm.bar.warp.sync");
+i32 nvvm_shuffle(i32, i32, i32, i32) __asm("llvm.nvvm.shfl.sync.bfly.i32");
+i32 nvvm_dp4a(i32, i32, i32) __asm("llvm.nvvm.idp4a.u.s");
+i32 nvvm_prmt(i32, i32, i32) __asm("llvm.nvvm.prmt");
+float nvvm_exp2(float) __asm("llvm.nvvm.ex2.approx.f");
+
+i32 ql_ptx_thread() { return nvvm_tid(); }
+i32 ql_ptx_block() { return nvvm_ctaid(); }
+void ql_ptx_barrier() { nvvm_barrier(0); }
+void ql_ptx_warp_barrier() { nvvm_warp_barrier(-1); }
+u32 ql_ptx_shuffle_xor(u32 value, i32 mask) {
+  return u32(nvvm_shuffle(-1, i32(value), mask, 31));
+}
+i32 ql_ptx_dp4a(u32 a, u32 b, i32 c) { return nvvm_dp4a(i32(a), i32(b), c); }
+u32 ql_ptx_byte_permute(u32 a, u32 b, u32 selector) {
+  return u32(nvvm_prmt(i32(a), i32(b), i32(selector)));
+}
+float ql_ptx_exp2(float x) { return nvvm_exp2(x); }
+
+// Weights never change while a kernel runs, so their loads may move: not volatile.
+u32x4 ql_ptx_stream16(const void *p) {
+  u32x4 v;
+  asm("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
+      : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
+      : "l"(p));
+  return v;
+}
+u32x2 ql_ptx_stream8(const void *p) {
+  u32x2 v;
+  asm("ld.global.nc.L1::no_allocate.v2.u32 {%0,%1}, [%2];"
+      : "=r"(v[0]), "=r"(v[1])
+      : "l"(p));
+  return v;
+}
+u32 ql_ptx_stream4(const void *p) {
+  u32 v;
+  asm("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(v) : "l"(p));
+  return v;
+}
+u32x4 ql_ptx_load16_l2(const void *p) {
+  u32x4 v;
+  asm volatile("ld.global.cg.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
+               : "l"(p)
+               : "memory");
+  return v;
+}
+
+void ql_ptx_launch_dependents() {
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+void ql_ptx_wait_prior_grids() {
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
+void ql_ptx_mbarrier_init(QL_SHARED u64 *barrier) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(u32(u64(barrier)))
+               : "memory");
+}
+void ql_ptx_mbarrier_fence() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+void ql_ptx_mbarrier_expect(QL_SHARED u64 *barrier, u32 bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
+                   u32(u64(barrier))),
+               "r"(bytes)
+               : "memory");
+}
+void ql_ptx_mbarrier_wait(QL_SHARED u64 *barrier, u32 parity) {
+  asm volatile("{\n"
+               ".reg .pred done;\n"
+               "again:\n"
+               "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+               "@!done bra again;\n"
+               "}" ::"r"(u32(u64(barrier))),
+               "r"(parity)
+               : "memory");
+}
+u64 ql_ptx_evict_first() {
+  u64 policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+}
+void ql_ptx_bulk_copy(QL_SHARED void *dst, const void *src, u32 bytes,
+                      QL_SHARED u64 *barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
+               "[%0], [%1], %2, [%3];" ::"r"(u32(u64(dst))),
+               "l"(src), "r"(bytes), "r"(u32(u64(barrier)))
+               : "memory");
+}
+void ql_ptx_bulk_copy_hint(QL_SHARED void *dst, const void *src, u32 bytes,
+                           QL_SHARED u64 *barrier, u64 policy) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
+               ".L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(u32(u64(dst))),
+               "l"(src), "r"(bytes), "r"(u32(u64(barrier))), "l"(policy)
+               : "memory");
+}
+
+void ql_ptx_async_copy16(QL_SHARED void *dst, const void *src) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(u32(u64(dst))),
+               "l"(src)
+               : "memory");
+}
+void ql_ptx_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+void ql_ptx_async_wait(i32 pending) {
+  switch (pending) {
+  case 0: asm volatile("cp.async.wait_group 0;" ::: "memory"); break;
+  case 1: asm volatile("cp.async.wait_group 1;" ::: "memory"); break;
+  case 2: asm volatile("cp.async.wait_group 2;" ::: "memory"); break;
+  case 3: asm volatile("cp.async.wait_group 3;" ::: "memory"); break;
+  case 4: asm volatile("cp.async.wait_group 4;" ::: "memory"); break;
+  case 5: asm volatile("cp.async.wait_group 5;" ::: "memory"); break;
+  case 6: asm volatile("cp.async.wait_group 6;" ::: "memory"); break;
+  default: asm volatile("cp.async.wait_group 7;" ::: "memory");
+  }
+}
+}

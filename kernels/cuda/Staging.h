@@ -1,0 +1,130 @@
+//===- Staging.h - Activations and constants into shared memory -*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Quantization: per 32 columns d = max|x| / 127 and q = rint(x * (127 / max|x|)),
+// in f32 with IEEE rounding. A thread takes 8 columns, 4 threads one chunk.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_KERNELS_CUDA_STAGING_H
+#define QLINEAR_KERNELS_CUDA_STAGING_H
+
+#include "../common/Metadata.h"
+#include "Intrinsics.h"
+
+namespace qlinear::kernels {
+
+using layout::ActivationLayout;
+inline constexpr int kItem = 8;                                ///< columns of a thread
+inline constexpr int kItemsPerChunk = layout::kChunk / kItem;
+
+/// 8 columns of x as they were loaded.
+struct RawItem {
+  u32x4 words[2];
+};
+
+/// Loads columns k .. k+7 of the row at `row`; columns past K are zero.
+QL_INLINE RawItem loadItem(int type, const u8 *row, int k, int K) {
+  RawItem item = {};
+  int width = layout::floatBytes(type);
+  if (K % kItem == 0) {
+    if (k < K) {
+      item.words[0] = ql_ptx_load16_l2(row + k * width);
+      if (width == 4)
+        item.words[1] = ql_ptx_load16_l2(row + k * width + 16);
+    }
+    return item;
+  }
+  // Rows of such a matrix are not 16-byte aligned.
+  QL_UNROLL
+  for (int i = 0; i < kItem; ++i)
+    if (k + i < K) {
+      if (width == 4)
+        item.words[i / 4][i % 4] = *(const volatile u32 *)(row + (k + i) * 4);
+      else
+        item.words[0][i / 2] |= u32(*(const volatile u16 *)(row + (k + i) * 2))
+                                << 16 * (i % 2);
+    }
+  return item;
+}
+
+QL_INLINE void itemValues(int type, const RawItem &item, float *values) {
+  u32 words[8];
+  QL_UNROLL
+  for (int i = 0; i < 8; ++i)
+    words[i] = item.words[i / 4][i % 4];
+  QL_UNROLL
+  for (int i = 0; i < kItem; ++i)
+    values[i] = floatField(words, i * 8 * layout::floatBytes(type), type);
+}
+
+/// A quantized item: 8 codes, and the scale and half sums of its chunk.
+struct QuantizedItem {
+  u32x2 codes;
+  float d;
+  i32 lowSum, highSum;
+};
+
+/// All 4 threads of a chunk call it together; `part` is the thread's place (0..3).
+QL_INLINE QuantizedItem quantizeItem(const float *x, int part) {
+  float most = 0.0f;
+  QL_UNROLL
+  for (int i = 0; i < kItem; ++i)
+    most = __builtin_fmaxf(most, __builtin_fabsf(x[i]));
+  most = __builtin_fmaxf(most, bitCast<float>(ql_ptx_shuffle_xor(bitCast<u32>(most), 1)));
+  most = __builtin_fmaxf(most, bitCast<float>(ql_ptx_shuffle_xor(bitCast<u32>(most), 2)));
+  float inverse = most > 0.0f ? 127.0f / most : 0.0f;
+  u32 codes[kItem];
+  QL_UNROLL
+  for (int i = 0; i < kItem; ++i) // the low byte of the magic sum is the code
+    codes[i] = bitCast<u32>(x[i] * inverse + kMagic);
+  QuantizedItem q;
+  QL_UNROLL
+  for (int i = 0; i < 2; ++i)
+    q.codes[i] = ql_ptx_byte_permute(
+        ql_ptx_byte_permute(codes[4 * i], codes[4 * i + 1], 0x0040),
+        ql_ptx_byte_permute(codes[4 * i + 2], codes[4 * i + 3], 0x0040), 0x5410);
+  q.d = most / 127.0f;
+  i32 sum = ql_ptx_dp4a(0x01010101u, q.codes[0],
+                        ql_ptx_dp4a(0x01010101u, q.codes[1], 0));
+  sum += i32(ql_ptx_shuffle_xor(u32(sum), 1));
+  i32 other = i32(ql_ptx_shuffle_xor(u32(sum), 2));
+  q.lowSum = part < 2 ? sum : other;
+  q.highSum = part < 2 ? other : sum;
+  return q;
+}
+
+/// Writes the record of a chunk as the kernel wants it.
+QL_INLINE void writeRecord(RecordKind kind, QL_SHARED u8 *record, float d, i32 low,
+                           i32 high) {
+  auto extra = [&](i32 sum) {
+    return kind.hasOffset ? bitCast<u32>(d * float(sum))
+                          : u32(kMagicBits - kind.bias * sum);
+  };
+  if (kind.halves == 2)
+    *(QL_SHARED u32x4 *)record = u32x4{bitCast<u32>(d), extra(low), extra(high), 0};
+  else
+    *(QL_SHARED u32x2 *)record = u32x2{bitCast<u32>(d), extra(low + high)};
+}
+
+inline constexpr int kMaxRecordKinds = 2;
+
+/// Up to two planes of records, one after the other, `kinds` packed 16 bits each.
+QL_INLINE void writeRecords(u32 kinds, QL_SHARED u8 *records, int chunks, int chunk,
+                            float d, i32 low, i32 high) {
+  QL_UNROLL
+  for (int i = 0; i < kMaxRecordKinds; ++i) {
+    u32 packed = kinds >> 16 * i & 0xFFFF;
+    if (!packed)
+      continue;
+    RecordKind kind = RecordKind::unpack(packed);
+    writeRecord(kind, records + chunk * kind.bytes(), d, low, high);
+    records += chunks * kind.bytes();
+  }
+}
+
+} // namespace qlinear::kernels
+#endif

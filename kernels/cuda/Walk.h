@@ -1,0 +1,303 @@
+//===- Walk.h - One warp's way through the weights --------------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A block owns a contiguous range of tiles of one weight, or of several weights
+// with the same encoding and shape (gate and up), whose tiles then alternate. A
+// *run* is the units of one tile of one weight; run r of the block is tile
+// tile0 + r / weights of weight r % weights. The units of all its runs are cut
+// into one contiguous range per warp.
+//
+// A warp keeps `stages` units under way in a ring of its own in shared memory,
+// filled by bulk copies (sm_90) or cp.async (sm_80), or one unit in registers. At
+// the end of each run it adds up the 8 lanes that share rows and writes 16
+// sums per token to the slot of (run, warp). `total` adds a row's slots in the
+// order of K, so results do not depend on timing.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_KERNELS_CUDA_WALK_H
+#define QLINEAR_KERNELS_CUDA_WALK_H
+
+#include "../common/Unit.h"
+#include "Intrinsics.h"
+
+namespace qlinear::kernels {
+
+/// Reads a unit in shared memory.
+struct SharedSource {
+  QL_SHARED const u8 *p;
+  QL_INLINE u32x4 load16(int o) const { return *(QL_SHARED const u32x4 *)(p + o); }
+  QL_INLINE u32x2 load8(int o) const { return *(QL_SHARED const u32x2 *)(p + o); }
+  QL_INLINE u32 load4(int o) const { return *(QL_SHARED const u32 *)(p + o); }
+  QL_INLINE u32 load2(int o) const { return *(QL_SHARED const u16 *)(p + o); }
+  QL_INLINE u32 load1(int o) const { return *(QL_SHARED const u8 *)(p + o); }
+};
+/// Reads a unit in global memory.
+struct StreamSource {
+  const u8 *p;
+  QL_INLINE u32x4 load16(int o) const { return ql_ptx_stream16(p + o); }
+  QL_INLINE u32x2 load8(int o) const { return ql_ptx_stream8(p + o); }
+  QL_INLINE u32 load4(int o) const { return ql_ptx_stream4(p + o); }
+  QL_INLINE u32 load2(int o) const { return *(const u16 *)(p + o); }
+  QL_INLINE u32 load1(int o) const { return p[o]; }
+};
+
+struct Walk {
+  // The same in all threads; constants up to tile0.
+  int mode, weights, warps, stages;
+  WeightLayout layout;
+  int tile0, tiles;
+  const u8 *blobs[kMaxWeights];
+  QL_SHARED u8 *ring;      ///< of this warp
+  QL_SHARED u64 *barriers; ///< of this warp
+  int warp, lane;
+  int first, count; ///< units of this warp
+  // Consumer: the stage that comes next, and its phase.
+  int stage;
+  u32 parity;
+  // Producer: the unit to fetch next, how many are left.
+  int run, unit, left;
+  u64 policy;
+
+  QL_INLINE int units() const { return int(layout.unitsPerTile()); }
+  QL_INLINE int runs() const { return tiles * weights; }
+  QL_INLINE const u8 *blobOf(int r) const {
+    const u8 *p = blobs[0];
+    QL_UNROLL
+    for (int w = 1; w < weights; ++w)
+      p = r % weights == w ? blobs[w] : p;
+    return p;
+  }
+  QL_INLINE u64 tileOf(int r) const { return u64(u32(tile0 + r / weights)); }
+  QL_INLINE bool isTail(int u) const {
+    return layout.tailChunks() && u == int(layout.fullUnits());
+  }
+  /// Where unit u starts within its 128-byte line.
+  QL_INLINE int misalignment(int u) const {
+    return layout.fullUnit().bytes() % layout::kLine
+               ? u * layout.fullUnit().bytes() % layout::kLine
+               : 0;
+  }
+  QL_INLINE int unitBytes(int u) const {
+    return isTail(u) ? layout.tailUnit().bytes() : layout.fullUnit().bytes();
+  }
+
+  QL_INLINE void partition() {
+    int total = runs() * units();
+    first = warp * total / warps;
+    count = (warp + 1) * total / warps - first;
+    run = first / units();
+    unit = first - run * units();
+    left = count;
+  }
+
+  /// Starts the copy of the producer's unit into a stage, and moves on.
+  QL_INLINE void fetch(int into) {
+    const u8 *blob = blobOf(run);
+    const u8 *src = blob + layout.unitOffset(tileOf(run), u64(u32(unit)));
+    const u8 *steps = blob + layout.stepsOffset(tileOf(run), u64(u32(unit)));
+    QL_SHARED u8 *dst = ring + into * stageBytes(layout);
+    QL_SHARED u8 *stepsTo = dst + unitStageBytes(layout);
+    bool withSteps = stepsOutside(layout.spec);
+    int stepBytes = layout.fullUnit().stepBytes();
+    int skip = misalignment(unit), bytes = unitBytes(unit);
+    if (mode == kBulk) {
+      if (lane == 0) {
+        // Whole lines: partial ones cost as much and slow the copy engine down.
+        int lines = layout.fullUnit().bytes() % layout::kLine
+                        ? int(alignTo(u64(u32(skip + bytes)), layout::kLine))
+                        : bytes;
+        QL_SHARED u64 *barrier = barriers + into;
+        ql_ptx_mbarrier_expect(barrier, u32(lines + (withSteps ? stepBytes : 0)));
+        ql_ptx_bulk_copy_hint(dst, src - skip, u32(lines), barrier, policy);
+        if (withSteps)
+          ql_ptx_bulk_copy(stepsTo, steps, u32(stepBytes), barrier);
+      }
+    } else {
+      QL_NO_UNROLL
+      for (int o = lane * 16; o < bytes; o += kWarp * 16)
+        ql_ptx_async_copy16(dst + skip + o, src + o);
+      if (withSteps && lane * 16 < stepBytes)
+        ql_ptx_async_copy16(stepsTo + lane * 16, steps + lane * 16);
+    }
+    advance();
+  }
+  QL_INLINE void advance() {
+    --left;
+    if (++unit == units()) {
+      unit = 0;
+      ++run;
+    }
+  }
+
+  /// Fills the ring. In kDirect mode there is none.
+  QL_INLINE void start() {
+    stage = 0;
+    parity = 0;
+    policy = 0;
+    if (mode == kDirect)
+      return;
+    if (mode == kBulk) {
+      policy = ql_ptx_evict_first();
+      if (lane == 0) {
+        QL_UNROLL
+        for (int s = 0; s < stages; ++s)
+          ql_ptx_mbarrier_init(barriers + s);
+        ql_ptx_mbarrier_fence();
+      }
+      ql_ptx_warp_barrier();
+    }
+    QL_UNROLL
+    for (int s = 0; s < stages; ++s) {
+      if (left > 0)
+        fetch(s);
+      if (mode == kAsync)
+        ql_ptx_async_commit();
+    }
+  }
+
+  /// Loads the ring's oldest unit (unit u of its tile) and refills its stage.
+  QL_INLINE void take(const UnitLayout &l, int u, Unit &out) {
+    if (mode == kBulk) {
+      ql_ptx_mbarrier_wait(barriers + stage, parity);
+    } else {
+      ql_ptx_async_wait(stages - 1);
+      ql_ptx_warp_barrier();
+    }
+    QL_SHARED u8 *at = ring + stage * stageBytes(layout);
+    loadUnit(l, lane, SharedSource{at + misalignment(u)},
+             SharedSource{at + unitStageBytes(layout)}, out);
+    ql_ptx_warp_barrier();
+    if (left > 0)
+      fetch(stage);
+    if (mode == kAsync)
+      ql_ptx_async_commit();
+    if (++stage == stages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+  /// kDirect: loads the producer's unit and moves on.
+  QL_INLINE void load(Unit &out) {
+    const u8 *blob = blobOf(run);
+    StreamSource src{blob + layout.unitOffset(tileOf(run), u64(u32(unit)))};
+    StreamSource steps{blob + layout.stepsOffset(tileOf(run), u64(u32(unit)))};
+    if (isTail(unit))
+      loadUnit(layout.tailUnit(), lane, src, steps, out);
+    else if (layout.fullUnits())
+      loadUnit(layout.fullUnit(), lane, src, steps, out);
+    advance();
+  }
+
+  /// Row constants of the lane's rows in run r.
+  QL_INLINE Rows rowsOf(QL_SHARED const float *constants, int r) const {
+    const Spec &s = layout.spec;
+    Rows rows = {};
+    int n = rowFloats(s, s.scale), all = rowFloats(s);
+    QL_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      QL_SHARED const float *p =
+          constants + (r * layout::kTileRows + 4 * j + (lane >> 3)) * all;
+      QL_UNROLL
+      for (int i = 0; i < all; ++i)
+        (i < n ? rows.scale[j][i] : rows.offset[j][i - n]) = p[i];
+    }
+    return rows;
+  }
+
+  /// Adds up the 8 lanes of each row group; one lane per row writes the slot.
+  QL_INLINE void flush(int tokens, float *acc, QL_SHARED float *slot) const {
+    bool b4 = lane & 4, b2 = lane & 2;
+    auto exchange = [](float v, int mask) {
+      return bitCast<float>(ql_ptx_shuffle_xor(bitCast<u32>(v), mask));
+    };
+    QL_UNROLL
+    for (int m = 0; m < tokens; ++m) {
+      float *v = acc + 4 * m;
+      float k0 = (b4 ? v[2] : v[0]) + exchange(b4 ? v[0] : v[2], 4);
+      float k1 = (b4 ? v[3] : v[1]) + exchange(b4 ? v[1] : v[3], 4);
+      float sum = (b2 ? k1 : k0) + exchange(b2 ? k0 : k1, 2);
+      sum += exchange(sum, 1);
+      int j = lane >> 1 & 3; // b4 is bit 1 of j, b2 bit 0
+      if (!(lane & 1))
+        slot[m * layout::kTileRows + 4 * j + (lane >> 3)] = sum;
+    }
+  }
+
+  /// Multiplies all units of the warp with the activations of `tokens` tokens.
+  QL_INLINE void multiply(int tokens, Activations a,
+                          QL_SHARED const float *constants,
+                          QL_SHARED float *slots) {
+    int fullUnits = int(layout.fullUnits()), tail = layout.tailChunks();
+    int recordBytes = RecordKind::of(layout.spec).bytes();
+    a.codes += (lane & 7) * 16;
+    a.records += (lane & 7) * recordBytes;
+    int r = first / units(), u = first - r * units(), remaining = count;
+    Unit next;
+    if (mode == kDirect && left > 0)
+      load(next);
+    QL_NO_UNROLL
+    while (remaining > 0) {
+      int n = min(units() - u, remaining);
+      int full = tail ? min(n, fullUnits - u) : n;
+      Rows rows = rowsOf(constants, r);
+      Activations at = a;
+      at.codes += u * layout::kUnitK;
+      at.records += u * layout::kUnitChunks * recordBytes;
+      float acc[4 * kMaxTokens];
+      QL_UNROLL
+      for (int i = 0; i < 4 * tokens; ++i)
+        acc[i] = 0.0f;
+      auto one = [&](const UnitLayout &l, int index) {
+        Unit unitNow;
+        if (mode == kDirect) {
+          unitNow = next;
+          if (left > 0)
+            load(next);
+        } else {
+          take(l, index, unitNow);
+        }
+        dotUnit(l, tokens, unitNow, rows, at, acc);
+        at.codes += layout::kUnitK;
+        at.records += layout::kUnitChunks * recordBytes;
+      };
+      if (fullUnits) {
+        QL_NO_UNROLL
+        for (int i = 0; i < full; ++i)
+          one(layout.fullUnit(), u + i);
+      }
+      if (tail && n > full)
+        one(layout.tailUnit(), fullUnits);
+      flush(tokens, acc, slots + (r + warp) * tokens * layout::kTileRows);
+      ++r;
+      u = 0;
+      remaining -= n;
+    }
+  }
+
+  /// The sum of a row (0..15) of run r for one token, over all warps.
+  QL_INLINE float total(int tokens, int token, int r, int row,
+                        QL_SHARED const float *constants,
+                        QL_SHARED const float *slots) const {
+    int all = runs() * units(), begin = r * units();
+    // The warp of unit i is the last w with w * all / warps <= i.
+    int w = ((begin + 1) * warps - 1) / all;
+    int last = ((begin + units()) * warps - 1) / all;
+    float sum = 0.0f;
+    QL_NO_UNROLL
+    for (; w <= last; ++w) {
+      // A warp between them may have no unit at all (fewer units than warps).
+      if (w * all / warps != (w + 1) * all / warps)
+        sum += slots[((r + w) * tokens + token) * layout::kTileRows + row];
+    }
+    if (scalesRow(layout.spec))
+      sum *= constants[(r * layout::kTileRows + row) * rowFloats(layout.spec)];
+    return sum;
+  }
+};
+
+} // namespace qlinear::kernels
+#endif

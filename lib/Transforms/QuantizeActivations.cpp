@@ -1,0 +1,45 @@
+//===- QuantizeActivations.cpp - int8 activations, shared by their users --===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "qlinear/Dialect/QLinear.h"
+#include "qlinear/Transforms/Passes.h"
+
+#define DEBUG_TYPE "qlinear-quantize-activations"
+
+namespace mlir::qlinear {
+#define GEN_PASS_DEF_QUANTIZEACTIVATIONS
+#include "qlinear/Transforms/Passes.h.inc"
+} // namespace mlir::qlinear
+
+using namespace mlir;
+using namespace mlir::qlinear;
+
+namespace {
+struct QuantizeActivationsPass
+    : mlir::qlinear::impl::QuantizeActivationsBase<QuantizeActivationsPass> {
+  using QuantizeActivationsBase::QuantizeActivationsBase;
+
+  void runOnOperation() override {
+    llvm::MapVector<Value, SmallVector<LinearOp>> users;
+    getOperation()->walk([&](LinearOp linear) {
+      if (isa<RankedTensorType>(linear.getX().getType()))
+        users[linear.getX()].push_back(linear);
+    });
+    for (auto &[x, linears] : users) {
+      int64_t rows = cast<RankedTensorType>(x.getType()).getDimSize(0);
+      bool manyRows = rows != ShapedType::kDynamic && rows >= minRows;
+      if (linears.size() < minUsers && !manyRows)
+        continue;
+      OpBuilder builder(&getContext());
+      builder.setInsertionPointAfterValue(x);
+      auto quantized = QuantizeActivationsOp::create(builder, x.getLoc(), x);
+      for (LinearOp linear : linears)
+        linear.getXMutable().assign(quantized);
+      ++activationsQuantized;
+    }
+  }
+};
+} // namespace

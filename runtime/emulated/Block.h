@@ -1,0 +1,201 @@
+//===- Block.h - A thread block of the emulated device ----------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A block runs on one OS thread. Its scheduler switches to a ready fiber, which
+// runs until it waits, exits or fails; only then does another one run, so no
+// state here needs a lock.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_RUNTIME_EMULATED_BLOCK_H
+#define QLINEAR_RUNTIME_EMULATED_BLOCK_H
+
+#include "Emulated.h"
+
+#include <cstddef>
+#include <deque>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace qlinear::emulated {
+
+inline constexpr uint32_t kWarp = 32;
+inline constexpr uint32_t kBarriers = 16;
+
+enum class ThreadState : uint8_t { ready, barrier, warp, mbarrier, done };
+
+/// What a thread brings to a warp-wide operation.
+struct WarpRequest {
+  enum class Kind : uint8_t { shuffle, vote, redux, match, sync };
+  Kind kind = Kind::sync;
+  int mode = 0;
+  uint32_t mask = 0, value = 0, b = 0, c = 0;
+  uint32_t result = 0;
+  bool valid = true;
+};
+const char *spelling(WarpRequest::Kind kind);
+
+struct Copy {
+  std::byte *dst;
+  const std::byte *src;
+  uint32_t bytes, srcBytes;
+};
+
+/// Copies of one thread that complete in groups: cp.async and bulk stores.
+struct CopyGroups {
+  std::vector<Copy> open;
+  std::deque<std::vector<Copy>> committed;
+};
+
+struct Thread {
+  void *context = nullptr;   ///< of the suspended fiber
+  void *fakeStack = nullptr; ///< AddressSanitizer's
+  ThreadState state = ThreadState::ready;
+  uint32_t waitsAt = 0;          ///< barrier id, or mbarrier parity
+  const void *waitsOn = nullptr; ///< mbarrier
+  WarpRequest request;
+  CopyGroups copies, stores;
+};
+
+/// A hardware barrier (bar.sync).
+struct Barrier {
+  uint32_t arrived = 0, expected = 0;
+  uint32_t popc = 0, total = 0; ///< of the predicates of bar.red
+  uint32_t lastPopc = 0, lastTotal = 0;
+};
+
+/// An mbarrier object; the eight bytes in shared memory hold only a signature.
+struct Mbarrier {
+  uint32_t count = 0, pending = 0;
+  int64_t tx = 0;
+  bool phase = false;
+  uint64_t signature = 0;
+};
+
+struct BulkCopy : Copy {
+  void *mbarrier;
+};
+
+/// Memory for the fibers' stacks, with a guard page below each.
+class Stacks {
+public:
+  static Result<Stacks> allocate(uint32_t count);
+  Stacks(Stacks &&other) noexcept;
+  Stacks &operator=(Stacks &&) = delete;
+  ~Stacks();
+  std::byte *bottom(uint32_t index) const;
+  static size_t size();
+
+private:
+  Stacks(std::byte *base, uint32_t count) : base(base), count(count) {}
+  std::byte *base;
+  uint32_t count;
+};
+
+class Block {
+public:
+  Block(const Launch &launch, ThreadFunction function, void *const *params,
+        const Stacks &stacks);
+  ~Block();
+  Block(const Block &) = delete;
+
+  /// Runs block `index` to its end; the message of an error, or "".
+  std::string run(uint32_t index);
+
+  /// The block whose thread is running on this OS thread.
+  static Block &current();
+
+  const Launch &launch;
+  uint32_t index = 0;
+  uint64_t events = 0;
+
+  uint32_t tid() const { return running; }
+  Thread &self() { return threads[running]; }
+  std::byte *dynamicShared() const { return shared; }
+  std::byte *staticShared(const void *key, uint64_t bytes, uint32_t align);
+
+  /// Ends the launch with an error at the running thread.
+  [[noreturn]] void fail(std::string message);
+
+  // Warp-wide operations (Warp.cpp).
+  const WarpRequest &warp(const WarpRequest &request);
+  uint32_t activeMask() const;
+
+  // Barriers.
+  const Barrier &barrier(uint32_t id, uint32_t count, bool wait, uint32_t predicate);
+
+  // Asynchronous copies (Async.cpp).
+  void checkCopy(const char *what, const void *shared, const void *global,
+                 uint64_t bytes, uint32_t align);
+  void begin(CopyGroups &groups, const Copy &copy, bool toShared);
+  void commit(CopyGroups &groups);
+  void wait(CopyGroups &groups, int pending);
+  void bulkLoad(const BulkCopy &copy);
+  void initMbarrier(void *at, uint32_t count);
+  void invalidateMbarrier(void *at);
+  uint64_t arrive(void *at, uint32_t count, uint32_t bytes, bool drop);
+  void completeTx(void *at, uint32_t bytes);
+  bool phaseOver(void *at, bool phase, bool mayWait);
+
+private:
+  static void enter(void *block);
+  void start(uint32_t thread);
+  void resume(uint32_t thread);
+  void suspend(ThreadState state); ///< of the running thread
+  void wake(uint32_t thread);
+  void finish();
+  [[noreturn]] void leave();
+  std::string deadlock() const;
+  std::string where(const void *address) const;
+  bool inShared(const void *address, uint64_t bytes) const;
+
+  bool meets(uint32_t base, const WarpRequest &mine);
+  void combine(uint32_t base, uint32_t mask);
+
+  Mbarrier &mbarrier(const char *what, const void *at);
+  void settle(Mbarrier &m, const void *at);
+  bool landCopies(const void *mbarrier);
+  void land(const Copy &copy);
+
+  ThreadFunction function;
+  void *const *params;
+  const Stacks &stacks;
+  std::vector<Thread> threads;
+  std::deque<uint32_t> ready;
+  uint32_t running = 0, alive = 0;
+  void *scheduler = nullptr; ///< context of run()
+  void *schedulerFakeStack = nullptr;
+  const void *schedulerStack = nullptr;
+  size_t schedulerStackSize = 0;
+  std::mt19937_64 random;
+  std::string error;
+
+  std::byte *shared = nullptr;
+  struct StaticShared {
+    std::byte *data;
+    uint64_t bytes;
+  };
+  std::map<const void *, StaticShared> statics;
+  Barrier barriers[kBarriers];
+  std::map<const void *, Mbarrier> mbarriers;
+  std::vector<BulkCopy> inFlight;
+  uint64_t idlePolls = 0;
+};
+
+/// AddressSanitizer, where the process has it; no effect elsewhere.
+namespace asan {
+void poison(const void *address, size_t bytes);
+void unpoison(const void *address, size_t bytes);
+/// The first byte of the range that must not be touched, or null.
+const void *poisonedByte(const void *address, size_t bytes);
+void startSwitch(void **fakeStack, const void *bottom, size_t bytes);
+void finishSwitch(void *fakeStack, const void **bottom, size_t *bytes);
+} // namespace asan
+
+} // namespace qlinear::emulated
+#endif

@@ -1,0 +1,199 @@
+//===- Intrinsics.cpp - What retargeted device code calls ----------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "Intrinsics.h"
+#include "Block.h"
+
+#include <fmt/format.h>
+
+#include <bit>
+#include <cmath>
+
+using namespace qlinear::emulated;
+using Kind = WarpRequest::Kind;
+
+static Block &block() { return Block::current(); }
+
+unsigned qlr_emu_tid() { return block().tid(); }
+unsigned qlr_emu_ntid() { return block().launch.block; }
+unsigned qlr_emu_ctaid() { return block().index; }
+unsigned qlr_emu_nctaid() { return block().launch.grid; }
+unsigned qlr_emu_dynamic_smem_size() { return unsigned(block().launch.smem); }
+unsigned long long qlr_emu_clock() { return ++block().events; }
+
+void *qlr_emu_shared() { return block().dynamicShared(); }
+void *qlr_emu_static_shared(const void *key, unsigned long long bytes, unsigned align) {
+  return block().staticShared(key, bytes, align);
+}
+
+unsigned qlr_emu_shfl_sync(int mode, unsigned mask, unsigned value, unsigned b,
+                           unsigned c, unsigned char *valid) {
+  const WarpRequest &r = block().warp({.kind = Kind::shuffle,
+                                       .mode = mode,
+                                       .mask = mask,
+                                       .value = value,
+                                       .b = b,
+                                       .c = c});
+  if (valid)
+    *valid = r.valid;
+  return r.result;
+}
+
+unsigned qlr_emu_vote_sync(int kind, unsigned mask, unsigned predicate) {
+  return block()
+      .warp({.kind = Kind::vote, .mode = kind, .mask = mask, .value = predicate})
+      .result;
+}
+
+unsigned qlr_emu_redux_sync(int kind, unsigned mask, unsigned value) {
+  return block()
+      .warp({.kind = Kind::redux, .mode = kind, .mask = mask, .value = value})
+      .result;
+}
+
+unsigned qlr_emu_match_any_sync(unsigned mask, unsigned value) {
+  return block().warp({.kind = Kind::match, .mask = mask, .value = value}).result;
+}
+
+void qlr_emu_bar_warp_sync(unsigned mask) {
+  block().warp({.kind = Kind::sync, .mask = mask});
+}
+
+unsigned qlr_emu_activemask() { return block().activeMask(); }
+
+void qlr_emu_barrier_sync(unsigned id, unsigned count) {
+  block().barrier(id, count, /*wait=*/true, 0);
+}
+
+void qlr_emu_barrier_arrive(unsigned id, unsigned count) {
+  block().barrier(id, count, /*wait=*/false, 0);
+}
+
+unsigned qlr_emu_barrier_red(int kind, unsigned id, unsigned count,
+                             unsigned predicate) {
+  const Barrier &b = block().barrier(id, count, /*wait=*/true, predicate);
+  return kind == 0   ? b.lastPopc == b.lastTotal
+         : kind == 1 ? b.lastPopc != 0
+                     : b.lastPopc;
+}
+
+void qlr_emu_cp_async(void *dst, const void *src, unsigned bytes, unsigned srcBytes) {
+  Block &b = block();
+  if (srcBytes > bytes)
+    b.fail(
+        fmt::format("cp.async of {} bytes takes {} from its source", bytes, srcBytes));
+  b.checkCopy("cp.async", dst, src, srcBytes ? bytes : 0, bytes);
+  b.begin(b.self().copies,
+          {static_cast<std::byte *>(dst), static_cast<const std::byte *>(src), bytes,
+           srcBytes},
+          /*toShared=*/true);
+}
+
+void qlr_emu_cp_async_commit() { block().commit(block().self().copies); }
+void qlr_emu_cp_async_wait(int pending) {
+  block().wait(block().self().copies, pending);
+}
+
+void qlr_emu_cp_async_mbarrier_arrive(void *mbarrier, int noinc) {
+  Block &b = block();
+  b.wait(b.self().copies, -1);
+  if (noinc) // else the pending count rises and falls by one
+    b.arrive(mbarrier, 1, 0, false);
+}
+
+void qlr_emu_bulk_load(void *dst, const void *src, unsigned bytes, void *mbarrier) {
+  Block &b = block();
+  b.checkCopy("a bulk copy", dst, src, bytes, 16);
+  b.bulkLoad({{static_cast<std::byte *>(dst), static_cast<const std::byte *>(src),
+               bytes, bytes},
+              mbarrier});
+}
+
+void qlr_emu_bulk_store(void *dst, const void *src, unsigned bytes) {
+  Block &b = block();
+  b.checkCopy("a bulk copy", src, dst, bytes, 16);
+  b.begin(b.self().stores,
+          {static_cast<std::byte *>(dst), static_cast<const std::byte *>(src), bytes,
+           bytes},
+          /*toShared=*/false);
+}
+
+void qlr_emu_bulk_commit() { block().commit(block().self().stores); }
+void qlr_emu_bulk_wait(int pending) { block().wait(block().self().stores, pending); }
+
+void qlr_emu_prefetch(const void *, unsigned) {
+  // A prefetch of any address is allowed: it has no effect to emulate.
+}
+
+void qlr_emu_mbarrier_init(void *mbarrier, unsigned count) {
+  block().initMbarrier(mbarrier, count);
+}
+void qlr_emu_mbarrier_inval(void *mbarrier) { block().invalidateMbarrier(mbarrier); }
+unsigned long long qlr_emu_mbarrier_arrive(void *mbarrier, unsigned count,
+                                           unsigned bytes, int drop) {
+  return block().arrive(mbarrier, count, bytes, drop);
+}
+void qlr_emu_mbarrier_complete_tx(void *mbarrier, unsigned bytes) {
+  block().completeTx(mbarrier, bytes);
+}
+unsigned qlr_emu_mbarrier_test_wait(void *mbarrier, unsigned long long token) {
+  return block().phaseOver(mbarrier, token & 1, /*mayWait=*/false);
+}
+unsigned qlr_emu_mbarrier_test_wait_parity(void *mbarrier, unsigned parity) {
+  return block().phaseOver(mbarrier, parity & 1, /*mayWait=*/false);
+}
+unsigned qlr_emu_mbarrier_try_wait(void *mbarrier, unsigned long long token) {
+  return block().phaseOver(mbarrier, token & 1, /*mayWait=*/true);
+}
+unsigned qlr_emu_mbarrier_try_wait_parity(void *mbarrier, unsigned parity) {
+  return block().phaseOver(mbarrier, parity & 1, /*mayWait=*/true);
+}
+unsigned qlr_emu_mbarrier_pending_count(unsigned long long token) {
+  return unsigned(token >> 1);
+}
+
+void qlr_emu_griddep_launch() {}
+void qlr_emu_griddep_wait() {}
+
+float qlr_emu_f16_to_f32(unsigned short bits) {
+  uint32_t sign = uint32_t(bits & 0x8000) << 16;
+  uint32_t magnitude = bits & 0x7FFF;
+  if (magnitude >= 0x7C00) // infinity and NaN
+    return std::bit_cast<float>(sign | 0x7F800000 | magnitude << 13);
+  // 2^112 moves the exponent of normal and subnormal numbers alike, exactly.
+  float value = std::bit_cast<float>(magnitude << 13) * 0x1p112f;
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(value) | sign);
+}
+
+unsigned short qlr_emu_f32_to_f16(float value) {
+  uint32_t bits = std::bit_cast<uint32_t>(value);
+  uint16_t sign = uint16_t(bits >> 16 & 0x8000);
+  bits &= 0x7FFFFFFF;
+  if (bits > 0x7F800000)
+    return sign | 0x7FFF; // NaN, as cvt.rn.f16.f32 gives it
+  if (bits >= 0x477FF000)
+    return sign | 0x7C00;
+  if (bits < 0x38800000) { // subnormal: the addition rounds to a multiple of 2^-24
+    float shifted = std::bit_cast<float>(bits) + 0.5f;
+    return sign | uint16_t(std::bit_cast<uint32_t>(shifted) - 0x3F000000);
+  }
+  return sign | uint16_t((bits + 0xFFF + (bits >> 13 & 1) - 0x38000000) >> 13);
+}
+
+unsigned short qlr_emu_f32_to_bf16(float value) {
+  uint32_t bits = std::bit_cast<uint32_t>(value);
+  if (std::isnan(value))
+    return 0x7FFF;
+  return uint16_t((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
+void qlr_emu_misaligned(const void *address, unsigned align) {
+  block().fail(fmt::format("access of a value aligned to {} bytes at {:#x}, which "
+                           "is not a multiple of it",
+                           align, reinterpret_cast<uintptr_t>(address)));
+}
+
+void qlr_emu_trap() { block().fail("trap"); }

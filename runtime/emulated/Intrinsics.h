@@ -1,0 +1,122 @@
+/*===- Intrinsics.h - What retargeted device code calls -----------*- C -*-===*\
+|*
+|* Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+|* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+|*
+|*===----------------------------------------------------------------------===*|
+|*
+|* The emulated device's side of the few things that device code does and host
+|* code cannot: who am I, shuffles, barriers, asynchronous copies. The compiler
+|* replaces NVVM intrinsics by calls of these, and the emulated twins of
+|* inline-PTX wrappers call them. Pointers to shared memory are plain pointers.
+|* Freestanding: also read when device code is compiled.
+|*
+|* Any of them may report an error, which ends the launch; they are called by
+|* the threads of a running kernel only.
+|*
+\*===----------------------------------------------------------------------===*/
+#ifndef QLINEAR_RUNTIME_EMULATED_INTRINSICS_H
+#define QLINEAR_RUNTIME_EMULATED_INTRINSICS_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__NVPTX__)
+#define QLR_EMU
+#else
+#define QLR_EMU __attribute__((visibility("default")))
+#endif
+
+/* Special registers; y and z are 0 of 1: launches are one-dimensional. */
+QLR_EMU unsigned qlr_emu_tid(void);
+QLR_EMU unsigned qlr_emu_ntid(void);
+QLR_EMU unsigned qlr_emu_ctaid(void);
+QLR_EMU unsigned qlr_emu_nctaid(void);
+QLR_EMU unsigned qlr_emu_dynamic_smem_size(void);
+/* A counter that grows with every event of the block (clock, globaltimer). */
+QLR_EMU unsigned long long qlr_emu_clock(void);
+
+/* Dynamic shared memory, 128-byte aligned; and a static shared variable of the
+ * block, known by `key`. */
+QLR_EMU void *qlr_emu_shared(void);
+QLR_EMU void *qlr_emu_static_shared(const void *key, unsigned long long bytes,
+                                    unsigned align);
+
+/* shfl.sync; `mode`: 0 up, 1 down, 2 bfly, 3 idx; b and c as in PTX. `valid`
+ * (may be null) gets the predicate. */
+QLR_EMU unsigned qlr_emu_shfl_sync(int mode, unsigned mask, unsigned value,
+                                   unsigned b, unsigned c,
+                                   unsigned char *valid);
+/* vote.sync; `kind`: 0 all, 1 any, 2 uni, 3 ballot. */
+QLR_EMU unsigned qlr_emu_vote_sync(int kind, unsigned mask, unsigned predicate);
+/* redux.sync; `kind`: 0 add, 1 and, 2 or, 3 xor, 4 min, 5 max, 6 umin, 7 umax. */
+QLR_EMU unsigned qlr_emu_redux_sync(int kind, unsigned mask, unsigned value);
+/* match.any.sync */
+QLR_EMU unsigned qlr_emu_match_any_sync(unsigned mask, unsigned value);
+QLR_EMU void qlr_emu_bar_warp_sync(unsigned mask);
+/* Lanes of the warp that have not exited. */
+QLR_EMU unsigned qlr_emu_activemask(void);
+
+/* bar.sync id, count; count 0: all threads of the block. */
+QLR_EMU void qlr_emu_barrier_sync(unsigned id, unsigned count);
+QLR_EMU void qlr_emu_barrier_arrive(unsigned id, unsigned count);
+/* bar.red; `kind`: 0 and, 1 or, 2 popc. */
+QLR_EMU unsigned qlr_emu_barrier_red(int kind, unsigned id, unsigned count,
+                                     unsigned predicate);
+
+/* cp.async: `bytes` 4, 8 or 16, of which `srcBytes` come from src, zeros after. */
+QLR_EMU void qlr_emu_cp_async(void *dst, const void *src, unsigned bytes,
+                              unsigned srcBytes);
+QLR_EMU void qlr_emu_cp_async_commit(void);
+/* All but the newest `pending` groups; -1: also copies not yet committed. */
+QLR_EMU void qlr_emu_cp_async_wait(int pending);
+QLR_EMU void qlr_emu_cp_async_mbarrier_arrive(void *mbarrier, int noinc);
+
+/* cp.async.bulk global -> shared, completing on an mbarrier; sizes and addresses
+ * are multiples of 16. shared -> global is awaited by bulk groups. */
+QLR_EMU void qlr_emu_bulk_load(void *dst, const void *src, unsigned bytes,
+                               void *mbarrier);
+QLR_EMU void qlr_emu_bulk_store(void *dst, const void *src, unsigned bytes);
+QLR_EMU void qlr_emu_bulk_commit(void);
+QLR_EMU void qlr_emu_bulk_wait(int pending);
+/* Checks that a prefetch names readable memory. */
+QLR_EMU void qlr_emu_prefetch(const void *src, unsigned bytes);
+
+QLR_EMU void qlr_emu_mbarrier_init(void *mbarrier, unsigned count);
+QLR_EMU void qlr_emu_mbarrier_inval(void *mbarrier);
+/* expect_tx by `bytes`, then `count` arrivals (0: none); the phase's token. */
+QLR_EMU unsigned long long qlr_emu_mbarrier_arrive(void *mbarrier,
+                                                   unsigned count,
+                                                   unsigned bytes, int drop);
+QLR_EMU void qlr_emu_mbarrier_complete_tx(void *mbarrier, unsigned bytes);
+/* Whether the phase of the token, or of the parity, is over. try_wait may
+ * suspend the thread (and so always returns 1); test_wait does not. */
+QLR_EMU unsigned qlr_emu_mbarrier_test_wait(void *mbarrier,
+                                            unsigned long long token);
+QLR_EMU unsigned qlr_emu_mbarrier_test_wait_parity(void *mbarrier,
+                                                   unsigned parity);
+QLR_EMU unsigned qlr_emu_mbarrier_try_wait(void *mbarrier,
+                                           unsigned long long token);
+QLR_EMU unsigned qlr_emu_mbarrier_try_wait_parity(void *mbarrier,
+                                                  unsigned parity);
+QLR_EMU unsigned qlr_emu_mbarrier_pending_count(unsigned long long token);
+
+/* Programmatic dependent launch: launches run one after the other here, so
+ * both return at once; a wait after the block's last one is harmless. */
+QLR_EMU void qlr_emu_griddep_launch(void);
+QLR_EMU void qlr_emu_griddep_wait(void);
+
+/* Half floats, rounded to nearest even; bits in, bits out. */
+QLR_EMU float qlr_emu_f16_to_f32(unsigned short bits);
+QLR_EMU unsigned short qlr_emu_f32_to_f16(float value);
+QLR_EMU unsigned short qlr_emu_f32_to_bf16(float value);
+
+/* Errors found by retargeted code itself. */
+QLR_EMU void qlr_emu_misaligned(const void *address, unsigned align);
+QLR_EMU void qlr_emu_trap(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

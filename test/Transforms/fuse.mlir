@@ -1,0 +1,137 @@
+// RUN: quant-opt %s --qlinear-fuse --split-input-file | FileCheck %s
+
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+#q6 = #qlinear.encoding<i6, group = 16, symmetric, scale = f32>
+qlinear.parameter @wq : !qlinear.weight<64x64, #q4>
+qlinear.parameter @wk : !qlinear.weight<16x64, #q4>
+qlinear.parameter @wv : !qlinear.weight<16x64, #q6>
+
+// q, k and v differ in N and encoding: one linear, its results used as before.
+// CHECK-LABEL: func @qkv
+func.func @qkv(%x: tensor<?x64xbf16>) -> (tensor<?x64xbf16>, tensor<?x16xbf16>, tensor<?x16xf32>) {
+  // CHECK-DAG: %[[Q:.*]] = qlinear.load @wq
+  // CHECK-DAG: %[[K:.*]] = qlinear.load @wk
+  // CHECK-DAG: %[[V:.*]] = qlinear.load @wv
+  // CHECK: %[[Y:.*]]:3 = qlinear.linear %{{.*}}, %[[Q]], %[[K]], %[[V]]
+  // CHECK-NOT: qlinear.linear
+  // CHECK: return %[[Y]]#0, %[[Y]]#1, %[[Y]]#2
+  %wq = qlinear.load @wq : !qlinear.weight<64x64, #q4>
+  %q = qlinear.linear %x, %wq : (tensor<?x64xbf16>, !qlinear.weight<64x64, #q4>) -> tensor<?x64xbf16>
+  %wk = qlinear.load @wk : !qlinear.weight<16x64, #q4>
+  %k = qlinear.linear %x, %wk : (tensor<?x64xbf16>, !qlinear.weight<16x64, #q4>) -> tensor<?x16xbf16>
+  %wv = qlinear.load @wv : !qlinear.weight<16x64, #q6>
+  %v = qlinear.linear %x, %wv : (tensor<?x64xbf16>, !qlinear.weight<16x64, #q6>) -> tensor<?x16xf32>
+  return %q, %k, %v : tensor<?x64xbf16>, tensor<?x16xbf16>, tensor<?x16xf32>
+}
+
+// -----
+
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+qlinear.parameter @gate : !qlinear.weight<256x64, #q4>
+qlinear.parameter @up : !qlinear.weight<256x64, #q4>
+
+// Gate and up meet in the epilogue; each product is rounded to bf16 as before, and
+// the bias of one column and the constant come along.
+// CHECK-LABEL: func @mlp(
+// CHECK-SAME: %[[X:.*]]: tensor<?x64xbf16>, %[[B:.*]]: tensor<256xbf16>, %[[INIT:.*]]: tensor<?x256xbf16>)
+func.func @mlp(%x: tensor<?x64xbf16>, %b: tensor<256xbf16>, %init: tensor<?x256xbf16>) -> tensor<?x256xbf16> {
+  // CHECK: %[[Y:.*]] = qlinear.linear %[[X]], %{{.*}}, %{{.*}} extras(%[[B]])
+  // CHECK-SAME: -> tensor<?x256xbf16> {
+  // CHECK-NEXT: ^bb0(%[[G:.*]]: f32, %[[U:.*]]: f32, %[[BE:.*]]: bf16):
+  // CHECK-DAG: %[[GR:.*]] = arith.truncf %[[G]] : f32 to bf16
+  // CHECK-DAG: %[[UR:.*]] = arith.truncf %[[U]] : f32 to bf16
+  // CHECK: %[[S:.*]] = arith.addf %[[GR]], %[[BE]] : bf16
+  // CHECK: %[[T:.*]] = math.tanh %[[S]] : bf16
+  // CHECK: %[[M:.*]] = arith.mulf %[[T]], %[[UR]] : bf16
+  // CHECK: qlinear.yield %[[M]] : bf16
+  // CHECK: return %[[Y]]
+  %wg = qlinear.load @gate : !qlinear.weight<256x64, #q4>
+  %wu = qlinear.load @up : !qlinear.weight<256x64, #q4>
+  %g = qlinear.linear %x, %wg : (tensor<?x64xbf16>, !qlinear.weight<256x64, #q4>) -> tensor<?x256xbf16>
+  %u = qlinear.linear %x, %wu : (tensor<?x64xbf16>, !qlinear.weight<256x64, #q4>) -> tensor<?x256xbf16>
+  %y = linalg.generic {
+      indexing_maps = [affine_map<(m, n) -> (m, n)>, affine_map<(m, n) -> (m, n)>,
+                       affine_map<(m, n) -> (n)>, affine_map<(m, n) -> (m, n)>],
+      iterator_types = ["parallel", "parallel"]}
+      ins(%g, %u, %b : tensor<?x256xbf16>, tensor<?x256xbf16>, tensor<256xbf16>)
+      outs(%init : tensor<?x256xbf16>) {
+  ^bb0(%ge: bf16, %ue: bf16, %be: bf16, %out: bf16):
+    %0 = arith.addf %ge, %be : bf16
+    %1 = math.tanh %0 : bf16
+    %2 = arith.mulf %1, %ue : bf16
+    linalg.yield %2 : bf16
+  } -> tensor<?x256xbf16>
+  return %y : tensor<?x256xbf16>
+}
+
+// -----
+
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+qlinear.parameter @w : !qlinear.weight<256x64, #q4>
+
+// A chain of elementwise operations on tensors, with a residual and a splat.
+// CHECK-LABEL: func @residual(
+// CHECK: qlinear.linear %{{.*}}, %{{.*}} extras(%{{.*}}) : {{.*}} -> tensor<4x256xf32> {
+// CHECK-NEXT: ^bb0(%[[P:.*]]: f32, %[[R:.*]]: f32):
+// CHECK: %[[C:.*]] = arith.constant 5.000000e-01 : f32
+// CHECK: %[[S:.*]] = arith.mulf %[[P]], %[[C]] : f32
+// CHECK: %[[A:.*]] = arith.addf %[[S]], %[[R]] : f32
+// CHECK: qlinear.yield %[[A]] : f32
+func.func @residual(%x: tensor<4x64xf32>, %r: tensor<4x256xf32>) -> tensor<4x256xf32> {
+  %half = arith.constant dense<5.0e-1> : tensor<4x256xf32>
+  %w = qlinear.load @w : !qlinear.weight<256x64, #q4>
+  %p = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
+  %s = arith.mulf %p, %half : tensor<4x256xf32>
+  %y = arith.addf %s, %r : tensor<4x256xf32>
+  return %y : tensor<4x256xf32>
+}
+
+// -----
+
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+qlinear.parameter @w : !qlinear.weight<256x64, #q4>
+
+// The product is used twice: as a result too, so it must leave the kernel.
+// CHECK-LABEL: func @used_twice(
+// CHECK: %[[P:.*]] = qlinear.linear
+// CHECK: %[[Y:.*]] = math.tanh %[[P]]
+// CHECK: return %[[P]], %[[Y]]
+func.func @used_twice(%x: tensor<4x64xf32>) -> (tensor<4x256xf32>, tensor<4x256xf32>) {
+  %w = qlinear.load @w : !qlinear.weight<256x64, #q4>
+  %p = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
+  %y = math.tanh %p : tensor<4x256xf32>
+  return %p, %y : tensor<4x256xf32>, tensor<4x256xf32>
+}
+
+// The second linear needs the first one's result: they cannot be one.
+// CHECK-LABEL: func @depends(
+// CHECK: %[[P:.*]] = qlinear.linear
+// CHECK: qlinear.linear {{.*}} extras(%[[P]])
+func.func @depends(%x: tensor<4x64xf32>) -> tensor<4x256xf32> {
+  %w = qlinear.load @w : !qlinear.weight<256x64, #q4>
+  %p = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
+  %q = qlinear.linear %x, %w extras(%p) : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>, tensor<4x256xf32>) -> tensor<4x256xf32> {
+  ^bb0(%a: f32, %e: f32):
+    %0 = arith.addf %a, %e : f32
+    qlinear.yield %0 : f32
+  }
+  return %q : tensor<4x256xf32>
+}
+
+// A transposing consumer is not elementwise.
+// CHECK-LABEL: func @transposed(
+// CHECK: qlinear.linear {{.*}} -> tensor<256x256xf32>{{$}}
+// CHECK: linalg.generic
+func.func @transposed(%x: tensor<256x64xf32>, %init: tensor<256x256xf32>) -> tensor<256x256xf32> {
+  %w = qlinear.load @w : !qlinear.weight<256x64, #q4>
+  %p = qlinear.linear %x, %w : (tensor<256x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<256x256xf32>
+  %y = linalg.generic {
+      indexing_maps = [affine_map<(m, n) -> (n, m)>, affine_map<(m, n) -> (m, n)>],
+      iterator_types = ["parallel", "parallel"]}
+      ins(%p : tensor<256x256xf32>) outs(%init : tensor<256x256xf32>) {
+  ^bb0(%e: f32, %out: f32):
+    %0 = arith.negf %e : f32
+    linalg.yield %0 : f32
+  } -> tensor<256x256xf32>
+  return %y : tensor<256x256xf32>
+}

@@ -1,0 +1,209 @@
+//===- device.cpp - Device code for the emulated device's tests -----------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Compiled for NVPTX; the tests retarget it to the host. Kernels named `bad_*`
+// do what a GPU leaves undefined.
+//
+//===----------------------------------------------------------------------===//
+using u8 = unsigned char;
+using u32 = unsigned int;
+using u64 = unsigned long long;
+#define SHARED __attribute__((address_space(3)))
+#define GLOBAL __attribute__((address_space(1)))
+#define KERNEL extern "C" __attribute__((nvptx_kernel)) void
+
+extern "C" {
+u32 tid() __asm("llvm.nvvm.read.ptx.sreg.tid.x");
+u32 ntid() __asm("llvm.nvvm.read.ptx.sreg.ntid.x");
+u32 ctaid() __asm("llvm.nvvm.read.ptx.sreg.ctaid.x");
+u32 nctaid() __asm("llvm.nvvm.read.ptx.sreg.nctaid.x");
+u32 laneid() __asm("llvm.nvvm.read.ptx.sreg.laneid");
+__attribute__((convergent)) void barrier(u32) __asm("llvm.nvvm.barrier.cta.sync.aligned.all");
+__attribute__((convergent)) u32 bfly(u32, u32, u32, u32) __asm("llvm.nvvm.shfl.sync.bfly.i32");
+__attribute__((convergent)) float bflyf(u32, float, u32, u32) __asm("llvm.nvvm.shfl.sync.bfly.f32");
+__attribute__((convergent)) u32 up(u32, u32, u32, u32) __asm("llvm.nvvm.shfl.sync.up.i32");
+__attribute__((convergent)) u32 down(u32, u32, u32, u32) __asm("llvm.nvvm.shfl.sync.down.i32");
+__attribute__((convergent)) u32 idx(u32, u32, u32, u32) __asm("llvm.nvvm.shfl.sync.idx.i32");
+__attribute__((convergent)) u32 ballot(u32, bool) __asm("llvm.nvvm.vote.ballot.sync");
+__attribute__((convergent)) u32 reduxMax(u32, u32) __asm("llvm.nvvm.redux.sync.umax");
+int dp4a(u32, u32, int) __asm("llvm.nvvm.idp4a.u.s");
+u32 prmt(u32, u32, u32) __asm("llvm.nvvm.prmt");
+void cpAsync(SHARED void *, GLOBAL const void *) __asm("llvm.nvvm.cp.async.cg.shared.global.16");
+void cpCommit() __asm("llvm.nvvm.cp.async.commit.group");
+void cpWaitAll() __asm("llvm.nvvm.cp.async.wait.all");
+void mbarInit(SHARED u64 *, u32) __asm("llvm.nvvm.mbarrier.init.shared");
+u64 mbarExpect(SHARED u64 *, u32) __asm("llvm.nvvm.mbarrier.arrive.expect.tx.scope.cta.space.cta");
+bool mbarWait(SHARED u64 *, u32) __asm("llvm.nvvm.mbarrier.try.wait.parity.scope.cta.space.cta");
+bool mbarTest(SHARED u64 *, u32) __asm("llvm.nvvm.mbarrier.test.wait.parity.scope.cta.space.cta");
+// The wrappers of kernels/cuda/Intrinsics.h.
+void bulk(SHARED void *, const void *, u32, SHARED u64 *) __asm("ql_ptx_bulk_copy");
+}
+
+extern SHARED u8 smem[] __attribute__((aligned(128)));
+static SHARED u32 warpSums[32];
+constexpr u32 kAll = 0xFFFFFFFF;
+
+/// Sum of `n` integers, by all threads of the block: shuffles, then shared memory.
+KERNEL block_sum(const u32 *in, u32 *out, u32 n) {
+  u32 sum = 0;
+  for (u32 i = ctaid() * ntid() + tid(); i < n; i += nctaid() * ntid())
+    sum += in[i];
+  for (u32 d = 16; d; d /= 2)
+    sum += bfly(kAll, sum, d, 31);
+  if (laneid() == 0)
+    warpSums[tid() / 32] = sum;
+  barrier(0);
+  if (tid() < 32) {
+    sum = tid() < ntid() / 32 ? warpSums[tid()] : 0;
+    for (u32 d = 16; d; d /= 2)
+      sum += bfly(kAll, sum, d, 31);
+    if (tid() == 0)
+      out[ctaid()] = sum;
+  }
+}
+
+/// 6 results per lane: the four shuffles (segments of 8 for up), ballot, redux.
+KERNEL lanes(const u32 *in, u32 *out) {
+  u32 t = tid(), v = in[t];
+  out[6 * t] = up(kAll, v, 1, 24 << 8);
+  out[6 * t + 1] = down(kAll, v, 3, 31);
+  out[6 * t + 2] = bfly(kAll, v, 5, 31);
+  out[6 * t + 3] = idx(kAll, v, v & 31, 31);
+  out[6 * t + 4] = ballot(kAll, v & 1);
+  out[6 * t + 5] = reduxMax(v, kAll);
+}
+
+KERNEL arithmetic(const u32 *in, u32 *out, u32 selector) {
+  u32 t = tid();
+  out[2 * t] = dp4a(in[2 * t], in[2 * t + 1], 7);
+  out[2 * t + 1] = prmt(in[2 * t], in[2 * t + 1], selector);
+}
+
+KERNEL halves(const float *in, _Float16 *half, __bf16 *bfloat, float *back) {
+  u32 t = tid();
+  half[t] = (_Float16)in[t];
+  bfloat[t] = (__bf16)in[t];
+  back[2 * t] = (float)half[t];
+  back[2 * t + 1] = (float)bfloat[t];
+}
+
+/// A ring of `stages` bulk copies of `bytes`, summed by the whole block.
+KERNEL bulk_ring(const u8 *in, u32 *out, u32 copies, u32 bytes) {
+  constexpr u32 stages = 3;
+  SHARED u64 *bars = (SHARED u64 *)(smem + stages * bytes);
+  if (tid() == 0)
+    for (u32 s = 0; s < stages; ++s)
+      mbarInit(bars + s, 1);
+  barrier(0);
+  auto issue = [&](u32 i) {
+    if (tid() == 0 && i < copies) {
+      mbarExpect(bars + i % stages, bytes);
+      bulk(smem + i % stages * bytes, in + i * bytes, bytes, bars + i % stages);
+    }
+  };
+  for (u32 s = 0; s < stages; ++s)
+    issue(s);
+  u32 sum = 0;
+  for (u32 i = 0; i < copies; ++i) {
+    while (!mbarWait(bars + i % stages, i / stages & 1))
+      ;
+    for (u32 b = tid(); b < bytes; b += ntid())
+      sum += smem[i % stages * bytes + b];
+    barrier(0);
+    issue(i + stages);
+  }
+  for (u32 d = 16; d; d /= 2)
+    sum += bfly(kAll, sum, d, 31);
+  if (laneid() == 0)
+    warpSums[tid() / 32] = sum;
+  barrier(0);
+  if (tid() == 0) {
+    for (u32 w = 1; w < ntid() / 32; ++w)
+      sum += warpSums[w];
+    *out = sum;
+  }
+}
+
+/// Each thread copies 16 bytes through shared memory; `wait` says whether properly.
+static void copyThrough(const u8 *in, u8 *out, bool wait) {
+  cpAsync(smem + 16 * tid(), (GLOBAL const void *)(in + 16 * tid()));
+  cpCommit();
+  if (wait)
+    cpWaitAll();
+  for (u32 i = 0; i < 16; ++i)
+    out[16 * tid() + i] = smem[16 * tid() + i];
+}
+KERNEL async_copy(const u8 *in, u8 *out) { copyThrough(in, out, true); }
+KERNEL bad_no_wait(const u8 *in, u8 *out) { copyThrough(in, out, false); }
+
+KERNEL bad_barrier(u32 *out) {
+  if (tid() != 5)
+    barrier(0);
+  out[tid()] = 1;
+}
+
+KERNEL bad_shuffle_mask(u32 *out) {
+  u32 mask = tid() < 16 ? 0x7FFFFFFF : kAll;
+  out[tid()] = bfly(mask, tid(), 1, 31);
+}
+
+KERNEL bad_shuffle_source(u32 *out) {
+  if (tid() < 16)
+    out[tid()] = bfly(0xFFFF, tid(), 16, 31);
+}
+
+KERNEL bad_alignment(u8 *out) { *(u32 *)(out + tid()) = 1; }
+
+KERNEL bad_wait(u32 *out) {
+  SHARED u64 *bar = (SHARED u64 *)smem;
+  if (tid() == 0)
+    mbarInit(bar, 1);
+  barrier(0);
+  if (tid() == 0)
+    mbarExpect(bar, 32); // and nothing is copied
+  mbarWait(bar, 0);
+  out[tid()] = 1;
+}
+
+KERNEL bad_poll(u32 *out) {
+  SHARED u64 *bar = (SHARED u64 *)smem;
+  if (tid() == 0)
+    mbarInit(bar, 1);
+  barrier(0);
+  while (!mbarTest(bar, 0))
+    ;
+  out[tid()] = 1;
+}
+
+KERNEL bad_uninitialised(u32 *out) {
+  mbarExpect((SHARED u64 *)smem, 0);
+  out[tid()] = 1;
+}
+
+KERNEL bad_in_flight(const u8 *in) {
+  SHARED u64 *bar = (SHARED u64 *)(smem + 64);
+  if (tid() == 0) {
+    mbarInit(bar, 1);
+    mbarExpect(bar, 64);
+    bulk(smem, in, 64, bar);
+  }
+}
+
+KERNEL bad_copy_outside(const u8 *in) {
+  if (tid() == 0) {
+    SHARED u64 *bar = (SHARED u64 *)smem;
+    mbarInit(bar, 1);
+    mbarExpect(bar, 64);
+    bulk(smem + 48, in, 64, bar); // smem has 96 bytes
+  }
+}
+
+KERNEL bad_trap(u32 *out) {
+  if (tid() == 3)
+    __builtin_trap();
+  out[tid()] = 1;
+}
