@@ -51,12 +51,12 @@ class Demo:
     def load(self, name):
         return json.loads((self.output / name).read_text())
 
-    def pack(self, source, codes, encoding, quiet=True):
+    def pack(self, source, codes, encoding):
         """Packs the linear layers of `source`; returns (archive, report)."""
         stem = f"{codes.replace(':', '-')}-{encoding}"
         self.run("quant-pack", source, "-o", f"{stem}.safetensors", "--quantize", codes,
                  "--include", model.LINEARS, "--encoding", encoding,
-                 "--report", f"{stem}.json", quiet=quiet)
+                 "--report", f"{stem}.json", "--quiet")
         return f"{stem}.safetensors", self.load(f"{stem}.json")
 
     def compile_and_run(self, archive):
@@ -71,31 +71,34 @@ class Demo:
         return {f["name"]: f for f in self.load(f"{stem}-run.json")["functions"]}
 
 
-def decibels(value):
-    """A JSON report's SNR: a number, or null or "inf" where nothing differs."""
-    return math.inf if value in (None, "inf") else float(value)
+def packed(report):
+    return [t for t in report["tensors"] if t["action"] == "packed"]
 
 
-def show_snr(snr):
-    return "exact" if math.isinf(snr) else f"{snr:.2f}"
+def snr(tensor):
+    """SNR in dB of the re-encoded metadata, infinite if no weight differs."""
+    quality = tensor["quality"]
+    return math.inf if quality["exact"] else quality["tensor_snr_db"]
 
 
-def print_table(report, runs):
-    head = ("tensor", "encoding", "bits before", "after", "SNR dB", "error vs f64", "us/call")
-    rows = []
-    for tensor in report["tensors"]:
-        if "encoding" not in tensor or layers.symbol(tensor["name"]) not in runs:
-            continue
-        run = runs[layers.symbol(tensor["name"])]
+def print_table(report, plain, runs):
+    """One line per weight. `plain` is the report with bf16 scales and offsets: the
+    bits before the metadata was re-encoded."""
+    before = {t["name"]: t["bpw_after"] for t in packed(plain)}
+    rows = [("tensor", "shape", "encoding", "bits before", "after", "SNR dB", "vs float",
+             "error vs f64", "us/call")]
+    for t in packed(report):
+        run = runs[layers.symbol(t["name"])]
         rows.append((
-            layers.symbol(tensor["name"]), tensor["choice"], f"{tensor['bpw_before']:.3f}",
-            f"{tensor['bpw_after']:.3f}", show_snr(decibels(tensor["snr"])),
-            f"{run['error']:.2e}", f"{run['microseconds']:.1f}",
+            layers.symbol(t["name"]), "x".join(map(str, t["shape"])), t["encoding_name"],
+            f"{before[t['name']]:.3f}", f"{t['bpw_after']:.3f}",
+            "exact" if math.isinf(snr(t)) else f"{snr(t):.2f}", f"{t['float_snr_db']:.2f}",
+            f"{run['error']:.1e}", f"{run['microseconds']:.1f}",
         ))
-    widths = [max(len(r[i]) for r in [head, *rows]) for i in range(len(head))]
-    for row in [head, *rows]:
-        cells = [c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))]
-        print("  ".join(cells))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        print("  ".join(c.ljust(w) if i < 3 else c.rjust(w)
+                        for i, (c, w) in enumerate(zip(row, widths))).rstrip())
 
 
 def main():
@@ -136,15 +139,16 @@ def main():
     demo.say("Other encodings, for the plot")
     for codes, encoding in PLOT:
         points.append((codes, encoding, demo.pack(source, codes, encoding)[1]))
-    rows = [(codes, encoding, t["bpw_after"], decibels(t["snr"]))
-            for codes, encoding, report in points
-            for t in report["tensors"] if "encoding" in t]
+    rows = [(codes, encoding, t["bpw_after"], snr(t))
+            for codes, encoding, report in points for t in packed(report)]
+    plain = next(r for codes, encoding, r in points if (codes, encoding) == PLOT[0])
     pictures = [demo.output / f"bits-against-snr.{kind}" for kind in ("png", "svg")]
     drawn = plot.plot(rows, "Linear layers of all-MiniLM-L6-v2", pictures)
 
     for encoding, archive, report, runs in results:
-        demo.say(f"{archive}: {encoding}")
-        print_table(report, runs)
+        demo.say(f"{archive}: 4-bit codes in groups of 32, metadata '{encoding}'. SNR is of the "
+                 "re-encoded metadata; 'bits before' are those of bf16 scales and offsets")
+        print_table(report, plain, runs)
     print()
     print(f"plot: {pictures[0]}" if drawn else "no plot: matplotlib is not installed")
     print(f"everything that was made: {demo.output}")
