@@ -6,7 +6,7 @@
 #
 # ===------------------------------------------------------------------------===#
 """Checks source files: the licence header, their length, unfinished work, and that
-the lower layers include neither MLIR nor LLVM.
+the lower layers include neither MLIR nor LLVM; in pages, links to files.
 
     scripts/check_style.py [FILE ...]      default: all files that git tracks
 """
@@ -27,8 +27,18 @@ HOME = re.compile(r"(?<![\w.])/(root|home/\w+|work)/")
 LOW = ("include/qlinear/Encoding/", "lib/Encoding/", "runtime/", "kernels/")
 
 
+def broken_links(path):
+    """Links of a page to files that are not there."""
+    for i, line in enumerate(path.read_text().splitlines(), 1):
+        for target in re.findall(r"\]\(([^)#\s]+)", line):
+            if "://" not in target and not (path.parent / target).exists():
+                yield i, f"link to '{target}', which does not exist"
+
+
 def problems(name):
     path = ROOT / name
+    if path.suffix == ".md" and path.is_file():
+        yield from broken_links(path)
     if path.suffix not in CODE or not path.is_file():
         return
     text = path.read_text(errors="replace")
