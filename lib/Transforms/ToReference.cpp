@@ -4,25 +4,611 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+//
+// Every value of a qlinear type becomes the f64 tensor of the values that it
+// stands for, also across functions:
+//
+//   !qlinear.weight<NxK>        tensor<NxKxf64>   s * (q - z), ... per code
+//   !qlinear.activations<MxK>   tensor<MxKxf64>   d * q per code
+//
+// so that a linear is a plain contraction of two such tensors:
+//
+//   p[m, n] = sum over k of x[m, k] * w[n, k]
+//   y[m, n] = epilogue(f32(p[m, n]), extras...)    or p rounded to y's type
+//
+//===----------------------------------------------------------------------===//
+#include "qlinear/Dialect/Constants.h"
 #include "qlinear/Dialect/QLinear.h"
+#include "qlinear/Encoding/Archive.h"
 #include "qlinear/Transforms/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Func/Transforms/FuncConversions.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/Transforms/Patterns.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Transforms/DialectConversion.h"
 
 namespace mlir::qlinear {
 #define GEN_PASS_DEF_TOREFERENCE
 #include "qlinear/Transforms/Passes.h.inc"
 } // namespace mlir::qlinear
 
+#define DEBUG_TYPE "qlinear-to-reference"
+
 using namespace mlir;
 using namespace mlir::qlinear;
+using ::qlinear::EncodedWeight;
+using ::qlinear::Encoding;
+using ::qlinear::Form;
+using ::qlinear::MetaStorage;
+using ::qlinear::StepScope;
+
+using BodyBuilder = function_ref<void(OpBuilder &, Location, ValueRange)>;
+using utils::IteratorType;
+
+//===----------------------------------------------------------------------===//
+// Scalars
+//===----------------------------------------------------------------------===//
+
+static Value constant(OpBuilder &b, Location loc, FloatType type, double v) {
+  return arith::ConstantOp::create(b, loc, b.getFloatAttr(type, v));
+}
+
+/// Widens or rounds (to nearest even) to another float type.
+static Value toFloat(OpBuilder &b, Location loc, Value value, FloatType type) {
+  unsigned from = value.getType().getIntOrFloatBitWidth();
+  if (value.getType() == type)
+    return value;
+  if (from < type.getWidth())
+    return arith::ExtFOp::create(b, loc, type, value);
+  if (from > type.getWidth())
+    return arith::TruncFOp::create(b, loc, type, value);
+  // f16 and bf16: neither holds the other.
+  return toFloat(b, loc, toFloat(b, loc, value, b.getF32Type()), type);
+}
+
+static Value toFloat(OpBuilder &b, Location loc, Value code, bool isSigned,
+                     FloatType type) {
+  if (isSigned)
+    return arith::SIToFPOp::create(b, loc, type, code);
+  return arith::UIToFPOp::create(b, loc, type, code);
+}
+
+/// The f32 value of a metadata field. `steps` are the constants it is relative
+/// to: a step; for log a base and a step; for delta a base.
+static Value decodeField(OpBuilder &b, Location loc, const MetaStorage &meta,
+                         Value field, ValueRange steps) {
+  FloatType f32 = b.getF32Type(), f64 = b.getF64Type();
+  switch (meta.kind) {
+  case MetaStorage::Kind::none:
+    return constant(b, loc, f32, 0);
+  case MetaStorage::Kind::plain:
+    return toFloat(b, loc, field, f32);
+  case MetaStorage::Kind::linear: {
+    Value code = toFloat(b, loc, field, meta.isSigned, f32);
+    if (steps.empty())
+      return code;
+    return arith::MulFOp::create(b, loc, code, toFloat(b, loc, steps[0], f32));
+  }
+  case MetaStorage::Kind::log: {
+    Value base = toFloat(b, loc, steps[0], f64);
+    Value step = toFloat(b, loc, steps[1], f64);
+    Value code = toFloat(b, loc, field, /*isSigned=*/false, f64);
+    Value power = math::Exp2Op::create(
+        b, loc, arith::MulFOp::create(b, loc, code, step));
+    return toFloat(b, loc, arith::MulFOp::create(b, loc, base, power), f32);
+  }
+  case MetaStorage::Kind::delta: {
+    Type i16 = b.getI16Type();
+    Value base = arith::BitcastOp::create(b, loc, i16, steps[0]);
+    Value code = field;
+    if (code.getType() != i16)
+      code = arith::ExtUIOp::create(b, loc, i16, code);
+    Value bits = arith::AddIOp::create(b, loc, base, code);
+    return toFloat(b, loc,
+                   arith::BitcastOp::create(b, loc, b.getBF16Type(), bits), f32);
+  }
+  }
+  llvm_unreachable("unknown metadata kind");
+}
+
+/// The f64 value of a weight from its code and its group's metadata.
+static Value decodeWeight(OpBuilder &b, Location loc, const Encoding &e,
+                          Value code, Value scale, Value offset) {
+  FloatType f64 = b.getF64Type();
+  Value q = toFloat(b, loc, code, e.codes.isSigned, f64);
+  Value s = toFloat(b, loc, scale, f64);
+  Value o = toFloat(b, loc, offset, f64);
+  switch (e.form) {
+  case Form::symmetric:
+    return arith::MulFOp::create(b, loc, s, q);
+  case Form::zero:
+    return arith::MulFOp::create(b, loc, s, arith::SubFOp::create(b, loc, q, o));
+  case Form::min:
+    return arith::SubFOp::create(b, loc, arith::MulFOp::create(b, loc, s, q), o);
+  case Form::centred: {
+    Value centre = constant(b, loc, f64, 1 << (e.codes.bits - 1));
+    Value shifted = arith::SubFOp::create(b, loc, q, centre);
+    return arith::MulFOp::create(b, loc, s,
+                                 arith::SubFOp::create(b, loc, shifted, o));
+  }
+  }
+  llvm_unreachable("unknown form");
+}
+
+//===----------------------------------------------------------------------===//
+// Tensors
+//===----------------------------------------------------------------------===//
+
+/// An empty tensor of `rows` (an attribute or a value) and static sizes.
+static Value emptyTensor(OpBuilder &b, Location loc,
+                         ArrayRef<OpFoldResult> sizes, Type element) {
+  return tensor::EmptyOp::create(b, loc, sizes, element);
+}
+
+/// A linalg.generic with one result per type, parallel unless `iterators` says
+/// otherwise; the last maps are those of the results.
+static linalg::GenericOp generic(OpBuilder &b, Location loc, ValueRange inputs,
+                                 ValueRange outputs, ArrayRef<AffineMap> maps,
+                                 ArrayRef<IteratorType> iterators,
+                                 BodyBuilder body) {
+  return linalg::GenericOp::create(
+      b, loc, TypeRange(outputs), inputs, outputs, maps, iterators,
+      [&](OpBuilder &b, Location loc, ValueRange arguments) {
+        body(b, loc, arguments);
+      });
+}
+
+static constexpr IteratorType kParallel = IteratorType::parallel;
+static constexpr IteratorType kReduction = IteratorType::reduction;
+
+/// An elementwise function of a 2D tensor.
+static Value mapElements(OpBuilder &b, Location loc, Value input, Type element,
+                         function_ref<Value(OpBuilder &, Location, Value)> f) {
+  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, loc, input);
+  AffineMap identity = b.getMultiDimIdentityMap(2);
+  return generic(b, loc, input, emptyTensor(b, loc, sizes, element),
+                 {identity, identity}, {kParallel, kParallel},
+                 [&](OpBuilder &b, Location loc, ValueRange arguments) {
+                   linalg::YieldOp::create(b, loc, f(b, loc, arguments[0]));
+                 })
+      .getResult(0);
+}
+
+static Value castElements(OpBuilder &b, Location loc, Value input,
+                          FloatType type) {
+  if (getElementTypeOrSelf(input.getType()) == type)
+    return input;
+  return mapElements(b, loc, input, type,
+                     [&](OpBuilder &b, Location loc, Value v) {
+                       return toFloat(b, loc, v, type);
+                     });
+}
+
+/// N x K weights in f64 from the components of a weight.
+static Value decodeTensor(OpBuilder &b, Location loc, PackOp pack,
+                          Value codes, Value scales, Value offsets,
+                          Value scaleSteps, Value offsetSteps) {
+  WeightType type = pack.getType();
+  const Encoding e = type.getEncoding().getValue();
+  MLIRContext *context = b.getContext();
+  AffineExpr n = b.getAffineDimExpr(0), k = b.getAffineDimExpr(1);
+  auto map = [&](ArrayRef<AffineExpr> results) {
+    return AffineMap::get(2, 0, results, context);
+  };
+  AffineExpr group = e.group == ::qlinear::kWholeRow
+                         ? b.getAffineConstantExpr(0)
+                         : k.floorDiv(e.group);
+
+  SmallVector<Value> inputs = {codes, scales};
+  SmallVector<AffineMap> maps = {map({n, k}), map({n, group})};
+  // Where the constants of the scales, and of the offsets, begin and end.
+  auto addSteps = [&](const MetaStorage &meta, Value steps) {
+    unsigned begin = inputs.size();
+    if (meta.scope == StepScope::block) {
+      inputs.push_back(steps);
+      maps.push_back(map({n, k.floorDiv(::qlinear::kStepBlock)}));
+    } else if (meta.kind == MetaStorage::Kind::log) {
+      for (int64_t i : {0, 1}) {
+        inputs.push_back(steps);
+        maps.push_back(map({n, b.getAffineConstantExpr(i)}));
+      }
+    } else if (meta.scope == StepScope::row) {
+      inputs.push_back(steps);
+      maps.push_back(map({n}));
+    }
+    return std::pair<unsigned, unsigned>(begin, inputs.size() - begin);
+  };
+  if (offsets) {
+    inputs.push_back(offsets);
+    maps.push_back(map({n, group}));
+  }
+  auto scaleRange = addSteps(e.scale, scaleSteps);
+  auto offsetRange = addSteps(e.offset, offsetSteps);
+  maps.push_back(map({n, k}));
+
+  Value empty = emptyTensor(
+      b, loc, getAsIndexOpFoldResult(context, {type.getN(), type.getK()}),
+      b.getF64Type());
+  return generic(b, loc, inputs, empty, maps, {kParallel, kParallel},
+                 [&](OpBuilder &b, Location loc, ValueRange arguments) {
+                   auto steps = [&](std::pair<unsigned, unsigned> range) {
+                     return arguments.slice(range.first, range.second);
+                   };
+                   Value scale = decodeField(b, loc, e.scale, arguments[1],
+                                             steps(scaleRange));
+                   Value offset = decodeField(b, loc, e.offset, arguments[2],
+                                              steps(offsetRange));
+                   linalg::YieldOp::create(
+                       b, loc,
+                       decodeWeight(b, loc, e, arguments[0], scale, offset));
+                 })
+      .getResult(0);
+}
+
+/// What M x K float activations are after quantization, in f64:
+///   d = max|x| / 127,  q = rint(x * (127 / max|x|)),  value d * q
+/// with d, 127 / max|x| and the product in f32, per 32 columns.
+static Value quantizeTensor(OpBuilder &b, Location loc, Value x) {
+  constexpr int64_t kChunk = ::qlinear::layout::kChunk;
+  FloatType f32 = b.getF32Type(), f64 = b.getF64Type();
+  int64_t K = cast<RankedTensorType>(x.getType()).getDimSize(1);
+  int64_t chunks = llvm::divideCeil(K, kChunk), padded = chunks * kChunk;
+  OpFoldResult rows = tensor::getMixedSize(b, loc, x, 0);
+  auto size = [&](int64_t v) { return OpFoldResult(b.getIndexAttr(v)); };
+
+  // The last chunk is filled up with zeros.
+  Value floats = castElements(b, loc, x, f32);
+  if (padded != K) {
+    Value zeros =
+        linalg::FillOp::create(b, loc, constant(b, loc, f32, 0),
+                               emptyTensor(b, loc, {rows, size(padded)}, f32))
+            .getResult(0);
+    floats = tensor::InsertSliceOp::create(
+        b, loc, floats, zeros, ArrayRef<OpFoldResult>{size(0), size(0)},
+        ArrayRef<OpFoldResult>{rows, size(K)},
+        ArrayRef<OpFoldResult>{size(1), size(1)});
+  }
+
+  MLIRContext *context = b.getContext();
+  AffineExpr m = b.getAffineDimExpr(0), c = b.getAffineDimExpr(1),
+             i = b.getAffineDimExpr(2);
+  AffineMap column = AffineMap::get(3, 0, {m, c * kChunk + i}, context);
+  AffineMap chunk = AffineMap::get(3, 0, {m, c}, context);
+  // Gives the loop over i its bounds, which c * 32 + i does not.
+  AffineMap lane = AffineMap::get(3, 0, {i}, context);
+  Value lanes = emptyTensor(b, loc, {size(kChunk)}, f32);
+
+  Value zeros =
+      linalg::FillOp::create(b, loc, constant(b, loc, f32, 0),
+                             emptyTensor(b, loc, {rows, size(chunks)}, f32))
+          .getResult(0);
+  Value largest =
+      generic(b, loc, {floats, lanes}, zeros, {column, lane, chunk},
+              {kParallel, kParallel, kReduction},
+              [&](OpBuilder &b, Location loc, ValueRange arguments) {
+                Value magnitude = math::AbsFOp::create(b, loc, arguments[0]);
+                linalg::YieldOp::create(
+                    b, loc,
+                    Value(arith::MaximumFOp::create(b, loc, magnitude,
+                                                    arguments[2])));
+              })
+          .getResult(0);
+
+  AffineMap element = b.getMultiDimIdentityMap(2);
+  AffineMap chunkOf = AffineMap::get(2, 0, {m, c.floorDiv(kChunk)}, context);
+  Value empty = emptyTensor(b, loc, {rows, size(K)}, f64);
+  Value unpadded = castElements(b, loc, x, f32);
+  return generic(
+             b, loc, {unpadded, largest}, empty, {element, chunkOf, element},
+             {kParallel, kParallel},
+             [&](OpBuilder &b, Location loc, ValueRange arguments) {
+               Value limit = constant(b, loc, f32, 127);
+               Value zero = constant(b, loc, f32, 0);
+               Value d = arith::DivFOp::create(b, loc, arguments[1], limit);
+               Value inverse =
+                   arith::DivFOp::create(b, loc, limit, arguments[1]);
+               Value scaled =
+                   arith::MulFOp::create(b, loc, arguments[0], inverse);
+               Value q = math::RoundEvenOp::create(b, loc, scaled);
+               Value none = arith::CmpFOp::create(
+                   b, loc, arith::CmpFPredicate::OEQ, arguments[1], zero);
+               q = arith::SelectOp::create(b, loc, none, zero, q);
+               Value value = arith::MulFOp::create(b, loc, toFloat(b, loc, d, f64),
+                                                   toFloat(b, loc, q, f64));
+               linalg::YieldOp::create(b, loc, value);
+             })
+      .getResult(0);
+}
+
+//===----------------------------------------------------------------------===//
+// Patterns
+//===----------------------------------------------------------------------===//
 
 namespace {
+struct PackPattern : OpConversionPattern<PackOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult
+  matchAndRewrite(PackOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    rewriter.replaceOp(op, decodeTensor(rewriter, op.getLoc(), op,
+                                        op.getCodes(), op.getScales(),
+                                        op.getOffsets(), op.getScaleSteps(),
+                                        op.getOffsetSteps()));
+    return success();
+  }
+};
+
+struct DequantizePattern : OpConversionPattern<DequantizeOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult
+  matchAndRewrite(DequantizeOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    rewriter.replaceOp(op,
+                       castElements(rewriter, op.getLoc(), adaptor.getInput(),
+                                    cast<FloatType>(op.getType().getElementType())));
+    return success();
+  }
+};
+
+struct QuantizeActivationsPattern : OpConversionPattern<QuantizeActivationsOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult
+  matchAndRewrite(QuantizeActivationsOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    rewriter.replaceOp(
+        op, quantizeTensor(rewriter, op.getLoc(), adaptor.getInput()));
+    return success();
+  }
+};
+
+struct LinearPattern : OpConversionPattern<LinearOp> {
+  LinearPattern(TypeConverter &converter, MLIRContext *context,
+                FloatType accumulate, bool int8)
+      : OpConversionPattern(converter, context), accumulate(accumulate),
+        int8(int8) {}
+
+  LogicalResult
+  matchAndRewrite(LinearOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &b) const override {
+    Location loc = op.getLoc();
+    Value x = adaptor.getX();
+    if (int8 && isa<RankedTensorType>(op.getX().getType()))
+      x = quantizeTensor(b, loc, x);
+    x = castElements(b, loc, x, accumulate);
+
+    SmallVector<Value> products;
+    for (Value weight : adaptor.getWeights())
+      products.push_back(
+          multiply(b, loc, x, castElements(b, loc, weight, accumulate)));
+
+    if (!op.hasEpilogue()) {
+      SmallVector<Value> results;
+      for (auto [product, result] : llvm::zip(products, op.getResults()))
+        results.push_back(castElements(
+            b, loc, product,
+            cast<FloatType>(getElementTypeOrSelf(result.getType()))));
+      b.replaceOp(op, results);
+      return success();
+    }
+
+    SmallVector<Value> inputs = products, outputs;
+    SmallVector<AffineMap> maps(products.size(), b.getMultiDimIdentityMap(2));
+    for (Value extra : adaptor.getExtras()) {
+      inputs.push_back(extra);
+      bool perRow = cast<RankedTensorType>(extra.getType()).getRank() == 2;
+      maps.push_back(perRow ? b.getMultiDimIdentityMap(2)
+                            : AffineMap::get(2, 0, b.getAffineDimExpr(1)));
+    }
+    SmallVector<OpFoldResult> sizes =
+        tensor::getMixedSizes(b, loc, products.front());
+    for (Type type : op.getResultTypes()) {
+      outputs.push_back(emptyTensor(b, loc, sizes, getElementTypeOrSelf(type)));
+      maps.push_back(b.getMultiDimIdentityMap(2));
+    }
+    auto epilogue = generic(
+        b, loc, inputs, outputs, maps, {kParallel, kParallel},
+        [&](OpBuilder &b, Location loc, ValueRange arguments) {
+          IRMapping mapping;
+          for (auto [from, to] :
+               llvm::zip_first(op.getBody().getArguments(), arguments))
+            mapping.map(from, isa<FloatType>(to.getType())
+                                  ? toFloat(b, loc, to,
+                                            cast<FloatType>(from.getType()))
+                                  : to);
+          for (Operation &inner : op.getBody().without_terminator())
+            b.clone(inner, mapping);
+          SmallVector<Value> yielded;
+          for (Value v : op.getBody().getTerminator()->getOperands())
+            yielded.push_back(mapping.lookup(v));
+          linalg::YieldOp::create(b, loc, yielded);
+        });
+    b.replaceOp(op, epilogue.getResults());
+    return success();
+  }
+
+private:
+  /// x * w^T, in order of k.
+  Value multiply(OpBuilder &b, Location loc, Value x, Value w) const {
+    MLIRContext *context = b.getContext();
+    AffineExpr m = b.getAffineDimExpr(0), n = b.getAffineDimExpr(1),
+               k = b.getAffineDimExpr(2);
+    OpFoldResult sizes[] = {tensor::getMixedSize(b, loc, x, 0),
+                            tensor::getMixedSize(b, loc, w, 0)};
+    Value zeros =
+        linalg::FillOp::create(b, loc, constant(b, loc, accumulate, 0),
+                               emptyTensor(b, loc, sizes, accumulate))
+            .getResult(0);
+    return generic(b, loc, {x, w}, zeros,
+                   {AffineMap::get(3, 0, {m, k}, context),
+                    AffineMap::get(3, 0, {n, k}, context),
+                    AffineMap::get(3, 0, {m, n}, context)},
+                   {kParallel, kParallel, kReduction},
+                   [&](OpBuilder &b, Location loc, ValueRange arguments) {
+                     Value product = arith::MulFOp::create(
+                         b, loc, arguments[0], arguments[1]);
+                     linalg::YieldOp::create(
+                         b, loc,
+                         Value(arith::AddFOp::create(b, loc, arguments[2],
+                                                     product)));
+                   })
+        .getResult(0);
+  }
+
+  FloatType accumulate;
+  bool int8;
+};
+
+//===----------------------------------------------------------------------===//
+// Weights that are not there yet
+//===----------------------------------------------------------------------===//
+
+/// Replaces loads by the weights of an archive, and re-encodings of constants by
+/// the re-encoded constants, so that only qlinear.pack makes weights.
+class WeightResolver {
+public:
+  explicit WeightResolver(StringRef path) : path(path) {}
+
+  LogicalResult run(ModuleOp module) {
+    SmallVector<Operation *> makers;
+    module.walk([&](Operation *op) {
+      if (isa<LoadOp, ReencodeOp>(op))
+        makers.push_back(op);
+    });
+    for (Operation *op : makers) {
+      FailureOr<EncodedWeight> weight = isa<LoadOp>(op)
+                                            ? load(cast<LoadOp>(op))
+                                            : reencode(cast<ReencodeOp>(op));
+      if (failed(weight))
+        return failure();
+      OpBuilder builder(op);
+      op->replaceAllUsesWith(
+          createConstantWeight(builder, op->getLoc(), *weight));
+      op->erase();
+    }
+    return success();
+  }
+
+private:
+  FailureOr<EncodedWeight> load(LoadOp op) {
+    auto parameter = SymbolTable::lookupNearestSymbolFrom<ParameterOp>(
+        op, op.getParameterAttr());
+    if (path.empty())
+      return op.emitOpError()
+             << "has no reference: the weight is in an archive; name the "
+                "archive with the option weights=FILE";
+    if (!archive) {
+      auto opened = ::qlinear::Archive::open(path.str());
+      if (!opened)
+        return op.emitOpError(opened.error());
+      archive.emplace(std::move(*opened));
+    }
+    auto found = archive->weights().find(parameter.getArchiveName().str());
+    if (found == archive->weights().end())
+      return op.emitOpError() << "the archive " << path << " has no weight '"
+                              << parameter.getArchiveName() << "'";
+    const ::qlinear::PackedWeight &packed = found->second;
+    WeightType type = op.getType();
+    if (packed.N != uint64_t(type.getN()) ||
+        packed.K != uint64_t(type.getK()) ||
+        packed.encoding != type.getEncoding().getValue())
+      return op.emitOpError()
+             << "the weight '" << found->first << "' of the archive " << path
+             << " is " << packed.N << "x" << packed.K << ", "
+             << packed.encoding.str() << ", but is declared as " << type;
+    return report(op, ::qlinear::unpack(packed.encoding, packed.N, packed.K,
+                                        packed.blob));
+  }
+
+  FailureOr<EncodedWeight> reencode(ReencodeOp op) {
+    auto pack = op.getWeight().getDefiningOp<PackOp>();
+    FailureOr<EncodedWeight> weight = failure();
+    if (pack)
+      weight = getConstantWeight(pack);
+    if (failed(weight))
+      return op.emitOpError("has no reference: the metadata can be re-encoded "
+                            "only where the weight is a constant");
+    auto exact = ::qlinear::decode(*weight);
+    if (!exact)
+      return op.emitOpError(exact.error());
+    return report(
+        op, ::qlinear::encode(*exact, op.getType().getEncoding().getValue()));
+  }
+
+  static FailureOr<EncodedWeight>
+  report(Operation *op, ::qlinear::Result<EncodedWeight> result) {
+    if (!result)
+      return op->emitOpError(result.error());
+    return std::move(*result);
+  }
+
+  StringRef path;
+  std::optional<::qlinear::Archive> archive;
+};
+
+//===----------------------------------------------------------------------===//
+// The pass
+//===----------------------------------------------------------------------===//
+
 struct ToReference : mlir::qlinear::impl::ToReferenceBase<ToReference> {
   using ToReferenceBase::ToReferenceBase;
-  void runOnOperation() override {}
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    MLIRContext *context = &getContext();
+    if (accumulate != "f64" && accumulate != "f32") {
+      module.emitError() << "accumulate=" << accumulate
+                         << " is not a type of sums; use f64 or f32";
+      return signalPassFailure();
+    }
+    WalkResult compiled = module.walk([](LaunchOp op) {
+      op.emitOpError("has no reference: it is compiled already; run "
+                     "qlinear-to-reference before the lowering");
+      return WalkResult::interrupt();
+    });
+    if (compiled.wasInterrupted() ||
+        failed(WeightResolver(weights).run(module)))
+      return signalPassFailure();
+
+    TypeConverter converter;
+    FloatType f64 = Float64Type::get(context);
+    converter.addConversion([](Type type) { return type; });
+    converter.addConversion([&](WeightType type) {
+      return RankedTensorType::get({type.getN(), type.getK()}, f64);
+    });
+    converter.addConversion([&](ActivationsType type) {
+      return RankedTensorType::get({type.getM(), type.getK()}, f64);
+    });
+
+    RewritePatternSet patterns(context);
+    patterns.add<PackPattern, DequantizePattern, QuantizeActivationsPattern>(
+        converter, context);
+    patterns.add<LinearPattern>(
+        converter, context,
+        accumulate == "f64" ? f64 : FloatType(Float32Type::get(context)), int8);
+    populateFunctionOpInterfaceTypeConversionPattern<func::FuncOp>(patterns,
+                                                                   converter);
+    populateCallOpTypeConversionPattern(patterns, converter);
+    populateReturnOpTypeConversionPattern(patterns, converter);
+
+    ConversionTarget target(*context);
+    scf::populateSCFStructuralTypeConversionsAndLegality(converter, patterns,
+                                                         target);
+    target.addDynamicallyLegalOp<func::FuncOp>([&](func::FuncOp op) {
+      return converter.isSignatureLegal(op.getFunctionType());
+    });
+    target.markUnknownOpDynamicallyLegal([&](Operation *op) {
+      return isa<ParameterOp>(op) || (!isa<QLinearDialect>(op->getDialect()) &&
+                                      converter.isLegal(op));
+    });
+    if (failed(applyFullConversion(module, target, std::move(patterns))))
+      return signalPassFailure();
+    // Nothing loads the parameters now.
+    for (ParameterOp op : llvm::make_early_inc_range(module.getOps<ParameterOp>()))
+      op.erase();
+  }
 };
 } // namespace

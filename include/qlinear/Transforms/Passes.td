@@ -9,33 +9,35 @@
 
 include "mlir/Pass/PassBase.td"
 
-def ToReference : Pass<"qlinear-to-reference"> {
+def ToReference : Pass<"qlinear-to-reference", "::mlir::ModuleOp"> {
   let summary = "write out the meaning of the qlinear operations in linalg";
   let description = [{
-    Lowers `qlinear.linear`, `dequantize` and `quantize_activations` to plain
-    `linalg`, `tensor`, `arith` and `math`, which upstream's passes lower further.
-    This is what every other lowering is tested against, so it follows the
-    definitions literally and does nothing for speed:
+    Lowers every `qlinear` operation to plain `linalg`, `tensor`, `arith` and
+    `math`, which upstream's passes lower further. This is what every other
+    lowering is tested against, so it follows the definitions literally and does
+    nothing for speed.
+
+    A value of a `qlinear` type becomes the `f64` tensor of the values that it
+    stands for, also in the signatures of functions:
 
     - a weight is decoded from its components, code by code;
-    - a linear is a matrix product with the decoded weight, accumulated in
-      `accumulate`; then its epilogue, with the products rounded to f32; then
-      each result rounded to its element type;
     - activations are quantized in f32, per 32 columns, as
-      `qlinear.quantize_activations` says.
+      `qlinear.quantize_activations` says;
+    - a linear is the product of the two, summed in `accumulate` in order of k;
+      then its epilogue, with the products rounded to f32; or, without one, the
+      products rounded to the element type of the result.
 
-    A weight must come from `qlinear.pack`, directly or through
-    `qlinear.reencode` of constants: what lies in an archive is not there to be
-    decoded. Values of `qlinear` types may not cross functions.
+    Weights come from `qlinear.pack`; those of `qlinear.load` are read from the
+    archive `weights` and become constants. A `qlinear.reencode` needs a constant.
 
     ```mlir
     %y = qlinear.linear %x, %w : (tensor<?x64xf32>, !qlinear.weight<8x64, #q4>)
                                  -> tensor<?x8xf32>
     // becomes
     %d = linalg.generic ... ins(%codes, ...) outs(... : tensor<8x64xf64>)
-    %e = linalg.generic ... ins(%x, ...) { arith.extf : f32 to f64 }
-    %p = linalg.matmul ... ins(%e, %d ...) outs(... : tensor<?x8xf64>)
-    %y = linalg.generic ... ins(%p ...) { arith.truncf : f64 to f32 }
+    %e = linalg.generic ... ins(%x) ... { arith.extf : f32 to f64 }
+    %p = linalg.generic ... ins(%e, %d) ... { arith.mulf, arith.addf : f64 }
+    %y = linalg.generic ... ins(%p) ... { arith.truncf : f64 to f32 }
     ```
   }];
   let options = [
@@ -43,7 +45,9 @@ def ToReference : Pass<"qlinear-to-reference"> {
            "Type of the products and sums: f64 or f32">,
     Option<"int8", "int8", "bool", "false",
            "Quantize float activations of a linear to int8 per 32 columns, as "
-           "the kernels do">];
+           "the kernels do">,
+    Option<"weights", "weights", "std::string", "",
+           "Archive with the weights that are loaded">];
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::linalg::LinalgDialect",
                            "::mlir::math::MathDialect",
