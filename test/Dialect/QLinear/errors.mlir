@@ -1,0 +1,776 @@
+// Every diagnostic of the dialect. check-diagnostics.test holds this file to it.
+// RUN: quant-opt %s --split-input-file --verify-diagnostics
+
+//===----------------------------------------------------------------------===//
+// #qlinear.encoding: spelling
+//===----------------------------------------------------------------------===//
+
+// expected-error @below {{expected the code of a weight: u4, i4, u5, i5, u6, i6, u8 or i8}}
+func.func private @f() attributes {a = #qlinear.encoding<4, group = 32>}
+
+// -----
+
+// expected-error @below {{expected the code of a weight}}
+func.func private @f() attributes {a = #qlinear.encoding<f4, group = 32, zero, scale = bf16, offset = bf16>}
+
+// -----
+
+// expected-error @below {{expected the group size: 16, 32, 64, 128, 256, or row for one group per row}}
+func.func private @f() attributes {a = #qlinear.encoding<u4, group = column, zero, scale = bf16, offset = bf16>}
+
+// -----
+
+// expected-error @below {{expected the group size}}
+func.func private @f() attributes {a = #qlinear.encoding<u4, group = 0, zero, scale = bf16, offset = bf16>}
+
+// -----
+
+// expected-error @below {{expected the form: symmetric, zero, min or centred}}
+func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, affine, scale = bf16, offset = bf16>}
+
+// -----
+
+// expected-error @below {{expected how the metadata is stored: bf16, f16, f32, or codes such as u8 * row<bf16>, i8 * block<256, f16>, u4, log8 * row<f32>, delta10 * row<bf16>}}
+func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, zero, scale = fp8, offset = bf16>}
+
+// -----
+
+// expected-error @below {{expected how the metadata is stored}}
+func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, zero, scale = logs, offset = bf16>}
+
+// -----
+
+// expected-error @below {{expected how the metadata is stored}}
+func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, zero, scale = 8, offset = bf16>}
+
+// -----
+
+// expected-error @below {{log8 needs a base per row: log8 * row<f32>}}
+func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, zero, scale = log8, offset = bf16>}
+
+// -----
+
+// expected-error @below {{delta10 needs a base per row: delta10 * row<bf16>}}
+func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, zero, scale = delta10, offset = bf16>}
+
+// -----
+
+// expected-error @below {{expected row or block}}
+func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, zero, scale = u8 * group<bf16>, offset = bf16>}
+
+// -----
+
+// expected-error @below {{a step per 128 weights is not supported; steps are per row<...> or per block<256, ...>}}
+func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, zero, scale = u8 * block<128, bf16>, offset = bf16>}
+
+// -----
+
+// expected-error @below {{expected bf16, f16 or f32}}
+func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<f64>, offset = bf16>}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// #qlinear.encoding: what the encodings library forbids
+//===----------------------------------------------------------------------===//
+
+// expected-error @below {{codes of 3 bits; a weight code has 4, 5, 6 or 8 bits}}
+func.func private @f() attributes {a = #qlinear.encoding<u3, group = 32, zero, scale = bf16, offset = bf16>}
+
+// -----
+
+// expected-error @below {{group = 48; a group has 16, 32, 64, 128 or 256 weights, or spans the row (group = row)}}
+func.func private @f() attributes {a = #qlinear.encoding<u4, group = 48, zero, scale = bf16, offset = bf16>}
+
+// -----
+
+// expected-error @below {{the symmetric form has no offset; remove it, or use the zero, min or centred form}}
+func.func private @f() attributes {a = #qlinear.encoding<i4, group = 32, symmetric, scale = bf16, offset = bf16>}
+
+// -----
+
+// expected-error @below {{the zero, min and centred forms need an offset, as in offset = bf16}}
+func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, min, scale = bf16>}
+
+// -----
+
+// expected-error @below {{a scale code needs a step: use row<...> or block<256, ...>}}
+func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, min, scale = u8, offset = bf16>}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// #qlinear.schedule
+//===----------------------------------------------------------------------===//
+
+// expected-error @below {{unknown field 'threads'; a schedule has rows, grid, warps, stages, copy, quantize, pdl, split_k, isa and tiles}}
+func.func private @f() attributes {a = #qlinear.schedule<threads = 4>}
+
+// -----
+
+// expected-error @below {{field grid is given twice}}
+func.func private @f() attributes {a = #qlinear.schedule<grid = 4, grid = 5>}
+
+// -----
+
+// expected-error @below {{expected bulk, async or load}}
+func.func private @f() attributes {a = #qlinear.schedule<copy = tma>}
+
+// -----
+
+// expected-error @below {{expected inside or separate}}
+func.func private @f() attributes {a = #qlinear.schedule<quantize = outside>}
+
+// -----
+
+// expected-error @below {{rows is empty; name at least one number of rows, as in rows = [1]}}
+func.func private @f() attributes {a = #qlinear.schedule<rows = []>}
+
+// -----
+
+// expected-error @below {{rows has 2 after 4; row variants are positive and ascending}}
+func.func private @f() attributes {a = #qlinear.schedule<rows = [1, 4, 2]>}
+
+// -----
+
+// expected-error @below {{rows has 0 after 0; row variants are positive and ascending}}
+func.func private @f() attributes {a = #qlinear.schedule<rows = [0]>}
+
+// -----
+
+// expected-error @below {{grid = -1 is negative; use 0 to let the device decide}}
+func.func private @f() attributes {a = #qlinear.schedule<grid = -1>}
+
+// -----
+
+// expected-error @below {{warps = 33 is not in 1..32}}
+func.func private @f() attributes {a = #qlinear.schedule<warps = 33>}
+
+// -----
+
+// expected-error @below {{stages = 0 is not in 1..64}}
+func.func private @f() attributes {a = #qlinear.schedule<stages = 0>}
+
+// -----
+
+// expected-error @below {{split_k = 0 is not in 1..65535}}
+func.func private @f() attributes {a = #qlinear.schedule<split_k = 0>}
+
+// -----
+
+// expected-error @below {{tiles = 70000 is not in 1..65535}}
+func.func private @f() attributes {a = #qlinear.schedule<tiles = 70000>}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// #qlinear.variant, #qlinear.temp
+//===----------------------------------------------------------------------===//
+
+// expected-error @below {{rows = 0 is not positive; a kernel does at least one row}}
+func.func private @f() attributes {a = #qlinear.variant<rows = 0, kernel = @k, items = 1>}
+
+// -----
+
+// expected-error @below {{smem = -1 is negative}}
+func.func private @f() attributes {a = #qlinear.variant<rows = 1, kernel = @k, grid = 1, block = 32, smem = -1>}
+
+// -----
+
+// expected-error @below {{grid = 1, block = 0, smem = 0, items = 0 is neither a GPU kernel (grid and block positive) nor a CPU kernel (only items)}}
+func.func private @f() attributes {a = #qlinear.variant<rows = 1, kernel = @k, grid = 1>}
+
+// -----
+
+// expected-error @below {{is neither a GPU kernel}}
+func.func private @f() attributes {a = #qlinear.variant<rows = 1, kernel = @k, grid = 1, block = 32, items = 4>}
+
+// -----
+
+// expected-error @below {{bytes = 0, bytes_per_row = 0 is no memory; one of them must be positive and none negative}}
+func.func private @f() attributes {a = #qlinear.temp<zero = true>}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// Types
+//===----------------------------------------------------------------------===//
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+// expected-error @below {{expected 2 dimensions, NxK, but got 1}}
+func.func private @f(!qlinear.weight<64, #q>)
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+// expected-error @below {{shape 0 x 64 has no weights; N and K must be positive}}
+func.func private @f(!qlinear.weight<0x64, #q>)
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 128, symmetric, scale = f16>
+// expected-error @below {{K = 7392 is not a multiple of the group size 128; pad K or use group = 32}}
+func.func private @f(!qlinear.weight<64x7392, #q>)
+
+// -----
+
+// expected-error @below {{expected 2 dimensions, MxK, but got 3}}
+func.func private @f(!qlinear.activations<1x?x64>)
+
+// -----
+
+// expected-error @below {{K of activations must be known; only M may be ?}}
+func.func private @f(!qlinear.activations<4x?>)
+
+// -----
+
+// expected-error @below {{activations of 4 x 0 are out of range; K must be in 1..268435456 and M not negative}}
+func.func private @f(!qlinear.activations<4x0>)
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// parameter, load
+//===----------------------------------------------------------------------===//
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+// expected-error @below {{'qlinear.parameter' op has an empty name after 'from'; name the weight in its archive or leave 'from' out to use the symbol's name}}
+qlinear.parameter @w : !qlinear.weight<8x64, #q> from ""
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f() {
+  // expected-error @below {{'qlinear.load' op loads @w, which is not declared; declare it with qlinear.parameter in the same module}}
+  %w = qlinear.load @w : !qlinear.weight<8x64, #q>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f() {
+  // expected-error @below {{'qlinear.load' op loads @f, which is 'func.func', not a qlinear.parameter}}
+  %w = qlinear.load @f : !qlinear.weight<8x64, #q>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+// expected-note @below {{declared here}}
+qlinear.parameter @w : !qlinear.weight<8x64, #q>
+func.func @f() {
+  // expected-error @below {{'qlinear.load' op loads @w as '!qlinear.weight<16x64, #qlinear.encoding<i8, group = 32, symmetric, scale = f16>>', but it is declared as '!qlinear.weight<8x64, #qlinear.encoding<i8, group = 32, symmetric, scale = f16>>'}}
+  %w = qlinear.load @w : !qlinear.weight<16x64, #q>
+  return
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// pack
+//===----------------------------------------------------------------------===//
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%q: tensor<8x32xi8>, %s: tensor<8x2xf16>) {
+  // expected-error @below {{codes of a '!qlinear.weight<8x64, #qlinear.encoding<i8, group = 32, symmetric, scale = f16>>' must have the shape 8x64 (N x K), but got 'tensor<8x32xi8>'}}
+  %w = qlinear.pack %q, %s : (tensor<8x32xi8>, tensor<8x2xf16>) -> !qlinear.weight<8x64, #q>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x4xf16>) {
+  // expected-error @below {{scales of a {{.*}} must have the shape 8x2 (N x groups), but got 'tensor<8x4xf16>'}}
+  %w = qlinear.pack %q, %s : (tensor<8x64xi8>, tensor<8x4xf16>) -> !qlinear.weight<8x64, #q>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xbf16>) {
+  // expected-error @below {{scales must have the element type 'f16' that the encoding says, but got 'bf16'}}
+  %w = qlinear.pack %q, %s : (tensor<8x64xi8>, tensor<8x2xbf16>) -> !qlinear.weight<8x64, #q>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i4, group = 32, symmetric, scale = f16>
+func.func @f(%q: tensor<8x64xi16>, %s: tensor<8x2xf16>) {
+  // expected-error @below {{codes must have the element type i4 or i8 for 4-bit codes, but got 'i16'}}
+  %w = qlinear.pack %q, %s : (tensor<8x64xi16>, tensor<8x2xf16>) -> !qlinear.weight<8x64, #q>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = i8 * row<f16>>
+func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xf16>, %t: tensor<8xf16>) {
+  // expected-error @below {{scales must have the element type i8 for 8-bit codes, but got 'f16'}}
+  %w = qlinear.pack %q, %s steps(%t) : (tensor<8x64xi8>, tensor<8x2xf16>, tensor<8xf16>) -> !qlinear.weight<8x64, #q>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xf16>) {
+  // expected-error @below {{the form symmetric has no offsets; remove offsets(...)}}
+  %w = qlinear.pack %q, %s offsets(%s) : (tensor<8x64xi8>, tensor<8x2xf16>, tensor<8x2xf16>) -> !qlinear.weight<8x64, #q>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<u8, group = 32, min, scale = f16, offset = f16>
+func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xf16>) {
+  // expected-error @below {{the form min has offsets; add offsets(...)}}
+  %w = qlinear.pack %q, %s : (tensor<8x64xi8>, tensor<8x2xf16>) -> !qlinear.weight<8x64, #q>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<u8, group = 32, min, scale = f16, offset = f16>
+func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xf16>, %m: tensor<8x1xf16>) {
+  // expected-error @below {{offsets of a {{.*}} must have the shape 8x2 (N x groups), but got 'tensor<8x1xf16>'}}
+  %w = qlinear.pack %q, %s offsets(%m) : (tensor<8x64xi8>, tensor<8x2xf16>, tensor<8x1xf16>) -> !qlinear.weight<8x64, #q>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<u8, group = 32, min, scale = u8 * row<f16>, offset = f16>
+func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xi8>, %m: tensor<8x2xf16>, %t: tensor<8xf16>) {
+  // expected-error @below {{the encoding has 1 step tensors (scale: yes, offset: no), but got 2}}
+  %w = qlinear.pack %q, %s offsets(%m) steps(%t, %t) : (tensor<8x64xi8>, tensor<8x2xi8>, tensor<8x2xf16>, tensor<8xf16>, tensor<8xf16>) -> !qlinear.weight<8x64, #q>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<u8, group = 32, min, scale = f16, offset = u8 * block<256, f16>>
+func.func @f(%q: tensor<8x288xi8>, %s: tensor<8x9xf16>, %m: tensor<8x9xi8>, %t: tensor<8x1xf16>) {
+  // expected-error @below {{offset steps of a {{.*}} must have the shape 8x2 (one per row and 256 columns), but got 'tensor<8x1xf16>'}}
+  %w = qlinear.pack %q, %s offsets(%m) steps(%t) : (tensor<8x288xi8>, tensor<8x9xf16>, tensor<8x9xi8>, tensor<8x1xf16>) -> !qlinear.weight<8x288, #q>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<u8, group = 32, min, scale = log8 * row<f32>, offset = u8 * row<f16>>
+func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xi8>, %t: tensor<8xf32>, %u: tensor<8xf16>) {
+  // expected-error @below {{scale steps of a {{.*}} must have the shape 8x2 (base and step per row), but got 'tensor<8xf32>'}}
+  %w = qlinear.pack %q, %s offsets(%s) steps(%t, %u) : (tensor<8x64xi8>, tensor<8x2xi8>, tensor<8x2xi8>, tensor<8xf32>, tensor<8xf16>) -> !qlinear.weight<8x64, #q>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<u8, group = 32, min, scale = u8 * row<f16>, offset = f16>
+func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xi8>, %m: tensor<8x2xf16>, %t: tensor<8xf32>) {
+  // expected-error @below {{scale steps must have the element type 'f16' that the encoding says, but got 'f32'}}
+  %w = qlinear.pack %q, %s offsets(%m) steps(%t) : (tensor<8x64xi8>, tensor<8x2xi8>, tensor<8x2xf16>, tensor<8xf32>) -> !qlinear.weight<8x64, #q>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<u8, group = 32, min, scale = u8 * row<f16>, offset = f16>
+func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xi8>, %m: tensor<8x2xf16>, %t: tensor<8x1xf16>) {
+  // expected-error @below {{scale steps of a {{.*}} must have the shape 8 (one per row), but got 'tensor<8x1xf16>'}}
+  %w = qlinear.pack %q, %s offsets(%m) steps(%t) : (tensor<8x64xi8>, tensor<8x2xi8>, tensor<8x2xf16>, tensor<8x1xf16>) -> !qlinear.weight<8x64, #q>
+  return
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// reencode, dequantize, quantize_activations
+//===----------------------------------------------------------------------===//
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%w: !qlinear.weight<8x64, #q>) {
+  // expected-error @below {{changes the shape from 8 x 64 to 8 x 128; only the metadata may change}}
+  %v = qlinear.reencode %w : !qlinear.weight<8x64, #q> to !qlinear.weight<8x128, #q>
+  return
+}
+
+// -----
+
+#a = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+#b = #qlinear.encoding<i6, group = 32, symmetric, scale = f16>
+func.func @f(%w: !qlinear.weight<8x64, #a>) {
+  // expected-error @below {{changes the code width from 8 to 6 bits; only the metadata may change}}
+  %v = qlinear.reencode %w : !qlinear.weight<8x64, #a> to !qlinear.weight<8x64, #b>
+  return
+}
+
+// -----
+
+#a = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+#b = #qlinear.encoding<i8, group = row, symmetric, scale = f16>
+func.func @f(%w: !qlinear.weight<8x64, #a>) {
+  // expected-error @below {{changes the group size from 32 to 0 (0: whole row); only the metadata may change}}
+  %v = qlinear.reencode %w : !qlinear.weight<8x64, #a> to !qlinear.weight<8x64, #b>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%w: !qlinear.weight<8x64, #q>) {
+  // expected-error @below {{turns 8 x 64 values into a tensor of 64 x 8; the shape must be the same}}
+  %v = qlinear.dequantize %w : !qlinear.weight<8x64, #q> -> tensor<64x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%a: !qlinear.activations<?x64>) {
+  // expected-error @below {{turns ? x 64 values into a tensor of 4 x 64; the shape must be the same}}
+  %v = qlinear.dequantize %a : !qlinear.activations<?x64> -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<4x64xf32>) {
+  // expected-error @below {{inferred type(s) '!qlinear.activations<4x64>' are incompatible with return type(s) of operation '!qlinear.activations<?x64>'}}
+  // expected-error @below {{failed to infer returned types}}
+  %a = qlinear.quantize_activations %x : tensor<4x64xf32> -> !qlinear.activations<?x64>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<64xf32>) {
+  // expected-error @below {{operand #0 must be 2D tensor of 32-bit float or 16-bit float or bfloat16 type values, but got 'tensor<64xf32>'}}
+  %a = qlinear.quantize_activations %x : tensor<64xf32> -> !qlinear.activations<1x64>
+  return
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// linear
+//===----------------------------------------------------------------------===//
+
+func.func @f(%x: tensor<4x64xf32>) {
+  // expected-error @below {{'qlinear.linear' op has no weight; give at least one}}
+  "qlinear.linear"(%x) <{operandSegmentSizes = array<i32: 1, 0, 0>}> ({}) : (tensor<4x64xf32>) -> ()
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x?xf32>, %w: !qlinear.weight<8x64, #q>) {
+  // expected-error @below {{K of x must be known; only M may be ?}}
+  %y = qlinear.linear %x, %w : (tensor<4x?xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %v: !qlinear.weight<8x128, #q>) {
+  // expected-error @below {{x has K = 64 columns, but weight 1 has K = 128; a linear needs the same K}}
+  %y:2 = qlinear.linear %x, %w, %v : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>, !qlinear.weight<8x128, #q>) -> (tensor<4x8xf32>, tensor<4x8xf32>)
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %b: tensor<8xf32>) {
+  // expected-error @below {{has 1 extras but no region to use them; add an epilogue or remove extras(...)}}
+  %y = qlinear.linear %x, %w extras(%b) : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>, tensor<8xf32>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
+  // expected-error @below {{has 2 weights and 1 results; without a region there is one result per weight}}
+  %y = qlinear.linear %x, %w, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>, !qlinear.weight<8x64, #q>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
+  // expected-error @below {{has no result; its epilogue must yield a value}}
+  qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> () {
+  ^bb0(%p: f32):
+    qlinear.yield
+  }
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %v: !qlinear.weight<16x64, #q>) {
+  // expected-error @below {{weight 0 has N = 8, but weight 1 has N = 16; with a region all weights need the same N}}
+  %y = qlinear.linear %x, %w, %v : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>, !qlinear.weight<16x64, #q>) -> tensor<4x8xf32> {
+  ^bb0(%p: f32, %q: f32):
+    qlinear.yield %p : f32
+  }
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %b: tensor<4xf32>) {
+  // expected-error @below {{extra 0 has 4 columns, but the weights have N = 8; an extra is a tensor of N or M x N}}
+  %y = qlinear.linear %x, %w extras(%b) : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>, tensor<4xf32>) -> tensor<4x8xf32> {
+  ^bb0(%p: f32, %q: f32):
+    qlinear.yield %q : f32
+  }
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %b: tensor<2x8xf32>) {
+  // expected-error @below {{extra 0 has 2 rows, but x has M = 4; an extra is a tensor of N or M x N}}
+  %y = qlinear.linear %x, %w extras(%b) : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>, tensor<2x8xf32>) -> tensor<4x8xf32> {
+  ^bb0(%p: f32, %q: f32):
+    qlinear.yield %q : f32
+  }
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
+  // expected-error @below {{result 0 must be 4 x 8 (rows of x, N of the weight), but got 'tensor<?x8xf32>'}}
+  %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
+  // expected-error @below {{the epilogue has 2 arguments; it needs one f32 per weight (1) and one element per extra (0)}}
+  %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xf32> {
+  ^bb0(%p: f32, %q: f32):
+    qlinear.yield %q : f32
+  }
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
+  // expected-error @below {{argument 0 of the epilogue must be 'f32', a product, but is 'bf16'}}
+  %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xbf16> {
+  ^bb0(%p: bf16):
+    qlinear.yield %p : bf16
+  }
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %b: tensor<8xbf16>) {
+  // expected-error @below {{argument 1 of the epilogue must be 'bf16', an element of its extra, but is 'f32'}}
+  %y = qlinear.linear %x, %w extras(%b) : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>, tensor<8xbf16>) -> tensor<4x8xf32> {
+  ^bb0(%p: f32, %q: f32):
+    qlinear.yield %q : f32
+  }
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
+  // expected-error @below {{the epilogue must end with qlinear.yield}}
+  %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xf32> {
+  ^bb0(%p: f32):
+    llvm.unreachable
+  }
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
+  %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xf32> {
+  ^bb0(%p: f32):
+    // expected-error @below {{'qlinear.yield' op yields 2 values for 1 results; yield one per result}}
+    qlinear.yield %p, %p : f32, f32
+  }
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
+  %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xbf16> {
+  ^bb0(%p: f32):
+    // expected-error @below {{'qlinear.yield' op value 0 is 'f32', but the elements of result 0 are 'bf16'; convert it with arith.truncf or arith.extf}}
+    qlinear.yield %p : f32
+  }
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
+  // expected-note @below {{in the epilogue of this linear}}
+  %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xf32> {
+  ^bb0(%p: f32):
+    %c = arith.constant true
+    // expected-error @below {{'scf.if' op has a region; an epilogue is elementwise, use arith.select for conditions}}
+    %r = scf.if %c -> f32 {
+      scf.yield %p : f32
+    } else {
+      scf.yield %p : f32
+    }
+    qlinear.yield %r : f32
+  }
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func private @g(f32) -> f32
+func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
+  // expected-note @below {{in the epilogue of this linear}}
+  %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xf32> {
+  ^bb0(%p: f32):
+    // expected-error @below {{'func.call' op has side effects; an epilogue is elementwise, pass what it reads as an extra}}
+    %r = func.call @g(%p) : (f32) -> f32
+    qlinear.yield %r : f32
+  }
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
+  // expected-note @below {{in the epilogue of this linear}}
+  %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xf32> {
+  ^bb0(%p: f32):
+    // expected-error @below {{'arith.constant' op is not on scalars; an epilogue computes one element at a time}}
+    %c = arith.constant dense<1.0> : tensor<4xf32>
+    qlinear.yield %p : f32
+  }
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %s: f32) {
+  // expected-note @below {{required by region isolation constraints}}
+  %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xf32> {
+  ^bb0(%p: f32):
+    // expected-error @below {{using value defined outside the region}}
+    qlinear.yield %s : f32
+  }
+  return
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// launch
+//===----------------------------------------------------------------------===//
+
+func.func @f(%x: tensor<4x64xf32>) {
+  // expected-error @below {{'qlinear.launch' op has no kernel; give at least one variant}}
+  %y = qlinear.launch [] ins(%x) : (tensor<4x64xf32>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+func.func private @k()
+func.func @f(%x: tensor<4x64xf32>) {
+  // expected-error @below {{has a variant for 2 rows after one for 2; variants are ascending in rows}}
+  %y = qlinear.launch [#qlinear.variant<rows = 2, kernel = @k, items = 1>, #qlinear.variant<rows = 2, kernel = @k, items = 1>] ins(%x) : (tensor<4x64xf32>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+func.func private @k()
+func.func @f(%x: tensor<4x64xf32>) {
+  // expected-error @below {{has no result; a launch without one does nothing}}
+  qlinear.launch [#qlinear.variant<rows = 2, kernel = @k, items = 1>] ins(%x) : (tensor<4x64xf32>) -> ()
+  return
+}
+
+// -----
+
+func.func private @k()
+func.func @f(%x: tensor<4x4x64xf32>) {
+  // expected-error @below {{input 0 has rank 3; a launch takes tensors of N or M x N}}
+  %y = qlinear.launch [#qlinear.variant<rows = 2, kernel = @k, items = 1>] ins(%x) : (tensor<4x4x64xf32>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+func.func private @k()
+func.func @f(%x: tensor<?xf32>) {
+  // expected-error @below {{input 0 is 'tensor<?xf32>'; only M, the first of two dimensions, may be ?}}
+  %y = qlinear.launch [#qlinear.variant<rows = 2, kernel = @k, items = 1>] ins(%x) : (tensor<?xf32>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+func.func private @k()
+func.func @f(%x: tensor<4x64xf32>) {
+  // expected-error @below {{result 0 has 2 rows, but M = 4; all 2D inputs and results have M rows}}
+  %y = qlinear.launch [#qlinear.variant<rows = 2, kernel = @k, items = 1>] ins(%x) : (tensor<4x64xf32>) -> tensor<2x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<4x64xf32>) {
+  // expected-error @below {{launches @kernels::@k, which is not defined in this module}}
+  %y = qlinear.launch [#qlinear.variant<rows = 2, kernel = @kernels::@k, items = 1>] ins(%x) : (tensor<4x64xf32>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+gpu.module @kernels {}
+func.func @f(%x: tensor<4x64xf32>) {
+  // expected-error @below {{launches @kernels::@k, which is not defined in this module}}
+  %y = qlinear.launch [#qlinear.variant<rows = 2, kernel = @kernels::@k, grid = 1, block = 32>] ins(%x) : (tensor<4x64xf32>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+// The names inside a compiled binary are not symbols: accepted.
+gpu.binary @kernels [#gpu.object<#nvvm.target, "">]
+func.func @f(%x: tensor<4x64xf32>) {
+  %y = qlinear.launch [#qlinear.variant<rows = 2, kernel = @kernels::@k, grid = 1, block = 32>] ins(%x) : (tensor<4x64xf32>) -> tensor<4x8xf32>
+  return
+}
