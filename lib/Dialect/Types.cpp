@@ -64,9 +64,6 @@ void WeightType::print(AsmPrinter &printer) const {
 
 LogicalResult WeightType::verify(function_ref<InFlightDiagnostic()> emitError,
                                  int64_t n, int64_t k, EncodingAttr encoding) {
-  if (n < 1 || k < 1)
-    return emitError() << "a weight of " << n << " x " << k
-                       << " is empty; N and K must be at least 1";
   if (auto valid = encoding.getValue().verifyShape(n, k); !valid)
     return emitError() << valid.error();
   return success();

@@ -283,7 +283,7 @@ func.func @f(%q: tensor<8x32xi8>, %s: tensor<8x2xf16>) {
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x4xf16>) {
-  // expected-error @below {{scales of a {{.*}} must have the shape 8x2 (N x groups), but got 'tensor<8x4xf16>'}}
+  // expected-error-re @below {{scales of a {{.*}} must have the shape 8x2 (N x groups), but got 'tensor<8x4xf16>'}}
   %w = qlinear.pack %q, %s : (tensor<8x64xi8>, tensor<8x4xf16>) -> !qlinear.weight<8x64, #q>
   return
 }
@@ -337,7 +337,7 @@ func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xf16>) {
 
 #q = #qlinear.encoding<u8, group = 32, min, scale = f16, offset = f16>
 func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xf16>, %m: tensor<8x1xf16>) {
-  // expected-error @below {{offsets of a {{.*}} must have the shape 8x2 (N x groups), but got 'tensor<8x1xf16>'}}
+  // expected-error-re @below {{offsets of a {{.*}} must have the shape 8x2 (N x groups), but got 'tensor<8x1xf16>'}}
   %w = qlinear.pack %q, %s offsets(%m) : (tensor<8x64xi8>, tensor<8x2xf16>, tensor<8x1xf16>) -> !qlinear.weight<8x64, #q>
   return
 }
@@ -355,7 +355,7 @@ func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xi8>, %m: tensor<8x2xf16>, %t: t
 
 #q = #qlinear.encoding<u8, group = 32, min, scale = f16, offset = u8 * block<256, f16>>
 func.func @f(%q: tensor<8x288xi8>, %s: tensor<8x9xf16>, %m: tensor<8x9xi8>, %t: tensor<8x1xf16>) {
-  // expected-error @below {{offset steps of a {{.*}} must have the shape 8x2 (one per row and 256 columns), but got 'tensor<8x1xf16>'}}
+  // expected-error-re @below {{offset steps of a {{.*}} must have the shape 8x2 (one per row and 256 columns), but got 'tensor<8x1xf16>'}}
   %w = qlinear.pack %q, %s offsets(%m) steps(%t) : (tensor<8x288xi8>, tensor<8x9xf16>, tensor<8x9xi8>, tensor<8x1xf16>) -> !qlinear.weight<8x288, #q>
   return
 }
@@ -364,7 +364,7 @@ func.func @f(%q: tensor<8x288xi8>, %s: tensor<8x9xf16>, %m: tensor<8x9xi8>, %t: 
 
 #q = #qlinear.encoding<u8, group = 32, min, scale = log8 * row<f32>, offset = u8 * row<f16>>
 func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xi8>, %t: tensor<8xf32>, %u: tensor<8xf16>) {
-  // expected-error @below {{scale steps of a {{.*}} must have the shape 8x2 (base and step per row), but got 'tensor<8xf32>'}}
+  // expected-error-re @below {{scale steps of a {{.*}} must have the shape 8x2 (base and step per row), but got 'tensor<8xf32>'}}
   %w = qlinear.pack %q, %s offsets(%s) steps(%t, %u) : (tensor<8x64xi8>, tensor<8x2xi8>, tensor<8x2xi8>, tensor<8xf32>, tensor<8xf16>) -> !qlinear.weight<8x64, #q>
   return
 }
@@ -382,7 +382,7 @@ func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xi8>, %m: tensor<8x2xf16>, %t: t
 
 #q = #qlinear.encoding<u8, group = 32, min, scale = u8 * row<f16>, offset = f16>
 func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xi8>, %m: tensor<8x2xf16>, %t: tensor<8x1xf16>) {
-  // expected-error @below {{scale steps of a {{.*}} must have the shape 8 (one per row), but got 'tensor<8x1xf16>'}}
+  // expected-error-re @below {{scale steps of a {{.*}} must have the shape 8 (one per row), but got 'tensor<8x1xf16>'}}
   %w = qlinear.pack %q, %s offsets(%m) steps(%t) : (tensor<8x64xi8>, tensor<8x2xi8>, tensor<8x2xf16>, tensor<8x1xf16>) -> !qlinear.weight<8x64, #q>
   return
 }
