@@ -17,7 +17,9 @@ using namespace qlinear::cpu;
 using qlinear::layout::Spec;
 using qlinear::layout::WeightLayout;
 
+#ifndef QL_KERNEL // tests name them otherwise
 #define QL_KERNEL extern "C" __attribute__((always_inline)) void
+#endif
 
 QL_KERNEL ql_cpu_begin_tile(u64 spec, u64 N, u64 K, int M, const u8 *blob, u64 tile,
                             void *state) {

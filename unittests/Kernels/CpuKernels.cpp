@@ -1,0 +1,24 @@
+//===- CpuKernels.cpp - The micro-kernels of one instruction set ----------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#define QL_KERNEL static __attribute__((noinline)) void
+#include "../../kernels/cpu/Kernels.cpp"
+
+#include "CpuKernels.h"
+
+#define QL_TABLE(NAME, FEATURES)                                                       \
+  const CpuKernels NAME = {&#NAME[1],         [] { return bool(FEATURES); },                                  \
+                           ql_cpu_begin_tile, ql_cpu_add_unit,                         \
+                           ql_cpu_end_tile,   ql_cpu_load,                             \
+                           ql_cpu_store,      ql_cpu_quantize}
+
+#if defined(__AVX512VNNI__)
+QL_TABLE(kAvx512Vnni, __builtin_cpu_supports("avx512vnni"));
+#elif defined(__AVX2__)
+QL_TABLE(kAvx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"));
+#else
+QL_TABLE(kPortable, true);
+#endif

@@ -1,0 +1,35 @@
+//===- CpuKernels.h - The micro-kernels of one instruction set --*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// kernels/cpu compiled as ordinary functions, once per instruction set: the
+// encoding and the shape are run-time values here, so that one binary covers all
+// of them, and the sanitizers see every access.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_UNITTESTS_KERNELS_CPUKERNELS_H
+#define QLINEAR_UNITTESTS_KERNELS_CPUKERNELS_H
+
+#include <cstdint>
+
+struct CpuKernels {
+  using u64 = unsigned long long;
+  const char *name;
+  bool (*supported)();
+  void (*beginTile)(u64 spec, u64 N, u64 K, int M, const unsigned char *blob, u64 tile,
+                    void *state);
+  void (*addUnit)(u64 spec, u64 N, u64 K, int M, const unsigned char *blob,
+                  const unsigned char *activations, int rows, u64 tile, u64 unit,
+                  int tail, void *state);
+  void (*endTile)(int M, const void *state, float *out);
+  void (*load)(int dtype, const void *from, u64 count, void *out);
+  void (*store)(int dtype, void *to, u64 count, const void *values);
+  void (*quantize)(int dtype, u64 K, const unsigned char *x, unsigned char *out);
+};
+
+extern const CpuKernels kAvx512Vnni, kAvx2, kPortable;
+
+#endif
