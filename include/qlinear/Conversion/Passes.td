@@ -1,0 +1,47 @@
+//===- Passes.td - From qlinear to kernels -----------------*- tablegen -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_CONVERSION_PASSES_TD
+#define QLINEAR_CONVERSION_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def QLinearToCPU : Pass<"qlinear-to-cpu", "::mlir::ModuleOp"> {
+  let summary = "make CPU kernels of linears";
+  let description = [{
+    Replaces each `qlinear.linear` by a `qlinear.launch` of kernels, one kernel per
+    number of rows in the linear's schedule, and each
+    `qlinear.quantize_activations` by a launch as well. A linear whose activations
+    are floats first gets a launch that quantizes them, shared by the linears of
+    its block. Linears of the same types, schedule and epilogue share their
+    kernels. Other operations stay.
+
+    A kernel is an `llvm.func` with the attribute `qlinear.kernel`: a loop over the
+    tiles of 16 rows of the weights and over the units of a tile, which calls the
+    micro-kernels of `kernels/cpu`, and the epilogue on vectors of 16 columns. It
+    is the same for every instruction set; the micro-kernels, which are linked and
+    inlined when machine code is made, are not.
+
+    ```mlir
+    %y = qlinear.linear %x, %w : (tensor<?x5376xbf16>, !qlinear.weight<21504x5376, #q4>)
+                                 -> tensor<?x21504xbf16>
+    // becomes
+    %a = qlinear.launch [#qlinear.variant<rows = 1, kernel = @quantize0, items = 1>, ...]
+        ins(%x) : (tensor<?x5376xbf16>) -> !qlinear.activations<?x5376>
+    %y = qlinear.launch [#qlinear.variant<rows = 1, kernel = @linear0_m1, items = 1344>, ...]
+        weights(%w) ins(%a) : ...
+    ```
+  }];
+  let statistics = [
+    Statistic<"numKernels", "kernels", "Number of kernels made">,
+    Statistic<"numShared", "shared", "Number of launches of a kernel made before">];
+  let dependentDialects = [
+    "::mlir::qlinear::QLinearDialect", "::mlir::arith::ArithDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
+    "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+}
+
+#endif
