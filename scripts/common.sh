@@ -17,15 +17,18 @@ die() {
   exit 1
 }
 
-# Runs a command as root: directly, or through sudo (which asks for its password
-# only on a terminal).
+# Whether commands can be run as root: as root, or by sudo, which can ask for its
+# password only on a terminal.
+can_be_root() {
+  [ "$(id -u)" = 0 ] || { command -v sudo > /dev/null && { [ -t 0 ] || sudo -n true; } 2> /dev/null; }
+}
+
+# Runs a command as root, with the network's settings.
 as_root() {
   if [ "$(id -u)" = 0 ]; then
     "$@"
-  elif command -v sudo > /dev/null; then
-    if [ -t 0 ]; then sudo -E "$@"; else sudo -En "$@"; fi
   else
-    die "'$*' needs root, and there is no sudo; run this script as root or install sudo"
+    sudo env "http_proxy=${http_proxy:-}" "https_proxy=${https_proxy:-}" "no_proxy=${no_proxy:-}" "$@"
   fi
 }
 

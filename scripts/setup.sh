@@ -95,6 +95,7 @@ install_packages() {
   fi
   command -v apt-get > /dev/null ||
     die "this is not Debian or Ubuntu; install the equivalents of: ${missing[*]}"
+  can_be_root || die "installing needs root, and sudo is missing or wants a password that nobody can type here; run as root: apt-get install ${missing[*]}"
   say "Installing ${#missing[@]} packages: ${missing[*]}"
   apt_update || warn "apt-get update failed; going on with the lists at hand"
   has_llvm || { add_debian_security && has_llvm; } || add_llvm_archive
