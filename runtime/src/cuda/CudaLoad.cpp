@@ -212,6 +212,7 @@ class StagingRing {
     bool busy = false;
   } buffers[kStagingBuffers];
   size_t next = 0, bufferBytes;
+  bool pending = false; ///< copies that nobody has waited for
 
 public:
   StagingRing(CudaDevice &device, uint64_t total)
@@ -220,7 +221,7 @@ public:
   StagingRing(const StagingRing &) = delete;
 
   ~StagingRing() {
-    if (stream)
+    if (pending) // a failure: the buffers may be in use
       (void)api.cuStreamSynchronize(stream);
     for (Buffer &b : buffers) {
       if (b.copied)
@@ -243,7 +244,7 @@ public:
       fill(static_cast<std::byte *>(b.memory), src.first(piece));
       QLR_TRY(device.check(api.cuMemcpyHtoDAsync_v2(dst, b.memory, piece, stream),
                            "cuMemcpyHtoDAsync"));
-      b.busy = true;
+      b.busy = pending = true;
       QLR_TRY(device.check(api.cuEventRecord(b.copied, stream), "cuEventRecord"));
       dst += piece;
       src = src.subspan(piece);
@@ -253,9 +254,9 @@ public:
   }
 
   Status finish() {
-    return stream ? device.check(api.cuStreamSynchronize(stream),
-                                 "cuStreamSynchronize")
-                  : Status{};
+    return std::exchange(pending, false)
+               ? device.check(api.cuStreamSynchronize(stream), "cuStreamSynchronize")
+               : Status{};
   }
 
 private:
