@@ -48,7 +48,7 @@ Expected<std::shared_ptr<Device>>
 qlinear::runtime::openDevice(const std::string &name) {
   if (name == "cpu")
     return openCpu("");
-  if (name.starts_with("cpu:"))
+  if (name.starts_with("cpu:") && name.size() > 4)
     return openCpu(name.substr(4));
   if (name == "emulated")
     return openEmulated("");

@@ -12,7 +12,9 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <sys/mman.h>
+#include <tbb/global_control.h>
 #include <tbb/info.h>
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
@@ -124,6 +126,8 @@ constexpr InstructionSet kInstructionSets[] = {
 };
 
 class CpuDevice : public HostDevice {
+  /// Where more threads are asked for than there are cores.
+  std::optional<tbb::global_control> moreThreads;
   tbb::task_arena arena;
   int threads;
   size_t best; ///< index into kInstructionSets
@@ -132,6 +136,9 @@ public:
   CpuDevice(int threads, size_t best)
       : arena(threads), threads(threads), best(best) {
     targetName = text("cpu:", kInstructionSets[best].name);
+    if (threads > tbb::info::default_concurrency())
+      moreThreads.emplace(tbb::global_control::max_allowed_parallelism,
+                          size_t(threads));
   }
 
   Expected<std::unique_ptr<Code>> load(const Artifact &artifact) override {

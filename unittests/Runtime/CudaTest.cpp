@@ -1,0 +1,529 @@
+//===- CudaTest.cpp - The CUDA device, on a fake driver -------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Every driver call is made to fail in turn: each failure comes back as an error
+// that names the call, and nothing stays behind.
+//
+//===----------------------------------------------------------------------===//
+
+#include "../../runtime/src/cuda/Driver.h"
+#include "FakeCuda.h"
+#include "Handles.h"
+
+#include <algorithm>
+#include <cmath>
+#include <dlfcn.h>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <set>
+#include <thread>
+
+using namespace qlinear::runtime;
+
+namespace {
+
+FakeCuda &driver() {
+  static FakeCuda *fake = [] {
+    setenv("QLINEAR_CUDA_DRIVER", FAKE_CUDA_PATH, 1);
+    void *library = dlopen(FAKE_CUDA_PATH, RTLD_NOW);
+    auto *get = reinterpret_cast<FakeCuda *(*)()>(dlsym(library, "fakeCuda"));
+    FakeCuda *f = get();
+    registerTestKernels(*f);
+    return f;
+  }();
+  return *fake;
+}
+
+struct Cuda : testing::Test {
+  FakeCuda &fake = driver();
+  TestArtifact test;
+  Cuda() { fake.reset({}); }
+  ~Cuda() override {
+    EXPECT_EQ(fake.live(), (std::map<std::string, int>{}));
+    EXPECT_EQ(fake.orphans(), 0);
+  }
+
+  std::string loadError(qlr_status expected) {
+    Device device("cuda");
+    EXPECT_EQ(device.status, QLR_OK) << qlr_last_error();
+    Module module(device, test.descriptor(), "");
+    EXPECT_EQ(module.status, expected);
+    return qlr_last_error();
+  }
+  static std::string openError(const char *name, qlr_status expected) {
+    Device device(name);
+    EXPECT_EQ(device.status, expected);
+    return qlr_last_error();
+  }
+};
+
+bool contains(const std::string &text, const std::string &part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// Everything the runtime does on a device, from opening to closing.
+struct Scenario {
+  std::vector<float> x = randomInput(3), y = std::vector<float>(3 * kN, NAN);
+  std::string message;
+  size_t callsBeforeTeardown = 0;
+
+  qlr_status run(FakeCuda &fake, TestArtifact &test, const std::string &archive) {
+    Device device("cuda:0");
+    qlr_status status = device.status;
+    if (status != QLR_OK) {
+      message = qlr_last_error();
+      callsBeforeTeardown = fake.calls().size();
+      return status;
+    }
+    void *in = nullptr, *out = nullptr, *stream = nullptr;
+    {
+      Module module(device, test.descriptor(), archive);
+      auto then = [&](auto &&step) {
+        if (status == QLR_OK)
+          status = step();
+        if (status != QLR_OK && message.empty())
+          message = qlr_last_error();
+      };
+      then([&] { return module.status; });
+      qlr_workspace *workspace = nullptr;
+      size_t xBytes = x.size() * 4, yBytes = y.size() * 4;
+      then([&] { return qlr_workspace_create(module, 0, 3, &workspace); });
+      then([&] { return qlr_stream_create(device, &stream); });
+      then([&] { return qlr_alloc(device, xBytes, &in); });
+      then([&] { return qlr_alloc(device, yBytes, &out); });
+      then([&] { return qlr_upload(device, in, x.data(), xBytes, stream); });
+      qlr_tensor tin = matrix(in, 3, kK), tout = matrix(out, 3, kN);
+      then([&] { return qlr_call(module, 0, workspace, &tin, 1, &tout, 1, stream); });
+      then([&] { return qlr_download(device, y.data(), out, yBytes, stream); });
+      then([&] { return qlr_synchronize(device, stream); });
+      callsBeforeTeardown = fake.calls().size();
+      qlr_workspace_destroy(workspace);
+    }
+    qlr_free(device, in);
+    qlr_free(device, out);
+    if (stream) {
+      qlr_status destroyed = qlr_stream_destroy(device, stream);
+      if (status == QLR_OK && destroyed != QLR_OK)
+        message = qlr_last_error();
+      status = status ? status : destroyed;
+    }
+    return status;
+  }
+};
+
+TEST_F(Cuda, RunsAndMatches) {
+  Scenario s;
+  ASSERT_EQ(s.run(fake, test, writeTestArchive("w.safetensors")), QLR_OK) << s.message;
+  EXPECT_LE(relativeError(s.y, expected(s.x)), 1e-6);
+}
+
+//===----------------------------------------------------------------------===//
+// Failures
+//===----------------------------------------------------------------------===//
+
+/// Calls that release something: their failure leaves nothing to report to.
+bool releases(const std::string &call) {
+  static const std::set<std::string> names = {
+      "cuMemFree_v2",      "cuMemFreeHost",  "cuModuleUnload",
+      "cuEventDestroy_v2", "cuStreamDestroy_v2", "cuDevicePrimaryCtxRelease_v2"};
+  return names.count(call) != 0;
+}
+
+TEST_F(Cuda, EveryCallMayFail) {
+  std::string archive = writeTestArchive("w.safetensors");
+  Scenario good;
+  ASSERT_EQ(good.run(fake, test, archive), QLR_OK) << good.message;
+  size_t total = fake.calls().size();
+  ASSERT_GT(total, 60u);
+  for (int code : {2, 999, 700})
+    for (size_t nth = 1; nth <= total; ++nth) {
+      fake.reset({});
+      fake.failNext("", int(nth), code);
+      Scenario s;
+      qlr_status status = s.run(fake, test, archive);
+      std::string call = fake.failed();
+      std::string where = call + ", call " + std::to_string(nth) + ", code " +
+                          std::to_string(code) + ": " + s.message;
+      ASSERT_FALSE(call.empty());
+      bool tearingDown = nth > s.callsBeforeTeardown;
+      if (status == QLR_OK) {
+        EXPECT_TRUE(releases(call) || tearingDown) << where;
+        EXPECT_LE(relativeError(s.y, expected(s.x)), 1e-6) << where;
+      } else {
+        EXPECT_EQ(status, code == 2     ? QLR_OUT_OF_MEMORY
+                          : code == 700 ? QLR_DEVICE_LOST
+                                        : QLR_DEVICE_ERROR)
+            << where;
+        // The message has the call's name (launches have the kernel's); a sticky
+        // error of a release is told by the next call.
+        std::string plain = call.substr(0, call.find("_v2"));
+        EXPECT_TRUE(contains(s.message, plain) ||
+                    (plain.starts_with("cuLaunch") && contains(s.message, "kernel '")) ||
+                    (code == 700 && (releases(call) || tearingDown)))
+            << where;
+        EXPECT_TRUE(contains(s.message, "(" + std::to_string(code) + ")")) << where;
+      }
+      EXPECT_EQ(fake.live(), (std::map<std::string, int>{})) << where;
+      // What the context's end had to release: only in a lost context, or where a
+      // release itself could not make the context current.
+      if (code != 700 && !(tearingDown && contains(call, "cuCtx")))
+        EXPECT_EQ(fake.orphans(), 0) << where;
+      fake.reset({});
+    }
+}
+
+TEST_F(Cuda, OutOfMemoryIsSurvived) {
+  FakeSettings small;
+  small.memory = 4096;
+  fake.reset(small);
+  Device device("cuda");
+  Module module(device, test.descriptor(), writeTestArchive("w.safetensors"));
+  EXPECT_EQ(module.status, QLR_OK) << qlr_last_error();
+  void *memory = nullptr;
+  EXPECT_EQ(qlr_alloc(device, 1 << 20, &memory), QLR_OUT_OF_MEMORY);
+  EXPECT_STREQ(qlr_last_error(),
+               "cuMemAlloc failed for 1048576 bytes on cuda:0: "
+               "CUDA_ERROR_OUT_OF_MEMORY (2): as the test wants it");
+  Workspace large(module, 0, 1000), fits(module, 0, 1);
+  EXPECT_EQ(large.status, QLR_OUT_OF_MEMORY);
+  EXPECT_EQ(fits.status, QLR_OK) << qlr_last_error();
+}
+
+TEST_F(Cuda, OutOfMemoryForWeights) {
+  FakeSettings small;
+  small.memory = 1024;
+  fake.reset(small);
+  Device device("cuda");
+  Module module(device, test.descriptor(), writeTestArchive("w.safetensors"));
+  EXPECT_EQ(module.status, QLR_OUT_OF_MEMORY);
+  EXPECT_TRUE(contains(qlr_last_error(), "for weight 1 of 1")) << qlr_last_error();
+}
+
+TEST_F(Cuda, LostDevice) {
+  {
+    Device device("cuda");
+    Module module(device, test.descriptor(), writeTestArchive("w.safetensors"));
+    void *memory = nullptr;
+    ASSERT_EQ(qlr_alloc(device, 64, &memory), QLR_OK);
+    fake.failNext("cuStreamSynchronize", 1, 700);
+    EXPECT_EQ(qlr_synchronize(device, nullptr), QLR_DEVICE_LOST);
+    EXPECT_TRUE(contains(qlr_last_error(), "is lost")) << qlr_last_error();
+    size_t calls = fake.calls().size();
+    void *more = nullptr;
+    EXPECT_EQ(qlr_alloc(device, 64, &more), QLR_DEVICE_LOST);
+    EXPECT_TRUE(contains(qlr_last_error(), "is lost since an earlier "
+                                           "CUDA_ERROR_ILLEGAL_ADDRESS (700)"))
+        << qlr_last_error();
+    EXPECT_EQ(fake.calls().size(), calls); // the driver is not asked any more
+    qlr_free(device, memory);
+  }
+  Scenario s; // opened again, it works
+  EXPECT_EQ(s.run(fake, test, writeTestArchive("w.safetensors")), QLR_OK) << s.message;
+  EXPECT_LE(relativeError(s.y, expected(s.x)), 1e-6);
+  fake.reset({}); // what the lost context released by its end
+}
+
+//===----------------------------------------------------------------------===//
+// Opening
+//===----------------------------------------------------------------------===//
+
+TEST_F(Cuda, OpenErrors) {
+  FakeSettings s;
+  EXPECT_TRUE(contains(openError("cuda:1", QLR_NO_DEVICE),
+                       "there is no device cuda:1; this machine has 1 CUDA device"));
+  s.devices = 0;
+  fake.reset(s);
+  EXPECT_TRUE(contains(openError("cuda", QLR_NO_DEVICE), "this machine has 0"));
+  s.driverVersion = 10020;
+  fake.reset(s);
+  EXPECT_EQ(openError("cuda", QLR_NO_DEVICE),
+            "the CUDA driver is too old: it supports CUDA 10.2, and 11.0 or later is "
+            "needed");
+  fake.failNext("cuInit", 1, 803);
+  EXPECT_TRUE(contains(openError("cuda", QLR_NO_DEVICE), "cuInit failed"));
+}
+
+TEST_F(Cuda, NoDriver) {
+  setenv("QLINEAR_CUDA_DRIVER", "/nonexistent/libcuda.so.1", 1);
+  EXPECT_TRUE(contains(openError("cuda", QLR_NO_DEVICE), "no CUDA driver: "));
+  // A library that is no driver.
+  setenv("QLINEAR_CUDA_DRIVER", QLINEAR_RUNTIME_PATH, 1);
+  EXPECT_TRUE(contains(openError("cuda", QLR_NO_DEVICE), "too old: it has no cuInit"));
+  setenv("QLINEAR_CUDA_DRIVER", FAKE_CUDA_PATH, 1);
+}
+
+//===----------------------------------------------------------------------===//
+// Code
+//===----------------------------------------------------------------------===//
+
+TEST_F(Cuda, CubinIsPreferred) {
+  Device device("cuda");
+  EXPECT_STREQ(qlr_device_target(device), "cuda:sm_90");
+  test.setImage("cuda:sm_90/ptx", "garbage that nobody reads");
+  Module module(device, test.descriptor(), "");
+  EXPECT_EQ(module.status, QLR_OK) << qlr_last_error();
+}
+
+TEST_F(Cuda, PtxForNewerDevices) {
+  FakeSettings s;
+  s.sm = 120;
+  fake.reset(s);
+  Device device("cuda");
+  Module module(device, test.descriptor(), "");
+  EXPECT_EQ(module.status, QLR_OK) << qlr_last_error();
+}
+
+TEST_F(Cuda, PtxWhereTheDriverRefusesTheCubin) {
+  test.setImage("cuda:sm_90/cubin", "a cubin of some newer kind");
+  Device device("cuda");
+  Module module(device, test.descriptor(), "");
+  EXPECT_EQ(module.status, QLR_OK) << qlr_last_error();
+}
+
+TEST_F(Cuda, NothingFits) {
+  FakeSettings s;
+  s.sm = 80;
+  fake.reset(s);
+  EXPECT_EQ(loadError(QLR_NO_DEVICE),
+            "the artifact has code for cpu:portable, cuda:emulated, cuda:sm_90, none of "
+            "which runs on cuda:0 (Fake GPU, sm_80); compile it with "
+            "--target=cuda:sm_80");
+  s.sm = 120;
+  s.driverVersion = 11080;
+  fake.reset(s);
+  std::string message = loadError(QLR_NO_DEVICE);
+  EXPECT_TRUE(contains(message, "its PTX version 8.0 needs a driver for CUDA 12.0; "
+                                "this driver supports 11.8"))
+      << message;
+  // Code for exactly one architecture.
+  test.manifest["targets"][2]["target"] = "cuda:sm_90a";
+  fake.reset(s);
+  EXPECT_TRUE(contains(loadError(QLR_NO_DEVICE), "none of which runs on"));
+}
+
+TEST_F(Cuda, CompileLog) {
+  test.setImage("cuda:sm_90/cubin", "unknown");
+  test.setImage("cuda:sm_90/ptx", ".version 8.0 error");
+  std::string message = loadError(QLR_NO_DEVICE);
+  EXPECT_TRUE(contains(message, "ptxas fatal: as the test wants it")) << message;
+  EXPECT_TRUE(contains(message, "CUDA_ERROR_INVALID_PTX")) << message;
+}
+
+TEST_F(Cuda, BadImages) {
+  test.removeImage("cuda:sm_90/cubin");
+  EXPECT_EQ(loadError(QLR_BAD_ARTIFACT), "the artifact has no image "
+                                         "\"cuda:sm_90/cubin\", the code of target "
+                                         "cuda:sm_90");
+  test.setImage("cuda:sm_90/cubin", "FAKECUBIN sm_90 stage linear_1 matvec");
+  EXPECT_EQ(loadError(QLR_BAD_ARTIFACT),
+            "the code of target cuda:sm_90 has no kernel 'linear_2' of function "
+            "\"linear\"");
+}
+
+TEST_F(Cuda, TooMuchSharedMemory) {
+  test.manifest["targets"][2]["functions"][0]["steps"][1]["kernels"][1]["smem"] = 240000;
+  std::string message = loadError(QLR_NO_DEVICE);
+  EXPECT_TRUE(contains(message, "kernel 'linear_2' needs 240000 bytes of shared memory, "
+                                "but a block of Fake GPU has 232448"))
+      << message;
+}
+
+//===----------------------------------------------------------------------===//
+// Calls
+//===----------------------------------------------------------------------===//
+
+struct CudaCalls : Cuda {
+  void run(int sm, bool withStream) {
+    FakeSettings s;
+    s.sm = sm;
+    fake.reset(s);
+    if (sm != 90) {
+      std::string target = "cuda:sm_" + std::to_string(sm);
+      test.manifest["targets"][2]["target"] = target;
+      test.setImage("cuda:sm_90/cubin",
+                    "FAKECUBIN sm_" + std::to_string(sm) + " stage linear_1 linear_2 matvec");
+    }
+    Device device("cuda");
+    Module module(device, test.descriptor(), writeTestArchive("w.safetensors"));
+    ASSERT_EQ(module.status, QLR_OK) << qlr_last_error();
+    Workspace workspace(module, 0, 5);
+    void *in = nullptr, *out = nullptr, *stream = nullptr;
+    ASSERT_EQ(qlr_alloc(device, 5 * kK * 4, &in), QLR_OK);
+    ASSERT_EQ(qlr_alloc(device, 5 * kN * 4, &out), QLR_OK);
+    if (withStream)
+      ASSERT_EQ(qlr_stream_create(device, &stream), QLR_OK);
+    qlr_tensor tin = matrix(in, 5, kK), tout = matrix(out, 5, kN);
+    size_t before = fake.calls().size();
+    ASSERT_EQ(qlr_call(module, 0, workspace, &tin, 1, &tout, 1, stream), QLR_OK)
+        << qlr_last_error();
+    std::vector<std::string> calls = fake.calls();
+    calls.erase(calls.begin(), calls.begin() + long(before));
+    // Nothing is allocated and nothing waits: launches in the device's context.
+    std::vector<std::string> want = {"cuCtxPushCurrent_v2"};
+    want.insert(want.end(), 5, "cuLaunchKernel");
+    want.insert(want.end(), 3, sm >= 90 ? "cuLaunchKernelEx" : "cuLaunchKernel");
+    want.push_back("cuCtxPopCurrent_v2");
+    EXPECT_EQ(calls, want);
+    std::vector<FakeLaunch> launches = fake.launches();
+    ASSERT_EQ(launches.size(), 8u);
+    for (size_t i = 0; i < 8; ++i) {
+      EXPECT_EQ(launches[i].kernel, i < 5 ? "stage" : i < 7 ? "linear_2" : "linear_1");
+      EXPECT_EQ(launches[i].rows, i < 5 || i == 7 ? 1 : 2);
+      EXPECT_EQ(launches[i].grid, 3u);
+      EXPECT_EQ(launches[i].block, 64u);
+      EXPECT_EQ(launches[i].smem, 65536u);
+      EXPECT_EQ(launches[i].pdl, i >= 5 && sm >= 90);
+      EXPECT_EQ(launches[i].stream, stream);
+    }
+    // Chunks move through input, temp and output; weight and counter stay.
+    EXPECT_EQ(launches[4].pointers[0], static_cast<char *>(in) + 4 * kK * 4);
+    EXPECT_EQ(launches[7].pointers[0], launches[5].pointers[0]);
+    EXPECT_EQ(launches[7].pointers[2], launches[5].pointers[2]);
+    EXPECT_EQ(launches[7].pointers[3], static_cast<char *>(out) + 4 * kN * 4);
+    auto attributes = fake.attributes();
+    for (const char *kernel : {"stage", "linear_1", "linear_2", "matvec"}) {
+      EXPECT_EQ((attributes[{kernel, cuda::kFuncMaxDynamicShared}]), 65536);
+      EXPECT_EQ((attributes[{kernel, cuda::kFuncCarveout}]), 100);
+    }
+    qlr_free(device, in);
+    qlr_free(device, out);
+    if (stream)
+      EXPECT_EQ(qlr_stream_destroy(device, stream), QLR_OK);
+  }
+};
+
+TEST_F(CudaCalls, DependentLaunch) { run(90, true); }
+TEST_F(CudaCalls, DefaultStream) { run(90, false); }
+TEST_F(CudaCalls, NoDependentLaunchBefore90) { run(80, true); }
+
+TEST_F(CudaCalls, CaptureAndReplay) {
+  Device device("cuda");
+  Module module(device, test.descriptor(), writeTestArchive("w.safetensors"));
+  Workspace workspace(module, 0, 3);
+  void *in = nullptr, *out = nullptr, *stream = nullptr;
+  ASSERT_EQ(qlr_alloc(device, 3 * kK * 4, &in), QLR_OK);
+  ASSERT_EQ(qlr_alloc(device, 3 * kN * 4, &out), QLR_OK);
+  ASSERT_EQ(qlr_stream_create(device, &stream), QLR_OK);
+
+  // The caller's own use of the driver, in the same primary context.
+  Expected<std::shared_ptr<const cuda::Driver>> opened = cuda::Driver::open();
+  ASSERT_TRUE(bool(opened));
+  const cuda::Driver &api = **opened;
+  cuda::Context context = nullptr, popped = nullptr;
+  auto s = static_cast<cuda::Stream>(stream);
+  cuda::Graph graph = nullptr;
+  cuda::GraphExec exec = nullptr;
+  ASSERT_EQ(api.cuDevicePrimaryCtxRetain(&context, 0), 0);
+  ASSERT_EQ(api.cuCtxPushCurrent_v2(context), 0);
+  ASSERT_EQ(api.cuStreamBeginCapture_v2(s, cuda::kCaptureThreadLocal), 0);
+  qlr_tensor tin = matrix(in, 3, kK), tout = matrix(out, 3, kN);
+  EXPECT_EQ(qlr_call(module, 0, workspace, &tin, 1, &tout, 1, stream), QLR_OK)
+      << qlr_last_error();
+  EXPECT_TRUE(fake.launches().empty());
+  ASSERT_EQ(api.cuStreamEndCapture(s, &graph), 0);
+  ASSERT_EQ(api.cuGraphInstantiate_v2(&exec, graph, nullptr, nullptr, 0), 0);
+  for (unsigned replay = 1; replay <= 3; ++replay) {
+    std::vector<float> x = randomInput(3, replay), y(3 * kN, NAN);
+    ASSERT_EQ(qlr_upload(device, in, x.data(), x.size() * 4, stream), QLR_OK);
+    ASSERT_EQ(api.cuGraphLaunch(exec, s), 0);
+    ASSERT_EQ(qlr_download(device, y.data(), out, y.size() * 4, stream), QLR_OK);
+    ASSERT_EQ(qlr_synchronize(device, stream), QLR_OK);
+    EXPECT_LE(relativeError(y, expected(x)), 1e-6);
+  }
+  EXPECT_EQ(api.cuGraphExecDestroy(exec), 0);
+  EXPECT_EQ(api.cuGraphDestroy(graph), 0);
+  EXPECT_EQ(api.cuCtxPopCurrent_v2(&popped), 0);
+  qlr_free(device, in);
+  qlr_free(device, out);
+  EXPECT_EQ(qlr_stream_destroy(device, stream), QLR_OK);
+  EXPECT_EQ(api.cuDevicePrimaryCtxRelease_v2(0), 0);
+}
+
+TEST_F(CudaCalls, ThreadsStreamsAndDevices) {
+  FakeSettings s;
+  s.devices = 2;
+  fake.reset(s);
+  std::string archive = writeTestArchive("w.safetensors");
+  {
+    Device devices[2] = {Device("cuda:0"), Device("cuda:1")};
+    Module modules[2] = {Module(devices[0], test.descriptor(), archive),
+                         Module(devices[1], test.descriptor(), archive)};
+    ASSERT_EQ(modules[1].status, QLR_OK) << qlr_last_error();
+    std::atomic<int> wrong = 0;
+    std::vector<std::thread> threads;
+    for (unsigned t = 0; t < 4; ++t)
+      threads.emplace_back([&, t] {
+        qlr_device *device = devices[t % 2];
+        Workspace workspace(modules[t % 2], 0, 2);
+        void *in = nullptr, *out = nullptr, *stream = nullptr;
+        wrong += qlr_stream_create(device, &stream) != QLR_OK;
+        wrong += qlr_alloc(device, 2 * kK * 4, &in) != QLR_OK;
+        wrong += qlr_alloc(device, 2 * kN * 4, &out) != QLR_OK;
+        for (unsigned i = 0; i < 20; ++i) {
+          std::vector<float> x = randomInput(2, 100 * t + i), y(2 * kN, NAN);
+          qlr_tensor tin = matrix(in, 2, kK), tout = matrix(out, 2, kN);
+          wrong += qlr_upload(device, in, x.data(), x.size() * 4, stream) != QLR_OK;
+          wrong += qlr_call(modules[t % 2], 0, workspace, &tin, 1, &tout, 1, stream) != QLR_OK;
+          wrong += qlr_download(device, y.data(), out, y.size() * 4, stream) != QLR_OK;
+          wrong += qlr_synchronize(device, stream) != QLR_OK;
+          wrong += !(relativeError(y, expected(x)) <= 1e-6);
+          // Errors are each thread's own.
+          qlr_tensor bad = matrix(in, 1 + t, kN);
+          qlr_call(modules[t % 2], 0, workspace, &bad, 1, &tout, 1, stream);
+          wrong += !contains(qlr_last_error(), "[" + std::to_string(1 + t) + ", 48]");
+        }
+        qlr_free(device, in);
+        qlr_free(device, out);
+        wrong += qlr_stream_destroy(device, stream) != QLR_OK;
+      });
+    for (std::thread &t : threads)
+      t.join();
+    EXPECT_EQ(wrong, 0);
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Weights
+//===----------------------------------------------------------------------===//
+
+TEST_F(Cuda, LargeWeightsGoThroughBoundedMemory) {
+  // 80 MB: more pieces than staging buffers.
+  int64_t n = 8192, k = 17408;
+  std::string archive = writeTestArchive("large.safetensors", "w", kEncoding, n, k);
+  size_t bytes = size_t(n) * size_t(k) / 2 * 9 / 8 + size_t(n) * 4;
+  nlohmann::json &w = test.manifest["weights"][0];
+  w["n"] = n;
+  w["k"] = k;
+  w["bytes"] = bytes;
+  size_t differing = bytes;
+  const void *expectedAt = nullptr;
+  fake.registerKernel("matvec", 3, [&](const FakeLaunch &l) {
+    expectedAt = l.pointers[0];
+    auto *blob = static_cast<const std::byte *>(l.pointers[0]);
+    differing = 0;
+    for (size_t i = 0; i < bytes; ++i)
+      differing += blob[i] != placeByte(i);
+  });
+  {
+    Device device("cuda");
+    Module module(device, test.descriptor(), archive);
+    ASSERT_EQ(module.status, QLR_OK) << qlr_last_error();
+    EXPECT_EQ(fake.live().count("pinned"), 0u);
+    void *memory = nullptr;
+    ASSERT_EQ(qlr_alloc(device, 4096, &memory), QLR_OK);
+    qlr_tensor in{memory, QLR_F32, 1, {kK}}, out{memory, QLR_F32, 1, {kN}};
+    ASSERT_EQ(qlr_call(module, 1, nullptr, &in, 1, &out, 1, nullptr), QLR_OK)
+        << qlr_last_error();
+    EXPECT_NE(expectedAt, nullptr);
+    EXPECT_EQ(differing, 0u);
+    qlr_free(device, memory);
+  }
+  EXPECT_LE(fake.peakPinned(), uint64_t(64) << 20);
+  registerTestKernels(fake);
+}
+
+} // namespace

@@ -1,0 +1,74 @@
+/*===- FromC.c - The runtime's headers are C --------------------------------===*\
+|*
+|* Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+|* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+|*
+\*===----------------------------------------------------------------------===*/
+
+#include "qlinear-runtime/artifact.h"
+#include "qlinear-runtime/runtime.h"
+
+#include <string.h>
+
+/* Runs one doubling kernel through the C ABI; 0 if all is well, else the line. */
+#define CHECK(condition)                                                       \
+  if (!(condition))                                                            \
+  return __LINE__
+
+static void twice(void *const *args, int32_t rows, int64_t begin, int64_t end) {
+  const float *x = (const float *)args[0];
+  float *y = (float *)args[1];
+  for (int32_t m = 0; m < rows; ++m)
+    for (int64_t i = begin; i < end; ++i)
+      y[m * 4 + i] = 2 * x[m * 4 + i];
+}
+
+static const char manifest[] =
+    "{\"version\": 1, \"weights\": [], \"targets\": [{\"target\": \"cpu:portable\","
+    " \"functions\": [{\"name\": \"twice\","
+    "  \"inputs\": [{\"dtype\": \"f32\", \"shape\": [-1, 4]}],"
+    "  \"outputs\": [{\"dtype\": \"f32\", \"shape\": [-1, 4]}],"
+    "  \"steps\": [{\"kernels\": [{\"rows\": 8, \"name\": \"twice\", \"items\": 4}],"
+    "   \"args\": [{\"input\": 0, \"row_stride\": 16},"
+    "              {\"output\": 0, \"row_stride\": 16}]}]}]}]}";
+
+int qlrTestFromC(void);
+int qlrTestFromC(void) {
+  qlinear_image image;
+  qlinear_artifact_v1 descriptor;
+  qlr_device *device = NULL;
+  qlr_artifact *artifact = NULL;
+  qlr_module *module = NULL;
+  float x[12] __attribute__((aligned(16))), y[12] __attribute__((aligned(16)));
+  qlr_tensor in = {NULL, QLR_F32, 2, {3, 4, 0, 0}}, out = {NULL, QLR_F32, 2, {3, 4, 0, 0}};
+  int i;
+
+  image.name = "cpu:portable/twice";
+  image.data = (const void *)twice;
+  image.size = 0;
+  descriptor.magic = QLINEAR_ARTIFACT_MAGIC;
+  descriptor.manifest = manifest;
+  descriptor.manifest_size = sizeof manifest - 1;
+  descriptor.images = &image;
+  descriptor.n_images = 1;
+  CHECK(memcmp(&descriptor.magic, "QLINEAR1", 8) == 0);
+  CHECK(qlr_device_open("cpu:2", &device) == QLR_OK);
+  CHECK(qlr_artifact_from_descriptor(&descriptor, &artifact) == QLR_OK);
+  CHECK(qlr_module_load(device, artifact, NULL, &module) == QLR_OK);
+  CHECK(strcmp(qlr_artifact_manifest(artifact), manifest) == 0);
+  CHECK(qlr_function_count(module) == 1);
+  CHECK(strcmp(qlr_function_name(module, 0), "twice") == 0);
+  CHECK(qlr_function_name(module, 1) == NULL);
+  CHECK(qlr_function_index(module, "once") == -1);
+  for (i = 0; i < 12; ++i)
+    x[i] = (float)i;
+  in.data = x;
+  out.data = y;
+  CHECK(qlr_call(module, 0, NULL, &in, 1, &out, 1, NULL) == QLR_OK);
+  for (i = 0; i < 12; ++i)
+    CHECK(y[i] == 2 * x[i]);
+  qlr_module_unload(module);
+  qlr_artifact_close(artifact);
+  qlr_device_close(device);
+  return 0;
+}

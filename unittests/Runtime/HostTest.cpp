@@ -1,0 +1,287 @@
+//===- HostTest.cpp - Calls on the CPU and the emulated device ------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Handles.h"
+
+#include <cmath>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <thread>
+
+using nlohmann::json;
+
+extern "C" int qlrTestFromC(void);
+
+namespace {
+
+struct HostCalls : testing::TestWithParam<const char *> {
+  TestArtifact test;
+};
+
+TEST_P(HostCalls, EveryRowCountMatchesFloat64) {
+  Device device(GetParam());
+  ASSERT_TRUE(device.status == QLR_OK) << qlr_last_error();
+  Module module(device, test.descriptor(), writeTestArchive("w.safetensors"));
+  ASSERT_TRUE(module.status == QLR_OK) << qlr_last_error();
+  int32_t f = qlr_function_index(module, "linear");
+  Workspace workspace(module, f, 11);
+  ASSERT_TRUE(workspace.status == QLR_OK) << qlr_last_error();
+  takeChunks();
+  for (int64_t rows : {0, 1, 2, 3, 4, 5, 8, 11}) {
+    std::vector<float> x = randomInput(rows), y(size_t(rows * kN), NAN);
+    qlr_tensor in = matrix(x.data(), rows, kK), out = matrix(y.data(), rows, kN);
+    ASSERT_EQ(qlr_call(module, f, workspace, &in, 1, &out, 1, nullptr), QLR_OK)
+        << qlr_last_error();
+    if (rows)
+      EXPECT_LE(relativeError(y, expected(x)), 1e-6) << rows << " rows";
+    // The largest variant takes two rows, and the odd one is done by the smallest.
+    std::vector<int> chunks(size_t(rows / 2), 2);
+    if (rows % 2)
+      chunks.push_back(1);
+    EXPECT_EQ(takeChunks(), chunks);
+  }
+}
+
+TEST_P(HostCalls, FixedRows) {
+  Device device(GetParam());
+  Module module(device, test.descriptor(), writeTestArchive("w.safetensors"));
+  ASSERT_TRUE(module.status == QLR_OK) << qlr_last_error();
+  int32_t f = qlr_function_index(module, "matvec");
+  std::vector<float> x = randomInput(1), y(size_t(kN), NAN);
+  qlr_tensor in{x.data(), QLR_F32, 1, {kK}}, out{y.data(), QLR_F32, 1, {kN}};
+  // It has no temps, so it needs no workspace.
+  ASSERT_EQ(qlr_call(module, f, nullptr, &in, 1, &out, 1, nullptr), QLR_OK)
+      << qlr_last_error();
+  EXPECT_LE(relativeError(y, expected(x)), 1e-6);
+}
+
+TEST_P(HostCalls, ManyThreads) {
+  Device device(GetParam());
+  Module module(device, test.descriptor(), writeTestArchive("w.safetensors"));
+  ASSERT_TRUE(module.status == QLR_OK) << qlr_last_error();
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong = 0;
+  for (unsigned t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      Workspace workspace(module, 0, 3);
+      for (unsigned i = 0; i < 8; ++i) {
+        std::vector<float> x = randomInput(3, 100 * t + i), y(size_t(3 * kN), NAN);
+        qlr_tensor in = matrix(x.data(), 3, kK), out = matrix(y.data(), 3, kN);
+        wrong += qlr_call(module, 0, workspace, &in, 1, &out, 1, nullptr) != QLR_OK ||
+                 !(relativeError(y, expected(x)) <= 1e-6);
+      }
+    });
+  for (std::thread &t : threads)
+    t.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, HostCalls,
+                         testing::Values("cpu", "cpu:1", "cpu:3", "cpu:portable:2",
+                                         "emulated"));
+
+//===----------------------------------------------------------------------===//
+// Errors
+//===----------------------------------------------------------------------===//
+
+struct CallErrors : testing::Test {
+  TestArtifact test;
+  Device device{"cpu:1"};
+  Module module{device, test.descriptor(), writeTestArchive("w.safetensors")};
+  Workspace workspace{module, 0, 2};
+  std::vector<float> x = randomInput(2), y = std::vector<float>(2 * kN);
+  qlr_tensor in = matrix(x.data(), 2, kK), out = matrix(y.data(), 2, kN);
+
+  std::string call(qlr_status status, int32_t inputs = 1, int32_t function = 0) {
+    EXPECT_EQ(qlr_call(module, function, workspace, &in, inputs, &out, 1, nullptr),
+              status);
+    return qlr_last_error();
+  }
+};
+
+TEST_F(CallErrors, NameTheArgument) {
+  EXPECT_EQ(call(QLR_INVALID_ARGUMENT, 2), "'linear' has 1 inputs, not 2");
+  EXPECT_EQ(call(QLR_INVALID_ARGUMENT, -1), "'linear' has 1 inputs, not -1");
+  EXPECT_EQ(call(QLR_NOT_FOUND, 1, 7),
+            "there is no function 7; the module has 2 for " +
+                std::string(qlr_device_target(device)));
+  in.dtype = QLR_BF16;
+  EXPECT_EQ(call(QLR_INVALID_ARGUMENT),
+            "input 0 of 'linear' is bf16, but it was compiled for f32");
+  in.dtype = qlr_dtype(99);
+  EXPECT_EQ(call(QLR_INVALID_ARGUMENT),
+            "input 0 of 'linear' is unknown, but it was compiled for f32");
+  in.dtype = QLR_F32;
+  in.shape[1] = 32;
+  EXPECT_EQ(call(QLR_INVALID_ARGUMENT), "input 0 of 'linear' has the shape [2, 32], "
+                                        "but it was compiled for [M, 64]");
+  in.shape[1] = 64;
+  in.rank = 77;
+  EXPECT_NE(call(QLR_INVALID_ARGUMENT).find("rank > 4"), std::string::npos);
+  in.rank = 2;
+  out.shape[0] = 1;
+  EXPECT_EQ(call(QLR_INVALID_ARGUMENT),
+            "output 0 of 'linear' has 1 rows, but input 0 has 2; all tensors of a "
+            "call share M");
+  out.shape[0] = 2;
+  in.data = nullptr;
+  EXPECT_EQ(call(QLR_INVALID_ARGUMENT), "input 0 of 'linear' has no data");
+  in.data = x.data() + 1;
+  EXPECT_NE(call(QLR_INVALID_ARGUMENT).find("not at a multiple of 16 bytes"),
+            std::string::npos);
+  in.data = x.data();
+  in.shape[0] = out.shape[0] = 3;
+  EXPECT_EQ(call(QLR_INVALID_ARGUMENT),
+            "a call of 'linear' with M = 3 rows, but its workspace is for 2; create "
+            "a larger one");
+  in.shape[0] = out.shape[0] = 2;
+  EXPECT_EQ(qlr_call(module, 0, nullptr, &in, 1, &out, 1, nullptr),
+            QLR_INVALID_ARGUMENT);
+  EXPECT_STREQ(qlr_last_error(),
+               "'linear' needs a workspace; create one with qlr_workspace_create");
+  EXPECT_EQ(qlr_call(nullptr, 0, nullptr, &in, 1, &out, 1, nullptr),
+            QLR_INVALID_ARGUMENT);
+  call(QLR_OK); // none of it did harm
+}
+
+TEST_F(CallErrors, ForeignWorkspace) {
+  Module other(device, test.descriptor(), writeTestArchive("w.safetensors"));
+  EXPECT_EQ(qlr_call(other, 0, workspace, &in, 1, &out, 1, nullptr),
+            QLR_INVALID_ARGUMENT);
+}
+
+TEST_F(CallErrors, UnboundAndRebound) {
+  Module bare(device, test.descriptor(), "");
+  ASSERT_TRUE(bare.status == QLR_OK) << qlr_last_error();
+  Workspace ws(bare, 0, 2);
+  EXPECT_EQ(qlr_call(bare, 0, ws, &in, 1, &out, 1, nullptr), QLR_BAD_WEIGHTS);
+  EXPECT_EQ(std::string(qlr_last_error()),
+            "weight 'w' of 'linear' is not bound; load the module with an archive or "
+            "call qlr_module_set_weight");
+  const TestWeight &w = testWeight();
+  EXPECT_EQ(qlr_module_set_weight(bare, "v", w.blob, w.size), QLR_NOT_FOUND);
+  EXPECT_EQ(qlr_module_set_weight(bare, "w", w.blob, w.size - 1), QLR_BAD_WEIGHTS);
+  EXPECT_EQ(qlr_module_set_weight(bare, "w", w.blob + 64, w.size),
+            QLR_INVALID_ARGUMENT);
+  EXPECT_EQ(qlr_module_set_weight(bare, "w", w.blob, w.size), QLR_OK);
+  EXPECT_EQ(qlr_call(bare, 0, ws, &in, 1, &out, 1, nullptr), QLR_OK);
+  EXPECT_LE(relativeError(y, expected(x)), 1e-6);
+}
+
+TEST(Devices, Errors) {
+  for (const char *name : {"", "gpu", "cpu:", "cpu:0", "cpu:x", "cpu:4x", "cpu:9999999",
+                           "cpu:avx9", "cuda:", "cuda:-1", "cuda:x", "cpu:portable:"}) {
+    qlr_device *device = nullptr;
+    EXPECT_EQ(qlr_device_open(name, &device), QLR_INVALID_ARGUMENT) << name;
+    EXPECT_NE(std::string(qlr_last_error()).find(name), std::string::npos);
+    EXPECT_EQ(device, nullptr);
+  }
+  EXPECT_EQ(qlr_device_open("cpu", nullptr), QLR_INVALID_ARGUMENT);
+  Device cpu("cpu");
+  void *memory = nullptr;
+  EXPECT_EQ(qlr_alloc(cpu, SIZE_MAX / 2, &memory), QLR_OUT_OF_MEMORY);
+  EXPECT_EQ(memory, nullptr);
+  ASSERT_EQ(qlr_alloc(cpu, 0, &memory), QLR_OK);
+  qlr_free(cpu, memory);
+}
+
+TEST(Workspaces, Errors) {
+  TestArtifact test;
+  Device device("cpu");
+  Module module(device, test.descriptor(), "");
+  qlr_workspace *ws = nullptr;
+  EXPECT_EQ(qlr_workspace_create(module, 0, -1, &ws), QLR_INVALID_ARGUMENT);
+  EXPECT_EQ(qlr_workspace_create(module, 0, int64_t(1) << 40, &ws),
+            QLR_INVALID_ARGUMENT);
+  EXPECT_EQ(qlr_workspace_create(module, 9, 1, &ws), QLR_NOT_FOUND);
+  EXPECT_EQ(qlr_workspace_create(module, 1, 0, &ws), QLR_INVALID_ARGUMENT);
+  EXPECT_EQ(std::string(qlr_last_error()),
+            "a workspace of 'matvec' for 0 rows; it always runs on 1");
+}
+
+//===----------------------------------------------------------------------===//
+// Archives that do not match
+//===----------------------------------------------------------------------===//
+
+std::string loadError(const std::string &archive, qlr_status status) {
+  TestArtifact test;
+  Device device("cpu:1");
+  Module module(device, test.descriptor(), archive);
+  EXPECT_EQ(module.status, status);
+  EXPECT_EQ((qlr_module *)module, nullptr);
+  return qlr_last_error();
+}
+
+TEST(Archives, Mismatches) {
+  std::string path = writeTestArchive("other.safetensors", "v");
+  EXPECT_EQ(loadError(path, QLR_BAD_WEIGHTS),
+            "the artifact needs the weight 'w', which '" + path +
+                "' does not have; pass the archive that it was compiled for, or pack "
+                "that tensor with quant-pack");
+  path = writeTestArchive("shape.safetensors", "w", kEncoding, kN, 2 * kK);
+  EXPECT_EQ(loadError(path, QLR_BAD_WEIGHTS),
+            "weight 'w' of '" + path + "' is 48x128, but the artifact was compiled for "
+            "48x64; compile it for this archive");
+  std::string encoding = "u4, group = 32, zero, scale = bf16, offset = bf16";
+  path = writeTestArchive("encoding.safetensors", "w", encoding);
+  EXPECT_EQ(loadError(path, QLR_BAD_WEIGHTS),
+            "weight 'w' of '" + path + "' has the encoding <" + encoding +
+                ">, but the artifact was compiled for <" + kEncoding +
+                ">; compile it for this archive, or pack the weight with that "
+                "encoding");
+  loadError(temporary("missing.safetensors"), QLR_BAD_WEIGHTS);
+  std::ofstream(temporary("short.safetensors")) << "short";
+  loadError(temporary("short.safetensors"), QLR_BAD_WEIGHTS);
+}
+
+//===----------------------------------------------------------------------===//
+// Artifacts
+//===----------------------------------------------------------------------===//
+
+TEST(Artifacts, Errors) {
+  qlr_artifact *artifact = nullptr;
+  EXPECT_EQ(qlr_artifact_open(temporary("none.so").c_str(), &artifact), QLR_NOT_FOUND);
+  std::ofstream(temporary("text.so")) << "not a library";
+  EXPECT_EQ(qlr_artifact_open(temporary("text.so").c_str(), &artifact),
+            QLR_BAD_ARTIFACT);
+  // A library that is no artifact: the runtime itself.
+  EXPECT_EQ(qlr_artifact_open(QLINEAR_RUNTIME_PATH, &artifact), QLR_BAD_ARTIFACT);
+  EXPECT_NE(std::string(qlr_last_error()).find("no symbol qlinear_artifact"),
+            std::string::npos);
+  TestArtifact test;
+  qlinear_artifact_v1 *d = test.descriptor();
+  d->magic ^= 1;
+  EXPECT_EQ(qlr_artifact_from_descriptor(d, &artifact), QLR_BAD_ARTIFACT);
+  d = test.descriptor();
+  d->manifest = nullptr;
+  EXPECT_EQ(qlr_artifact_from_descriptor(d, &artifact), QLR_BAD_ARTIFACT);
+  d = test.descriptor();
+  d->images = nullptr;
+  EXPECT_EQ(qlr_artifact_from_descriptor(d, &artifact), QLR_BAD_ARTIFACT);
+  EXPECT_EQ(qlr_artifact_from_descriptor(nullptr, &artifact), QLR_INVALID_ARGUMENT);
+  EXPECT_EQ(artifact, nullptr);
+}
+
+TEST(Artifacts, MissingKernelAndTarget) {
+  TestArtifact test;
+  test.removeImage("cpu:portable/linear_2");
+  Device cpu("cpu"), emulated("emulated");
+  Module missing(cpu, test.descriptor(), "");
+  EXPECT_EQ(missing.status, QLR_BAD_ARTIFACT);
+  EXPECT_STREQ(qlr_last_error(), "the artifact has no image \"cpu:portable/linear_2\", "
+                                 "a kernel of function \"linear\"");
+  test.manifest["targets"].erase(1);
+  Module none(emulated, test.descriptor(), "");
+  EXPECT_EQ(none.status, QLR_NO_DEVICE);
+  EXPECT_STREQ(qlr_last_error(),
+               "the artifact has code for cpu:portable, cuda:sm_90, not for the "
+               "emulated device; compile it with --target=cuda:emulated");
+}
+
+TEST(CAbi, FromC) { EXPECT_EQ(qlrTestFromC(), 0) << qlr_last_error(); }
+
+} // namespace
