@@ -228,5 +228,34 @@ inline std::vector<Shape> oddShapes(unsigned group) {
   return shapes;
 }
 
+inline double normal(std::mt19937_64 &rng) {
+  // Box-Muller on the generator's own bits, the same everywhere.
+  double u = (double(rng() >> 11) + 1) * 0x1p-53, v = double(rng() >> 11) * 0x1p-53;
+  return std::sqrt(-2 * std::log(u)) * std::cos(6.283185307179586 * v);
+}
+
+/// Log-normal scales around `size`, zeros (or mins) in the middle of the codes.
+inline AffineWeight randomAffine(CodeType codes, unsigned group, Form form, uint64_t N,
+                          uint64_t K, std::mt19937_64 &rng, double size = 0.01,
+                          double sigma = 0.3) {
+  AffineWeight w{N, K, codes, group, form, {}, {}, {}};
+  w.fields.resize(N * K);
+  for (uint8_t &f : w.fields)
+    f = uint8_t(rng() & ((1u << codes.bits) - 1));
+  double half = 1 << (codes.bits - 1), middle = codes.isSigned ? 0 : half;
+  for (uint64_t i = 0; i < N * w.groups(); ++i) {
+    double s = size * std::exp(sigma * normal(rng));
+    w.scales.push_back(float(s));
+    double z = half / 8 * normal(rng);
+    if (form == Form::zero)
+      w.offsets.push_back(float(middle + z));
+    if (form == Form::centred)
+      w.offsets.push_back(float(z));
+    if (form == Form::min)
+      w.offsets.push_back(float(s * (middle + z)));
+  }
+  return w;
+}
+
 } // namespace reference
 #endif
