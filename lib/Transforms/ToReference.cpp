@@ -115,16 +115,19 @@ static Value decodeField(OpBuilder &b, Location loc, const MetaStorage &meta,
   llvm_unreachable("unknown metadata kind");
 }
 
-/// The f64 value of a weight from its code and its group's metadata.
+/// The f64 value of a weight from its code and its group's metadata; there is
+/// no offset in the symmetric form.
 static Value decodeWeight(OpBuilder &b, Location loc, const Encoding &e,
                           Value code, Value scale, Value offset) {
   FloatType f64 = b.getF64Type();
   Value q = toFloat(b, loc, code, e.codes.isSigned, f64);
   Value s = toFloat(b, loc, scale, f64);
+  if (e.form == Form::symmetric)
+    return arith::MulFOp::create(b, loc, s, q);
   Value o = toFloat(b, loc, offset, f64);
   switch (e.form) {
   case Form::symmetric:
-    return arith::MulFOp::create(b, loc, s, q);
+    break;
   case Form::zero:
     return arith::MulFOp::create(b, loc, s, arith::SubFOp::create(b, loc, q, o));
   case Form::min:
@@ -240,8 +243,10 @@ static Value decodeTensor(OpBuilder &b, Location loc, PackOp pack,
                    };
                    Value scale = decodeField(b, loc, e.scale, arguments[1],
                                              steps(scaleRange));
-                   Value offset = decodeField(b, loc, e.offset, arguments[2],
-                                              steps(offsetRange));
+                   Value offset;
+                   if (offsets)
+                     offset = decodeField(b, loc, e.offset, arguments[2],
+                                          steps(offsetRange));
                    linalg::YieldOp::create(
                        b, loc,
                        decodeWeight(b, loc, e, arguments[0], scale, offset));
@@ -260,14 +265,15 @@ static Value quantizeTensor(OpBuilder &b, Location loc, Value x) {
   OpFoldResult rows = tensor::getMixedSize(b, loc, x, 0);
   auto size = [&](int64_t v) { return OpFoldResult(b.getIndexAttr(v)); };
 
-  // The last chunk is filled up with zeros.
   Value floats = castElements(b, loc, x, f32);
+  // The last chunk is filled up with zeros.
+  Value chunked = floats;
   if (padded != K) {
     Value zeros =
         linalg::FillOp::create(b, loc, constant(b, loc, f32, 0),
                                emptyTensor(b, loc, {rows, size(padded)}, f32))
             .getResult(0);
-    floats = tensor::InsertSliceOp::create(
+    chunked = tensor::InsertSliceOp::create(
         b, loc, floats, zeros, ArrayRef<OpFoldResult>{size(0), size(0)},
         ArrayRef<OpFoldResult>{rows, size(K)},
         ArrayRef<OpFoldResult>{size(1), size(1)});
@@ -287,7 +293,7 @@ static Value quantizeTensor(OpBuilder &b, Location loc, Value x) {
                              emptyTensor(b, loc, {rows, size(chunks)}, f32))
           .getResult(0);
   Value largest =
-      generic(b, loc, {floats, lanes}, zeros, {column, lane, chunk},
+      generic(b, loc, {chunked, lanes}, zeros, {column, lane, chunk},
               {kParallel, kParallel, kReduction},
               [&](OpBuilder &b, Location loc, ValueRange arguments) {
                 Value magnitude = math::AbsFOp::create(b, loc, arguments[0]);
@@ -301,9 +307,8 @@ static Value quantizeTensor(OpBuilder &b, Location loc, Value x) {
   AffineMap element = b.getMultiDimIdentityMap(2);
   AffineMap chunkOf = AffineMap::get(2, 0, {m, c.floorDiv(kChunk)}, context);
   Value empty = emptyTensor(b, loc, {rows, size(K)}, f64);
-  Value unpadded = castElements(b, loc, x, f32);
   return generic(
-             b, loc, {unpadded, largest}, empty, {element, chunkOf, element},
+             b, loc, {floats, largest}, empty, {element, chunkOf, element},
              {kParallel, kParallel},
              [&](OpBuilder &b, Location loc, ValueRange arguments) {
                Value limit = constant(b, loc, f32, 127);

@@ -1,0 +1,388 @@
+# ===- to_reference.py - Runs qlinear-to-reference against Python -*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+#
+# Random weights of every kind of encoding, lowered by the pass and upstream's
+# passes, run by mlir-runner, and compared with the same arithmetic written here
+# from the definitions, in Python's floats (IEEE double). Only the sums of a
+# contraction have a tolerance: 1e-12 of the sum of magnitudes.
+#
+# Usage: to_reference.py [SEED]
+
+import math
+import os
+import random
+import re
+import shutil
+import struct
+import subprocess
+import sys
+
+RUNNER = shutil.which("mlir-runner")
+LIBS = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(RUNNER))), "lib")
+PIPELINE = [
+    "--convert-elementwise-to-linalg",
+    "--one-shot-bufferize=bufferize-function-boundaries",
+    "--convert-linalg-to-loops",
+    "--lower-affine",
+    "--convert-scf-to-cf",
+    "--expand-strided-metadata",
+    "--arith-expand=include-bf16",
+    "--lower-affine",
+    "--convert-math-to-llvm",
+    "--convert-math-to-libm",
+    "--finalize-memref-to-llvm",
+    "--convert-arith-to-llvm",
+    "--convert-func-to-llvm",
+    "--convert-cf-to-llvm",
+    "--reconcile-unrealized-casts",
+]
+
+
+# ===-- Floats -----------------------------------------------------------------===#
+
+
+def f32(v):
+    return struct.unpack("<f", struct.pack("<f", v))[0]
+
+
+def f16(v):
+    return struct.unpack("<e", struct.pack("<e", v))[0]
+
+
+def bf16_bits(v):
+    """Round to nearest even of a double, through no other format."""
+    if v == 0:
+        return 0x8000 if math.copysign(1, v) < 0 else 0
+    mantissa, exponent = math.frexp(abs(v))
+    scaled = round(mantissa * 256)  # 8 significant bits; Python rounds half to even
+    bits = ((exponent + 126) << 7) + scaled
+    bits -= 1 << 7  # the leading bit is implicit
+    return bits | (0x8000 if v < 0 else 0)
+
+
+def bf16_value(bits):
+    return struct.unpack("<f", struct.pack("<I", bits << 16))[0]
+
+
+def bf16(v):
+    return bf16_value(bf16_bits(v))
+
+
+ROUND = {"f64": float, "f32": f32, "f16": f16, "bf16": bf16}
+
+
+def literal(v):
+    return repr(float(v)) if "e" not in repr(float(v)) else "%.25e" % v
+
+
+def dense(rows, convert=literal):
+    return "dense<[" + ", ".join("[" + ", ".join(map(convert, r)) + "]" for r in rows) + "]>"
+
+
+# ===-- Weights ----------------------------------------------------------------===#
+
+
+class Storage:
+    """How one metadata tensor is stored, and its value per field."""
+
+    def __init__(self, text):
+        self.text = text
+        m = re.fullmatch(r"(?:(u|i|log|delta)(\d+)(?: \* (row|block)<(?:256, )?(\w+)>)?|(\w+))", text)
+        self.kind, bits, self.scope, self.type, plain = m.groups()
+        self.bits = int(bits) if bits else 0
+        if plain:
+            self.kind, self.type = "plain", plain
+
+    def element(self):
+        return self.type if self.kind == "plain" else "i%d" % self.bits
+
+    def random(self, rng, small):
+        """A field; `small` keeps values positive and moderate."""
+        if self.kind == "plain":
+            return ROUND[self.type](rng.uniform(0.01, 2) if small else rng.uniform(0, 14))
+        if self.kind == "i":
+            return rng.randrange(-(1 << (self.bits - 1)), 1 << (self.bits - 1))
+        return rng.randrange(0, 1 << self.bits)
+
+    def steps_per_row(self, K):
+        if self.scope is None:
+            return 0
+        return -(-K // 256) if self.scope == "block" else 2 if self.kind == "log" else 1
+
+    def random_step(self, rng, index):
+        if self.kind == "log":
+            return ROUND[self.type](rng.uniform(0.001, 0.1) if index == 0 else rng.uniform(0.01, 0.03))
+        if self.kind == "delta":
+            return bf16_value(bf16_bits(0.02))
+        return ROUND[self.type](rng.uniform(0.001, 0.05))
+
+    def value(self, field, steps, k):
+        if self.kind == "plain":
+            return f32(field)
+        if self.kind in ("u", "i"):
+            if not steps:
+                return float(field)
+            return f32(f32(field) * steps[k // 256 if self.scope == "block" else 0])
+        if self.kind == "log":
+            return f32(steps[0] * 2.0 ** (field * steps[1]))
+        return bf16_value((bf16_bits(steps[0]) + field) & 0xFFFF)
+
+
+class Weight:
+    def __init__(self, rng, name, spelling, N, K, container=None):
+        self.name, self.N, self.K = name, N, K
+        self.encoding = "#qlinear.encoding<%s>" % spelling
+        code, group, self.form, scale, offset = re.fullmatch(
+            r"(\w\d), group = (\w+), (\w+), scale = ([^=]*?)(?:, offset = (.*))?", spelling
+        ).groups()
+        self.signed, self.bits = code[0] == "i", int(code[1])
+        self.group = K if group == "row" else int(group)
+        self.G = K // self.group
+        self.scale, self.offset = Storage(scale), Storage(offset) if offset else None
+        low = -(1 << (self.bits - 1)) if self.signed else 0
+        self.codes = [[rng.randrange(low, low + (1 << self.bits)) for _ in range(K)] for _ in range(N)]
+        self.element = "i%d" % (container or self.bits)
+        self.scales = [[self.scale.random(rng, True) for _ in range(self.G)] for _ in range(N)]
+        self.scale_steps = self._steps(rng, self.scale)
+        self.offsets, self.offset_steps = None, None
+        if self.offset:
+            self.offsets = [[self.offset.random(rng, False) for _ in range(self.G)] for _ in range(N)]
+            self.offset_steps = self._steps(rng, self.offset)
+
+    def _steps(self, rng, storage):
+        count = storage.steps_per_row(self.K)
+        return [[storage.random_step(rng, i) for i in range(count)] for _ in range(self.N)] if count else None
+
+    def type(self):
+        return "!qlinear.weight<%dx%d, %s>" % (self.N, self.K, self.encoding)
+
+    def value(self, n, k):
+        g = k // self.group
+        steps = self.scale_steps[n] if self.scale_steps else None
+        s = self.scale.value(self.scales[n][g], steps, k)
+        q = float(self.codes[n][k])
+        if self.form == "symmetric":
+            return s * q
+        steps = self.offset_steps[n] if self.offset_steps else None
+        o = self.offset.value(self.offsets[n][g], steps, k)
+        if self.form == "min":
+            return s * q - o
+        return s * (q - o) if self.form == "zero" else s * (q - (1 << (self.bits - 1)) - o)
+
+    def ir(self):
+        """Lines that define %NAME."""
+        lines, operands = [], []
+
+        def constant(suffix, rows, type, convert=literal):
+            vector = suffix.endswith("steps") and len(rows[0]) == 1
+            shape = "%d" % len(rows) if vector else "%dx%d" % (len(rows), len(rows[0]))
+            text = dense(rows, convert)
+            if vector:
+                text = "dense<[" + ", ".join(convert(r[0]) for r in rows) + "]>"
+            lines.append("    %%%s_%s = arith.constant %s : tensor<%sx%s>" % (self.name, suffix, text, shape, type))
+            operands.append(("%%%s_%s" % (self.name, suffix), "tensor<%sx%s>" % (shape, type)))
+
+        def meta(suffix, rows, storage):
+            constant(suffix, rows, storage.element(), literal if storage.kind == "plain" else str)
+
+        constant("codes", self.codes, self.element, str)
+        meta("scales", self.scales, self.scale)
+        text = ", ".join(o for o, _ in operands)
+        if self.offset:
+            meta("offsets", self.offsets, self.offset)
+            text += " offsets(%s)" % operands[-1][0]
+        steps = []
+        for suffix, rows, storage in (
+            ("scale_steps", self.scale_steps, self.scale),
+            ("offset_steps", self.offset_steps, self.offset),
+        ):
+            if rows:
+                constant(suffix, rows, storage.type)
+                steps.append(operands[-1][0])
+        if steps:
+            text += " steps(%s)" % ", ".join(steps)
+        lines.append(
+            "    %%%s = qlinear.pack %s : (%s) -> %s" % (self.name, text, ", ".join(t for _, t in operands), self.type())
+        )
+        return "\n".join(lines)
+
+
+# ===-- Activations ------------------------------------------------------------===#
+
+
+def quantize(row):
+    """int8 per 32 columns: d = max|x| / 127, q = rint(x * (127 / max|x|)), in f32."""
+    values = []
+    for begin in range(0, len(row), 32):
+        chunk = row[begin : begin + 32]
+        largest = max(abs(v) for v in chunk)
+        if largest == 0:
+            values += [0.0] * len(chunk)
+            continue
+        d, inverse = f32(largest / 127), f32(127 / largest)
+        values += [d * round(f32(v * inverse)) for v in chunk]
+    return values
+
+
+# ===-- Running ----------------------------------------------------------------===#
+
+
+def run(body, results, options=""):
+    """Results (name, type, shape) of a function body, as lists of rows."""
+    lines = ["func.func private @printMemrefI64(tensor<*xi64>) attributes {llvm.emit_c_interface}"]
+    lines += ["func.func @main() {", body]
+    for i, (name, type, _) in enumerate(results):
+        wide, bits = (type[: type.rindex("x") + 1] + element for element in ("f64>", "i64>"))
+        if type != wide:
+            lines.append("    %%wide%d = arith.extf %s : %s to %s" % (i, name, type, wide))
+            name = "%%wide%d" % i
+        lines += [
+            "    %%bits%d = arith.bitcast %s : %s to %s" % (i, name, wide, bits),
+            "    %%any%d = tensor.cast %%bits%d : %s to tensor<*xi64>" % (i, i, bits),
+            "    call @printMemrefI64(%%any%d) : (tensor<*xi64>) -> ()" % i,
+        ]
+    lines += ["    return", "}"]
+    opt = subprocess.run(
+        ["quant-opt", "-", "--qlinear-to-reference" + ("=" + options if options else "")] + PIPELINE,
+        input="\n".join(lines), capture_output=True, text=True)
+    if opt.returncode:
+        sys.exit("quant-opt failed:\n" + opt.stderr[:4000])
+    libraries = ",".join(os.path.join(LIBS, "lib%s.so" % n) for n in
+                         ("mlir_runner_utils", "mlir_c_runner_utils", "mlir_float16_utils"))
+    ran = subprocess.run(
+        [RUNNER, "-", "-e", "main", "--entry-point-result=void", "--shared-libs=" + libraries],
+        input=opt.stdout, capture_output=True, text=True)
+    if ran.returncode:
+        sys.exit("mlir-runner failed:\n" + ran.stderr[:4000])
+    tensors = []
+    for text in re.split(r"Unranked Memref.*?data =", ran.stdout)[1:]:
+        numbers = [struct.unpack("<d", struct.pack("<q", int(v)))[0] for v in re.findall(r"-?\d+", text)]
+        _, _, (rows, columns) = results[len(tensors)]
+        assert len(numbers) == rows * columns, (len(numbers), rows, columns)
+        tensors.append([numbers[r * columns : (r + 1) * columns] for r in range(rows)])
+    assert len(tensors) == len(results)
+    return tensors
+
+
+failures = 0
+
+
+def check(what, actual, expected, tolerance=None):
+    """Equal, or within `tolerance` per element."""
+    global failures
+    for r, (a, e) in enumerate(zip(actual, expected, strict=True)):
+        for c, (x, y) in enumerate(zip(a, e, strict=True)):
+            if not (x == y or (tolerance and abs(x - y) <= tolerance[r][c])):
+                print("FAIL %s: [%d, %d] is %r, expected %r" % (what, r, c, x, y))
+                failures += 1
+                return
+    print("ok   %s" % what)
+
+
+ENCODINGS = [
+    # torchao, AWQ, the mission's per-row steps, ExecuTorch's per-block ones.
+    ("u4, group = 32, zero, scale = bf16, offset = bf16", 5, 96),
+    ("u4, group = 128, zero, scale = f16, offset = u4", 3, 256),
+    ("u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>", 4, 96),
+    ("u4, group = 32, zero, scale = u8 * block<256, f16>, offset = u8 * block<256, f16>", 2, 544),
+    # K-quants; K is not a multiple of 256.
+    ("u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>", 2, 288),
+    ("u5, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>", 2, 512),
+    ("i6, group = 16, symmetric, scale = i8 * block<256, f16>", 3, 272),
+    # The other groups, forms and codings.
+    ("i4, group = 16, symmetric, scale = f32", 1, 48),
+    ("i8, group = row, symmetric, scale = f32", 7, 37),
+    ("i8, group = 32, symmetric, scale = i8 * row<f32>", 2, 64),
+    ("i8, group = 64, zero, scale = f16, offset = i8", 2, 128),
+    ("u8, group = 256, min, scale = f32, offset = f32", 2, 256),
+    ("u6, group = 64, centred, scale = log8 * row<f32>, offset = i8 * row<f32>", 3, 192),
+    ("u4, group = 32, centred, scale = log8 * row<f16>, offset = i4", 2, 64),
+    ("u4, group = 32, zero, scale = delta10 * row<bf16>, offset = u4", 3, 64),
+    ("u4, group = 32, zero, scale = delta12 * row<bf16>, offset = u4", 2, 64),
+    ("u5, group = row, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>", 2, 51),
+    ("i5, group = 32, zero, scale = bf16, offset = i8 * row<f16>", 2, 64),
+]
+
+
+def main():
+    seed = int(sys.argv[1]) if len(sys.argv) > 1 else random.randrange(1 << 30)
+    print("seed %d" % seed)
+    rng = random.Random(seed)
+
+    for spelling, N, K in ENCODINGS:
+        container = 8 if rng.random() < 0.5 else None
+        w = Weight(rng, "w", spelling, N, K, container)
+        M = rng.choice([1, 2, 3, 5])
+        x = [[f32(rng.gauss(0, 1)) for _ in range(K)] for _ in range(M)]
+        if M > 1:
+            x[1][:32] = [0.0] * min(32, K)
+        body = "\n".join([
+            w.ir(),
+            "    %%x = arith.constant %s : tensor<%dx%dxf32>" % (dense(x), M, K),
+            "    %%d = qlinear.dequantize %%w : %s -> tensor<%dx%dxf64>" % (w.type(), N, K),
+            "    %%h = qlinear.dequantize %%w : %s -> tensor<%dx%dxbf16>" % (w.type(), N, K),
+            "    %%a = qlinear.quantize_activations %%x : tensor<%dx%dxf32> -> !qlinear.activations<%dx%d>" % (M, K, M, K),
+            "    %%e = qlinear.dequantize %%a : !qlinear.activations<%dx%d> -> tensor<%dx%dxf64>" % (M, K, M, K),
+            "    %%y = qlinear.linear %%x, %%w : (tensor<%dx%dxf32>, %s) -> tensor<%dx%dxf32>" % (M, K, w.type(), M, N),
+            "    %%z = qlinear.linear %%a, %%w : (!qlinear.activations<%dx%d>, %s) -> tensor<%dx%dxf32>" % (M, K, w.type(), M, N),
+        ])
+        d, h, e, y, z = run(body, [
+            ("%d", "tensor<%dx%dxf64>" % (N, K), (N, K)),
+            ("%h", "tensor<%dx%dxbf16>" % (N, K), (N, K)),
+            ("%e", "tensor<%dx%dxf64>" % (M, K), (M, K)),
+            ("%y", "tensor<%dx%dxf32>" % (M, N), (M, N)),
+            ("%z", "tensor<%dx%dxf32>" % (M, N), (M, N))])
+        values = [[w.value(n, k) for k in range(K)] for n in range(N)]
+        quantized = [quantize(row) for row in x]
+        check(spelling + ": dequantize", d, values)
+        check(spelling + ": dequantize to bf16", h, [[bf16(v) for v in row] for row in values])
+        check(spelling + ": activations", e, quantized)
+        for what, rows, actual in (("float", x, y), ("int8", quantized, z)):
+            products = [[math.fsum(a * b for a, b in zip(row, v)) for v in values] for row in rows]
+            sizes = [[math.fsum(abs(a * b) for a, b in zip(row, v)) for v in values] for row in rows]
+            bounds = [[1e-12 * s + 2**-24 * abs(p) for s, p in zip(*r)] for r in zip(sizes, products)]
+            check(spelling + ": linear of " + what, actual, products, bounds)
+
+    # Two weights, a bias, a residual and two results; dynamic M; bf16 and f16;
+    # int8 inside the linear.
+    N, K, M = 6, 80, 3
+    gate = Weight(rng, "g", "u4, group = 16, zero, scale = bf16, offset = bf16", N, K)
+    up = Weight(rng, "u", "i8, group = row, symmetric, scale = f32", N, K)
+    x = [[bf16(rng.gauss(0, 1)) for _ in range(K)] for _ in range(M)]
+    bias = [[f32(rng.gauss(0, 1)) for _ in range(N)]]
+    residual = [[f16(rng.gauss(0, 1)) for _ in range(N)] for _ in range(M)]
+    body = "\n".join([
+        gate.ir(), up.ir(),
+        "    %%x0 = arith.constant %s : tensor<%dx%dxbf16>" % (dense(x), M, K),
+        "    %%x = tensor.cast %%x0 : tensor<%dx%dxbf16> to tensor<?x%dxbf16>" % (M, K, K),
+        "    %%b = arith.constant dense<[%s]> : tensor<%dxf32>" % (", ".join(map(literal, bias[0])), N),
+        "    %%r0 = arith.constant %s : tensor<%dx%dxf16>" % (dense(residual), M, N),
+        "    %%r = tensor.cast %%r0 : tensor<%dx%dxf16> to tensor<?x%dxf16>" % (M, N, N),
+        "    %%y, %%z = qlinear.linear %%x, %%g, %%u extras(%%b, %%r) : (tensor<?x%dxbf16>, %s, %s, tensor<%dxf32>, tensor<?x%dxf16>)"
+        " -> (tensor<?x%dxf32>, tensor<?x%dxbf16>) {" % (K, gate.type(), up.type(), N, N, N, N),
+        "    ^bb0(%p: f32, %q: f32, %e: f32, %f: f16):",
+        "      %1 = arith.addf %p, %e : f32",
+        "      %2 = arith.mulf %1, %q : f32",
+        "      %3 = arith.extf %f : f16 to f32",
+        "      %4 = arith.addf %2, %3 : f32",
+        "      %5 = arith.truncf %q : f32 to bf16",
+        "      qlinear.yield %4, %5 : f32, bf16",
+        "    }"])
+    for options, rows in (("", x), ("int8=true", [quantize(row) for row in x])):
+        y, z = run(body, [("%y", "tensor<?x%dxf32>" % N, (M, N)), ("%z", "tensor<?x%dxbf16>" % N, (M, N))], options)
+        p = [[f32(sum(a * gate.value(n, k) for k, a in enumerate(row))) for n in range(N)] for row in rows]
+        q = [[f32(sum(a * up.value(n, k) for k, a in enumerate(row))) for n in range(N)] for row in rows]
+        check("epilogue %s: first" % options, y,
+              [[f32(f32(f32(p[m][n] + bias[0][n]) * q[m][n]) + residual[m][n]) for n in range(N)] for m in range(M)])
+        check("epilogue %s: second" % options, z, [[bf16(v) for v in row] for row in q])
+
+    if failures:
+        sys.exit("%d failures with seed %d" % (failures, seed))
+
+
+if __name__ == "__main__":
+    main()
