@@ -1,5 +1,5 @@
 // RUN: quant-opt %s --qlinear-to-reference --split-input-file --verify-diagnostics
-// RUN: not quant-opt %s --qlinear-to-reference="accumulate=f16" 2>&1 | FileCheck %s --check-prefix=TYPE
+// RUN: not quant-opt %s --qlinear-to-reference="accumulate=f16" --split-input-file 2>&1 | FileCheck %s --check-prefix=TYPE
 // RUN: not quant-opt %s --qlinear-to-reference="weights=%t.none" --split-input-file 2>&1 | FileCheck %s --check-prefix=FILE
 
 // TYPE: error: accumulate=f16 is not a type of sums; use f64 or f32
