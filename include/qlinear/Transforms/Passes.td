@@ -54,6 +54,57 @@ def ToReference : Pass<"qlinear-to-reference", "::mlir::ModuleOp"> {
                            "::mlir::tensor::TensorDialect"];
 }
 
+def CompactMetadata : Pass<"qlinear-compact-metadata"> {
+  let summary = "store the scales and offsets of weights in fewer bits";
+  let description = [{
+    Re-encodes the metadata of each weight and changes its type accordingly; the
+    codes of the weights stay as they are. `encoding` says how:
+
+    | name | what |
+    | --- | --- |
+    | `auto` | the fewest bits that keep `min-snr`; what is exact already stays |
+    | `lossless` | the fewest bits that keep every weight |
+    | `row-u8` | 8-bit codes, a bf16 step per row |
+    | `block-u8` | 8-bit codes, an f16 step per 256 weights |
+    | `bf16`, `f16`, `f32` | plain values |
+    | a spelling | the storage of `#qlinear.encoding<...>`, written out |
+
+    Weights that are a `qlinear.pack` of constants are re-encoded in the IR. A
+    `qlinear.parameter` lies in an archive: with `archive` and `output`, that file
+    is rewritten as `quant-pack` would, and the types follow. Without them a
+    named encoding changes the type only, and the archive has to be packed to
+    match.
+
+    `rules` are `REGEX=ENCODING`, the first that matches a weight's name decides.
+    Each choice is a remark with bits per weight and SNR
+    (`--remarks-filter=qlinear.*`).
+
+    ```mlir
+    qlinear.parameter @up : !qlinear.weight<64x128, #qlinear.encoding<u4, group = 32, zero,
+        scale = bf16, offset = bf16>>
+    // with encoding=row-u8 becomes
+    qlinear.parameter @up : !qlinear.weight<64x128, #qlinear.encoding<u4, group = 32, zero,
+        scale = u8 * row<bf16>, offset = u8 * row<bf16>>>
+    ```
+  }];
+  let options = [
+    Option<"encoding", "encoding", "std::string", "\"auto\"",
+           "auto, lossless, row-u8, block-u8, bf16, f16, f32 or an encoding spelled out">,
+    Option<"minSnr", "min-snr", "double", "45.0",
+           "SNR in dB that auto keeps, of each weight against its exact metadata">,
+    ListOption<"rules", "rules", "std::string",
+               "REGEX=ENCODING for weights of matching names">,
+    Option<"archive", "archive", "std::string", "\"\"",
+           "Archive or checkpoint that holds the parameters">,
+    Option<"output", "output", "std::string", "\"\"",
+           "Archive to write with the re-encoded parameters">];
+  let statistics = [
+    Statistic<"weightsCompacted", "weights", "Weights re-encoded">,
+    Statistic<"bytesBefore", "bytes-before", "Bytes of those weights before">,
+    Statistic<"bytesAfter", "bytes-after", "Bytes of those weights after">];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
 def Fuse : Pass<"qlinear-fuse"> {
   let summary = "fuse linears that share an input, and their elementwise neighbours";
   let description = [{
