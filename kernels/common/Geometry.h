@@ -24,6 +24,7 @@ using layout::WeightLayout;
 inline constexpr int kWarp = 32;
 inline constexpr int kMaxTokens = 8;
 inline constexpr int kMaxWeights = 4; ///< of one walk
+inline constexpr int kMaxRecordKinds = 4;
 
 /// How weights reach the arithmetic.
 enum CopyMode : int {

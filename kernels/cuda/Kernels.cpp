@@ -26,9 +26,10 @@ using namespace qlinear::kernels;
 extern "C" {
 
 /// Sets a walk up: `tiles` tiles from `tile0` of `weights` weights of N x K. Each
-/// warp's ring has `stages` stages at `ring` and as many mbarriers at `barriers`.
+/// warp has `stages` stages in its own `ringBytes` bytes from `ring` on, and as
+/// many mbarriers from `barriers` on.
 void ql_walk_init(Walk *walk, i32 mode, u64 spec, i64 N, i64 K, i32 weights,
-                  i32 warps, i32 stages, i32 tile0, i32 tiles,
+                  i32 warps, i32 stages, i32 ringBytes, i32 tile0, i32 tiles,
                   QL_SHARED u8 *ring, QL_SHARED u64 *barriers) {
   Walk &w = *walk;
   w.mode = mode;
@@ -41,7 +42,7 @@ void ql_walk_init(Walk *walk, i32 mode, u64 spec, i64 N, i64 K, i32 weights,
   int thread = ql_ptx_thread();
   w.warp = thread / kWarp;
   w.lane = thread % kWarp;
-  w.ring = ring + w.warp * stages * stageBytes(w.layout);
+  w.ring = ring + w.warp * ringBytes;
   w.barriers = barriers + w.warp * stages;
   w.partition();
 }
@@ -100,7 +101,7 @@ void ql_stage_rows(const Walk *walk, i32 weight, i32 threads,
 /// Quantizes `rows` rows of x (rows x K, element type `type`) into shared memory
 /// for `tokens` tokens; tokens past `rows` become zero.
 void ql_stage_activations(i32 type, i64 K, i32 tokens, i32 rows, i32 threads,
-                          u32 kinds, const u8 *x, QL_SHARED u8 *codes,
+                          u64 kinds, const u8 *x, QL_SHARED u8 *codes,
                           QL_SHARED u8 *records) {
   ActivationLayout l{u64(K)};
   int perToken = int(l.paddedK()) / kItem, items = tokens * perToken;
@@ -136,7 +137,7 @@ void ql_stage_activations(i32 type, i64 K, i32 tokens, i32 rows, i32 threads,
 }
 
 /// The same from quantized activations (ActivationLayout in Layout.h).
-void ql_stage_quantized(i64 K, i32 tokens, i32 rows, i32 threads, u32 kinds,
+void ql_stage_quantized(i64 K, i32 tokens, i32 rows, i32 threads, u64 kinds,
                         const u8 *a, QL_SHARED u8 *codes, QL_SHARED u8 *records) {
   ActivationLayout l{u64(K)};
   int pieces = int(l.paddedK()) / 16, perToken = int(l.chunks());

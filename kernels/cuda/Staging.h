@@ -110,14 +110,12 @@ QL_INLINE void writeRecord(RecordKind kind, QL_SHARED u8 *record, float d, i32 l
     *(QL_SHARED u32x2 *)record = u32x2{bitCast<u32>(d), extra(low + high)};
 }
 
-inline constexpr int kMaxRecordKinds = 2;
-
-/// Up to two planes of records, one after the other, `kinds` packed 16 bits each.
-QL_INLINE void writeRecords(u32 kinds, QL_SHARED u8 *records, int chunks, int chunk,
+/// Planes of records, one after the other, `kinds` packed 16 bits each.
+QL_INLINE void writeRecords(u64 kinds, QL_SHARED u8 *records, int chunks, int chunk,
                             float d, i32 low, i32 high) {
   QL_UNROLL
   for (int i = 0; i < kMaxRecordKinds; ++i) {
-    u32 packed = kinds >> 16 * i & 0xFFFF;
+    u32 packed = u32(kinds >> 16 * i) & 0xFFFF;
     if (!packed)
       continue;
     RecordKind kind = RecordKind::unpack(packed);

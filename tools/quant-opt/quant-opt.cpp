@@ -8,7 +8,9 @@
 // mlir-opt with the qlinear dialect and its passes beside all of upstream's.
 //
 //===----------------------------------------------------------------------===//
+#include "qlinear/Conversion/Passes.h"
 #include "qlinear/Dialect/QLinear.h"
+#include "qlinear/Target/NVPTX.h"
 #include "qlinear/Transforms/Passes.h"
 
 #include "mlir/InitAllDialects.h"
@@ -19,6 +21,8 @@
 int main(int argc, char **argv) {
   mlir::registerAllPasses();
   mlir::qlinear::registerQLinearPasses();
+  mlir::qlinear::registerQLinearToGPU();
+  qlinear::registerNVPTXPasses();
 
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);

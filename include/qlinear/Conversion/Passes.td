@@ -44,4 +44,39 @@ def QLinearToCPU : Pass<"qlinear-to-cpu", "::mlir::ModuleOp"> {
     "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
 }
 
+def QLinearToGPU : Pass<"qlinear-to-gpu", "::mlir::ModuleOp"> {
+  let summary = "make GPU kernels of linears";
+  let description = [{
+    Replaces each `qlinear.linear` by a `qlinear.launch` of kernels in one
+    `gpu.module`, one kernel per number of rows in the linear's schedule, and each
+    `qlinear.quantize_activations` by a launch as well. Without a schedule the cost
+    model of `qlinear-schedule` decides. Linears of the same encoding, shape,
+    schedule, types and epilogue share their kernels. Other operations stay.
+
+    A kernel is a skeleton around the micro-kernels of `kernels/cuda`: its blocks
+    take contiguous ranges of tiles over all weights, its warps contiguous ranges
+    of units; the activations are quantized into shared memory (or copied, if they
+    come quantized); the epilogue runs on the finished rows.
+
+    ```mlir
+    %y = qlinear.linear %x, %w : (tensor<?x5376xbf16>, !qlinear.weight<21504x5376, #q4>)
+                                 -> tensor<?x21504xbf16>
+    // becomes
+    %y = qlinear.launch [#qlinear.variant<rows = 1, kernel = @qlinear_kernels::@linear0_m1,
+        grid = 132, block = 384, smem = 91392>, ...] weights(%w) ins(%x) pdl : ...
+    ```
+  }];
+  let options = [
+    Option<"target", "target", "std::string", "\"cuda:sm_90\"",
+           "cuda:sm_NN, or cuda:emulated">];
+  let statistics = [
+    Statistic<"numKernels", "kernels", "Number of kernels made">,
+    Statistic<"numShared", "shared", "Number of launches of a kernel made before">];
+  let dependentDialects = [
+    "::mlir::qlinear::QLinearDialect", "::mlir::arith::ArithDialect",
+    "::mlir::gpu::GPUDialect", "::mlir::LLVM::LLVMDialect",
+    "::mlir::NVVM::NVVMDialect", "::mlir::math::MathDialect",
+    "::mlir::scf::SCFDialect"];
+}
+
 #endif

@@ -1,0 +1,348 @@
+//===- GpuKernel.cpp - The skeleton of a GPU kernel -----------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "GpuKernel.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/IRMapping.h"
+
+using namespace mlir;
+using namespace mlir::qlinear;
+
+namespace qlinear {
+
+static layout::Float elementOf(Type type) {
+  return type.isF32() ? layout::kF32 : type.isF16() ? layout::kF16 : layout::kBF16;
+}
+
+namespace {
+constexpr unsigned kShared = 3; // address space
+constexpr int kWalkWords = 64;  // of 8 bytes: more than sizeof(kernels::Walk)
+
+/// Emits one kernel.
+class Skeleton {
+public:
+  Skeleton(OpBuilder &builder, Location loc)
+      : b(builder), loc(loc), i32(b.getI32Type()), i64(b.getI64Type()),
+        f32(b.getF32Type()), ptr(LLVM::LLVMPointerType::get(b.getContext())),
+        sharedPtr(LLVM::LLVMPointerType::get(b.getContext(), kShared)) {}
+
+  gpu::GPUFuncOp open(StringRef name, unsigned pointers, int64_t threads,
+                      int minBlocks);
+  void close(gpu::GPUFuncOp f) {
+    b.setInsertionPointToEnd(&f.getBody().front());
+    gpu::ReturnOp::create(b, loc);
+  }
+  void linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan);
+  void quantize(gpu::GPUFuncOp f, RankedTensorType input, int64_t grid,
+                int64_t threads, bool pdl);
+
+private:
+  /// A walk in the making: its state, and the block's tiles.
+  struct Active {
+    const KernelSegment *segment;
+    const KernelWalk *walk;
+    Value state, tile0, tiles, startEarly;
+  };
+
+  Value constant(int64_t v) { return arith::ConstantIntOp::create(b, loc, i32, v); }
+  Value constant64(int64_t v) { return arith::ConstantIntOp::create(b, loc, i64, v); }
+  /// Calls a micro-kernel, declaring it where needed.
+  Value call(StringRef name, Type result, ValueRange args);
+  void call(StringRef name, ValueRange args) { call(name, Type(), args); }
+  Value shared(int64_t offset);
+  Value element(Value base, Value index, Type type);
+  std::pair<Value, Value> tilesOf(const KernelPlan &plan, const KernelSegment &segment,
+                                  Value block);
+  Active begin(gpu::GPUFuncOp f, const KernelPlan &plan, const KernelSegment &segment,
+               const KernelWalk &walk, Value block, bool early);
+  void stageActivations(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan);
+  void epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
+                const KernelSegment &segment, ArrayRef<Active> walks);
+
+  OpBuilder &b;
+  Location loc;
+  Type i32, i64, f32, ptr, sharedPtr;
+  Value thread, rows;
+};
+} // namespace
+
+Value Skeleton::call(StringRef name, Type result, ValueRange args) {
+  auto module = b.getInsertionBlock()->getParentOp()->getParentOfType<gpu::GPUModuleOp>();
+  if (!module.lookupSymbol(name)) {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(module.getBody());
+    auto type = LLVM::LLVMFunctionType::get(
+        result ? result : LLVM::LLVMVoidType::get(b.getContext()),
+        llvm::to_vector(args.getTypes()));
+    LLVM::LLVMFuncOp::create(b, loc, name, type);
+  }
+  auto op = LLVM::CallOp::create(b, loc, result ? TypeRange(result) : TypeRange(),
+                                 FlatSymbolRefAttr::get(b.getContext(), name), args);
+  return result ? op.getResult() : Value();
+}
+
+/// Dynamic shared memory, `offset` bytes on.
+Value Skeleton::shared(int64_t offset) {
+  constexpr StringLiteral name = "qlinear_shared";
+  auto module = b.getInsertionBlock()->getParentOp()->getParentOfType<gpu::GPUModuleOp>();
+  if (!module.lookupSymbol(name)) {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(module.getBody());
+    LLVM::GlobalOp::create(b, loc, LLVM::LLVMArrayType::get(b.getI8Type(), 0),
+                           /*isConstant=*/false, LLVM::Linkage::External, name,
+                           Attribute(), layout::kLine, kShared);
+  }
+  Value base = LLVM::AddressOfOp::create(b, loc, sharedPtr, name);
+  return LLVM::GEPOp::create(b, loc, sharedPtr, b.getI8Type(), base,
+                             ArrayRef<LLVM::GEPArg>{int32_t(offset)});
+}
+
+/// The address of element `index` (i64) of an array.
+Value Skeleton::element(Value base, Value index, Type type) {
+  return LLVM::GEPOp::create(b, loc, ptr, type, base, ArrayRef<LLVM::GEPArg>{index});
+}
+
+gpu::GPUFuncOp Skeleton::open(StringRef name, unsigned pointers, int64_t threads,
+                              int minBlocks) {
+  SmallVector<Type> types(pointers, ptr);
+  types.push_back(i32);
+  auto f = gpu::GPUFuncOp::create(b, loc, name, b.getFunctionType(types, {}));
+  f->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), b.getUnitAttr());
+  f.setKnownBlockSizeAttr(b.getDenseI32ArrayAttr({int32_t(threads), 1, 1}));
+  f->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(), b.getI32IntegerAttr(minBlocks));
+  b.setInsertionPointToStart(&f.getBody().front());
+  thread = call("ql_ptx_thread", i32, {});
+  rows = f.getArguments().back();
+  return f;
+}
+
+/// The block's first tile of a segment, and how many it has.
+std::pair<Value, Value> Skeleton::tilesOf(const KernelPlan &plan,
+                                          const KernelSegment &segment, Value block) {
+  auto tileAt = [&](Value index) -> Value {
+    Value at = arith::DivUIOp::create(
+        b, loc, arith::MulIOp::create(b, loc, index, constant(plan.totalCost)),
+        constant(plan.grid));
+    if (plan.segments.size() == 1 && segment.cost == 1)
+      return at;
+    at = arith::SubIOp::create(b, loc, at, constant(segment.start));
+    at = arith::MaxSIOp::create(b, loc, at, constant(0));
+    at = arith::AddIOp::create(b, loc, at, constant(segment.cost - 1));
+    at = arith::DivUIOp::create(b, loc, at, constant(segment.cost));
+    return arith::MinSIOp::create(b, loc, at, constant(segment.tiles));
+  };
+  Value first = tileAt(block);
+  Value last = tileAt(arith::AddIOp::create(b, loc, block, constant(1)));
+  return {first, arith::SubIOp::create(b, loc, last, first)};
+}
+
+Skeleton::Active Skeleton::begin(gpu::GPUFuncOp f, const KernelPlan &plan,
+                                 const KernelSegment &segment, const KernelWalk &walk,
+                                 Value block, bool early) {
+  Active active{&segment, &walk, {}, {}, {}, {}};
+  std::tie(active.tile0, active.tiles) = tilesOf(plan, segment, block);
+  active.state = LLVM::AllocaOp::create(
+      b, loc, ptr, LLVM::LLVMArrayType::get(i64, kWalkWords), constant(1));
+  const layout::WeightLayout &l = walk.layout;
+  call("ql_walk_init",
+       {active.state, constant(plan.mode), constant64(int64_t(l.spec.pack())),
+        constant64(int64_t(l.N)), constant64(int64_t(l.K)),
+        constant(int64_t(walk.weights.size())), constant(plan.warps),
+        constant(plan.stages), constant(plan.ringBytes), active.tile0, active.tiles,
+        shared(0), shared(walk.barriers)});
+  for (auto [i, weight] : llvm::enumerate(walk.weights))
+    call("ql_walk_weight",
+         {active.state, constant(int64_t(i)), f.getArgument(weight)});
+  return active;
+}
+
+void Skeleton::stageActivations(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
+  uint64_t kinds = 0;
+  for (auto [i, kind] : llvm::enumerate(plan.recordKinds))
+    kinds |= uint64_t(kind.pack()) << 16 * i;
+  Value x = f.getArgument(unsigned(op.getWeights().size()));
+  SmallVector<Value> args{constant64(plan.K),
+                          constant(plan.tokens),
+                          rows,
+                          constant(plan.threads()),
+                          constant64(int64_t(kinds)),
+                          x,
+                          shared(plan.codes),
+                          shared(plan.records)};
+  if (auto type = dyn_cast<RankedTensorType>(op.getX().getType())) {
+    args.insert(args.begin(), constant(elementOf(type.getElementType())));
+    call("ql_stage_activations", args);
+  } else {
+    call("ql_stage_quantized", args);
+  }
+}
+
+/// For each row of x and each finished row of the block's tiles: the epilogue.
+void Skeleton::epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
+                        const KernelSegment &segment, ArrayRef<Active> walks) {
+  unsigned nWeights = unsigned(op.getWeights().size());
+  unsigned firstExtra = nWeights + 1;
+  unsigned firstResult = firstExtra + unsigned(op.getExtras().size());
+  Value tiles = walks.front().tiles;
+  Value count =
+      arith::MulIOp::create(b, loc, tiles, constant(layout::kTileRows));
+  Value base = arith::MulIOp::create(b, loc, walks.front().tile0,
+                                     constant(layout::kTileRows));
+  auto overRows = scf::ForOp::create(b, loc, constant(0), rows, constant(1));
+  b.setInsertionPointToStart(overRows.getBody());
+  Value m = overRows.getInductionVar();
+  auto overColumns =
+      scf::ForOp::create(b, loc, thread, count, constant(plan.threads()));
+  b.setInsertionPointToStart(overColumns.getBody());
+  Value row = overColumns.getInductionVar();
+  Value n = arith::AddIOp::create(b, loc, base, row);
+  if (segment.N % layout::kTileRows) {
+    Value inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, n,
+                                         constant(segment.N));
+    auto guard = scf::IfOp::create(b, loc, inside, /*withElseRegion=*/false);
+    b.setInsertionPointToStart(guard.thenBlock());
+  }
+  Value n64 = arith::ExtUIOp::create(b, loc, i64, n);
+  Value at = arith::AddIOp::create(
+      b, loc, n64,
+      arith::MulIOp::create(b, loc, arith::ExtUIOp::create(b, loc, i64, m),
+                            constant64(segment.N)));
+
+  IRMapping map;
+  SmallVector<Value> products(nWeights);
+  for (const Active &active : walks)
+    for (auto [i, weight] : llvm::enumerate(active.walk->weights))
+      products[weight] =
+          call("ql_walk_total", f32,
+               {active.state, constant(plan.tokens), m, constant(int64_t(i)), row,
+                shared(active.walk->constants), shared(active.walk->slots)});
+  SmallVector<Value> values;
+  if (op.hasEpilogue()) {
+    for (auto [argument, product] : llvm::zip(op.getProductArguments(), products))
+      map.map(argument, product);
+    for (auto [i, argument] : llvm::enumerate(op.getExtraArguments())) {
+      auto type = cast<RankedTensorType>(op.getExtras()[i].getType());
+      Value address = element(f.getArgument(firstExtra + unsigned(i)),
+                              type.getRank() == 1 ? n64 : at, type.getElementType());
+      map.map(argument,
+              LLVM::LoadOp::create(b, loc, type.getElementType(), address));
+    }
+    for (Operation &inner : op.getBody().without_terminator())
+      b.clone(inner, map);
+    for (Value value : op.getBody().getTerminator()->getOperands())
+      values.push_back(map.lookup(value));
+  } else {
+    for (const Active &active : walks)
+      values.push_back(products[active.walk->weights.front()]);
+  }
+  for (auto [result, value] : llvm::zip(segment.results, values)) {
+    Type type =
+        cast<RankedTensorType>(op.getResult(result).getType()).getElementType();
+    if (value.getType() != type)
+      value = arith::TruncFOp::create(b, loc, type, value);
+    LLVM::StoreOp::create(b, loc, value,
+                          element(f.getArgument(firstResult + result), at, type));
+  }
+  b.setInsertionPointAfter(overRows);
+}
+
+void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
+  Value block = call("ql_ptx_block", i32, {});
+  // Copies of the block's first walk start before anything waits.
+  SmallVector<Active> walks;
+  Value none;
+  for (const KernelSegment &segment : plan.segments)
+    for (const KernelWalk &walk : segment.walks) {
+      walks.push_back(begin(f, plan, segment, walk, block, true));
+      Active &active = walks.back();
+      Value any = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sgt,
+                                        active.tiles, constant(0));
+      active.startEarly = none ? arith::AndIOp::create(b, loc, none, any) : any;
+      Value empty = arith::XOrIOp::create(
+          b, loc, any, arith::ConstantIntOp::create(b, loc, b.getI1Type(), 1));
+      none = none ? arith::AndIOp::create(b, loc, none, empty) : empty;
+      auto start = scf::IfOp::create(b, loc, active.startEarly, false);
+      b.setInsertionPointToStart(start.thenBlock());
+      call("ql_walk_start", {active.state});
+      b.setInsertionPointAfter(start);
+    }
+  if (plan.pdl)
+    call("ql_ptx_launch_dependents", {});
+  for (const Active &active : walks)
+    for (unsigned i = 0; i < active.walk->weights.size(); ++i)
+      call("ql_stage_rows", {active.state, constant(i), constant(plan.threads()),
+                             shared(active.walk->constants)});
+  if (plan.pdl)
+    call("ql_ptx_wait_prior_grids", {});
+  stageActivations(f, op, plan);
+  call("ql_ptx_barrier", {});
+
+  for (Active &active : walks) {
+    if (walks.size() > 1) {
+      Value late = arith::XOrIOp::create(
+          b, loc, active.startEarly,
+          arith::ConstantIntOp::create(b, loc, b.getI1Type(), 1));
+      auto start = scf::IfOp::create(b, loc, late, false);
+      b.setInsertionPointToStart(start.thenBlock());
+      call("ql_walk_start", {active.state});
+      b.setInsertionPointAfter(start);
+    }
+    call("ql_walk_multiply",
+         {active.state, constant(plan.tokens), shared(plan.codes),
+          shared(plan.recordsOf(*active.walk)), shared(active.walk->constants),
+          shared(active.walk->slots)});
+  }
+  call("ql_ptx_barrier", {});
+
+  ArrayRef<Active> left = walks;
+  for (const KernelSegment &segment : plan.segments) {
+    epilogue(f, op, plan, segment, left.take_front(segment.walks.size()));
+    left = left.drop_front(segment.walks.size());
+  }
+}
+
+void Skeleton::quantize(gpu::GPUFuncOp f, RankedTensorType input, int64_t grid,
+                        int64_t threads, bool pdl) {
+  if (pdl) {
+    call("ql_ptx_launch_dependents", {});
+    call("ql_ptx_wait_prior_grids", {});
+  }
+  call("ql_quantize",
+       {constant(elementOf(input.getElementType())), constant64(input.getDimSize(1)),
+        rows, constant(threads), constant(grid), f.getArgument(0), f.getArgument(1)});
+}
+
+gpu::GPUFuncOp buildKernel(OpBuilder &builder, StringRef name, LinearOp op,
+                           const KernelPlan &plan) {
+  OpBuilder::InsertionGuard guard(builder);
+  Skeleton skeleton(builder, op.getLoc());
+  unsigned pointers =
+      unsigned(op.getWeights().size() + 1 + op.getExtras().size() + op.getNumResults());
+  // Two blocks fit on a multiprocessor where little is kept per thread: the next
+  // kernel's block fills its ring while this one still runs.
+  int minBlocks = plan.pdl && plan.tokens == 1 ? 2 : 1;
+  gpu::GPUFuncOp f = skeleton.open(name, pointers, plan.threads(), minBlocks);
+  skeleton.linear(f, op, plan);
+  skeleton.close(f);
+  return f;
+}
+
+gpu::GPUFuncOp buildQuantizeKernel(OpBuilder &builder, StringRef name, Location loc,
+                                   RankedTensorType input, int64_t grid,
+                                   int64_t threads, bool pdl) {
+  OpBuilder::InsertionGuard guard(builder);
+  Skeleton skeleton(builder, loc);
+  gpu::GPUFuncOp f = skeleton.open(name, 2, threads, 1);
+  skeleton.quantize(f, input, grid, threads, pdl);
+  skeleton.close(f);
+  return f;
+}
+
+} // namespace qlinear

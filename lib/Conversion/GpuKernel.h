@@ -1,0 +1,80 @@
+//===- GpuKernel.h - The skeleton of a GPU kernel ---------------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A linear becomes *segments*, which own disjoint ranges of output tiles: with an
+// epilogue one segment over all weights, without one a segment per weight. A
+// block takes a contiguous range of all segments' tiles, cut by bytes. In a
+// segment, weights of the same encoding form one *walk* (kernels/cuda/Walk.h).
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_LIB_CONVERSION_GPUKERNEL_H
+#define QLINEAR_LIB_CONVERSION_GPUKERNEL_H
+
+#include "../../kernels/common/Geometry.h"
+#include "qlinear/Dialect/QLinear.h"
+#include "qlinear/Transforms/Schedule.h"
+
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+
+#include <vector>
+
+namespace qlinear {
+
+/// Weights of one segment that are walked together.
+struct KernelWalk {
+  layout::WeightLayout layout;
+  llvm::SmallVector<unsigned> weights; ///< operand numbers
+  // Where its parts lie in shared memory, and the index of its record plane.
+  int64_t barriers = 0, constants = 0, slots = 0;
+  unsigned recordKind = 0;
+};
+
+struct KernelSegment {
+  int64_t N = 0;
+  int64_t tiles = 0;
+  int64_t start = 0, cost = 1; ///< in the units by which blocks share the work
+  int64_t maxTiles = 0;        ///< of one block
+  std::vector<KernelWalk> walks;
+  llvm::SmallVector<unsigned> results; ///< of the linear
+};
+
+/// All constants of one kernel: shapes, ranges, shared memory.
+struct KernelPlan {
+  int tokens = 1, warps = 0, stages = 0;
+  int64_t K = 0, grid = 0, totalCost = 0;
+  kernels::CopyMode mode = kernels::kDirect;
+  bool pdl = false;
+  std::vector<KernelSegment> segments;
+  std::vector<kernels::RecordKind> recordKinds;
+  // Bytes and offsets in shared memory.
+  int64_t ringBytes = 0; ///< of one warp, from offset 0
+  int64_t codes = 0, records = 0, sharedBytes = 0;
+
+  int64_t threads() const { return warps * kernels::kWarp; }
+  /// Where the records of a walk lie.
+  int64_t recordsOf(const KernelWalk &walk) const;
+};
+
+/// Plans the kernel of `op` for `tokens` rows. Gives up stages where shared memory
+/// is short; nothing if one stage does not fit.
+std::optional<KernelPlan>
+planKernel(mlir::qlinear::LinearOp op,
+           const mlir::qlinear::ScheduleAttr::Fields &schedule, int tokens,
+           const GpuChip &chip);
+
+/// Builds the kernel at the builder's position, inside a gpu.module.
+mlir::gpu::GPUFuncOp buildKernel(mlir::OpBuilder &builder, llvm::StringRef name,
+                                 mlir::qlinear::LinearOp op, const KernelPlan &plan);
+
+/// Builds the kernel that quantizes rows of `input` (a tensor type).
+mlir::gpu::GPUFuncOp buildQuantizeKernel(mlir::OpBuilder &builder,
+                                         llvm::StringRef name, mlir::Location loc,
+                                         mlir::RankedTensorType input, int64_t grid,
+                                         int64_t threads, bool pdl);
+
+} // namespace qlinear
+#endif

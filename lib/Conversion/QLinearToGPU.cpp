@@ -1,0 +1,207 @@
+//===- QLinearToGPU.cpp - Linears to launches of GPU kernels --------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "GpuKernel.h"
+#include "qlinear/Conversion/Passes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/AsmState.h"
+#include "mlir/IR/SymbolTable.h"
+#include "llvm/Support/MathExtras.h"
+
+#define DEBUG_TYPE "qlinear-to-gpu"
+
+using namespace mlir;
+using namespace mlir::qlinear;
+
+namespace mlir::qlinear {
+#define GEN_PASS_DEF_QLINEARTOGPU
+#include "qlinear/Conversion/Passes.h.inc"
+} // namespace mlir::qlinear
+
+namespace {
+constexpr llvm::StringLiteral kModuleName = "qlinear_kernels";
+constexpr int64_t kQuantizeThreads = 128;
+
+struct QLinearToGPU : public mlir::qlinear::impl::QLinearToGPUBase<QLinearToGPU> {
+  using QLinearToGPUBase::QLinearToGPUBase;
+  void runOnOperation() override;
+
+private:
+  LogicalResult convert(LinearOp op);
+  void convert(QuantizeActivationsOp op);
+  FailureOr<ArrayAttr> makeVariants(LinearOp op, const ScheduleAttr::Fields &schedule);
+  gpu::GPUModuleOp kernelModule();
+  std::string freshName(StringRef prefix);
+  SymbolRefAttr reference(StringRef kernel) {
+    return SymbolRefAttr::get(&getContext(), kModuleName,
+                              FlatSymbolRefAttr::get(&getContext(), kernel));
+  }
+
+  ::qlinear::GpuChip chip;
+  gpu::GPUModuleOp kernels;
+  /// Variants of what was compiled before, by everything they depend on.
+  llvm::StringMap<ArrayAttr> made;
+};
+} // namespace
+
+gpu::GPUModuleOp QLinearToGPU::kernelModule() {
+  if (kernels)
+    return kernels;
+  ModuleOp module = getOperation();
+  module->setAttr(gpu::GPUDialect::getContainerModuleAttrName(),
+                  UnitAttr::get(&getContext()));
+  if ((kernels = module.lookupSymbol<gpu::GPUModuleOp>(kModuleName)))
+    return kernels;
+  OpBuilder b = OpBuilder::atBlockEnd(module.getBody());
+  auto target = NVVM::NVVMTargetAttr::get(&getContext(), 3, "nvptx64-nvidia-cuda",
+                                          chip.name, "+ptx80");
+  kernels = gpu::GPUModuleOp::create(b, module.getLoc(), kModuleName,
+                                     b.getArrayAttr({target}));
+  return kernels;
+}
+
+std::string QLinearToGPU::freshName(StringRef prefix) {
+  for (unsigned i = 0;; ++i) {
+    std::string name = (prefix + Twine(i)).str();
+    if (llvm::none_of(kernelModule().getOps<gpu::GPUFuncOp>(), [&](gpu::GPUFuncOp f) {
+          return f.getName().starts_with(name + "_m");
+        }))
+      return name;
+  }
+}
+
+/// All that a kernel of the op depends on, as text: the op without its operands'
+/// names and without locations.
+static std::string keyOf(Operation *op) {
+  std::string key;
+  llvm::raw_string_ostream out(key);
+  out << op->getName() << op->getDiscardableAttrDictionary()
+      << op->getPropertiesAsAttribute();
+  for (Type type : op->getOperandTypes())
+    out << type << ';';
+  for (Type type : op->getResultTypes())
+    out << type << ';';
+  for (Region &region : op->getRegions())
+    for (Block &block : region) {
+      AsmState state(op, OpPrintingFlags().useLocalScope());
+      for (Operation &inner : block)
+        inner.print(out, state), out << '\n';
+    }
+  return key;
+}
+
+FailureOr<ArrayAttr> QLinearToGPU::makeVariants(LinearOp op,
+                                                const ScheduleAttr::Fields &schedule) {
+  std::string key = keyOf(op);
+  if (ArrayAttr known = made.lookup(key)) {
+    ++numShared;
+    return known;
+  }
+  OpBuilder b = OpBuilder::atBlockEnd(kernelModule().getBody());
+  std::string name = freshName("linear");
+  SmallVector<Attribute> variants;
+  for (int64_t rows : schedule.rows) {
+    if (rows > ::qlinear::kernels::kMaxTokens)
+      break;
+    auto plan = ::qlinear::planKernel(op, schedule, int(rows), chip);
+    if (!plan)
+      break;
+    std::string kernel = name + "_m" + std::to_string(rows);
+    b.setInsertionPointToEnd(kernelModule().getBody());
+    ::qlinear::buildKernel(b, kernel, op, *plan);
+    ++numKernels;
+    variants.push_back(VariantAttr::get(&getContext(), rows, reference(kernel),
+                                        plan->grid, plan->threads(), plan->sharedBytes,
+                                        0));
+  }
+  if (variants.empty())
+    return op.emitError("K = ")
+           << op.getK() << " activations and a copy ring of one stage do not fit into "
+           << chip.sharedBytes << " bytes of shared memory of " << chip.name
+           << "; use fewer warps, or copy = load";
+  return made[key] = b.getArrayAttr(variants);
+}
+
+LogicalResult QLinearToGPU::convert(LinearOp op) {
+  OpBuilder b(op);
+  ScheduleAttr::Fields schedule = op.getSchedule()
+                                      ? op.getSchedule()->getFields()
+                                      : ::qlinear::scheduleForGpu(op, chip);
+  if (isa<RankedTensorType>(op.getX().getType()) &&
+      schedule.quantize == QuantizeKind::separate) {
+    auto quantized = QuantizeActivationsOp::create(b, op.getLoc(), op.getX());
+    op.getXMutable().assign(quantized.getResult());
+  }
+  FailureOr<ArrayAttr> variants = makeVariants(op, schedule);
+  if (failed(variants))
+    return failure();
+  SmallVector<Value> inputs{op.getX()};
+  llvm::append_range(inputs, op.getExtras());
+  auto launch = LaunchOp::create(b, op.getLoc(), op.getResultTypes(), *variants,
+                                 op.getWeights(), inputs, ArrayAttr(), schedule.pdl);
+  op.replaceAllUsesWith(launch.getResults());
+  op.erase();
+  return success();
+}
+
+void QLinearToGPU::convert(QuantizeActivationsOp op) {
+  auto input = cast<RankedTensorType>(op.getInput().getType());
+  OpBuilder b(op);
+  std::string key = keyOf(op);
+  ArrayAttr &variants = made[key];
+  if (variants) {
+    ++numShared;
+  } else {
+    int64_t items = int64_t(op.getType().getLayout().paddedK()) / 8;
+    std::string name = freshName("quantize");
+    SmallVector<Attribute> list;
+    for (int64_t rows : {1, 8, 64}) {
+      std::string kernel = name + "_m" + std::to_string(rows);
+      int64_t grid = std::min<int64_t>(llvm::divideCeil(rows * items, kQuantizeThreads),
+                                       4 * chip.multiprocessors);
+      b.setInsertionPointToEnd(kernelModule().getBody());
+      ::qlinear::buildQuantizeKernel(b, kernel, op.getLoc(), input, grid,
+                                     kQuantizeThreads, chip.pdl);
+      ++numKernels;
+      list.push_back(VariantAttr::get(&getContext(), rows, reference(kernel), grid,
+                                      kQuantizeThreads, 0, 0));
+    }
+    variants = b.getArrayAttr(list);
+    b.setInsertionPoint(op);
+  }
+  auto launch =
+      LaunchOp::create(b, op.getLoc(), op->getResultTypes(), variants, ValueRange(),
+                       op.getInput(), ArrayAttr(), chip.pdl);
+  op.replaceAllUsesWith(launch->getResult(0));
+  op.erase();
+}
+
+void QLinearToGPU::runOnOperation() {
+  auto found = ::qlinear::GpuChip::ofTarget(target);
+  if (!found) {
+    getOperation().emitError("unknown target '")
+        << target << "'; GPU targets are cuda:sm_75, sm_80, sm_86, sm_87, sm_89, sm_90, "
+                     "sm_100, sm_103, sm_110, sm_120, sm_121 and cuda:emulated";
+    return signalPassFailure();
+  }
+  chip = *found;
+  kernels = nullptr;
+  made.clear();
+  SmallVector<LinearOp> linears;
+  getOperation().walk([&](LinearOp op) { linears.push_back(op); });
+  for (LinearOp op : linears)
+    if (failed(convert(op)))
+      return signalPassFailure();
+  SmallVector<QuantizeActivationsOp> quantizes;
+  getOperation().walk([&](QuantizeActivationsOp op) { quantizes.push_back(op); });
+  for (QuantizeActivationsOp op : quantizes)
+    convert(op);
+}

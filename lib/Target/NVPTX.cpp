@@ -1,0 +1,420 @@
+//===- NVPTX.cpp - From a gpu.module to PTX and cubin ---------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "qlinear/Target/NVPTX.h"
+#include "qlinear/Target/KernelBitcode.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Math/Transforms/Passes.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/GPU/GPUToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/Bitcode/BitcodeReader.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Linker/Linker.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Process.h"
+#include "llvm/Support/Program.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/Transforms/IPO/AlwaysInliner.h"
+#include "llvm/Transforms/IPO/GlobalDCE.h"
+#include "llvm/Transforms/IPO/Internalize.h"
+
+using namespace mlir;
+
+namespace qlinear {
+
+void registerNVPTXTranslations(DialectRegistry &registry) {
+  registerBuiltinDialectTranslation(registry);
+  registerLLVMDialectTranslation(registry);
+  registerNVVMDialectTranslation(registry);
+  registerGPUDialectTranslation(registry);
+}
+
+//===----------------------------------------------------------------------===//
+// To the LLVM dialect
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// math.rsqrt as 1 / sqrt: upstream expands it for AVX2 only.
+struct ExpandRsqrt : OpRewritePattern<math::RsqrtOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(math::RsqrtOp op,
+                                PatternRewriter &rewriter) const override {
+    Value one = arith::ConstantOp::create(
+        rewriter, op.getLoc(), rewriter.getFloatAttr(op.getType(), 1.0));
+    Value root = math::SqrtOp::create(rewriter, op.getLoc(), op.getOperand());
+    rewriter.replaceOpWithNewOp<arith::DivFOp>(op, one, root);
+    return success();
+  }
+};
+
+/// Expands math functions into arithmetic, so that no device library is needed.
+/// What the hardware or LLVM has as an instruction stays.
+struct ExpandMath : PassWrapper<ExpandMath, OperationPass<gpu::GPUModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ExpandMath)
+  void runOnOperation() override {
+    auto expand = [](StringRef name) {
+      return llvm::StringSwitch<bool>(name)
+          .Cases({"math.exp", "math.expm1", "math.log", "math.log2", "math.log1p"}, true)
+          .Cases({"math.tanh", "math.erf", "math.sin", "math.cos"}, true)
+          .Cases({"math.atan", "math.atan2", "math.asin", "math.acos"}, true)
+          .Default(false);
+    };
+    RewritePatternSet patterns(&getContext());
+    populateMathF32ExpansionPatterns(patterns, expand);
+    populateMathPolynomialApproximationPatterns(patterns, expand);
+    math::populateExpansionPatterns(patterns, {"exp2f", "powf", "fpowi", "roundf", "sinh",
+                                         "cosh", "tan", "asinh", "acosh", "atanh"});
+    patterns.add<ExpandRsqrt>(&getContext());
+    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
+      signalPassFailure();
+  }
+};
+} // namespace
+
+static LogicalResult lowerToLLVMDialect(ModuleOp module) {
+  PassManager pm(module.getContext(), ModuleOp::getOperationName());
+  // Nested in a caller's pass: its instrumentation and printing are not ours.
+  pm.enableVerifier(false);
+  OpPassManager &gpuPM = pm.nest<gpu::GPUModuleOp>();
+  gpuPM.addPass(std::make_unique<ExpandMath>());
+  gpuPM.addPass(createSCFToControlFlowPass());
+  gpuPM.addPass(createConvertGpuOpsToNVVMOps());
+  gpuPM.addPass(createReconcileUnrealizedCastsPass());
+  return pm.run(module);
+}
+
+//===----------------------------------------------------------------------===//
+// Linking and optimisation
+//===----------------------------------------------------------------------===//
+
+static std::unique_ptr<llvm::TargetMachine>
+createMachine(StringRef chip, StringRef ptxVersion) {
+  static const bool initialized = [] {
+    LLVMInitializeNVPTXTarget();
+    LLVMInitializeNVPTXTargetInfo();
+    LLVMInitializeNVPTXTargetMC();
+    LLVMInitializeNVPTXAsmPrinter();
+    return true;
+  }();
+  (void)initialized;
+  llvm::Triple triple("nvptx64-nvidia-cuda");
+  std::string error;
+  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!target)
+    return nullptr;
+  std::string features;
+  if (!ptxVersion.empty()) {
+    auto [major, minor] = ptxVersion.split('.');
+    features = ("+ptx" + major + minor).str();
+  }
+  return std::unique_ptr<llvm::TargetMachine>(
+      target->createTargetMachine(triple, chip, features, {}, {}, {},
+                                  llvm::CodeGenOptLevel::Aggressive));
+}
+
+static bool isKernel(const llvm::Function &f) {
+  return f.getCallingConv() == llvm::CallingConv::PTX_Kernel;
+}
+
+static LogicalResult link(gpu::GPUModuleOp op, llvm::Module &module,
+                          StringRef name) {
+  std::string_view bytes = kernelBitcode(std::string_view(name));
+  auto parsed = llvm::parseBitcodeFile(
+      llvm::MemoryBufferRef(StringRef(bytes.data(), bytes.size()), name),
+      module.getContext());
+  if (!parsed)
+    return op.emitError("embedded micro-kernels '")
+           << name << "' cannot be read: " << llvm::toString(parsed.takeError());
+  (*parsed)->setTargetTriple(module.getTargetTriple());
+  (*parsed)->setDataLayout(module.getDataLayout());
+  if (llvm::Linker::linkModules(module, std::move(*parsed),
+                                llvm::Linker::LinkOnlyNeeded))
+    return op.emitError("embedded micro-kernels '") << name << "' cannot be linked";
+  return success();
+}
+
+/// The constants of a kernel fold first, in small steps, so that the standard
+/// pipeline sees straight-line code; it is far faster than leaving all to it.
+static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
+  llvm::LoopAnalysisManager lam;
+  llvm::FunctionAnalysisManager fam;
+  llvm::CGSCCAnalysisManager cgam;
+  llvm::ModuleAnalysisManager mam;
+  llvm::PipelineTuningOptions tuning;
+  tuning.LoopVectorization = tuning.SLPVectorization = false;
+  llvm::PassBuilder builder(&machine, tuning);
+  builder.registerModuleAnalyses(mam);
+  builder.registerCGSCCAnalyses(cgam);
+  builder.registerFunctionAnalyses(fam);
+  builder.registerLoopAnalyses(lam);
+  builder.crossRegisterProxies(lam, fam, cgam, mam);
+
+  llvm::ModulePassManager pm;
+  llvm::cantFail(builder.parsePassPipeline(
+      pm, "always-inline,globaldce,"
+          "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,"
+          "loop(loop-rotate,loop-deletion,loop-unroll-full),sroa,"
+          "instcombine<no-verify-fixpoint>,simplifycfg)"));
+  pm.addPass(builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3));
+  pm.run(module, mam);
+}
+
+static std::string chipOf(gpu::GPUModuleOp module, StringRef chosen) {
+  if (!chosen.empty())
+    return chosen.str();
+  if (ArrayAttr targets = module.getTargetsAttr())
+    for (Attribute target : targets)
+      if (auto nvvm = dyn_cast<NVVM::NVVMTargetAttr>(target))
+        return nvvm.getChip().str();
+  return "sm_80";
+}
+
+static FailureOr<std::unique_ptr<llvm::Module>>
+toLLVM(gpu::GPUModuleOp module, llvm::LLVMContext &context,
+       DeviceIntrinsics intrinsics, llvm::TargetMachine &machine) {
+  OwningOpRef<ModuleOp> scratch = ModuleOp::create(module.getLoc());
+  scratch->getBody()->push_back(module->clone());
+  if (failed(lowerToLLVMDialect(*scratch)))
+    return module.emitError("kernels cannot be lowered to the LLVM dialect");
+  auto clone = cast<gpu::GPUModuleOp>(scratch->getBody()->front());
+
+  std::unique_ptr<llvm::Module> result =
+      translateModuleToLLVMIR(clone, context, module.getName());
+  if (!result)
+    return module.emitError("kernels cannot be translated to LLVM IR");
+  result->setTargetTriple(machine.getTargetTriple());
+  result->setDataLayout(machine.createDataLayout());
+  if (failed(link(module, *result, "cuda")) ||
+      (intrinsics == DeviceIntrinsics::nvptx &&
+       failed(link(module, *result, "cuda-intrinsics"))))
+    return failure();
+
+  for (llvm::Function &f : *result) {
+    f.removeFnAttr("target-cpu");
+    f.removeFnAttr("target-features");
+    if (f.isDeclaration() || isKernel(f))
+      continue;
+    f.setLinkage(llvm::GlobalValue::InternalLinkage);
+    f.setComdat(nullptr);
+    f.removeFnAttr(llvm::Attribute::NoInline);
+    f.addFnAttr(llvm::Attribute::AlwaysInline);
+  }
+  optimize(*result, machine);
+
+  for (llvm::Function &f : *result)
+    if (f.isDeclaration() && !f.isIntrinsic() && !f.use_empty() &&
+        !(intrinsics == DeviceIntrinsics::external &&
+          f.getName().starts_with("ql_ptx_")))
+      return module.emitError("kernels call '")
+             << f.getName()
+             << "', which no device code defines; the epilogue uses an operation "
+                "of the math dialect without a GPU expansion";
+  return result;
+}
+
+FailureOr<std::unique_ptr<llvm::Module>> toLLVM(gpu::GPUModuleOp module,
+                                                llvm::LLVMContext &context,
+                                                DeviceIntrinsics intrinsics) {
+  std::string chip = chipOf(module, "");
+  auto machine = createMachine(chip, "");
+  if (!machine)
+    return module.emitError("this build of LLVM has no NVPTX back end");
+  return toLLVM(module, context, intrinsics, *machine);
+}
+
+//===----------------------------------------------------------------------===//
+// PTX and cubin
+//===----------------------------------------------------------------------===//
+
+/// The oldest PTX version that has the chip and what kernels for it use: an old
+/// driver refuses PTX newer than itself. Empty for an unknown chip.
+static StringRef oldestPtxVersion(StringRef chip) {
+  chip.consume_front("sm_");
+  return llvm::StringSwitch<StringRef>(chip.take_while(llvm::isDigit))
+      .Cases({"75", "80", "86", "87"}, "7.4") // loads that bypass L1
+      .Case("89", "7.8")
+      .Case("90", "8.0") // bulk copies
+      .Case("100", "8.6")
+      .Case("120", "8.7")
+      .Cases({"103", "110", "121"}, "9.0")
+      .Default("");
+}
+
+std::string findPtxas() {
+  if (auto path = llvm::sys::findProgramByName("ptxas"))
+    return *path;
+  for (const char *variable : {"CUDA_ROOT", "CUDA_HOME", "CUDA_PATH"})
+    if (auto root = llvm::sys::Process::GetEnv(variable)) {
+      SmallString<128> bin(*root);
+      llvm::sys::path::append(bin, "bin");
+      if (auto path = llvm::sys::findProgramByName("ptxas", {bin.str()}))
+        return *path;
+    }
+  if (auto path = llvm::sys::findProgramByName("ptxas", {"/usr/local/cuda/bin"}))
+    return *path;
+  return "";
+}
+
+static LogicalResult assemble(gpu::GPUModuleOp module, StringRef ptxas,
+                              NVPTXImage &image) {
+  SmallString<128> ptxPath, cubinPath, logPath;
+  llvm::scope_exit cleanUp([&] {
+    for (StringRef path : {ptxPath.str(), cubinPath.str(), logPath.str()})
+      if (!path.empty())
+        llvm::sys::fs::remove(path);
+  });
+  std::error_code error;
+  if ((error = llvm::sys::fs::createTemporaryFile("qlinear", "ptx", ptxPath)) ||
+      (error = llvm::sys::fs::createTemporaryFile("qlinear", "cubin", cubinPath)) ||
+      (error = llvm::sys::fs::createTemporaryFile("qlinear", "log", logPath)))
+    return module.emitError("cannot make a temporary file for ptxas: ")
+           << error.message();
+  {
+    llvm::raw_fd_ostream out(ptxPath, error);
+    out << image.ptx;
+    out.close();
+    if (error || out.has_error())
+      return module.emitError("cannot write ") << ptxPath;
+  }
+  std::string message;
+  std::optional<StringRef> redirects[] = {std::nullopt, logPath.str(), logPath.str()};
+  int status = llvm::sys::ExecuteAndWait(
+      ptxas, {ptxas, "-v", "-arch", image.chip, ptxPath, "-o", cubinPath}, std::nullopt,
+      redirects, 0, 0, &message);
+  if (auto log = llvm::MemoryBuffer::getFile(logPath))
+    image.ptxasLog = (*log)->getBuffer().str();
+  if (status != 0)
+    return module.emitError("ptxas (") << ptxas << ") failed for " << image.chip << ": "
+                                       << message << image.ptxasLog;
+  auto cubin = llvm::MemoryBuffer::getFile(cubinPath, false, false);
+  if (!cubin)
+    return module.emitError("cannot read what ptxas wrote: ")
+           << cubin.getError().message();
+  image.cubin.assign((*cubin)->getBufferStart(), (*cubin)->getBufferEnd());
+  return success();
+}
+
+FailureOr<NVPTXImage> serialize(gpu::GPUModuleOp module,
+                                const NVPTXOptions &options) {
+  NVPTXImage image;
+  image.chip = chipOf(module, options.chip);
+  image.ptxVersion = options.ptxVersion.empty() ? oldestPtxVersion(image.chip).str()
+                                                : options.ptxVersion;
+  if (image.ptxVersion.empty())
+    return module.emitError("unknown chip '")
+           << image.chip
+           << "'; known are sm_75, sm_80, sm_86, sm_87, sm_89, sm_90, sm_100, sm_103, "
+              "sm_110, sm_120 and sm_121";
+  auto machine = createMachine(image.chip, image.ptxVersion);
+  if (!machine)
+    return module.emitError("this build of LLVM has no NVPTX back end");
+  llvm::LLVMContext context;
+  auto llvmModule = toLLVM(module, context, DeviceIntrinsics::nvptx, *machine);
+  if (failed(llvmModule))
+    return failure();
+
+  SmallString<0> ptx;
+  llvm::raw_svector_ostream out(ptx);
+  llvm::legacy::PassManager codegen;
+  if (machine->addPassesToEmitFile(codegen, out, nullptr,
+                                   llvm::CodeGenFileType::AssemblyFile))
+    return module.emitError("the NVPTX back end cannot emit assembly");
+  codegen.run(**llvmModule);
+  image.ptx = ptx.str().str();
+
+  if (options.assemble) {
+    std::string ptxas = options.ptxas.empty() ? findPtxas() : options.ptxas;
+    if (ptxas.empty())
+      module.emitWarning("ptxas was not found on PATH, in CUDA_ROOT or CUDA_HOME: only "
+                         "PTX is emitted, which the driver compiles when it is loaded; "
+                         "install the CUDA toolkit for machine code");
+    else if (failed(assemble(module, ptxas, image)))
+      return failure();
+  }
+  return image;
+}
+
+//===----------------------------------------------------------------------===//
+// Passes for quant-opt
+//===----------------------------------------------------------------------===//
+
+namespace {
+struct PrintPtx : PassWrapper<PrintPtx, OperationPass<gpu::GPUModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(PrintPtx)
+  PrintPtx() = default;
+  PrintPtx(const PrintPtx &other) : PassWrapper(other) {}
+  StringRef getArgument() const override { return "qlinear-print-ptx"; }
+  StringRef getDescription() const override {
+    return "print the PTX of a gpu.module, or what ptxas says about it";
+  }
+  void getDependentDialects(DialectRegistry &registry) const override {
+    registry.insert<LLVM::LLVMDialect, NVVM::NVVMDialect>();
+    registerNVPTXTranslations(registry);
+  }
+  void runOnOperation() override {
+    NVPTXOptions options;
+    options.chip = chip;
+    options.ptxVersion = version;
+    options.assemble = log;
+    FailureOr<NVPTXImage> image = serialize(getOperation(), options);
+    if (failed(image))
+      return signalPassFailure();
+    llvm::outs() << (log ? image->ptxasLog : image->ptx);
+    llvm::outs().flush();
+  }
+  Option<std::string> chip{*this, "chip",
+                           llvm::cl::desc("The chip; default: the module's")};
+  Option<std::string> version{*this, "ptx-version", llvm::cl::desc("The PTX version")};
+  Option<bool> log{*this, "ptxas-log", llvm::cl::init(false),
+                   llvm::cl::desc("Print the output of ptxas -v instead")};
+};
+
+struct PrintDeviceLLVM
+    : PassWrapper<PrintDeviceLLVM, OperationPass<gpu::GPUModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(PrintDeviceLLVM)
+  StringRef getArgument() const override { return "qlinear-print-device-llvm"; }
+  StringRef getDescription() const override {
+    return "print the LLVM IR of a gpu.module, as the emulated device gets it";
+  }
+  void getDependentDialects(DialectRegistry &registry) const override {
+    registry.insert<LLVM::LLVMDialect, NVVM::NVVMDialect>();
+    registerNVPTXTranslations(registry);
+  }
+  void runOnOperation() override {
+    llvm::LLVMContext context;
+    auto module = toLLVM(getOperation(), context, DeviceIntrinsics::external);
+    if (failed(module))
+      return signalPassFailure();
+    (*module)->print(llvm::outs(), nullptr);
+    llvm::outs().flush();
+  }
+};
+} // namespace
+
+void registerNVPTXPasses() {
+  PassRegistration<PrintPtx>();
+  PassRegistration<PrintDeviceLLVM>();
+}
+
+} // namespace qlinear

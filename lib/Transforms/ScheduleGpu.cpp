@@ -1,0 +1,75 @@
+//===- ScheduleGpu.cpp - Schedules for CUDA devices -----------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Decode is bound by reading the weights, so the model keeps enough bytes under
+// way: one block per multiprocessor, 12 warps with a ring of 3 units each (83 KB
+// for 4.5-bit units), which leaves room for the next kernel's block under
+// programmatic dependent launch.
+//
+//===----------------------------------------------------------------------===//
+#include "qlinear/Transforms/Schedule.h"
+
+#include "llvm/ADT/StringExtras.h"
+
+using namespace mlir::qlinear;
+
+namespace qlinear {
+
+std::optional<GpuChip> GpuChip::ofTarget(llvm::StringRef target) {
+  if (!target.consume_front("cuda:"))
+    return std::nullopt;
+  if (target == "emulated")
+    return GpuChip{"sm_90", 4, 227 * 1024, 4, CopyKind::bulk, true};
+  std::string name = target.str();
+  int version = 0;
+  llvm::StringRef digits = target;
+  if (!digits.consume_front("sm_") ||
+      digits.take_while(llvm::isDigit).getAsInteger(10, version))
+    return std::nullopt;
+  switch (version) {
+  case 75:
+    return GpuChip{name, 40, 64 * 1024, 8, CopyKind::load, false};
+  case 80:
+    return GpuChip{name, 108, 163 * 1024, 12, CopyKind::async, false};
+  case 87:
+    return GpuChip{name, 16, 163 * 1024, 12, CopyKind::async, false};
+  case 86:
+    return GpuChip{name, 84, 99 * 1024, 12, CopyKind::async, false};
+  case 89:
+    return GpuChip{name, 128, 99 * 1024, 12, CopyKind::async, false};
+  case 90:
+    return GpuChip{name, 132, 227 * 1024, 12, CopyKind::bulk, true};
+  case 100:
+  case 103:
+    return GpuChip{name, 148, 227 * 1024, 12, CopyKind::bulk, true};
+  case 110:
+    return GpuChip{name, 20, 227 * 1024, 12, CopyKind::bulk, true};
+  case 120:
+    return GpuChip{name, 170, 99 * 1024, 12, CopyKind::bulk, true};
+  case 121:
+    return GpuChip{name, 48, 99 * 1024, 12, CopyKind::bulk, true};
+  default:
+    return std::nullopt;
+  }
+}
+
+ScheduleAttr::Fields scheduleForGpu(LinearOp op, const GpuChip &chip) {
+  ScheduleAttr::Fields fields;
+  fields.rows = {1, 2, 4, 8};
+  if (!mlir::ShapedType::isDynamic(op.getM()))
+    llvm::erase_if(fields.rows, [&](int64_t rows) {
+      return rows > 1 && rows / 2 >= op.getM();
+    });
+  fields.grid = chip.multiprocessors;
+  fields.warps = chip.warps;
+  fields.stages = chip.copy == CopyKind::load ? 1 : 3;
+  fields.copy = chip.copy;
+  fields.pdl = chip.pdl;
+  return fields;
+}
+
+} // namespace qlinear
