@@ -87,7 +87,47 @@ struct ExpandMath : PassWrapper<ExpandMath, OperationPass<gpu::GPUModuleOp>> {
                                          "cosh", "tan", "asinh", "acosh", "atanh"});
     patterns.add<ExpandRsqrt>(&getContext());
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
+      return signalPassFailure();
+    // What is left must be an instruction of the device.
+    WalkResult result = getOperation().walk([](Operation *op) {
+      if (!isa_and_nonnull<math::MathDialect>(op->getDialect()) ||
+          isa<math::AbsFOp, math::CeilOp, math::CopySignOp, math::FloorOp, math::FmaOp,
+              math::RoundEvenOp, math::SqrtOp, math::TruncOp>(op))
+        return WalkResult::advance();
+      op->emitError("'") << op->getName() << "' on " << op->getResult(0).getType()
+                         << " has no expansion for GPU kernels; express it by exp, log, "
+                            "tanh, erf, sin, cos or sqrt on f32";
+      return WalkResult::interrupt();
+    });
+    if (result.wasInterrupted())
       signalPassFailure();
+  }
+};
+
+/// gpu.func to llvm.func, with the attributes that make it an NVPTX kernel. The
+/// skeletons use nothing else of the gpu dialect.
+struct LowerKernels : PassWrapper<LowerKernels, OperationPass<gpu::GPUModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(LowerKernels)
+  void runOnOperation() override {
+    for (auto f : llvm::make_early_inc_range(getOperation().getOps<gpu::GPUFuncOp>())) {
+      OpBuilder b(f);
+      auto type = LLVM::LLVMFunctionType::get(
+          LLVM::LLVMVoidType::get(&getContext()), f.getArgumentTypes());
+      auto kernel = LLVM::LLVMFuncOp::create(b, f.getLoc(), f.getName(), type);
+      kernel->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), b.getUnitAttr());
+      if (auto block = f.getKnownBlockSizeAttr())
+        kernel->setAttr(NVVM::NVVMDialect::getReqntidAttrName(), block);
+      StringRef minBlocks = NVVM::NVVMDialect::getMinctasmAttrName();
+      if (Attribute count = f->getAttr(minBlocks))
+        kernel->setAttr(minBlocks, count);
+      kernel.getBody().takeBody(f.getBody());
+      kernel.walk([](gpu::ReturnOp op) {
+        OpBuilder at(op);
+        LLVM::ReturnOp::create(at, op.getLoc(), ValueRange());
+        op.erase();
+      });
+      f.erase();
+    }
   }
 };
 } // namespace
@@ -99,8 +139,11 @@ static LogicalResult lowerToLLVMDialect(ModuleOp module) {
   OpPassManager &gpuPM = pm.nest<gpu::GPUModuleOp>();
   gpuPM.addPass(std::make_unique<ExpandMath>());
   gpuPM.addPass(createSCFToControlFlowPass());
-  gpuPM.addPass(createConvertGpuOpsToNVVMOps());
-  gpuPM.addPass(createReconcileUnrealizedCastsPass());
+  gpuPM.addPass(std::make_unique<LowerKernels>());
+  gpuPM.addPass(createConvertMathToLLVMPass());
+  gpuPM.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
   return pm.run(module);
 }
 
