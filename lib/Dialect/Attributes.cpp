@@ -452,9 +452,6 @@ LogicalResult VariantAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (rows < 1)
     return emitError() << "rows = " << rows
                        << " is not positive; a kernel does at least one row";
-  if (!kernel)
-    return emitError() << "a variant needs its kernel, as in kernel = "
-                          "@kernels::@k0_m1";
   if (smem < 0)
     return emitError() << "smem = " << smem << " is negative";
   bool gpu = grid > 0 && block > 0 && items == 0;

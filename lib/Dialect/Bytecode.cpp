@@ -91,7 +91,7 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
       reader.emitError() << "version " << number
                          << " of the qlinear bytecode is newer than " << kVersion
                          << ", the newest that this build reads; use a newer "
-                            "build, or write the file with the older version";
+                            "build";
       return nullptr;
     }
     return std::make_unique<QLinearVersion>(number);

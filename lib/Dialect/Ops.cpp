@@ -254,7 +254,7 @@ LogicalResult QuantizeActivationsOp::inferReturnTypes(
     SmallVectorImpl<Type> &types) {
   auto input = dyn_cast<RankedTensorType>(adaptor.getInput().getType());
   if (!input || input.getRank() != 2)
-    return emitOptionalError(loc, "expected a tensor of M x K activations");
+    return failure(); // the operand's constraint says why
   auto type = ActivationsType::getChecked(
       [&] { return mlir::emitError(loc.value_or(UnknownLoc::get(context))); },
       context, input.getDimSize(0), input.getDimSize(1));

@@ -1,0 +1,61 @@
+// What every version of the bytecode format has written is read today: the file
+// Inputs/version-N.mlirbc was written once, by version N, from the IR below, and
+// is never written again.
+// RUN: quant-opt %s -o %t.today
+// RUN: quant-opt %S/Inputs/version-1.mlirbc -o %t.1
+// RUN: diff %t.today %t.1
+
+// And it is written the same again, as long as the version is the same.
+// RUN: quant-opt %s --emit-bytecode -o %t.mlirbc
+// RUN: quant-opt %t.mlirbc -o %t.again
+// RUN: diff %t.today %t.again
+
+#zero = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>>
+#min = #qlinear.encoding<u5, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>>
+#symmetric = #qlinear.encoding<i6, group = 16, symmetric, scale = i8 * block<256, f16>>
+#centred = #qlinear.encoding<u4, group = 128, centred, scale = log8 * row<f32>, offset = i8 * row<f32>>
+#delta = #qlinear.encoding<u4, group = 32, zero, scale = delta10 * row<bf16>, offset = u4>
+#row = #qlinear.encoding<i8, group = row, symmetric, scale = f32>
+
+qlinear.parameter @zero : !qlinear.weight<64x256, #zero> from "blk.0.ffn_gate"
+qlinear.parameter "private" @min : !qlinear.weight<64x256, #min>
+
+func.func private @types(!qlinear.weight<8191x10944, #symmetric>, !qlinear.weight<7x384, #centred>,
+                         !qlinear.weight<1x192, #delta>, !qlinear.weight<3x7, #row>,
+                         !qlinear.activations<?x48>, !qlinear.activations<4x256>)
+
+func.func private @schedules() attributes {
+  a = #qlinear.schedule<>,
+  b = #qlinear.schedule<split_k = 2, copy = bulk, rows = [1, 2, 4], grid = 132, warps = 8, stages = 4, quantize = separate, pdl = true>,
+  c = #qlinear.schedule<isa = "avx512vnni", tiles = 4, copy = async>}
+
+func.func @ops(%codes: tensor<64x256xi4>, %c: tensor<64x8xi8>, %s: tensor<64xbf16>, %x: tensor<?x256xbf16>,
+               %bias: tensor<64xf32>, %res: tensor<?x64xf16>) -> (tensor<?x64xbf16>, tensor<?x64xf32>, tensor<64x256xf64>) {
+  %0 = qlinear.pack %codes, %c offsets(%c) steps(%s, %s)
+    : (tensor<64x256xi4>, tensor<64x8xi8>, tensor<64x8xi8>, tensor<64xbf16>, tensor<64xbf16>) -> !qlinear.weight<64x256, #zero>
+  %1 = qlinear.load @zero : !qlinear.weight<64x256, #zero>
+  %2 = qlinear.load @min : !qlinear.weight<64x256, #min>
+  %3 = qlinear.reencode %1 : !qlinear.weight<64x256, #zero> to !qlinear.weight<64x256, #delta>
+  %4 = qlinear.dequantize %3 : !qlinear.weight<64x256, #delta> -> tensor<64x256xf64>
+  %5 = qlinear.quantize_activations %x : tensor<?x256xbf16> -> !qlinear.activations<?x256>
+  %6 = qlinear.linear %5, %0, %2 extras(%bias, %res) {schedule = #qlinear.schedule<grid = 3>}
+    : (!qlinear.activations<?x256>, !qlinear.weight<64x256, #zero>, !qlinear.weight<64x256, #min>, tensor<64xf32>, tensor<?x64xf16>)
+      -> tensor<?x64xf32> {
+  ^bb0(%p: f32, %q: f32, %b: f32, %r: f16):
+    %8 = arith.mulf %p, %q : f32
+    %9 = arith.extf %r : f16 to f32
+    %10 = arith.addf %8, %9 : f32
+    %11 = arith.addf %10, %b : f32
+    qlinear.yield %11 : f32
+  }
+  %7 = qlinear.launch [#qlinear.variant<rows = 1, kernel = @kernels::@k_m1, grid = 132, block = 384, smem = 82944>,
+                       #qlinear.variant<rows = 4, kernel = @k_m4, items = 7>]
+    weights(%1) ins(%5, %bias) temps [#qlinear.temp<bytes_per_row = 6720>, #qlinear.temp<bytes = 512, zero = true>] pdl
+    : (!qlinear.weight<64x256, #zero>, !qlinear.activations<?x256>, tensor<64xf32>) -> tensor<?x64xbf16>
+  return %7, %6, %4 : tensor<?x64xbf16>, tensor<?x64xf32>, tensor<64x256xf64>
+}
+
+gpu.module @kernels {
+  gpu.func @k_m1() kernel { gpu.return }
+}
+func.func private @k_m4()
