@@ -64,8 +64,7 @@ StringRef mlir::qlinear::stringifyFloat(::qlinear::FloatType type) {
   llvm_unreachable("unknown float type");
 }
 
-mlir::FloatType mlir::qlinear::toMLIR(::qlinear::FloatType type,
-                                      MLIRContext *context) {
+mlir::FloatType mlir::qlinear::toMLIR(::qlinear::FloatType type, MLIRContext *context) {
   switch (type) {
   case ::qlinear::FloatType::bf16:
     return BFloat16Type::get(context);
@@ -85,8 +84,7 @@ static std::optional<::qlinear::FloatType> symbolizeFloat(StringRef text) {
       .Default(std::nullopt);
 }
 
-static ParseResult parseFloatType(AsmParser &parser,
-                                  ::qlinear::FloatType &type) {
+static ParseResult parseFloatType(AsmParser &parser, ::qlinear::FloatType &type) {
   SMLoc loc = parser.getCurrentLocation();
   StringRef text;
   if (failed(parser.parseOptionalKeyword(&text)) || !symbolizeFloat(text))
@@ -142,8 +140,7 @@ static ParseResult parseStorage(AsmParser &parser, MetaStorage &storage) {
       return success();
     return parser.emitError(parser.getCurrentLocation(), "")
            << text << " needs a base per row: " << text
-           << (storage.kind == MetaStorage::Kind::log ? " * row<f32>"
-                                                      : " * row<bf16>");
+           << (storage.kind == MetaStorage::Kind::log ? " * row<f32>" : " * row<bf16>");
   }
   SMLoc scopeLoc = parser.getCurrentLocation();
   StringRef scope;
@@ -178,16 +175,14 @@ Attribute EncodingAttr::parse(AsmParser &parser, Type) {
   SMLoc loc = parser.getCurrentLocation();
   StringRef text;
   std::optional<CodeType> codes;
-  if (failed(parser.parseOptionalKeyword(&text)) ||
-      !(codes = symbolizeCode(text))) {
+  if (failed(parser.parseOptionalKeyword(&text)) || !(codes = symbolizeCode(text))) {
     parser.emitError(loc, "expected the code of a weight: u4, i4, u5, i5, u6, "
                           "i6, u8 or i8");
     return {};
   }
   e.codes = *codes;
 
-  if (parser.parseComma() || parser.parseKeyword("group") ||
-      parser.parseEqual())
+  if (parser.parseComma() || parser.parseKeyword("group") || parser.parseEqual())
     return {};
   if (succeeded(parser.parseOptionalKeyword("row"))) {
     e.group = ::qlinear::kWholeRow;
@@ -195,8 +190,7 @@ Attribute EncodingAttr::parse(AsmParser &parser, Type) {
     loc = parser.getCurrentLocation();
     uint64_t group = 0;
     OptionalParseResult parsed = parser.parseOptionalInteger(group);
-    if (!parsed.has_value() || failed(*parsed) || group == 0 ||
-        group > (1u << 20)) {
+    if (!parsed.has_value() || failed(*parsed) || group == 0 || group > (1u << 20)) {
       parser.emitError(loc, "expected the group size: 16, 32, 64, 128, 256, "
                             "or row for one group per row");
       return {};
@@ -221,8 +215,8 @@ Attribute EncodingAttr::parse(AsmParser &parser, Type) {
   }
   e.form = *form;
 
-  if (parser.parseComma() || parser.parseKeyword("scale") ||
-      parser.parseEqual() || parseStorage(parser, e.scale))
+  if (parser.parseComma() || parser.parseKeyword("scale") || parser.parseEqual() ||
+      parseStorage(parser, e.scale))
     return {};
   if (succeeded(parser.parseOptionalComma()))
     if (parser.parseKeyword("offset") || parser.parseEqual() ||
@@ -237,9 +231,8 @@ void EncodingAttr::print(AsmPrinter &printer) const {
   printer << '<' << getValue().str() << '>';
 }
 
-LogicalResult
-EncodingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
-                     Encoding value) {
+LogicalResult EncodingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                   Encoding value) {
   if (auto valid = value.verify(); !valid)
     return emitError() << valid.error();
   return success();
@@ -287,15 +280,14 @@ bool EncodingAttr::isLosslessTo(EncodingAttr other) const {
 //===----------------------------------------------------------------------===//
 
 ScheduleAttr ScheduleAttr::get(MLIRContext *context, const Fields &f) {
-  return get(context, f.rows, f.grid, f.warps, f.stages, f.copy, f.quantize,
-             f.pdl, f.splitK, f.isa, f.tiles);
+  return get(context, f.rows, f.grid, f.warps, f.stages, f.copy, f.quantize, f.pdl,
+             f.splitK, f.isa, f.tiles);
 }
 
-ScheduleAttr
-ScheduleAttr::getChecked(function_ref<InFlightDiagnostic()> emitError,
-                         MLIRContext *context, const Fields &f) {
-  return getChecked(emitError, context, f.rows, f.grid, f.warps, f.stages,
-                    f.copy, f.quantize, f.pdl, f.splitK, f.isa, f.tiles);
+ScheduleAttr ScheduleAttr::getChecked(function_ref<InFlightDiagnostic()> emitError,
+                                      MLIRContext *context, const Fields &f) {
+  return getChecked(emitError, context, f.rows, f.grid, f.warps, f.stages, f.copy,
+                    f.quantize, f.pdl, f.splitK, f.isa, f.tiles);
 }
 
 ScheduleAttr::Fields ScheduleAttr::getFields() const {
@@ -340,9 +332,8 @@ Attribute ScheduleAttr::parse(AsmParser &parser, Type) {
     if (name == "rows") {
       f.rows.clear();
       return parser.parseCommaSeparatedList(
-          AsmParser::Delimiter::Square, [&]() -> ParseResult {
-            return parser.parseInteger(f.rows.emplace_back());
-          });
+          AsmParser::Delimiter::Square,
+          [&]() -> ParseResult { return parser.parseInteger(f.rows.emplace_back()); });
     }
     if (name == "copy")
       return parseEnum<CopyKind>(parser, f.copy, symbolizeCopyKind,
@@ -372,11 +363,10 @@ Attribute ScheduleAttr::parse(AsmParser &parser, Type) {
                 "pdl, split_k, isa and tiles";
     return parser.parseInteger(*field);
   };
-  if (parser.parseCommaSeparatedList(AsmParser::Delimiter::LessGreater,
-                                     parseField))
+  if (parser.parseCommaSeparatedList(AsmParser::Delimiter::LessGreater, parseField))
     return {};
-  return ScheduleAttr::getChecked(
-      [&] { return parser.emitError(start); }, parser.getContext(), f);
+  return ScheduleAttr::getChecked([&] { return parser.emitError(start); },
+                                  parser.getContext(), f);
 }
 
 void ScheduleAttr::print(AsmPrinter &printer) const {
@@ -409,11 +399,10 @@ void ScheduleAttr::print(AsmPrinter &printer) const {
   printer << '>';
 }
 
-LogicalResult
-ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
-                     ArrayRef<int64_t> rows, int64_t grid, int64_t warps,
-                     int64_t stages, CopyKind, QuantizeKind, bool,
-                     int64_t splitK, StringRef, int64_t tiles) {
+LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                   ArrayRef<int64_t> rows, int64_t grid, int64_t warps,
+                                   int64_t stages, CopyKind, QuantizeKind, bool,
+                                   int64_t splitK, StringRef, int64_t tiles) {
   if (rows.empty())
     return emitError() << "rows is empty; name at least one number of rows, as "
                           "in rows = [1]";
@@ -436,8 +425,8 @@ ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                 {"tiles", tiles, 65535}};
   for (auto &limit : limits)
     if (limit.value < 1 || limit.value > limit.max)
-      return emitError() << limit.name << " = " << limit.value
-                         << " is not in 1.." << limit.max;
+      return emitError() << limit.name << " = " << limit.value << " is not in 1.."
+                         << limit.max;
   return success();
 }
 
@@ -446,9 +435,8 @@ ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 //===----------------------------------------------------------------------===//
 
 LogicalResult VariantAttr::verify(function_ref<InFlightDiagnostic()> emitError,
-                                  int64_t rows, SymbolRefAttr kernel,
-                                  int64_t grid, int64_t block, int64_t smem,
-                                  int64_t items) {
+                                  int64_t rows, SymbolRefAttr kernel, int64_t grid,
+                                  int64_t block, int64_t smem, int64_t items) {
   if (rows < 1)
     return emitError() << "rows = " << rows
                        << " is not positive; a kernel does at least one row";
@@ -467,8 +455,7 @@ LogicalResult VariantAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 LogicalResult TempAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                int64_t bytes, int64_t bytesPerRow, bool) {
   if (bytes < 0 || bytesPerRow < 0 || (bytes == 0 && bytesPerRow == 0))
-    return emitError() << "bytes = " << bytes
-                       << ", bytes_per_row = " << bytesPerRow
+    return emitError() << "bytes = " << bytes << ", bytes_per_row = " << bytesPerRow
                        << " is no memory; one of them must be positive and "
                           "none negative";
   return success();

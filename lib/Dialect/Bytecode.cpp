@@ -52,8 +52,8 @@ public:
   uint64_t upTo(uint64_t max, StringRef what) {
     uint64_t value = number();
     if (ok && value > max) {
-      reader.emitError() << what << " = " << value
-                         << " in the bytecode is not in 0.." << max;
+      reader.emitError() << what << " = " << value << " in the bytecode is not in 0.."
+                         << max;
       ok = false;
     }
     return ok ? value : 0;
@@ -75,8 +75,7 @@ private:
 };
 
 struct QLinearBytecodeInterface : BytecodeDialectInterface {
-  QLinearBytecodeInterface(Dialect *dialect)
-      : BytecodeDialectInterface(dialect) {}
+  QLinearBytecodeInterface(Dialect *dialect) : BytecodeDialectInterface(dialect) {}
 
   void writeVersion(DialectBytecodeWriter &writer) const override {
     writer.writeVarInt(kVersion);
@@ -133,8 +132,7 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
           writer.writeVarInt(uint64_t(AttrCode::variant));
           writer.writeSignedVarInt(a.getRows());
           writer.writeAttribute(a.getKernel());
-          for (int64_t field :
-               {a.getGrid(), a.getBlock(), a.getSmem(), a.getItems()})
+          for (int64_t field : {a.getGrid(), a.getBlock(), a.getSmem(), a.getItems()})
             writer.writeSignedVarInt(field);
           return success();
         })
@@ -174,8 +172,7 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
       for (int64_t *field : {&f.grid, &f.warps, &f.stages})
         *field = in.integer();
       f.copy = CopyKind(in.upTo(getMaxEnumValForCopyKind(), "copy"));
-      f.quantize =
-          QuantizeKind(in.upTo(getMaxEnumValForQuantizeKind(), "quantize"));
+      f.quantize = QuantizeKind(in.upTo(getMaxEnumValForQuantizeKind(), "quantize"));
       f.pdl = in.upTo(1, "pdl");
       f.splitK = in.integer();
       StringRef isa;
@@ -192,15 +189,14 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
         return {};
       int64_t grid = in.integer(), block = in.integer(), smem = in.integer(),
               items = in.integer();
-      return in ? VariantAttr::getChecked(emitError, context, rows, kernel,
-                                          grid, block, smem, items)
+      return in ? VariantAttr::getChecked(emitError, context, rows, kernel, grid, block,
+                                          smem, items)
                 : Attribute();
     }
     case AttrCode::temp: {
       int64_t bytes = in.integer(), bytesPerRow = in.integer();
       bool zero = in.upTo(1, "zero");
-      return in ? TempAttr::getChecked(emitError, context, bytes, bytesPerRow,
-                                       zero)
+      return in ? TempAttr::getChecked(emitError, context, bytes, bytesPerRow, zero)
                 : Attribute();
     }
     }
@@ -209,8 +205,7 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
     return {};
   }
 
-  LogicalResult writeType(Type type,
-                          DialectBytecodeWriter &writer) const override {
+  LogicalResult writeType(Type type, DialectBytecodeWriter &writer) const override {
     return TypeSwitch<Type, LogicalResult>(type)
         .Case([&](WeightType t) {
           writer.writeVarInt(uint64_t(TypeCode::weight));
@@ -245,12 +240,10 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
     }
     case TypeCode::activations: {
       int64_t m = in.integer(), k = in.integer();
-      return in ? ActivationsType::getChecked(emitError, context, m, k)
-                : Type();
+      return in ? ActivationsType::getChecked(emitError, context, m, k) : Type();
     }
     }
-    reader.emitError() << "unknown qlinear type code " << code
-                       << " in the bytecode";
+    reader.emitError() << "unknown qlinear type code " << code << " in the bytecode";
     return {};
   }
 };

@@ -37,8 +37,8 @@ struct ReencodeOfLossless : OpRewritePattern<ReencodeOp> {
     EncodingAttr from = inner.getWeight().getType().getEncoding();
     if (!from.isLosslessTo(inner.getType().getEncoding()))
       return rewriter.notifyMatchFailure(op, "the first re-encoding is lossy");
-    rewriter.modifyOpInPlace(
-        op, [&] { op.getWeightMutable().assign(inner.getWeight()); });
+    rewriter.modifyOpInPlace(op,
+                             [&] { op.getWeightMutable().assign(inner.getWeight()); });
     return success();
   }
 };
@@ -59,8 +59,7 @@ OpFoldResult DequantizeOp::fold(FoldAdaptor) {
   FailureOr<::qlinear::EncodedWeight> weight = getConstantWeight(pack);
   if (failed(weight))
     return {};
-  ::qlinear::Result<::qlinear::AffineWeight> exact =
-      ::qlinear::decode(*weight);
+  ::qlinear::Result<::qlinear::AffineWeight> exact = ::qlinear::decode(*weight);
   if (!exact)
     return {};
   auto element = cast<FloatType>(getType().getElementType());
@@ -70,8 +69,8 @@ OpFoldResult DequantizeOp::fold(FoldAdaptor) {
     for (uint64_t k = 0; k < exact->K; ++k) {
       bool losesInfo;
       values.emplace_back(exact->weight(n, k));
-      values.back().convert(element.getFloatSemantics(),
-                            APFloat::rmNearestTiesToEven, &losesInfo);
+      values.back().convert(element.getFloatSemantics(), APFloat::rmNearestTiesToEven,
+                            &losesInfo);
     }
   return DenseElementsAttr::get(getType(), values);
 }
@@ -81,11 +80,10 @@ OpFoldResult DequantizeOp::fold(FoldAdaptor) {
 //===----------------------------------------------------------------------===//
 
 /// A linear with other operands; its epilogue is moved into it.
-static LinearOp rebuild(PatternRewriter &rewriter, LinearOp op,
-                        TypeRange results, ValueRange weights,
-                        ValueRange extras) {
-  auto rebuilt = LinearOp::create(rewriter, op.getLoc(), results, op.getX(),
-                                  weights, extras, op.getScheduleAttr());
+static LinearOp rebuild(PatternRewriter &rewriter, LinearOp op, TypeRange results,
+                        ValueRange weights, ValueRange extras) {
+  auto rebuilt = LinearOp::create(rewriter, op.getLoc(), results, op.getX(), weights,
+                                  extras, op.getScheduleAttr());
   rebuilt->setDiscardableAttrs(op->getDiscardableAttrDictionary());
   rebuilt.getEpilogue().takeBody(op.getEpilogue());
   return rebuilt;
@@ -97,8 +95,7 @@ namespace {
 struct SimplifyPlainLinear : OpRewritePattern<LinearOp> {
   using OpRewritePattern::OpRewritePattern;
 
-  LogicalResult matchAndRewrite(LinearOp op,
-                                PatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(LinearOp op, PatternRewriter &rewriter) const override {
     if (op.hasEpilogue())
       return rewriter.notifyMatchFailure(op, "has an epilogue");
     SmallVector<Value> weights;
@@ -137,8 +134,7 @@ struct SimplifyPlainLinear : OpRewritePattern<LinearOp> {
 struct SimplifyEpilogueOperands : OpRewritePattern<LinearOp> {
   using OpRewritePattern::OpRewritePattern;
 
-  LogicalResult matchAndRewrite(LinearOp op,
-                                PatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(LinearOp op, PatternRewriter &rewriter) const override {
     if (!op.hasEpilogue())
       return rewriter.notifyMatchFailure(op, "has no epilogue");
     Block &body = op.getBody();
@@ -157,9 +153,8 @@ struct SimplifyEpilogueOperands : OpRewritePattern<LinearOp> {
 
     SmallVector<Value> weights, extras;
     llvm::BitVector dead(body.getNumArguments());
-    unsigned live = llvm::count_if(op.getProductArguments(), [](Value argument) {
-      return !argument.use_empty();
-    });
+    unsigned live = llvm::count_if(
+        op.getProductArguments(), [](Value argument) { return !argument.use_empty(); });
     for (auto [weight, argument] :
          llvm::zip(op.getWeights(), op.getProductArguments())) {
       bool keep = !argument.use_empty() || (live == 0 && weights.empty());
@@ -168,8 +163,7 @@ struct SimplifyEpilogueOperands : OpRewritePattern<LinearOp> {
       else
         dead.set(argument.getArgNumber());
     }
-    for (auto [extra, argument] :
-         llvm::zip(op.getExtras(), op.getExtraArguments())) {
+    for (auto [extra, argument] : llvm::zip(op.getExtras(), op.getExtraArguments())) {
       if (argument.use_empty())
         dead.set(argument.getArgNumber());
       else
@@ -188,8 +182,8 @@ struct SimplifyEpilogueOperands : OpRewritePattern<LinearOp> {
       return success(changed);
 
     if (dropsResults)
-      rewriter.modifyOpInPlace(
-          yield, [&] { yield.getValuesMutable().assign(yielded); });
+      rewriter.modifyOpInPlace(yield,
+                               [&] { yield.getValuesMutable().assign(yielded); });
     else
       results.assign(op.result_begin(), op.result_end());
     rewriter.modifyOpInPlace(op, [&] { body.eraseArguments(dead); });
@@ -207,8 +201,7 @@ struct SimplifyEpilogueOperands : OpRewritePattern<LinearOp> {
 struct DropIdentityEpilogue : OpRewritePattern<LinearOp> {
   using OpRewritePattern::OpRewritePattern;
 
-  LogicalResult matchAndRewrite(LinearOp op,
-                                PatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(LinearOp op, PatternRewriter &rewriter) const override {
     if (!op.hasEpilogue() || !op.getExtras().empty() ||
         op.getNumResults() != op.getWeights().size())
       return rewriter.notifyMatchFailure(op, "no identity");
@@ -217,16 +210,15 @@ struct DropIdentityEpilogue : OpRewritePattern<LinearOp> {
          llvm::zip(yield.getValues(), op.getProductArguments())) {
       Value product = value;
       if (auto round = product.getDefiningOp<arith::TruncFOp>();
-          round && round.getRoundingmode().value_or(
-                       arith::RoundingMode::to_nearest_even) ==
-                       arith::RoundingMode::to_nearest_even)
+          round &&
+          round.getRoundingmode().value_or(arith::RoundingMode::to_nearest_even) ==
+              arith::RoundingMode::to_nearest_even)
         product = round.getIn();
       if (product != argument)
         return rewriter.notifyMatchFailure(op, "the epilogue computes");
     }
-    rewriter.replaceOp(op, LinearOp::create(rewriter, op.getLoc(),
-                                            op.getResultTypes(), op.getX(),
-                                            op.getWeights(), ValueRange(),
+    rewriter.replaceOp(op, LinearOp::create(rewriter, op.getLoc(), op.getResultTypes(),
+                                            op.getX(), op.getWeights(), ValueRange(),
                                             op.getScheduleAttr()));
     return success();
   }
@@ -235,6 +227,6 @@ struct DropIdentityEpilogue : OpRewritePattern<LinearOp> {
 
 void LinearOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
                                            MLIRContext *context) {
-  patterns.add<SimplifyPlainLinear, SimplifyEpilogueOperands,
-               DropIdentityEpilogue>(context);
+  patterns.add<SimplifyPlainLinear, SimplifyEpilogueOperands, DropIdentityEpilogue>(
+      context);
 }

@@ -53,17 +53,13 @@ static bool readBits(Value value, uint32_t mask, uint32_t bias,
   return true;
 }
 
-static uint32_t maskOf(unsigned bits) {
-  return bits >= 32 ? ~0u : (1u << bits) - 1;
-}
+static uint32_t maskOf(unsigned bits) { return bits >= 32 ? ~0u : (1u << bits) - 1; }
 
-static bool readBits(Value value, uint32_t mask,
-                     std::vector<uint32_t> &elements) {
+static bool readBits(Value value, uint32_t mask, std::vector<uint32_t> &elements) {
   if (!value)
     return true;
   elements.resize(cast<RankedTensorType>(value.getType()).getNumElements());
-  return readBits(value, mask, 0,
-                  [&](size_t i, uint32_t bits) { elements[i] = bits; });
+  return readBits(value, mask, 0, [&](size_t i, uint32_t bits) { elements[i] = bits; });
 }
 
 bool mlir::qlinear::isConstant(PackOp pack) {
@@ -82,10 +78,8 @@ FailureOr<EncodedWeight> mlir::qlinear::getConstantWeight(PackOp pack) {
   // A field is the code plus its bias, in the low bits.
   if (!readBits(pack.getCodes(), maskOf(e.codes.bits), e.codes.bias(),
                 [&](size_t i, uint32_t bits) { w.fields[i] = uint8_t(bits); }) ||
-      !readBits(pack.getScales(), maskOf(e.scale.fieldBits()),
-                w.scaleFields) ||
-      !readBits(pack.getOffsets(), maskOf(e.offset.fieldBits()),
-                w.offsetFields) ||
+      !readBits(pack.getScales(), maskOf(e.scale.fieldBits()), w.scaleFields) ||
+      !readBits(pack.getOffsets(), maskOf(e.offset.fieldBits()), w.offsetFields) ||
       !readBits(pack.getScaleSteps(), ~0u, w.scaleSteps) ||
       !readBits(pack.getOffsetSteps(), ~0u, w.offsetSteps))
     return failure();
@@ -94,9 +88,8 @@ FailureOr<EncodedWeight> mlir::qlinear::getConstantWeight(PackOp pack) {
 
 /// A constant tensor with these bits as elements.
 template <typename T>
-static Value createConstant(OpBuilder &builder, Location loc,
-                            ArrayRef<int64_t> shape, Type element,
-                            ArrayRef<T> bits, unsigned codeBits,
+static Value createConstant(OpBuilder &builder, Location loc, ArrayRef<int64_t> shape,
+                            Type element, ArrayRef<T> bits, unsigned codeBits,
                             bool isSigned, int bias = 0) {
   auto type = RankedTensorType::get(shape, element);
   size_t width = llvm::divideCeil(element.getIntOrFloatBitWidth(), 8);
@@ -106,34 +99,28 @@ static Value createConstant(OpBuilder &builder, Location loc,
     if (isSigned && bias == 0 && (value >> (codeBits - 1) & 1))
       code -= int64_t(1) << codeBits;
     // Narrow elements are stored zero-extended.
-    uint32_t stored =
-        uint32_t(code) & maskOf(element.getIntOrFloatBitWidth());
+    uint32_t stored = uint32_t(code) & maskOf(element.getIntOrFloatBitWidth());
     std::memcpy(raw.data() + i * width, &stored, width);
   }
-  return arith::ConstantOp::create(
-      builder, loc, DenseElementsAttr::getFromRawBuffer(type, raw));
+  return arith::ConstantOp::create(builder, loc,
+                                   DenseElementsAttr::getFromRawBuffer(type, raw));
 }
 
 PackOp mlir::qlinear::createConstantWeight(OpBuilder &builder, Location loc,
-                                           const EncodedWeight &w,
-                                           bool narrow) {
+                                           const EncodedWeight &w, bool narrow) {
   MLIRContext *context = builder.getContext();
   const Encoding &e = w.encoding;
-  auto type =
-      WeightType::get(context, w.N, w.K, EncodingAttr::get(context, e));
+  auto type = WeightType::get(context, w.N, w.K, EncodingAttr::get(context, e));
   int64_t n = type.getN(), groups = type.getGroups();
 
   Value codes = createConstant<uint8_t>(
-      builder, loc, {n, type.getK()},
-      builder.getIntegerType(narrow ? e.codes.bits : 8), w.fields, e.codes.bits,
-      e.codes.isSigned, e.codes.bias());
-  auto meta = [&](const MetaStorage &m,
-                  const std::vector<uint32_t> &fields) -> Value {
+      builder, loc, {n, type.getK()}, builder.getIntegerType(narrow ? e.codes.bits : 8),
+      w.fields, e.codes.bits, e.codes.isSigned, e.codes.bias());
+  auto meta = [&](const MetaStorage &m, const std::vector<uint32_t> &fields) -> Value {
     if (m.kind == MetaStorage::Kind::none)
       return {};
-    Type element = m.kind == MetaStorage::Kind::plain
-                       ? Type(toMLIR(m.type, context))
-                       : builder.getIntegerType(m.bits);
+    Type element = m.kind == MetaStorage::Kind::plain ? Type(toMLIR(m.type, context))
+                                                      : builder.getIntegerType(m.bits);
     return createConstant<uint32_t>(builder, loc, {n, groups}, element, fields,
                                     m.fieldBits(), m.isSigned);
   };
@@ -141,8 +128,7 @@ PackOp mlir::qlinear::createConstantWeight(OpBuilder &builder, Location loc,
   Value offsets = meta(e.offset, w.offsetFields);
 
   SmallVector<Value> steps;
-  auto addSteps = [&](const MetaStorage &m,
-                      const std::vector<uint32_t> &values) {
+  auto addSteps = [&](const MetaStorage &m, const std::vector<uint32_t> &values) {
     if (m.scope == StepScope::constant)
       return;
     SmallVector<int64_t> shape = {n};

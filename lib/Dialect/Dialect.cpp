@@ -49,8 +49,7 @@ void QLinearDialect::initialize() {
   addBytecodeInterface(this);
 }
 
-Operation *QLinearDialect::materializeConstant(OpBuilder &builder,
-                                               Attribute value, Type type,
-                                               Location loc) {
+Operation *QLinearDialect::materializeConstant(OpBuilder &builder, Attribute value,
+                                               Type type, Location loc) {
   return arith::ConstantOp::materialize(builder, value, type, loc);
 }

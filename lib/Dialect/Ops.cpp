@@ -41,15 +41,13 @@ LogicalResult ParameterOp::verify() {
 }
 
 LogicalResult LoadOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
-  Operation *symbol =
-      symbolTable.lookupNearestSymbolFrom(*this, getParameterAttr());
+  Operation *symbol = symbolTable.lookupNearestSymbolFrom(*this, getParameterAttr());
   auto parameter = dyn_cast_or_null<ParameterOp>(symbol);
   if (!parameter) {
     InFlightDiagnostic diag = emitOpError("loads ")
                               << getParameterAttr() << ", which is ";
     if (symbol)
-      diag << "'" << symbol->getName()
-           << "', not a qlinear.parameter";
+      diag << "'" << symbol->getName() << "', not a qlinear.parameter";
     else
       diag << "not declared; declare it with qlinear.parameter in the same "
               "module";
@@ -58,8 +56,7 @@ LogicalResult LoadOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
   if (parameter.getType() != getType()) {
     InFlightDiagnostic diag = emitOpError("loads ")
                               << getParameterAttr() << " as " << getType()
-                              << ", but it is declared as "
-                              << parameter.getType();
+                              << ", but it is declared as " << parameter.getType();
     diag.attachNote(parameter.getLoc()) << "declared here";
     return diag;
   }
@@ -100,15 +97,14 @@ static LogicalResult verifyComponent(PackOp op, StringRef name, Value value,
   Type actual = type.getElementType();
   if (element) {
     if (actual != element)
-      return op.emitOpError() << name << " must have the element type "
-                              << element << " that the encoding says, but got "
-                              << actual;
+      return op.emitOpError() << name << " must have the element type " << element
+                              << " that the encoding says, but got " << actual;
     return success();
   }
   unsigned container = bits <= 8 ? 8 : 16;
   if (!actual.isSignlessInteger(bits) && !actual.isSignlessInteger(container)) {
-    InFlightDiagnostic diag =
-        op.emitOpError() << name << " must have the element type i" << bits;
+    InFlightDiagnostic diag = op.emitOpError()
+                              << name << " must have the element type i" << bits;
     if (bits != container)
       diag << " or i" << container;
     diag << " for " << bits << "-bit codes, but got " << actual;
@@ -146,9 +142,8 @@ static LogicalResult verifySteps(PackOp op, StringRef name, Value value,
 LogicalResult PackOp::verify() {
   WeightType weight = getType();
   const Encoding e = weight.getEncoding().getValue();
-  if (failed(verifyComponent(*this, "codes", getCodes(),
-                             {weight.getN(), weight.getK()}, "N x K",
-                             e.codes.bits, {})) ||
+  if (failed(verifyComponent(*this, "codes", getCodes(), {weight.getN(), weight.getK()},
+                             "N x K", e.codes.bits, {})) ||
       failed(verifyMeta(*this, "scales", getScales(), e.scale)))
     return failure();
 
@@ -157,14 +152,12 @@ LogicalResult PackOp::verify() {
     return emitOpError() << "the form " << stringifyForm(e.form)
                          << (hasOffset ? " has offsets; add offsets(...)"
                                        : " has no offsets; remove offsets(...)");
-  if (hasOffset &&
-      failed(verifyMeta(*this, "offsets", getOffsets(), e.offset)))
+  if (hasOffset && failed(verifyMeta(*this, "offsets", getOffsets(), e.offset)))
     return failure();
 
   unsigned expected = hasSteps(e.scale) + hasSteps(e.offset);
   if (getSteps().size() != expected)
-    return emitOpError() << "the encoding has " << expected
-                         << " step tensors (scale: "
+    return emitOpError() << "the encoding has " << expected << " step tensors (scale: "
                          << (hasSteps(e.scale) ? "yes" : "no")
                          << ", offset: " << (hasSteps(e.offset) ? "yes" : "no")
                          << "), but got " << getSteps().size();
@@ -185,8 +178,8 @@ LogicalResult ReencodeOp::verify() {
   WeightType from = getWeight().getType(), to = getType();
   if (from.getN() != to.getN() || from.getK() != to.getK())
     return emitOpError() << "changes the shape from " << from.getN() << " x "
-                         << from.getK() << " to " << to.getN() << " x "
-                         << to.getK() << "; only the metadata may change";
+                         << from.getK() << " to " << to.getN() << " x " << to.getK()
+                         << "; only the metadata may change";
   EncodingAttr a = from.getEncoding(), b = to.getEncoding();
   if (a.getCodes().bits != b.getCodes().bits)
     return emitOpError() << "changes the code width from "
@@ -194,8 +187,8 @@ LogicalResult ReencodeOp::verify() {
                          << unsigned(b.getCodes().bits)
                          << " bits; only the metadata may change";
   if (a.getGroup() != b.getGroup())
-    return emitOpError() << "changes the group size from " << a.getGroup()
-                         << " to " << b.getGroup()
+    return emitOpError() << "changes the group size from " << a.getGroup() << " to "
+                         << b.getGroup()
                          << " (0: whole row); only the metadata may change";
   return success();
 }
@@ -215,16 +208,14 @@ LogicalResult DequantizeOp::verify() {
   ArrayRef<int64_t> shape = getType().getShape();
   if (shape[0] != rows || shape[1] != columns)
     return emitOpError() << "turns " << str(rows) << " x " << str(columns)
-                         << " values into a tensor of " << str(shape[0])
-                         << " x " << str(shape[1])
-                         << "; the shape must be the same";
+                         << " values into a tensor of " << str(shape[0]) << " x "
+                         << str(shape[1]) << "; the shape must be the same";
   return success();
 }
 
 /// The number of rows of x, as IR: a constant or the size of a tensor.
 /// Fails for activations whose source is not in sight.
-static FailureOr<OpFoldResult> reifyRows(OpBuilder &builder, Location loc,
-                                         Value x) {
+static FailureOr<OpFoldResult> reifyRows(OpBuilder &builder, Location loc, Value x) {
   int64_t m = shapeOf(x.getType()).first;
   if (!ShapedType::isDynamic(m))
     return OpFoldResult(builder.getIndexAttr(m));
@@ -235,9 +226,8 @@ static FailureOr<OpFoldResult> reifyRows(OpBuilder &builder, Location loc,
   return tensor::getMixedSize(builder, loc, x, 0);
 }
 
-LogicalResult
-DequantizeOp::reifyResultShapes(OpBuilder &builder,
-                                ReifiedRankedShapedTypeDims &shapes) {
+LogicalResult DequantizeOp::reifyResultShapes(OpBuilder &builder,
+                                              ReifiedRankedShapedTypeDims &shapes) {
   if (isa<ActivationsType>(getInput().getType())) {
     FailureOr<OpFoldResult> rows = reifyRows(builder, getLoc(), getInput());
     if (failed(rows))
@@ -249,15 +239,16 @@ DequantizeOp::reifyResultShapes(OpBuilder &builder,
   return success();
 }
 
-LogicalResult QuantizeActivationsOp::inferReturnTypes(
-    MLIRContext *context, std::optional<Location> loc, Adaptor adaptor,
-    SmallVectorImpl<Type> &types) {
+LogicalResult QuantizeActivationsOp::inferReturnTypes(MLIRContext *context,
+                                                      std::optional<Location> loc,
+                                                      Adaptor adaptor,
+                                                      SmallVectorImpl<Type> &types) {
   auto input = dyn_cast<RankedTensorType>(adaptor.getInput().getType());
   if (!input || input.getRank() != 2)
     return failure(); // the operand's constraint says why
   auto type = ActivationsType::getChecked(
-      [&] { return mlir::emitError(loc.value_or(UnknownLoc::get(context))); },
-      context, input.getDimSize(0), input.getDimSize(1));
+      [&] { return mlir::emitError(loc.value_or(UnknownLoc::get(context))); }, context,
+      input.getDimSize(0), input.getDimSize(1));
   if (!type)
     return failure();
   types.push_back(type);
@@ -271,8 +262,8 @@ LogicalResult QuantizeActivationsOp::inferReturnTypes(
 int64_t LinearOp::getM() { return shapeOf(getX().getType()).first; }
 int64_t LinearOp::getK() { return shapeOf(getX().getType()).second; }
 
-void LinearOp::build(OpBuilder &, OperationState &state, TypeRange results,
-                     Value x, ValueRange weights) {
+void LinearOp::build(OpBuilder &, OperationState &state, TypeRange results, Value x,
+                     ValueRange weights) {
   state.addOperands(x);
   state.addOperands(weights);
   state.getOrAddProperties<Properties>().operandSegmentSizes = {
@@ -289,9 +280,8 @@ LogicalResult LinearOp::verify() {
   for (auto [index, weight] : llvm::enumerate(getWeights())) {
     int64_t k = cast<WeightType>(weight.getType()).getK();
     if (k != getK())
-      return emitOpError() << "x has K = " << getK() << " columns, but weight "
-                           << index << " has K = " << k
-                           << "; a linear needs the same K";
+      return emitOpError() << "x has K = " << getK() << " columns, but weight " << index
+                           << " has K = " << k << "; a linear needs the same K";
   }
 
   int64_t n = getWeightType(0).getN();
@@ -301,8 +291,8 @@ LogicalResult LinearOp::verify() {
                            << " extras but no region to use them; add an "
                               "epilogue or remove extras(...)";
     if (getNumResults() != getWeights().size())
-      return emitOpError() << "has " << getWeights().size()
-                           << " weights and " << getNumResults()
+      return emitOpError() << "has " << getWeights().size() << " weights and "
+                           << getNumResults()
                            << " results; without a region there is one result "
                               "per weight";
   } else {
@@ -310,10 +300,9 @@ LogicalResult LinearOp::verify() {
       return emitOpError("has no result; its epilogue must yield a value");
     for (auto [index, weight] : llvm::enumerate(getWeights()))
       if (int64_t other = cast<WeightType>(weight.getType()).getN(); other != n)
-        return emitOpError()
-               << "weight 0 has N = " << n << ", but weight " << index
-               << " has N = " << other
-               << "; with a region all weights need the same N";
+        return emitOpError() << "weight 0 has N = " << n << ", but weight " << index
+                             << " has N = " << other
+                             << "; with a region all weights need the same N";
     for (auto [index, extra] : llvm::enumerate(getExtras())) {
       auto type = cast<RankedTensorType>(extra.getType());
       if (type.getShape().back() != n)
@@ -322,19 +311,18 @@ LogicalResult LinearOp::verify() {
                              << " columns, but the weights have N = " << n
                              << "; an extra is a tensor of N or M x N";
       if (type.getRank() == 2 && !compatible(type.getDimSize(0), getM()))
-        return emitOpError()
-               << "extra " << index << " has " << type.getDimSize(0)
-               << " rows, but x has M = " << getM()
-               << "; an extra is a tensor of N or M x N";
+        return emitOpError() << "extra " << index << " has " << type.getDimSize(0)
+                             << " rows, but x has M = " << getM()
+                             << "; an extra is a tensor of N or M x N";
     }
   }
   for (auto [index, result] : llvm::enumerate(getResults())) {
     auto type = cast<RankedTensorType>(result.getType());
     int64_t expected = hasEpilogue() ? n : getWeightType(index).getN();
     if (type.getDimSize(1) != expected || type.getDimSize(0) != getM())
-      return emitOpError() << "result " << index << " must be "
-                           << str(getM()) << " x " << expected
-                           << " (rows of x, N of the weight), but got " << type;
+      return emitOpError() << "result " << index << " must be " << str(getM()) << " x "
+                           << expected << " (rows of x, N of the weight), but got "
+                           << type;
   }
   return success();
 }
@@ -345,18 +333,16 @@ LogicalResult LinearOp::verifyRegions() {
   size_t weights = getWeights().size(), extras = getExtras().size();
   if (getBody().getNumArguments() != weights + extras)
     return emitOpError() << "the epilogue has " << getBody().getNumArguments()
-                         << " arguments; it needs one f32 per weight ("
-                         << weights << ") and one element per extra (" << extras
-                         << ")";
+                         << " arguments; it needs one f32 per weight (" << weights
+                         << ") and one element per extra (" << extras << ")";
   for (BlockArgument argument : getBody().getArguments()) {
     unsigned index = argument.getArgNumber();
-    Type expected =
-        index < weights
-            ? Type(Float32Type::get(getContext()))
-            : getElementTypeOrSelf(getExtras()[index - weights].getType());
+    Type expected = index < weights
+                        ? Type(Float32Type::get(getContext()))
+                        : getElementTypeOrSelf(getExtras()[index - weights].getType());
     if (argument.getType() != expected)
-      return emitOpError() << "argument " << index
-                           << " of the epilogue must be " << expected
+      return emitOpError() << "argument " << index << " of the epilogue must be "
+                           << expected
                            << (index < weights ? ", a product"
                                                : ", an element of its extra")
                            << ", but is " << argument.getType();
@@ -366,9 +352,8 @@ LogicalResult LinearOp::verifyRegions() {
   if (!yield)
     return emitOpError("the epilogue must end with qlinear.yield");
   if (yield.getNumOperands() != getNumResults())
-    return yield.emitOpError() << "yields " << yield.getNumOperands()
-                               << " values for " << getNumResults()
-                               << " results; yield one per result";
+    return yield.emitOpError() << "yields " << yield.getNumOperands() << " values for "
+                               << getNumResults() << " results; yield one per result";
   for (auto [index, value] : llvm::enumerate(yield.getValues())) {
     Type expected = getElementTypeOrSelf(getResult(index).getType());
     if (value.getType() != expected)
@@ -399,16 +384,14 @@ LogicalResult LinearOp::verifyRegions() {
   return success();
 }
 
-LogicalResult
-LinearOp::reifyResultShapes(OpBuilder &builder,
-                            ReifiedRankedShapedTypeDims &shapes) {
+LogicalResult LinearOp::reifyResultShapes(OpBuilder &builder,
+                                          ReifiedRankedShapedTypeDims &shapes) {
   FailureOr<OpFoldResult> rows = reifyRows(builder, getLoc(), getX());
   if (failed(rows))
     return failure();
   for (Type type : getResultTypes())
     shapes.push_back(
-        {*rows,
-         builder.getIndexAttr(cast<RankedTensorType>(type).getDimSize(1))});
+        {*rows, builder.getIndexAttr(cast<RankedTensorType>(type).getDimSize(1))});
   return success();
 }
 
@@ -452,14 +435,12 @@ LogicalResult LaunchOp::verify() {
     for (auto [index, type] : llvm::enumerate(types)) {
       auto tensor = dyn_cast<RankedTensorType>(type);
       if (tensor && tensor.getRank() != 1 && tensor.getRank() != 2)
-        return emitOpError() << what << " " << index << " has rank "
-                             << tensor.getRank()
+        return emitOpError() << what << " " << index << " has rank " << tensor.getRank()
                              << "; a launch takes tensors of N or M x N";
       if (tensor && ShapedType::isDynamic(tensor.getShape().back()))
         return emitOpError() << what << " " << index << " is " << type
                              << "; only M, the first of two dimensions, may be ?";
-      if (std::optional<int64_t> rows = rowsOf(type);
-          rows && !compatible(*rows, m))
+      if (std::optional<int64_t> rows = rowsOf(type); rows && !compatible(*rows, m))
         return emitOpError() << what << " " << index << " has " << *rows
                              << " rows, but M = " << m
                              << "; all 2D inputs and results have M rows";
@@ -473,8 +454,8 @@ LogicalResult LaunchOp::verify() {
 LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
   for (VariantAttr variant : getVariantList()) {
     SymbolRefAttr kernel = variant.getKernel();
-    Operation *root = symbolTable.lookupNearestSymbolFrom(
-        *this, kernel.getRootReference());
+    Operation *root =
+        symbolTable.lookupNearestSymbolFrom(*this, kernel.getRootReference());
     // Inside a module that has been compiled to a binary, names are no symbols.
     bool opaque = root && !kernel.getNestedReferences().empty() &&
                   !root->hasTrait<OpTrait::SymbolTable>();
@@ -485,9 +466,8 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
   return success();
 }
 
-LogicalResult
-LaunchOp::reifyResultShapes(OpBuilder &builder,
-                            ReifiedRankedShapedTypeDims &shapes) {
+LogicalResult LaunchOp::reifyResultShapes(OpBuilder &builder,
+                                          ReifiedRankedShapedTypeDims &shapes) {
   OpFoldResult rows;
   for (Value input : getInputs())
     if (rowsOf(input.getType()))

@@ -23,8 +23,7 @@ void QLinearDialect::registerTypes() {
 }
 
 /// Parses `AxB`.
-static ParseResult parseTwoDimensions(AsmParser &parser,
-                                      SmallVectorImpl<int64_t> &dims,
+static ParseResult parseTwoDimensions(AsmParser &parser, SmallVectorImpl<int64_t> &dims,
                                       bool allowDynamic, StringRef spelling) {
   SMLoc loc = parser.getCurrentLocation();
   if (parser.parseDimensionList(dims, allowDynamic, /*withTrailingX=*/false))
@@ -50,12 +49,11 @@ Type WeightType::parse(AsmParser &parser) {
   EncodingAttr encoding;
   if (parser.parseLess() ||
       parseTwoDimensions(parser, dims, /*allowDynamic=*/false, "NxK") ||
-      parser.parseComma() ||
-      parser.parseCustomAttributeWithFallback(encoding) ||
+      parser.parseComma() || parser.parseCustomAttributeWithFallback(encoding) ||
       parser.parseGreater())
     return {};
-  return parser.getChecked<WeightType>(loc, parser.getContext(), dims[0],
-                                       dims[1], encoding);
+  return parser.getChecked<WeightType>(loc, parser.getContext(), dims[0], dims[1],
+                                       encoding);
 }
 
 void WeightType::print(AsmPrinter &printer) const {
@@ -84,8 +82,7 @@ Type ActivationsType::parse(AsmParser &parser) {
       parseTwoDimensions(parser, dims, /*allowDynamic=*/true, "MxK") ||
       parser.parseGreater())
     return {};
-  return parser.getChecked<ActivationsType>(loc, parser.getContext(), dims[0],
-                                            dims[1]);
+  return parser.getChecked<ActivationsType>(loc, parser.getContext(), dims[0], dims[1]);
 }
 
 void ActivationsType::print(AsmPrinter &printer) const {
@@ -94,9 +91,8 @@ void ActivationsType::print(AsmPrinter &printer) const {
   printer << '>';
 }
 
-LogicalResult
-ActivationsType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t m,
-                        int64_t k) {
+LogicalResult ActivationsType::verify(function_ref<InFlightDiagnostic()> emitError,
+                                      int64_t m, int64_t k) {
   if (ShapedType::isDynamic(k))
     return emitError() << "K of activations must be known; only M may be ?";
   // K is bounded so that a row's bytes, and offsets in it, fit the kernels'

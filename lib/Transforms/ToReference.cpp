@@ -97,8 +97,8 @@ static Value decodeField(OpBuilder &b, Location loc, const MetaStorage &meta,
     Value base = toFloat(b, loc, steps[0], f64);
     Value step = toFloat(b, loc, steps[1], f64);
     Value code = toFloat(b, loc, field, /*isSigned=*/false, f64);
-    Value power = math::Exp2Op::create(
-        b, loc, arith::MulFOp::create(b, loc, code, step));
+    Value power =
+        math::Exp2Op::create(b, loc, arith::MulFOp::create(b, loc, code, step));
     return toFloat(b, loc, arith::MulFOp::create(b, loc, base, power), f32);
   }
   case MetaStorage::Kind::delta: {
@@ -108,8 +108,8 @@ static Value decodeField(OpBuilder &b, Location loc, const MetaStorage &meta,
     if (code.getType() != i16)
       code = arith::ExtUIOp::create(b, loc, i16, code);
     Value bits = arith::AddIOp::create(b, loc, base, code);
-    return toFloat(b, loc,
-                   arith::BitcastOp::create(b, loc, b.getBF16Type(), bits), f32);
+    return toFloat(b, loc, arith::BitcastOp::create(b, loc, b.getBF16Type(), bits),
+                   f32);
   }
   }
   llvm_unreachable("unknown metadata kind");
@@ -117,8 +117,8 @@ static Value decodeField(OpBuilder &b, Location loc, const MetaStorage &meta,
 
 /// The f64 value of a weight from its code and its group's metadata; there is
 /// no offset in the symmetric form.
-static Value decodeWeight(OpBuilder &b, Location loc, const Encoding &e,
-                          Value code, Value scale, Value offset) {
+static Value decodeWeight(OpBuilder &b, Location loc, const Encoding &e, Value code,
+                          Value scale, Value offset) {
   FloatType f64 = b.getF64Type();
   Value q = toFloat(b, loc, code, e.codes.isSigned, f64);
   Value s = toFloat(b, loc, scale, f64);
@@ -135,8 +135,7 @@ static Value decodeWeight(OpBuilder &b, Location loc, const Encoding &e,
   case Form::centred: {
     Value centre = constant(b, loc, f64, 1 << (e.codes.bits - 1));
     Value shifted = arith::SubFOp::create(b, loc, q, centre);
-    return arith::MulFOp::create(b, loc, s,
-                                 arith::SubFOp::create(b, loc, shifted, o));
+    return arith::MulFOp::create(b, loc, s, arith::SubFOp::create(b, loc, shifted, o));
   }
   }
   llvm_unreachable("unknown form");
@@ -147,8 +146,8 @@ static Value decodeWeight(OpBuilder &b, Location loc, const Encoding &e,
 //===----------------------------------------------------------------------===//
 
 /// An empty tensor of `rows` (an attribute or a value) and static sizes.
-static Value emptyTensor(OpBuilder &b, Location loc,
-                         ArrayRef<OpFoldResult> sizes, Type element) {
+static Value emptyTensor(OpBuilder &b, Location loc, ArrayRef<OpFoldResult> sizes,
+                         Type element) {
   return tensor::EmptyOp::create(b, loc, sizes, element);
 }
 
@@ -156,8 +155,7 @@ static Value emptyTensor(OpBuilder &b, Location loc,
 /// otherwise; the last maps are those of the results.
 static linalg::GenericOp generic(OpBuilder &b, Location loc, ValueRange inputs,
                                  ValueRange outputs, ArrayRef<AffineMap> maps,
-                                 ArrayRef<IteratorType> iterators,
-                                 BodyBuilder body) {
+                                 ArrayRef<IteratorType> iterators, BodyBuilder body) {
   return linalg::GenericOp::create(
       b, loc, TypeRange(outputs), inputs, outputs, maps, iterators,
       [&](OpBuilder &b, Location loc, ValueRange arguments) {
@@ -181,20 +179,18 @@ static Value mapElements(OpBuilder &b, Location loc, Value input, Type element,
       .getResult(0);
 }
 
-static Value castElements(OpBuilder &b, Location loc, Value input,
-                          FloatType type) {
+static Value castElements(OpBuilder &b, Location loc, Value input, FloatType type) {
   if (getElementTypeOrSelf(input.getType()) == type)
     return input;
-  return mapElements(b, loc, input, type,
-                     [&](OpBuilder &b, Location loc, Value v) {
-                       return toFloat(b, loc, v, type);
-                     });
+  return mapElements(b, loc, input, type, [&](OpBuilder &b, Location loc, Value v) {
+    return toFloat(b, loc, v, type);
+  });
 }
 
 /// N x K weights in f64 from the components of a weight.
-static Value decodeTensor(OpBuilder &b, Location loc, PackOp pack,
-                          Value codes, Value scales, Value offsets,
-                          Value scaleSteps, Value offsetSteps) {
+static Value decodeTensor(OpBuilder &b, Location loc, PackOp pack, Value codes,
+                          Value scales, Value offsets, Value scaleSteps,
+                          Value offsetSteps) {
   WeightType type = pack.getType();
   const Encoding e = type.getEncoding().getValue();
   MLIRContext *context = b.getContext();
@@ -202,9 +198,8 @@ static Value decodeTensor(OpBuilder &b, Location loc, PackOp pack,
   auto map = [&](ArrayRef<AffineExpr> results) {
     return AffineMap::get(2, 0, results, context);
   };
-  AffineExpr group = e.group == ::qlinear::kWholeRow
-                         ? b.getAffineConstantExpr(0)
-                         : k.floorDiv(e.group);
+  AffineExpr group = e.group == ::qlinear::kWholeRow ? b.getAffineConstantExpr(0)
+                                                     : k.floorDiv(e.group);
 
   SmallVector<Value> inputs = {codes, scales};
   SmallVector<AffineMap> maps = {map({n, k}), map({n, group})};
@@ -233,23 +228,22 @@ static Value decodeTensor(OpBuilder &b, Location loc, PackOp pack,
   auto offsetRange = addSteps(e.offset, offsetSteps);
   maps.push_back(map({n, k}));
 
-  Value empty = emptyTensor(
-      b, loc, getAsIndexOpFoldResult(context, {type.getN(), type.getK()}),
-      b.getF64Type());
+  Value empty =
+      emptyTensor(b, loc, getAsIndexOpFoldResult(context, {type.getN(), type.getK()}),
+                  b.getF64Type());
   return generic(b, loc, inputs, empty, maps, {kParallel, kParallel},
                  [&](OpBuilder &b, Location loc, ValueRange arguments) {
                    auto steps = [&](std::pair<unsigned, unsigned> range) {
                      return arguments.slice(range.first, range.second);
                    };
-                   Value scale = decodeField(b, loc, e.scale, arguments[1],
-                                             steps(scaleRange));
+                   Value scale =
+                       decodeField(b, loc, e.scale, arguments[1], steps(scaleRange));
                    Value offset;
                    if (offsets)
                      offset = decodeField(b, loc, e.offset, arguments[2],
                                           steps(offsetRange));
                    linalg::YieldOp::create(
-                       b, loc,
-                       decodeWeight(b, loc, e, arguments[0], scale, offset));
+                       b, loc, decodeWeight(b, loc, e, arguments[0], scale, offset));
                  })
       .getResult(0);
 }
@@ -269,14 +263,13 @@ static Value quantizeTensor(OpBuilder &b, Location loc, Value x) {
   // The last chunk is filled up with zeros.
   Value chunked = floats;
   if (padded != K) {
-    Value zeros =
-        linalg::FillOp::create(b, loc, constant(b, loc, f32, 0),
-                               emptyTensor(b, loc, {rows, size(padded)}, f32))
-            .getResult(0);
-    chunked = tensor::InsertSliceOp::create(
-        b, loc, floats, zeros, ArrayRef<OpFoldResult>{size(0), size(0)},
-        ArrayRef<OpFoldResult>{rows, size(K)},
-        ArrayRef<OpFoldResult>{size(1), size(1)});
+    Value zeros = linalg::FillOp::create(b, loc, constant(b, loc, f32, 0),
+                                         emptyTensor(b, loc, {rows, size(padded)}, f32))
+                      .getResult(0);
+    chunked = tensor::InsertSliceOp::create(b, loc, floats, zeros,
+                                            ArrayRef<OpFoldResult>{size(0), size(0)},
+                                            ArrayRef<OpFoldResult>{rows, size(K)},
+                                            ArrayRef<OpFoldResult>{size(1), size(1)});
   }
 
   MLIRContext *context = b.getContext();
@@ -288,10 +281,9 @@ static Value quantizeTensor(OpBuilder &b, Location loc, Value x) {
   AffineMap lane = AffineMap::get(3, 0, {i}, context);
   Value lanes = emptyTensor(b, loc, {size(kChunk)}, f32);
 
-  Value zeros =
-      linalg::FillOp::create(b, loc, constant(b, loc, f32, 0),
-                             emptyTensor(b, loc, {rows, size(chunks)}, f32))
-          .getResult(0);
+  Value zeros = linalg::FillOp::create(b, loc, constant(b, loc, f32, 0),
+                                       emptyTensor(b, loc, {rows, size(chunks)}, f32))
+                    .getResult(0);
   Value largest =
       generic(b, loc, {chunked, lanes}, zeros, {column, lane, chunk},
               {kParallel, kParallel, kReduction},
@@ -299,33 +291,29 @@ static Value quantizeTensor(OpBuilder &b, Location loc, Value x) {
                 Value magnitude = math::AbsFOp::create(b, loc, arguments[0]);
                 linalg::YieldOp::create(
                     b, loc,
-                    Value(arith::MaximumFOp::create(b, loc, magnitude,
-                                                    arguments[2])));
+                    Value(arith::MaximumFOp::create(b, loc, magnitude, arguments[2])));
               })
           .getResult(0);
 
   AffineMap element = b.getMultiDimIdentityMap(2);
   AffineMap chunkOf = AffineMap::get(2, 0, {m, c.floorDiv(kChunk)}, context);
   Value empty = emptyTensor(b, loc, {rows, size(K)}, f64);
-  return generic(
-             b, loc, {floats, largest}, empty, {element, chunkOf, element},
-             {kParallel, kParallel},
-             [&](OpBuilder &b, Location loc, ValueRange arguments) {
-               Value limit = constant(b, loc, f32, 127);
-               Value zero = constant(b, loc, f32, 0);
-               Value d = arith::DivFOp::create(b, loc, arguments[1], limit);
-               Value inverse =
-                   arith::DivFOp::create(b, loc, limit, arguments[1]);
-               Value scaled =
-                   arith::MulFOp::create(b, loc, arguments[0], inverse);
-               Value q = math::RoundEvenOp::create(b, loc, scaled);
-               Value none = arith::CmpFOp::create(
-                   b, loc, arith::CmpFPredicate::OEQ, arguments[1], zero);
-               q = arith::SelectOp::create(b, loc, none, zero, q);
-               Value value = arith::MulFOp::create(b, loc, toFloat(b, loc, d, f64),
-                                                   toFloat(b, loc, q, f64));
-               linalg::YieldOp::create(b, loc, value);
-             })
+  return generic(b, loc, {floats, largest}, empty, {element, chunkOf, element},
+                 {kParallel, kParallel},
+                 [&](OpBuilder &b, Location loc, ValueRange arguments) {
+                   Value limit = constant(b, loc, f32, 127);
+                   Value zero = constant(b, loc, f32, 0);
+                   Value d = arith::DivFOp::create(b, loc, arguments[1], limit);
+                   Value inverse = arith::DivFOp::create(b, loc, limit, arguments[1]);
+                   Value scaled = arith::MulFOp::create(b, loc, arguments[0], inverse);
+                   Value q = math::RoundEvenOp::create(b, loc, scaled);
+                   Value none = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ,
+                                                      arguments[1], zero);
+                   q = arith::SelectOp::create(b, loc, none, zero, q);
+                   Value value = arith::MulFOp::create(b, loc, toFloat(b, loc, d, f64),
+                                                       toFloat(b, loc, q, f64));
+                   linalg::YieldOp::create(b, loc, value);
+                 })
       .getResult(0);
 }
 
@@ -336,22 +324,19 @@ static Value quantizeTensor(OpBuilder &b, Location loc, Value x) {
 namespace {
 struct PackPattern : OpConversionPattern<PackOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult
-  matchAndRewrite(PackOp op, OpAdaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    rewriter.replaceOp(op, decodeTensor(rewriter, op.getLoc(), op,
-                                        op.getCodes(), op.getScales(),
-                                        op.getOffsets(), op.getScaleSteps(),
-                                        op.getOffsetSteps()));
+  LogicalResult matchAndRewrite(PackOp op, OpAdaptor adaptor,
+                                ConversionPatternRewriter &rewriter) const override {
+    rewriter.replaceOp(op, decodeTensor(rewriter, op.getLoc(), op, op.getCodes(),
+                                        op.getScales(), op.getOffsets(),
+                                        op.getScaleSteps(), op.getOffsetSteps()));
     return success();
   }
 };
 
 struct DequantizePattern : OpConversionPattern<DequantizeOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult
-  matchAndRewrite(DequantizeOp op, OpAdaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(DequantizeOp op, OpAdaptor adaptor,
+                                ConversionPatternRewriter &rewriter) const override {
     rewriter.replaceOp(op,
                        castElements(rewriter, op.getLoc(), adaptor.getInput(),
                                     cast<FloatType>(op.getType().getElementType())));
@@ -361,24 +346,20 @@ struct DequantizePattern : OpConversionPattern<DequantizeOp> {
 
 struct QuantizeActivationsPattern : OpConversionPattern<QuantizeActivationsOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult
-  matchAndRewrite(QuantizeActivationsOp op, OpAdaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    rewriter.replaceOp(
-        op, quantizeTensor(rewriter, op.getLoc(), adaptor.getInput()));
+  LogicalResult matchAndRewrite(QuantizeActivationsOp op, OpAdaptor adaptor,
+                                ConversionPatternRewriter &rewriter) const override {
+    rewriter.replaceOp(op, quantizeTensor(rewriter, op.getLoc(), adaptor.getInput()));
     return success();
   }
 };
 
 struct LinearPattern : OpConversionPattern<LinearOp> {
-  LinearPattern(TypeConverter &converter, MLIRContext *context,
-                FloatType accumulate, bool int8)
-      : OpConversionPattern(converter, context), accumulate(accumulate),
-        int8(int8) {}
+  LinearPattern(TypeConverter &converter, MLIRContext *context, FloatType accumulate,
+                bool int8)
+      : OpConversionPattern(converter, context), accumulate(accumulate), int8(int8) {}
 
-  LogicalResult
-  matchAndRewrite(LinearOp op, OpAdaptor adaptor,
-                  ConversionPatternRewriter &b) const override {
+  LogicalResult matchAndRewrite(LinearOp op, OpAdaptor adaptor,
+                                ConversionPatternRewriter &b) const override {
     Location loc = op.getLoc();
     Value x = adaptor.getX();
     if (int8 && isa<RankedTensorType>(op.getX().getType()))
@@ -387,15 +368,13 @@ struct LinearPattern : OpConversionPattern<LinearOp> {
 
     SmallVector<Value> products;
     for (Value weight : adaptor.getWeights())
-      products.push_back(
-          multiply(b, loc, x, castElements(b, loc, weight, accumulate)));
+      products.push_back(multiply(b, loc, x, castElements(b, loc, weight, accumulate)));
 
     if (!op.hasEpilogue()) {
       SmallVector<Value> results;
       for (auto [product, result] : llvm::zip(products, op.getResults()))
         results.push_back(castElements(
-            b, loc, product,
-            cast<FloatType>(getElementTypeOrSelf(result.getType()))));
+            b, loc, product, cast<FloatType>(getElementTypeOrSelf(result.getType()))));
       b.replaceOp(op, results);
       return success();
     }
@@ -408,8 +387,7 @@ struct LinearPattern : OpConversionPattern<LinearOp> {
       maps.push_back(perRow ? b.getMultiDimIdentityMap(2)
                             : AffineMap::get(2, 0, b.getAffineDimExpr(1)));
     }
-    SmallVector<OpFoldResult> sizes =
-        tensor::getMixedSizes(b, loc, products.front());
+    SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, loc, products.front());
     for (Type type : op.getResultTypes()) {
       outputs.push_back(emptyTensor(b, loc, sizes, getElementTypeOrSelf(type)));
       maps.push_back(b.getMultiDimIdentityMap(2));
@@ -421,8 +399,7 @@ struct LinearPattern : OpConversionPattern<LinearOp> {
           for (auto [from, to] :
                llvm::zip_first(op.getBody().getArguments(), arguments))
             mapping.map(from, isa<FloatType>(to.getType())
-                                  ? toFloat(b, loc, to,
-                                            cast<FloatType>(from.getType()))
+                                  ? toFloat(b, loc, to, cast<FloatType>(from.getType()))
                                   : to);
           for (Operation &inner : op.getBody().without_terminator())
             b.clone(inner, mapping);
@@ -443,22 +420,20 @@ private:
                k = b.getAffineDimExpr(2);
     OpFoldResult sizes[] = {tensor::getMixedSize(b, loc, x, 0),
                             tensor::getMixedSize(b, loc, w, 0)};
-    Value zeros =
-        linalg::FillOp::create(b, loc, constant(b, loc, accumulate, 0),
-                               emptyTensor(b, loc, sizes, accumulate))
-            .getResult(0);
+    Value zeros = linalg::FillOp::create(b, loc, constant(b, loc, accumulate, 0),
+                                         emptyTensor(b, loc, sizes, accumulate))
+                      .getResult(0);
     return generic(b, loc, {x, w}, zeros,
                    {AffineMap::get(3, 0, {m, k}, context),
                     AffineMap::get(3, 0, {n, k}, context),
                     AffineMap::get(3, 0, {m, n}, context)},
                    {kParallel, kParallel, kReduction},
                    [&](OpBuilder &b, Location loc, ValueRange arguments) {
-                     Value product = arith::MulFOp::create(
-                         b, loc, arguments[0], arguments[1]);
+                     Value product =
+                         arith::MulFOp::create(b, loc, arguments[0], arguments[1]);
                      linalg::YieldOp::create(
                          b, loc,
-                         Value(arith::AddFOp::create(b, loc, arguments[2],
-                                                     product)));
+                         Value(arith::AddFOp::create(b, loc, arguments[2], product)));
                    })
         .getResult(0);
   }
@@ -484,14 +459,12 @@ public:
         makers.push_back(op);
     });
     for (Operation *op : makers) {
-      FailureOr<EncodedWeight> weight = isa<LoadOp>(op)
-                                            ? load(cast<LoadOp>(op))
-                                            : reencode(cast<ReencodeOp>(op));
+      FailureOr<EncodedWeight> weight =
+          isa<LoadOp>(op) ? load(cast<LoadOp>(op)) : reencode(cast<ReencodeOp>(op));
       if (failed(weight))
         return failure();
       OpBuilder builder(op);
-      op->replaceAllUsesWith(
-          createConstantWeight(builder, op->getLoc(), *weight));
+      op->replaceAllUsesWith(createConstantWeight(builder, op->getLoc(), *weight));
       op->erase();
     }
     return success();
@@ -499,8 +472,8 @@ public:
 
 private:
   FailureOr<EncodedWeight> load(LoadOp op) {
-    auto parameter = SymbolTable::lookupNearestSymbolFrom<ParameterOp>(
-        op, op.getParameterAttr());
+    auto parameter =
+        SymbolTable::lookupNearestSymbolFrom<ParameterOp>(op, op.getParameterAttr());
     if (path.empty())
       return op.emitOpError()
              << "has no reference: the weight is in an archive; name the "
@@ -517,15 +490,14 @@ private:
                               << parameter.getArchiveName() << "'";
     const ::qlinear::PackedWeight &packed = found->second;
     WeightType type = op.getType();
-    if (packed.N != uint64_t(type.getN()) ||
-        packed.K != uint64_t(type.getK()) ||
+    if (packed.N != uint64_t(type.getN()) || packed.K != uint64_t(type.getK()) ||
         packed.encoding != type.getEncoding().getValue())
-      return op.emitOpError()
-             << "the weight '" << found->first << "' of the archive " << path
-             << " is " << packed.N << "x" << packed.K << ", "
-             << packed.encoding.str() << ", but is declared as " << type;
-    return report(op, ::qlinear::unpack(packed.encoding, packed.N, packed.K,
-                                        packed.blob));
+      return op.emitOpError() << "the weight '" << found->first << "' of the archive "
+                              << path << " is " << packed.N << "x" << packed.K << ", "
+                              << packed.encoding.str() << ", but is declared as "
+                              << type;
+    return report(op,
+                  ::qlinear::unpack(packed.encoding, packed.N, packed.K, packed.blob));
   }
 
   FailureOr<EncodedWeight> reencode(ReencodeOp op) {
@@ -539,12 +511,11 @@ private:
     auto exact = ::qlinear::decode(*weight);
     if (!exact)
       return op.emitOpError(exact.error());
-    return report(
-        op, ::qlinear::encode(*exact, op.getType().getEncoding().getValue()));
+    return report(op, ::qlinear::encode(*exact, op.getType().getEncoding().getValue()));
   }
 
-  static FailureOr<EncodedWeight>
-  report(Operation *op, ::qlinear::Result<EncodedWeight> result) {
+  static FailureOr<EncodedWeight> report(Operation *op,
+                                         ::qlinear::Result<EncodedWeight> result) {
     if (!result)
       return op->emitOpError(result.error());
     return std::move(*result);
@@ -574,8 +545,7 @@ struct ToReference : mlir::qlinear::impl::ToReferenceBase<ToReference> {
                      "qlinear-to-reference before the lowering");
       return WalkResult::interrupt();
     });
-    if (compiled.wasInterrupted() ||
-        failed(WeightResolver(weights).run(module)))
+    if (compiled.wasInterrupted() || failed(WeightResolver(weights).run(module)))
       return signalPassFailure();
 
     TypeConverter converter;
@@ -589,25 +559,23 @@ struct ToReference : mlir::qlinear::impl::ToReferenceBase<ToReference> {
     });
 
     RewritePatternSet patterns(context);
-    patterns.add<PackPattern, DequantizePattern, QuantizeActivationsPattern>(
-        converter, context);
+    patterns.add<PackPattern, DequantizePattern, QuantizeActivationsPattern>(converter,
+                                                                             context);
     patterns.add<LinearPattern>(
         converter, context,
         accumulate == "f64" ? f64 : FloatType(Float32Type::get(context)), int8);
-    populateFunctionOpInterfaceTypeConversionPattern<func::FuncOp>(patterns,
-                                                                   converter);
+    populateFunctionOpInterfaceTypeConversionPattern<func::FuncOp>(patterns, converter);
     populateCallOpTypeConversionPattern(patterns, converter);
     populateReturnOpTypeConversionPattern(patterns, converter);
 
     ConversionTarget target(*context);
-    scf::populateSCFStructuralTypeConversionsAndLegality(converter, patterns,
-                                                         target);
+    scf::populateSCFStructuralTypeConversionsAndLegality(converter, patterns, target);
     target.addDynamicallyLegalOp<func::FuncOp>([&](func::FuncOp op) {
       return converter.isSignatureLegal(op.getFunctionType());
     });
     target.markUnknownOpDynamicallyLegal([&](Operation *op) {
-      return isa<ParameterOp>(op) || (!isa<QLinearDialect>(op->getDialect()) &&
-                                      converter.isLegal(op));
+      return isa<ParameterOp>(op) ||
+             (!isa<QLinearDialect>(op->getDialect()) && converter.isLegal(op));
     });
     if (failed(applyFullConversion(module, target, std::move(patterns))))
       return signalPassFailure();

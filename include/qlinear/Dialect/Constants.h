@@ -23,8 +23,7 @@ FailureOr<::qlinear::EncodedWeight> getConstantWeight(PackOp pack);
 /// Makes constants of the components of `weight`, and a qlinear.pack of them. The
 /// codes are stored as i8 or, with `narrow`, as their own width (`i4`).
 PackOp createConstantWeight(OpBuilder &builder, Location loc,
-                            const ::qlinear::EncodedWeight &weight,
-                            bool narrow = true);
+                            const ::qlinear::EncodedWeight &weight, bool narrow = true);
 
 } // namespace mlir::qlinear
 #endif

@@ -94,8 +94,8 @@ def QLinear_ScheduleAttr : QLinear_Attr<"Schedule", "schedule"> {
     | `grid` | 0 | GPU: thread blocks; 0: one per multiprocessor, at most the work |
     | `warps` | 12 | GPU: warps of a block |
     | `stages` | 3 | units in flight per warp, or ahead of use |
-    | `copy` | `load` | GPU: `bulk` (bulk copies into shared memory), `async` (16-byte asynchronous copies), `load` (loads into registers) |
-    | `quantize` | `inside` | activations quantized by the kernel (`inside`), or by a launch of its own (`separate`) |
+    | `copy` | `load` | GPU: `bulk` copies, `async` 16-byte copies, or a `load` to registers |
+    | `quantize` | `inside` | activations quantized `inside` the kernel, or `separate`ly before |
     | `pdl` | false | GPU: programmatic dependent launch |
     | `split_k` | 1 | parts of K computed by different blocks or threads |
     | `isa` | `""` | CPU: `avx512vnni`, `avx2`, `portable` |

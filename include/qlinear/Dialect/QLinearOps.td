@@ -324,8 +324,8 @@ def QLinear_LaunchOp : QLinear_Op<"launch", [
 
     ```mlir
     %y = qlinear.launch [
-        #qlinear.variant<rows = 1, kernel = @kernels::@k0_m1, grid = 132, block = 384, smem = 82944>,
-        #qlinear.variant<rows = 4, kernel = @kernels::@k0_m4, grid = 132, block = 384, smem = 82944>]
+        #qlinear.variant<rows = 1, kernel = @kernels::@k0_m1, grid = 132, block = 384>,
+        #qlinear.variant<rows = 4, kernel = @kernels::@k0_m4, grid = 132, block = 384>]
         weights(%w) ins(%x, %bias) temps [#qlinear.temp<bytes_per_row = 6720>] pdl
         : (!qlinear.weight<21504x5376, #q4_row>, tensor<?x5376xbf16>, tensor<21504xf32>)
           -> tensor<?x21504xbf16>

@@ -91,7 +91,8 @@ class Storage:
 
     def __init__(self, text):
         self.text = text
-        m = re.fullmatch(r"(?:(u|i|log|delta)(\d+)(?: \* (row|block)<(?:256, )?(\w+)>)?|(\w+))", text)
+        coded = r"(u|i|log|delta)(\d+)(?: \* (row|block)<(?:256, )?(\w+)>)?"
+        m = re.fullmatch(rf"(?:{coded}|(\w+))", text)
         self.kind, bits, self.scope, self.type, plain = m.groups()
         self.bits = int(bits) if bits else 0
         if plain:
@@ -115,7 +116,8 @@ class Storage:
 
     def random_step(self, rng, index):
         if self.kind == "log":
-            return ROUND[self.type](rng.uniform(0.001, 0.1) if index == 0 else rng.uniform(0.01, 0.03))
+            low, high = (0.001, 0.1) if index == 0 else (0.01, 0.03)
+            return ROUND[self.type](rng.uniform(low, high))
         if self.kind == "delta":
             return bf16_value(bf16_bits(0.02))
         return ROUND[self.type](rng.uniform(0.001, 0.05))
@@ -144,18 +146,28 @@ class Weight:
         self.G = K // self.group
         self.scale, self.offset = Storage(scale), Storage(offset) if offset else None
         low = -(1 << (self.bits - 1)) if self.signed else 0
-        self.codes = [[rng.randrange(low, low + (1 << self.bits)) for _ in range(K)] for _ in range(N)]
+        high = low + (1 << self.bits)
+        self.codes = [[rng.randrange(low, high) for _ in range(K)] for _ in range(N)]
         self.element = "i%d" % (container or self.bits)
-        self.scales = [[self.scale.random(rng, True) for _ in range(self.G)] for _ in range(N)]
+        self.scales = self._fields(rng, self.scale, True)
         self.scale_steps = self._steps(rng, self.scale)
         self.offsets, self.offset_steps = None, None
+        self.block_steps = {
+            "scale_steps": self.scale.scope == "block",
+            "offset_steps": self.offset and self.offset.scope == "block",
+        }
         if self.offset:
-            self.offsets = [[self.offset.random(rng, False) for _ in range(self.G)] for _ in range(N)]
+            self.offsets = self._fields(rng, self.offset, False)
             self.offset_steps = self._steps(rng, self.offset)
+
+    def _fields(self, rng, storage, small):
+        return [[storage.random(rng, small) for _ in range(self.G)] for _ in range(self.N)]
 
     def _steps(self, rng, storage):
         count = storage.steps_per_row(self.K)
-        return [[storage.random_step(rng, i) for i in range(count)] for _ in range(self.N)] if count else None
+        if not count:
+            return None
+        return [[storage.random_step(rng, i) for i in range(count)] for _ in range(self.N)]
 
     def type(self):
         return "!qlinear.weight<%dx%d, %s>" % (self.N, self.K, self.encoding)
@@ -177,14 +189,14 @@ class Weight:
         """Lines that define %NAME."""
         lines, operands = [], []
 
-        def constant(suffix, rows, type, convert=literal):
-            vector = suffix.endswith("steps") and len(rows[0]) == 1
-            shape = "%d" % len(rows) if vector else "%dx%d" % (len(rows), len(rows[0]))
-            text = dense(rows, convert)
-            if vector:
+        def constant(suffix, rows, element, convert=literal):
+            name, text = f"%{self.name}_{suffix}", dense(rows, convert)
+            type = f"tensor<{len(rows)}x{len(rows[0])}x{element}>"
+            if suffix.endswith("steps") and len(rows[0]) == 1 and not self.block_steps[suffix]:
                 text = "dense<[" + ", ".join(convert(r[0]) for r in rows) + "]>"
-            lines.append("    %%%s_%s = arith.constant %s : tensor<%sx%s>" % (self.name, suffix, text, shape, type))
-            operands.append(("%%%s_%s" % (self.name, suffix), "tensor<%sx%s>" % (shape, type)))
+                type = f"tensor<{len(rows)}x{element}>"
+            lines.append(f"    {name} = arith.constant {text} : {type}")
+            operands.append((name, type))
 
         def meta(suffix, rows, storage):
             constant(suffix, rows, storage.element(), literal if storage.kind == "plain" else str)
@@ -205,9 +217,8 @@ class Weight:
                 steps.append(operands[-1][0])
         if steps:
             text += " steps(%s)" % ", ".join(steps)
-        lines.append(
-            "    %%%s = qlinear.pack %s : (%s) -> %s" % (self.name, text, ", ".join(t for _, t in operands), self.type())
-        )
+        types = ", ".join(t for _, t in operands)
+        lines.append(f"    %{self.name} = qlinear.pack {text} : ({types}) -> {self.type()}")
         return "\n".join(lines)
 
 
@@ -246,21 +257,25 @@ def run(body, results, options=""):
             "    call @printMemrefI64(%%any%d) : (tensor<*xi64>) -> ()" % i,
         ]
     lines += ["    return", "}"]
-    opt = subprocess.run(
-        ["quant-opt", "-", "--qlinear-to-reference" + ("=" + options if options else "")] + PIPELINE,
-        input="\n".join(lines), capture_output=True, text=True)
+    reference = "--qlinear-to-reference" + ("=" + options if options else "")
+    command = ["quant-opt", "-", reference] + PIPELINE
+    opt = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True)
     if opt.returncode:
         sys.exit("quant-opt failed:\n" + opt.stderr[:4000])
-    libraries = ",".join(os.path.join(LIBS, "lib%s.so" % n) for n in
-                         ("mlir_runner_utils", "mlir_c_runner_utils", "mlir_float16_utils"))
+    libraries = ",".join(
+        os.path.join(LIBS, "lib%s.so" % n)
+        for n in ("mlir_runner_utils", "mlir_c_runner_utils", "mlir_float16_utils")
+    )
+    runner = [RUNNER, "-", "-e", "main", "--entry-point-result=void"]
     ran = subprocess.run(
-        [RUNNER, "-", "-e", "main", "--entry-point-result=void", "--shared-libs=" + libraries],
-        input=opt.stdout, capture_output=True, text=True)
+        runner + ["--shared-libs=" + libraries], input=opt.stdout, capture_output=True, text=True
+    )
     if ran.returncode:
         sys.exit("mlir-runner failed:\n" + ran.stderr[:4000])
     tensors = []
     for text in re.split(r"Unranked Memref.*?data =", ran.stdout)[1:]:
-        numbers = [struct.unpack("<d", struct.pack("<q", int(v)))[0] for v in re.findall(r"-?\d+", text)]
+        bits = [int(v) for v in re.findall(r"-?\d+", text)]
+        numbers = [struct.unpack("<d", struct.pack("<q", v))[0] for v in bits]
         _, _, (rows, columns) = results[len(tensors)]
         assert len(numbers) == rows * columns, (len(numbers), rows, columns)
         tensors.append([numbers[r * columns : (r + 1) * columns] for r in range(rows)])
@@ -289,6 +304,7 @@ ENCODINGS = [
     ("u4, group = 128, zero, scale = f16, offset = u4", 3, 256),
     ("u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>", 4, 96),
     ("u4, group = 32, zero, scale = u8 * block<256, f16>, offset = u8 * block<256, f16>", 2, 544),
+    ("u4, group = 32, zero, scale = u8 * block<256, f16>, offset = u8 * row<bf16>", 2, 192),
     # K-quants; K is not a multiple of 256.
     ("u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>", 2, 288),
     ("u5, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>", 2, 512),
@@ -320,31 +336,31 @@ def main():
         x = [[f32(rng.gauss(0, 1)) for _ in range(K)] for _ in range(M)]
         if M > 1:
             x[1][:32] = [0.0] * min(32, K)
-        body = "\n".join([
-            w.ir(),
-            "    %%x = arith.constant %s : tensor<%dx%dxf32>" % (dense(x), M, K),
-            "    %%d = qlinear.dequantize %%w : %s -> tensor<%dx%dxf64>" % (w.type(), N, K),
-            "    %%h = qlinear.dequantize %%w : %s -> tensor<%dx%dxbf16>" % (w.type(), N, K),
-            "    %%a = qlinear.quantize_activations %%x : tensor<%dx%dxf32> -> !qlinear.activations<%dx%d>" % (M, K, M, K),
-            "    %%e = qlinear.dequantize %%a : !qlinear.activations<%dx%d> -> tensor<%dx%dxf64>" % (M, K, M, K),
-            "    %%y = qlinear.linear %%x, %%w : (tensor<%dx%dxf32>, %s) -> tensor<%dx%dxf32>" % (M, K, w.type(), M, N),
-            "    %%z = qlinear.linear %%a, %%w : (!qlinear.activations<%dx%d>, %s) -> tensor<%dx%dxf32>" % (M, K, w.type(), M, N),
-        ])
-        d, h, e, y, z = run(body, [
-            ("%d", "tensor<%dx%dxf64>" % (N, K), (N, K)),
-            ("%h", "tensor<%dx%dxbf16>" % (N, K), (N, K)),
-            ("%e", "tensor<%dx%dxf64>" % (M, K), (M, K)),
-            ("%y", "tensor<%dx%dxf32>" % (M, N), (M, N)),
-            ("%z", "tensor<%dx%dxf32>" % (M, N), (M, N))])
+        xs, ws, ds = f"tensor<{M}x{K}xf32>", w.type(), f"tensor<{N}x{K}x"
+        qs, ys = f"!qlinear.activations<{M}x{K}>", f"tensor<{M}x{N}xf32>"
+        body = f"""{w.ir()}
+            %x = arith.constant {dense(x)} : {xs}
+            %d = qlinear.dequantize %w : {ws} -> {ds}f64>
+            %h = qlinear.dequantize %w : {ws} -> {ds}bf16>
+            %a = qlinear.quantize_activations %x : {xs} -> {qs}
+            %e = qlinear.dequantize %a : {qs} -> tensor<{M}x{K}xf64>
+            %y = qlinear.linear %x, %w : ({xs}, {ws}) -> {ys}
+            %z = qlinear.linear %a, %w : ({qs}, {ws}) -> {ys}"""
+        results = [("%d", ds + "f64>", (N, K)), ("%h", ds + "bf16>", (N, K))]
+        results += [("%e", f"tensor<{M}x{K}xf64>", (M, K)), ("%y", ys, (M, N)), ("%z", ys, (M, N))]
+        d, h, e, y, z = run(body, results)
         values = [[w.value(n, k) for k in range(K)] for n in range(N)]
         quantized = [quantize(row) for row in x]
         check(spelling + ": dequantize", d, values)
         check(spelling + ": dequantize to bf16", h, [[bf16(v) for v in row] for row in values])
         check(spelling + ": activations", e, quantized)
         for what, rows, actual in (("float", x, y), ("int8", quantized, z)):
-            products = [[math.fsum(a * b for a, b in zip(row, v)) for v in values] for row in rows]
-            sizes = [[math.fsum(abs(a * b) for a, b in zip(row, v)) for v in values] for row in rows]
-            bounds = [[1e-12 * s + 2**-24 * abs(p) for s, p in zip(*r)] for r in zip(sizes, products)]
+            terms = [[[a * b for a, b in zip(row, v)] for v in values] for row in rows]
+            products = [[math.fsum(t) for t in row] for row in terms]
+            bounds = [
+                [1e-12 * math.fsum(map(abs, t)) + 2**-24 * abs(math.fsum(t)) for t in row]
+                for row in terms
+            ]
             check(spelling + ": linear of " + what, actual, products, bounds)
 
     # Two weights, a bias, a residual and two results; dynamic M; bf16 and f16;
@@ -353,32 +369,43 @@ def main():
     gate = Weight(rng, "g", "u4, group = 16, zero, scale = bf16, offset = bf16", N, K)
     up = Weight(rng, "u", "i8, group = row, symmetric, scale = f32", N, K)
     x = [[bf16(rng.gauss(0, 1)) for _ in range(K)] for _ in range(M)]
-    bias = [[f32(rng.gauss(0, 1)) for _ in range(N)]]
+    bias = [f32(rng.gauss(0, 1)) for _ in range(N)]
     residual = [[f16(rng.gauss(0, 1)) for _ in range(N)] for _ in range(M)]
-    body = "\n".join([
-        gate.ir(), up.ir(),
-        "    %%x0 = arith.constant %s : tensor<%dx%dxbf16>" % (dense(x), M, K),
-        "    %%x = tensor.cast %%x0 : tensor<%dx%dxbf16> to tensor<?x%dxbf16>" % (M, K, K),
-        "    %%b = arith.constant dense<[%s]> : tensor<%dxf32>" % (", ".join(map(literal, bias[0])), N),
-        "    %%r0 = arith.constant %s : tensor<%dx%dxf16>" % (dense(residual), M, N),
-        "    %%r = tensor.cast %%r0 : tensor<%dx%dxf16> to tensor<?x%dxf16>" % (M, N, N),
-        "    %%y, %%z = qlinear.linear %%x, %%g, %%u extras(%%b, %%r) : (tensor<?x%dxbf16>, %s, %s, tensor<%dxf32>, tensor<?x%dxf16>)"
-        " -> (tensor<?x%dxf32>, tensor<?x%dxbf16>) {" % (K, gate.type(), up.type(), N, N, N, N),
-        "    ^bb0(%p: f32, %q: f32, %e: f32, %f: f16):",
-        "      %1 = arith.addf %p, %e : f32",
-        "      %2 = arith.mulf %1, %q : f32",
-        "      %3 = arith.extf %f : f16 to f32",
-        "      %4 = arith.addf %2, %3 : f32",
-        "      %5 = arith.truncf %q : f32 to bf16",
-        "      qlinear.yield %4, %5 : f32, bf16",
-        "    }"])
+    bias_text = ", ".join(map(literal, bias))
+    ys, zs = f"tensor<?x{N}xf32>", f"tensor<?x{N}xbf16>"
+    body = f"""{gate.ir()}
+        {up.ir()}
+        %x0 = arith.constant {dense(x)} : tensor<{M}x{K}xbf16>
+        %x = tensor.cast %x0 : tensor<{M}x{K}xbf16> to tensor<?x{K}xbf16>
+        %b = arith.constant dense<[{bias_text}]> : tensor<{N}xf32>
+        %r0 = arith.constant {dense(residual)} : tensor<{M}x{N}xf16>
+        %r = tensor.cast %r0 : tensor<{M}x{N}xf16> to tensor<?x{N}xf16>
+        %y, %z = qlinear.linear %x, %g, %u extras(%b, %r)
+            : (tensor<?x{K}xbf16>, {gate.type()}, {up.type()}, tensor<{N}xf32>,
+               tensor<?x{N}xf16>) -> ({ys}, {zs}) {{
+        ^bb0(%p: f32, %q: f32, %e: f32, %f: f16):
+          %1 = arith.addf %p, %e : f32
+          %2 = arith.mulf %1, %q : f32
+          %3 = arith.extf %f : f16 to f32
+          %4 = arith.addf %2, %3 : f32
+          %5 = arith.truncf %q : f32 to bf16
+          qlinear.yield %4, %5 : f32, bf16
+        }}"""
     for options, rows in (("", x), ("int8=true", [quantize(row) for row in x])):
-        y, z = run(body, [("%y", "tensor<?x%dxf32>" % N, (M, N)), ("%z", "tensor<?x%dxbf16>" % N, (M, N))], options)
-        p = [[f32(sum(a * gate.value(n, k) for k, a in enumerate(row))) for n in range(N)] for row in rows]
-        q = [[f32(sum(a * up.value(n, k) for k, a in enumerate(row))) for n in range(N)] for row in rows]
-        check("epilogue %s: first" % options, y,
-              [[f32(f32(f32(p[m][n] + bias[0][n]) * q[m][n]) + residual[m][n]) for n in range(N)] for m in range(M)])
-        check("epilogue %s: second" % options, z, [[bf16(v) for v in row] for row in q])
+        y, z = run(body, [("%y", ys, (M, N)), ("%z", zs, (M, N))], options)
+        p, q = (
+            [
+                [f32(sum(a * w.value(n, k) for k, a in enumerate(row))) for n in range(N)]
+                for row in rows
+            ]
+            for w in (gate, up)
+        )
+        first = [
+            [f32(f32(f32(p[m][n] + bias[n]) * q[m][n]) + residual[m][n]) for n in range(N)]
+            for m in range(M)
+        ]
+        check(f"epilogue {options}: first", y, first)
+        check(f"epilogue {options}: second", z, [[bf16(v) for v in row] for row in q])
 
     if failures:
         sys.exit("%d failures with seed %d" % (failures, seed))
