@@ -206,8 +206,11 @@ Result<TensorInfo> readTensorInfo(Reader &in, uint64_t index) {
   auto name = in.text(fmt::format("name of tensor {}", index));
   if (!name)
     return name.takeError();
-  if (name->empty())
-    return in.defect(fmt::format("name of tensor {}", index), where, "is empty");
+  if (name->empty() || name->size() > kMaxName)
+    return in.defect(fmt::format("name of tensor {}", index), where,
+                     name->empty() ? "is empty"
+                                   : fmt::format("{} bytes; at most {} are read",
+                                                 name->size(), kMaxName));
   info.tensor.name = *name;
   auto field = [&](const char *what) {
     return fmt::format("{} of tensor {}", what, inQuotes(*name));
@@ -369,10 +372,15 @@ Result<Checkpoint> qlinear::readGguf(std::shared_ptr<MappedFile> file) {
   }
 
   std::vector<TensorInfo> infos;
+  std::set<std::string> names;
   for (uint64_t i = 0; i < *tensors; ++i) {
+    size_t where = in.offset();
     auto info = readTensorInfo(in, i);
     if (!info)
       return info.takeError();
+    if (!names.insert(info->tensor.name).second)
+      return in.defect(fmt::format("name of tensor {}", i), where,
+                       fmt::format("{} comes twice", inQuotes(info->tensor.name)));
     infos.push_back(std::move(*info));
   }
   if (auto r = placeTensors(in, *file, infos, alignment); !r)

@@ -11,6 +11,9 @@
 
 namespace qlinear {
 
+/// Longest name of a tensor: names are matched with regular expressions, whose
+/// cost grows with them.
+inline constexpr uint64_t kMaxName = 4096;
 inline constexpr uint32_t kGgufMagic = 0x46554747; ///< "GGUF"
 
 /// A type of GGUF tensors: blocks of `block` weights in `bytes` bytes.

@@ -67,8 +67,10 @@ public:
   Result<Tensor> tensor(const std::string &name, const json &entry) const {
     Tensor t;
     t.name = name;
-    if (name.empty() || !isText(name))
-      return defect(name, "a tensor's name must be non-empty text without NUL");
+    if (name.empty() || !isText(name) || name.size() > kMaxName)
+      return defect(name, fmt::format("a tensor's name must be text without NUL of 1 to {} "
+                                      "bytes",
+                                      kMaxName));
     if (!entry.is_object())
       return defect(name, "must be an object with dtype, shape and data_offsets");
     auto dtype = jsonString(entry, "dtype");
