@@ -283,11 +283,13 @@ void moveRows(const WeightLayout &W, Byte *blob, const Meta2<Word> &m,
   auto constants = [](const layout::Meta &meta) {
     return uint64_t(meta.rowBytes() / floatBytes(meta.type));
   };
+  // What does not exist is null, and stays so.
+  auto at = [](Word *p, uint64_t index) { return p ? p + index : p; };
   for (uint64_t n = 0; n < m.N; ++n) {
     moveRow(W.spec.scale, wholeRow, blob + W.rowScaleOffset(n),
-            m.scaleFields + n, m.scaleSteps + n * constants(W.spec.scale), move);
+            at(m.scaleFields, n), at(m.scaleSteps, n * constants(W.spec.scale)), move);
     moveRow(W.spec.offset, wholeRow, blob + W.rowOffsetOffset(n),
-            m.offsetFields + n, m.offsetSteps + n * constants(W.spec.offset),
+            at(m.offsetFields, n), at(m.offsetSteps, n * constants(W.spec.offset)),
             move);
   }
 }

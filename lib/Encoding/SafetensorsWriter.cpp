@@ -35,7 +35,7 @@ public:
   const std::string &path() const { return target; }
 
 private:
-  std::string target;    ///< symbolic links resolved
+  std::string target;    ///< not a symbolic link
   std::string temporary; ///< name to remove if it is not published
   int fd = -1;
 
@@ -50,8 +50,9 @@ SafetensorsWriter::OutputFile::create(const std::string &path) {
   std::error_code ec;
   auto file = std::make_unique<OutputFile>();
   file->target = path;
-  if (fs::path real = fs::weakly_canonical(path, ec); !ec)
-    file->target = real.string();
+  // A symbolic link stays, and what it leads to is written.
+  for (int links = 0; fs::is_symlink(file->target, ec) && links < 40; ++links)
+    file->target = fs::path(file->target).parent_path() / fs::read_symlink(file->target, ec);
   fs::file_status status = fs::status(file->target, ec);
   if (fs::exists(status) && !fs::is_regular_file(status))
     return error(fmt::format("cannot write '{}': it exists and is not a regular file", path));

@@ -33,7 +33,7 @@ class ArchiveTest : public ::testing::Test {
 protected:
   TemporaryDirectory dir;
   std::string packed = dir / "p.safetensors";
-  std::string q4 , iq4;
+  std::string q4, iq4;
 
   void SetUp() override {
     std::mt19937_64 rng(9);
@@ -140,10 +140,11 @@ TEST_F(ArchiveTest, Validation) {
   expect("\"qlinear\"", "\"other\"", "is not a packed archive");
   expect("\\\"version\\\":1", "\\\"version\\\":2", "version must be 1");
   expect("\\\"weights\\\":{", "\\\"weighty\\\":{", "'weights' must be an object");
-  expect("\\\"n\\\":20", "\\\"n\\\":37", "weight 'w': 37x768 of this encoding takes");
+  expect("\\\"n\\\":20", "\\\"n\\\":33", "weight 'w': 33x768 of this encoding takes");
   expect("\\\"n\\\":20", "\\\"n\\\":-1", "weight 'w': needs 'encoding'");
   expect("\\\"n\\\":20", "\\\"n\\\":0", "weight 'w': ");
-  expect("\\\"n\\\":20", "\\\"n\\\":18446744073709551615", "do not fit in its");
+  expect("\\\"n\\\":20", "\\\"n\\\":18446744073709551615", "is too large");
+  expect("\\\"n\\\":20", "\\\"n\\\":4096", "4096x768 weights do not fit in its");
   expect("\\\"k\\\":768", "\\\"k\\\":769", "weight 'w': ");
   expect("\\\"w\\\":{", "\\\"z\\\":{", "weight 'z': the file has no such tensor");
   expect("u4, group", "u9, group", "weight 'w': encoding 'u9, group");

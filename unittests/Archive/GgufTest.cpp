@@ -93,7 +93,7 @@ TEST(Gguf, EachDefectIsNamed) {
   memset(two.data() + last, 0, 8); // b where a is
   expect(two, "overlaps tensor 'a', whose 144 bytes start at 0");
   expect(makeGguf({a, a}), "name of tensor 1 at offset 65: 'a' comes twice");
-  expect(makeGguf({a}, {pairU32("k", 1), pairU32("k", 2)}), "key 1 at offset 37: 'k' comes twice");
+  expect(makeGguf({a}, {pairU32("k", 1), pairU32("k", 2)}), "key 1 at offset 41: 'k' comes twice");
   for (uint32_t alignment : {0u, 24u, 3u})
     expect(makeGguf({a}, {pairU32("general.alignment", alignment)}),
            "is not a power of two");
