@@ -38,15 +38,18 @@ class Demo:
     def say(self, text):
         print(f"\n== [{time.monotonic() - self.started:4.0f} s] {text}", flush=True)
 
-    def run(self, tool, *args, quiet=False):
-        """Runs a tool of ours; a failure ends the demo with its messages."""
+    def run(self, tool, *args, capture=False):
+        """Runs a tool of ours; a failure ends the demo. Its messages are shown, its
+        output too unless it is captured and returned."""
         print(f"$ {tool} " + shlex.join(str(a) for a in args), flush=True)
         command = [str(self.tools / tool), *map(str, args)]
-        done = subprocess.run(command, cwd=self.output, capture_output=quiet, text=True)
+        done = subprocess.run(command, cwd=self.output, text=True,
+                              stdout=subprocess.PIPE if capture else None)
         if done.returncode != 0:
-            if quiet:
-                sys.stderr.write(done.stdout + done.stderr)
+            if capture:
+                sys.stderr.write(done.stdout)
             sys.exit(f"error: {tool} failed with status {done.returncode}")
+        return done.stdout
 
     def load(self, name):
         return json.loads((self.output / name).read_text())
@@ -66,9 +69,10 @@ class Demo:
         weights = layers.packed_weights(self.output / archive)
         (self.output / f"{stem}.mlir").write_text(layers.module(weights))
         self.run("quant-compile", f"{stem}.mlir", "--target=cpu", "-o", f"{stem}.so")
-        self.run("quant-run", f"{stem}.so", "--weights", archive, "--device", "cpu",
-                 "--verify", "--bench", "--json", f"{stem}-run.json", quiet=True)
-        return {f["name"]: f for f in self.load(f"{stem}-run.json")["functions"]}
+        measured = self.run("quant-run", f"{stem}.so", "--weights", archive, "--device", "cpu",
+                            "--verify", "--bench", "--json", capture=True)
+        (self.output / f"{stem}-run.json").write_text(measured)
+        return {run["function"]: run for run in json.loads(measured)}
 
 
 def packed(report):
@@ -93,7 +97,7 @@ def print_table(report, plain, runs):
             layers.symbol(t["name"]), "x".join(map(str, t["shape"])), t["encoding_name"],
             f"{before[t['name']]:.3f}", f"{t['bpw_after']:.3f}",
             "exact" if math.isinf(snr(t)) else f"{snr(t):.2f}", f"{t['float_snr_db']:.2f}",
-            f"{run['error']:.1e}", f"{run['microseconds']:.1f}",
+            f"{run['verify']['outputs'][0]['error']:.1e}", f"{run['bench']['median_us']:.1f}",
         ))
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
