@@ -48,7 +48,7 @@ def main():
             y = f"tensor<?x{n}xbf16>"
             print(f"func.func @{name}{suffix}(%x: {x}) -> {y} {{")
             print(f"  %w = qlinear.load @{name}_weight : {weight}")
-            print(f"  %y = qlinear.linear %x, %w : {x}, {weight} -> {y}")
+            print(f"  %y = qlinear.linear %x, %w : ({x}, {weight}) -> {y}")
             print(f"  return %y : {y}\n}}")
 
 
