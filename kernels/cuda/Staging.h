@@ -69,14 +69,20 @@ struct QuantizedItem {
 };
 
 /// All 4 threads of a chunk call it together; `part` is the thread's place (0..3).
+/// A chunk below 2^-119 is zero (its reciprocal would overflow). A chunk with a NaN
+/// or an infinity has d = NaN and codes 0, so that its results are NaN.
 QL_INLINE QuantizedItem quantizeItem(const float *x, int part) {
-  float most = 0.0f;
+  constexpr u32 kInfinity = 0x7F800000, kTiny = 0x04000000;
+  auto larger = [](u32 a, u32 b) { return a > b ? a : b; };
+  u32 most = 0; // magnitudes order as integers, NaN above infinity
   QL_UNROLL
   for (int i = 0; i < kItem; ++i)
-    most = __builtin_fmaxf(most, __builtin_fabsf(x[i]));
-  most = __builtin_fmaxf(most, bitCast<float>(ql_ptx_shuffle_xor(bitCast<u32>(most), 1)));
-  most = __builtin_fmaxf(most, bitCast<float>(ql_ptx_shuffle_xor(bitCast<u32>(most), 2)));
-  float inverse = most > 0.0f ? 127.0f / most : 0.0f;
+    most = larger(most, bitCast<u32>(x[i]) & 0x7FFFFFFF);
+  most = larger(most, ql_ptx_shuffle_xor(most, 1));
+  most = larger(most, ql_ptx_shuffle_xor(most, 2));
+  bool finite = most < kInfinity, used = finite && most >= kTiny;
+  float largest = bitCast<float>(used ? most : 0x3F800000u);
+  float inverse = 127.0f / largest;
   u32 codes[kItem];
   QL_UNROLL
   for (int i = 0; i < kItem; ++i) // the low byte of the magic sum is the code
@@ -84,10 +90,12 @@ QL_INLINE QuantizedItem quantizeItem(const float *x, int part) {
   QuantizedItem q;
   QL_UNROLL
   for (int i = 0; i < 2; ++i)
-    q.codes[i] = ql_ptx_byte_permute(
-        ql_ptx_byte_permute(codes[4 * i], codes[4 * i + 1], 0x0040),
-        ql_ptx_byte_permute(codes[4 * i + 2], codes[4 * i + 3], 0x0040), 0x5410);
-  q.d = most / 127.0f;
+    q.codes[i] =
+        ql_ptx_byte_permute(
+            ql_ptx_byte_permute(codes[4 * i], codes[4 * i + 1], 0x0040),
+            ql_ptx_byte_permute(codes[4 * i + 2], codes[4 * i + 3], 0x0040), 0x5410) &
+        (used ? ~0u : 0u);
+  q.d = used ? largest / 127.0f : finite ? 0.0f : __builtin_nanf("");
   i32 sum = ql_ptx_dp4a(0x01010101u, q.codes[0],
                         ql_ptx_dp4a(0x01010101u, q.codes[1], 0));
   sum += i32(ql_ptx_shuffle_xor(u32(sum), 1));
