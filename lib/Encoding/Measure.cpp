@@ -32,25 +32,32 @@ struct Line {
 static uint64_t countDiffering(const uint8_t *fields, uint64_t size, int bits,
                                const Line &a, const Line &b) {
   uint8_t differs[256];
-  unsigned any = 0;
-  for (int f = 0; f < 1 << bits; ++f)
-    any += differs[f] = a.rounded(f) != b.rounded(f);
-  if (any == 1u << bits)
-    return size;
-  uint64_t count = 0;
-  if (any)
-    for (uint64_t i = 0; i < size; ++i)
-      count += differs[fields[i]];
-  return count;
+  int codes = 1 << bits, count = 0;
+  for (int f = 0; f < codes; ++f) {
+    // A difference of several ulps needs no rounding to be seen.
+    double x = a.at(f), y = b.at(f);
+    differs[f] = std::fabs(x - y) > 0x1p-21 * (std::fabs(x) + std::fabs(y));
+    count += differs[f];
+  }
+  if (count != codes)
+    for (int f = 0; f < codes; ++f)
+      if (!differs[f])
+        count += differs[f] = a.rounded(f) != b.rounded(f);
+  if (count == 0 || count == codes)
+    return count ? size : 0;
+  uint64_t total = 0;
+  for (uint64_t i = 0; i < size; ++i)
+    total += differs[fields[i]];
+  return total;
 }
 
 RowQuality detail::measureRow(const AffineWeight &w, uint64_t n,
                               const RowSource &exact, const Encoding &e,
                               const float *scales, const float *offsets,
-                              float *groupErrors) {
+                              bool countAll, float *groupErrors) {
   uint64_t G = w.groups(), size = w.K / G;
   const uint8_t *fields = w.fields.data() + n * w.K;
-  double count = double(size), squares = 0;
+  double count = double(size), squares = 0; // of the group errors
   Line a{0, centerOf(w.form, w.codes), 0}, b{0, centerOf(e.form, e.codes), 0};
   RowQuality q;
   for (uint64_t g = 0; g < G; ++g) {
@@ -65,13 +72,18 @@ RowQuality detail::measureRow(const AffineWeight &w, uint64_t n,
     groupErrors[g] = 0;
     if (a.s == b.s && a.r == b.r && a.center == b.center)
       continue;
-    uint64_t differing =
-        countDiffering(fields + g * size, size, w.codes.bits, a, b);
-    if (!differing) // what f32 cannot tell is no error
-      continue;
     double error = mean - b.at(exact.mean[g]), ds = a.s - b.s;
     double noise = ds * ds * exact.spread[g] + count * error * error;
-    q.differing += differing;
+    // With an error this large some weight must differ.
+    if (countAll || noise <= 0x1p-40 * signal) {
+      uint64_t differing =
+          countDiffering(fields + g * size, size, w.codes.bits, a, b);
+      if (!differing) // what f32 cannot tell is no error
+        continue;
+      q.differing += differing;
+    } else {
+      ++q.differing;
+    }
     q.noise += noise;
     q.rowSumError += count * error;
     double relative = signal == 0 ? noise == 0 ? 0 : INFINITY : noise / signal;
@@ -112,18 +124,10 @@ Quality detail::summarize(const std::vector<RowQuality> &rows,
   return q;
 }
 
-Result<Quality> qlinear::measure(const AffineWeight &w,
-                                 const EncodedWeight &coded) {
+Quality detail::measureAll(const AffineWeight &w, const Moments &moments,
+                           const EncodedWeight &coded) {
   const Encoding &e = coded.encoding;
-  if (auto r = checkEncodable(w, e); !r)
-    return r.takeError();
-  if (auto r = check(coded); !r)
-    return r.takeError();
-  if (w.fields != coded.fields)
-    return error("the weights to compare have different codes; only metadata "
-                 "may differ");
   uint64_t G = w.groups();
-  Moments moments = momentsOf(w);
   std::vector<RowQuality> rows(w.N);
   std::vector<float> groupErrors(w.N * G);
   std::vector<uint64_t> numbers(w.N);
@@ -141,10 +145,22 @@ Result<Quality> qlinear::measure(const AffineWeight &w,
                     offsets.data());
           rows[n] =
               measureRow(w, n, rowOf(w, moments, n), e, scales.data(),
-                         offsets.data(), groupErrors.data() + n * G);
+                         offsets.data(), true, groupErrors.data() + n * G);
         }
       });
   Quality q = summarize(rows, numbers, groupErrors);
   q.bitsPerWeight = layoutOf(e, w.N, w.K).bitsPerWeight();
   return q;
+}
+
+Result<Quality> qlinear::measure(const AffineWeight &w,
+                                 const EncodedWeight &coded) {
+  if (auto r = checkEncodable(w, coded.encoding); !r)
+    return r.takeError();
+  if (auto r = check(coded); !r)
+    return r.takeError();
+  if (w.fields != coded.fields)
+    return error("the weights to compare have different codes; only metadata "
+                 "may differ");
+  return measureAll(w, momentsOf(w), coded);
 }

@@ -140,9 +140,14 @@ struct RowQuality {
   double groupError = 0;               ///< RMS over groups of |w - w'| / |w|
   uint64_t differing = 0;
 };
+/// Unless `countAll`, `differing` is only known to be positive or not.
 RowQuality measureRow(const AffineWeight &w, uint64_t n, const RowSource &exact,
                       const Encoding &e, const float *scales,
-                      const float *offsets, float *groupErrors);
+                      const float *offsets, bool countAll, float *groupErrors);
+
+/// All figures of `coded`, whose codes are those of `w`.
+Quality measureAll(const AffineWeight &w, const Moments &moments,
+                   const EncodedWeight &coded);
 
 /// The figures of a tensor from those of its rows. `rowNumbers` names the rows,
 /// `groupErrors` is reordered.

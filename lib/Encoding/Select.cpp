@@ -217,7 +217,8 @@ class Selector {
   std::vector<Candidate> declined;
   std::vector<uint64_t> sample; ///< empty: too few rows to bother
 
-  /// Codes and measures some rows; keeps the metadata if `keep` is given.
+  /// Codes and measures some rows; keeps the metadata if `keep` is given, and
+  /// then differing weights are not counted (measureAll does).
   Quality tryRows(const Encoding &e, const std::vector<uint64_t> &rows,
                   EncodedWeight *keep) {
     uint64_t G = w.groups();
@@ -248,7 +249,8 @@ class Selector {
             RowSource source = rowOf(w, moments, n);
             coder.code(source, coded);
             figures[i] = measureRow(w, n, source, e, coded.scales,
-                                    coded.offsets, groupErrors.data() + i * G);
+                                    coded.offsets, !keep,
+                                    groupErrors.data() + i * G);
           }
         });
     Quality q = summarize(figures, rows, groupErrors);
@@ -262,9 +264,7 @@ class Selector {
       if (exactOnly)
         return q.differingWeights == 0
                    ? std::string()
-                   : fmt::format("not exact: {}{} weights differ",
-                                 onSample ? "at least " : "",
-                                 q.differingWeights);
+                   : std::string("not exact: weights differ");
       return brokenBound(q, rule, onSample);
     };
     if (!sample.empty()) {
@@ -279,6 +279,7 @@ class Selector {
     Selection s;
     s.quality = tryRows(e, allRows(), &s.weight);
     if (std::string reason = broken(s.quality, false); !reason.empty()) {
+      s.quality = measureAll(w, moments, s.weight);
       declined.push_back({e, s.quality, w.N, reason});
       return std::nullopt;
     }
@@ -320,6 +321,7 @@ public:
 
   Selection finish(Selection s, std::string name, std::string reason) {
     s.weight.fields = w.fields;
+    s.quality = measureAll(w, moments, s.weight);
     s.name = std::move(name);
     s.reason = std::move(reason);
     s.declined = std::move(declined);
