@@ -88,9 +88,11 @@ RowBuffer::RowBuffer(const Encoding &e, uint64_t K) {
 
 namespace {
 
-/// Candidate steps lie around max / largest code, about 1/128 apart.
+/// Candidate steps lie around max / largest code, from 0.8 to 1.3 times it. A
+/// few values reward a fine search, with many the choices differ little.
 constexpr int kCandidates = 64;
-constexpr int kBelow = 24;
+constexpr int kFewCandidates = 32;
+constexpr uint64_t kManyValues = 32;
 
 struct CodeRange {
   double low, high;
@@ -113,10 +115,15 @@ struct Segment {
   uint64_t count;
   CodeRange range;
 
+  int candidates() const {
+    return count > kManyValues ? kFewCandidates : kCandidates;
+  }
+
   /// Summed weighted squared errors of the candidates.
+  template <int Candidates>
   void errors(const float *steps, float *sums) const {
-    float inverse[kCandidates];
-    for (int i = 0; i < kCandidates; ++i) {
+    float inverse[Candidates];
+    for (int i = 0; i < Candidates; ++i) {
       inverse[i] = 1 / steps[i];
       sums[i] = 0;
     }
@@ -124,7 +131,7 @@ struct Segment {
     constexpr float magic = 0x1.8p23f; // x + magic - magic rounds x
     for (uint64_t g = 0; g < count; ++g) {
       float v = values[g], weight = weights[g];
-      for (int i = 0; i < kCandidates; ++i) {
+      for (int i = 0; i < Candidates; ++i) {
         float c = v * inverse[i];
         c = c < low ? low : c;
         c = c > high ? high : c;
@@ -170,38 +177,54 @@ class StepSearch {
   uint32_t best = 0;
   float bestError = INFINITY;
 
-  void consider(uint32_t center, uint32_t sign) {
+  uint32_t strideAt(uint32_t magnitude) const {
     uint32_t mantissa = uint32_t(mantissaBits(type));
-    uint32_t stride = center >> mantissa ? 1u << (mantissa - 7)
-                                         : std::max(1u, center >> 7);
+    uint32_t stride = magnitude >> mantissa ? 1u << (mantissa - 7)
+                                            : std::max(1u, magnitude >> 7);
+    return stride * uint32_t(kCandidates / segment.candidates());
+  }
+  void consider(uint32_t center, uint32_t sign) {
+    uint32_t stride = strideAt(center);
+    int count = segment.candidates(), plain = count * 3 / 8;
     uint32_t bits[kCandidates];
     float steps[kCandidates], sums[kCandidates];
-    for (int i = 0; i < kCandidates; ++i) {
-      int64_t b = int64_t(center) + int64_t(i - kBelow) * stride;
+    for (int i = 0; i < count; ++i) {
+      int64_t b = int64_t(center) + int64_t(i - plain) * stride;
       bits[i] = uint32_t(std::clamp<int64_t>(b, 1, largestBits(type))) | sign;
       steps[i] = float(double(fromBits(type, bits[i])) / unit);
     }
-    segment.errors(steps, sums);
+    if (count == kCandidates)
+      segment.errors<kCandidates>(steps, sums);
+    else
+      segment.errors<kFewCandidates>(steps, sums);
     // The plain choice first: the others have to beat it.
-    for (int i : {kBelow, 0})
-      for (int end = i == 0 ? kCandidates : i + 1; i < end; ++i)
-        if (sums[i] < bestError) {
-          bestError = sums[i];
-          best = bits[i];
-        }
+    take(bits[plain], sums[plain]);
+    for (int i = 0; i < count; ++i)
+      take(bits[i], sums[i]);
   }
-  /// bf16 candidates are all its floats; the others can be refined.
-  void refine() {
-    if (type == FloatType::bf16)
-      return;
-    uint32_t sign = best & signBit(type);
-    double fit = segment.refit(double(fromBits(type, best)) / unit) * unit;
-    uint32_t bits = stepBits(type, std::fabs(fit)) | sign;
-    float steps[kCandidates], sums[kCandidates];
-    std::fill_n(steps, kCandidates, float(double(fromBits(type, bits)) / unit));
-    segment.errors(steps, sums);
-    if (sums[0] < bestError)
+  void take(uint32_t bits, float error) {
+    if (error < bestError) {
+      bestError = error;
       best = bits;
+    }
+  }
+  /// Tries the floats half way to the neighbours, the step that fits the codes of
+  /// the best one, and the one at which the largest value has the largest code.
+  void refine(double largest) {
+    uint32_t sign = best & signBit(type), magnitude = best & ~sign;
+    uint32_t half = std::max(1u, strideAt(magnitude) / 2);
+    double fit = segment.refit(double(fromBits(type, best)) / unit) * unit;
+    uint32_t bits[4] = {stepBits(type, largest / segment.range.high * unit) |
+                            (segment.range.low == 0 ? sign : 0),
+                        (magnitude > half ? magnitude - half : 1) | sign,
+                        std::min(magnitude + half, largestBits(type)) | sign,
+                        stepBits(type, std::fabs(fit)) | sign};
+    float steps[4], sums[4];
+    for (int i = 0; i < 4; ++i)
+      steps[i] = float(double(fromBits(type, bits[i])) / unit);
+    segment.errors<4>(steps, sums);
+    for (int i = 0; i < 4; ++i)
+      take(bits[i], sums[i]);
   }
 
 public:
@@ -211,18 +234,32 @@ public:
   /// `up`, `down`: the largest positive and negative value, as multiples.
   uint32_t run(double up, double down, bool search) {
     CodeRange r = segment.range;
-    // An unsigned code of values of both signs keeps those of one sign.
-    bool both = r.low == 0 && up > 0 && down > 0;
-    double plain = r.low < 0 ? std::max(up / r.high, down / -r.low)
-                             : std::max(up, down) / r.high;
-    uint32_t sign = r.low == 0 && down > up ? signBit(type) : 0;
-    if (!search)
-      return stepBits(type, plain * unit) | sign;
-    consider(stepBits(type, plain * unit), sign);
-    if (both)
-      consider(stepBits(type, std::min(up, down) / r.high * unit),
-               sign ^ signBit(type));
-    refine();
+    uint32_t negative = signBit(type);
+    if (r.low == 0) {
+      uint32_t sign = down > up ? negative : 0;
+      uint32_t plain = stepBits(type, std::max(up, down) / r.high * unit);
+      if (!search)
+        return plain | sign;
+      consider(plain, sign);
+      // Of values of both signs an unsigned code keeps only those of one.
+      if (up > 0 && down > 0)
+        consider(stepBits(type, std::min(up, down) / r.high * unit),
+                 sign ^ negative);
+    } else {
+      double step = std::max(up / r.high, down / -r.low);
+      uint32_t sign = 0;
+      // The code range has one more value below 0.
+      double turned = std::max(up / -r.low, down / r.high);
+      if (search && down > 0 && turned < step) {
+        step = turned;
+        sign = negative;
+      }
+      uint32_t plain = stepBits(type, step * unit);
+      if (!search)
+        return plain;
+      consider(plain, sign);
+    }
+    refine(std::max(up, down));
     return best;
   }
 };

@@ -138,6 +138,7 @@ struct RowQuality {
   double signal = 0, noise = 0;        ///< sum w^2, sum (w - w')^2
   double rowSum = 0, rowSumError = 0;  ///< sum w, sum (w - w')
   double groupError = 0;               ///< RMS over groups of |w - w'| / |w|
+  double coarseGroups = 0;             ///< share of groups beyond the rule
   uint64_t differing = 0;
 };
 /// Unless `countAll`, `differing` is only known to be positive or not.

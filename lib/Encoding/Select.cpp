@@ -180,28 +180,62 @@ Encodings sortedByBits(const Encodings &list, uint64_t N, uint64_t K) {
 // Trials
 //===----------------------------------------------------------------------===//
 
-/// The sample that a candidate has to pass, and how far its figures may be off.
+/// A candidate has to pass on this many rows, then on a quarter of the rows,
+/// before it is tried on all.
 constexpr uint64_t kSampleRows = 64;
-constexpr double kSampleMargin = 3;      ///< dB of the tensor's SNR
-constexpr double kSampleErrorFactor = 2; ///< of the 99.9th percentile
+
+/// sum a / sum b over all rows, estimated from a sample of them.
+struct Estimate {
+  double ratio = 0, standardError = 0;
+
+  template <typename A, typename B>
+  Estimate(const std::vector<RowQuality> &rows, A a, B b) {
+    double sumA = 0, sumB = 0, squares = 0;
+    for (const RowQuality &r : rows) {
+      sumA += a(r);
+      sumB += b(r);
+    }
+    if (sumB == 0)
+      return;
+    ratio = sumA / sumB;
+    for (const RowQuality &r : rows) {
+      double d = a(r) - ratio * b(r);
+      squares += d * d;
+    }
+    standardError = std::sqrt(squares) / sumB;
+  }
+  /// Hardly below `bound`: four standard errors.
+  bool above(double bound) const { return ratio - 4 * standardError > bound; }
+};
 
 std::string snrText(double snr) {
   return std::isinf(snr) && snr > 0 ? "exact" : fmt::format("{:.1f} dB", snr);
 }
 
-/// Which bound `q` breaks first, or nothing.
+/// Which bound `q` breaks, or nothing. The worst row of a sample speaks for all
+/// rows; what a sample says of the tensor has to be clear.
 std::string brokenBound(const Quality &q, const SelectionRule &rule,
-                        bool sample) {
-  double margin = sample ? kSampleMargin : 0;
-  double factor = sample ? kSampleErrorFactor : 1;
-  if (!(q.tensorSnr >= rule.minSnr - margin))
+                        const std::vector<RowQuality> *sample = nullptr) {
+  bool snrBroken = !(q.tensorSnr >= rule.minSnr);
+  bool errorBroken = !(q.groupErrorP999 <= rule.maxGroupError);
+  if (sample) {
+    Estimate noise(
+        *sample, [](const RowQuality &r) { return r.noise; },
+        [](const RowQuality &r) { return r.signal; });
+    Estimate coarse(
+        *sample, [](const RowQuality &r) { return r.coarseGroups; },
+        [](const RowQuality &) { return 1.0; });
+    snrBroken &= noise.above(std::pow(10, -rule.minSnr / 10));
+    errorBroken &= coarse.above(0.001);
+  }
+  if (snrBroken)
     return fmt::format("tensor SNR {} < {:.1f} dB", snrText(q.tensorSnr),
                        rule.minSnr);
   double worstRow = rule.minSnr - rule.worstRowMargin;
   if (!(q.worstRowSnr >= worstRow))
     return fmt::format("SNR of row {} {} < {:.1f} dB", q.worstRow,
                        snrText(q.worstRowSnr), worstRow);
-  if (!(q.groupErrorP999 <= rule.maxGroupError * factor))
+  if (errorBroken)
     return fmt::format("99.9th percentile group error {:.1f}% > {:.1f}%",
                        100 * q.groupErrorP999, 100 * rule.maxGroupError);
   if (!(q.worstRowGroupError <= rule.maxRowGroupError))
@@ -215,12 +249,12 @@ class Selector {
   const SelectionRule &rule;
   Moments moments;
   std::vector<Candidate> declined;
-  std::vector<uint64_t> sample; ///< empty: too few rows to bother
+  std::vector<std::vector<uint64_t>> samples; ///< none where rows are few
 
   /// Codes and measures some rows; keeps the metadata if `keep` is given, and
   /// then differing weights are not counted (measureAll does).
   Quality tryRows(const Encoding &e, const std::vector<uint64_t> &rows,
-                  EncodedWeight *keep) {
+                  std::vector<RowQuality> &figures, EncodedWeight *keep) {
     uint64_t G = w.groups();
     uint64_t scaleSteps = constantsPerRow(e.scale, w.K);
     uint64_t offsetSteps = constantsPerRow(e.offset, w.K);
@@ -231,7 +265,7 @@ class Selector {
       keep->scaleSteps.resize(w.N * scaleSteps);
       keep->offsetSteps.resize(w.N * offsetSteps);
     }
-    std::vector<RowQuality> figures(rows.size());
+    figures.assign(rows.size(), {});
     std::vector<float> groupErrors(rows.size() * G);
     tbb::parallel_for(
         tbb::blocked_range<size_t>(0, rows.size(), 8), [&](const auto &range) {
@@ -251,6 +285,10 @@ class Selector {
             figures[i] = measureRow(w, n, source, e, coded.scales,
                                     coded.offsets, !keep,
                                     groupErrors.data() + i * G);
+            uint64_t coarse = 0;
+            for (uint64_t g = 0; g < G; ++g)
+              coarse += groupErrors[i * G + g] > float(rule.maxGroupError);
+            figures[i].coarseGroups = double(coarse) / double(G);
           }
         });
     Quality q = summarize(figures, rows, groupErrors);
@@ -260,15 +298,16 @@ class Selector {
 
   /// The encoded weight if it passes, else an entry of `declined`.
   std::optional<Selection> tryEncoding(const Encoding &e, bool exactOnly) {
+    std::vector<RowQuality> figures;
     auto broken = [&](const Quality &q, bool onSample) {
       if (exactOnly)
         return q.differingWeights == 0
                    ? std::string()
                    : std::string("not exact: weights differ");
-      return brokenBound(q, rule, onSample);
+      return brokenBound(q, rule, onSample ? &figures : nullptr);
     };
-    if (!sample.empty()) {
-      Quality q = tryRows(e, sample, nullptr);
+    for (const std::vector<uint64_t> &sample : samples) {
+      Quality q = tryRows(e, sample, figures, nullptr);
       if (std::string reason = broken(q, true); !reason.empty()) {
         declined.push_back(
             {e, q, sample.size(),
@@ -277,7 +316,7 @@ class Selector {
       }
     }
     Selection s;
-    s.quality = tryRows(e, allRows(), &s.weight);
+    s.quality = tryRows(e, allRows(), figures, &s.weight);
     if (std::string reason = broken(s.quality, false); !reason.empty()) {
       s.quality = measureAll(w, moments, s.weight);
       declined.push_back({e, s.quality, w.N, reason});
@@ -314,9 +353,13 @@ class Selector {
 public:
   Selector(const AffineWeight &w, const SelectionRule &rule)
       : w(w), rule(rule), moments(momentsOf(w)) {
-    if (w.N >= 4 * kSampleRows)
-      for (uint64_t i = 0; i < kSampleRows; ++i)
-        sample.push_back((2 * i + 1) * w.N / (2 * kSampleRows));
+    for (uint64_t size : {kSampleRows, w.N / 4}) {
+      if (w.N < 4 * size || size < kSampleRows)
+        continue;
+      std::vector<uint64_t> &sample = samples.emplace_back();
+      for (uint64_t i = 0; i < size; ++i)
+        sample.push_back((2 * i + 1) * w.N / (2 * size));
+    }
   }
 
   Selection finish(Selection s, std::string name, std::string reason) {
@@ -330,8 +373,9 @@ public:
 
   Selection forced(const Encoding &e, std::string name, std::string reason) {
     Selection s;
-    s.quality = tryRows(e, allRows(), &s.weight);
-    if (std::string broken = brokenBound(s.quality, rule, false);
+    std::vector<RowQuality> figures;
+    s.quality = tryRows(e, allRows(), figures, &s.weight);
+    if (std::string broken = brokenBound(s.quality, rule);
         !broken.empty())
       reason += "; outside the rule: " + broken;
     return finish(std::move(s), std::move(name), std::move(reason));
