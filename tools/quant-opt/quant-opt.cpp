@@ -10,6 +10,7 @@
 //===----------------------------------------------------------------------===//
 #include "qlinear/Conversion/Passes.h"
 #include "qlinear/Dialect/QLinear.h"
+#include "qlinear/Target/HostCode.h"
 #include "qlinear/Target/NVPTX.h"
 #include "qlinear/Transforms/Passes.h"
 
@@ -21,7 +22,8 @@
 int main(int argc, char **argv) {
   mlir::registerAllPasses();
   mlir::qlinear::registerQLinearPasses();
-  mlir::qlinear::registerQLinearToGPU();
+  mlir::qlinear::registerQLinearConversionPasses();
+  qlinear::registerHostCodePasses();
   qlinear::registerNVPTXPasses();
 
   mlir::DialectRegistry registry;

@@ -1,0 +1,220 @@
+//===- QLinearToCPU.cpp - CPU kernels of linears --------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "CpuSkeleton.h"
+#include "qlinear/Conversion/CpuKernels.h"
+#include "qlinear/Conversion/Passes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/Builders.h"
+
+#include <map>
+
+namespace mlir::qlinear {
+#define GEN_PASS_DEF_QLINEARTOCPU
+#include "qlinear/Conversion/Passes.h.inc"
+} // namespace mlir::qlinear
+
+using namespace mlir;
+using namespace mlir::qlinear;
+
+namespace {
+
+/// What a kernel depends on, as text: types, schedule, epilogue. Linears with the
+/// same have one kernel.
+std::string keyOf(LinearOp linear) {
+  std::string key;
+  llvm::raw_string_ostream os(key);
+  os << "K " << linear.getK() << ' ' << linear.getWeights().getTypes() << " ; "
+     << linear.getExtras().getTypes() << " ; " << linear->getResultTypes() << " ; "
+     << linear.getM() << linear.getScheduleAttr();
+  if (!linear.hasEpilogue())
+    return key;
+  DenseMap<Value, unsigned> numbers;
+  for (BlockArgument argument : linear.getBody().getArguments())
+    numbers.try_emplace(argument, numbers.size());
+  for (Operation &op : linear.getBody()) {
+    os << '\n' << op.getName() << op.getAttrDictionary() << op.getResultTypes();
+    for (Value operand : op.getOperands())
+      os << ' ' << numbers.lookup(operand);
+    for (Value result : op.getResults())
+      numbers.try_emplace(result, numbers.size());
+  }
+  return key;
+}
+
+/// Converts the linears of one module.
+class Converter {
+public:
+  explicit Converter(MLIRContext *context) : context(context) {}
+
+  LogicalResult convert(QuantizeActivationsOp op);
+  LogicalResult convert(LinearOp linear);
+
+  int64_t numKernels = 0, numShared = 0;
+
+private:
+  using Variants = SmallVector<Attribute>;
+
+  SymbolTable &symbolsOf(Operation *op) {
+    return tables.getSymbolTable(SymbolTable::getNearestSymbolTable(op));
+  }
+
+  /// A free name "<stem><number>".
+  std::string freshName(SymbolTable &symbols, StringRef stem) {
+    for (unsigned &number = numbers[stem];;) {
+      std::string name = (stem + Twine(number++)).str();
+      if (!symbols.lookup(name) && !symbols.lookup(name + "_m1"))
+        return name;
+    }
+  }
+
+  /// The variants for a key, made by `make` the first time.
+  FailureOr<ArrayAttr> variantsOf(Operation *op, const std::string &key,
+                                  function_ref<FailureOr<Variants>()> make) {
+    auto &known = made[{SymbolTable::getNearestSymbolTable(op), key}];
+    if (known) {
+      ++numShared;
+      return known;
+    }
+    FailureOr<Variants> variants = make();
+    if (failed(variants))
+      return failure();
+    return known = ArrayAttr::get(context, *variants);
+  }
+
+  VariantAttr variant(int64_t rows, LLVM::LLVMFuncOp kernel, int64_t items) {
+    return VariantAttr::get(context, rows, FlatSymbolRefAttr::get(kernel),
+                            /*grid=*/0, /*block=*/0, /*smem=*/0, items);
+  }
+
+  /// A launch at b that quantizes x (M x K floats).
+  Value quantize(OpBuilder &b, Location loc, Value x) {
+    auto type = cast<RankedTensorType>(x.getType());
+    int64_t K = type.getDimSize(1);
+    std::string key;
+    llvm::raw_string_ostream(key) << "quantize " << type.getElementType() << ' ' << K;
+    Operation *at = b.getInsertionBlock()->getParentOp();
+    ArrayAttr variants = *variantsOf(at, key, [&]() -> FailureOr<Variants> {
+      SymbolTable &symbols = symbolsOf(at);
+      LLVM::LLVMFuncOp kernel = buildQuantizeKernel(
+          symbols, loc, freshName(symbols, "quantize"), type.getElementType(), K);
+      ++numKernels;
+      Variants list;
+      for (int64_t rows = 1; rows <= ::qlinear::cpu::kMaxRows; rows *= 2)
+        list.push_back(variant(rows, kernel, /*items=*/rows));
+      return list;
+    });
+    Type result = ActivationsType::get(b.getContext(), type.getDimSize(0), K);
+    return LaunchOp::create(b, loc, TypeRange(result), variants, ValueRange(),
+                            ValueRange(x), /*temps=*/ArrayAttr(), /*pdl=*/false)
+        .getResult(0);
+  }
+
+  /// The rows of the schedule that a linear of M rows has use for.
+  FailureOr<SmallVector<int64_t>> rowsOf(LinearOp linear,
+                                         const ScheduleAttr::Fields &fields) {
+    SmallVector<int64_t> rows;
+    for (int64_t r : fields.rows) {
+      if (r > ::qlinear::cpu::kMaxRows)
+        return linear.emitError("schedule has a kernel for rows = ")
+               << r << ", but a CPU kernel takes at most " << ::qlinear::cpu::kMaxRows
+               << "; use rows = [1, 2, 4, 8]";
+      rows.push_back(r);
+      if (linear.getM() != ShapedType::kDynamic && r >= linear.getM())
+        break;
+    }
+    return rows;
+  }
+
+  MLIRContext *context;
+  SymbolTableCollection tables;
+  llvm::StringMap<unsigned> numbers;
+  std::map<std::pair<Operation *, std::string>, ArrayAttr> made;
+  DenseMap<std::pair<Block *, Value>, Value> activations;
+};
+
+LogicalResult Converter::convert(QuantizeActivationsOp op) {
+  OpBuilder b(op);
+  Value launch = quantize(b, op.getLoc(), op.getInput());
+  op.replaceAllUsesWith(launch);
+  op.erase();
+  return success();
+}
+
+LogicalResult Converter::convert(LinearOp linear) {
+  ScheduleAttr::Fields fields;
+  if (ScheduleAttr schedule = linear.getScheduleAttr())
+    fields = schedule.getFields();
+  if (fields.splitK != 1)
+    return linear.emitError("schedule has split_k = ")
+           << fields.splitK << ", but CPU kernels do not split K; use split_k = 1";
+  FailureOr<SmallVector<int64_t>> rows = rowsOf(linear, fields);
+  if (failed(rows) || failed(checkEpilogue(linear)))
+    return failure();
+
+  FailureOr<ArrayAttr> variants =
+      variantsOf(linear, keyOf(linear), [&]() -> FailureOr<Variants> {
+        SymbolTable &symbols = symbolsOf(linear);
+        std::string stem = freshName(symbols, "linear");
+        int64_t items = llvm::divideCeil(countTiles(linear), fields.tiles);
+        Variants list;
+        for (int64_t r : *rows) {
+          list.push_back(
+              variant(r,
+                      buildLinearKernel(symbols, linear, (stem + "_m" + Twine(r)).str(),
+                                        r, fields.tiles),
+                      items));
+          ++numKernels;
+        }
+        return list;
+      });
+  if (failed(variants))
+    return failure();
+
+  OpBuilder b(linear);
+  Value x = linear.getX();
+  if (!isa<ActivationsType>(x.getType())) {
+    Value &quantized = activations[{linear->getBlock(), x}];
+    if (!quantized)
+      quantized = quantize(b, linear.getLoc(), x);
+    x = quantized;
+  }
+  SmallVector<Value> inputs = {x};
+  llvm::append_range(inputs, linear.getExtras());
+  auto launch =
+      LaunchOp::create(b, linear.getLoc(), linear->getResultTypes(), *variants,
+                       linear.getWeights(), inputs, ArrayAttr(), /*pdl=*/false);
+  // An own attribute of the user stays.
+  launch->setDiscardableAttrs(linear->getDiscardableAttrDictionary());
+  linear.replaceAllUsesWith(launch.getResults());
+  linear.erase();
+  return success();
+}
+
+struct QLinearToCPU : mlir::qlinear::impl::QLinearToCPUBase<QLinearToCPU> {
+  void runOnOperation() override {
+    SmallVector<Operation *> ops;
+    getOperation().walk([&](Operation *op) {
+      if (isa<LinearOp, QuantizeActivationsOp>(op))
+        ops.push_back(op);
+    });
+    Converter converter(&getContext());
+    for (Operation *op : ops) {
+      auto linear = dyn_cast<LinearOp>(op);
+      if (failed(linear ? converter.convert(linear)
+                        : converter.convert(cast<QuantizeActivationsOp>(op))))
+        return signalPassFailure();
+    }
+    numKernels += converter.numKernels;
+    numShared += converter.numShared;
+  }
+};
+
+} // namespace

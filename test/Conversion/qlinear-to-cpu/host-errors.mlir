@@ -1,0 +1,16 @@
+// RUN: quant-opt %s --verify-diagnostics --pass-pipeline='builtin.module(qlinear-to-cpu,qlinear-print-host-llvm{isa=portable})'
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+
+func.func @double(%x: tensor<1x64xf32>, %w: !qlinear.weight<8x64, #q8>) -> tensor<1x8xf32> {
+  %0 = qlinear.linear %x, %w
+      : (tensor<1x64xf32>, !qlinear.weight<8x64, #q8>) -> tensor<1x8xf32> {
+  ^bb0(%a: f32):
+    %0 = arith.extf %a : f32 to f64
+    // expected-error @below {{'math.exp' has no inline form for cpu:portable on 'vector<16xf64>'; compute it in f32, or outside of the linear}}
+    %1 = math.exp %0 : f64
+    %2 = arith.truncf %1 : f64 to f32
+    qlinear.yield %2 : f32
+  }
+  return %0 : tensor<1x8xf32>
+}
