@@ -1,0 +1,59 @@
+//===- Reference.h - What a compiled function means, in float64 -*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Evaluates the `reference` of a manifest (docs/artifact.md): linears on the
+// dequantized weights, int8 quantization of activations as the kernels define it,
+// and elementwise epilogues, all else in float64. Independent of the compiler and of
+// the kernels; what is shared is the decoder of packed weights.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_TOOLS_QUANTRUN_REFERENCE_H
+#define QLINEAR_TOOLS_QUANTRUN_REFERENCE_H
+
+#include "Array.h"
+#include "qlinear/Encoding/Archive.h"
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+namespace qlinear::run {
+
+/// The weights of an artifact, unpacked when they are first read.
+class Weights {
+public:
+  Weights(const Archive &archive, const nlohmann::json &manifest)
+      : archive(archive), manifest(manifest) {}
+  Result<const AffineWeight *> get(size_t index);
+
+private:
+  const Archive &archive;
+  const nlohmann::json &manifest;
+  std::map<size_t, AffineWeight> unpacked;
+};
+
+struct Matrix {
+  int64_t rows = 0, columns = 0;
+  std::vector<double> values;
+};
+
+/// The outputs of `function` (an entry of the manifest's functions). With `quantize`
+/// false, activations stay floats where the kernels take int8: what is lost by that.
+Result<std::vector<Matrix>> evaluate(const nlohmann::json &function,
+                                     std::span<const Array> inputs, Weights &weights,
+                                     bool quantize);
+
+/// Columns that the codes of an i8 input or output (quantized activations) stand
+/// for, or 0 where `function` does not say.
+int64_t activationColumns(const nlohmann::json &function, const nlohmann::json &manifest,
+                          const char *kind, size_t index);
+
+/// Rows of floats as quantized activations and back (ActivationLayout).
+Array quantizeActivations(std::span<const float> x, int64_t rows, int64_t columns);
+Matrix dequantizeActivations(const Array &codes, int64_t columns);
+
+} // namespace qlinear::run
+#endif

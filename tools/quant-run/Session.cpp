@@ -1,0 +1,167 @@
+//===- Session.cpp - An artifact on a device, with host arrays ------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Session.h"
+
+#include <cstring>
+
+using namespace qlinear;
+using namespace qlinear::run;
+using nlohmann::json;
+
+Result<DeviceMemory> DeviceMemory::create(qlr_device *device, size_t bytes) {
+  DeviceMemory memory;
+  memory.device = device;
+  if (qlr_alloc(device, bytes, &memory.ptr) != QLR_OK)
+    return runtimeError();
+  return memory;
+}
+
+//===----------------------------------------------------------------------===//
+// Session
+//===----------------------------------------------------------------------===//
+
+Result<std::unique_ptr<Session>> Session::open(const std::string &artifact,
+                                               const std::string &device,
+                                               const std::string &weights) {
+  std::unique_ptr<Session> s(new Session);
+  s->name = device;
+  if (qlr_artifact_open(artifact.c_str(), &s->art) != QLR_OK ||
+      qlr_device_open(device.c_str(), &s->dev) != QLR_OK ||
+      qlr_module_load(s->dev, s->art, weights.empty() ? nullptr : weights.c_str(),
+                      &s->mod) != QLR_OK)
+    return runtimeError();
+  s->document = json::parse(qlr_artifact_manifest(s->art)); // the runtime has checked it
+  if (!weights.empty()) {
+    Result<Archive> archive = Archive::open(weights);
+    if (!archive)
+      return archive.takeError();
+    s->weights = std::move(*archive);
+  }
+  return s;
+}
+
+Session::~Session() {
+  qlr_module_unload(mod);
+  kept.clear();
+  qlr_device_close(dev);
+  qlr_artifact_close(art);
+}
+
+void Session::keep(std::vector<DeviceMemory> memory) {
+  for (DeviceMemory &m : memory)
+    kept.push_back(std::move(m));
+}
+
+std::vector<std::string> Session::functionNames() const {
+  std::vector<std::string> names;
+  for (int32_t i = 0; i < qlr_function_count(mod); ++i)
+    names.push_back(qlr_function_name(mod, i));
+  return names;
+}
+
+const json &Session::function(const std::string &wanted) const {
+  // Signature and reference are the same for every target.
+  const json *found = nullptr;
+  for (const json &t : document.at("targets"))
+    for (const json &f : t.at("functions"))
+      if (f.at("name") == wanted && (!found || t.at("target") == target()))
+        found = &f;
+  return *found;
+}
+
+//===----------------------------------------------------------------------===//
+// Call
+//===----------------------------------------------------------------------===//
+
+qlr_dtype qlinear::run::dtypeOf(const json &tensor) {
+  std::string name = tensor.at("dtype");
+  int i = QLR_F32;
+  while (i < QLR_I32 && name != dtypeName(qlr_dtype(i)))
+    ++i;
+  return qlr_dtype(i);
+}
+
+std::vector<int64_t> qlinear::run::shapeOf(const json &tensor, int64_t rows) {
+  std::vector<int64_t> shape = tensor.at("shape");
+  if (!shape.empty() && shape[0] == -1)
+    shape[0] = rows;
+  return shape;
+}
+
+static qlr_tensor describe(const Array &array, void *data) {
+  qlr_tensor t{data, array.dtype, int32_t(array.shape.size()), {}};
+  for (size_t d = 0; d < array.shape.size() && d < 4; ++d)
+    t.shape[d] = array.shape[d];
+  return t;
+}
+
+Result<Call> Call::create(Session &session, const std::string &function,
+                          const std::vector<Array> &inputs, int64_t rows) {
+  Call call;
+  call.session = &session;
+  call.index = qlr_function_index(session.module(), function.c_str());
+  if (qlr_workspace_create(session.module(), call.index, rows, &call.workspace) !=
+      QLR_OK)
+    return runtimeError();
+  for (const json &output : session.function(function).at("outputs"))
+    call.outputArrays.emplace_back(dtypeOf(output), shapeOf(output, rows));
+  auto place = [&](const Array &array, std::vector<qlr_tensor> &tensors,
+                   bool upload) -> Result<void> {
+    Result<DeviceMemory> memory =
+        DeviceMemory::create(session.device(), array.bytes.size());
+    if (!memory)
+      return memory.takeError();
+    if (upload && qlr_upload(session.device(), memory->get(), array.bytes.data(),
+                             array.bytes.size(), nullptr) != QLR_OK)
+      return runtimeError();
+    tensors.push_back(describe(array, memory->get()));
+    call.memory.push_back(std::move(*memory));
+    return {};
+  };
+  for (const Array &input : inputs)
+    if (Result<void> placed = place(input, call.inputTensors, true); !placed)
+      return placed.takeError();
+  // Outputs start as NaN, so that what a kernel leaves out shows.
+  for (Array &output : call.outputArrays) {
+    std::memset(output.bytes.data(), 0xFF, output.bytes.size());
+    if (Result<void> placed = place(output, call.outputTensors, true); !placed)
+      return placed.takeError();
+  }
+  return call;
+}
+
+Call::Call(Call &&other) noexcept {
+  std::swap(session, other.session);
+  std::swap(index, other.index);
+  std::swap(workspace, other.workspace);
+  std::swap(memory, other.memory);
+  std::swap(inputTensors, other.inputTensors);
+  std::swap(outputTensors, other.outputTensors);
+  std::swap(outputArrays, other.outputArrays);
+}
+
+Call::~Call() { qlr_workspace_destroy(workspace); }
+
+Result<void> Call::enqueue(void *stream) const {
+  if (qlr_call(session->module(), index, workspace, inputTensors.data(),
+               int32_t(inputTensors.size()), outputTensors.data(),
+               int32_t(outputTensors.size()), stream) != QLR_OK)
+    return runtimeError();
+  return {};
+}
+
+Result<std::vector<Array>> Call::outputs() const {
+  std::vector<Array> arrays = outputArrays;
+  for (size_t i = 0; i < arrays.size(); ++i)
+    if (qlr_download(session->device(), arrays[i].bytes.data(), outputTensors[i].data,
+                     arrays[i].bytes.size(), nullptr) != QLR_OK)
+      return runtimeError();
+  if (qlr_synchronize(session->device(), nullptr) != QLR_OK)
+    return runtimeError();
+  return arrays;
+}

@@ -1,0 +1,106 @@
+//===- Session.h - An artifact on a device, with host arrays ----*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_TOOLS_QUANTRUN_SESSION_H
+#define QLINEAR_TOOLS_QUANTRUN_SESSION_H
+
+#include "Array.h"
+#include "qlinear/Encoding/Archive.h"
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+namespace qlinear::run {
+
+/// Memory of the device, freed with the object.
+class DeviceMemory {
+public:
+  DeviceMemory() = default;
+  static Result<DeviceMemory> create(qlr_device *device, size_t bytes);
+  DeviceMemory(DeviceMemory &&other) noexcept { *this = std::move(other); }
+  DeviceMemory &operator=(DeviceMemory &&other) noexcept {
+    std::swap(device, other.device);
+    std::swap(ptr, other.ptr);
+    return *this;
+  }
+  ~DeviceMemory() { qlr_free(device, ptr); }
+  void *get() const { return ptr; }
+
+private:
+  qlr_device *device = nullptr;
+  void *ptr = nullptr;
+};
+
+/// The module of one artifact on one device.
+class Session {
+public:
+  static Result<std::unique_ptr<Session>> open(const std::string &artifact,
+                                               const std::string &device,
+                                               const std::string &weights);
+  ~Session();
+  Session(const Session &) = delete;
+  Session &operator=(const Session &) = delete;
+
+  qlr_device *device() const { return dev; }
+  qlr_module *module() const { return mod; }
+  const std::string &deviceName() const { return name; }
+  /// The target whose code runs.
+  std::string target() const { return qlr_device_target(dev); }
+  bool isCuda() const { return name.starts_with("cuda"); }
+  const nlohmann::json &manifest() const { return document; }
+  /// Null without --weights.
+  const Archive *archive() const { return weights ? &*weights : nullptr; }
+
+  /// Keeps memory that the module is bound to as long as the module.
+  void keep(std::vector<DeviceMemory> memory);
+
+  std::vector<std::string> functionNames() const;
+  /// The manifest's entry of a function, as the device's target has it.
+  const nlohmann::json &function(const std::string &name) const;
+
+private:
+  Session() = default;
+  std::string name;
+  qlr_device *dev = nullptr;
+  qlr_artifact *art = nullptr;
+  qlr_module *mod = nullptr;
+  nlohmann::json document;
+  std::optional<Archive> weights;
+  std::vector<DeviceMemory> kept;
+};
+
+/// A call of one function with its tensors on the device.
+class Call {
+public:
+  static Result<Call> create(Session &session, const std::string &function,
+                             const std::vector<Array> &inputs, int64_t rows);
+  Call(Call &&other) noexcept;
+  ~Call();
+  /// Enqueues the function on `stream`.
+  Result<void> enqueue(void *stream) const;
+  /// Waits for the default stream and fetches the outputs.
+  Result<std::vector<Array>> outputs() const;
+
+private:
+  Call() = default;
+  Session *session = nullptr;
+  int32_t index = 0;
+  qlr_workspace *workspace = nullptr;
+  std::vector<DeviceMemory> memory;
+  std::vector<qlr_tensor> inputTensors, outputTensors;
+  std::vector<Array> outputArrays;
+};
+
+/// dtype and shape of a tensor of the manifest, with M = rows.
+qlr_dtype dtypeOf(const nlohmann::json &tensor);
+std::vector<int64_t> shapeOf(const nlohmann::json &tensor, int64_t rows);
+
+/// The runtime's last error.
+inline Error runtimeError() { return error(qlr_last_error()); }
+
+} // namespace qlinear::run
+#endif
