@@ -31,6 +31,8 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Transforms/DialectConversion.h"
 
+#include <limits>
+
 namespace mlir::qlinear {
 #define GEN_PASS_DEF_TOREFERENCE
 #include "qlinear/Transforms/Passes.h.inc"
@@ -250,7 +252,8 @@ static Value decodeTensor(OpBuilder &b, Location loc, PackOp pack, Value codes,
 
 /// What M x K float activations are after quantization, in f64:
 ///   d = max|x| / 127,  q = rint(x * (127 / max|x|)),  value d * q
-/// with d, 127 / max|x| and the product in f32, per 32 columns.
+/// with d, 127 / max|x| and the product in f32, per 32 columns; 0 where max|x| is
+/// below 2^-119, NaN where it is not finite.
 static Value quantizeTensor(OpBuilder &b, Location loc, Value x) {
   constexpr int64_t kChunk = ::qlinear::layout::kChunk;
   FloatType f32 = b.getF32Type(), f64 = b.getF64Type();
@@ -301,17 +304,23 @@ static Value quantizeTensor(OpBuilder &b, Location loc, Value x) {
   return generic(b, loc, {floats, largest}, empty, {element, chunkOf, element},
                  {kParallel, kParallel},
                  [&](OpBuilder &b, Location loc, ValueRange arguments) {
-                   Value limit = constant(b, loc, f32, 127);
-                   Value zero = constant(b, loc, f32, 0);
-                   Value d = arith::DivFOp::create(b, loc, arguments[1], limit);
-                   Value inverse = arith::DivFOp::create(b, loc, limit, arguments[1]);
+                   Value limit = constant(b, loc, f32, 127), max = arguments[1];
+                   Value d = arith::DivFOp::create(b, loc, max, limit);
+                   Value inverse = arith::DivFOp::create(b, loc, limit, max);
                    Value scaled = arith::MulFOp::create(b, loc, arguments[0], inverse);
                    Value q = math::RoundEvenOp::create(b, loc, scaled);
-                   Value none = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ,
-                                                      arguments[1], zero);
-                   q = arith::SelectOp::create(b, loc, none, zero, q);
                    Value value = arith::MulFOp::create(b, loc, toFloat(b, loc, d, f64),
                                                        toFloat(b, loc, q, f64));
+                   auto below = [&](double bound) {
+                     return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT,
+                                                  max, constant(b, loc, f32, bound));
+                   };
+                   constexpr double kInfinity = std::numeric_limits<double>::infinity();
+                   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+                   value = arith::SelectOp::create(b, loc, below(0x1p-119),
+                                                   constant(b, loc, f64, 0), value);
+                   value = arith::SelectOp::create(b, loc, below(kInfinity), value,
+                                                   constant(b, loc, f64, kNaN));
                    linalg::YieldOp::create(b, loc, value);
                  })
       .getResult(0);

@@ -184,7 +184,9 @@ def QLinear_QuantizeActivationsOp : QLinear_Op<"quantize_activations", [
   let summary = "activations as int8 codes and a scale per 32 columns";
   let description = [{
     In f32, per row and per chunk of 32 columns: `d = max|x| / 127` and
-    `q = rint(x * (127 / max|x|))`, to nearest even; all zero where `max|x|` is 0.
+    `q = rint(x * (127 / max|x|))`, to nearest even. A chunk with `max|x|` below
+    2^-119, whose reciprocal would overflow, is zero; one with an infinity or a NaN
+    stands for NaN.
 
     Example:
 

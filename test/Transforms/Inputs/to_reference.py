@@ -76,6 +76,8 @@ ROUND = {"f64": float, "f32": f32, "f16": f16, "bf16": bf16}
 
 
 def literal(v):
+    if not math.isfinite(v):
+        return "0x%08X" % struct.unpack("<I", struct.pack("<f", v))
     return repr(float(v)) if "e" not in repr(float(v)) else "%.25e" % v
 
 
@@ -230,8 +232,11 @@ def quantize(row):
     values = []
     for begin in range(0, len(row), 32):
         chunk = row[begin : begin + 32]
+        if not all(map(math.isfinite, chunk)):
+            values += [math.nan] * len(chunk)
+            continue
         largest = max(abs(v) for v in chunk)
-        if largest == 0:
+        if largest < 2**-119:
             values += [0.0] * len(chunk)
             continue
         d, inverse = f32(largest / 127), f32(127 / largest)
@@ -291,7 +296,8 @@ def check(what, actual, expected, tolerance=None):
     global failures
     for r, (a, e) in enumerate(zip(actual, expected, strict=True)):
         for c, (x, y) in enumerate(zip(a, e, strict=True)):
-            if not (x == y or (tolerance and abs(x - y) <= tolerance[r][c])):
+            same = x == y or (x != x and y != y)
+            if not (same or (tolerance and abs(x - y) <= tolerance[r][c])):
                 print("FAIL %s: [%d, %d] is %r, expected %r" % (what, r, c, x, y))
                 failures += 1
                 return
@@ -362,6 +368,19 @@ def main():
                 for row in terms
             ]
             check(spelling + ": linear of " + what, actual, products, bounds)
+
+    # Chunks that are zero, tiny, barely not tiny, huge, or not finite.
+    K = 7 * 32 + 5
+    magnitudes = [0.0, 2**-120, 2**-119, 2**-149, 3e38, math.inf, math.nan, 1.0]
+    x = [[f32(rng.uniform(-1, 1) * magnitudes[k // 32]) for k in range(K)]]
+    for k in (64, 65):
+        x[0][k] = 2**-119
+    body = f"""%x = arith.constant {dense(x)} : tensor<1x{K}xf32>
+        %a = qlinear.quantize_activations %x : tensor<1x{K}xf32> -> !qlinear.activations<1x{K}>
+        %e = qlinear.dequantize %a : !qlinear.activations<1x{K}> -> tensor<1x{K}xf64>"""
+    check(
+        "extreme activations", *run(body, [("%e", f"tensor<1x{K}xf64>", (1, K))]), [quantize(x[0])]
+    )
 
     # Two weights, a bias, a residual and two results; dynamic M; bf16 and f16;
     # int8 inside the linear.
