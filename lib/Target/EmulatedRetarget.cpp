@@ -8,15 +8,14 @@
 #include "qlinear/Target/Emulated.h"
 
 #include "llvm/Analysis/ValueTracking.h"
+#include "llvm/IR/InlineAsm.h"
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/Instructions.h"
 #include "llvm/IR/IntrinsicInst.h"
 #include "llvm/IR/Module.h"
 #include "llvm/IR/ReplaceConstant.h"
 #include "llvm/IR/Verifier.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Target/TargetMachine.h"
-#include "llvm/Transforms/Instrumentation/AddressSanitizer.h"
 
 using namespace llvm;
 
@@ -27,8 +26,7 @@ constexpr unsigned kSharedSpace = 3;
 
 class Retarget {
 public:
-  Retarget(Module &module, TargetMachine &host, const EmulatedOptions &options)
-      : module(module), host(host), options(options) {}
+  Retarget(Module &module, TargetMachine &host) : module(module), host(host) {}
 
   Error run();
 
@@ -41,11 +39,9 @@ private:
   void flattenAccesses(Function &function);
   void checkAlignment(Instruction &at, Value *pointer, Align align);
   Error checkExternals();
-  void sanitize();
 
   Module &module;
   TargetMachine &host;
-  const EmulatedOptions &options;
 };
 
 } // namespace
@@ -66,8 +62,6 @@ void Retarget::retargetFunctions() {
                                               function.getAttributes().getRetAttrs(),
                                               {}));
     function.addFnAttr(Attribute::NoUnwind);
-    if (options.sanitizeAddress && !function.isDeclaration())
-      function.addFnAttr(Attribute::SanitizeAddress);
   }
   // Debug information names PTX; module flags may forbid the host's.
   if (NamedMDNode *annotations = module.getNamedMetadata("nvvm.annotations"))
@@ -280,24 +274,6 @@ Error Retarget::checkExternals() {
   return Error::success();
 }
 
-void Retarget::sanitize() {
-  LoopAnalysisManager loops;
-  FunctionAnalysisManager functions;
-  CGSCCAnalysisManager sccs;
-  ModuleAnalysisManager modules;
-  PassBuilder builder(&host);
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(sccs);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, sccs, modules);
-  AddressSanitizerOptions asan;
-  asan.UseAfterReturn = AsanDetectStackUseAfterReturnMode::Never;
-  ModulePassManager passes;
-  passes.addPass(AddressSanitizerPass(asan));
-  passes.run(module, modules);
-}
-
 Error Retarget::run() {
   SmallVector<Function *> kernels, bodies;
   for (Function &function : module) {
@@ -337,8 +313,6 @@ Error Retarget::run() {
     return error;
   for (Function *kernel : kernels)
     makeEntry(*kernel);
-  if (options.sanitizeAddress)
-    sanitize();
   std::string text;
   raw_string_ostream stream(text);
   if (verifyModule(module, &stream))
@@ -347,9 +321,8 @@ Error Retarget::run() {
   return Error::success();
 }
 
-Error retargetToEmulated(Module &device, TargetMachine &host,
-                         const EmulatedOptions &options) {
-  return Retarget(device, host, options).run();
+Error retargetToEmulated(Module &device, TargetMachine &host) {
+  return Retarget(device, host).run();
 }
 
 } // namespace qlinear

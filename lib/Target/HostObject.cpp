@@ -10,6 +10,7 @@
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
+#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
@@ -17,6 +18,7 @@
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/TargetParser/Host.h"
+#include "llvm/Transforms/Instrumentation/AddressSanitizer.h"
 
 using namespace llvm;
 
@@ -42,6 +44,27 @@ Expected<std::unique_ptr<TargetMachine>> createHostMachine(StringRef cpu,
     return createStringError("no code generator for %s with the CPU '%s'",
                              triple.str().c_str(), cpu.str().c_str());
   return machine;
+}
+
+void addAddressSanitizer(Module &module, TargetMachine &machine) {
+  for (Function &function : module)
+    if (!function.isDeclaration())
+      function.addFnAttr(Attribute::SanitizeAddress);
+  LoopAnalysisManager loops;
+  FunctionAnalysisManager functions;
+  CGSCCAnalysisManager sccs;
+  ModuleAnalysisManager modules;
+  PassBuilder builder(&machine);
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(sccs);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, sccs, modules);
+  AddressSanitizerOptions options;
+  options.UseAfterReturn = AsanDetectStackUseAfterReturnMode::Never;
+  ModulePassManager passes;
+  passes.addPass(AddressSanitizerPass(options));
+  passes.run(module, modules);
 }
 
 Expected<SmallVector<char, 0>> emitObject(Module &module, TargetMachine &machine) {

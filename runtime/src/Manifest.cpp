@@ -107,6 +107,8 @@ WeightInfo readWeight(const Field &f) {
   w.n = f["n"].integer(1, kMaxDimension);
   w.k = f["k"].integer(1, kMaxDimension);
   w.bytes = f["bytes"].integer(1, kMaxBytes);
+  if (f.has("image"))
+    w.image = f["image"].nonEmpty();
   return w;
 }
 
@@ -141,6 +143,16 @@ TensorInfo readTensor(const Field &f) {
   return t;
 }
 
+ConstantInfo readConstant(const Field &f) {
+  TensorInfo t = readTensor(f);
+  if (t.isDynamic())
+    defect(f["shape"].where(), "[0] is -1; a constant has no rows of a call");
+  uint64_t bytes = byteWidth(t.dtype);
+  for (int64_t size : t.shape)
+    bytes *= uint64_t(size);
+  return {f["image"].nonEmpty(), bytes};
+}
+
 TempInfo readTemp(const Field &f) {
   return {uint64_t(f.integer("bytes", 0, kMaxBytes, 0)),
           uint64_t(f.integer("bytes_per_row", 0, kMaxBytes, 0)),
@@ -161,12 +173,14 @@ KernelInfo readKernel(const Field &f, const TargetInfo &target) {
   return k;
 }
 
-ArgInfo readArg(const Field &f, const FunctionInfo &function, size_t weights) {
+ArgInfo readArg(const Field &f, const FunctionInfo &function,
+                const Manifest &manifest) {
   struct {
     const char *key;
     ArgInfo::Kind kind;
     size_t count;
-  } kinds[] = {{"weight", ArgInfo::Kind::weight, weights},
+  } kinds[] = {{"weight", ArgInfo::Kind::weight, manifest.weights.size()},
+               {"constant", ArgInfo::Kind::constant, manifest.constants.size()},
                {"input", ArgInfo::Kind::input, function.inputs.size()},
                {"output", ArgInfo::Kind::output, function.outputs.size()},
                {"temp", ArgInfo::Kind::temp, function.temps.size()}};
@@ -185,7 +199,7 @@ ArgInfo readArg(const Field &f, const FunctionInfo &function, size_t weights) {
   }
   if (found != 1)
     defect(f.where(), " has ", found,
-           " of \"weight\", \"input\", \"output\", \"temp\"; it needs exactly one");
+           " of \"weight\", \"constant\", \"input\", \"output\", \"temp\"; it needs exactly one");
   arg.rowStride = f.integer("row_stride", 0, kMaxBytes, 0);
   return arg;
 }
@@ -210,7 +224,7 @@ void checkStride(const ArgInfo &arg, const FunctionInfo &function,
 }
 
 StepInfo readStep(const Field &f, const FunctionInfo &function,
-                  const TargetInfo &target, size_t weights) {
+                  const TargetInfo &target, const Manifest &manifest) {
   StepInfo step;
   Field kernels = f["kernels"];
   step.kernels = kernels.list<KernelInfo>(
@@ -222,7 +236,7 @@ StepInfo readStep(const Field &f, const FunctionInfo &function,
       defect(kernels.where(), "[", i, "].rows is ", step.kernels[i].rows,
              " after ", step.kernels[i - 1].rows, "; variants come by ascending rows");
   step.args = f["args"].list<ArgInfo>(kMaxArgs, [&](const Field &a) {
-    ArgInfo arg = readArg(a, function, weights);
+    ArgInfo arg = readArg(a, function, manifest);
     checkStride(arg, function, a.where());
     return arg;
   });
@@ -231,7 +245,7 @@ StepInfo readStep(const Field &f, const FunctionInfo &function,
 }
 
 FunctionInfo readFunction(const Field &f, const TargetInfo &target,
-                          size_t weights) {
+                          const Manifest &manifest) {
   FunctionInfo fn;
   fn.name = f["name"].nonEmpty();
   fn.inputs = f["inputs"].list<TensorInfo>(kMaxArgs, readTensor);
@@ -248,7 +262,7 @@ FunctionInfo readFunction(const Field &f, const TargetInfo &target,
   if (!dynamic)
     fn.rows = f["rows"].integer(1, kMaxInt32);
   fn.steps = f["steps"].list<StepInfo>(4096, [&](const Field &s) {
-    return readStep(s, fn, target, weights);
+    return readStep(s, fn, target, manifest);
   });
   return fn;
 }
@@ -266,7 +280,7 @@ ImageInfo readImage(const Field &f) {
   return image;
 }
 
-TargetInfo readTarget(const Field &f, size_t weights) {
+TargetInfo readTarget(const Field &f, const Manifest &manifest) {
   TargetInfo target;
   Field name = f["target"];
   target.target = name.nonEmpty();
@@ -280,7 +294,7 @@ TargetInfo readTarget(const Field &f, size_t weights) {
       defect(images.where(), " is empty");
   }
   target.functions = f["functions"].list<FunctionInfo>(
-      65536, [&](const Field &fn) { return readFunction(fn, target, weights); });
+      65536, [&](const Field &fn) { return readFunction(fn, target, manifest); });
   std::set<std::string_view> names;
   for (const FunctionInfo &fn : target.functions)
     if (!names.insert(fn.name).second)
@@ -321,8 +335,10 @@ Expected<Manifest> Manifest::parse(std::string_view text) {
     if (root.has("producer"))
       m.producer = root["producer"].string();
     m.weights = root["weights"].list<WeightInfo>(1 << 20, readWeight);
+    if (root.has("constants"))
+      m.constants = root["constants"].list<ConstantInfo>(1 << 20, readConstant);
     m.targets = root["targets"].list<TargetInfo>(64, [&](const Field &t) {
-      return readTarget(t, m.weights.size());
+      return readTarget(t, m);
     });
     std::set<std::string_view> names;
     for (const WeightInfo &w : m.weights)

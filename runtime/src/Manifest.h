@@ -28,6 +28,13 @@ inline constexpr int64_t kDynamic = -1;
 struct WeightInfo {
   std::string name, encoding;
   uint64_t n = 0, k = 0, bytes = 0;
+  std::string image; ///< the blob, if it lies in the artifact; else ""
+};
+
+/// A tensor that lies in the artifact.
+struct ConstantInfo {
+  std::string image;
+  uint64_t bytes = 0;
 };
 
 struct TensorInfo {
@@ -52,7 +59,7 @@ struct KernelInfo {
 };
 
 struct ArgInfo {
-  enum class Kind { weight, input, output, temp };
+  enum class Kind { weight, constant, input, output, temp };
   Kind kind = Kind::weight;
   uint32_t index = 0;
   uint64_t rowStride = 0; ///< bytes; 0: the pointer is the same for every chunk
@@ -99,6 +106,7 @@ struct SmVersion {
 struct Manifest {
   std::string producer;
   std::vector<WeightInfo> weights;
+  std::vector<ConstantInfo> constants;
   std::vector<TargetInfo> targets;
 
   /// Fails with QLR_BAD_ARTIFACT, naming the field: "manifest: targets[0].functions[1].steps[0].args[2].weight is 7, ...".

@@ -42,15 +42,48 @@ Module::load(std::shared_ptr<Device> device,
     m->bound.push_back(std::move(b));
   }
   m->weights.resize(m->artifact->manifest().weights.size());
+  m->constants.resize(m->artifact->manifest().constants.size());
+  QLR_TRY(m->bindImages());
   if (weights)
     QLR_TRY(m->bindArchive(weights));
   return m;
 }
 
 Module::~Module() {
-  for (const BoundWeight &w : weights)
-    if (w.owned)
-      device->free(w.data);
+  for (auto *list : {&weights, &constants})
+    for (const BoundWeight &w : *list)
+      if (w.owned)
+        device->free(w.data);
+}
+
+/// Binds the weights and constants that lie in the artifact.
+Status Module::bindImages() {
+  std::vector<std::span<const std::byte>> blobs;
+  std::vector<BoundWeight *> places;
+  auto add = [&](const std::string &name, uint64_t bytes, BoundWeight &place) -> Status {
+    const qlinear_image *image = artifact->image(name);
+    if (!image || image->size != bytes)
+      return fail(QLR_BAD_ARTIFACT, "the artifact's image \"", name, "\" ",
+                  image ? text("has ", image->size, " bytes, not ", bytes)
+                        : "is missing");
+    blobs.push_back({static_cast<const std::byte *>(image->data), bytes});
+    places.push_back(&place);
+    return {};
+  };
+  const Manifest &manifest = artifact->manifest();
+  for (size_t i = 0; i < weights.size(); ++i)
+    if (const WeightInfo &w = manifest.weights[i]; !w.image.empty())
+      QLR_TRY(add(w.image, w.bytes, weights[i]));
+  for (size_t i = 0; i < constants.size(); ++i)
+    QLR_TRY(add(manifest.constants[i].image, manifest.constants[i].bytes, constants[i]));
+  if (blobs.empty())
+    return {};
+  std::vector<void *> placed;
+  std::vector<bool> owned;
+  QLR_TRY(device->place(blobs, placed, owned));
+  for (size_t i = 0; i < places.size(); ++i)
+    *places[i] = {placed[i], owned[i]};
+  return {};
 }
 
 /// Whether two spellings say the same encoding.
@@ -66,7 +99,11 @@ Status Module::bindArchive(const char *path) {
   archive = std::make_unique<Archive>(std::move(*opened));
 
   std::vector<std::span<const std::byte>> blobs;
-  for (const WeightInfo &want : artifact->manifest().weights) {
+  std::vector<BoundWeight *> places;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const WeightInfo &want = artifact->manifest().weights[i];
+    if (!want.image.empty())
+      continue; // bound already
     auto it = archive->weights().find(want.name);
     auto mismatch = [&](const auto &...what) {
       return fail(QLR_BAD_WEIGHTS, "weight '", want.name, "' of '", path, "' ",
@@ -94,12 +131,13 @@ Status Module::bindArchive(const char *path) {
                       "compiled for ", want.bytes, "; both come from different "
                       "versions of the layout: pack and compile again");
     blobs.push_back(have.blob);
+    places.push_back(&weights[i]);
   }
   std::vector<void *> placed;
   std::vector<bool> owned;
   QLR_TRY(device->place(blobs, placed, owned));
-  for (size_t i = 0; i < weights.size(); ++i)
-    weights[i] = {placed[i], owned[i]};
+  for (size_t i = 0; i < places.size(); ++i)
+    *places[i] = {placed[i], owned[i]};
   // Where every blob was copied, the mapping is not needed any more.
   if (std::find(owned.begin(), owned.end(), false) == owned.end())
     archive.reset();
@@ -297,6 +335,7 @@ Status Module::call(int32_t function, const Workspace *workspace,
         uint32_t i = step.args[a].index;
         switch (step.args[a].kind) {
         case ArgInfo::Kind::weight: base[a] = static_cast<char *>(weights[i].data); break;
+        case ArgInfo::Kind::constant: base[a] = static_cast<char *>(constants[i].data); break;
         case ArgInfo::Kind::input: base[a] = static_cast<char *>(inputs[i].data); break;
         case ArgInfo::Kind::output: base[a] = static_cast<char *>(outputs[i].data); break;
         case ArgInfo::Kind::temp: base[a] = static_cast<char *>(workspace->temps[i]); break;

@@ -51,6 +51,7 @@ private:
 
   Module() = default;
   Status bindArchive(const char *path);
+  Status bindImages();
   Status checkFunction(int32_t function) const;
 
   std::shared_ptr<Device> device;
@@ -58,7 +59,7 @@ private:
   std::unique_ptr<Archive> archive; ///< mapped, while kernels read it in place
   std::unique_ptr<Code> code;
   std::vector<BoundFunction> bound;
-  std::vector<BoundWeight> weights;
+  std::vector<BoundWeight> weights, constants;
 };
 
 /// Scratch memory for one call at a time of one function.

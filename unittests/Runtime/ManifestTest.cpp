@@ -93,7 +93,7 @@ const Case kCases[] = {
      "block is 2048, not an integer from 1 to 1024"},
     {"/targets/2/functions/0/steps/1/kernels/0/smem", -1, "smem is -1, not an integer"},
     {"/targets/0/functions/0/steps/1/args/0", json::object(),
-     "steps[1].args[0] has 0 of \"weight\", \"input\", \"output\", \"temp\""},
+     "steps[1].args[0] has 0 of \"weight\", \"constant\", \"input\", \"output\", \"temp\""},
     {"/targets/0/functions/0/steps/1/args/0/temp", 0,
      "steps[1].args[0] has 2 of \"weight\""},
     {"/targets/0/functions/0/steps/1/args/0/weight", 1,

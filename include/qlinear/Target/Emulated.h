@@ -22,20 +22,13 @@ class TargetMachine;
 
 namespace qlinear {
 
-struct EmulatedOptions {
-  /// Instrument loads and stores with AddressSanitizer; the process that runs
-  /// the code must have its runtime (built in, or preloaded).
-  bool sanitizeAddress = false;
-};
-
 /// Turns device code into code for `host`, in place. Each kernel NAME becomes
 /// `void NAME(void *const *params)`, one thread of it, where params[i] is the
 /// address of argument i. Shared memory, special registers, shuffles, barriers
 /// and asynchronous copies become calls of the functions in
 /// runtime/emulated/Intrinsics.h. Fails, naming the function and the operation,
 /// on what has no emulated counterpart: inline assembly above all.
-llvm::Error retargetToEmulated(llvm::Module &device, llvm::TargetMachine &host,
-                               const EmulatedOptions &options = {});
+llvm::Error retargetToEmulated(llvm::Module &device, llvm::TargetMachine &host);
 
 } // namespace qlinear
 #endif

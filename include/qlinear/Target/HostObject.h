@@ -26,6 +26,10 @@ namespace qlinear {
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
 createHostMachine(llvm::StringRef cpu = "", llvm::StringRef features = "");
 
+/// Instruments the loads and stores of all functions with AddressSanitizer. The
+/// process that runs the code must have its runtime, built in or preloaded.
+void addAddressSanitizer(llvm::Module &module, llvm::TargetMachine &machine);
+
 /// The object file of a module; optimise it before.
 llvm::Expected<llvm::SmallVector<char, 0>> emitObject(llvm::Module &module,
                                                       llvm::TargetMachine &machine);

@@ -1,0 +1,75 @@
+//===- Compiler.h - From a module to an artifact ----------------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// What quant-compile does, as a library: a module of functions made of linears
+// is compiled for several targets, and the code, the manifest and the exported
+// functions of docs/artifact.md become one LLVM module, an object file or a
+// shared library.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_TARGET_COMPILER_H
+#define QLINEAR_TARGET_COMPILER_H
+
+#include "qlinear/Target/NVPTX.h"
+#include "qlinear/Target/Pipelines.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "mlir/Support/Timing.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace qlinear {
+
+struct CompileSettings {
+  std::vector<Target> targets;
+  PipelineSettings pipeline;
+  NVPTXOptions nvptx; ///< the chip is the target's
+  /// Packed archive whose weights must fit the module's parameters; "": unchecked.
+  std::string params;
+  bool sanitizeAddress = false; ///< in host code
+};
+
+/// What one target's compilation gave.
+struct TargetCode {
+  Target target;
+  mlir::OwningOpRef<mlir::ModuleOp> module; ///< lowered to launches and kernels
+  std::unique_ptr<llvm::Module> llvm; ///< kernels; of a CUDA target only on request
+  NVPTXImage image;                   ///< of a CUDA target
+};
+
+struct Compilation {
+  ~Compilation();
+  std::unique_ptr<llvm::LLVMContext> context;
+  std::vector<TargetCode> targets;
+  std::string manifest; ///< JSON
+  std::string header;   ///< C, declares the exported functions
+  /// Descriptor, exported functions, images and host code.
+  std::unique_ptr<llvm::Module> artifact;
+};
+
+/// Dialects, translations and passes that compiling needs.
+void registerCompiler(mlir::DialectRegistry &registry);
+
+/// How far to go.
+enum class Stage {
+  mlir,     ///< lowered modules
+  llvm,     ///< LLVM IR of the kernels
+  code,     ///< PTX, cubin, host LLVM IR
+  artifact, ///< all of it
+};
+
+/// Compiles `source` (left as it is after canonicalisation and re-encoding).
+/// `name` is that of the input, for comments. Emits diagnostics on failure.
+mlir::FailureOr<Compilation> compile(mlir::ModuleOp source,
+                                     const CompileSettings &settings, Stage stage,
+                                     llvm::StringRef name, mlir::TimingScope &timing);
+
+} // namespace qlinear
+#endif

@@ -1,0 +1,60 @@
+//===- Pipelines.h - From qlinear to launches -------------------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_TARGET_PIPELINES_H
+#define QLINEAR_TARGET_PIPELINES_H
+
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Support/LLVM.h"
+
+#include <string>
+#include <vector>
+
+namespace qlinear {
+
+/// What code is compiled for, spelled `cuda:sm_90`, `cuda:emulated`, `cpu:avx2`.
+struct Target {
+  enum class Kind { cuda, emulated, cpu };
+  Kind kind = Kind::cpu;
+  std::string detail; ///< "sm_90", "emulated"; "avx512vnni", "avx2", "portable"
+
+  std::string str() const { return (kind == Kind::cpu ? "cpu:" : "cuda:") + detail; }
+  bool isHost() const { return kind != Kind::cuda; }
+
+  /// A comma-separated list; "cpu" stands for all instruction sets of this
+  /// machine's architecture, of which the runtime picks one. Errors name the
+  /// unknown target and those that exist.
+  static llvm::Expected<std::vector<Target>> parseList(llvm::StringRef text);
+};
+
+/// How a module is compiled; the same for all targets.
+struct PipelineSettings {
+  /// Re-encode metadata first: a rule or an encoding, as of
+  /// `qlinear-compact-metadata`; empty: weights stay as they are.
+  std::string encoding;
+  double minSnr = 45; ///< dB, for encoding = auto
+  std::string params; ///< archive whose parameters are re-encoded, if any
+  std::string outputParams;
+  bool fuse = true;
+  bool quantizeActivations = true;
+};
+
+/// The steps, each a textual pass pipeline on a module:
+/// what does not depend on the target (canonicalisation, re-encoding);
+std::string preparePipeline(const PipelineSettings &settings);
+/// fusion and shared quantization, after which functions consist of linears;
+std::string optimizePipeline(const Target &target, const PipelineSettings &settings);
+/// schedules and kernels, after which functions consist of launches.
+std::string lowerPipeline(const Target &target);
+
+/// Adds a textual pipeline; fails with a diagnostic at an unknown location.
+mlir::LogicalResult addPipeline(mlir::OpPassManager &manager, llvm::StringRef text);
+
+/// Registers `qlinear-cuda` and `qlinear-cpu`, and all passes they are made of.
+void registerPipelines();
+
+} // namespace qlinear
+#endif

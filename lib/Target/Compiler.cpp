@@ -1,0 +1,361 @@
+//===- Compiler.cpp - From a module to an artifact ------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "qlinear/Target/Compiler.h"
+#include "Artifact.h"
+#include "Manifest.h"
+#include "qlinear/Conversion/Passes.h"
+#include "qlinear/Encoding/Archive.h"
+#include "qlinear/Target/Emulated.h"
+#include "qlinear/Target/HostCode.h"
+#include "qlinear/Target/HostObject.h"
+#include "qlinear/Transforms/Passes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Linker/Linker.h"
+#include "llvm/Support/MathExtras.h"
+#include "llvm/Target/TargetMachine.h"
+
+#include <deque>
+
+using namespace mlir;
+using llvm::json::Array;
+using llvm::json::Object;
+
+namespace qlinear {
+
+Compilation::~Compilation() = default;
+
+void registerCompiler(DialectRegistry &registry) {
+  registry.insert<mlir::qlinear::QLinearDialect, arith::ArithDialect, func::FuncDialect,
+                  linalg::LinalgDialect, math::MathDialect, tensor::TensorDialect>();
+  registerNVPTXTranslations(registry);
+  registerHostTranslations(registry);
+  registerCanonicalizerPass();
+  registerCSEPass();
+  mlir::qlinear::registerQLinearPasses();
+  mlir::qlinear::registerQLinearConversionPasses();
+  registerPipelines();
+}
+
+namespace {
+
+class Driver {
+public:
+  Driver(ModuleOp source, const CompileSettings &settings, Stage stage, StringRef name,
+         TimingScope &timing)
+      : source(source), settings(settings), stage(stage), name(name), timing(timing) {}
+
+  FailureOr<Compilation> run();
+
+private:
+  LogicalResult runPasses(ModuleOp module, StringRef pipeline, TimingScope &scope);
+  LogicalResult checkFunctions();
+  LogicalResult checkParams();
+  FailureOr<TargetCode> compileTarget(const Target &target, Object &description);
+  LogicalResult makeCode(TargetCode &code, Object &description);
+  LogicalResult makeDeviceCode(TargetCode &code);
+  LogicalResult makeArtifact();
+
+  ModuleOp source;
+  const CompileSettings &settings;
+  Stage stage;
+  StringRef name;
+  TimingScope &timing;
+  Compilation result;
+  WeightTable weights;
+};
+
+} // namespace
+
+LogicalResult Driver::runPasses(ModuleOp module, StringRef pipeline,
+                                TimingScope &scope) {
+  PassManager manager(module.getContext(), ModuleOp::getOperationName());
+  manager.enableTiming(scope);
+  if (failed(addPipeline(manager, pipeline)))
+    return module.emitError("this build cannot run the pipeline ") << pipeline;
+  return manager.run(module);
+}
+
+LogicalResult Driver::checkFunctions() {
+  SmallVector<func::FuncOp> functions = exportedFunctions(source);
+  if (functions.empty())
+    return source.emitError("the module has no public function with a body, and so "
+                            "nothing to compile");
+  llvm::StringMap<StringRef> symbols;
+  symbols["qlinear_artifact"] = "the descriptor";
+  for (func::FuncOp function : functions) {
+    auto [it, isNew] =
+        symbols.try_emplace(cIdentifier(function.getName()), function.getName());
+    if (!isNew)
+      return function.emitError("function '")
+             << function.getName() << "' would be exported as '" << it->first()
+             << "', as is " << it->second << "; rename it";
+  }
+  return success();
+}
+
+/// The parameters against what the archive has.
+LogicalResult Driver::checkParams() {
+  if (settings.params.empty())
+    return success();
+  Result<Archive> archive = Archive::open(settings.params);
+  if (!archive)
+    return emitError(UnknownLoc::get(source.getContext())) << archive.error();
+  LogicalResult status = success();
+  for (auto parameter : source.getOps<mlir::qlinear::ParameterOp>()) {
+    std::string key = parameter.getArchiveName().str();
+    auto type = parameter.getWeightType();
+    auto it = archive->weights().find(key);
+    if (it == archive->weights().end()) {
+      status = parameter.emitError("weight \"")
+               << key << "\" is not in " << settings.params
+               << "; pack it with quant-pack, or name another entry after 'from'";
+      continue;
+    }
+    const PackedWeight &packed = it->second;
+    if (int64_t(packed.N) != type.getN() || int64_t(packed.K) != type.getK())
+      status = parameter.emitError("weight \"")
+               << key << "\" is " << type.getN() << " x " << type.getK()
+               << " here, and " << packed.N << " x " << packed.K << " in "
+               << settings.params;
+    else if (packed.encoding != type.getEncoding().getValue())
+      status = parameter.emitError("weight \"")
+               << key << "\" is <" << type.getEncoding().getValue().str()
+               << "> here, and <" << packed.encoding.str() << "> in " << settings.params
+               << "; change the type, or pack the weight with that encoding";
+  }
+  return status;
+}
+
+FailureOr<TargetCode> Driver::compileTarget(const Target &target, Object &description) {
+  TimingScope scope = timing.nest(target.str());
+  TargetCode code{target, source.clone(), nullptr, {}};
+  ModuleOp module = *code.module;
+  if (failed(runPasses(module, optimizePipeline(target, settings.pipeline), scope)))
+    return failure();
+
+  // The meaning of the functions, before kernels take the place of linears.
+  std::vector<Object> functions;
+  for (func::FuncOp function : exportedFunctions(module)) {
+    FailureOr<Object> signature = describeSignature(function);
+    if (failed(signature) || !llvm::hasSingleElement(function.getBody()))
+      return failed(signature)
+                 ? failure()
+                 : function.emitError("function '")
+                       << function.getName()
+                       << "' has control flow; a compiled function is one block";
+    FailureOr<Object> reference = describeReference(function, weights);
+    if (failed(reference))
+      return failure();
+    (*signature)["reference"] = std::move(*reference);
+    functions.push_back(std::move(*signature));
+  }
+
+  if (failed(runPasses(module, lowerPipeline(target), scope)))
+    return failure();
+  if (stage == Stage::mlir)
+    return code;
+  Array list;
+  for (auto [function, entry] : llvm::zip(exportedFunctions(module), functions)) {
+    FailureOr<Object> steps = describeSteps(function, weights);
+    if (failed(steps))
+      return failure();
+    for (auto &[key, value] : *steps)
+      entry[key] = std::move(value);
+    list.push_back(std::move(entry));
+  }
+  description = Object{{"target", target.str()}, {"functions", std::move(list)}};
+  TimingScope codeScope = scope.nest("code");
+  if (failed(makeCode(code, description)))
+    return failure();
+  return code;
+}
+
+/// "cpu:avx2" -> "cpu_avx2.", the prefix of the symbols of its kernels.
+static std::string symbolPrefix(const Target &target) {
+  return cIdentifier(target.str()) + ".";
+}
+
+LogicalResult Driver::makeDeviceCode(TargetCode &code) {
+  auto modules = llvm::to_vector(code.module->getOps<gpu::GPUModuleOp>());
+  if (modules.empty())
+    return success(); // no launches
+  if (modules.size() > 1)
+    return modules[1].emitError("a second gpu.module in a module to compile; only "
+                                "the one that qlinear-to-gpu makes can be there");
+  if (code.target.kind == Target::Kind::emulated) {
+    auto device = toLLVM(modules[0], *result.context, DeviceIntrinsics::external);
+    if (failed(device))
+      return failure();
+    code.llvm = std::move(*device);
+    auto machine = createHostMachine();
+    if (!machine)
+      return modules[0].emitError() << llvm::toString(machine.takeError());
+    if (llvm::Error error = retargetToEmulated(*code.llvm, **machine))
+      return modules[0].emitError() << llvm::toString(std::move(error));
+    for (llvm::Function &function : *code.llvm)
+      if (!function.isDeclaration() && !function.hasLocalLinkage())
+        function.setName(symbolPrefix(code.target) + function.getName());
+    return success();
+  }
+  if (stage == Stage::llvm) {
+    auto device = toLLVM(modules[0], *result.context);
+    if (failed(device))
+      return failure();
+    code.llvm = std::move(*device);
+    return success();
+  }
+  NVPTXOptions options = settings.nvptx;
+  options.chip = code.target.detail;
+  FailureOr<NVPTXImage> image = serialize(modules[0], options);
+  if (failed(image))
+    return failure();
+  code.image = std::move(*image);
+  return success();
+}
+
+LogicalResult Driver::makeCode(TargetCode &code, Object &description) {
+  if (code.target.kind != Target::Kind::cpu) {
+    if (failed(makeDeviceCode(code)))
+      return failure();
+  } else {
+    auto kernels = toHostLLVM(*code.module, *result.context,
+                              {code.target.detail, symbolPrefix(code.target)});
+    if (failed(kernels))
+      return failure();
+    code.llvm = std::move(*kernels);
+    auto machine = createKernelMachine(code.target.detail);
+    if (!machine)
+      return code.module->emitError() << llvm::toString(machine.takeError());
+    // All targets become one module: each function says what it may use.
+    for (llvm::Function &function : *code.llvm)
+      if (!function.isDeclaration()) {
+        function.addFnAttr("target-cpu", (*machine)->getTargetCPU());
+        function.addFnAttr("target-features", (*machine)->getTargetFeatureString());
+      }
+  }
+  if (code.target.kind != Target::Kind::cuda)
+    return success();
+  Array images;
+  std::string prefix = code.target.str() + "/";
+  if (!code.image.cubin.empty())
+    images.push_back(Object{{"kind", "cubin"}, {"name", prefix + "cubin"}});
+  if (!code.image.ptx.empty())
+    images.push_back(Object{
+        {"kind", "ptx"}, {"name", prefix + "ptx"}, {"version", code.image.ptxVersion}});
+  description["images"] = std::move(images);
+  return success();
+}
+
+LogicalResult Driver::makeArtifact() {
+  TimingScope scope = timing.nest("artifact");
+  std::vector<ArtifactImage> images;
+  for (TargetCode &code : result.targets) {
+    std::string prefix = code.target.str() + "/";
+    if (code.target.kind == Target::Kind::cuda) {
+      if (!code.image.cubin.empty())
+        images.push_back({prefix + "cubin", code.image.cubin, "", 16});
+      if (!code.image.ptx.empty()) // with its terminating zero
+        images.push_back({prefix + "ptx",
+                          ArrayRef(code.image.ptx.c_str(), code.image.ptx.size() + 1),
+                          "", 16});
+      continue;
+    }
+    if (!code.llvm)
+      continue;
+    std::string symbols = symbolPrefix(code.target);
+    for (llvm::Function &function : *code.llvm) {
+      StringRef kernel = function.getName();
+      if (function.isDeclaration() || function.hasLocalLinkage() ||
+          !kernel.consume_front(symbols))
+        continue;
+      function.setVisibility(llvm::GlobalValue::HiddenVisibility);
+      images.push_back({prefix + kernel.str(), {}, function.getName().str()});
+    }
+  }
+  for (const WeightTable::Entry &weight : weights.entries())
+    if (!weight.blob.empty())
+      images.push_back({weight.image(), weight.blob, "", 128});
+  std::deque<std::vector<char>> tensors; // images refer to them
+  for (auto [index, attribute] : llvm::enumerate(weights.constantTensors())) {
+    auto value = cast<DenseElementsAttr>(attribute);
+    // A splat is stored as one element.
+    ArrayRef<char> raw = value.getRawData();
+    std::vector<char> &data = tensors.emplace_back();
+    for (int64_t i = 0, n = value.isSplat() ? value.getNumElements() : 1; i < n; ++i)
+      data.insert(data.end(), raw.begin(), raw.end());
+    images.push_back({WeightTable::constantImage(index), data, "", 128});
+  }
+
+  SmallVector<func::FuncOp> functions = exportedFunctions(source);
+  result.artifact =
+      buildDescriptor(*result.context, result.manifest, images, functions);
+  auto machine = createHostMachine();
+  if (!machine)
+    return source.emitError() << llvm::toString(machine.takeError());
+  result.artifact->setTargetTriple((*machine)->getTargetTriple());
+  result.artifact->setDataLayout((*machine)->createDataLayout());
+  for (TargetCode &code : result.targets) {
+    if (!code.llvm || !code.target.isHost())
+      continue;
+    code.llvm->setTargetTriple((*machine)->getTargetTriple());
+    code.llvm->setDataLayout((*machine)->createDataLayout());
+    if (llvm::Linker::linkModules(*result.artifact, std::move(code.llvm)))
+      return source.emitError("the code for ")
+             << code.target.str() << " cannot be linked into the artifact";
+  }
+  if (settings.sanitizeAddress)
+    addAddressSanitizer(*result.artifact, **machine);
+  return success();
+}
+
+FailureOr<Compilation> Driver::run() {
+  result.context = std::make_unique<llvm::LLVMContext>();
+  if (failed(checkFunctions()))
+    return failure();
+  {
+    TimingScope scope = timing.nest("prepare");
+    if (failed(runPasses(source, preparePipeline(settings.pipeline), scope)) ||
+        failed(checkParams()))
+      return failure();
+  }
+  Array targets;
+  for (const Target &target : settings.targets) {
+    Object description;
+    FailureOr<TargetCode> code = compileTarget(target, description);
+    if (failed(code))
+      return failure();
+    result.targets.push_back(std::move(*code));
+    targets.push_back(std::move(description));
+  }
+  if (stage == Stage::mlir)
+    return std::move(result);
+  Object manifest{{"version", 1},
+                  {"producer", "qlinear " QLINEAR_VERSION},
+                  {"weights", weights.describe()},
+                  {"targets", std::move(targets)}};
+  if (!weights.constantTensors().empty())
+    manifest["constants"] = weights.describeConstants();
+  llvm::raw_string_ostream(result.manifest) << llvm::json::Value(std::move(manifest));
+  result.header = writeHeader(exportedFunctions(source), name);
+  if (stage == Stage::artifact && failed(makeArtifact()))
+    return failure();
+  return std::move(result);
+}
+
+FailureOr<Compilation> compile(ModuleOp source, const CompileSettings &settings,
+                               Stage stage, StringRef name, TimingScope &timing) {
+  return Driver(source, settings, stage, name, timing).run();
+}
+
+} // namespace qlinear

@@ -1,0 +1,147 @@
+//===- Pipelines.cpp - From qlinear to launches ---------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Pipelines are written as text, so that what quant-compile does is what
+// `quant-opt --pass-pipeline` can be told to do.
+//
+//===----------------------------------------------------------------------===//
+#include "qlinear/Target/Pipelines.h"
+#include "qlinear/Target/HostCode.h"
+
+#include "mlir/Pass/PassOptions.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+
+namespace qlinear {
+
+llvm::Expected<std::vector<Target>> Target::parseList(StringRef text) {
+  std::vector<Target> targets;
+  auto add = [&](Kind kind, StringRef detail) {
+    for (const Target &t : targets)
+      if (t.kind == kind && t.detail == detail)
+        return;
+    targets.push_back({kind, detail.str()});
+  };
+  SmallVector<StringRef> names;
+  text.split(names, ',', -1, /*KeepEmpty=*/false);
+  for (StringRef name : names) {
+    name = name.trim();
+    StringRef detail = name;
+    if (name == "cpu") {
+      for (StringRef isa : hostInstructionSets())
+        add(Kind::cpu, isa);
+    } else if (detail.consume_front("cpu:") &&
+               llvm::is_contained(hostInstructionSets(), detail)) {
+      add(Kind::cpu, detail);
+    } else if (name == "cuda:emulated") {
+      add(Kind::emulated, "emulated");
+    } else if (StringRef chip = name; chip.consume_front("cuda:sm_") &&
+                                      !chip.take_while(llvm::isDigit).empty() &&
+                                      chip.drop_while(llvm::isDigit).size() <= 1) {
+      add(Kind::cuda, name.drop_front(5));
+    } else {
+      return llvm::createStringError(
+          "unknown target '%s'; targets are cuda:sm_NN (such as cuda:sm_90), "
+          "cuda:emulated, cpu, and cpu:ISA with ISA one of %s",
+          name.str().c_str(), llvm::join(hostInstructionSets(), ", ").c_str());
+    }
+  }
+  if (targets.empty())
+    return llvm::createStringError("no target; use for example --target=cpu or "
+                                   "--target=cuda:sm_90");
+  return targets;
+}
+
+std::string preparePipeline(const PipelineSettings &settings) {
+  std::string text = "canonicalize,cse";
+  if (!settings.encoding.empty()) {
+    std::string options = llvm::formatv("encoding={{{0}} min-snr={1}",
+                                        settings.encoding, settings.minSnr);
+    if (!settings.outputParams.empty())
+      options += " archive=" + settings.params + " output=" + settings.outputParams;
+    text += ",qlinear-compact-metadata{" + options + "}";
+  }
+  return text;
+}
+
+std::string optimizePipeline(const Target &target, const PipelineSettings &settings) {
+  SmallVector<std::string> passes;
+  if (settings.fuse)
+    passes.push_back("qlinear-fuse");
+  if (settings.quantizeActivations)
+    passes.push_back("qlinear-quantize-activations");
+  passes.push_back("canonicalize");
+  passes.push_back("cse");
+  return llvm::join(passes, ",");
+}
+
+std::string lowerPipeline(const Target &target) {
+  std::string option = "{target=" + target.str() + "}";
+  return "qlinear-schedule" + option + "," +
+         (target.kind == Target::Kind::cpu ? "qlinear-to-cpu"
+                                           : "qlinear-to-gpu" + option) +
+         ",cse";
+}
+
+LogicalResult addPipeline(OpPassManager &manager, StringRef text) {
+  return parsePassPipeline(text, manager);
+}
+
+namespace {
+struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
+  Option<std::string> target{*this, "target",
+                             llvm::cl::desc("cuda:sm_NN, cuda:emulated or cpu:ISA")};
+  Option<std::string> encoding{
+      *this, "encoding",
+      llvm::cl::desc("Re-encode metadata first, as qlinear-compact-metadata does")};
+  Option<double> minSnr{*this, "min-snr", llvm::cl::init(45.0),
+                        llvm::cl::desc("SNR in dB that encoding=auto keeps")};
+  Option<bool> fuse{*this, "fuse", llvm::cl::init(true),
+                    llvm::cl::desc("Fuse linears and elementwise operations")};
+  Option<bool> quantizeActivations{
+      *this, "quantize-activations", llvm::cl::init(true),
+      llvm::cl::desc("Quantize activations once for all their users")};
+};
+
+template <bool isCpu>
+void build(OpPassManager &manager, const PipelineOptions &options) {
+  Target target{isCpu ? Target::Kind::cpu : Target::Kind::cuda,
+                isCpu ? hostInstructionSets().front().str() : "sm_90"};
+  if (!options.target.empty()) {
+    auto targets = Target::parseList(options.target);
+    if (!targets)
+      llvm::report_fatal_error(targets.takeError(), /*gen_crash_diag=*/false);
+    target = targets->front();
+  }
+  PipelineSettings settings;
+  settings.encoding = options.encoding;
+  settings.minSnr = options.minSnr;
+  settings.fuse = options.fuse;
+  settings.quantizeActivations = options.quantizeActivations;
+  std::string text = preparePipeline(settings) + "," +
+                     optimizePipeline(target, settings) + "," + lowerPipeline(target);
+  if (failed(addPipeline(manager, text)))
+    llvm::report_fatal_error(llvm::Twine("this build cannot run the pipeline ") + text,
+                             /*gen_crash_diag=*/false);
+}
+} // namespace
+
+void registerPipelines() {
+  static PassPipelineRegistration<PipelineOptions> cuda(
+      "qlinear-cuda",
+      "compile linears for a GPU: re-encode, fuse, schedule, make kernels",
+      build<false>);
+  static PassPipelineRegistration<PipelineOptions> cpu(
+      "qlinear-cpu",
+      "compile linears for the CPU: re-encode, fuse, schedule, make kernels",
+      build<true>);
+}
+
+} // namespace qlinear
