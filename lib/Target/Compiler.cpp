@@ -33,6 +33,8 @@ using llvm::json::Object;
 
 namespace qlinear {
 
+Compilation::Compilation() = default;
+Compilation::Compilation(Compilation &&) = default;
 Compilation::~Compilation() = default;
 
 void registerCompiler(DialectRegistry &registry) {

@@ -84,7 +84,7 @@ std::string optimizePipeline(const Target &target, const PipelineSettings &setti
 
 std::string lowerPipeline(const Target &target) {
   std::string option = "{target=" + target.str() + "}";
-  return "qlinear-schedule" + option + "," +
+  return std::string() +
          (target.kind == Target::Kind::cpu ? "qlinear-to-cpu"
                                            : "qlinear-to-gpu" + option) +
          ",cse";

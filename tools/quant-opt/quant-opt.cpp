@@ -12,6 +12,7 @@
 #include "qlinear/Dialect/QLinear.h"
 #include "qlinear/Target/HostCode.h"
 #include "qlinear/Target/NVPTX.h"
+#include "qlinear/Target/Pipelines.h"
 #include "qlinear/Transforms/Passes.h"
 
 #include "mlir/InitAllDialects.h"
@@ -25,6 +26,7 @@ int main(int argc, char **argv) {
   mlir::qlinear::registerQLinearConversionPasses();
   qlinear::registerHostCodePasses();
   qlinear::registerNVPTXPasses();
+  qlinear::registerPipelines();
 
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);

@@ -45,6 +45,8 @@ struct TargetCode {
 };
 
 struct Compilation {
+  Compilation();
+  Compilation(Compilation &&);
   ~Compilation();
   std::unique_ptr<llvm::LLVMContext> context;
   std::vector<TargetCode> targets;
