@@ -34,17 +34,20 @@ struct Fit {
   double error = INFINITY;
 };
 
-constexpr double kRound = 0x1.8p52; // x + kRound - kRound rounds |x| < 2^51
+constexpr float kRound = 0x1.8p23f; // x + kRound - kRound rounds |x| < 2^22
 
 class GroupQuantizer {
   const QuantizeOptions &options;
-  double largest; ///< of a code field
+  float largest; ///< of a code field
   double bias;
-  std::vector<double> x; ///< the group's weights
-  double sum = 0;        ///< of x
+  /// The group's weights as multiples of `unit`, a power of two, less `middle`
+  /// (0 in the forms whose range includes 0), and their sum: of size 1, so that
+  /// float arithmetic does for the search.
+  std::vector<float> x;
+  double unit = 1, middle = 0, sum = 0;
 
-  double fieldOf(double v, double s, double m) const {
-    double f = (v + m) / s;
+  float fieldOf(float v, float inverse, float z) const {
+    float f = v * inverse + z;
     f = f < 0 ? 0 : f;
     f = f > largest ? largest : f;
     return f + kRound - kRound;
@@ -54,32 +57,40 @@ class GroupQuantizer {
     double error = 0, f = 0, ff = 0, fw = 0;
   };
   Sums sums(double s, double m) const {
-    constexpr size_t lanes = 8; // sums that the compiler can keep in vectors
-    double error[lanes] = {}, f1[lanes] = {}, ff[lanes] = {}, fw[lanes] = {};
-    auto add = [&](size_t lane, double v) {
-      double f = fieldOf(v, s, m), d = v - (s * f - m);
-      error[lane] += d * d;
-      f1[lane] += f;
-      ff[lane] += f * f;
-      fw[lane] += f * v;
-    };
-    size_t i = 0;
-    for (; i + lanes <= x.size(); i += lanes)
-      for (size_t lane = 0; lane < lanes; ++lane)
-        add(lane, x[i + lane]);
-    for (; i < x.size(); ++i)
-      add(0, x[i]);
+    constexpr size_t lanes = 16; // sums that the compiler keeps in vectors
+    float inverse = float(1 / s), z = float(m / s), scale = float(s),
+          shift = float(m);
     Sums total;
-    for (size_t lane = 0; lane < lanes; ++lane) {
-      total.error += error[lane];
-      total.f += f1[lane];
-      total.ff += ff[lane];
-      total.fw += fw[lane];
+    // Float sums stay exact enough over a part of a long row.
+    for (size_t at = 0; at < x.size(); at += 1024) {
+      float error[lanes] = {}, f1[lanes] = {}, ff[lanes] = {}, fw[lanes] = {};
+      auto add = [&](size_t lane, float v) {
+        float f = fieldOf(v, inverse, z), d = v - (scale * f - shift);
+        error[lane] += d * d;
+        f1[lane] += f;
+        ff[lane] += f * f;
+        fw[lane] += f * v;
+      };
+      size_t i = at, end = std::min(x.size(), at + 1024);
+      for (; i + lanes <= end; i += lanes)
+        for (size_t lane = 0; lane < lanes; ++lane)
+          add(lane, x[i + lane]);
+      for (; i < end; ++i)
+        add(0, x[i]);
+      for (size_t lane = 0; lane < lanes; ++lane) {
+        total.error += error[lane];
+        total.f += f1[lane];
+        total.ff += ff[lane];
+        total.fw += fw[lane];
+      }
     }
     return total;
   }
 
-  static double scaleAs(double s) { return fromBf16(toBf16(float(s))); }
+  /// The nearest scale that is a bf16 number in the weight's own unit.
+  double scaleAs(double s) const {
+    return double(fromBf16(toBf16(float(s * unit)))) / unit;
+  }
 
   /// Takes (s, m) if it is better than `best`; returns its sums.
   Sums consider(double s, double m, Fit &best) const {
@@ -89,9 +100,15 @@ class GroupQuantizer {
     return r;
   }
 
-  /// Fractions of the full range that are tried.
-  int candidates() const { return options.search ? 20 : 1; }
-  static double fraction(int i) { return 1 - 0.025 * i; }
+  /// Fractions of the full range that are tried: the fewer the bits, the more
+  /// clipping can pay.
+  int candidates() const {
+    return !options.search           ? 1
+           : options.codes.bits == 4 ? 14
+           : options.codes.bits == 5 ? 10
+                                     : 6;
+  }
+  static double fraction(int i) { return 1 - 0.03 * i; }
 
   /// Takes s and the zero z, and the scale refitted to their codes.
   void considerZero(double s, double z, Fit &best) const {
@@ -106,8 +123,8 @@ class GroupQuantizer {
 
   Fit symmetric() const {
     double high = 0;
-    for (double v : x)
-      high = std::max(high, std::fabs(v));
+    for (float v : x)
+      high = std::max(high, std::fabs(double(v)));
     Fit best;
     for (int i = 0; i < candidates(); ++i) {
       double s = scaleAs(high * fraction(i) / (bias - 1));
@@ -121,9 +138,9 @@ class GroupQuantizer {
   /// Integer zero: the range is made to include 0.
   Fit integerZero() const {
     double low = 0, high = 0;
-    for (double v : x) {
-      low = std::min(low, v);
-      high = std::max(high, v);
+    for (float v : x) {
+      low = std::min(low, double(v));
+      high = std::max(high, double(v));
     }
     Fit best;
     for (int i = 0; i < candidates(); ++i) {
@@ -132,76 +149,96 @@ class GroupQuantizer {
         break;
       // Clipped on both sides alike, or on one side only.
       double both = -low * fraction(i) / s;
-      for (double z : {both, -low / s, largest - high / s})
-        if (z == both || options.search)
-          considerZero(s, std::clamp(std::nearbyint(z), 0., largest), best);
+      double last = -1;
+      for (double z : {both, -low / s, largest - high / s}) {
+        z = std::clamp(std::nearbyint(z), 0., double(largest));
+        if (z != last)
+          considerZero(s, z, best);
+        last = z;
+        if (!options.search)
+          break;
+      }
     }
     return best;
   }
 
   Fit floatOffset() const {
-    double low = x[0], high = x[0];
-    for (double v : x) {
-      low = std::min(low, v);
-      high = std::max(high, v);
-    }
-    double n = double(x.size()), middle = (low + high) / 2;
+    double high = 0, n = double(x.size());
+    for (float v : x) // -high to high, as the middle is 0
+      high = std::max(high, std::fabs(double(v)));
     Fit best;
     for (int i = 0; i < candidates(); ++i) {
-      double range = (high - low) * fraction(i);
+      double range = 2 * high * fraction(i);
       double s = scaleAs(range / largest);
       if (s == 0)
         break;
-      Sums r = consider(s, float(range / 2 - middle), best);
+      Sums r = consider(s, range / 2, best);
       if (!options.search)
         break;
       double spread = r.ff - r.f * r.f / n;
       double refit =
           spread > 0 ? scaleAs((r.fw - r.f * sum / n) / spread) : 0;
       if (refit > 0)
-        consider(refit, float((refit * r.f - sum) / n), best);
+        consider(refit, (refit * r.f - sum) / n, best);
     }
     return best;
   }
 
+  void load(const float *weights, uint64_t size) {
+    double low = weights[0], high = weights[0];
+    for (uint64_t i = 0; i < size; ++i) {
+      low = std::min(low, double(weights[i]));
+      high = std::max(high, double(weights[i]));
+    }
+    bool shifted = options.form == Form::min || options.form == Form::centred;
+    double base = shifted ? (low + high) / 2 : 0;
+    double largest = std::max(high - base, base - low);
+    unit = largest == 0 ? 1 : std::ldexp(1, std::ilogb(largest));
+    middle = base / unit;
+    sum = 0;
+    x.resize(size);
+    for (uint64_t i = 0; i < size; ++i) {
+      x[i] = float((weights[i] - base) / unit);
+      sum += x[i];
+    }
+  }
+
 public:
   GroupQuantizer(const QuantizeOptions &options)
-      : options(options), largest(double((1 << options.codes.bits) - 1)),
+      : options(options), largest(float((1 << options.codes.bits) - 1)),
         bias(double(options.codes.bias())) {}
 
   void run(const float *weights, uint64_t size, uint8_t *fields, float &scale,
            float *offset) {
-    x.assign(weights, weights + size);
-    sum = 0;
-    for (double v : x)
-      sum += v;
+    load(weights, size);
     Form form = options.form;
     Fit fit = form == Form::symmetric ? symmetric()
               : form == Form::zero    ? integerZero()
                                       : floatOffset();
-    scale = float(fit.s);
-    // What the metadata of the form stores, relative to biased fields.
+    // What the metadata of the form stores is relative to this code.
     double center = form == Form::centred ? double(1 << (options.codes.bits - 1))
                                           : bias;
-    if (fit.s == 0) { // all weights (nearly) the same
-      double value = form == Form::symmetric || form == Form::zero ? 0 : x[0];
-      if (form == Form::centred && value != 0)
-        scale = std::fabs(float(value));
-      if (offset)
-        *offset = form == Form::centred ? (value == 0 ? 0.f
-                                           : value < 0 ? 1.f
-                                                       : -1.f)
-                  : form == Form::min ? float(-value)
-                                      : 0.f;
+    double base = middle * unit; // what remains of a group without a scale
+    if (fit.s == 0) {
+      // The centred form needs a scale for it: s * (0 - z) with z = +-1.
+      scale = form == Form::centred ? std::fabs(float(base)) : 0;
+      if (form == Form::zero)
+        *offset = 0;
+      else if (form == Form::min)
+        *offset = float(-base);
+      else if (form == Form::centred)
+        *offset = base > 0 ? -1 : base < 0 ? 1 : 0;
       std::fill_n(fields, size, uint8_t(center));
       return;
     }
+    scale = float(fit.s * unit);
     if (form == Form::min)
-      *offset = float(fit.m - fit.s * bias);
+      *offset = float((fit.m - middle - fit.s * bias) * unit);
     else if (form != Form::symmetric)
-      *offset = float(fit.m / fit.s - center);
+      *offset = float((fit.m - middle) / fit.s - center);
+    float inverse = float(1 / fit.s), z = float(fit.m / fit.s);
     for (uint64_t i = 0; i < size; ++i)
-      fields[i] = uint8_t(fieldOf(x[i], fit.s, fit.m));
+      fields[i] = uint8_t(fieldOf(x[i], inverse, z));
   }
 };
 
