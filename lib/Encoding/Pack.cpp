@@ -55,8 +55,10 @@ template <int Bits> void packRow(const u8 *from, int chunks, RowPlaces to) {
       std::memcpy(to.low + c * 16, from, 16);
       std::memcpy(to.lowHalf1 + c * 16, from + 16, 16);
     } else {
+      const u8 *__restrict in = from;
+      u8 *__restrict low = to.low + c * 16;
       for (int i = 0; i < 16; ++i)
-        to.low[c * 16 + i] = u8((from[i] & 15) | from[16 + i] << 4);
+        low[i] = u8((in[i] & 15) | in[16 + i] << 4);
     }
     u8 *high = to.high + c * to.highStride;
     if constexpr (Bits == 5) {
@@ -81,10 +83,12 @@ template <int Bits> void unpackRow(RowPlaces from, int chunks, u8 *to) {
       std::memcpy(to, from.low + c * 16, 16);
       std::memcpy(to + 16, from.lowHalf1 + c * 16, 16);
     } else {
-      for (int i = 0; i < 16; ++i)
-        to[i] = from.low[c * 16 + i] & 15;
-      for (int i = 0; i < 16; ++i)
-        to[16 + i] = from.low[c * 16 + i] >> 4;
+      const u8 *__restrict low = from.low + c * 16;
+      u8 *__restrict out = to;
+      for (int i = 0; i < 16; ++i) {
+        out[i] = low[i] & 15;
+        out[16 + i] = low[i] >> 4;
+      }
     }
     const u8 *high = from.high + c * from.highStride;
     if constexpr (Bits == 5) {
