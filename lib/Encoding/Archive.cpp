@@ -52,16 +52,18 @@ Result<Checkpoint> qlinear::readShards(std::shared_ptr<MappedFile> indexFile) {
   auto map = document->value.is_object() ? document->value.find("weight_map")
                                          : document->value.end();
   if (map == document->value.end() || !map->is_object())
-    return error(fmt::format("'{}': neither GGUF nor safetensors, and as an index it lacks "
-                             "the object 'weight_map'",
-                             path));
+    return error(
+        fmt::format("'{}': neither GGUF nor safetensors, and as an index it lacks "
+                    "the object 'weight_map'",
+                    path));
   std::map<std::string, std::vector<std::string>> shards;
   for (auto &[name, file] : map->items()) {
     if (!file.is_string() || fs::path(file.get<std::string>()).has_parent_path() ||
         !isText(file.get<std::string>()) || file.get<std::string>().empty())
-      return error(fmt::format("'{}': weight_map of {} is not the name of a file in the same "
-                               "directory",
-                               path, inQuotes(name)));
+      return error(
+          fmt::format("'{}': weight_map of {} is not the name of a file in the same "
+                      "directory",
+                      path, inQuotes(name)));
     shards[file.get<std::string>()].push_back(name);
   }
 
@@ -75,8 +77,9 @@ Result<Checkpoint> qlinear::readShards(std::shared_ptr<MappedFile> indexFile) {
       return shard.takeError();
     for (const std::string &name : names)
       if (!shard->find(name))
-        return error(fmt::format("'{}': weight_map places {} in '{}', which does not have it",
-                                 path, inQuotes(name), fileName));
+        return error(
+            fmt::format("'{}': weight_map places {} in '{}', which does not have it",
+                        path, inQuotes(name), fileName));
     out.mapped.push_back(std::move(*file));
     out.list.insert(out.list.end(), shard->list.begin(), shard->list.end());
     for (auto &[key, value] : shard->meta)
@@ -97,9 +100,10 @@ static Result<std::string> resolveDirectory(const std::string &path) {
   for (const char *name : {"model.safetensors.index.json", "model.safetensors"})
     if (fs::path file = fs::path(path) / name; fs::exists(file, ec))
       return file.string();
-  return error(fmt::format("the directory '{}' has neither model.safetensors.index.json nor "
-                           "model.safetensors; name the file",
-                           path));
+  return error(
+      fmt::format("the directory '{}' has neither model.safetensors.index.json nor "
+                  "model.safetensors; name the file",
+                  path));
 }
 
 Result<Checkpoint> Checkpoint::open(const std::string &name) {
@@ -121,8 +125,7 @@ Result<Checkpoint> Checkpoint::open(const std::string &name) {
   bool isIndex = path->ends_with(".json");
   auto out = isIndex ? readShards(*file) : readSafetensors(*file);
   if (!out)
-    return isIndex ? out.takeError()
-                   : error(out.error() + " (nor is it GGUF)");
+    return isIndex ? out.takeError() : error(out.error() + " (nor is it GGUF)");
   for (const char *beside : {"config.json", "quantize_config.json"}) {
     fs::path config = fs::path(*path).parent_path() / beside;
     std::error_code ec;
@@ -174,9 +177,10 @@ static Result<PackedWeight> readWeight(const Checkpoint &file, const std::string
                            tensor->bytes.size()));
   uint64_t expected = layoutOf(w.encoding, w.N, w.K).bytes();
   if (tensor->type != "U8" || tensor->bytes.size() != expected)
-    return bad(fmt::format("{}x{} of this encoding takes {} bytes (U8), but the tensor has "
-                           "{} bytes ({})",
-                           w.N, w.K, expected, tensor->bytes.size(), tensor->type));
+    return bad(
+        fmt::format("{}x{} of this encoding takes {} bytes (U8), but the tensor has "
+                    "{} bytes ({})",
+                    w.N, w.K, expected, tensor->bytes.size(), tensor->type));
   if (tensor->offset % layout::kLine)
     return bad(fmt::format("its data at offset {} is not aligned to {} bytes",
                            tensor->offset, layout::kLine));
@@ -184,8 +188,8 @@ static Result<PackedWeight> readWeight(const Checkpoint &file, const std::string
   return w;
 }
 
-static Result<Archive::Carried> readCarried(const Checkpoint &file,
-                                            const std::string &name, const json &entry) {
+static Result<Archive::Carried>
+readCarried(const Checkpoint &file, const std::string &name, const json &entry) {
   auto bad = [&](std::string_view what) {
     return error(fmt::format("carried tensor {}: {}", inQuotes(name), what));
   };
@@ -204,8 +208,8 @@ static Result<Archive::Carried> readCarried(const Checkpoint &file,
   if (!count || *count % format->block ||
       *count / format->block != tensor->bytes.size() / format->bytes ||
       tensor->bytes.size() % format->bytes)
-    return bad(fmt::format("shape {} of {} does not take its {} bytes", shapeText(c.shape),
-                           *type, tensor->bytes.size()));
+    return bad(fmt::format("shape {} of {} does not take its {} bytes",
+                           shapeText(c.shape), *type, tensor->bytes.size()));
   return c;
 }
 
@@ -222,9 +226,10 @@ Result<Archive> Archive::open(Checkpoint checkpoint) {
   std::string where = fmt::format("'{}'", out.file.files().front()->path());
   auto text = out.file.metadata().find("qlinear");
   if (out.file.isGguf() || text == out.file.metadata().end())
-    return error(fmt::format("{} is not a packed archive (no 'qlinear' in its __metadata__); "
-                             "pack it with quant-pack",
-                             where));
+    return error(
+        fmt::format("{} is not a packed archive (no 'qlinear' in its __metadata__); "
+                    "pack it with quant-pack",
+                    where));
   where += ": 'qlinear' of __metadata__";
   auto document = parseJson(text->second, /*maxDepth=*/5);
   if (!document)

@@ -25,17 +25,17 @@ using namespace qlinear;
 const GgufType *qlinear::ggufType(uint32_t id) {
   // Weights and bytes of one block.
   static const GgufType types[] = {
-      {0, "F32", 1, 4},        {1, "F16", 1, 2},        {2, "Q4_0", 32, 18},
-      {3, "Q4_1", 32, 20},     {6, "Q5_0", 32, 22},     {7, "Q5_1", 32, 24},
-      {8, "Q8_0", 32, 34},     {9, "Q8_1", 32, 40},     {10, "Q2_K", 256, 84},
-      {11, "Q3_K", 256, 110},  {12, "Q4_K", 256, 144},  {13, "Q5_K", 256, 176},
-      {14, "Q6_K", 256, 210},  {15, "Q8_K", 256, 292},  {16, "IQ2_XXS", 256, 66},
-      {17, "IQ2_XS", 256, 74}, {18, "IQ3_XXS", 256, 98}, {19, "IQ1_S", 256, 50},
-      {20, "IQ4_NL", 32, 18},  {21, "IQ3_S", 256, 110}, {22, "IQ2_S", 256, 82},
-      {23, "IQ4_XS", 256, 136}, {24, "I8", 1, 1},       {25, "I16", 1, 2},
-      {26, "I32", 1, 4},       {27, "I64", 1, 8},       {28, "F64", 1, 8},
-      {29, "IQ1_M", 256, 56},  {30, "BF16", 1, 2},      {34, "TQ1_0", 256, 54},
-      {35, "TQ2_0", 256, 66},  {39, "MXFP4", 32, 17},   {40, "NVFP4", 64, 36},
+      {0, "F32", 1, 4},         {1, "F16", 1, 2},         {2, "Q4_0", 32, 18},
+      {3, "Q4_1", 32, 20},      {6, "Q5_0", 32, 22},      {7, "Q5_1", 32, 24},
+      {8, "Q8_0", 32, 34},      {9, "Q8_1", 32, 40},      {10, "Q2_K", 256, 84},
+      {11, "Q3_K", 256, 110},   {12, "Q4_K", 256, 144},   {13, "Q5_K", 256, 176},
+      {14, "Q6_K", 256, 210},   {15, "Q8_K", 256, 292},   {16, "IQ2_XXS", 256, 66},
+      {17, "IQ2_XS", 256, 74},  {18, "IQ3_XXS", 256, 98}, {19, "IQ1_S", 256, 50},
+      {20, "IQ4_NL", 32, 18},   {21, "IQ3_S", 256, 110},  {22, "IQ2_S", 256, 82},
+      {23, "IQ4_XS", 256, 136}, {24, "I8", 1, 1},         {25, "I16", 1, 2},
+      {26, "I32", 1, 4},        {27, "I64", 1, 8},        {28, "F64", 1, 8},
+      {29, "IQ1_M", 256, 56},   {30, "BF16", 1, 2},       {34, "TQ1_0", 256, 54},
+      {35, "TQ2_0", 256, 66},   {39, "MXFP4", 32, 17},    {40, "NVFP4", 64, 36},
       {41, "Q1_0", 128, 18}};
   for (const GgufType &t : types)
     if (t.id == id)
@@ -53,7 +53,19 @@ const GgufType *qlinear::ggufType(std::string_view name) {
 namespace {
 
 enum ValueType : uint32_t {
-  kU8, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kString, kArray, kU64, kI64, kF64
+  kU8,
+  kI8,
+  kU16,
+  kI16,
+  kU32,
+  kI32,
+  kF32,
+  kBool,
+  kString,
+  kArray,
+  kU64,
+  kI64,
+  kF64
 };
 
 /// Bytes of a scalar; 0 for strings, arrays and unknown types.
@@ -75,14 +87,15 @@ public:
   size_t remaining() const { return bytes.size() - at; }
 
   Error defect(std::string_view field, size_t where, std::string_view what) const {
-    return error(fmt::format("'{}': {} at offset {}: {}", file.path(), field, where,
-                             what));
+    return error(
+        fmt::format("'{}': {} at offset {}: {}", file.path(), field, where, what));
   }
 
   template <typename T> Result<T> number(std::string_view field) {
     if (remaining() < sizeof(T))
-      return defect(field, at, fmt::format("needs {} bytes, but the file ends after {}",
-                                           sizeof(T), remaining()));
+      return defect(field, at,
+                    fmt::format("needs {} bytes, but the file ends after {}", sizeof(T),
+                                remaining()));
     T v;
     memcpy(&v, bytes.data() + at, sizeof(T));
     at += sizeof(T);
@@ -92,9 +105,10 @@ public:
   Result<void> skip(std::string_view field, uint64_t count, uint64_t each) {
     uint64_t total;
     if (__builtin_mul_overflow(count, each, &total) || total > remaining())
-      return defect(field, at, fmt::format("{} elements of {} bytes do not fit in the "
-                                           "{} bytes left in the file",
-                                           count, each, remaining()));
+      return defect(field, at,
+                    fmt::format("{} elements of {} bytes do not fit in the "
+                                "{} bytes left in the file",
+                                count, each, remaining()));
     at += total;
     return {};
   }
@@ -105,9 +119,9 @@ public:
     if (!length)
       return length.takeError();
     if (*length > remaining())
-      return defect(fmt::format("length of {}", field), where,
-                    fmt::format("{} bytes, but the file has {} left", *length,
-                                remaining()));
+      return defect(
+          fmt::format("length of {}", field), where,
+          fmt::format("{} bytes, but the file has {} left", *length, remaining()));
     std::string_view text(reinterpret_cast<const char *>(bytes.data() + at), *length);
     at += *length;
     return text;
@@ -120,8 +134,8 @@ public:
     if (!s)
       return s.takeError();
     if (!isText(*s))
-      return defect(field, where, fmt::format("{} is not UTF-8 text without NUL",
-                                              inQuotes(*s)));
+      return defect(field, where,
+                    fmt::format("{} is not UTF-8 text without NUL", inQuotes(*s)));
     return std::string(*s);
   }
 
@@ -142,17 +156,28 @@ Result<std::string> scalarText(Reader &in, std::string_view field) {
 /// A scalar or string value as text.
 Result<std::string> valueText(Reader &in, uint32_t type, std::string_view field) {
   switch (type) {
-  case kU8: return scalarText<uint8_t>(in, field);
-  case kI8: return scalarText<int8_t>(in, field);
-  case kU16: return scalarText<uint16_t>(in, field);
-  case kI16: return scalarText<int16_t>(in, field);
-  case kU32: return scalarText<uint32_t>(in, field);
-  case kI32: return scalarText<int32_t>(in, field);
-  case kF32: return scalarText<float>(in, field);
-  case kU64: return scalarText<uint64_t>(in, field);
-  case kI64: return scalarText<int64_t>(in, field);
-  case kF64: return scalarText<double>(in, field);
-  case kString: return in.text(field);
+  case kU8:
+    return scalarText<uint8_t>(in, field);
+  case kI8:
+    return scalarText<int8_t>(in, field);
+  case kU16:
+    return scalarText<uint16_t>(in, field);
+  case kI16:
+    return scalarText<int16_t>(in, field);
+  case kU32:
+    return scalarText<uint32_t>(in, field);
+  case kI32:
+    return scalarText<int32_t>(in, field);
+  case kF32:
+    return scalarText<float>(in, field);
+  case kU64:
+    return scalarText<uint64_t>(in, field);
+  case kI64:
+    return scalarText<int64_t>(in, field);
+  case kF64:
+    return scalarText<double>(in, field);
+  case kString:
+    return in.text(field);
   case kBool: {
     size_t where = in.offset();
     auto v = in.number<uint8_t>(field);
@@ -221,8 +246,9 @@ Result<TensorInfo> readTensorInfo(Reader &in, uint64_t index) {
   if (!rank)
     return rank.takeError();
   if (*rank > kMaxRank)
-    return in.defect(field("rank"), where,
-                     fmt::format("{} dimensions; GGUF has at most {}", *rank, kMaxRank));
+    return in.defect(
+        field("rank"), where,
+        fmt::format("{} dimensions; GGUF has at most {}", *rank, kMaxRank));
   size_t shapeAt = in.offset();
   for (uint32_t i = 0; i < *rank; ++i) {
     auto dim = in.number<uint64_t>(field("shape"));
@@ -247,13 +273,14 @@ Result<TensorInfo> readTensorInfo(Reader &in, uint64_t index) {
     return in.defect(field("shape"), shapeAt,
                      fmt::format("{} has more than 2^64 elements", shape));
   if (rowLength % info.type->block)
-    return in.defect(field("shape"), shapeAt,
-                     fmt::format("rows of {} weights are not a multiple of {}'s blocks of {}",
-                                 rowLength, info.type->name, info.type->block));
+    return in.defect(
+        field("shape"), shapeAt,
+        fmt::format("rows of {} weights are not a multiple of {}'s blocks of {}",
+                    rowLength, info.type->name, info.type->block));
   if (__builtin_mul_overflow(*count / info.type->block, info.type->bytes, &info.bytes))
-    return in.defect(field("shape"), shapeAt,
-                     fmt::format("{} of {} has more than 2^64 bytes", shape,
-                                 info.type->name));
+    return in.defect(
+        field("shape"), shapeAt,
+        fmt::format("{} of {} has more than 2^64 bytes", shape, info.type->name));
 
   info.where = in.offset();
   auto offset = in.number<uint64_t>(field("data offset"));
@@ -269,7 +296,8 @@ Result<void> placeTensors(const Reader &in, const MappedFile &file,
   size_t size = file.bytes().size();
   uint64_t start = in.offset() + (alignment - in.offset() % alignment) % alignment;
   for (TensorInfo &info : infos) {
-    std::string field = fmt::format("data offset of tensor {}", inQuotes(info.tensor.name));
+    std::string field =
+        fmt::format("data offset of tensor {}", inQuotes(info.tensor.name));
     if (info.dataOffset % alignment)
       return in.defect(field, info.where,
                        fmt::format("{} is not a multiple of general.alignment = {}",
@@ -289,11 +317,10 @@ Result<void> placeTensors(const Reader &in, const MappedFile &file,
   for (size_t i = 1; i < infos.size(); ++i) {
     const TensorInfo &a = infos[i - 1], &b = infos[i];
     if (a.dataOffset + a.bytes > b.dataOffset)
-      return in.defect(fmt::format("data offset of tensor {}", inQuotes(b.tensor.name)),
-                       b.where,
-                       fmt::format("{} overlaps tensor {}, whose {} bytes start at {}",
-                                   b.dataOffset, inQuotes(a.tensor.name), a.bytes,
-                                   a.dataOffset));
+      return in.defect(
+          fmt::format("data offset of tensor {}", inQuotes(b.tensor.name)), b.where,
+          fmt::format("{} overlaps tensor {}, whose {} bytes start at {}", b.dataOffset,
+                      inQuotes(a.tensor.name), a.bytes, a.dataOffset));
   }
   return {};
 }
@@ -313,7 +340,8 @@ Result<Checkpoint> qlinear::readGguf(std::shared_ptr<MappedFile> file) {
   if (!version)
     return version.takeError();
   if (*version == 0x03000000)
-    return in.defect("version", 4, "the file is big-endian; convert it to little-endian");
+    return in.defect("version", 4,
+                     "the file is big-endian; convert it to little-endian");
   if (*version != 3)
     return in.defect("version", 4,
                      fmt::format("{}; only version 3 is read, convert the file with a "
@@ -328,8 +356,8 @@ Result<Checkpoint> qlinear::readGguf(std::shared_ptr<MappedFile> file) {
   // The least bytes that one can take: an empty key and a u8; an empty name.
   if (*pairs > in.remaining() / 13)
     return in.defect("key-value count", 16,
-                     fmt::format("{} do not fit in the {} bytes left in the file", *pairs,
-                                 in.remaining()));
+                     fmt::format("{} do not fit in the {} bytes left in the file",
+                                 *pairs, in.remaining()));
   if (*tensors > in.remaining() / 24)
     return in.defect("tensor count", 8,
                      fmt::format("{} do not fit in the {} bytes left in the file",

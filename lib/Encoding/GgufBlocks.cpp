@@ -16,7 +16,7 @@
 //   Q5_1    d f16 | m f16 | 32 fifth bits | 16 nibble pairs    32
 //   Q8_0    d f16 | 32 i8                                      32
 //   Q4_K    d f16 | dmin f16 | 8 x (6-bit scale, min) | 4 x 32 nibble pairs       256
-//   Q5_K    d f16 | dmin f16 | 8 x (6-bit scale, min) | 32 x 8 fifth bits | nibbles  256
+//   Q5_K    d f16 | dmin f16 | 8 x (6-bit scale, min) | 32 x 8 fifth bits | nibbles 256
 //   Q6_K    128 low nibble pairs | 64 bytes of high bits | 16 i8 scales | d f16   256
 // A nibble pair of 32 weights holds weight i low and weight i + 16 high; in the
 // K formats weight i low and weight i + 32 (Q6_K: + 64) high.
@@ -191,11 +191,11 @@ int64_t decodeBlocks(const uint8_t *data, const GgufType &type, EncodedWeight &w
             break;
         return;
       }
-      Format::decode(in, {w.fields.data() + b * type.block,
-                          w.scaleFields.data() + b * groups,
-                          w.offsetFields.data() + (w.offsetFields.empty() ? 0 : b * groups),
-                          w.scaleSteps.data() + (w.scaleSteps.empty() ? 0 : b),
-                          w.offsetSteps.data() + (w.offsetSteps.empty() ? 0 : b)});
+      Format::decode(
+          in, {w.fields.data() + b * type.block, w.scaleFields.data() + b * groups,
+               w.offsetFields.data() + (w.offsetFields.empty() ? 0 : b * groups),
+               w.scaleSteps.data() + (w.scaleSteps.empty() ? 0 : b),
+               w.offsetSteps.data() + (w.offsetSteps.empty() ? 0 : b)});
     }
   });
   return bad;
@@ -245,9 +245,10 @@ Result<BlockTensor> BlockTensor::check(const Tensor &t) {
   const GgufType *type = ggufType(t.type);
   Decoder decoder = decoderOf(t.type);
   if (!decoder)
-    return tensorError(t, fmt::format("type {} is not a block format that is decoded (Q4_0, "
-                                      "Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K)",
-                                      t.type));
+    return tensorError(
+        t, fmt::format("type {} is not a block format that is decoded (Q4_0, "
+                       "Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K)",
+                       t.type));
   if (t.shape.size() != 2)
     return tensorError(t, fmt::format("a linear weight has two dimensions, not {} ({})",
                                       t.shape.size(), shapeText(t.shape)));
@@ -280,10 +281,11 @@ Result<void> BlockTensor::decodeRows(uint64_t first, EncodedWeight &w) const {
     return {};
   uint64_t perRow = K / type.block, block = first * perRow + uint64_t(broken);
   return tensorError(
-      tensor, fmt::format("the {} block at offset {} (row {}, group {}) has a scale or min "
-                          "that is not finite",
-                          tensor.type, tensor.offset + block * type.bytes, block / perRow,
-                          block % perRow * (type.block / encoding.group)));
+      tensor,
+      fmt::format("the {} block at offset {} (row {}, group {}) has a scale or min "
+                  "that is not finite",
+                  tensor.type, tensor.offset + block * type.bytes, block / perRow,
+                  block % perRow * (type.block / encoding.group)));
 }
 
 } // namespace
@@ -325,28 +327,30 @@ Result<void> qlinear::packGguf(const Tensor &tensor, std::span<std::byte> blob) 
   // One tile at a time, so that its fields stay in the cache.
   std::mutex mutex;
   std::optional<std::pair<uint64_t, Error>> failure; // of the first bad tile
-  tbb::enumerable_thread_specific<std::pair<EncodedWeight, std::vector<std::byte>>> scratch;
-  tbb::parallel_for(tbb::blocked_range<uint64_t>(0, whole.tiles()), [&](const auto &tiles) {
-    auto &[w, part] = scratch.local();
-    for (uint64_t tile = tiles.begin(); tile < tiles.end(); ++tile) {
-      uint64_t first = tile * layout::kTileRows;
-      w.N = std::min<uint64_t>(layout::kTileRows, t->N - first);
-      auto r = t->decodeRows(first, w);
-      if (r) {
-        layout::WeightLayout one = layoutOf(t->encoding, w.N, t->K);
-        part.resize(one.bytes());
-        r = pack(w, part);
-        if (r)
-          placeTile(whole, tile, one, part.data(), blob.data());
-      }
-      if (!r) {
-        std::lock_guard lock(mutex);
-        if (!failure || tile < failure->first)
-          failure.emplace(tile, r.takeError());
-        return;
-      }
-    }
-  });
+  tbb::enumerable_thread_specific<std::pair<EncodedWeight, std::vector<std::byte>>>
+      scratch;
+  tbb::parallel_for(tbb::blocked_range<uint64_t>(0, whole.tiles()),
+                    [&](const auto &tiles) {
+                      auto &[w, part] = scratch.local();
+                      for (uint64_t tile = tiles.begin(); tile < tiles.end(); ++tile) {
+                        uint64_t first = tile * layout::kTileRows;
+                        w.N = std::min<uint64_t>(layout::kTileRows, t->N - first);
+                        auto r = t->decodeRows(first, w);
+                        if (r) {
+                          layout::WeightLayout one = layoutOf(t->encoding, w.N, t->K);
+                          part.resize(one.bytes());
+                          r = pack(w, part);
+                          if (r)
+                            placeTile(whole, tile, one, part.data(), blob.data());
+                        }
+                        if (!r) {
+                          std::lock_guard lock(mutex);
+                          if (!failure || tile < failure->first)
+                            failure.emplace(tile, r.takeError());
+                          return;
+                        }
+                      }
+                    });
   if (failure)
     return std::move(failure->second);
   return {};
@@ -355,19 +359,20 @@ Result<void> qlinear::packGguf(const Tensor &tensor, std::span<std::byte> blob) 
 Result<std::vector<float>> qlinear::toFloats(const Tensor &t) {
   unsigned width = t.type == "F32" ? 4 : 2;
   if (t.type != "F32" && t.type != "F16" && t.type != "BF16")
-    return error(fmt::format("tensor {}: type {} is not F32, F16 or BF16", inQuotes(t.name),
-                             t.type));
+    return error(fmt::format("tensor {}: type {} is not F32, F16 or BF16",
+                             inQuotes(t.name), t.type));
   std::vector<float> out(t.bytes.size() / width);
   const auto *in = reinterpret_cast<const uint8_t *>(t.bytes.data());
-  tbb::parallel_for(tbb::blocked_range<size_t>(0, out.size(), 1 << 16), [&](const auto &r) {
-    if (width == 4)
-      memcpy(out.data() + r.begin(), in + 4 * r.begin(), 4 * r.size());
-    else if (t.type == "BF16")
-      for (size_t i = r.begin(); i < r.end(); ++i)
-        out[i] = bf16ToFloat(load16(in + 2 * i));
-    else
-      for (size_t i = r.begin(); i < r.end(); ++i)
-        out[i] = f16ToFloat(load16(in + 2 * i));
-  });
+  tbb::parallel_for(
+      tbb::blocked_range<size_t>(0, out.size(), 1 << 16), [&](const auto &r) {
+        if (width == 4)
+          memcpy(out.data() + r.begin(), in + 4 * r.begin(), 4 * r.size());
+        else if (t.type == "BF16")
+          for (size_t i = r.begin(); i < r.end(); ++i)
+            out[i] = bf16ToFloat(load16(in + 2 * i));
+        else
+          for (size_t i = r.begin(); i < r.end(); ++i)
+            out[i] = f16ToFloat(load16(in + 2 * i));
+      });
   return out;
 }

@@ -72,7 +72,8 @@ Result<void> qlinear::importArchive(ImportContext &context) {
     w.load = [packed]() -> Result<LoadedWeight> {
       auto weight = unpack(packed.encoding, packed.N, packed.K, packed.blob);
       if (!weight)
-        return error(fmt::format("tensor {}: {}", inQuotes(packed.name), weight.error()));
+        return error(
+            fmt::format("tensor {}: {}", inQuotes(packed.name), weight.error()));
       return LoadedWeight(std::move(*weight));
     };
     w.packNative = [packed](std::span<std::byte> blob) -> Result<void> {

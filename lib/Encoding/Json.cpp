@@ -132,8 +132,7 @@ std::optional<uint64_t> qlinear::jsonUnsigned(const json &object, const char *ke
   return at->get<uint64_t>();
 }
 
-std::optional<std::string> qlinear::jsonString(const json &object,
-                                               const char *key) {
+std::optional<std::string> qlinear::jsonString(const json &object, const char *key) {
   auto at = object.find(key);
   if (at == object.end() || !at->is_string())
     return std::nullopt;
@@ -160,8 +159,12 @@ bool qlinear::isText(std::string_view text) {
       return j < text.size() ? uint8_t(text[j]) : uint8_t(0);
     };
     uint8_t b = byte(i);
-    unsigned length = b < 0x80 ? 1 : b < 0xC2 ? 0 : b < 0xE0 ? 2 : b < 0xF0 ? 3
-                      : b < 0xF5 ? 4 : 0;
+    unsigned length = b < 0x80   ? 1
+                      : b < 0xC2 ? 0
+                      : b < 0xE0 ? 2
+                      : b < 0xF0 ? 3
+                      : b < 0xF5 ? 4
+                                 : 0;
     if (b == 0 || length == 0)
       return false;
     uint32_t point = length == 1 ? b : b & (0x7F >> length);
@@ -190,8 +193,7 @@ std::string qlinear::inQuotes(std::string_view text) {
   return out + (text.size() > 100 ? "...'" : "'");
 }
 
-std::optional<uint64_t>
-qlinear::checkedProduct(const std::vector<uint64_t> &dims) {
+std::optional<uint64_t> qlinear::checkedProduct(const std::vector<uint64_t> &dims) {
   uint64_t product = 1;
   for (uint64_t d : dims)
     if (__builtin_mul_overflow(product, d, &product))

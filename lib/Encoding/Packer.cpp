@@ -49,11 +49,13 @@ public:
     try {
       return Pattern(std::regex(text, std::regex::ECMAScript | std::regex::optimize));
     } catch (const std::regex_error &e) {
-      return error(fmt::format("{} is not a regular expression: {}", inQuotes(text),
-                               e.what()));
+      return error(
+          fmt::format("{} is not a regular expression: {}", inQuotes(text), e.what()));
     }
   }
-  bool finds(const std::string &name) const { return std::regex_search(name, expression); }
+  bool finds(const std::string &name) const {
+    return std::regex_search(name, expression);
+  }
 
 private:
   explicit Pattern(std::regex e) : expression(std::move(e)) {}
@@ -149,7 +151,8 @@ Result<Treatment> Rules::treat(const SourceWeight &w) const {
       return carry("float, and its name does not end in '.weight'; --include packs it");
     if (!named && std::regex_search(w.name, notLinear()))
       return carry("float embedding, position or norm by its name; --include packs it");
-    auto plain = namedEncoding("bf16", quantize->codes, quantize->group, quantize->form);
+    auto plain =
+        namedEncoding("bf16", quantize->codes, quantize->group, quantize->form);
     if (!plain)
       return plain.takeError();
     if (auto r = plain->verifyShape(w.N, w.K); !r) {
@@ -185,8 +188,8 @@ struct Job {
   const SourceWeight *weight = nullptr; ///< null: `tensor` is carried over
   const Tensor *tensor = nullptr;
   Treatment treatment;
-  std::string floatType; ///< dequantize to it; else pack
-  uint64_t cost = 0;     ///< an estimate of the bytes that it needs
+  std::string floatType;  ///< dequantize to it; else pack
+  uint64_t cost = 0;      ///< an estimate of the bytes that it needs
   uint64_t alignment = 0; ///< of the data that comes after its own
   TensorReport report;
 };
@@ -225,7 +228,8 @@ Result<Selection> selectFor(const SourceWeight &w, LoadedWeight &loaded,
     return select(*native, treatment.rule);
   if (auto *affine = std::get_if<AffineWeight>(&loaded))
     return select(*affine, treatment.rule);
-  auto quantized = quantize(std::get<FloatWeight>(loaded), w.N, w.K, treatment.quantize);
+  auto quantized =
+      quantize(std::get<FloatWeight>(loaded), w.N, w.K, treatment.quantize);
   if (!quantized)
     return quantized.takeError();
   return select(*quantized, treatment.rule);
@@ -286,25 +290,26 @@ Result<Output> dequantizeJob(Job &job) {
   Output out{w.name, job.floatType, {w.N, w.K}, nullptr, {}, nullptr};
   out.allocate(floats->size() * (job.floatType == "F32" ? 4 : 2));
   std::atomic<bool> overflow = false;
-  tbb::parallel_for(
-      tbb::blocked_range<size_t>(0, floats->size(), 1 << 16), [&](const auto &range) {
-        const float *from = floats->data();
-        auto *halves = reinterpret_cast<uint16_t *>(out.owned.get());
-        if (job.floatType == "F32")
-          memcpy(out.owned.get() + 4 * range.begin(), from + range.begin(),
-                 4 * range.size());
-        else if (job.floatType == "BF16")
-          for (size_t i = range.begin(); i < range.end(); ++i)
-            halves[i] = floatToBf16(from[i]);
-        else
-          for (size_t i = range.begin(); i < range.end(); ++i) {
-            halves[i] = floatToF16(from[i]);
-            if ((halves[i] & 0x7FFF) == 0x7C00)
-              overflow = true;
-          }
-      });
+  tbb::parallel_for(tbb::blocked_range<size_t>(0, floats->size(), 1 << 16),
+                    [&](const auto &range) {
+                      const float *from = floats->data();
+                      auto *halves = reinterpret_cast<uint16_t *>(out.owned.get());
+                      if (job.floatType == "F32")
+                        memcpy(out.owned.get() + 4 * range.begin(),
+                               from + range.begin(), 4 * range.size());
+                      else if (job.floatType == "BF16")
+                        for (size_t i = range.begin(); i < range.end(); ++i)
+                          halves[i] = floatToBf16(from[i]);
+                      else
+                        for (size_t i = range.begin(); i < range.end(); ++i) {
+                          halves[i] = floatToF16(from[i]);
+                          if ((halves[i] & 0x7FFF) == 0x7C00)
+                            overflow = true;
+                        }
+                    });
   if (overflow)
-    return named(w, "weights beyond 65504 do not fit in f16; dequantize to bf16 or f32");
+    return named(w,
+                 "weights beyond 65504 do not fit in f16; dequantize to bf16 or f32");
   job.report.encodingName = job.floatType;
   job.report.reason = "dequantized";
   return out;
@@ -344,8 +349,8 @@ Result<std::string> describe(const std::vector<Job> &jobs, const Checkpoint &che
   }
   for (const Job &job : jobs) {
     if (job.weight && job.floatType.empty()) {
-      std::string spelling = bound ? std::string(kLongestSpelling, 'x')
-                                   : job.report.encoding->str();
+      std::string spelling =
+          bound ? std::string(kLongestSpelling, 'x') : job.report.encoding->str();
       weights[job.weight->name] = {{"encoding", spelling},
                                    {"n", job.weight->N},
                                    {"k", job.weight->K},
@@ -427,17 +432,17 @@ Result<PackReport> runJobs(std::vector<Job> jobs, const Checkpoint &checkpoint,
       done += job.report.bytesBefore;
       ready.push_back(std::move(**outputs[i]));
     }
-    writing = std::async(std::launch::async,
-                         [&, ready = std::move(ready)]() -> Result<void> {
-                           for (const Output &o : ready) {
-                             auto r = writer->append(o.name, o.type, o.shape, o.bytes);
-                             if (!r)
-                               return r;
-                             if (o.carried)
-                               checkpoint.release(*o.carried);
-                           }
-                           return {};
-                         });
+    writing =
+        std::async(std::launch::async, [&, ready = std::move(ready)]() -> Result<void> {
+          for (const Output &o : ready) {
+            auto r = writer->append(o.name, o.type, o.shape, o.bytes);
+            if (!r)
+              return r;
+            if (o.carried)
+              checkpoint.release(*o.carried);
+          }
+          return {};
+        });
     if (options.progress)
       options.progress(done, total);
   }
@@ -510,8 +515,9 @@ Result<PackReport> run(const std::string &floatType, const Checkpoint &checkpoin
     jobs.push_back(std::move(job));
   }
   for (const Tensor *t : inventory.others)
-    carry(t, t->shape.size() == 2 ? fmt::format("type {} is carried over as it is", t->type)
-                                  : fmt::format("{} dimensions, not 2", t->shape.size()));
+    carry(t, t->shape.size() == 2
+                 ? fmt::format("type {} is carried over as it is", t->type)
+                 : fmt::format("{} dimensions, not 2", t->shape.size()));
   return runJobs(std::move(jobs), checkpoint, path, options);
 }
 
@@ -536,17 +542,18 @@ Result<PackReport> qlinear::dequantizeTo(const std::string &type,
 
 Result<QuantizeOptions> qlinear::parseQuantize(std::string_view text) {
   auto bad = [&]() {
-    return error(fmt::format("{} is not CODES:GROUP[:FORM]: CODES int4, int5, int6 or int8, "
-                             "GROUP 16, 32, 64, 128, 256 or row, FORM symmetric, zero, min or "
-                             "centred; as in int4:32",
-                             inQuotes(text)));
+    return error(
+        fmt::format("{} is not CODES:GROUP[:FORM]: CODES int4, int5, int6 or int8, "
+                    "GROUP 16, 32, 64, 128, 256 or row, FORM symmetric, zero, min or "
+                    "centred; as in int4:32",
+                    inQuotes(text)));
   };
   size_t colon = text.find(':'), second = text.find(':', colon + 1);
   if (colon == text.npos)
     return bad();
   std::string_view codes = text.substr(0, colon);
-  std::string_view group = text.substr(colon + 1, second == text.npos ? text.npos
-                                                                      : second - colon - 1);
+  std::string_view group =
+      text.substr(colon + 1, second == text.npos ? text.npos : second - colon - 1);
   std::string_view form = second == text.npos ? "" : text.substr(second + 1);
 
   QuantizeOptions out;

@@ -261,9 +261,10 @@ Result<AffineWeight> qlinear::quantize(std::span<const float> weights,
     finite &= std::fabs(v) <= 0x1.fffffep127f;
   for (uint64_t i = 0; !finite && i < weights.size(); ++i)
     if (!std::isfinite(weights[i]))
-      return error(fmt::format("weight is {} at row {}, column {}; only finite "
-                               "weights can be quantized",
-                               weights[i], i / K, i % K));
+      return error(fmt::format("weight is {} at row {}, group {} (column {}); only "
+                               "finite weights can be quantized",
+                               weights[i], i / K,
+                               options.group ? i % K / options.group : 0, i % K));
 
   AffineWeight w{N, K, options.codes, options.group, options.form, {}, {}, {}};
   uint64_t G = w.groups(), size = K / G;

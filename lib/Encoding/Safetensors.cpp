@@ -26,11 +26,11 @@ static constexpr uint64_t kMaxHeader = 100'000'000;
 
 unsigned qlinear::safetensorsBits(std::string_view dtype) {
   static const std::pair<std::string_view, unsigned> types[] = {
-      {"BOOL", 8},    {"U8", 8},      {"I8", 8},      {"F8_E5M2", 8},
+      {"BOOL", 8},    {"U8", 8},      {"I8", 8},          {"F8_E5M2", 8},
       {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8},
-      {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"I16", 16},
-      {"U16", 16},    {"F16", 16},    {"BF16", 16},   {"I32", 32},
-      {"U32", 32},    {"F32", 32},    {"I64", 64},    {"U64", 64},
+      {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"I16", 16},
+      {"U16", 16},    {"F16", 16},    {"BF16", 16},       {"I32", 32},
+      {"U32", 32},    {"F32", 32},    {"I64", 64},        {"U64", 64},
       {"F64", 64},    {"C64", 64}};
   for (auto [name, bits] : types)
     if (name == dtype)
@@ -68,9 +68,10 @@ public:
     Tensor t;
     t.name = name;
     if (name.empty() || !isText(name) || name.size() > kMaxName)
-      return defect(name, fmt::format("a tensor's name must be text without NUL of 1 to {} "
-                                      "bytes",
-                                      kMaxName));
+      return defect(name,
+                    fmt::format("a tensor's name must be text without NUL of 1 to {} "
+                                "bytes",
+                                kMaxName));
     if (!entry.is_object())
       return defect(name, "must be an object with dtype, shape and data_offsets");
     auto dtype = jsonString(entry, "dtype");
@@ -89,9 +90,10 @@ public:
       return defect(name, "data_offsets is missing or not two unsigned integers");
     uint64_t begin = (*offsets)[0], stop = (*offsets)[1];
     if (begin > stop || stop > data.size())
-      return defect(name, fmt::format("data_offsets [{}, {}] do not lie in the file's {} "
-                                      "bytes of data",
-                                      begin, stop, data.size()));
+      return defect(name,
+                    fmt::format("data_offsets [{}, {}] do not lie in the file's {} "
+                                "bytes of data",
+                                begin, stop, data.size()));
     auto count = checkedProduct(t.shape);
     uint64_t totalBits;
     if (!count || __builtin_mul_overflow(*count, bits, &totalBits))
@@ -100,8 +102,8 @@ public:
     if (totalBits % 8 || totalBits / 8 != stop - begin)
       return defect(name, fmt::format("shape {} of {} takes {} bits, but data_offsets "
                                       "[{}, {}] hold {} bytes",
-                                      shapeText(t.shape), *dtype, totalBits, begin, stop,
-                                      stop - begin));
+                                      shapeText(t.shape), *dtype, totalBits, begin,
+                                      stop, stop - begin));
     t.bytes = data.subspan(begin, stop - begin);
     t.offset = dataStart + begin;
     return t;
@@ -112,17 +114,19 @@ public:
     uint64_t at = dataStart;
     for (const Tensor &t : sorted) {
       if (t.offset != at)
-        return defect(t.name,
-                      fmt::format("data_offsets start at {}, {} the end of the tensor "
-                                  "before, {}",
-                                  t.offset - dataStart,
-                                  t.offset < at ? "which overlaps" : "which leaves a hole after",
-                                  at - dataStart));
+        return defect(
+            t.name,
+            fmt::format("data_offsets start at {}, {} the end of the tensor "
+                        "before, {}",
+                        t.offset - dataStart,
+                        t.offset < at ? "which overlaps" : "which leaves a hole after",
+                        at - dataStart));
       at += t.bytes.size();
     }
     if (at != dataStart + data.size())
-      return error(fmt::format("'{}': the {} bytes from offset {} on belong to no tensor",
-                               file.path(), dataStart + data.size() - at, at));
+      return error(
+          fmt::format("'{}': the {} bytes from offset {} on belong to no tensor",
+                      file.path(), dataStart + data.size() - at, at));
     return {};
   }
 
@@ -138,15 +142,17 @@ private:
 Result<Checkpoint> qlinear::readSafetensors(std::shared_ptr<MappedFile> file) {
   auto bytes = file->bytes();
   if (bytes.size() < 8)
-    return error(fmt::format("'{}': header length at offset 0: needs 8 bytes, but the file "
-                             "has {}",
-                             file->path(), bytes.size()));
+    return error(
+        fmt::format("'{}': header length at offset 0: needs 8 bytes, but the file "
+                    "has {}",
+                    file->path(), bytes.size()));
   uint64_t length;
   memcpy(&length, bytes.data(), 8);
   if (length > kMaxHeader || length > bytes.size() - 8)
-    return error(fmt::format("'{}': header length at offset 0: {} bytes; the file has {} "
-                             "left and the format allows {}",
-                             file->path(), length, bytes.size() - 8, kMaxHeader));
+    return error(
+        fmt::format("'{}': header length at offset 0: {} bytes; the file has {} "
+                    "left and the format allows {}",
+                    file->path(), length, bytes.size() - 8, kMaxHeader));
   std::string_view text(reinterpret_cast<const char *>(bytes.data() + 8), length);
   if (!text.starts_with('{'))
     return error(fmt::format("'{}': header at offset 8: does not start with '{{'",

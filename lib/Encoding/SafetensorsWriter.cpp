@@ -52,23 +52,27 @@ SafetensorsWriter::OutputFile::create(const std::string &path) {
   file->target = path;
   // A symbolic link stays, and what it leads to is written.
   for (int links = 0; fs::is_symlink(file->target, ec) && links < 40; ++links)
-    file->target = fs::path(file->target).parent_path() / fs::read_symlink(file->target, ec);
+    file->target =
+        fs::path(file->target).parent_path() / fs::read_symlink(file->target, ec);
   fs::file_status status = fs::status(file->target, ec);
   if (fs::exists(status) && !fs::is_regular_file(status))
-    return error(fmt::format("cannot write '{}': it exists and is not a regular file", path));
+    return error(
+        fmt::format("cannot write '{}': it exists and is not a regular file", path));
   fs::path target(file->target);
   if (target.filename().empty())
     return error(fmt::format("cannot write '{}': not a file name", path));
-  std::string directory = target.has_parent_path() ? target.parent_path().string() : ".";
+  std::string directory =
+      target.has_parent_path() ? target.parent_path().string() : ".";
 
 #ifdef O_TMPFILE
   file->fd = ::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
   if (file->fd >= 0)
     return file;
 #endif
-  file->temporary = fmt::format("{}/.{}.{}.tmp", directory, target.filename().string(),
-                                getpid());
-  file->fd = ::open(file->temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  file->temporary =
+      fmt::format("{}/.{}.{}.tmp", directory, target.filename().string(), getpid());
+  file->fd =
+      ::open(file->temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (file->fd < 0) {
     Error e = file->failure("write");
     file->temporary.clear();
@@ -103,8 +107,8 @@ Result<void> SafetensorsWriter::OutputFile::publish() {
   if (temporary.empty()) {
     std::string link = fmt::format("/proc/self/fd/{}", fd);
     std::filesystem::path path(target);
-    std::string name = path.parent_path() / fmt::format(".{}.{}.tmp",
-                                                        path.filename().string(), getpid());
+    std::string name = path.parent_path() /
+                       fmt::format(".{}.{}.tmp", path.filename().string(), getpid());
     if (linkat(AT_FDCWD, link.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0)
       return failure("write");
     temporary = name;

@@ -59,8 +59,9 @@ public:
       for (size_t i = 0; i < row.size(); ++i) {
         if (i)
           line += "  ";
-        line += i < leftColumns || i + 1 == row.size() ? fmt::format("{:<{}}", row[i], widths[i])
-                                : fmt::format("{:>{}}", row[i], widths[i]);
+        line += i < leftColumns || i + 1 == row.size()
+                    ? fmt::format("{:<{}}", row[i], widths[i])
+                    : fmt::format("{:>{}}", row[i], widths[i]);
       }
       line.erase(line.find_last_not_of(' ') + 1);
       fmt::print("{}\n", line);
@@ -103,6 +104,7 @@ json qualityOf(const Quality &q) {
           {"worst_row_snr_db", number(q.worstRowSnr)},
           {"worst_row", q.worstRow},
           {"group_error_p999", number(q.groupErrorP999)},
+          {"worst_row_group_error", number(q.worstRowGroupError)},
           {"coherent_snr_db", number(q.coherentSnr)},
           {"differing_weights", q.differingWeights}};
 }
@@ -111,7 +113,7 @@ json reportOf(const TensorReport &t) {
   json out = {{"name", t.name},
               {"shape", t.shape},
               {"source", t.source},
-              {"action", t.packed                  ? "packed"
+              {"action", t.packed                 ? "packed"
                          : t.encodingName.empty() ? "carried"
                                                   : "dequantized"},
               {"reason", t.reason},
@@ -140,17 +142,20 @@ json reportOf(const TensorReport &t) {
 void qlinear::printTable(const PackReport &report) {
   bool hasFloats = std::any_of(report.tensors.begin(), report.tensors.end(),
                                [](const auto &t) { return t.floatSnr.has_value(); });
-  std::vector<std::string> header = {"tensor", "shape", "source", "encoding", "bpw",
-                                     "-> bpw", "SNR dB", "worst row"};
+  std::vector<std::string> header = {"tensor", "shape",  "source", "encoding",
+                                     "bpw",    "-> bpw", "SNR dB", "worst row"};
   if (hasFloats)
     header.push_back("vs floats");
   header.push_back("");
   Table table(header, 4);
   for (const TensorReport &t : report.tensors) {
     std::string after = fmt::format("{:.3f}", t.bitsAfter());
-    std::vector<std::string> row = {t.name, shapeOf(t.shape), t.source,
+    std::vector<std::string> row = {t.name,
+                                    shapeOf(t.shape),
+                                    t.source,
                                     t.encodingName.empty() ? "-" : t.encodingName,
-                                    t.weights() ? fmt::format("{:.3f}", t.bitsBefore()) : "-",
+                                    t.weights() ? fmt::format("{:.3f}", t.bitsBefore())
+                                                : "-",
                                     t.weights() ? after : "-"};
     row.push_back(t.packed ? decibels(t.quality.tensorSnr) : "");
     row.push_back(t.packed ? decibels(t.quality.worstRowSnr) : "");
@@ -165,7 +170,8 @@ void qlinear::printTable(const PackReport &report) {
   fmt::print("\n{} weights: {} -> {}", totals.count, size(double(totals.before)),
              size(double(totals.after)));
   if (totals.weights)
-    fmt::print(", {:.3f} -> {:.3f} bits per weight", 8.0 * double(totals.before) / totals.weights,
+    fmt::print(", {:.3f} -> {:.3f} bits per weight",
+               8.0 * double(totals.before) / totals.weights,
                8.0 * double(totals.after) / totals.weights);
   fmt::print("; {} tensors carried over, {}; file {}\n", totals.carried,
              size(double(totals.carriedBytes)), size(double(report.fileBytes)));
@@ -213,7 +219,8 @@ Result<void> qlinear::writeReport(const PackReport &report, const std::string &i
     return {};
   if (file)
     unlink(temporary.c_str());
-  return error(fmt::format("cannot write the report '{}': {}", path, strerror(reasonNumber)));
+  return error(
+      fmt::format("cannot write the report '{}': {}", path, strerror(reasonNumber)));
 }
 
 Result<void> qlinear::printContents(const Checkpoint &checkpoint) {
@@ -233,13 +240,14 @@ Result<void> qlinear::printContents(const Checkpoint &checkpoint) {
     bool isWeight = at != packed.end();
     table.add({t.name, isWeight ? at->second.source : t.type,
                isWeight ? shapeOf({at->second.N, at->second.K}) : shapeOf(t.shape),
-               isWeight ? at->second.encoding.str() : "-", std::to_string(t.bytes.size()), ""});
+               isWeight ? at->second.encoding.str() : "-",
+               std::to_string(t.bytes.size()), ""});
   }
   table.print();
   fmt::print("\n{}: {} tensors, {}\n",
-             isArchive              ? fmt::format("packed archive, {} weights", packed.size())
+             isArchive ? fmt::format("packed archive, {} weights", packed.size())
              : checkpoint.isGguf() ? "GGUF v3"
-                                    : "safetensors",
+                                   : "safetensors",
              checkpoint.tensors().size(), size(double(total)));
   return {};
 }

@@ -51,7 +51,8 @@ struct UsageError {
 
 /// "auto", ..., or a spelling.
 Result<void> checkEncodingName(const std::string &name) {
-  for (const char *known : {"auto", "lossless", "row-u8", "block-u8", "bf16", "f16", "f32"})
+  for (const char *known :
+       {"auto", "lossless", "row-u8", "block-u8", "bf16", "f16", "f32"})
     if (name == known)
       return {};
   auto parsed = Encoding::parse(name);
@@ -64,8 +65,8 @@ void checkPattern(const char *option, const std::string &text) {
   try {
     std::regex pattern(text);
   } catch (const std::regex_error &e) {
-    throw UsageError{fmt::format("{}: '{}' is not a regular expression: {}", option, text,
-                                 e.what())};
+    throw UsageError{fmt::format("{}: '{}' is not a regular expression: {}", option,
+                                 text, e.what())};
   }
 }
 
@@ -90,9 +91,10 @@ PackOptions optionsOf(const CommandLine &line) {
     rule.minSnr = line.minSnr;
     rule.name = equal == text.npos ? "" : text.substr(equal + 1);
     if (equal == text.npos || !checkEncodingName(rule.name))
-      throw UsageError{fmt::format("--encoding: '{}' is neither auto, lossless, row-u8, block-u8, "
-                                   "bf16, f16, f32, a spelling ({}), nor REGEX= before one of these",
-                                   text, whole.error())};
+      throw UsageError{
+          fmt::format("--encoding: '{}' is neither auto, lossless, row-u8, block-u8, "
+                      "bf16, f16, f32, a spelling ({}), nor REGEX= before one of these",
+                      text, whole.error())};
     checkPattern("--encoding", text.substr(0, equal));
     out.rules.push_back({text.substr(0, equal), rule});
   }
@@ -129,10 +131,13 @@ Result<void> run(const CommandLine &line, PackOptions options) {
   if (line.list)
     return printContents(*checkpoint);
   if (isInput(*checkpoint, line.output))
-    return error(fmt::format("the output '{}' is the input; write to another file", line.output));
-  if (!line.report.empty() && (isInput(*checkpoint, line.report) || line.report == line.output))
-    return error(fmt::format("the report '{}' is the input or the output; write it to another file",
-                             line.report));
+    return error(fmt::format("the output '{}' is the input; write to another file",
+                             line.output));
+  if (!line.report.empty() &&
+      (isInput(*checkpoint, line.report) || line.report == line.output))
+    return error(fmt::format(
+        "the report '{}' is the input or the output; write it to another file",
+        line.report));
   auto inventory = takeInventory(*checkpoint);
   if (!inventory)
     return inventory.takeError();
@@ -160,32 +165,41 @@ void defineOptions(CLI::App &app, CommandLine &line) {
                   const char *help) {
     app.add_option(name, to, help)->type_name(type)->allow_extra_args(false);
   };
-  app.add_option("IN", line.input,
-                 "GGUF v3, safetensors, model.safetensors.index.json, a directory with one of "
-                 "these, or a packed archive")
+  app.add_option(
+         "IN", line.input,
+         "GGUF v3, safetensors, model.safetensors.index.json, a directory with one of "
+         "these, or a packed archive")
       ->required()
       ->type_name("");
-  auto *output = app.add_option("-o,--output", line.output, "The file to write")->type_name("FILE");
+  auto *output = app.add_option("-o,--output", line.output, "The file to write")
+                     ->type_name("FILE");
   list("-e,--encoding", line.encodings, "[REGEX=]NAME",
-       "How metadata is stored; for names that REGEX finds, the first such decides (default auto)");
+       "How metadata is stored; for names that REGEX finds, the first such decides "
+       "(default auto)");
   app.add_option("--min-snr", line.minSnr,
                  "dB that auto keeps, against the source's exact weights")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 200.0));
   list("-q,--quantize", line.quantizers, "[REGEX=]CODES:GROUP[:FORM]",
-       "Quantize float weights: int4:32, int5:32, int6:16, int8:32, other groups (16 to 256, row), "
+       "Quantize float weights: int4:32, int5:32, int6:16, int8:32, other groups (16 "
+       "to 256, row), "
        "FORM symmetric, zero, min or centred");
-  auto *minmax = app.add_flag("--minmax", line.minmax, "Scales from each group's least and largest weight");
-  app.add_flag("--search", line.search, "Scales that minimise the squared error (the default)")
+  auto *minmax = app.add_flag("--minmax", line.minmax,
+                              "Scales from each group's least and largest weight");
+  app.add_flag("--search", line.search,
+               "Scales that minimise the squared error (the default)")
       ->excludes(minmax);
-  list("--include", line.include, "REGEX", "Pack only weights whose name it finds; repeatable");
+  list("--include", line.include, "REGEX",
+       "Pack only weights whose name it finds; repeatable");
   list("--exclude", line.exclude, "REGEX", "Carry these over as they are; repeatable");
-  auto *dequantize =
-      app.add_option("--dequantize", line.dequantize, "Write floats instead of packed weights")
-          ->type_name("f32|bf16|f16")
-          ->check(CLI::IsMember({"f32", "bf16", "f16"}));
-  app.add_option("--report", line.report, "Write what was done, as JSON")->type_name("FILE");
-  app.add_flag("-l,--list", line.list, "Print what is in IN, and write nothing")->excludes(output);
+  auto *dequantize = app.add_option("--dequantize", line.dequantize,
+                                    "Write floats instead of packed weights")
+                         ->type_name("f32|bf16|f16")
+                         ->check(CLI::IsMember({"f32", "bf16", "f16"}));
+  app.add_option("--report", line.report, "Write what was done, as JSON")
+      ->type_name("FILE");
+  app.add_flag("-l,--list", line.list, "Print what is in IN, and write nothing")
+      ->excludes(output);
   app.add_option("-j,--threads", line.threads, "Threads (default: all cores)")
       ->check(CLI::Range(1, 4096));
   app.add_flag("--quiet", line.quiet, "No table, no progress");
@@ -206,16 +220,19 @@ int main(int argc, char **argv) {
   // Past a file size limit, writing fails with an error rather than a signal.
   signal(SIGXFSZ, SIG_IGN);
   CommandLine line;
-  CLI::App app("Packs the weights of a checkpoint for compiled linear layers.", "quant-pack");
+  CLI::App app("Packs the weights of a checkpoint for compiled linear layers.",
+               "quant-pack");
   defineOptions(app, line);
   try {
     app.parse(argc, argv);
     if (!line.list && line.output.empty())
-      return fail("no output; name it with -o FILE, or look at the input with --list", 2);
+      return fail("no output; name it with -o FILE, or look at the input with --list",
+                  2);
     PackOptions options = optionsOf(line);
     std::optional<tbb::global_control> threads;
     if (line.threads)
-      threads.emplace(tbb::global_control::max_allowed_parallelism, size_t(line.threads));
+      threads.emplace(tbb::global_control::max_allowed_parallelism,
+                      size_t(line.threads));
     if (auto r = run(line, std::move(options)); !r)
       return fail(r.error(), 1);
     return 0;
@@ -224,7 +241,8 @@ int main(int argc, char **argv) {
   } catch (const UsageError &e) {
     return fail(e.message, 2);
   } catch (const std::bad_alloc &) {
-    return fail("out of memory; a weight needs about 10 bytes for each of its elements", 1);
+    return fail("out of memory; a weight needs about 10 bytes for each of its elements",
+                1);
   } catch (const std::exception &e) {
     return fail(e.what(), 1);
   }

@@ -148,7 +148,8 @@ TEST_F(ArchiveTest, Validation) {
   expect("\\\"k\\\":768", "\\\"k\\\":769", "weight 'w': ");
   expect("\\\"w\\\":{", "\\\"z\\\":{", "weight 'z': the file has no such tensor");
   expect("u4, group", "u9, group", "weight 'w': encoding 'u9, group");
-  expect("\\\"shape\\\":[5,256]", "\\\"shape\\\":[6,256]", "carried tensor 'o': shape 6x256");
+  expect("\\\"shape\\\":[5,256]", "\\\"shape\\\":[6,256]",
+         "carried tensor 'o': shape 6x256");
   expect("IQ4_XS", "IQ4_XX", "carried tensor 'o': unknown type 'IQ4_XX'");
 }
 
@@ -169,7 +170,7 @@ TEST_F(ArchiveTest, Dequantized) {
     ASSERT_TRUE(floats && exact);
     for (size_t i = 0; i < exact->size(); ++i) {
       float e = (*exact)[i];
-      float rounded = *type == 'B'              ? bf16ToFloat(floatToBf16(e))
+      float rounded = *type == 'B'               ? bf16ToFloat(floatToBf16(e))
                       : strcmp(type, "F16") == 0 ? f16ToFloat(floatToF16(e))
                                                  : e;
       ASSERT_EQ((*floats)[i], rounded) << i;

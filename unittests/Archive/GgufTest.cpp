@@ -79,10 +79,12 @@ TEST(Gguf, EachDefectIsNamed) {
   expect(with(32, '\0'), "name of tensor 0 at offset 24: '\\x00' is not UTF-8");
   expect(with(32, '\xFF'), "is not UTF-8 text without NUL");
   expect(with(33, uint32_t(5)), "rank of tensor 'w' at offset 33: 5 dimensions");
-  expect(with(37, uint64_t(255)), "rows of 255 weights are not a multiple of Q4_K's blocks of 256");
+  expect(with(37, uint64_t(255)),
+         "rows of 255 weights are not a multiple of Q4_K's blocks of 256");
   expect(with(45, uint64_t(1) << 57), "has more than 2^64 elements");
   expect(with(45, uint64_t(1) << 55), "go past the end of the file");
-  expect(with(45, uint64_t(2)), "288 bytes at 96 + 0 go past the end of the file, which has 240");
+  expect(with(45, uint64_t(2)),
+         "288 bytes at 96 + 0 go past the end of the file, which has 240");
   expect(with(53, uint32_t(4)), "type of tensor 'w' at offset 53: unknown type 4");
   expect(with(57, uint64_t(7)), "7 is not a multiple of general.alignment = 32");
   expect(with(57, uint64_t(1) << 63), "data offset of tensor 'w' at offset 57");
@@ -93,12 +95,15 @@ TEST(Gguf, EachDefectIsNamed) {
   memset(two.data() + last, 0, 8); // b where a is
   expect(two, "overlaps tensor 'a', whose 144 bytes start at 0");
   expect(makeGguf({a, a}), "name of tensor 1 at offset 65: 'a' comes twice");
-  expect(makeGguf({a}, {pairU32("k", 1), pairU32("k", 2)}), "key 1 at offset 41: 'k' comes twice");
+  expect(makeGguf({a}, {pairU32("k", 1), pairU32("k", 2)}),
+         "key 1 at offset 41: 'k' comes twice");
   for (uint32_t alignment : {0u, 24u, 3u})
     expect(makeGguf({a}, {pairU32("general.alignment", alignment)}),
            "is not a power of two");
-  expect(makeGguf({a}, {pairString("general.alignment", "32")}), "must be u32 (4), not 8");
-  expect(makeGguf({a}, {pairU32("general.alignment", 1u << 31)}), "go past the end of the file");
+  expect(makeGguf({a}, {pairString("general.alignment", "32")}),
+         "must be u32 (4), not 8");
+  expect(makeGguf({a}, {pairU32("general.alignment", 1u << 31)}),
+         "go past the end of the file");
   expect(makeGguf({a}, {Bytes().string("k").put(uint32_t(13)).put(uint32_t(0)).text}),
          "value of 'k' at offset 37: unknown value type 13");
   expect(makeGguf({a}, {Bytes().string("k").put(uint32_t(7)).put('\2').text}),
@@ -106,7 +111,8 @@ TEST(Gguf, EachDefectIsNamed) {
   expect(makeGguf({a}, {pairString("k", "\xC0\x80")}), "is not UTF-8");
   Bytes array;
   array.string("k").put(uint32_t(9)).put(uint32_t(4)).put(uint64_t(1) << 62);
-  expect(makeGguf({a}, {array.text}), "4611686018427387904 elements of 4 bytes do not fit");
+  expect(makeGguf({a}, {array.text}),
+         "4611686018427387904 elements of 4 bytes do not fit");
   Bytes deep;
   deep.string("k").put(uint32_t(9));
   for (int i = 0; i < 100; ++i)
@@ -133,7 +139,9 @@ TEST(Gguf, PackTileByTile) {
       for (uint64_t blocks : {1, 3, 9}) {
         uint64_t K = blocks * c.block;
         writeFile(dir / "a.gguf",
-                  makeGguf({{"w", c.type, {K, N},
+                  makeGguf({{"w",
+                             c.type,
+                             {K, N},
                              randomBlocks(N * blocks, c.bytes, c.floats, rng)}}));
         auto file = Checkpoint::open(dir / "a.gguf");
         ASSERT_TRUE(file) << file.error();

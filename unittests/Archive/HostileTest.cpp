@@ -27,11 +27,11 @@ std::string smallGguf() {
   Bytes array;
   array.string("a").put(uint32_t(9)).put(uint32_t(8)).put(uint64_t(2));
   array.string("x").string("yz");
-  return makeGguf({{"w", 12, {256, 2}, randomBlocks(2, 144, {0, 2}, rng)},
-                   {"b", 0, {4}, std::string(16, '\0')},
-                   {"o", 23, {256, 1}, std::string(136, '\3')}},
-                  {pairU32("general.alignment", 32), array.text,
-                   pairString("s", "text")});
+  return makeGguf(
+      {{"w", 12, {256, 2}, randomBlocks(2, 144, {0, 2}, rng)},
+       {"b", 0, {4}, std::string(16, '\0')},
+       {"o", 23, {256, 1}, std::string(136, '\3')}},
+      {pairU32("general.alignment", 32), array.text, pairString("s", "text")});
 }
 
 std::string smallSafetensors() {

@@ -13,13 +13,14 @@ namespace {
 
 TEST(Safetensors, TensorsAndMetadata) {
   TemporaryDirectory dir;
-  writeFile(dir / "a.safetensors",
-            makeSafetensors(R"({"__metadata__":{"format":"pt"},)"
-                            R"("b":{"dtype":"BF16","shape":[2,3],"data_offsets":[4,16]},)"
-                            R"("empty":{"dtype":"F64","shape":[0,5],"data_offsets":[4,4]},)"
-                            R"("a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},)"
-                            R"("f4":{"dtype":"F4","shape":[4],"data_offsets":[16,18]}}   )",
-                            std::string(18, 'x')));
+  writeFile(
+      dir / "a.safetensors",
+      makeSafetensors(R"({"__metadata__":{"format":"pt"},)"
+                      R"("b":{"dtype":"BF16","shape":[2,3],"data_offsets":[4,16]},)"
+                      R"("empty":{"dtype":"F64","shape":[0,5],"data_offsets":[4,4]},)"
+                      R"("a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},)"
+                      R"("f4":{"dtype":"F4","shape":[4],"data_offsets":[16,18]}}   )",
+                      std::string(18, 'x')));
   auto file = Checkpoint::open(dir / "a.safetensors");
   ASSERT_TRUE(file) << file.error();
   EXPECT_FALSE(file->isGguf());
@@ -49,13 +50,15 @@ TEST(Safetensors, EachDefectIsNamed) {
   expect("", "is empty");
   expect("1234567", "header length at offset 0: needs 8 bytes, but the file has 7");
   expect(Bytes().put(uint64_t(1)).text, "header length at offset 0: 1 bytes");
-  expect(Bytes().put(~uint64_t(0)).text + "{}", "header length at offset 0: 18446744073709551615");
+  expect(Bytes().put(~uint64_t(0)).text + "{}",
+         "header length at offset 0: 18446744073709551615");
   expect(header(" {}"), "header at offset 8: does not start with '{'");
   expect(header("{]"), "(at offset 10)");
   expect(header("{\"\xFF\":1}"), "not JSON");
   expect(header(R"({"w":1,"w":2})"), "key 'w' comes twice");
   expect(header("{\"w\":" + std::string(100000, '[')), "nested deeper than 4 levels");
-  expect(header(R"({"__metadata__":{"a":1}})"), "'__metadata__' at offset 23: 'a' is not a text");
+  expect(header(R"({"__metadata__":{"a":1}})"),
+         "'__metadata__' at offset 23: 'a' is not a text");
   expect(header(R"({"w":[]})"), "'w' at offset 12: must be an object");
   expect(header(R"({"":{}})"), "a tensor's name must be text");
   expect(header(R"({"a\u0000":{}})"), "a tensor's name must be text without NUL");
@@ -65,23 +68,30 @@ TEST(Safetensors, EachDefectIsNamed) {
   expect(tensor(R"("dtype":"F32","shape":[-1])"), "shape is missing or not an array");
   expect(tensor(R"("dtype":"F32","shape":[1.5])"), "shape is missing or not an array");
   expect(tensor(R"("dtype":"F32","shape":[99999999999999999999])"), "shape is missing");
-  expect(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[0])"), "data_offsets is missing");
-  expect(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[4,0])"), "[4, 0] do not lie in");
-  expect(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[0,5])"),
-         "'w' at offset 12: data_offsets [0, 5] do not lie in the file's 4 bytes of data");
+  expect(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[0])"),
+         "data_offsets is missing");
+  expect(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[4,0])"),
+         "[4, 0] do not lie in");
+  expect(
+      tensor(R"("dtype":"F32","shape":[1],"data_offsets":[0,5])"),
+      "'w' at offset 12: data_offsets [0, 5] do not lie in the file's 4 bytes of data");
   expect(tensor(R"("dtype":"F32","shape":[2],"data_offsets":[0,4])"),
          "shape 2 of F32 takes 64 bits, but data_offsets [0, 4] hold 4 bytes");
-  expect(tensor(R"("dtype":"F32","shape":[4611686018427387904,4611686018427387904],"data_offsets":[0,4])"),
-         "has more than 2^64 bits");
+  expect(
+      tensor(
+          R"("dtype":"F32","shape":[4611686018427387904,4611686018427387904],"data_offsets":[0,4])"),
+      "has more than 2^64 bits");
   expect(tensor(R"("dtype":"F32","shape":[576460752303423489],"data_offsets":[0,4])"),
          "has more than 2^64 bits");
   expect(tensor(R"("dtype":"F4","shape":[1],"data_offsets":[0,1])"), "takes 4 bits");
   expect(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[0,4])", 5),
          "belong to no tensor");
   const char *two = R"({"v":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},)";
-  expect(header(two + std::string(R"("w":{"dtype":"U8","shape":[3],"data_offsets":[1,4]}})")),
+  expect(header(two +
+                std::string(R"("w":{"dtype":"U8","shape":[3],"data_offsets":[1,4]}})")),
          "data_offsets start at 1, which overlaps");
-  expect(header(two + std::string(R"("w":{"dtype":"U8","shape":[1],"data_offsets":[3,4]}})")),
+  expect(header(two +
+                std::string(R"("w":{"dtype":"U8","shape":[1],"data_offsets":[3,4]}})")),
          "data_offsets start at 3, which leaves a hole");
 }
 
@@ -95,7 +105,9 @@ TEST(Safetensors, Shards) {
   writeFile(dir / "m-1.safetensors", shard("a"));
   writeFile(dir / "m-2.safetensors", shard("b"));
   std::string index = dir / "model.safetensors.index.json";
-  writeFile(index, R"({"metadata":{},"weight_map":{"a":"m-1.safetensors","b":"m-2.safetensors"}})");
+  writeFile(
+      index,
+      R"({"metadata":{},"weight_map":{"a":"m-1.safetensors","b":"m-2.safetensors"}})");
   writeFile(dir / "config.json", R"({"model_type":"x"})");
   for (const std::string &path : {index, dir.path.string()}) {
     auto file = Checkpoint::open(path);
@@ -109,21 +121,26 @@ TEST(Safetensors, Shards) {
     std::string message = openError(index, text);
     EXPECT_NE(message.find(part), std::string::npos) << message;
   };
-  expect(R"({"weight_map":{"a":"../m-1.safetensors"}})", "not the name of a file in the same");
+  expect(R"({"weight_map":{"a":"../m-1.safetensors"}})",
+         "not the name of a file in the same");
   expect(R"({"weight_map":{"a":"/etc/passwd"}})", "not the name of a file in the same");
-  expect(R"({"weight_map":{"a":"m-2.safetensors"}})", "places 'a' in 'm-2.safetensors'");
+  expect(R"({"weight_map":{"a":"m-2.safetensors"}})",
+         "places 'a' in 'm-2.safetensors'");
   expect(R"({"weight_map":{"a":"m-3.safetensors"}})", "cannot open");
   expect(R"({"weight_map":{}})", "weight_map is empty");
   expect(R"([])", "lacks the object 'weight_map'");
   writeFile(dir / "m-2.safetensors", shard("a"));
-  expect(R"({"weight_map":{"a":"m-1.safetensors","c":"m-2.safetensors"}})", "places 'c'");
+  expect(R"({"weight_map":{"a":"m-1.safetensors","c":"m-2.safetensors"}})",
+         "places 'c'");
 }
 
 TEST(Checkpoint, NoSuchInput) {
   TemporaryDirectory dir;
-  EXPECT_NE(Checkpoint::open(dir / "none").error().find("No such file"), std::string::npos);
-  EXPECT_NE(Checkpoint::open(dir.path.string()).error().find("neither model.safetensors"),
+  EXPECT_NE(Checkpoint::open(dir / "none").error().find("No such file"),
             std::string::npos);
+  EXPECT_NE(
+      Checkpoint::open(dir.path.string()).error().find("neither model.safetensors"),
+      std::string::npos);
   EXPECT_NE(Checkpoint::open("/dev/null").error().find("not a regular file"),
             std::string::npos);
 }

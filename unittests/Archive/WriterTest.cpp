@@ -24,12 +24,11 @@ TEST(Writer, ReadsBack) {
   std::string path = dir / "w.safetensors";
   std::string three = "abc", line(256, 'l'), eight(8, 'e');
   std::map<std::string, std::string> metadata = {{"k\"\\", "v\n\xC3\xA4"}};
-  ASSERT_TRUE(writeSafetensors(path,
-                               {tensorOf("three", "U8", {3}, three),
-                                tensorOf("li\"ne", "BF16", {2, 64}, line),
-                                tensorOf("none", "F32", {0}, ""),
-                                tensorOf("eight", "F64", {}, eight)},
-                               metadata));
+  ASSERT_TRUE(writeSafetensors(
+      path,
+      {tensorOf("three", "U8", {3}, three), tensorOf("li\"ne", "BF16", {2, 64}, line),
+       tensorOf("none", "F32", {0}, ""), tensorOf("eight", "F64", {}, eight)},
+      metadata));
   auto file = Checkpoint::open(path);
   ASSERT_TRUE(file) << file.error();
   EXPECT_EQ(file->metadata(), metadata);
@@ -47,10 +46,12 @@ TEST(Writer, NothingIsLeftOnFailure) {
   {
     auto writer = SafetensorsWriter::create(path, 1000);
     ASSERT_TRUE(writer);
-    ASSERT_TRUE(writer->append("a", "U8", {data.size()}, std::as_bytes(std::span(data))));
+    ASSERT_TRUE(
+        writer->append("a", "U8", {data.size()}, std::as_bytes(std::span(data))));
     EXPECT_EQ(readFile(path), "before");
     // Given up: two tensors of one name.
-    ASSERT_TRUE(writer->append("a", "U8", {1}, std::as_bytes(std::span(data)).first(1)));
+    ASSERT_TRUE(
+        writer->append("a", "U8", {1}, std::as_bytes(std::span(data)).first(1)));
     auto r = writer->finish({});
     ASSERT_FALSE(r);
     EXPECT_NE(r.error().find("two tensors are named 'a'"), std::string::npos);

@@ -207,6 +207,6 @@ TEST(Quantize, Errors) {
             "256 weights given for the shape 5 x 64");
   w[2 * 64 + 9] = NAN;
   EXPECT_EQ(message({{4, false}, 32, Form::zero}, 4, 64),
-            "weight is nan at row 2, column 9; only finite weights can be "
+            "weight is nan at row 2, group 0 (column 9); only finite weights can be "
             "quantized");
 }

@@ -147,8 +147,7 @@ private:
 class SafetensorsWriter {
 public:
   /// `headerRoom` bytes are kept for the header: see headerBytes().
-  static Result<SafetensorsWriter> create(const std::string &path,
-                                          uint64_t headerRoom);
+  static Result<SafetensorsWriter> create(const std::string &path, uint64_t headerRoom);
   /// Appends a tensor; `type` is a safetensors dtype.
   Result<void> append(const std::string &name, const std::string &type,
                       const std::vector<uint64_t> &shape,

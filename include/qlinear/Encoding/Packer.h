@@ -31,8 +31,8 @@ using LoadedWeight = std::variant<FloatWeight, AffineWeight, EncodedWeight>;
 
 /// A linear weight of a checkpoint.
 struct SourceWeight {
-  std::string name;    ///< in the archive
-  std::string format;  ///< "Q4_K", "BF16", "AWQ u4:128": for reports
+  std::string name;   ///< in the archive
+  std::string format; ///< "Q4_K", "BF16", "AWQ u4:128": for reports
   uint64_t N = 0, K = 0;
   bool isFloat = false;  ///< needs quantizing
   bool isPacked = false; ///< of a packed archive: cannot be carried over as it is
@@ -106,9 +106,8 @@ struct PackReport {
 /// Packs the weights and carries over the rest. Memory is bounded by the largest
 /// weight; all cores of the current TBB arena work. Fails without leaving
 /// anything behind.
-Result<PackReport> packArchive(const Checkpoint &checkpoint,
-                               const Inventory &inventory, const std::string &path,
-                               const PackOptions &options);
+Result<PackReport> packArchive(const Checkpoint &checkpoint, const Inventory &inventory,
+                               const std::string &path, const PackOptions &options);
 
 /// Writes the weights as floats of type "F32", "BF16" or "F16", under their
 /// names, and carries over the rest.
