@@ -45,7 +45,8 @@ for name, value in {
     "%obj": config.qlinear_obj_root,
     "%libs": config.qlinear_libs_dir,
 }.items():
-    config.substitutions.append((name + r"\b", value))
+    # In front: lit has a %python of its own, the one that runs it.
+    config.substitutions.insert(0, (name + r"\b", value))
 
 if config.ptxas and not config.ptxas.endswith("NOTFOUND"):
     config.available_features.add("ptxas")
