@@ -55,7 +55,7 @@ AffineWeight makeWeight(const Source &s) {
     float z = half + half / 8 * normal(rng);
     if (s.form == Form::symmetric)
       continue;
-    w.offsets.push_back(s.integerZeros       ? std::nearbyint(z)
+    w.offsets.push_back(s.integerZeros        ? std::nearbyint(z)
                         : s.form == Form::min ? bf16(z * w.scales.back())
                                               : bf16(z));
   }
@@ -84,8 +84,7 @@ void runSelect(benchmark::State &state, Source source, const char *rule) {
   state.SetBytesProcessed(int64_t(state.iterations()) * sourceBytes(source));
 }
 
-void runPack(benchmark::State &state, Source source, const char *name,
-             bool unpacking) {
+void runPack(benchmark::State &state, Source source, const char *name, bool unpacking) {
   AffineWeight w = makeWeight(source);
   Encoding e = *namedEncoding(name, w.codes, w.group, w.form);
   EncodedWeight coded = *encode(w, e);
@@ -120,8 +119,7 @@ void runQuantize(benchmark::State &state, Source source, bool search) {
   for (float &v : w)
     v = normal(rng);
   for (auto _ : state) {
-    auto q = quantize(w, 256, kK,
-                      {source.codes, source.group, source.form, search});
+    auto q = quantize(w, 256, kK, {source.codes, source.group, source.form, search});
     benchmark::DoNotOptimize(q->fields.data());
   }
   state.SetBytesProcessed(int64_t(state.iterations()) * int64_t(w.size() * 4));
@@ -132,8 +130,7 @@ void runQuantize(benchmark::State &state, Source source, bool search) {
 int main(int argc, char **argv) {
   tbb::global_control one(tbb::global_control::max_allowed_parallelism, 1);
   auto add = [](std::string name, auto run) {
-    benchmark::RegisterBenchmark(name.c_str(), run)
-        ->Unit(benchmark::kMillisecond);
+    benchmark::RegisterBenchmark(name.c_str(), run)->Unit(benchmark::kMillisecond);
   };
   for (const Source &s : kSources) {
     std::string name = s.name;
@@ -142,9 +139,7 @@ int main(int argc, char **argv) {
           [=](benchmark::State &state) { runSelect(state, s, rule); });
     for (bool unpacking : {false, true})
       add((unpacking ? "unpack/" : "pack/") + name + "/row-u8",
-          [=](benchmark::State &state) {
-            runPack(state, s, "row-u8", unpacking);
-          });
+          [=](benchmark::State &state) { runPack(state, s, "row-u8", unpacking); });
     add("dequantize/" + name,
         [=](benchmark::State &state) { runDequantize(state, s); });
     for (bool search : {false, true})

@@ -53,9 +53,7 @@ std::vector<Family> families() {
   auto none = [] {};
   return {
       {"Gaussian",
-       [=](Random &rng) {
-         return fill(none, [&](uint64_t) { return normal(rng); });
-       }},
+       [=](Random &rng) { return fill(none, [&](uint64_t) { return normal(rng); }); }},
       {"log-normal rows",
        [](Random &rng) {
          double size = 1;
@@ -80,12 +78,9 @@ std::vector<Family> families() {
        }},
       {"skewed",
        [=](Random &rng) {
-         return fill(none, [&](uint64_t) {
-           return std::exp(0.5 * normal(rng)) - 0.8;
-         });
+         return fill(none, [&](uint64_t) { return std::exp(0.5 * normal(rng)) - 0.8; });
        }},
-      {"embedding-like",
-       [](Random &rng) {
+      {"embedding-like", [](Random &rng) {
          double size = 1, mean = 0;
          return fill(
              [&] {
@@ -104,50 +99,48 @@ struct Table {
 };
 
 std::vector<Table> tables() {
-  return {
-      {"int4, group 32, integer zeros",
-       {{4, false}, 32, Form::zero},
-       {"u4, group = 32, zero, scale = log6 * row<f32>, offset = u4",
-        "u4, group = 32, zero, scale = log8 * row<f32>, offset = u4",
-        "u4, group = 32, zero, scale = u8 * row<bf16>, offset = u4",
-        "u4, group = 32, zero, scale = delta8 * row<bf16>, offset = u4",
-        "u4, group = 32, zero, scale = delta10 * row<bf16>, offset = u4",
-        "u4, group = 32, zero, scale = delta12 * row<bf16>, offset = u4",
-        "row-u8", "block-u8", "bf16", "auto"},
-       false},
-      {"int4, group 32, float zeros",
-       {{4, false}, 32, Form::centred},
-       {"u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>",
-        "u4, group = 32, centred, scale = u6 * block<256, f16>, offset = i6 * "
-        "block<256, f16>",
-        "row-u8",
-        "u4, group = 32, centred, scale = log8 * row<f32>, offset = i8 * "
-        "row<bf16>",
-        "u4, group = 32, centred, scale = u8 * block<256, bf16>, offset = i8 * "
-        "row<bf16>",
-        "block-u8", "bf16", "auto"},
-       true},
-      {"int4, group 32, mins",
-       {{4, false}, 32, Form::min},
-       {"u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * "
-        "block<256, f16>",
-        "row-u8",
-        "u4, group = 32, min, scale = log8 * row<f32>, offset = i8 * row<bf16>",
-        "block-u8", "bf16", "auto"},
-       true},
-      {"int4, group 128, integer zeros",
-       {{4, false}, 128, Form::zero},
-       {"u4, group = 128, zero, scale = log8 * row<f32>, offset = u4",
-        "u4, group = 128, zero, scale = delta10 * row<bf16>, offset = u4",
-        "row-u8", "bf16", "auto"},
-       false},
-      {"int6, group 16, symmetric",
-       {{6, true}, 16, Form::symmetric},
-       {"i6, group = 16, symmetric, scale = log8 * row<f32>",
-        "i6, group = 16, symmetric, scale = u8 * row<bf16>", "row-u8",
-        "block-u8", "i6, group = 16, symmetric, scale = delta10 * row<bf16>",
-        "bf16", "auto"},
-       false}};
+  return {{"int4, group 32, integer zeros",
+           {{4, false}, 32, Form::zero},
+           {"u4, group = 32, zero, scale = log6 * row<f32>, offset = u4",
+            "u4, group = 32, zero, scale = log8 * row<f32>, offset = u4",
+            "u4, group = 32, zero, scale = u8 * row<bf16>, offset = u4",
+            "u4, group = 32, zero, scale = delta8 * row<bf16>, offset = u4",
+            "u4, group = 32, zero, scale = delta10 * row<bf16>, offset = u4",
+            "u4, group = 32, zero, scale = delta12 * row<bf16>, offset = u4", "row-u8",
+            "block-u8", "bf16", "auto"},
+           false},
+          {"int4, group 32, float zeros",
+           {{4, false}, 32, Form::centred},
+           {"u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>",
+            "u4, group = 32, centred, scale = u6 * block<256, f16>, offset = i6 * "
+            "block<256, f16>",
+            "row-u8",
+            "u4, group = 32, centred, scale = log8 * row<f32>, offset = i8 * "
+            "row<bf16>",
+            "u4, group = 32, centred, scale = u8 * block<256, bf16>, offset = i8 * "
+            "row<bf16>",
+            "block-u8", "bf16", "auto"},
+           true},
+          {"int4, group 32, mins",
+           {{4, false}, 32, Form::min},
+           {"u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * "
+            "block<256, f16>",
+            "row-u8",
+            "u4, group = 32, min, scale = log8 * row<f32>, offset = i8 * row<bf16>",
+            "block-u8", "bf16", "auto"},
+           true},
+          {"int4, group 128, integer zeros",
+           {{4, false}, 128, Form::zero},
+           {"u4, group = 128, zero, scale = log8 * row<f32>, offset = u4",
+            "u4, group = 128, zero, scale = delta10 * row<bf16>, offset = u4", "row-u8",
+            "bf16", "auto"},
+           false},
+          {"int6, group 16, symmetric",
+           {{6, true}, 16, Form::symmetric},
+           {"i6, group = 16, symmetric, scale = log8 * row<f32>",
+            "i6, group = 16, symmetric, scale = u8 * row<bf16>", "row-u8", "block-u8",
+            "i6, group = 16, symmetric, scale = delta10 * row<bf16>", "bf16", "auto"},
+           false}};
 }
 
 std::string decibels(double v) {
@@ -211,15 +204,14 @@ int main() {
       }
       auto [least, most] = std::minmax_element(bits.begin(), bits.end());
       char range[64];
-      std::snprintf(range, sizeof range,
-                    *least == *most ? "%.3f" : "%.3f to %.3f", *least, *most);
+      std::snprintf(range, sizeof range, *least == *most ? "%.3f" : "%.3f to %.3f",
+                    *least, *most);
       std::string text = name;
       size_t at = text.find(", scale");
       if (at != std::string::npos) // the table's title says the rest
         text = text.substr(text.rfind(' ', at - 1) + 1);
-      std::printf("| `%s` | %s | %s | %s | %s | %s | %s |\n", text.c_str(),
-                  range, decibels(median(naive)).c_str(),
-                  decibels(median(snr)).c_str(),
+      std::printf("| `%s` | %s | %s | %s | %s | %s | %s |\n", text.c_str(), range,
+                  decibels(median(naive)).c_str(), decibels(median(snr)).c_str(),
                   decibels(*std::min_element(snr.begin(), snr.end())).c_str(),
                   decibels(*std::min_element(row.begin(), row.end())).c_str(),
                   decibels(median(coherent)).c_str());

@@ -25,12 +25,10 @@ uint16_t qlinear::floatToF16(float value) { return uint16_t(toF16(value)); }
 // Checks
 //===----------------------------------------------------------------------===//
 
-std::string detail::groupName(uint64_t row, uint64_t g, unsigned group,
-                              uint64_t K) {
+std::string detail::groupName(uint64_t row, uint64_t g, unsigned group, uint64_t K) {
   uint64_t size = group == kWholeRow ? K : group;
-  return "row " + std::to_string(row) + ", group " + std::to_string(g) +
-         " (columns " + std::to_string(g * size) + " to " +
-         std::to_string((g + 1) * size - 1) + ")";
+  return "row " + std::to_string(row) + ", group " + std::to_string(g) + " (columns " +
+         std::to_string(g * size) + " to " + std::to_string((g + 1) * size - 1) + ")";
 }
 
 static Result<void> checkSize(const char *what, size_t have, uint64_t want) {
@@ -40,8 +38,8 @@ static Result<void> checkSize(const char *what, size_t have, uint64_t want) {
                ", its shape and encoding need " + std::to_string(want));
 }
 
-static Result<void> checkFields(const std::vector<uint8_t> &fields,
-                                CodeType codes, uint64_t K) {
+static Result<void> checkFields(const std::vector<uint8_t> &fields, CodeType codes,
+                                uint64_t K) {
   uint8_t all = 0;
   for (uint8_t f : fields)
     all |= f;
@@ -74,12 +72,12 @@ Result<void> detail::check(const AffineWeight &w) {
 
 static Result<void> checkMeta(const char *what, const MetaStorage &m,
                               const std::vector<uint32_t> &fields,
-                              const std::vector<uint32_t> &constants,
-                              uint64_t N, uint64_t K, uint64_t G) {
+                              const std::vector<uint32_t> &constants, uint64_t N,
+                              uint64_t K, uint64_t G) {
   std::string name = what;
   bool present = m.kind != MetaStorage::Kind::none;
-  if (auto r = checkSize((name + " fields").c_str(), fields.size(),
-                         present ? N * G : 0);
+  if (auto r =
+          checkSize((name + " fields").c_str(), fields.size(), present ? N * G : 0);
       !r)
     return r;
   if (auto r = checkSize((name + " steps").c_str(), constants.size(),
@@ -90,8 +88,8 @@ static Result<void> checkMeta(const char *what, const MetaStorage &m,
   for (uint32_t f : fields)
     all |= f;
   if (m.fieldBits() < 32 && all >> m.fieldBits() != 0)
-    return error("a " + name + " field does not fit " +
-                 std::to_string(m.fieldBits()) + " bits");
+    return error("a " + name + " field does not fit " + std::to_string(m.fieldBits()) +
+                 " bits");
   return {};
 }
 
@@ -101,12 +99,12 @@ Result<void> detail::check(const EncodedWeight &w) {
   if (auto r = checkSize("code fields", w.fields.size(), w.N * w.K); !r)
     return r;
   uint64_t G = w.encoding.groupsPerRow(w.K);
-  if (auto r = checkMeta("scale", w.encoding.scale, w.scaleFields,
-                         w.scaleSteps, w.N, w.K, G);
+  if (auto r = checkMeta("scale", w.encoding.scale, w.scaleFields, w.scaleSteps, w.N,
+                         w.K, G);
       !r)
     return r;
-  if (auto r = checkMeta("offset", w.encoding.offset, w.offsetFields,
-                         w.offsetSteps, w.N, w.K, G);
+  if (auto r = checkMeta("offset", w.encoding.offset, w.offsetFields, w.offsetSteps,
+                         w.N, w.K, G);
       !r)
     return r;
   return checkFields(w.fields, w.encoding.codes, w.K);
@@ -120,9 +118,8 @@ float detail::logValue(float base, float step, uint32_t code) {
   return float(double(base) * std::exp2(double(code) * double(step)));
 }
 
-void detail::decodeRow(const MetaStorage &m, unsigned group,
-                       const uint32_t *fields, const uint32_t *constants,
-                       uint64_t G, float *values) {
+void detail::decodeRow(const MetaStorage &m, unsigned group, const uint32_t *fields,
+                       const uint32_t *constants, uint64_t G, float *values) {
   switch (m.kind) {
   case MetaStorage::Kind::none:
     return;
@@ -134,11 +131,10 @@ void detail::decodeRow(const MetaStorage &m, unsigned group,
     if (m.scope == StepScope::block) {
       uint64_t perBlock = kStepBlock / group;
       for (uint64_t g = 0; g < G; ++g)
-        values[g] = linearValue(m, fields[g],
-                                fromBits(m.type, constants[g / perBlock]));
+        values[g] =
+            linearValue(m, fields[g], fromBits(m.type, constants[g / perBlock]));
     } else {
-      float step =
-          m.scope == StepScope::row ? fromBits(m.type, constants[0]) : 1.0f;
+      float step = m.scope == StepScope::row ? fromBits(m.type, constants[0]) : 1.0f;
       for (uint64_t g = 0; g < G; ++g)
         values[g] = linearValue(m, fields[g], step);
     }
@@ -172,8 +168,7 @@ Result<AffineWeight> qlinear::decode(const EncodedWeight &w) {
   uint64_t offsetConstants = constantsPerRow(e.offset, w.K);
   for (uint64_t n = 0; n < w.N; ++n) {
     decodeRow(e.scale, e.group, w.scaleFields.data() + n * G,
-              w.scaleSteps.data() + n * scaleConstants, G,
-              a.scales.data() + n * G);
+              w.scaleSteps.data() + n * scaleConstants, G, a.scales.data() + n * G);
     if (!a.offsets.empty())
       decodeRow(e.offset, e.group, w.offsetFields.data() + n * G,
                 w.offsetSteps.data() + n * offsetConstants, G,

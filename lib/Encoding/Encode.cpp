@@ -35,36 +35,33 @@ using Kind = MetaStorage::Kind;
 Moments detail::momentsOf(const AffineWeight &w) {
   uint64_t G = w.groups(), size = w.K / G;
   Moments m{std::vector<double>(w.N * G), std::vector<double>(w.N * G)};
-  tbb::parallel_for(
-      tbb::blocked_range<uint64_t>(0, w.N, 8), [&](const auto &range) {
-        for (uint64_t g = range.begin() * G; g < range.end() * G; ++g) {
-          const uint8_t *f = w.fields.data() + g * size;
-          uint64_t sum = 0, squares = 0;
-          for (uint64_t at = 0; at < size; at += 1 << 16) { // 32-bit sums
-            uint32_t partSum = 0, partSquares = 0;
-            uint64_t end = std::min<uint64_t>(size, at + (1 << 16));
-            for (uint64_t i = at; i < end; ++i) {
-              partSum += f[i];
-              partSquares += uint32_t(f[i]) * f[i];
-            }
-            sum += partSum;
-            squares += partSquares;
-          }
-          double n = double(size), mean = double(sum) / n;
-          m.mean[g] = mean;
-          // n * squares - sum^2 is exact in 64 bits for rows up to 2^24.
-          m.spread[g] = size < 1u << 24
-                            ? double(size * squares - sum * sum) / n
-                            : double(squares) - double(sum) * mean;
+  tbb::parallel_for(tbb::blocked_range<uint64_t>(0, w.N, 8), [&](const auto &range) {
+    for (uint64_t g = range.begin() * G; g < range.end() * G; ++g) {
+      const uint8_t *f = w.fields.data() + g * size;
+      uint64_t sum = 0, squares = 0;
+      for (uint64_t at = 0; at < size; at += 1 << 16) { // 32-bit sums
+        uint32_t partSum = 0, partSquares = 0;
+        uint64_t end = std::min<uint64_t>(size, at + (1 << 16));
+        for (uint64_t i = at; i < end; ++i) {
+          partSum += f[i];
+          partSquares += uint32_t(f[i]) * f[i];
         }
-      });
+        sum += partSum;
+        squares += partSquares;
+      }
+      double n = double(size), mean = double(sum) / n;
+      m.mean[g] = mean;
+      // n * squares - sum^2 is exact in 64 bits for rows up to 2^24.
+      m.spread[g] = size < 1u << 24 ? double(size * squares - sum * sum) / n
+                                    : double(squares) - double(sum) * mean;
+    }
+  });
   return m;
 }
 
 RowSource detail::rowOf(const AffineWeight &w, const Moments &m, uint64_t n) {
   uint64_t at = n * w.groups();
-  return {w.scales.data() + at,
-          w.offsets.empty() ? nullptr : w.offsets.data() + at,
+  return {w.scales.data() + at, w.offsets.empty() ? nullptr : w.offsets.data() + at,
           m.mean.data() + at, m.spread.data() + at};
 }
 
@@ -74,12 +71,8 @@ RowBuffer::RowBuffer(const Encoding &e, uint64_t K) {
   words.resize(2 * G + scaleSteps + constantsPerRow(e.offset, K));
   values.resize(2 * G);
   uint32_t *p = words.data();
-  coded = {p,
-           p + G,
-           p + 2 * G,
-           p + 2 * G + scaleSteps,
-           values.data(),
-           values.data() + G};
+  coded = {
+      p, p + G, p + 2 * G, p + 2 * G + scaleSteps, values.data(), values.data() + G};
 }
 
 //===----------------------------------------------------------------------===//
@@ -105,8 +98,7 @@ CodeRange rangeOf(const MetaStorage &m) {
 
 double codeOf(double value, double step, CodeRange range) {
   return step == 0 ? 0
-                   : std::clamp(std::nearbyint(value / step), range.low,
-                                range.high);
+                   : std::clamp(std::nearbyint(value / step), range.low, range.high);
 }
 
 /// Values of one step, as multiples of the largest that matters.
@@ -115,13 +107,10 @@ struct Segment {
   uint64_t count;
   CodeRange range;
 
-  int candidates() const {
-    return count > kManyValues ? kFewCandidates : kCandidates;
-  }
+  int candidates() const { return count > kManyValues ? kFewCandidates : kCandidates; }
 
   /// Summed weighted squared errors of the candidates.
-  template <int Candidates>
-  void errors(const float *steps, float *sums) const {
+  template <int Candidates> void errors(const float *steps, float *sums) const {
     float inverse[Candidates];
     for (int i = 0; i < Candidates; ++i) {
       inverse[i] = 1 / steps[i];
@@ -179,8 +168,8 @@ class StepSearch {
 
   uint32_t strideAt(uint32_t magnitude) const {
     uint32_t mantissa = uint32_t(mantissaBits(type));
-    uint32_t stride = magnitude >> mantissa ? 1u << (mantissa - 7)
-                                            : std::max(1u, magnitude >> 7);
+    uint32_t stride =
+        magnitude >> mantissa ? 1u << (mantissa - 7) : std::max(1u, magnitude >> 7);
     return stride * uint32_t(kCandidates / segment.candidates());
   }
   void consider(uint32_t center, uint32_t sign) {
@@ -243,8 +232,7 @@ public:
       consider(plain, sign);
       // Of values of both signs an unsigned code keeps only those of one.
       if (up > 0 && down > 0)
-        consider(stepBits(type, std::min(up, down) / r.high * unit),
-                 sign ^ negative);
+        consider(stepBits(type, std::min(up, down) / r.high * unit), sign ^ negative);
     } else {
       double step = std::max(up / r.high, down / -r.low);
       uint32_t sign = 0;
@@ -265,9 +253,9 @@ public:
 };
 
 /// Codes `count` values that share one step; returns the step's bits.
-uint32_t codeLinear(const MetaStorage &m, const double *values,
-                    const double *weights, uint64_t count, bool search,
-                    std::vector<float> &scratch, uint32_t *fields) {
+uint32_t codeLinear(const MetaStorage &m, const double *values, const double *weights,
+                    uint64_t count, bool search, std::vector<float> &scratch,
+                    uint32_t *fields) {
   double up = 0, down = 0, heaviest = 0;
   for (uint64_t g = 0; g < count; ++g)
     if (weights[g] > 0) {
@@ -339,13 +327,12 @@ void codeLog(const MetaStorage &m, const double *values, const double *weights,
   double step = fromBits(m.type, constants[1]);
   for (uint64_t g = 0; g < G; ++g)
     if (double v = sign * values[g]; v > 0)
-      fields[g] = uint32_t(std::clamp(
-          std::nearbyint((std::log2(v) - logBase) / step), 0., double(largest)));
+      fields[g] = uint32_t(std::clamp(std::nearbyint((std::log2(v) - logBase) / step),
+                                      0., double(largest)));
 }
 
-void codeDelta(const MetaStorage &m, const double *values,
-               const double *weights, uint64_t G, uint32_t *fields,
-               uint32_t *constants) {
+void codeDelta(const MetaStorage &m, const double *values, const double *weights,
+               uint64_t G, uint32_t *fields, uint32_t *constants) {
   bool negative = mostlyNegative(values, weights, G);
   // Bits of the magnitude; values of the other sign count as 0.
   auto bitsOf = [&](double v) {
@@ -361,8 +348,8 @@ void codeDelta(const MetaStorage &m, const double *values,
       fields[g] = bitsOf(values[g]);
     }
   // Where the window is too narrow, the small values are the ones to move.
-  uint32_t base = high - std::min(low, high) <= largest ? std::min(low, high)
-                                                         : high - largest;
+  uint32_t base =
+      high - std::min(low, high) <= largest ? std::min(low, high) : high - largest;
   for (uint64_t g = 0; g < G; ++g)
     fields[g] = std::clamp(fields[g], base, base + largest) - base;
   constants[0] = base | (negative ? 0x8000 : 0);
@@ -384,9 +371,8 @@ void detail::codeRow(const MetaStorage &m, unsigned group, uint64_t K,
   case Kind::linear: {
     uint64_t perStep = m.scope == StepScope::block ? kStepBlock / group : G;
     for (uint64_t g = 0; g < G; g += perStep) {
-      uint32_t bits =
-          codeLinear(m, values + g, weights + g, std::min(perStep, G - g),
-                     search, scratch, fields + g);
+      uint32_t bits = codeLinear(m, values + g, weights + g, std::min(perStep, G - g),
+                                 search, scratch, fields + g);
       if (m.scope != StepScope::constant)
         constants[g / perStep] = bits;
     }
@@ -405,17 +391,15 @@ void detail::codeRow(const MetaStorage &m, unsigned group, uint64_t K,
 
 RowCoder::RowCoder(const AffineWeight &w, const Encoding &encoding,
                    const EncodeOptions &options)
-    : form(w.form), e(encoding), search(options.searchSteps), K(w.K),
-      G(w.groups()), n(double(w.K / w.groups())),
-      center(centerOf(w.form, w.codes)),
-      newCenter(centerOf(encoding.form, encoding.codes)), targets(G),
-      weights(G) {}
+    : form(w.form), e(encoding), search(options.searchSteps), K(w.K), G(w.groups()),
+      n(double(w.K / w.groups())), center(centerOf(w.form, w.codes)),
+      newCenter(centerOf(encoding.form, encoding.codes)), targets(G), weights(G) {}
 
 void RowCoder::codeScales(const RowSource &row, const RowCoded &out) {
   for (uint64_t g = 0; g < G; ++g) {
     double s = row.scales[g], above = row.mean[g] - center;
-    double mean = s * above - shiftOf(form, row.scales[g],
-                                      row.offsets ? row.offsets[g] : 0);
+    double mean =
+        s * above - shiftOf(form, row.scales[g], row.offsets ? row.offsets[g] : 0);
     targets[g] = s;
     if (e.form == Form::symmetric)
       weights[g] = row.spread[g] + n * above * above;
@@ -431,15 +415,13 @@ void RowCoder::codeScales(const RowSource &row, const RowCoded &out) {
     for (uint64_t g = 0; g < G; ++g) {
       if (out.scaleFields[g] != 0 || row.scales[g] == 0)
         continue;
-      uint64_t at = e.scale.scope == StepScope::block ? g * e.group / kStepBlock
-                                                      : 0;
+      uint64_t at = e.scale.scope == StepScope::block ? g * e.group / kStepBlock : 0;
       double s = row.scales[g];
       double step = fromBits(e.scale.type, out.scaleSteps[at]);
       if (!e.scale.isSigned && s * step < 0)
         continue;
       double mean = s * (row.mean[g] - center) -
-                    shiftOf(form, row.scales[g],
-                            row.offsets ? row.offsets[g] : 0);
+                    shiftOf(form, row.scales[g], row.offsets ? row.offsets[g] : 0);
       bool opposite = s * step < 0;
       double error = std::fabs(step) - std::fabs(s);
       if (error * error * row.spread[g] < s * s * row.spread[g] + n * mean * mean)
@@ -473,8 +455,7 @@ void RowCoder::codeOffsets(const RowSource &row, const RowCoded &out) {
   }
   codeRow(e.offset, e.group, K, targets.data(), weights.data(), G, search,
           out.offsetFields, out.offsetSteps);
-  decodeRow(e.offset, e.group, out.offsetFields, out.offsetSteps, G,
-            out.offsets);
+  decodeRow(e.offset, e.group, out.offsetFields, out.offsetSteps, G, out.offsets);
 }
 
 void RowCoder::code(const RowSource &row, const RowCoded &out) {
@@ -504,8 +485,8 @@ Result<void> detail::checkEncodable(const AffineWeight &w, const Encoding &e) {
         text(w.codes, w.group), text(e.codes, e.group)));
   }
   uint64_t G = w.groups();
-  for (auto [what, values] : {std::pair{"scale", &w.scales},
-                              std::pair{"offset", &w.offsets}}) {
+  for (auto [what, values] :
+       {std::pair{"scale", &w.scales}, std::pair{"offset", &w.offsets}}) {
     bool finite = true;
     for (float v : *values)
       finite &= std::fabs(v) <= 0x1.fffffep127f;
@@ -520,10 +501,10 @@ Result<void> detail::checkEncodable(const AffineWeight &w, const Encoding &e) {
     double move = centerOf(w.form, w.codes) - centerOf(e.form, e.codes);
     for (uint64_t i = 0; i < w.scales.size(); ++i)
       if (w.scales[i] * move + shiftOf(w.form, w.scales[i], w.offsets[i]) != 0)
-        return error(fmt::format(
-            "the symmetric form has no offset, but {} has one that matters "
-            "({}); use the zero, min or centred form",
-            groupName(i / G, i % G, w.group, w.K), w.offsets[i]));
+        return error(
+            fmt::format("the symmetric form has no offset, but {} has one that matters "
+                        "({}); use the zero, min or centred form",
+                        groupName(i / G, i % G, w.group, w.K), w.offsets[i]));
   }
   return {};
 }
@@ -541,17 +522,15 @@ Result<EncodedWeight> qlinear::encode(const AffineWeight &w, const Encoding &e,
   out.scaleSteps.resize(w.N * scaleSteps);
   out.offsetSteps.resize(w.N * offsetSteps);
   Moments moments = momentsOf(w);
-  tbb::parallel_for(
-      tbb::blocked_range<uint64_t>(0, w.N, 8), [&](const auto &range) {
-        RowCoder coder(w, e, options);
-        std::vector<float> values(2 * G);
-        for (uint64_t n = range.begin(); n < range.end(); ++n)
-          coder.code(rowOf(w, moments, n),
-                     {out.scaleFields.data() + n * G,
-                      out.offsetFields.data() + n * G,
-                      out.scaleSteps.data() + n * scaleSteps,
-                      out.offsetSteps.data() + n * offsetSteps, values.data(),
-                      values.data() + G});
-      });
+  tbb::parallel_for(tbb::blocked_range<uint64_t>(0, w.N, 8), [&](const auto &range) {
+    RowCoder coder(w, e, options);
+    std::vector<float> values(2 * G);
+    for (uint64_t n = range.begin(); n < range.end(); ++n)
+      coder.code(rowOf(w, moments, n),
+                 {out.scaleFields.data() + n * G, out.offsetFields.data() + n * G,
+                  out.scaleSteps.data() + n * scaleSteps,
+                  out.offsetSteps.data() + n * offsetSteps, values.data(),
+                  values.data() + G});
+  });
   return out;
 }

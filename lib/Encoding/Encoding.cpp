@@ -37,8 +37,7 @@ static Result<void> verifyStorage(const MetaStorage &m, const char *name,
                                   unsigned group) {
   using Kind = MetaStorage::Kind;
   std::string what = name;
-  if (m.type > FloatType::f32 || m.scope > StepScope::block ||
-      m.kind > Kind::delta)
+  if (m.type > FloatType::f32 || m.scope > StepScope::block || m.kind > Kind::delta)
     return error(what + " storage has an unknown kind, float type or scope");
   switch (m.kind) {
   case Kind::none:
@@ -83,8 +82,7 @@ static Result<void> verifyStorage(const MetaStorage &m, const char *name,
 }
 
 static bool isGroupSize(unsigned g) {
-  return g == 16 || g == 32 || g == 64 || g == 128 || g == 256 ||
-         g == kWholeRow;
+  return g == 16 || g == 32 || g == 64 || g == 128 || g == 256 || g == kWholeRow;
 }
 
 Result<void> Encoding::verify() const {
@@ -98,15 +96,14 @@ Result<void> Encoding::verify() const {
   if (form > Form::centred)
     return error("unknown form");
   if (form == Form::symmetric && !codes.isSigned)
-    return error("the symmetric form needs signed codes; use i" +
-                 number(codes.bits) + ", or the zero form");
+    return error("the symmetric form needs signed codes; use i" + number(codes.bits) +
+                 ", or the zero form");
   if (form == Form::centred && codes.isSigned)
-    return error("the centred form needs unsigned codes; use u" +
-                 number(codes.bits) + ", or the zero form");
+    return error("the centred form needs unsigned codes; use u" + number(codes.bits) +
+                 ", or the zero form");
   if (scale.kind == MetaStorage::Kind::none)
     return error("an encoding needs a scale, as in scale = bf16");
-  if (scale.kind == MetaStorage::Kind::linear &&
-      scale.scope == StepScope::constant)
+  if (scale.kind == MetaStorage::Kind::linear && scale.scope == StepScope::constant)
     return error("a scale code needs a step: use row<...> or block<256, ...>");
   bool hasOffset = offset.kind != MetaStorage::Kind::none;
   if (form == Form::symmetric && hasOffset)
@@ -129,11 +126,11 @@ Result<void> Encoding::verifyShape(uint64_t N, uint64_t K) const {
   // Keeps every byte offset of Layout.h far from overflow.
   constexpr uint64_t maxSide = uint64_t(1) << 32, maxWeights = uint64_t(1) << 44;
   if (N > maxSide || K > maxSide || N > maxWeights / K)
-    return error("shape " + shape + " is too large; N and K may be up to 2^32 "
-                                    "and N * K up to 2^44");
+    return error("shape " + shape +
+                 " is too large; N and K may be up to 2^32 "
+                 "and N * K up to 2^44");
   if (group != kWholeRow && K % group != 0) {
-    std::string message = "K = " + number(K) +
-                          " is not a multiple of the group size " +
+    std::string message = "K = " + number(K) + " is not a multiple of the group size " +
                           number(group) + "; pad K or use group = ";
     for (unsigned g : {128u, 64u, 32u, 16u})
       if (K % g == 0)
@@ -147,8 +144,8 @@ Result<void> Encoding::verifyShape(uint64_t N, uint64_t K) const {
 // Printing
 //===----------------------------------------------------------------------===//
 
-static constexpr std::array<const char *, 4> formNames{"symmetric", "zero",
-                                                       "min", "centred"};
+static constexpr std::array<const char *, 4> formNames{"symmetric", "zero", "min",
+                                                       "centred"};
 static constexpr std::array<const char *, 3> floatNames{"bf16", "f16", "f32"};
 
 static std::string str(const MetaStorage &m) {
@@ -170,8 +167,8 @@ static std::string str(const MetaStorage &m) {
 
 std::string Encoding::str() const {
   std::string s = (codes.isSigned ? "i" : "u") + number(codes.bits) +
-                  ", group = " + (group == kWholeRow ? "row" : number(group)) +
-                  ", " + formNames[size_t(form)] + ", scale = " + ::str(scale);
+                  ", group = " + (group == kWholeRow ? "row" : number(group)) + ", " +
+                  formNames[size_t(form)] + ", scale = " + ::str(scale);
   if (offset.kind != MetaStorage::Kind::none)
     s += ", offset = " + ::str(offset);
   return s;
@@ -194,8 +191,8 @@ class Parser {
       ++at;
   }
   static bool isWordChar(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c >= '0' && c <= '9') || c == '_';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           c == '_';
   }
 
 public:
@@ -208,13 +205,11 @@ public:
   void expected(const std::string &wanted, std::string_view found) {
     if (failed())
       return;
-    std::string what = found.empty() ? at < text.size()
-                                           ? std::string(1, text[at])
-                                           : std::string("the end")
+    std::string what = found.empty() ? at < text.size() ? std::string(1, text[at])
+                                                        : std::string("the end")
                                      : std::string(found.substr(0, 40));
-    failure = error("expected " + wanted + ", found '" + what +
-                    "' at character " + number(at - found.size() + 1) +
-                    " of the encoding");
+    failure = error("expected " + wanted + ", found '" + what + "' at character " +
+                    number(at - found.size() + 1) + " of the encoding");
   }
   std::string_view word() {
     skipSpace();
@@ -310,18 +305,15 @@ static MetaStorage parseStorage(Parser &p) {
     return {};
   }
   if (!p.consume('*'))
-    return m.kind == MetaStorage::Kind::linear
-               ? m
-               : (p.expected("'* row<...>'", {}), m);
+    return m.kind == MetaStorage::Kind::linear ? m
+                                               : (p.expected("'* row<...>'", {}), m);
   w = p.word();
   if (w == "block" && m.kind == MetaStorage::Kind::linear)
     m.scope = StepScope::block;
   else if (w == "row")
     m.scope = StepScope::row;
   else
-    p.expected(m.kind == MetaStorage::Kind::linear ? "'row' or 'block'"
-                                                   : "'row'",
-               w);
+    p.expected(m.kind == MetaStorage::Kind::linear ? "'row' or 'block'" : "'row'", w);
   p.expect('<');
   if (m.scope == StepScope::block) {
     p.expectWord("256");
@@ -404,11 +396,9 @@ Result<Encoding> qlinear::ggufEncoding(std::string_view type) {
   if (type == "Q8_0")
     return Encoding{{8, true}, 32, Form::symmetric, f16, {}};
   if (type == "Q4_K")
-    return Encoding{
-        {4, false}, 32, Form::min, block(6, false), block(6, false)};
+    return Encoding{{4, false}, 32, Form::min, block(6, false), block(6, false)};
   if (type == "Q5_K")
-    return Encoding{
-        {5, false}, 32, Form::min, block(6, false), block(6, false)};
+    return Encoding{{5, false}, 32, Form::min, block(6, false), block(6, false)};
   if (type == "Q6_K")
     return Encoding{{6, true}, 16, Form::symmetric, block(8, true), {}};
   return error("no encoding for the GGUF type '" + std::string(type) +

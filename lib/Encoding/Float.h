@@ -47,8 +47,8 @@ inline uint32_t toF16(float value) {
   if (m >= 0x477FF000) // 65520 and beyond round to infinity
     return sign | 0x7C00;
   if (m < 0x38800000) // below 2^-14: 0.5f has the ulp of an f16 subnormal
-    return sign | (std::bit_cast<uint32_t>(std::bit_cast<float>(m) + 0.5f) -
-                   0x3F000000);
+    return sign |
+           (std::bit_cast<uint32_t>(std::bit_cast<float>(m) + 0.5f) - 0x3F000000);
   return sign | ((m + 0xFFF + (m >> 13 & 1) - (112u << 23)) >> 13);
 }
 

@@ -51,10 +51,9 @@ static uint64_t countDiffering(const uint8_t *fields, uint64_t size, int bits,
   return total;
 }
 
-RowQuality detail::measureRow(const AffineWeight &w, uint64_t n,
-                              const RowSource &exact, const Encoding &e,
-                              const float *scales, const float *offsets,
-                              bool countAll, float *groupErrors) {
+RowQuality detail::measureRow(const AffineWeight &w, uint64_t n, const RowSource &exact,
+                              const Encoding &e, const float *scales,
+                              const float *offsets, bool countAll, float *groupErrors) {
   uint64_t G = w.groups(), size = w.K / G;
   const uint8_t *fields = w.fields.data() + n * w.K;
   double count = double(size), squares = 0; // of the group errors
@@ -76,8 +75,7 @@ RowQuality detail::measureRow(const AffineWeight &w, uint64_t n,
     double noise = ds * ds * exact.spread[g] + count * error * error;
     // With an error this large some weight must differ.
     if (countAll || noise <= 0x1p-40 * signal) {
-      uint64_t differing =
-          countDiffering(fields + g * size, size, w.codes.bits, a, b);
+      uint64_t differing = countDiffering(fields + g * size, size, w.codes.bits, a, b);
       if (!differing) // what f32 cannot tell is no error
         continue;
       q.differing += differing;
@@ -134,8 +132,7 @@ Quality detail::summarize(const std::vector<RowQuality> &rows,
     sumErrors += r.rowSumError * r.rowSumError;
     q.differingWeights += r.differing;
     q.worstRowGroupError = std::max(q.worstRowGroupError, r.groupError);
-    if (double snr = decibels(r.signal, r.noise);
-        i == 0 || snr < q.worstRowSnr) {
+    if (double snr = decibels(r.signal, r.noise); i == 0 || snr < q.worstRowSnr) {
       q.worstRowSnr = snr;
       q.worstRow = rowNumbers[i];
     }
@@ -156,27 +153,23 @@ Quality detail::measureAll(const AffineWeight &w, const Moments &moments,
   std::iota(numbers.begin(), numbers.end(), 0);
   uint64_t scaleSteps = constantsPerRow(e.scale, w.K);
   uint64_t offsetSteps = constantsPerRow(e.offset, w.K);
-  tbb::parallel_for(
-      tbb::blocked_range<uint64_t>(0, w.N, 8), [&](const auto &range) {
-        std::vector<float> scales(G), offsets(G);
-        for (uint64_t n = range.begin(); n < range.end(); ++n) {
-          decodeRow(e.scale, e.group, coded.scaleFields.data() + n * G,
-                    coded.scaleSteps.data() + n * scaleSteps, G, scales.data());
-          decodeRow(e.offset, e.group, coded.offsetFields.data() + n * G,
-                    coded.offsetSteps.data() + n * offsetSteps, G,
-                    offsets.data());
-          rows[n] =
-              measureRow(w, n, rowOf(w, moments, n), e, scales.data(),
-                         offsets.data(), true, groupErrors.data() + n * G);
-        }
-      });
+  tbb::parallel_for(tbb::blocked_range<uint64_t>(0, w.N, 8), [&](const auto &range) {
+    std::vector<float> scales(G), offsets(G);
+    for (uint64_t n = range.begin(); n < range.end(); ++n) {
+      decodeRow(e.scale, e.group, coded.scaleFields.data() + n * G,
+                coded.scaleSteps.data() + n * scaleSteps, G, scales.data());
+      decodeRow(e.offset, e.group, coded.offsetFields.data() + n * G,
+                coded.offsetSteps.data() + n * offsetSteps, G, offsets.data());
+      rows[n] = measureRow(w, n, rowOf(w, moments, n), e, scales.data(), offsets.data(),
+                           true, groupErrors.data() + n * G);
+    }
+  });
   Quality q = summarize(rows, numbers, groupErrors);
   q.bitsPerWeight = layoutOf(e, w.N, w.K).bitsPerWeight();
   return q;
 }
 
-Result<Quality> qlinear::measure(const AffineWeight &w,
-                                 const EncodedWeight &coded) {
+Result<Quality> qlinear::measure(const AffineWeight &w, const EncodedWeight &coded) {
   if (auto r = checkEncodable(w, coded.encoding); !r)
     return r.takeError();
   if (auto r = check(coded); !r)

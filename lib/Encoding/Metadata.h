@@ -43,8 +43,7 @@ void decodeRow(const MetaStorage &m, unsigned group, const uint32_t *fields,
 
 /// The form's own center, and r as an exact product in double.
 inline double centerOf(Form form, CodeType codes) {
-  return form == Form::centred ? double(1 << (codes.bits - 1))
-                               : double(codes.bias());
+  return form == Form::centred ? double(1 << (codes.bits - 1)) : double(codes.bias());
 }
 inline double shiftOf(Form form, float scale, float offset) {
   switch (form) {
@@ -122,9 +121,9 @@ private:
 
 /// Codes G values that matter as much as their weights say: values of weight 0
 /// may become anything.
-void codeRow(const MetaStorage &m, unsigned group, uint64_t K,
-             const double *values, const double *weights, uint64_t G,
-             bool search, uint32_t *fields, uint32_t *constants);
+void codeRow(const MetaStorage &m, unsigned group, uint64_t K, const double *values,
+             const double *weights, uint64_t G, bool search, uint32_t *fields,
+             uint32_t *constants);
 
 /// Whether the metadata of `w` is finite and `e` fits its codes and form.
 Result<void> checkEncodable(const AffineWeight &w, const Encoding &e);
@@ -135,16 +134,16 @@ Result<void> checkEncodable(const AffineWeight &w, const Encoding &e);
 
 /// Sums over one row, and the relative error of each of its groups.
 struct RowQuality {
-  double signal = 0, noise = 0;        ///< sum w^2, sum (w - w')^2
-  double rowSum = 0, rowSumError = 0;  ///< sum w, sum (w - w')
-  double groupError = 0;               ///< RMS over groups of |w - w'| / |w|
-  double coarseGroups = 0;             ///< share of groups beyond the rule
+  double signal = 0, noise = 0;       ///< sum w^2, sum (w - w')^2
+  double rowSum = 0, rowSumError = 0; ///< sum w, sum (w - w')
+  double groupError = 0;              ///< RMS over groups of |w - w'| / |w|
+  double coarseGroups = 0;            ///< share of groups beyond the rule
   uint64_t differing = 0;
 };
 /// Unless `countAll`, `differing` is only known to be positive or not.
 RowQuality measureRow(const AffineWeight &w, uint64_t n, const RowSource &exact,
-                      const Encoding &e, const float *scales,
-                      const float *offsets, bool countAll, float *groupErrors);
+                      const Encoding &e, const float *scales, const float *offsets,
+                      bool countAll, float *groupErrors);
 
 /// All figures of `coded`, whose codes are those of `w`.
 Quality measureAll(const AffineWeight &w, const Moments &moments,

@@ -94,15 +94,13 @@ template <int Bits> void unpackRow(RowPlaces from, int chunks, u8 *to) {
     if constexpr (Bits == 5) {
       u32 word = load32(high);
       for (int i = 0; i < 8; ++i)
-        store32(to + 4 * i,
-                load32(to + 4 * i) | (word >> i & 0x01010101) << 4);
+        store32(to + 4 * i, load32(to + 4 * i) | (word >> i & 0x01010101) << 4);
     }
     if constexpr (Bits == 6) {
       u32 word[2] = {load32(high), load32(high + 4)};
       for (int i = 0; i < 8; ++i)
-        store32(to + 4 * i, load32(to + 4 * i) |
-                                (word[i / 4] >> (2 * (i % 4)) & 0x03030303)
-                                    << 4);
+        store32(to + 4 * i,
+                load32(to + 4 * i) | (word[i / 4] >> (2 * (i % 4)) & 0x03030303) << 4);
     }
   }
 }
@@ -160,14 +158,13 @@ struct RecordPlan {
   void store(const Record &r, u8 *unit, int index) const {
     const u8 *from = reinterpret_cast<const u8 *>(r.words);
     for (int i = 0; i < count; ++i)
-      std::memcpy(unit + pieces[i].at + index * pieces[i].size,
-                  from + pieces[i].start, size_t(pieces[i].size));
+      std::memcpy(unit + pieces[i].at + index * pieces[i].size, from + pieces[i].start,
+                  size_t(pieces[i].size));
   }
   void load(Record &r, const u8 *unit, int index) const {
     u8 *to = reinterpret_cast<u8 *>(r.words);
     for (int i = 0; i < count; ++i)
-      std::memcpy(to + pieces[i].start,
-                  unit + pieces[i].at + index * pieces[i].size,
+      std::memcpy(to + pieces[i].start, unit + pieces[i].at + index * pieces[i].size,
                   size_t(pieces[i].size));
   }
 };
@@ -232,9 +229,8 @@ void packMeta(const WeightLayout &W, const UnitLayout &L, const RecordPlan &plan
   }
 }
 
-void unpackMeta(const WeightLayout &W, const UnitLayout &L,
-                const RecordPlan &plan, uint64_t t, uint64_t u,
-                const Meta2<u32> &m, u8 *blob) {
+void unpackMeta(const WeightLayout &W, const UnitLayout &L, const RecordPlan &plan,
+                uint64_t t, uint64_t u, const Meta2<u32> &m, u8 *blob) {
   u8 *unit = blob + W.unitOffset(t, u);
   int scaleBits = L.spec.scale.fieldBits();
   int offsetBits = L.spec.offset.fieldBits();
@@ -281,8 +277,7 @@ void moveRow(const layout::Meta &m, bool wholeRow, Byte *at, Word *field,
 }
 
 template <typename Word, typename Byte, typename Move>
-void moveRows(const WeightLayout &W, Byte *blob, const Meta2<Word> &m,
-              Move move) {
+void moveRows(const WeightLayout &W, Byte *blob, const Meta2<Word> &m, Move move) {
   bool wholeRow = W.spec.group == 0;
   auto constants = [](const layout::Meta &meta) {
     return uint64_t(meta.rowBytes() / floatBytes(meta.type));
@@ -290,11 +285,10 @@ void moveRows(const WeightLayout &W, Byte *blob, const Meta2<Word> &m,
   // What does not exist is null, and stays so.
   auto at = [](Word *p, uint64_t index) { return p ? p + index : p; };
   for (uint64_t n = 0; n < m.N; ++n) {
-    moveRow(W.spec.scale, wholeRow, blob + W.rowScaleOffset(n),
-            at(m.scaleFields, n), at(m.scaleSteps, n * constants(W.spec.scale)), move);
-    moveRow(W.spec.offset, wholeRow, blob + W.rowOffsetOffset(n),
-            at(m.offsetFields, n), at(m.offsetSteps, n * constants(W.spec.offset)),
-            move);
+    moveRow(W.spec.scale, wholeRow, blob + W.rowScaleOffset(n), at(m.scaleFields, n),
+            at(m.scaleSteps, n * constants(W.spec.scale)), move);
+    moveRow(W.spec.offset, wholeRow, blob + W.rowOffsetOffset(n), at(m.offsetFields, n),
+            at(m.offsetSteps, n * constants(W.spec.offset)), move);
   }
 }
 
@@ -315,9 +309,12 @@ Result<void> qlinear::pack(const EncodedWeight &w, std::span<std::byte> bytes) {
   if (auto r = checkBlob(W, bytes.size()); !r)
     return r;
   u8 *blob = reinterpret_cast<u8 *>(bytes.data());
-  Meta2<const u32> m{w.scaleFields.data(), w.offsetFields.data(),
-                     w.scaleSteps.data(),  w.offsetSteps.data(),
-                     w.N,                  w.encoding.groupsPerRow(w.K),
+  Meta2<const u32> m{w.scaleFields.data(),
+                     w.offsetFields.data(),
+                     w.scaleSteps.data(),
+                     w.offsetSteps.data(),
+                     w.N,
+                     w.encoding.groupsPerRow(w.K),
                      (w.K + kStepBlock - 1) / kStepBlock};
   PackRow packRow = packRowOf(w.encoding.codes.bits);
   RecordPlan full(W.fullUnit()), tail(W.tailUnit());
@@ -345,8 +342,7 @@ Result<void> qlinear::pack(const EncodedWeight &w, std::span<std::byte> bytes) {
   return {};
 }
 
-Result<EncodedWeight> qlinear::unpack(const Encoding &encoding, uint64_t N,
-                                      uint64_t K,
+Result<EncodedWeight> qlinear::unpack(const Encoding &encoding, uint64_t N, uint64_t K,
                                       std::span<const std::byte> bytes) {
   if (auto r = encoding.verifyShape(N, K); !r)
     return r.takeError();
@@ -357,16 +353,18 @@ Result<EncodedWeight> qlinear::unpack(const Encoding &encoding, uint64_t N,
   EncodedWeight w{encoding, N, K, {}, {}, {}, {}, {}};
   w.fields.resize(N * K);
   w.scaleFields.resize(N * G);
-  w.offsetFields.resize(encoding.offset.kind == MetaStorage::Kind::none ? 0
-                                                                        : N * G);
+  w.offsetFields.resize(encoding.offset.kind == MetaStorage::Kind::none ? 0 : N * G);
   w.scaleSteps.resize(N * constantsPerRow(encoding.scale, K));
   w.offsetSteps.resize(N * constantsPerRow(encoding.offset, K));
 
   // Only read: the helpers that find a place serve packing as well.
   u8 *blob = const_cast<u8 *>(reinterpret_cast<const u8 *>(bytes.data()));
-  Meta2<u32> m{w.scaleFields.data(), w.offsetFields.data(),
-               w.scaleSteps.data(),  w.offsetSteps.data(),
-               N,                    G,
+  Meta2<u32> m{w.scaleFields.data(),
+               w.offsetFields.data(),
+               w.scaleSteps.data(),
+               w.offsetSteps.data(),
+               N,
+               G,
                (K + kStepBlock - 1) / kStepBlock};
   UnpackRow unpackRow = unpackRowOf(encoding.codes.bits);
   RecordPlan full(W.fullUnit()), tail(W.tailUnit());
@@ -376,8 +374,7 @@ Result<EncodedWeight> qlinear::unpack(const Encoding &encoding, uint64_t N,
       u8 *unit = blob + W.unitOffset(t, u);
       uint64_t columns = std::min<uint64_t>(kUnitK, K - u * kUnitK);
       for (int r = 0; r < kTileRows && t * kTileRows + uint64_t(r) < N; ++r) {
-        u8 *to =
-            w.fields.data() + (t * kTileRows + uint64_t(r)) * K + u * kUnitK;
+        u8 *to = w.fields.data() + (t * kTileRows + uint64_t(r)) * K + u * kUnitK;
         RowPlaces from = placesOf(L, unit, r);
         if (columns % kChunk == 0) {
           unpackRow(from, L.chunks, to);
@@ -390,8 +387,7 @@ Result<EncodedWeight> qlinear::unpack(const Encoding &encoding, uint64_t N,
       unpackMeta(W, L, u < W.fullUnits() ? full : tail, t, u, m, blob);
     }
   });
-  moveRows(W, blob, m, [](u8 *from, u32 *to, int size) {
-    std::memcpy(to, from, size_t(size));
-  });
+  moveRows(W, blob, m,
+           [](u8 *from, u32 *to, int size) { std::memcpy(to, from, size_t(size)); });
   return w;
 }

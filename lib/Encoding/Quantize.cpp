@@ -58,8 +58,7 @@ class GroupQuantizer {
   };
   Sums sums(double s, double m) const {
     constexpr size_t lanes = 16; // sums that the compiler keeps in vectors
-    float inverse = float(1 / s), z = float(m / s), scale = float(s),
-          shift = float(m);
+    float inverse = float(1 / s), z = float(m / s), scale = float(s), shift = float(m);
     Sums total;
     // Float sums stay exact enough over a part of a long row.
     for (size_t at = 0; at < x.size(); at += 1024) {
@@ -176,8 +175,7 @@ class GroupQuantizer {
       if (!options.search)
         break;
       double spread = r.ff - r.f * r.f / n;
-      double refit =
-          spread > 0 ? scaleAs((r.fw - r.f * sum / n) / spread) : 0;
+      double refit = spread > 0 ? scaleAs((r.fw - r.f * sum / n) / spread) : 0;
       if (refit > 0)
         consider(refit, (refit * r.f - sum) / n, best);
     }
@@ -216,8 +214,8 @@ public:
               : form == Form::zero    ? integerZero()
                                       : floatOffset();
     // What the metadata of the form stores is relative to this code.
-    double center = form == Form::centred ? double(1 << (options.codes.bits - 1))
-                                          : bias;
+    double center =
+        form == Form::centred ? double(1 << (options.codes.bits - 1)) : bias;
     double base = middle * unit; // what remains of a group without a scale
     if (fit.s == 0) {
       // The centred form needs a scale for it: s * (0 - z) with z = +-1.
@@ -244,9 +242,8 @@ public:
 
 } // namespace
 
-Result<AffineWeight> qlinear::quantize(std::span<const float> weights,
-                                       uint64_t N, uint64_t K,
-                                       const QuantizeOptions &options) {
+Result<AffineWeight> qlinear::quantize(std::span<const float> weights, uint64_t N,
+                                       uint64_t K, const QuantizeOptions &options) {
   MetaStorage plain = MetaStorage::plain(FloatType::f32);
   bool affine = options.form != Form::symmetric;
   Encoding e{options.codes, options.group, options.form, plain,
@@ -254,8 +251,8 @@ Result<AffineWeight> qlinear::quantize(std::span<const float> weights,
   if (auto r = e.verifyShape(N, K); !r)
     return r.takeError();
   if (weights.size() != N * K)
-    return error(fmt::format("{} weights given for the shape {} x {}",
-                             weights.size(), N, K));
+    return error(
+        fmt::format("{} weights given for the shape {} x {}", weights.size(), N, K));
   bool finite = true;
   for (float v : weights)
     finite &= std::fabs(v) <= 0x1.fffffep127f;
@@ -271,12 +268,11 @@ Result<AffineWeight> qlinear::quantize(std::span<const float> weights,
   w.fields.resize(N * K);
   w.scales.resize(N * G);
   w.offsets.resize(affine ? N * G : 0);
-  tbb::parallel_for(
-      tbb::blocked_range<uint64_t>(0, N, 4), [&](const auto &range) {
-        GroupQuantizer q(options);
-        for (uint64_t g = range.begin() * G; g < range.end() * G; ++g)
-          q.run(weights.data() + g * size, size, w.fields.data() + g * size,
-                w.scales[g], affine ? &w.offsets[g] : nullptr);
-      });
+  tbb::parallel_for(tbb::blocked_range<uint64_t>(0, N, 4), [&](const auto &range) {
+    GroupQuantizer q(options);
+    for (uint64_t g = range.begin() * G; g < range.end() * G; ++g)
+      q.run(weights.data() + g * size, size, w.fields.data() + g * size, w.scales[g],
+            affine ? &w.offsets[g] : nullptr);
+  });
   return w;
 }

@@ -33,8 +33,7 @@ using Kind = MetaStorage::Kind;
 
 namespace {
 
-constexpr FloatType kFloats[] = {FloatType::bf16, FloatType::f16,
-                                 FloatType::f32};
+constexpr FloatType kFloats[] = {FloatType::bf16, FloatType::f16, FloatType::f32};
 
 MetaStorage rowStep(uint8_t bits, bool isSigned) {
   return MetaStorage::linear(bits, isSigned, StepScope::row);
@@ -89,8 +88,7 @@ Encodings exactCandidates(const Source &s, const MetaStorage &offset) {
   Encodings list;
   if (s.group != kWholeRow)
     for (uint8_t bits : {8, 10, 12})
-      list.push_back(
-          {s.codes, s.group, s.form, MetaStorage::delta(bits), offset});
+      list.push_back({s.codes, s.group, s.form, MetaStorage::delta(bits), offset});
   return list;
 }
 
@@ -99,9 +97,8 @@ Encodings scaleLadder(const Source &s, const MetaStorage &offset) {
   std::vector<MetaStorage> scales;
   bool isSigned = s.negativeScales;
   if (s.group != kWholeRow)
-    scales = {MetaStorage::log(6),    rowStep(6, isSigned),
-              blockStep(6, isSigned), MetaStorage::log(8),
-              rowStep(8, isSigned),   blockStep(8, isSigned),
+    scales = {MetaStorage::log(6),    rowStep(6, isSigned),  blockStep(6, isSigned),
+              MetaStorage::log(8),    rowStep(8, isSigned),  blockStep(8, isSigned),
               MetaStorage::delta(10), MetaStorage::delta(12)};
   for (FloatType t : kFloats)
     scales.push_back(MetaStorage::plain(t));
@@ -229,8 +226,7 @@ std::string brokenBound(const Quality &q, const SelectionRule &rule,
     errorBroken &= coarse.above(0.001);
   }
   if (snrBroken)
-    return fmt::format("tensor SNR {} < {:.1f} dB", snrText(q.tensorSnr),
-                       rule.minSnr);
+    return fmt::format("tensor SNR {} < {:.1f} dB", snrText(q.tensorSnr), rule.minSnr);
   double worstRow = rule.minSnr - rule.worstRowMargin;
   if (!(q.worstRowSnr >= worstRow))
     return fmt::format("SNR of row {} {} < {:.1f} dB", q.worstRow,
@@ -282,8 +278,7 @@ class Selector {
             }
             RowSource source = rowOf(w, moments, n);
             coder.code(source, coded);
-            figures[i] = measureRow(w, n, source, e, coded.scales,
-                                    coded.offsets, !keep,
+            figures[i] = measureRow(w, n, source, e, coded.scales, coded.offsets, !keep,
                                     groupErrors.data() + i * G);
             uint64_t coarse = 0;
             for (uint64_t g = 0; g < G; ++g)
@@ -301,9 +296,8 @@ class Selector {
     std::vector<RowQuality> figures;
     auto broken = [&](const Quality &q, bool onSample) {
       if (exactOnly)
-        return q.differingWeights == 0
-                   ? std::string()
-                   : std::string("not exact: weights differ");
+        return q.differingWeights == 0 ? std::string()
+                                       : std::string("not exact: weights differ");
       return brokenBound(q, rule, onSample ? &figures : nullptr);
     };
     for (const std::vector<uint64_t> &sample : samples) {
@@ -375,8 +369,7 @@ public:
     Selection s;
     std::vector<RowQuality> figures;
     s.quality = tryRows(e, allRows(), figures, &s.weight);
-    if (std::string broken = brokenBound(s.quality, rule);
-        !broken.empty())
+    if (std::string broken = brokenBound(s.quality, rule); !broken.empty())
       reason += "; outside the rule: " + broken;
     return finish(std::move(s), std::move(name), std::move(reason));
   }
@@ -393,7 +386,7 @@ std::string shortName(const MetaStorage &m) {
   if (star == std::string::npos)
     return text;
   std::string code = text.substr(0, star);
-  return m.kind != Kind::linear           ? code
+  return m.kind != Kind::linear        ? code
          : m.scope == StepScope::block ? code + "/256"
                                        : code + "/row";
 }
@@ -470,8 +463,7 @@ Result<Encoding> suited(std::string_view name, const AffineWeight &w,
 // Entry points
 //===----------------------------------------------------------------------===//
 
-Result<Selection> qlinear::select(const AffineWeight &w,
-                                  const SelectionRule &rule) {
+Result<Selection> qlinear::select(const AffineWeight &w, const SelectionRule &rule) {
   MetaStorage f32 = MetaStorage::plain(FloatType::f32);
   Encoding own{w.codes, w.group, w.form, f32,
                w.form == Form::symmetric ? MetaStorage{} : f32};
@@ -511,8 +503,8 @@ static Result<void> checkFinite(const EncodedWeight &w) {
         std::tuple{"offset", &e.offset, &w.offsetFields, &w.offsetSteps}}) {
     uint64_t constants = constantsPerRow(*m, w.K);
     for (uint64_t n = 0; n < w.N && m->kind != Kind::none; ++n) {
-      decodeRow(*m, e.group, fields->data() + n * G,
-                steps->data() + n * constants, G, values.data());
+      decodeRow(*m, e.group, fields->data() + n * G, steps->data() + n * constants, G,
+                values.data());
       for (uint64_t g = 0; g < G; ++g)
         if (!std::isfinite(values[g]))
           return error(fmt::format(
@@ -537,8 +529,7 @@ Result<Selection> qlinear::select(const EncodedWeight &native,
   if (keep) {
     Selection s;
     s.weight = native;
-    s.quality.tensorSnr = s.quality.worstRowSnr = s.quality.coherentSnr =
-        INFINITY;
+    s.quality.tensorSnr = s.quality.worstRowSnr = s.quality.coherentSnr = INFINITY;
     s.quality.bitsPerWeight =
         layoutOf(native.encoding, native.N, native.K).bitsPerWeight();
     s.name = nameOf(native.encoding);

@@ -75,15 +75,13 @@ void expectClose(const Quality &got, const Quality &want) {
       << got.worstRowSnr << " " << want.worstRowSnr;
   EXPECT_TRUE(near(got.coherentSnr, want.coherentSnr, 1e-3))
       << got.coherentSnr << " " << want.coherentSnr;
-  EXPECT_NEAR(got.groupErrorP999, want.groupErrorP999,
-              1e-5 * want.groupErrorP999);
+  EXPECT_NEAR(got.groupErrorP999, want.groupErrorP999, 1e-5 * want.groupErrorP999);
   EXPECT_NEAR(got.worstRowGroupError, want.worstRowGroupError,
               1e-6 * want.worstRowGroupError);
   EXPECT_EQ(got.differingWeights, want.differingWeights);
 }
 
-EncodedWeight encoded(const AffineWeight &w, const char *spelling,
-                      bool search = true) {
+EncodedWeight encoded(const AffineWeight &w, const char *spelling, bool search = true) {
   auto e = Encoding::parse(spelling);
   EXPECT_TRUE(e) << e.error();
   auto r = encode(w, *e, {search});
@@ -98,8 +96,7 @@ Quality quality(const AffineWeight &w, const EncodedWeight &e) {
   return *q;
 }
 
-Quality quality(const AffineWeight &w, const char *spelling,
-                bool search = true) {
+Quality quality(const AffineWeight &w, const char *spelling, bool search = true) {
   return quality(w, encoded(w, spelling, search));
 }
 
@@ -152,7 +149,7 @@ TEST(Decode, RoundsOnceWhereDoubleRoundsTwice) {
   AffineWeight w{1, 16, {4, false}, 16, Form::min, {}, {1.0f}, {-0x1p-60f}};
   w.fields.assign(16, 1);
   w.scales = {1.0f + 0x1p-23f}; // odd mantissa
-  w.fields[0] = 3; // 3 + 3 * 2^-23: a midpoint between floats near 3
+  w.fields[0] = 3;              // 3 + 3 * 2^-23: a midpoint between floats near 3
   auto values = dequantize(w);
   ASSERT_TRUE(values);
   float below = float(3 + 2 * 0x1p-23), above = float(3 + 4 * 0x1p-23);
@@ -213,8 +210,8 @@ TEST(Encode, EveryStorageOfEveryFormIsWithinItsResolution) {
         ASSERT_TRUE(coded) << coded.error();
         // Positive codes cannot hold centred zeros of both signs, nor the
         // integer grid a min of 0.1.
-        bool grid = o.kind == MetaStorage::Kind::linear &&
-                    o.scope == StepScope::constant;
+        bool grid =
+            o.kind == MetaStorage::Kind::linear && o.scope == StepScope::constant;
         bool suits = (o.isSigned || form != Form::centred ||
                       o.kind == MetaStorage::Kind::plain) &&
                      !(grid && form == Form::min) &&
@@ -283,15 +280,13 @@ TEST(Encode, CodedMetadataIsCodedAgainExactly) {
 
 TEST(Encode, ConvertsBetweenForms) {
   std::mt19937_64 rng(36);
-  const char *targets[] = {
-      "u4, group = 32, zero, scale = f32, offset = f32",
-      "u4, group = 32, min, scale = f32, offset = f32",
-      "u4, group = 32, centred, scale = f32, offset = f32",
-      "i4, group = 32, zero, scale = f32, offset = f32",
-      "i4, group = 32, min, scale = f32, offset = f32"};
+  const char *targets[] = {"u4, group = 32, zero, scale = f32, offset = f32",
+                           "u4, group = 32, min, scale = f32, offset = f32",
+                           "u4, group = 32, centred, scale = f32, offset = f32",
+                           "i4, group = 32, zero, scale = f32, offset = f32",
+                           "i4, group = 32, min, scale = f32, offset = f32"};
   for (Form form : {Form::symmetric, Form::zero, Form::min, Form::centred}) {
-    AffineWeight w =
-        randomAffine({4, form == Form::symmetric}, 32, form, 4, 256, rng);
+    AffineWeight w = randomAffine({4, form == Form::symmetric}, 32, form, 4, 256, rng);
     for (const char *target : targets)
       EXPECT_GT(quality(w, target).tensorSnr, 130) << int(form) << target;
   }
@@ -345,15 +340,14 @@ TEST(HardInputs, OneHugeGroupInARow) {
 TEST(HardInputs, TinyScales) {
   std::mt19937_64 rng(42);
   for (double size : {1e-4, 3e-6, 1e-6}) {
-    AffineWeight w = randomAffine({6, true}, 16, Form::symmetric, 8, 512, rng,
-                                  size);
-    EncodedWeight e = encoded(
-        w, "i6, group = 16, symmetric, scale = i8 * block<256, f16>");
+    AffineWeight w = randomAffine({6, true}, 16, Form::symmetric, 8, 512, rng, size);
+    EncodedWeight e =
+        encoded(w, "i6, group = 16, symmetric, scale = i8 * block<256, f16>");
     // No step underflows to 0, whatever its size.
     for (uint32_t step : e.scaleSteps)
       EXPECT_NE(step & 0x7FFF, 0u) << size;
-    EncodedWeight naive = encoded(
-        w, "i6, group = 16, symmetric, scale = i8 * block<256, f16>", false);
+    EncodedWeight naive =
+        encoded(w, "i6, group = 16, symmetric, scale = i8 * block<256, f16>", false);
     for (uint32_t step : naive.scaleSteps)
       EXPECT_NE(step & 0x7FFF, 0u) << size;
     for (uint32_t field : naive.scaleFields) // rounded up: nothing is clipped
@@ -370,18 +364,15 @@ TEST(HardInputs, TinyScales) {
 TEST(HardInputs, StepsOfExtremeSize) {
   std::mt19937_64 rng(43);
   for (double size : {1e-38, 1e-30, 1e30, 1e35})
-    for (const char *text :
-         {"i4, group = 32, symmetric, scale = u8 * row<bf16>",
-          "i4, group = 32, symmetric, scale = u8 * block<256, bf16>",
-          "i4, group = 32, symmetric, scale = u8 * row<f32>",
-          "i4, group = 32, symmetric, scale = log8 * row<f32>"}) {
-      AffineWeight w =
-          randomAffine({4, true}, 32, Form::symmetric, 4, 512, rng, size);
+    for (const char *text : {"i4, group = 32, symmetric, scale = u8 * row<bf16>",
+                             "i4, group = 32, symmetric, scale = u8 * block<256, bf16>",
+                             "i4, group = 32, symmetric, scale = u8 * row<f32>",
+                             "i4, group = 32, symmetric, scale = log8 * row<f32>"}) {
+      AffineWeight w = randomAffine({4, true}, 32, Form::symmetric, 4, 512, rng, size);
       EXPECT_GT(quality(w, text).tensorSnr, 35) << size << text;
     }
   // Beyond f16: clipped to its largest finite value, never infinite.
-  AffineWeight w =
-      randomAffine({4, true}, 32, Form::symmetric, 4, 512, rng, 1e8);
+  AffineWeight w = randomAffine({4, true}, 32, Form::symmetric, 4, 512, rng, 1e8);
   EncodedWeight e = encoded(w, "i4, group = 32, symmetric, scale = f16");
   for (float v : *dequantize(e))
     ASSERT_TRUE(std::isfinite(v));
@@ -448,13 +439,12 @@ TEST(HardInputs, ZeroScaleWithAMin) {
   AffineWeight w = randomAffine({4, false}, 32, Form::min, 8, 1024, rng);
   for (size_t i = 0; i < w.scales.size(); i += 3)
     w.scales[i] = 0;
-  EXPECT_LT(quality(w, "u4, group = 32, zero, scale = f32, offset = f32",
-                    false)
-                .tensorSnr,
-            10);
-  EXPECT_EQ(quality(w, "u4, group = 32, min, scale = f32, offset = f32")
-                .differingWeights,
-            0u);
+  EXPECT_LT(
+      quality(w, "u4, group = 32, zero, scale = f32, offset = f32", false).tensorSnr,
+      10);
+  EXPECT_EQ(
+      quality(w, "u4, group = 32, min, scale = f32, offset = f32").differingWeights,
+      0u);
   EXPECT_GT(quality(w, kMinRowU8).tensorSnr, 40);
 }
 

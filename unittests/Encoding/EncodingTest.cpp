@@ -183,7 +183,6 @@ TEST(Encoding, GgufBitsPerWeight) {
   } rows[] = {{"Q4_0", 4.5}, {"Q4_1", 5},   {"Q5_0", 5.5}, {"Q5_1", 6},
               {"Q8_0", 8.5}, {"Q4_K", 4.5}, {"Q5_K", 5.5}, {"Q6_K", 6.5625}};
   for (auto [type, bits] : rows)
-    EXPECT_EQ(layoutOf(*ggufEncoding(type), 4096, 4096).bitsPerWeight(), bits)
-        << type;
+    EXPECT_EQ(layoutOf(*ggufEncoding(type), 4096, 4096).bitsPerWeight(), bits) << type;
   EXPECT_FALSE(ggufEncoding("IQ4_XS"));
 }

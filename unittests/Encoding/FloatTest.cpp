@@ -13,8 +13,7 @@ using namespace qlinear;
 
 // The nearest of all finite values by brute force over the neighbours, ties to
 // the even mantissa.
-static void expectNearest(FloatType type, float v, uint16_t got,
-                          uint16_t infinity) {
+static void expectNearest(FloatType type, float v, uint16_t got, uint16_t infinity) {
   using reference::value;
   double d = v, chosen = value(type, got);
   ASSERT_EQ(std::signbit(v), bool(got >> 15));
@@ -32,9 +31,7 @@ static void expectNearest(FloatType type, float v, uint16_t got,
     uint16_t other = uint16_t(got + step);
     double x = value(type, other);
     if (std::isinf(x))
-      x = std::copysign(2 * value(type, infinity - 1u) -
-                            value(type, infinity - 2u),
-                        d);
+      x = std::copysign(2 * value(type, infinity - 1u) - value(type, infinity - 2u), d);
     double otherError = std::fabs(x - d);
     ASSERT_LE(error, otherError) << std::hexfloat << v;
     if (error == otherError) {
@@ -47,16 +44,15 @@ TEST(Float, AllHalvesWidenExactly) {
   for (uint32_t b = 0; b < 0x10000; ++b) {
     for (FloatType t : {FloatType::f16, FloatType::bf16}) {
       double want = reference::value(t, b);
-      float got = t == FloatType::f16 ? f16ToFloat(uint16_t(b))
-                                      : bf16ToFloat(uint16_t(b));
+      float got =
+          t == FloatType::f16 ? f16ToFloat(uint16_t(b)) : bf16ToFloat(uint16_t(b));
       if (std::isnan(want)) {
         ASSERT_TRUE(std::isnan(got)) << b;
         continue;
       }
       ASSERT_EQ(want, got) << b;
       ASSERT_EQ(std::signbit(want), std::signbit(got)) << b;
-      uint16_t back =
-          t == FloatType::f16 ? floatToF16(got) : floatToBf16(got);
+      uint16_t back = t == FloatType::f16 ? floatToF16(got) : floatToBf16(got);
       ASSERT_EQ(back, b);
     }
   }

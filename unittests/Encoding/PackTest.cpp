@@ -38,20 +38,19 @@ class BlobReader {
   }
   int entries() const { return e.group == 16 ? 8 : 4; }
   uint64_t columnsOf(uint64_t chunks) const {
-    return e.group == 0     ? 0
-           : e.group <= 32  ? chunks
-                            : (chunks * 32 + e.group - 1) / e.group;
+    return e.group == 0    ? 0
+           : e.group <= 32 ? chunks
+                           : (chunks * 32 + e.group - 1) / e.group;
   }
   uint64_t recordBytes() const {
-    return e.group == 0 ? 0
-                        : (uint64_t(entries()) *
-                               (e.scale.fieldBits() + e.offset.fieldBits()) +
-                           7) /
-                              8;
+    return e.group == 0
+               ? 0
+               : (uint64_t(entries()) * (e.scale.fieldBits() + e.offset.fieldBits()) +
+                  7) /
+                     8;
   }
   uint64_t sizeOfUnit(uint64_t chunks) const {
-    uint64_t b =
-        up(codeBytes(chunks) + 4 * columnsOf(chunks) * recordBytes(), 16);
+    uint64_t b = up(codeBytes(chunks) + 4 * columnsOf(chunks) * recordBytes(), 16);
     return up(b + (stepsInside ? 16 * uint64_t(stepEntry) : 0), 32);
   }
   uint64_t unitAt(uint64_t t, uint64_t u) const {
@@ -64,15 +63,15 @@ public:
     stepEntry = int(e.scale.blockBytes() + e.offset.blockBytes());
     tiles = (w.N + 15) / 16;
     units = (w.K + 255) / 256;
-    stepsInside = stepEntry != 0 &&
-                  (codeBytes(8) + 4 * columnsOf(8) * recordBytes()) % 128 != 0;
+    stepsInside =
+        stepEntry != 0 && (codeBytes(8) + 4 * columnsOf(8) * recordBytes()) % 128 != 0;
     tileBytes = w.K / 256 * sizeOfUnit(8);
     if (w.K % 256)
       tileBytes += sizeOfUnit(chunksOf(units - 1));
     tileBytes = up(tileBytes, 128);
     stepsAt = tiles * tileBytes;
-    rowsAt = stepsAt +
-             (stepsInside ? 0 : up(tiles * units * 16 * uint64_t(stepEntry), 128));
+    rowsAt =
+        stepsAt + (stepsInside ? 0 : up(tiles * units * 16 * uint64_t(stepEntry), 128));
   }
 
   /// Bytes of the whole blob.
@@ -111,8 +110,8 @@ public:
     if (b == 5) // byte b, bit i is column 4 i + b
       v |= bit(high + place * 4 + i % 4, i / 4) << 4;
     if (b == 6) {
-      uint64_t word = high + (((j / 2) * 4 + r0) * chunks + c) * 16 +
-                      (j % 2) * 8 + (i / 16) * 4;
+      uint64_t word =
+          high + (((j / 2) * 4 + r0) * chunks + c) * 16 + (j % 2) * 8 + (i / 16) * 4;
       v |= bits(word + i % 4, 2 * (i % 16 / 4), 2) << 4;
     }
     return v;
@@ -144,8 +143,8 @@ public:
         start += size;
         left -= size;
       }
-      uint64_t at = planes + 4 * columns * start + (r0 * columns + p) * size +
-                    (byte - start);
+      uint64_t at =
+          planes + 4 * columns * start + (r0 * columns + p) * size + (byte - start);
       v |= bit(at, unsigned(first + i) % 8) << i;
     }
     return v;
@@ -163,13 +162,11 @@ public:
     unsigned width = byteWidth(m.type);
     if (m.scope == StepScope::block) {
       uint64_t t = n / 16, j = n % 16 / 4, r0 = n % 4;
-      uint64_t at =
-          stepsInside
-              ? unitAt(t, i) +
-                    up(codeBytes(chunksOf(i)) +
-                           4 * columnsOf(chunksOf(i)) * recordBytes(),
-                       16)
-              : stepsAt + (t * units + i) * 16 * uint64_t(stepEntry);
+      uint64_t at = stepsInside ? unitAt(t, i) +
+                                      up(codeBytes(chunksOf(i)) +
+                                             4 * columnsOf(chunksOf(i)) * recordBytes(),
+                                         16)
+                                : stepsAt + (t * units + i) * 16 * uint64_t(stepEntry);
       at += (r0 * 4 + j) * uint64_t(stepEntry);
       return bits(at + (offset ? e.scale.blockBytes() : 0), 0, 8 * width);
     }
@@ -246,11 +243,20 @@ TEST(Pack, EveryCodeAndGroupAtOddShapes) {
 
 TEST(Pack, EveryStorage) {
   std::mt19937_64 rng(12);
-  for (unsigned group : {16u, 32u, 256u, 0u})
-    for (const MetaStorage &scale : reference::allStorages(true, group))
-      for (const MetaStorage &offset : reference::allStorages(false, group))
-        checkBlob({{5, false}, group, Form::min, scale, offset},
-                  {19, group == 0 ? 289u : 512 + group}, rng);
+  for (unsigned group : {16u, 32u, 256u, 0u}) {
+    auto scales = reference::allStorages(true, group);
+    auto offsets = reference::allStorages(false, group);
+    // Each at least once, beside random partners.
+    for (size_t i = 0; i < 3 * std::max(scales.size(), offsets.size()); ++i) {
+      bool first = i % 2;
+      const MetaStorage &scale =
+          scales[first ? i / 2 % scales.size() : rng() % scales.size()];
+      const MetaStorage &offset =
+          offsets[first ? rng() % offsets.size() : i / 2 % offsets.size()];
+      checkBlob({{5, false}, group, Form::min, scale, offset},
+                {19, group == 0 ? 289u : 512 + group}, rng);
+    }
+  }
 }
 
 TEST(Pack, NativeGguf) {

@@ -126,8 +126,7 @@ TEST(Quantize, SearchIsCloseToExhaustive) {
       best += least;
     }
     double limit = 10 * std::log10(signal / best);
-    AffineWeight q =
-        quantized(w, N, K, {{4, !zero}, 32, form, true});
+    AffineWeight q = quantized(w, N, K, {{4, !zero}, 32, form, true});
     EXPECT_GT(snr(w, q), limit - 0.15) << int(form);
     EXPECT_LE(snr(w, q), limit + 1e-9) << int(form);
   }

@@ -26,8 +26,7 @@ using namespace qlinear;
 
 /// A float with `exponentBits` and `mantissaBits`, from its bits, by the
 /// definition of IEEE formats.
-inline double floatFromFields(uint64_t bits, int exponentBits,
-                              int mantissaBits) {
+inline double floatFromFields(uint64_t bits, int exponentBits, int mantissaBits) {
   int bias = (1 << (exponentBits - 1)) - 1;
   double sign = bits >> (exponentBits + mantissaBits) & 1 ? -1 : 1;
   int exponent = int(bits >> mantissaBits & ((1u << exponentBits) - 1));
@@ -55,8 +54,8 @@ inline double value(FloatType type, uint32_t bits) {
 /// Value of the metadata field of (row n, group g).
 inline double metaValue(const MetaStorage &m, const Encoding &e, uint64_t K,
                         const std::vector<uint32_t> &fields,
-                        const std::vector<uint32_t> &steps, uint64_t n,
-                        uint64_t g, uint64_t G) {
+                        const std::vector<uint32_t> &steps, uint64_t n, uint64_t g,
+                        uint64_t G) {
   uint32_t field = fields[n * G + g];
   double code = field;
   if (m.isSigned && field >= (1u << (m.bits - 1)))
@@ -71,8 +70,8 @@ inline double metaValue(const MetaStorage &m, const Encoding &e, uint64_t K,
       return code;
     if (m.scope == StepScope::row)
       return float(code * value(m.type, steps[n]));
-    return float(code * value(m.type, steps[n * ((K + 255) / 256) +
-                                            g * e.group / 256]));
+    return float(code *
+                 value(m.type, steps[n * ((K + 255) / 256) + g * e.group / 256]));
   case MetaStorage::Kind::log:
     return float(value(m.type, steps[2 * n]) *
                  std::pow(2.0, code * value(m.type, steps[2 * n + 1])));
@@ -105,8 +104,7 @@ inline double weight(const EncodedWeight &w, uint64_t n, uint64_t k) {
   double s = metaValue(e.scale, e, w.K, w.scaleFields, w.scaleSteps, n, g, G);
   double o = e.form == Form::symmetric
                  ? 0
-                 : metaValue(e.offset, e, w.K, w.offsetFields, w.offsetSteps, n,
-                             g, G);
+                 : metaValue(e.offset, e, w.K, w.offsetFields, w.offsetSteps, n, g, G);
   return affine(e.form, e.codes, w.fields[n * w.K + k], s, o);
 }
 
@@ -134,26 +132,25 @@ inline uint32_t randomFloatBits(FloatType type, std::mt19937_64 &rng) {
 }
 
 inline void randomMeta(const MetaStorage &m, uint64_t N, uint64_t K, uint64_t G,
-                       std::vector<uint32_t> &fields,
-                       std::vector<uint32_t> &steps, std::mt19937_64 &rng) {
+                       std::vector<uint32_t> &fields, std::vector<uint32_t> &steps,
+                       std::mt19937_64 &rng) {
   using Kind = MetaStorage::Kind;
   if (m.kind == Kind::none)
     return;
   fields.resize(N * G);
   for (uint32_t &f : fields)
-    f = m.kind == Kind::plain
-            ? randomFloatBits(m.type, rng)
-            : uint32_t(rng() & ((1ull << m.bits) - 1));
-  uint64_t perRow = m.scope == StepScope::block  ? (K + 255) / 256
+    f = m.kind == Kind::plain ? randomFloatBits(m.type, rng)
+                              : uint32_t(rng() & ((1ull << m.bits) - 1));
+  uint64_t perRow = m.scope == StepScope::block ? (K + 255) / 256
                     : m.scope == StepScope::row ? (m.kind == Kind::log ? 2 : 1)
-                                                 : 0;
+                                                : 0;
   steps.resize(N * perRow);
   for (size_t i = 0; i < steps.size(); ++i) {
     steps[i] = randomFloatBits(m.type, rng);
     if (m.kind == Kind::delta)
       steps[i] = 0x3000 + uint32_t(rng() % 0x800); // room for 12 bits above
     if (m.kind == Kind::log && i % 2) // a step that keeps 2^(255 step) finite
-      steps[i] = m.type == FloatType::bf16  ? 0x3D00  // 2^-5
+      steps[i] = m.type == FloatType::bf16  ? 0x3D00 // 2^-5
                  : m.type == FloatType::f16 ? 0x2800
                                             : 0x3D012345;
   }
@@ -181,11 +178,9 @@ inline std::vector<MetaStorage> allStorages(bool forScale, unsigned group) {
       for (bool isSigned : {false, true}) {
         all.push_back(MetaStorage::linear(bits, isSigned, StepScope::row, t));
         if (group)
-          all.push_back(
-              MetaStorage::linear(bits, isSigned, StepScope::block, t));
+          all.push_back(MetaStorage::linear(bits, isSigned, StepScope::block, t));
         if (!forScale && t == FloatType::bf16)
-          all.push_back(
-              MetaStorage::linear(bits, isSigned, StepScope::constant));
+          all.push_back(MetaStorage::linear(bits, isSigned, StepScope::constant));
       }
     }
   }
@@ -201,8 +196,8 @@ inline Encoding randomEncoding(std::mt19937_64 &rng) {
   Encoding e;
   e.group = groups[rng() % 6];
   e.form = Form(rng() % 4);
-  e.codes = {bits[rng() % 4], e.form == Form::symmetric ||
-                                  (e.form != Form::centred && rng() % 2)};
+  e.codes = {bits[rng() % 4],
+             e.form == Form::symmetric || (e.form != Form::centred && rng() % 2)};
   auto scales = allStorages(true, e.group), offsets = allStorages(false, e.group);
   e.scale = scales[rng() % scales.size()];
   if (e.form != Form::symmetric)
@@ -216,9 +211,9 @@ struct Shape {
 };
 inline std::vector<Shape> oddShapes(unsigned group) {
   uint64_t g = group ? group : 1;
-  std::vector<Shape> shapes{{1, g},      {7, 3 * g},  {16, 256}, {17, 384},
-                            {33, 512},   {5, 7 * g},  {3, 768},  {19, 256 + g},
-                            {20, 5 * 256}};
+  std::vector<Shape> shapes{{1, g},    {7, 3 * g},    {16, 256},
+                            {17, 384}, {33, 512},     {5, 7 * g},
+                            {3, 768},  {19, 256 + g}, {20, 5 * 256}};
   if (group == 0)
     for (uint64_t K : {1, 31, 33, 100, 257, 7393})
       shapes.push_back({18, K});
@@ -236,8 +231,8 @@ inline double normal(std::mt19937_64 &rng) {
 
 /// Log-normal scales around `size`, zeros (or mins) in the middle of the codes.
 inline AffineWeight randomAffine(CodeType codes, unsigned group, Form form, uint64_t N,
-                          uint64_t K, std::mt19937_64 &rng, double size = 0.01,
-                          double sigma = 0.3) {
+                                 uint64_t K, std::mt19937_64 &rng, double size = 0.01,
+                                 double sigma = 0.3) {
   AffineWeight w{N, K, codes, group, form, {}, {}, {}};
   w.fields.resize(N * K);
   for (uint8_t &f : w.fields)

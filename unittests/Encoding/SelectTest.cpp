@@ -13,8 +13,7 @@ using reference::randomAffine;
 
 namespace {
 
-Selection selected(const AffineWeight &w, const char *name,
-                   double minSnr = 45) {
+Selection selected(const AffineWeight &w, const char *name, double minSnr = 45) {
   SelectionRule rule;
   rule.name = name;
   rule.minSnr = minSnr;
@@ -32,10 +31,8 @@ void expectConsistent(const AffineWeight &w, const Selection &s) {
   EXPECT_EQ(q->groupErrorP999, s.quality.groupErrorP999);
   EXPECT_EQ(q->differingWeights, s.quality.differingWeights);
   EXPECT_EQ(q->bitsPerWeight, s.quality.bitsPerWeight);
-  std::vector<std::byte> blob(
-      layoutOf(s.weight.encoding, w.N, w.K).bytes());
-  EXPECT_EQ(s.quality.bitsPerWeight,
-            8.0 * double(blob.size()) / double(w.N * w.K));
+  std::vector<std::byte> blob(layoutOf(s.weight.encoding, w.N, w.K).bytes());
+  EXPECT_EQ(s.quality.bitsPerWeight, 8.0 * double(blob.size()) / double(w.N * w.K));
   auto packed = pack(s.weight, blob);
   ASSERT_TRUE(packed) << packed.error();
   auto back = unpack(s.weight.encoding, w.N, w.K, blob);
@@ -60,8 +57,8 @@ void roundToBf16(std::vector<float> &values) {
 }
 
 /// Min-max int4 as torchao, AWQ and GPTQ have it: bf16 scales, integer zeros.
-AffineWeight integerZeros(std::mt19937_64 &rng, uint64_t N = 300,
-                          uint64_t K = 1024, unsigned group = 32) {
+AffineWeight integerZeros(std::mt19937_64 &rng, uint64_t N = 300, uint64_t K = 1024,
+                          unsigned group = 32) {
   AffineWeight w = randomAffine({4, false}, group, Form::zero, N, K, rng);
   roundToBf16(w.scales);
   for (float &z : w.offsets)
@@ -129,13 +126,11 @@ TEST(Select, FloatZerosTakeTheCheapestWithinTheRule) {
     for (const Candidate &c : s.declined) {
       EXPECT_LE(c.quality.bitsPerWeight, s.quality.bitsPerWeight);
       EXPECT_TRUE(c.quality.tensorSnr < 45 || c.quality.worstRowSnr < 39 ||
-                  c.quality.groupErrorP999 > 0.03 ||
-                  c.quality.worstRowGroupError > 0.1)
+                  c.quality.groupErrorP999 > 0.03 || c.quality.worstRowGroupError > 0.1)
           << c.reason;
     }
     // A lower floor takes less, a higher one more.
-    EXPECT_LT(selected(w, "auto", 30).quality.bitsPerWeight,
-              s.quality.bitsPerWeight);
+    EXPECT_LT(selected(w, "auto", 30).quality.bitsPerWeight, s.quality.bitsPerWeight);
     Selection fine = selected(w, "auto", 60);
     EXPECT_GT(fine.quality.bitsPerWeight, s.quality.bitsPerWeight);
     EXPECT_GE(fine.quality.tensorSnr, 60);
@@ -163,12 +158,11 @@ TEST(Select, HardSourcesStayWithinTheRule) {
   for (int kind = 0; kind < 6; ++kind)
     for (Form form : {Form::symmetric, Form::zero, Form::min, Form::centred})
       for (unsigned group : {16u, 32u, 128u, 0u}) {
-        SCOPED_TRACE(std::to_string(kind) + " " + std::to_string(int(form)) +
-                     " " + std::to_string(group));
+        SCOPED_TRACE(std::to_string(kind) + " " + std::to_string(int(form)) + " " +
+                     std::to_string(group));
         CodeType codes{uint8_t(kind % 2 ? 6 : 4), form == Form::symmetric};
         AffineWeight w = randomAffine(codes, group, form, 24, 768, rng,
-                                      kind == 0 ? 1e-7 : 0.01,
-                                      kind == 1 ? 2 : 0.3);
+                                      kind == 0 ? 1e-7 : 0.01, kind == 1 ? 2 : 0.3);
         for (size_t i = 0; i < w.scales.size(); ++i) {
           if (kind == 2 && i % 3 == 0)
             w.scales[i] = -w.scales[i];
@@ -201,13 +195,11 @@ TEST(Select, NamedEncodings) {
   AffineWeight w = randomAffine({4, false}, 32, Form::zero, 40, 4096, rng);
   Selection row = selected(w, "row-u8"), block = selected(w, "block-u8"),
             plain = selected(w, "bf16");
-  EXPECT_EQ(row.weight.encoding,
-            *namedEncoding("row-u8", {4, false}, 32, Form::zero));
+  EXPECT_EQ(row.weight.encoding, *namedEncoding("row-u8", {4, false}, 32, Form::zero));
   EXPECT_EQ(row.name, "row-u8");
   EXPECT_EQ(block.weight.encoding,
             *namedEncoding("block-u8", {4, false}, 32, Form::zero));
-  EXPECT_EQ(plain.weight.encoding,
-            *namedEncoding("bf16", {4, false}, 32, Form::zero));
+  EXPECT_EQ(plain.weight.encoding, *namedEncoding("bf16", {4, false}, 32, Form::zero));
   EXPECT_GT(block.quality.tensorSnr, row.quality.tensorSnr);
   EXPECT_GT(plain.quality.bitsPerWeight, 5 - 1e-9);
   for (const Selection &s : {row, block, plain})
@@ -221,8 +213,7 @@ TEST(Select, NamedEncodings) {
   Selection centred = selected(w, "row-u8");
   EXPECT_EQ(centred.weight.encoding,
             *namedEncoding("row-u8", {4, false}, 32, Form::centred));
-  EXPECT_NE(centred.reason.find("negative zeros: centred form"),
-            std::string::npos);
+  EXPECT_NE(centred.reason.find("negative zeros: centred form"), std::string::npos);
   EXPECT_GT(centred.quality.tensorSnr, 40);
 }
 
@@ -255,10 +246,9 @@ TEST(Select, Spellings) {
 
 TEST(Select, NativeStaysAsItIs) {
   std::mt19937_64 rng(70);
-  for (const char *type : {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K",
-                           "Q5_K", "Q6_K"}) {
-    EncodedWeight w =
-        reference::randomEncoded(*ggufEncoding(type), 32, 1024, rng);
+  for (const char *type :
+       {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"}) {
+    EncodedWeight w = reference::randomEncoded(*ggufEncoding(type), 32, 1024, rng);
     for (const char *name : {"auto", "lossless"}) {
       SelectionRule rule;
       rule.name = name;
@@ -288,8 +278,7 @@ TEST(Select, NonFiniteMetadataIsAnError) {
   EXPECT_EQ(select(w, rule).error(),
             "scale is inf at row 5, group 2 (columns 64 to 95); repair or "
             "requantize the weight: only finite metadata can be coded");
-  EncodedWeight native =
-      reference::randomEncoded(*ggufEncoding("Q4_K"), 8, 512, rng);
+  EncodedWeight native = reference::randomEncoded(*ggufEncoding("Q4_K"), 8, 512, rng);
   native.offsetFields[3 * 16 + 9] = 7;
   native.offsetSteps[3 * 2 + 1] = 0x7E00;
   EXPECT_EQ(select(native, rule).error(),
