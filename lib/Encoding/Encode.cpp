@@ -526,11 +526,11 @@ Result<EncodedWeight> qlinear::encode(const AffineWeight &w, const Encoding &e,
     RowCoder coder(w, e, options);
     std::vector<float> values(2 * G);
     for (uint64_t n = range.begin(); n < range.end(); ++n)
-      coder.code(rowOf(w, moments, n),
-                 {out.scaleFields.data() + n * G, out.offsetFields.data() + n * G,
-                  out.scaleSteps.data() + n * scaleSteps,
-                  out.offsetSteps.data() + n * offsetSteps, values.data(),
-                  values.data() + G});
+      coder.code(rowOf(w, moments, n), {out.scaleFields.data() + n * G,
+                                        elementOrNull(out.offsetFields, n * G),
+                                        out.scaleSteps.data() + n * scaleSteps,
+                                        out.offsetSteps.data() + n * offsetSteps,
+                                        values.data(), values.data() + G});
   });
   return out;
 }

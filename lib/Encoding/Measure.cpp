@@ -158,7 +158,7 @@ Quality detail::measureAll(const AffineWeight &w, const Moments &moments,
     for (uint64_t n = range.begin(); n < range.end(); ++n) {
       decodeRow(e.scale, e.group, coded.scaleFields.data() + n * G,
                 coded.scaleSteps.data() + n * scaleSteps, G, scales.data());
-      decodeRow(e.offset, e.group, coded.offsetFields.data() + n * G,
+      decodeRow(e.offset, e.group, elementOrNull(coded.offsetFields, n * G),
                 coded.offsetSteps.data() + n * offsetSteps, G, offsets.data());
       rows[n] = measureRow(w, n, rowOf(w, moments, n), e, scales.data(), offsets.data(),
                            true, groupErrors.data() + n * G);

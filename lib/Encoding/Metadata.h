@@ -25,6 +25,11 @@ inline uint64_t constantsPerRow(const MetaStorage &m, uint64_t K) {
   return m.rowBytes() / byteWidth(m.type);
 }
 
+/// Element `index` of a vector, or null if the weight has no such metadata.
+template <typename Vector> auto *elementOrNull(Vector &v, uint64_t index) {
+  return v.empty() ? nullptr : v.data() + index;
+}
+
 /// Value of a code that has a step or none; the product is rounded to float,
 /// which matters for f32 steps only.
 inline float linearValue(const MetaStorage &m, uint32_t field, float step) {

@@ -272,7 +272,7 @@ class Selector {
             RowCoded coded = buffer.coded;
             if (keep) {
               coded.scaleFields = keep->scaleFields.data() + n * G;
-              coded.offsetFields = keep->offsetFields.data() + n * G;
+              coded.offsetFields = elementOrNull(keep->offsetFields, n * G);
               coded.scaleSteps = keep->scaleSteps.data() + n * scaleSteps;
               coded.offsetSteps = keep->offsetSteps.data() + n * offsetSteps;
             }
