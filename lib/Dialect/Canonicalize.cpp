@@ -8,6 +8,7 @@
 #include "qlinear/Dialect/QLinear.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/IR/PatternMatch.h"
 #include "llvm/ADT/SmallBitVector.h"
@@ -81,9 +82,9 @@ OpFoldResult DequantizeOp::fold(FoldAdaptor) {
 
 /// A linear with other operands; its epilogue is moved into it.
 static LinearOp rebuild(PatternRewriter &rewriter, LinearOp op, TypeRange results,
-                        ValueRange weights, ValueRange extras) {
-  auto rebuilt = LinearOp::create(rewriter, op.getLoc(), results, op.getX(), weights,
-                                  extras, op.getScheduleAttr());
+                        Value x, ValueRange weights, ValueRange extras) {
+  auto rebuilt = LinearOp::create(rewriter, op.getLoc(), results, x, weights, extras,
+                                  op.getScheduleAttr());
   rebuilt->setDiscardableAttrs(op->getDiscardableAttrDictionary());
   rebuilt.getEpilogue().takeBody(op.getEpilogue());
   return rebuilt;
@@ -119,7 +120,7 @@ struct SimplifyPlainLinear : OpRewritePattern<LinearOp> {
     }
     if (weights.empty() || weights.size() == op.getWeights().size())
       return rewriter.notifyMatchFailure(op, "every weight is needed");
-    LinearOp rebuilt = rebuild(rewriter, op, types, weights, {});
+    LinearOp rebuilt = rebuild(rewriter, op, types, op.getX(), weights, {});
     for (auto [result, place] : llvm::zip(op.getResults(), places))
       if (place)
         rewriter.replaceAllUsesWith(result, rebuilt.getResult(*place));
@@ -187,8 +188,8 @@ struct SimplifyEpilogueOperands : OpRewritePattern<LinearOp> {
     else
       results.assign(op.result_begin(), op.result_end());
     rewriter.modifyOpInPlace(op, [&] { body.eraseArguments(dead); });
-    LinearOp rebuilt =
-        rebuild(rewriter, op, ValueRange(results).getTypes(), weights, extras);
+    LinearOp rebuilt = rebuild(rewriter, op, ValueRange(results).getTypes(), op.getX(),
+                               weights, extras);
     for (auto [from, to] : llvm::zip(results, rebuilt.getResults()))
       rewriter.replaceAllUsesWith(from, to);
     rewriter.eraseOp(op);
@@ -223,10 +224,42 @@ struct DropIdentityEpilogue : OpRewritePattern<LinearOp> {
     return success();
   }
 };
+
+/// A cast that forgets the number of rows of x moves to the results.
+struct StaticRows : OpRewritePattern<LinearOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(LinearOp op, PatternRewriter &rewriter) const override {
+    auto cast = op.getX().getDefiningOp<tensor::CastOp>();
+    if (!cast || !tensor::canFoldIntoConsumerOp(cast))
+      return rewriter.notifyMatchFailure(op, "x is no cast that forgets its shape");
+    auto source = dyn_cast<RankedTensorType>(cast.getSource().getType());
+    if (!source || source.getDimSize(1) != op.getK() || source.isDynamicDim(0))
+      return rewriter.notifyMatchFailure(op, "the rows are not known");
+    SmallVector<Type> types;
+    for (Type type : op.getResultTypes())
+      types.push_back(mlir::cast<RankedTensorType>(type).clone(
+          {source.getDimSize(0), mlir::cast<RankedTensorType>(type).getDimSize(1)}));
+    for (Value extra : op.getExtras())
+      if (auto type = mlir::cast<RankedTensorType>(extra.getType());
+          type.getRank() == 2 && !type.isDynamicDim(0) &&
+          type.getDimSize(0) != source.getDimSize(0))
+        return rewriter.notifyMatchFailure(op, "an extra has other rows");
+
+    SmallVector<Type> results = llvm::to_vector(op.getResultTypes());
+    LinearOp rebuilt =
+        rebuild(rewriter, op, types, cast.getSource(), op.getWeights(), op.getExtras());
+    SmallVector<Value> casts;
+    for (auto [type, value] : llvm::zip(results, rebuilt.getResults()))
+      casts.push_back(tensor::CastOp::create(rewriter, op.getLoc(), type, value));
+    rewriter.replaceOp(op, casts);
+    return success();
+  }
+};
 } // namespace
 
 void LinearOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
                                            MLIRContext *context) {
-  patterns.add<SimplifyPlainLinear, SimplifyEpilogueOperands, DropIdentityEpilogue>(
-      context);
+  patterns.add<SimplifyPlainLinear, SimplifyEpilogueOperands, DropIdentityEpilogue,
+               StaticRows>(context);
 }

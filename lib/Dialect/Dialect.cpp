@@ -10,6 +10,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Transforms/InliningUtils.h"
 
 using namespace mlir;
 using namespace mlir::qlinear;
@@ -36,6 +37,15 @@ struct QLinearAsmInterface : OpAsmDialectInterface {
     return AliasResult::OverridableAlias;
   }
 };
+
+/// Every operation may be inlined: none has effects, and epilogues are isolated.
+struct QLinearInliner : DialectInlinerInterface {
+  using DialectInlinerInterface::DialectInlinerInterface;
+
+  bool isLegalToInline(Operation *, Region *, bool, IRMapping &) const override {
+    return true;
+  }
+};
 } // namespace
 
 void QLinearDialect::initialize() {
@@ -45,7 +55,7 @@ void QLinearDialect::initialize() {
       >();
   registerAttributes();
   registerTypes();
-  addInterfaces<QLinearAsmInterface>();
+  addInterfaces<QLinearAsmInterface, QLinearInliner>();
   addBytecodeInterface(this);
 }
 

@@ -63,6 +63,10 @@ LogicalResult LoadOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
   return success();
 }
 
+void LoadOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
+  setName(getResult(), getParameter());
+}
+
 //===----------------------------------------------------------------------===//
 // pack
 //===----------------------------------------------------------------------===//

@@ -68,7 +68,8 @@ def QLinear_ParameterOp : QLinear_Op<"parameter", [Symbol]> {
 }
 
 def QLinear_LoadOp : QLinear_Op<"load", [
-    Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+    Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>]> {
   let summary = "the value of a parameter";
   let description = [{
     Parameters never change, so loading has no effects and equal loads are one.
@@ -76,7 +77,7 @@ def QLinear_LoadOp : QLinear_Op<"load", [
     Example:
 
     ```mlir
-    %w = qlinear.load @ffn_up : !qlinear.weight<21504x5376, #q4_k>
+    %ffn_up = qlinear.load @ffn_up : !qlinear.weight<21504x5376, #q4_k>
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$parameter);

@@ -209,3 +209,82 @@ func.func @epilogue_of_constant(%x: !x, %w: !w, %v: !w) -> tensor<?x8xf32> {
   }
   return %0 : tensor<?x8xf32>
 }
+
+// -----
+
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+!w = !qlinear.weight<8x64, #q>
+
+// A known number of rows is kept; so are the attributes and the epilogue.
+// CHECK-LABEL: func @static_rows(
+// CHECK-SAME: %[[X:[^:]*]]: tensor<4x64xbf16>
+// CHECK-NEXT: %[[Y:.*]] = qlinear.linear %[[X]], %{{.*}} extras(%{{.*}}) {keep} : ({{.*}}) -> tensor<4x8xf32> {
+// CHECK: arith.addf
+// CHECK: %[[C:.*]] = tensor.cast %[[Y]] : tensor<4x8xf32> to tensor<?x8xf32>
+// CHECK-NEXT: return %[[C]]
+func.func @static_rows(%x: tensor<4x64xbf16>, %w: !w, %r: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %d = tensor.cast %x : tensor<4x64xbf16> to tensor<?x64xbf16>
+  %0 = qlinear.linear %d, %w extras(%r) {keep} : (tensor<?x64xbf16>, !w, tensor<?x8xf32>) -> tensor<?x8xf32> {
+  ^bb0(%p: f32, %e: f32):
+    %1 = arith.addf %p, %e : f32
+    qlinear.yield %1 : f32
+  }
+  return %0 : tensor<?x8xf32>
+}
+
+// Rows that contradict an extra are an error of the program at run time, not ours.
+// CHECK-LABEL: func @static_rows_contradict
+// CHECK: tensor.cast
+// CHECK-NEXT: qlinear.linear
+func.func @static_rows_contradict(%x: tensor<4x64xbf16>, %w: !w, %r: tensor<2x8xf32>) -> tensor<?x8xf32> {
+  %d = tensor.cast %x : tensor<4x64xbf16> to tensor<?x64xbf16>
+  %0 = qlinear.linear %d, %w extras(%r) : (tensor<?x64xbf16>, !w, tensor<2x8xf32>) -> tensor<?x8xf32> {
+  ^bb0(%p: f32, %e: f32):
+    %1 = arith.addf %p, %e : f32
+    qlinear.yield %1 : f32
+  }
+  return %0 : tensor<?x8xf32>
+}
+
+// A cast that forgets K does not verify as an operand; one that learns it is kept.
+// CHECK-LABEL: func @learned_columns
+// CHECK: tensor.cast
+// CHECK-NEXT: qlinear.linear
+func.func @learned_columns(%x: tensor<?x?xbf16>, %w: !w) -> tensor<?x8xf32> {
+  %d = tensor.cast %x : tensor<?x?xbf16> to tensor<?x64xbf16>
+  %0 = qlinear.linear %d, %w : (tensor<?x64xbf16>, !w) -> tensor<?x8xf32>
+  return %0 : tensor<?x8xf32>
+}
+
+// -----
+
+// Codes in a resource, one byte each; the high half of a byte means nothing.
+// CHECK-LABEL: func @dequantize_resource
+// CHECK: arith.constant dense<{{\[\[}}0.000000e+00, 2.000000e+00, 4.000000e+00, {{.*}}, -2.000000e+00]]> : tensor<1x16xf32>
+#s = #qlinear.encoding<i4, group = 16, symmetric, scale = f32>
+func.func @dequantize_resource() -> tensor<1x16xf32> {
+  %q = arith.constant dense_resource<codes> : tensor<1x16xi4>
+  %s = arith.constant dense<2.0> : tensor<1x1xf32>
+  %w = qlinear.pack %q, %s : (tensor<1x16xi4>, tensor<1x1xf32>) -> !qlinear.weight<1x16, #s>
+  %d = qlinear.dequantize %w : !qlinear.weight<1x16, #s> -> tensor<1x16xf32>
+  return %d : tensor<1x16xf32>
+}
+
+// A resource whose data is not there stays.
+// CHECK-LABEL: func @dequantize_missing_resource
+// CHECK: qlinear.dequantize
+func.func @dequantize_missing_resource() -> tensor<1x16xf32> {
+  %q = arith.constant dense_resource<missing> : tensor<1x16xi4>
+  %s = arith.constant dense<2.0> : tensor<1x1xf32>
+  %w = qlinear.pack %q, %s : (tensor<1x16xi4>, tensor<1x1xf32>) -> !qlinear.weight<1x16, #s>
+  %d = qlinear.dequantize %w : !qlinear.weight<1x16, #s> -> tensor<1x16xf32>
+  return %d : tensor<1x16xf32>
+}
+
+{-#
+  dialect_resources: {
+    builtin: {
+      codes: "0x010000000001020304050607F8F9FAFBFCFDFEFF"
+    }
+  }
+#-}
