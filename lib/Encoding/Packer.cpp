@@ -242,7 +242,7 @@ Result<Output> packJob(Job &job) {
   report.packed = true;
   if (w.native && keepsNative(job.treatment.rule, *w.native)) {
     report.encoding = w.native;
-    report.encodingName = w.format;
+    report.encodingName = w.isPacked ? "as packed" : w.format;
     report.quality.tensorSnr = report.quality.worstRowSnr = kExact;
     report.quality.coherentSnr = kExact;
     report.reason = "the source's own form, bit-exact";

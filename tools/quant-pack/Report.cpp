@@ -132,6 +132,7 @@ json reportOf(const TensorReport &t) {
   for (const Candidate &c : t.declined)
     out["declined"].push_back({{"encoding", c.encoding.str()},
                                {"bpw", number(c.quality.bitsPerWeight)},
+                               {"rows_measured", c.rowsMeasured},
                                {"quality", qualityOf(c.quality)},
                                {"reason", c.reason}});
   return out;
