@@ -32,8 +32,10 @@ struct Format {
   const char *name;
   uint32_t id, block, bytes;
   std::initializer_list<size_t> floats; ///< where a block has f16 numbers
-} const kFormats[] = {{"Q4_0", 2, 32, 18, {0}},       {"Q8_0", 8, 32, 34, {0}},
-                      {"Q4_K", 12, 256, 144, {0, 2}}, {"Q5_K", 13, 256, 176, {0, 2}},
+} const kFormats[] = {{"Q4_0", 2, 32, 18, {0}},
+                      {"Q8_0", 8, 32, 34, {0}},
+                      {"Q4_K", 12, 256, 144, {0, 2}},
+                      {"Q5_K", 13, 256, 176, {0, 2}},
                       {"Q6_K", 14, 256, 210, {208}}};
 
 /// A GGUF file of one weight with random blocks.
@@ -42,7 +44,9 @@ std::string makeFile(const Format &f) {
                       ("qlinear-bench-" + std::to_string(getpid()) + ".gguf"))
                          .string();
   std::string bytes = "GGUF";
-  auto put = [&](auto v) { bytes.append(reinterpret_cast<const char *>(&v), sizeof v); };
+  auto put = [&](auto v) {
+    bytes.append(reinterpret_cast<const char *>(&v), sizeof v);
+  };
   put(uint32_t(3)), put(uint64_t(1)), put(uint64_t(0));
   put(uint64_t(1)), bytes += "w", put(uint32_t(2)), put(kK), put(kN);
   put(f.id), put(uint64_t(0));

@@ -34,6 +34,12 @@ struct ImportContext {
 Result<void> importGguf(ImportContext &context);
 /// Weights of a packed archive.
 Result<void> importArchive(ImportContext &context);
+/// GPTQ (both versions) and AWQ.
+Result<void> importGptq(ImportContext &context);
+/// compressed-tensors' pack-quantized form.
+Result<void> importCompressedTensors(ImportContext &context);
+/// MLX.
+Result<void> importMlx(ImportContext &context);
 /// What is left of F32, F16 and BF16 matrices.
 Result<void> importFloats(ImportContext &context);
 

@@ -117,7 +117,8 @@ Result<Inventory> qlinear::takeInventory(const Checkpoint &checkpoint) {
                                checkpoint.files().front()->path(), config.error()));
     context.config = std::move(config->value);
   }
-  for (auto *import : {importGguf, importArchive, importFloats})
+  for (auto *import : {importGguf, importArchive, importGptq, importCompressedTensors,
+                       importMlx, importFloats})
     if (auto r = import(context); !r)
       return r.takeError();
 
