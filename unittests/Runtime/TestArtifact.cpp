@@ -23,6 +23,15 @@ using namespace qlinear;
 // Weight and input
 //===----------------------------------------------------------------------===//
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#include <tbb/global_control.h>
+// oneTBB's library is not instrumented: what its workers synchronize would look like
+// races. The threads under test are the tests' own.
+static tbb::global_control oneThread(tbb::global_control::max_allowed_parallelism, 1);
+#endif
+#endif
+
 static Encoding testEncoding() { return *Encoding::parse(kEncoding); }
 
 TestWeight::TestWeight() {
