@@ -23,15 +23,6 @@ using namespace qlinear;
 // Weight and input
 //===----------------------------------------------------------------------===//
 
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#include <tbb/global_control.h>
-// oneTBB's library is not instrumented: what its workers synchronize would look like
-// races. The threads under test are the tests' own.
-static tbb::global_control oneThread(tbb::global_control::max_allowed_parallelism, 1);
-#endif
-#endif
-
 static Encoding testEncoding() { return *Encoding::parse(kEncoding); }
 
 TestWeight::TestWeight() {
@@ -158,15 +149,15 @@ static void multiply(const void *blob, const float *x, uint32_t *counter, float 
     // A temp that must be zero and is not shows as a chunk of -1 rows.
     chunks.push_back(counter && *counter ? -1 : rows);
   }
-  auto unpacked = unpack(testEncoding(), uint64_t(kN), uint64_t(kK),
-                         {static_cast<const std::byte *>(blob), testWeight().size});
-  std::vector<float> w = *dequantize(*unpacked);
+  // The blob arrived whole, or the result is not a number.
+  const TestWeight &weight = testWeight();
+  bool whole = std::memcmp(blob, weight.blob, weight.size) == 0;
   for (int32_t m = 0; m < rows; ++m)
     for (int64_t n = begin; n < end; ++n) {
       double sum = 0;
       for (int64_t k = 0; k < kK; ++k)
-        sum += double(x[m * kK + k]) * double(w[size_t(n * kK + k)]);
-      y[m * kN + n] = float(sum);
+        sum += double(x[m * kK + k]) * double(weight.values[size_t(n * kK + k)]);
+      y[m * kN + n] = whole ? float(sum) : NAN;
     }
 }
 

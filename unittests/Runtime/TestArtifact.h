@@ -8,8 +8,8 @@
 // One artifact with host, emulated and CUDA code for two functions, whose kernels
 // are plain C++ here. `linear` stages its input in a temp and multiplies:
 //   linear: x[M, 64] f32 -> y[M, 48] f32;  matvec: x[64] f32 -> y[48] f32
-// The kernels unpack the weight with the codec, so that a wrong or partial upload
-// shows in the result.
+// The kernels compare the weight with what was packed, so that a wrong or partial
+// upload shows in the result.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_UNITTESTS_TESTARTIFACT_H

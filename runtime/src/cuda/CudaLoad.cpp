@@ -278,6 +278,10 @@ private:
   /// One core reads a mapped file more slowly than the bus takes it.
   static void fill(std::byte *to, std::span<const std::byte> from) {
     constexpr size_t kPart = 1 << 20;
+    if (from.size() <= kPart) {
+      std::memcpy(to, from.data(), from.size());
+      return;
+    }
     size_t parts = (from.size() + kPart - 1) / kPart;
     tbb::parallel_for(size_t(0), parts, [&](size_t p) {
       std::span<const std::byte> part =
