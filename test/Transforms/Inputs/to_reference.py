@@ -247,9 +247,13 @@ def quantize(row):
 # ===-- Running ----------------------------------------------------------------===#
 
 
-def run(body, results, options=""):
-    """Results (name, type, shape) of a function body, as lists of rows."""
-    lines = ["func.func private @printMemrefI64(tensor<*xi64>) attributes {llvm.emit_c_interface}"]
+def run(body, results, options="", module=""):
+    """Results (name, type, shape) of a function body, as lists of rows.
+
+    `module` is what stands before the function.
+    """
+    lines = [module]
+    lines += ["func.func private @printMemrefI64(tensor<*xi64>) attributes {llvm.emit_c_interface}"]
     lines += ["func.func @main() {", body]
     for i, (name, type, _) in enumerate(results):
         wide, bits = (type[: type.rindex("x") + 1] + element for element in ("f64>", "i64>"))
