@@ -77,10 +77,9 @@ TEST(Safetensors, EachDefectIsNamed) {
       "'w' at offset 12: data_offsets [0, 5] do not lie in the file's 4 bytes of data");
   expect(tensor(R"("dtype":"F32","shape":[2],"data_offsets":[0,4])"),
          "shape 2 of F32 takes 64 bits, but data_offsets [0, 4] hold 4 bytes");
-  expect(
-      tensor(
-          R"("dtype":"F32","shape":[4611686018427387904,4611686018427387904],"data_offsets":[0,4])"),
-      "has more than 2^64 bits");
+  expect(tensor(R"("dtype":"F32","shape":[4611686018427387904,4611686018427387904],)"
+                R"("data_offsets":[0,4])"),
+         "has more than 2^64 bits");
   expect(tensor(R"("dtype":"F32","shape":[576460752303423489],"data_offsets":[0,4])"),
          "has more than 2^64 bits");
   expect(tensor(R"("dtype":"F4","shape":[1],"data_offsets":[0,1])"), "takes 4 bits");

@@ -15,8 +15,14 @@ import numpy as np
 QUANTIZED = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"]
 # Where the f16 floats of a block are.
 FLOATS = {
-    "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2],
-    "Q8_0": [0], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208],
+    "Q4_0": [0],
+    "Q4_1": [0, 2],
+    "Q5_0": [0],
+    "Q5_1": [0, 2],
+    "Q8_0": [0],
+    "Q4_K": [0, 2],
+    "Q5_K": [0, 2],
+    "Q6_K": [208],
 }
 
 
@@ -73,7 +79,9 @@ def quant_pack(*args, status=0, **kwargs):
     """Runs it; checks the exit status; returns (stdout, stderr)."""
     done = subprocess.run(["quant-pack", *map(str, args)], capture_output=True, text=True, **kwargs)
     if done.returncode != status:
-        raise AssertionError(f"{args}: status {done.returncode}, not {status}\n{done.stdout}{done.stderr}")
+        raise AssertionError(
+            f"{args}: status {done.returncode}, not {status}\n{done.stdout}{done.stderr}"
+        )
     if status:
         lines = done.stderr.strip()
         assert lines, f"{args} fails without a word"

@@ -68,7 +68,13 @@ data = bytearray(open("a.gguf", "rb").read())
 start = len(data) - 64 * 4 - 64 * 576
 data[start + 100 * 144 + 2 : start + 100 * 144 + 4] = b"\x00\x7c"  # dmin of block 100
 open("inf.gguf", "wb").write(data)
-fails(1, f"tensor 'w': the Q4_K block at offset {start + 14400} (row 25, group 0)", "inf.gguf", "-o", "o")
+fails(
+    1,
+    f"tensor 'w': the Q4_K block at offset {start + 14400} (row 25, group 0)",
+    "inf.gguf",
+    "-o",
+    "o",
+)
 assert open("o").read() == "before"
 for size in (0, 3, 100, len(data) - 1):
     open("short.gguf", "wb").write(data[:size])

@@ -68,7 +68,10 @@ def check(tensors, expected, source, config=None, n_parts=None):
             if not entry["quality"]["exact"]:
                 noise = ((floats[name].astype(np.float64) - w) ** 2).sum()
                 snr = 10 * np.log10((w**2).sum() / noise)
-                assert snr >= 45 and abs(snr - entry["quality"]["tensor_snr_db"]) < 0.1, (snr, entry)
+                assert snr >= 45 and abs(snr - entry["quality"]["tensor_snr_db"]) < 0.1, (
+                    snr,
+                    entry,
+                )
         assert set(floats) == set(expected) | {"norm.weight"}, set(floats)
 
 
@@ -85,35 +88,61 @@ for n, k, group, bits in [(40, 256, 128, 4), (16, 512, 64, 4), (24, 256, 32, 8),
     v1 = {"a.b.qzeros": pack(z.T - 1, 1, bits).view(np.int32)}
     v2 = {"a.b.qzeros": pack(z.T, 1, bits).view(np.int32)}
     check(layer | v1 | index | NORM, {"a.b.weight": w}, f"GPTQ {name}")
-    check(layer | v1 | NORM, {"a.b.weight": w}, f"GPTQ {name}",
-          {"quantization_config": {"bits": bits, "checkpoint_format": "gptq"}})
-    check(layer | v2 | index | NORM, {"a.b.weight": w}, f"GPTQ v2 {name}",
-          {"quantization_config": {"bits": bits, "checkpoint_format": "gptq_v2"}})
+    check(
+        layer | v1 | NORM,
+        {"a.b.weight": w},
+        f"GPTQ {name}",
+        {"quantization_config": {"bits": bits, "checkpoint_format": "gptq"}},
+    )
+    check(
+        layer | v2 | index | NORM,
+        {"a.b.weight": w},
+        f"GPTQ v2 {name}",
+        {"quantization_config": {"bits": bits, "checkpoint_format": "gptq_v2"}},
+    )
 
     # AWQ: both pack along N, in an order of its own.
     if bits == 4:
-        check({"a.b.qweight": pack(q.T, 1, 4, AWQ_ORDER).view(np.int32),
-               "a.b.qzeros": pack(z.T, 1, 4, AWQ_ORDER).view(np.int32),
-               "a.b.scales": s.T.copy()} | NORM, {"a.b.weight": w}, f"AWQ {name}")
+        check(
+            {
+                "a.b.qweight": pack(q.T, 1, 4, AWQ_ORDER).view(np.int32),
+                "a.b.qzeros": pack(z.T, 1, 4, AWQ_ORDER).view(np.int32),
+                "a.b.scales": s.T.copy(),
+            }
+            | NORM,
+            {"a.b.weight": w},
+            f"AWQ {name}",
+        )
 
     # compressed-tensors: rows packed along K, biased by half the range.
     half = 2 ** (bits - 1)
     scale = s.astype(ml_dtypes.bfloat16)
-    common = {"a.b.weight_packed": pack(q, 1, bits).view(np.int32), "a.b.weight_scale": scale,
-              "a.b.weight_shape": np.array([n, k], np.int64)}
+    common = {
+        "a.b.weight_packed": pack(q, 1, bits).view(np.int32),
+        "a.b.weight_scale": scale,
+        "a.b.weight_shape": np.array([n, k], np.int64),
+    }
     signed = q - half
-    check(common | NORM, {"a.b.weight": each(scale, group) * signed},
-          f"compressed-tensors i{name[1:]}")
-    check(common | {"a.b.weight_zero_point": pack(z, 0, bits).view(np.int32)} | NORM,
-          {"a.b.weight": each(scale, group) * (signed - each(z - half, group))},
-          f"compressed-tensors {name}")
+    check(
+        common | NORM,
+        {"a.b.weight": each(scale, group) * signed},
+        f"compressed-tensors i{name[1:]}",
+    )
+    check(
+        common | {"a.b.weight_zero_point": pack(z, 0, bits).view(np.int32)} | NORM,
+        {"a.b.weight": each(scale, group) * (signed - each(z - half, group))},
+        f"compressed-tensors {name}",
+    )
 
     # MLX: w = s q + b.
     if group != k:
         b = (rng.normal(size=s.shape) * 0.05).astype(np.float16)
-        check({"a.b.weight": pack(q, 1, bits), "a.b.scales": s, "a.b.biases": b} | NORM,
-              {"a.b.weight": each(s, group) * q + each(b, group)}, f"MLX {name}",
-              {"quantization": {"group_size": group, "bits": bits}})
+        check(
+            {"a.b.weight": pack(q, 1, bits), "a.b.scales": s, "a.b.biases": b} | NORM,
+            {"a.b.weight": each(s, group) * q + each(b, group)},
+            f"MLX {name}",
+            {"quantization": {"group_size": group, "bits": bits}},
+        )
 
 
 def fails(tensors, part, config=None):
@@ -126,8 +155,11 @@ def fails(tensors, part, config=None):
 
 
 q, s, z = affine(16, 256, 64, 4)
-good = {"x.qweight": pack(q.T, 0, 4).view(np.int32), "x.qzeros": pack(z.T, 1, 4).view(np.int32),
-        "x.scales": s.T.copy()}
+good = {
+    "x.qweight": pack(q.T, 0, 4).view(np.int32),
+    "x.qzeros": pack(z.T, 1, 4).view(np.int32),
+    "x.scales": s.T.copy(),
+}
 order = rng.permutation(np.arange(256) // 64).astype(np.int32)
 fails(good | {"x.g_idx": order}, "'x': its columns are reordered (desc_act)")
 fails(good | {"x.g_idx": order[:5].copy()}, "'x': .g_idx must be I32 of K = 256 elements")
@@ -136,13 +168,25 @@ fails(good | {"x.qzeros": good["x.qzeros"][:, :1].copy()}, "'x': codes of 2 bits
 fails(good | {"x.scales": s.T[:3].copy()}, "'x': the shapes of .qweight")
 fails(good | {"x.scales": np.full_like(s.T, np.inf)}, "tensor 'x.weight': ")
 fails(good | {"x.scales": np.zeros((4, 16), np.int32)}, ".scales a float matrix")
-rows = {"x.weight_packed": pack(q, 1, 4).view(np.int32), "x.weight_scale": s,
-        "x.weight_shape": np.array([16, 256], np.int64)}
-fails(rows | {"x.weight_shape": np.array([16, -256], np.int64)}, "'x': .weight_packed has 32 words for K = ")
-fails(rows | {"x.weight_shape": np.array([2**62, 256], np.int64)}, "'x': .weight_packed must be an I32 matrix")
+rows = {
+    "x.weight_packed": pack(q, 1, 4).view(np.int32),
+    "x.weight_scale": s,
+    "x.weight_shape": np.array([16, 256], np.int64),
+}
+fails(
+    rows | {"x.weight_shape": np.array([16, -256], np.int64)},
+    "'x': .weight_packed has 32 words for K = ",
+)
+fails(
+    rows | {"x.weight_shape": np.array([2**62, 256], np.int64)},
+    "'x': .weight_packed must be an I32 matrix",
+)
 fails(rows | {"x.weight_scale": s[:, :3].copy()}, "'x': 3 groups of K = 256 columns")
 fails(rows | {"x.weight_g_idx": order}, "'x': its columns are reordered")
-fails(rows | {"x.weight_zero_point": np.zeros((3, 4), np.int32)}, "'x': .weight_zero_point must be I32 of 2x4")
+fails(
+    rows | {"x.weight_zero_point": np.zeros((3, 4), np.int32)},
+    "'x': .weight_zero_point must be I32 of 2x4",
+)
 mlx = {"x.weight": pack(q, 1, 4), "x.scales": s, "x.biases": s}
 fails(mlx, "config.json has no 'quantization'")
 fails(mlx, "'bits' of 4 or 8", {"quantization": {"bits": 3, "group_size": 64}})

@@ -52,12 +52,29 @@ def minmax(w, bits, group, symmetric):
 for dtype in (np.float32, np.float16, ml_dtypes.bfloat16):
     checkpoint = {k: v.astype(dtype) for k, v in (LINEARS | OTHERS).items()}
     save_file(checkpoint, "a.safetensors", {"format": "pt"})
-    for spec, bits, group in [("int4:32", 4, 32), ("int5:32", 5, 32), ("int6:16", 6, 16),
-                              ("int8:32", 8, 32), ("int4:128", 4, 128)]:
+    for spec, bits, group in [
+        ("int4:32", 4, 32),
+        ("int5:32", 5, 32),
+        ("int6:16", 6, 16),
+        ("int8:32", 8, 32),
+        ("int4:128", 4, 128),
+    ]:
         found = {}
         for search in ("--minmax", "--search"):
-            quant_pack("a.safetensors", "-o", "p.safetensors", "--quantize", spec, search,
-                       "--encoding", "lossless", "--report", "r.json", "--exclude", "^odd")
+            quant_pack(
+                "a.safetensors",
+                "-o",
+                "p.safetensors",
+                "--quantize",
+                spec,
+                search,
+                "--encoding",
+                "lossless",
+                "--report",
+                "r.json",
+                "--exclude",
+                "^odd",
+            )
             quant_pack("p.safetensors", "-o", "f.safetensors", "--dequantize", "f32")
             floats, (_, tensors) = load_file("f.safetensors"), report_of("r.json")
             assert {n for n, t in tensors.items() if t["action"] == "packed"} == set(LINEARS)
@@ -67,7 +84,11 @@ for dtype in (np.float32, np.float16, ml_dtypes.bfloat16):
             for name in LINEARS:
                 exact = checkpoint[name].astype(np.float64)
                 measured = snr(exact, floats[name].astype(np.float64))
-                assert abs(measured - tensors[name]["float_snr_db"]) < 0.01, (name, measured, tensors[name])
+                assert abs(measured - tensors[name]["float_snr_db"]) < 0.01, (
+                    name,
+                    measured,
+                    tensors[name],
+                )
                 plain = minmax(exact, bits, group, symmetric=bits in (6, 8))
                 assert measured > plain - 0.5, (name, spec, search, measured, plain)
                 found[name, search] = measured
@@ -79,20 +100,49 @@ for dtype in (np.float32, np.float16, ml_dtypes.bfloat16):
 quant_pack("a.safetensors", "-o", "p.safetensors", "--quantize", "int4:32", "--report", "r.json")
 _, tensors = report_of("r.json")
 assert "100 is not a multiple of the group size 32" in tensors["odd.weight"]["reason"]
-_, message = quant_pack("a.safetensors", "-o", "q.safetensors", "--quantize", "int4:32",
-                        "--include", "odd", status=1)
-assert "'odd.weight'" in message and "100 is not a multiple of the group size 32" in message, message
+_, message = quant_pack(
+    "a.safetensors", "-o", "q.safetensors", "--quantize", "int4:32", "--include", "odd", status=1
+)
+assert (
+    "'odd.weight'" in message and "100 is not a multiple of the group size 32" in message
+), message
 
 # The first expression that finds a name decides; names can be asked for.
-quant_pack("a.safetensors", "-o", "p.safetensors", "--quantize", "int4:32", "--quantize", "lm_head=int6:16",
-           "--quantize", "lm=int8:32", "--encoding", "row-u8", "-e", "up_proj=bf16", "--report", "r.json")
+quant_pack(
+    "a.safetensors",
+    "-o",
+    "p.safetensors",
+    "--quantize",
+    "int4:32",
+    "--quantize",
+    "lm_head=int6:16",
+    "--quantize",
+    "lm=int8:32",
+    "--encoding",
+    "row-u8",
+    "-e",
+    "up_proj=bf16",
+    "--report",
+    "r.json",
+)
 _, tensors = report_of("r.json")
 assert tensors["lm_head.weight"]["encoding"].startswith("i6, group = 16, symmetric")
 assert tensors["model.layers.0.up_proj.weight"]["encoding_name"] == "bf16"
-assert tensors["model.layers.0.q_proj.weight"]["encoding"] == \
-    "u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>"
-quant_pack("a.safetensors", "-o", "p.safetensors", "--quantize", "int4:32", "--include", "embed_tokens",
-           "--report", "r.json")
+assert (
+    tensors["model.layers.0.q_proj.weight"]["encoding"]
+    == "u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>"
+)
+quant_pack(
+    "a.safetensors",
+    "-o",
+    "p.safetensors",
+    "--quantize",
+    "int4:32",
+    "--include",
+    "embed_tokens",
+    "--report",
+    "r.json",
+)
 _, tensors = report_of("r.json")
 assert [n for n, t in tensors.items() if t["action"] == "packed"] == ["model.embed_tokens.weight"]
 
@@ -101,6 +151,8 @@ for value in (np.nan, np.inf, -np.inf):
     broken = {"w.weight": LINEARS["lm_head.weight"].astype(np.float32)}
     broken["w.weight"][7, 65] = value
     save_file(broken, "n.safetensors")
-    _, message = quant_pack("n.safetensors", "-o", "q.safetensors", "--quantize", "int4:32", status=1)
+    _, message = quant_pack(
+        "n.safetensors", "-o", "q.safetensors", "--quantize", "int4:32", status=1
+    )
     assert "'w.weight'" in message and "row 7" in message and "group 2" in message, message
 print("quantize: passed")
