@@ -11,6 +11,7 @@
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
 
 #include "gtest/gtest.h"
 
@@ -95,6 +96,15 @@ TEST(Constants, EveryBitComesBack) {
       EXPECT_EQ(back->offsetFields, w.offsetFields);
       EXPECT_EQ(back->scaleSteps, w.scaleSteps);
       EXPECT_EQ(back->offsetSteps, w.offsetSteps);
+
+      // The elements are stored as the parser stores them: the attributes are one.
+      std::string text;
+      llvm::raw_string_ostream(text) << *module;
+      OwningOpRef<ModuleOp> parsed = parseSourceString<ModuleOp>(text, &context);
+      ASSERT_TRUE(parsed);
+      for (auto [a, b] : llvm::zip(module->getOps<arith::ConstantOp>(),
+                                   parsed->getOps<arith::ConstantOp>()))
+        EXPECT_EQ(a.getValue(), b.getValue());
     }
 }
 

@@ -77,6 +77,7 @@ def QLinear_LoadOp : QLinear_Op<"load", [
     Example:
 
     ```mlir
+    qlinear.parameter @ffn_up : !qlinear.weight<21504x5376, #q4_k>
     %ffn_up = qlinear.load @ffn_up : !qlinear.weight<21504x5376, #q4_k>
     ```
   }];
