@@ -92,6 +92,43 @@ Result<Checkpoint> qlinear::readShards(std::shared_ptr<MappedFile> indexFile) {
   return out;
 }
 
+/// NAME-00001-of-00003.gguf and its siblings, whichever of them `one` is.
+Result<Checkpoint> qlinear::readGgufParts(Checkpoint one) {
+  std::string path = one.mapped.front()->path();
+  const std::string &text = one.meta.at("split.count");
+  uint64_t count = 0;
+  for (char c : text.substr(0, 6))
+    count = c >= '0' && c <= '9' ? count * 10 + uint64_t(c - '0') : 100000;
+  std::string end = fmt::format("-of-{:05}.gguf", count);
+  if (count > 99999 || path.size() < end.size() + 5 || !path.ends_with(end))
+    return error(fmt::format("'{}': split.count is {}, but the name does not end in "
+                             "-00001-of-{:05}.gguf, by which the other parts are found",
+                             path, text, std::min<uint64_t>(count, 99999)));
+  std::string stem = path.substr(0, path.size() - end.size() - 5);
+  Checkpoint out;
+  out.gguf = true;
+  for (uint64_t i = 1; i <= count; ++i) {
+    auto file = MappedFile::open(fmt::format("{}{:05}{}", stem, i, end));
+    if (!file)
+      return file.takeError();
+    auto part = readGguf(*file);
+    if (!part)
+      return part.takeError();
+    auto parts = part->meta.find("split.count");
+    if (parts == part->meta.end() || parts->second != text)
+      return error(fmt::format("'{}': its split.count is not {}, as it is in '{}'",
+                               (*file)->path(), text, path));
+    out.mapped.push_back(*file);
+    out.list.insert(out.list.end(), part->list.begin(), part->list.end());
+    for (auto &[key, value] : part->meta)
+      if (!key.starts_with("split."))
+        out.meta.emplace(key, value);
+  }
+  if (auto r = out.buildIndex(); !r)
+    return r.takeError();
+  return out;
+}
+
 /// In a directory: the one file that stands for it.
 static Result<std::string> resolveDirectory(const std::string &path) {
   std::error_code ec;
@@ -119,8 +156,15 @@ Result<Checkpoint> Checkpoint::open(const std::string &name) {
   uint32_t magic = 0;
   if (bytes.size() >= 4)
     memcpy(&magic, bytes.data(), 4);
-  if (magic == kGgufMagic)
-    return readGguf(*file);
+  if (magic == kGgufMagic) {
+    auto one = readGguf(*file);
+    if (!one)
+      return one;
+    auto parts = one->meta.find("split.count");
+    if (parts == one->meta.end() || parts->second == "1" || parts->second == "0")
+      return one;
+    return readGgufParts(std::move(*one));
+  }
   // The ninth byte of safetensors opens the header; an index is a JSON object.
   bool isIndex = path->ends_with(".json");
   auto out = isIndex ? readShards(*file) : readSafetensors(*file);

@@ -31,6 +31,8 @@ Result<Checkpoint> readGguf(std::shared_ptr<MappedFile> file);
 Result<Checkpoint> readSafetensors(std::shared_ptr<MappedFile> file);
 /// Of a `*.safetensors.index.json` and the files that it names beside it.
 Result<Checkpoint> readShards(std::shared_ptr<MappedFile> index);
+/// All parts of a GGUF that is split over files ("split.count"), given any one.
+Result<Checkpoint> readGgufParts(Checkpoint one);
 
 } // namespace qlinear
 #endif

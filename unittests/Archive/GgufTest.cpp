@@ -121,6 +121,42 @@ TEST(Gguf, EachDefectIsNamed) {
   expect(makeGguf({{std::string(5000, 'n'), 12, {256, 1}, block}}), "5000 bytes");
 }
 
+TEST(Gguf, Parts) {
+  TemporaryDirectory dir;
+  std::string block(144, '\0');
+  auto pair = [](std::string_view key, uint16_t value) {
+    return Bytes().string(key).put(uint32_t(2)).put(value).text;
+  };
+  auto part = [&](const std::string &name, uint16_t count) {
+    return makeGguf({{name, 12, {256, 1}, block}},
+                    {pair("split.count", count), pairString("in." + name, "x")});
+  };
+  for (std::string name : {"a", "b", "c"})
+    writeFile(
+        dir / ("m-0000" + std::string(1, char(name[0] - 'a' + '1')) + "-of-00003.gguf"),
+        part(name, 3));
+  for (int i : {1, 3}) { // any part stands for all
+    auto file =
+        Checkpoint::open(dir / ("m-0000" + std::to_string(i) + "-of-00003.gguf"));
+    ASSERT_TRUE(file) << file.error();
+    EXPECT_EQ(file->tensors().size(), 3u);
+    EXPECT_EQ(file->tensors()[1].name, "b");
+    EXPECT_EQ(file->metadata().size(), 3u); // without split.count
+  }
+  auto expect = [&](const std::string &name, const std::string &bytes,
+                    const std::string &what) {
+    std::string message = openError(dir / name, bytes);
+    EXPECT_NE(message.find(what), std::string::npos) << message;
+  };
+  expect("m.gguf", part("a", 3), "split.count is 3, but the name does not end in");
+  expect("m-00001-of-00004.gguf", part("a", 4), "m-00002-of-00004.gguf'");
+  expect("m-00002-of-00003.gguf", part("a", 3), "two tensors are named 'a'");
+  expect("m-00002-of-00003.gguf", part("b", 2), "split.count is 2");
+  writeFile(dir / "m-00002-of-00003.gguf", makeGguf({}));
+  EXPECT_NE(Checkpoint::open(dir / "m-00001-of-00003.gguf").error().find("is not 3"),
+            std::string::npos);
+}
+
 /// The two ways to pack give the same bytes, for every format and odd shapes.
 TEST(Gguf, PackTileByTile) {
   struct Case {

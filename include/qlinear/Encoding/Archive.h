@@ -60,8 +60,9 @@ struct Tensor {
 };
 
 /// The tensors of a GGUF v3 file, a safetensors file (by its content, not its
-/// name), or of the shards of a `*.safetensors.index.json`. A directory stands
-/// for the model.safetensors or the index in it.
+/// name), of all parts of a split GGUF, or of the shards of a
+/// `*.safetensors.index.json`. A directory stands for the model.safetensors or
+/// the index in it.
 class Checkpoint {
 public:
   static Result<Checkpoint> open(const std::string &path);
@@ -86,6 +87,7 @@ private:
   friend Result<Checkpoint> readGguf(std::shared_ptr<MappedFile>);
   friend Result<Checkpoint> readSafetensors(std::shared_ptr<MappedFile>);
   friend Result<Checkpoint> readShards(std::shared_ptr<MappedFile>);
+  friend Result<Checkpoint> readGgufParts(Checkpoint);
   Result<void> buildIndex();
   bool gguf = false;
   std::vector<std::shared_ptr<MappedFile>> mapped;
