@@ -374,7 +374,8 @@ TEST(HardInputs, StepsOfExtremeSize) {
   // Beyond f16: clipped to its largest finite value, never infinite.
   AffineWeight w = randomAffine({4, true}, 32, Form::symmetric, 4, 512, rng, 1e8);
   EncodedWeight e = encoded(w, "i4, group = 32, symmetric, scale = f16");
-  for (float v : *dequantize(e))
+  auto values = dequantize(e);
+  for (float v : *values)
     ASSERT_TRUE(std::isfinite(v));
   EXPECT_LT(quality(w, e).tensorSnr, 1);
 }
