@@ -129,16 +129,17 @@ def main():
         results.append((encoding, archive, report, demo.compile_and_run(archive)))
         points += [(codes, encoding, report)]
 
-    demo.say("The same layers for a GPU: PTX of one of them for sm_90")
-    stem = TABLE[0][0].replace(":", "-") + "-" + TABLE[0][1]
-    demo.run("quant-compile", f"{stem}.mlir", "--target=cuda:sm_90", "--emit=ptx",
-             "-o", "layers.ptx")
-    ptx = (demo.output / "layers.ptx").read_text().splitlines()
+    demo.say("The same for a GPU: one layer to PTX for sm_90")
+    name, weight = next(iter(layers.packed_weights(demo.output / results[0][1]).items()))
+    (demo.output / "layer.mlir").write_text(layers.module({name: weight}))
+    demo.run("quant-compile", "layer.mlir", "--target=cuda:sm_90", "--emit=ptx", "-o", "layer.ptx")
+    ptx = (demo.output / "layer.ptx").read_text().splitlines()
     entries = sum(line.startswith((".visible .entry", ".entry")) for line in ptx)
     dp4a = sum("dp4a" in line for line in ptx)
-    loop = next((i for i, line in enumerate(ptx) if "dp4a" in line), 0)
-    print(f"{len(ptx)} lines, {entries} kernels, {dp4a} dp4a instructions; around the first:")
-    print("\n".join(ptx[max(0, loop - 12):loop + 12]))
+    # The inner loop: where they are densest.
+    start = max(range(len(ptx)), key=lambda i: sum("dp4a" in line for line in ptx[i:i + 24]))
+    print(f"{len(ptx)} lines, {entries} kernels, {dp4a} dp4a instructions; from the inner loop:")
+    print("\n".join(ptx[start:start + 24]))
 
     demo.say("Other encodings, for the plot")
     for codes, encoding in PLOT:
