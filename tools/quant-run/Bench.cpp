@@ -164,18 +164,20 @@ Result<Benchmark> qlinear::run::benchmarkHost(Session &session, const Call &call
   tbb::task_arena arena(threads);
   std::vector<uint64_t> sums(static_cast<size_t>(threads) * 16);
   Result<Timing> reading = timed([&](size_t i) -> Result<void> {
-    for (auto [data, bytes] : copies.blobs(i % copies.count()))
-      arena.execute([&, data = data, words = bytes / 8] {
-        tbb::parallel_for(
-            0, threads,
-            [&](int t) {
-              size_t first = words * size_t(t) / size_t(threads),
+    auto blobs = copies.blobs(i % copies.count());
+    arena.execute([&] {
+      tbb::parallel_for(
+          0, threads,
+          [&](int t) {
+            for (auto [data, bytes] : blobs) {
+              size_t words = bytes / 8, first = words * size_t(t) / size_t(threads),
                      last = words * size_t(t + 1) / size_t(threads);
               sums[size_t(t) * 16] ^=
                   readAll(static_cast<const uint64_t *>(data) + first, last - first);
-            },
-            tbb::static_partitioner());
-      });
+            }
+          },
+          tbb::static_partitioner());
+    });
     return {};
   });
   if (!reading)

@@ -38,7 +38,10 @@ TestWeight::TestWeight() {
     coded.scaleSteps.push_back(floatToBf16(0.0001f * float(1 + random() % 9)));
     coded.offsetSteps.push_back(floatToBf16(0.06f));
   }
-  values = *dequantize(coded);
+  AffineWeight exact = *decode(coded);
+  for (uint64_t n = 0; n < exact.N; ++n)
+    for (uint64_t k = 0; k < exact.K; ++k)
+      values.push_back(exact.weight(n, k));
   size = layoutOf(testEncoding(), coded.N, coded.K).bytes();
   bytes.resize(size + 128);
   blob = bytes.data() + (128 - reinterpret_cast<uintptr_t>(bytes.data()) % 128) % 128;
@@ -108,7 +111,7 @@ std::vector<double> expected(const std::vector<float> &x) {
     for (size_t n = 0; n < size_t(kN); ++n)
       for (size_t k = 0; k < size_t(kK); ++k)
         y[m * size_t(kN) + n] += double(x[m * size_t(kK) + k]) *
-                                 double(testWeight().values[n * size_t(kK) + k]);
+                                 testWeight().values[n * size_t(kK) + k];
   return y;
 }
 
@@ -156,7 +159,7 @@ static void multiply(const void *blob, const float *x, uint32_t *counter, float 
     for (int64_t n = begin; n < end; ++n) {
       double sum = 0;
       for (int64_t k = 0; k < kK; ++k)
-        sum += double(x[m * kK + k]) * double(weight.values[size_t(n * kK + k)]);
+        sum += double(x[m * kK + k]) * weight.values[size_t(n * kK + k)];
       y[m * kN + n] = whole ? float(sum) : NAN;
     }
 }

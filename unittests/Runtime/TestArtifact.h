@@ -58,7 +58,7 @@ struct TestWeight {
   std::vector<char> bytes; ///< storage of the aligned blob
   char *blob = nullptr;
   size_t size = 0;
-  std::vector<float> values;
+  std::vector<double> values;
   TestWeight();
 };
 const TestWeight &testWeight();

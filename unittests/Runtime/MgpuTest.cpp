@@ -1,0 +1,168 @@
+//===- MgpuTest.cpp - Upstream's mgpu* entry points, on a fake driver -----===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "FakeCuda.h"
+#include "TestArtifact.h"
+
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+
+// As upstream MLIR's gpu-to-llvm declares them.
+extern "C" {
+void *mgpuModuleLoad(void *data, size_t size);
+void *mgpuModuleLoadJIT(void *data, int optLevel);
+void mgpuModuleUnload(void *module);
+void *mgpuModuleGetFunction(void *module, const char *name);
+void mgpuLaunchKernel(void *function, intptr_t gridX, intptr_t gridY, intptr_t gridZ,
+                      intptr_t blockX, intptr_t blockY, intptr_t blockZ, int32_t smem,
+                      void *stream, void **params, void **extra, size_t count);
+void mgpuLaunchClusterKernel(void *function, intptr_t clusterX, intptr_t clusterY,
+                             intptr_t clusterZ, intptr_t gridX, intptr_t gridY,
+                             intptr_t gridZ, intptr_t blockX, intptr_t blockY,
+                             intptr_t blockZ, int32_t smem, void *stream, void **params,
+                             void **extra, size_t count);
+void *mgpuStreamCreate();
+void mgpuStreamDestroy(void *stream);
+void mgpuStreamSynchronize(void *stream);
+void mgpuStreamWaitEvent(void *stream, void *event);
+void *mgpuEventCreate();
+void mgpuEventDestroy(void *event);
+void mgpuEventSynchronize(void *event);
+void mgpuEventRecord(void *event, void *stream);
+void *mgpuMemAlloc(uint64_t bytes, void *stream, bool isHostShared);
+void mgpuMemFree(void *ptr, void *stream);
+void mgpuMemcpy(void *dst, void *src, size_t bytes, void *stream);
+void mgpuMemset32(void *dst, unsigned value, size_t count, void *stream);
+void mgpuMemset16(void *dst, unsigned short value, size_t count, void *stream);
+void mgpuMemHostRegister(void *ptr, uint64_t bytes);
+void mgpuMemHostUnregister(void *ptr);
+void mgpuMemHostRegisterMemRef(int64_t rank, void *memref, int64_t elementBytes);
+void mgpuMemHostUnregisterMemRef(int64_t rank, void *memref, int64_t elementBytes);
+void mgpuSetDefaultDevice(int32_t device);
+}
+
+namespace {
+
+struct Mgpu : testing::Test {
+  FakeCuda &fake = [&]() -> FakeCuda & {
+    setenv("QLINEAR_CUDA_DRIVER", FAKE_CUDA_PATH, 1);
+    auto *get = reinterpret_cast<FakeCuda *(*)()>(
+        dlsym(dlopen(FAKE_CUDA_PATH, RTLD_NOW), "fakeCuda"));
+    return *get();
+  }();
+  Mgpu() {
+    // The interface keeps its context for good; only what comes after counts.
+    fake.reset({});
+    fake.registerKernel("add", 1, [](const FakeLaunch &l) {
+      for (int i = 0; i < 8; ++i)
+        static_cast<int32_t *>(l.pointers[0])[i] += l.rows;
+    });
+  }
+  void expectClean() {
+    auto live = fake.live();
+    live.erase("context");
+    EXPECT_EQ(live, (std::map<std::string, int>{}));
+  }
+};
+
+TEST_F(Mgpu, RunsAsLoweredModulesDo) {
+  char image[] = "FAKECUBIN sm_90 add";
+  void *module = mgpuModuleLoad(image, sizeof image);
+  void *function = mgpuModuleGetFunction(module, "add");
+  ASSERT_NE(function, nullptr);
+  void *stream = mgpuStreamCreate(), *event = mgpuEventCreate();
+  auto *memory = static_cast<int32_t *>(mgpuMemAlloc(32, stream, false));
+  mgpuMemset32(memory, 5, 8, stream);
+  int32_t seven = 7;
+  void *params[] = {&memory, &seven};
+  mgpuLaunchKernel(function, 2, 1, 1, 32, 1, 1, 100000, stream, params, nullptr, 2);
+  mgpuLaunchClusterKernel(function, 2, 1, 1, 4, 1, 1, 32, 1, 1, 0, stream, params,
+                          nullptr, 2);
+  mgpuEventRecord(event, stream);
+  mgpuStreamWaitEvent(stream, event);
+  mgpuEventSynchronize(event);
+  int32_t back[8] = {};
+  mgpuMemcpy(back, memory, sizeof back, stream);
+  mgpuStreamSynchronize(stream);
+  for (int32_t v : back)
+    EXPECT_EQ(v, 19);
+  mgpuMemset16(memory, 3, 16, stream);
+  EXPECT_EQ(memory[7], 0x30003);
+  auto launches = fake.launches();
+  ASSERT_EQ(launches.size(), 2u);
+  EXPECT_EQ(launches[0].smem, 100000u);
+  EXPECT_EQ(launches[1].clusterX, 2u);
+  mgpuMemFree(memory, stream);
+  mgpuEventDestroy(event);
+  mgpuStreamDestroy(stream);
+  mgpuModuleUnload(module);
+  expectClean();
+}
+
+TEST_F(Mgpu, JitAndManagedMemory) {
+  char good[] = ".version 8.0\n.target sm_90\n.visible .entry add(";
+  void *module = mgpuModuleLoadJIT(good, 2);
+  EXPECT_NE(module, nullptr);
+  mgpuModuleUnload(module);
+  char bad[] = ".version 8.0\nerror";
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(mgpuModuleLoadJIT(bad, 2), nullptr);
+  std::string printed = testing::internal::GetCapturedStderr();
+  EXPECT_NE(printed.find("mgpuModuleLoadJIT: cuModuleLoadDataEx failed: "
+                         "CUDA_ERROR_INVALID_PTX"),
+            std::string::npos)
+      << printed;
+  EXPECT_NE(printed.find("ptxas fatal"), std::string::npos) << printed;
+  void *shared = mgpuMemAlloc(16, nullptr, true);
+  EXPECT_NE(shared, nullptr);
+  mgpuMemFree(shared, nullptr);
+  EXPECT_EQ(mgpuMemAlloc(0, nullptr, false), nullptr);
+  expectClean();
+}
+
+TEST_F(Mgpu, HostMemRefs) {
+  char data[96];
+  // 2 x 3 elements of 4 bytes from element 2 on; then the same with a hole.
+  struct {
+    char *base, *data;
+    int64_t offset, sizes[2], strides[2];
+  } dense{data, data, 2, {2, 3}, {3, 1}}, strided{data, data, 0, {2, 3}, {4, 1}};
+  mgpuMemHostRegisterMemRef(2, &dense, 4);
+  EXPECT_EQ(fake.live()["registered"], 1);
+  mgpuMemHostUnregisterMemRef(2, &dense, 4);
+  testing::internal::CaptureStderr();
+  mgpuMemHostRegisterMemRef(2, &strided, 4);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("is not dense"),
+            std::string::npos);
+  mgpuMemHostRegister(data, sizeof data);
+  mgpuMemHostUnregister(data);
+  expectClean();
+}
+
+TEST_F(Mgpu, FailuresArePrintedAndSurvived) {
+  for (const char *call : {"cuCtxPushCurrent_v2", "cuMemAlloc_v2"}) {
+    fake.failNext(call, 1, 2);
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(mgpuMemAlloc(64, nullptr, false), nullptr);
+    std::string printed = testing::internal::GetCapturedStderr();
+    EXPECT_NE(printed.find("mgpuMemAlloc: cu"), std::string::npos) << printed;
+    EXPECT_NE(printed.find("CUDA_ERROR_OUT_OF_MEMORY (2)"), std::string::npos) << printed;
+  }
+  mgpuSetDefaultDevice(5);
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(mgpuStreamCreate(), nullptr);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("there is no CUDA device 5"),
+            std::string::npos);
+  mgpuSetDefaultDevice(0);
+  // Null handles, as failed calls return them, do nothing.
+  EXPECT_EQ(mgpuModuleGetFunction(nullptr, "add"), nullptr);
+  mgpuLaunchKernel(nullptr, 1, 1, 1, 1, 1, 1, 0, nullptr, nullptr, nullptr, 0);
+  mgpuModuleUnload(nullptr);
+  expectClean();
+}
+
+} // namespace
