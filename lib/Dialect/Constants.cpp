@@ -19,47 +19,68 @@ using ::qlinear::Encoding;
 using ::qlinear::MetaStorage;
 using ::qlinear::StepScope;
 
-/// The elements of a constant tensor as they lie in memory (i4 takes a byte),
-/// or a single one if they are all the same. Null data if not available.
+static uint32_t maskOf(unsigned bits) { return bits >= 32 ? ~0u : (1u << bits) - 1; }
+
+/// Bytes that an element takes in a constant: i4 takes a whole one.
+static size_t elementBytes(RankedTensorType type) {
+  return llvm::divideCeil(type.getElementTypeBitWidth(), 8);
+}
+
+/// The elements of a constant tensor as they lie in memory, or a single one if
+/// they are all the same; none if the value is no constant or its data is not there.
 static std::optional<ArrayRef<char>> rawElements(Value value) {
   Attribute attr;
-  if (!value || !matchPattern(value, m_Constant(&attr)))
+  if (!matchPattern(value, m_Constant(&attr)))
     return std::nullopt;
   if (auto dense = dyn_cast<DenseElementsAttr>(attr))
     return dense.getRawData();
-  if (auto resource = dyn_cast<DenseResourceElementsAttr>(attr))
-    if (AsmResourceBlob *blob = resource.getRawHandle().getBlob())
-      return blob->getData();
-  return std::nullopt;
+  auto resource = dyn_cast<DenseResourceElementsAttr>(attr);
+  AsmResourceBlob *blob = resource ? resource.getRawHandle().getBlob() : nullptr;
+  if (!blob)
+    return std::nullopt;
+  auto type = cast<RankedTensorType>(value.getType());
+  if (blob->getData().size() != type.getNumElements() * elementBytes(type))
+    return std::nullopt;
+  return blob->getData();
 }
 
-/// The bits of each element, zero-extended from `mask`.
-static bool readBits(Value value, uint32_t mask, uint32_t bias,
-                     llvm::function_ref<void(size_t, uint32_t)> store) {
+/// Calls `store` with each element's place and bits, zero-extended from T.
+template <typename T, typename Store>
+static void forEach(ArrayRef<char> data, size_t count, Store store) {
+  size_t stride = data.size() == sizeof(T) ? 0 : sizeof(T);
+  for (size_t i = 0; i < count; ++i) {
+    T bits;
+    std::memcpy(&bits, data.data() + i * stride, sizeof(T));
+    store(i, bits);
+  }
+}
+
+/// Reads `(element + bias) & mask` into `fields`; a null value has no elements.
+template <typename Field>
+static bool readFields(Value value, uint32_t mask, uint32_t bias,
+                       std::vector<Field> &fields) {
+  if (!value)
+    return true;
   std::optional<ArrayRef<char>> data = rawElements(value);
   if (!data)
     return false;
   auto type = cast<RankedTensorType>(value.getType());
-  size_t width = llvm::divideCeil(type.getElementTypeBitWidth(), 8);
   size_t count = type.getNumElements();
-  if (data->size() != count * width && data->size() != width)
-    return false;
-  size_t stride = data->size() == width ? 0 : width;
-  for (size_t i = 0; i < count; ++i) {
-    uint32_t bits = 0;
-    std::memcpy(&bits, data->data() + i * stride, width);
-    store(i, (bits + bias) & mask);
-  }
-  return true;
-}
-
-static uint32_t maskOf(unsigned bits) { return bits >= 32 ? ~0u : (1u << bits) - 1; }
-
-static bool readBits(Value value, uint32_t mask, std::vector<uint32_t> &elements) {
-  if (!value)
+  fields.resize(count);
+  auto store = [&](size_t i, uint32_t bits) {
+    fields[i] = Field((bits + bias) & mask);
+  };
+  switch (elementBytes(type)) {
+  case 1:
+    forEach<uint8_t>(*data, count, store);
     return true;
-  elements.resize(cast<RankedTensorType>(value.getType()).getNumElements());
-  return readBits(value, mask, 0, [&](size_t i, uint32_t bits) { elements[i] = bits; });
+  case 2:
+    forEach<uint16_t>(*data, count, store);
+    return true;
+  default:
+    forEach<uint32_t>(*data, count, store);
+    return true;
+  }
 }
 
 bool mlir::qlinear::isConstant(PackOp pack) {
@@ -73,37 +94,40 @@ FailureOr<EncodedWeight> mlir::qlinear::getConstantWeight(PackOp pack) {
   w.encoding = type.getEncoding().getValue();
   w.N = type.getN();
   w.K = type.getK();
-  w.fields.resize(w.N * w.K);
   const Encoding &e = w.encoding;
   // A field is the code plus its bias, in the low bits.
-  if (!readBits(pack.getCodes(), maskOf(e.codes.bits), e.codes.bias(),
-                [&](size_t i, uint32_t bits) { w.fields[i] = uint8_t(bits); }) ||
-      !readBits(pack.getScales(), maskOf(e.scale.fieldBits()), w.scaleFields) ||
-      !readBits(pack.getOffsets(), maskOf(e.offset.fieldBits()), w.offsetFields) ||
-      !readBits(pack.getScaleSteps(), ~0u, w.scaleSteps) ||
-      !readBits(pack.getOffsetSteps(), ~0u, w.offsetSteps))
+  if (!readFields(pack.getCodes(), maskOf(e.codes.bits), e.codes.bias(), w.fields) ||
+      !readFields(pack.getScales(), maskOf(e.scale.fieldBits()), 0, w.scaleFields) ||
+      !readFields(pack.getOffsets(), maskOf(e.offset.fieldBits()), 0, w.offsetFields) ||
+      !readFields(pack.getScaleSteps(), ~0u, 0, w.scaleSteps) ||
+      !readFields(pack.getOffsetSteps(), ~0u, 0, w.offsetSteps))
     return failure();
   return w;
 }
 
-/// A constant tensor with these bits as elements.
-template <typename T>
+/// A constant tensor of codes, which are `field - bias` or, with `isSigned`, the two's
+/// complement of `codeBits` bits; or of floats with these bits.
+template <typename Field>
 static Value createConstant(OpBuilder &builder, Location loc, ArrayRef<int64_t> shape,
-                            Type element, ArrayRef<T> bits, unsigned codeBits,
+                            Type element, ArrayRef<Field> fields, unsigned codeBits,
                             bool isSigned, int bias = 0) {
   auto type = RankedTensorType::get(shape, element);
-  size_t width = llvm::divideCeil(element.getIntOrFloatBitWidth(), 8);
-  SmallVector<char> raw(bits.size() * width);
-  for (auto [i, value] : llvm::enumerate(bits)) {
-    int64_t code = int64_t(value) - bias;
-    if (isSigned && bias == 0 && (value >> (codeBits - 1) & 1))
-      code -= int64_t(1) << codeBits;
-    // Narrow elements are stored zero-extended.
-    uint32_t stored = uint32_t(code) & maskOf(element.getIntOrFloatBitWidth());
-    std::memcpy(raw.data() + i * width, &stored, width);
-  }
+  // An element narrower than its bytes is stored zero-extended.
+  uint32_t mask = maskOf(element.getIntOrFloatBitWidth());
+  uint32_t sign = isSigned && bias == 0 ? 1u << (codeBits - 1) : 0;
+  auto fill = [&]<typename T>(T) {
+    SmallVector<T> raw(fields.size());
+    for (size_t i = 0; i < fields.size(); ++i)
+      raw[i] = T((((fields[i] ^ sign) - sign) - uint32_t(bias)) & mask);
+    ArrayRef<char> bytes(reinterpret_cast<const char *>(raw.data()),
+                         raw.size() * sizeof(T));
+    return DenseElementsAttr::getFromRawBuffer(type, bytes);
+  };
+  size_t bytes = elementBytes(type);
   return arith::ConstantOp::create(builder, loc,
-                                   DenseElementsAttr::getFromRawBuffer(type, raw));
+                                   bytes == 1   ? fill(uint8_t())
+                                   : bytes == 2 ? fill(uint16_t())
+                                                : fill(uint32_t()));
 }
 
 PackOp mlir::qlinear::createConstantWeight(OpBuilder &builder, Location loc,
