@@ -109,7 +109,8 @@ struct Manifest {
   std::vector<ConstantInfo> constants;
   std::vector<TargetInfo> targets;
 
-  /// Fails with QLR_BAD_ARTIFACT, naming the field: "manifest: targets[0].functions[1].steps[0].args[2].weight is 7, ...".
+  /// Fails with QLR_BAD_ARTIFACT, naming the field:
+  /// "manifest: targets[0].functions[1].steps[0].args[2].weight is 7, but ...".
   static Expected<Manifest> parse(std::string_view json);
 };
 

@@ -57,7 +57,7 @@ public:
     if (rest.empty() || (rest[0] != '\'' && rest[0] != '"'))
       return std::nullopt;
     size_t end = rest.find(rest[0], 1);
-    if (end == std::string_view::npos || rest.substr(1, end - 1).find('\\') != std::string_view::npos)
+    if (end == std::string_view::npos || rest.substr(0, end).find('\\') != rest.npos)
       return std::nullopt;
     std::string value(rest.substr(1, end - 1));
     rest.remove_prefix(end + 1);

@@ -41,9 +41,7 @@ struct FakeGraph {
   std::vector<Work> work;
 };
 
-bool isSticky(Result r) {
-  return statusOf(r) == QLR_DEVICE_LOST;
-}
+bool isSticky(Result r) { return statusOf(r) == QLR_DEVICE_LOST; }
 
 class Fake : public FakeCuda {
 public:
@@ -233,6 +231,13 @@ thread_local std::vector<void *> contextStack;
   return kInvalidContext
 #define API extern "C" __attribute__((visibility("default"))) Result
 
+// A call that has nothing to do here.
+#define SUCCEEDS(name, params)                                                 \
+  API name params {                                                            \
+    IN_CONTEXT(name);                                                          \
+    return kSuccess;                                                           \
+  }
+
 extern "C" __attribute__((visibility("default"))) FakeCuda *fakeCuda() {
   return &fake();
 }
@@ -310,10 +315,6 @@ API cuCtxPopCurrent_v2(Context *context) {
   contextStack.pop_back();
   return entered;
 }
-API cuCtxSynchronize() {
-  IN_CONTEXT(cuCtxSynchronize);
-  return kSuccess;
-}
 
 static Result loadImage(Fake &f, ModuleHandle *module, const void *image,
                         std::string &log) {
@@ -389,10 +390,7 @@ API cuFuncSetAttribute(Function function, int attribute, int value) {
   f.attrs[{fn->name, attribute}] = value;
   return kSuccess;
 }
-API cuFuncLoad(Function) {
-  IN_CONTEXT(cuFuncLoad);
-  return kSuccess;
-}
+SUCCEEDS(cuFuncLoad, (Function))
 
 static Result allocate(Fake &f, const char *kind, void **out, size_t bytes) {
   bool device = !std::strcmp(kind, "memory");
@@ -505,10 +503,7 @@ API cuStreamSynchronize(Stream) {
   IN_CONTEXT(cuStreamSynchronize);
   return f.anyCapture() ? kCaptureUnsupported : kSuccess;
 }
-API cuStreamWaitEvent(Stream, Event, unsigned) {
-  IN_CONTEXT(cuStreamWaitEvent);
-  return kSuccess;
-}
+SUCCEEDS(cuStreamWaitEvent, (Stream, Event, unsigned))
 API cuStreamBeginCapture_v2(Stream stream, int) {
   IN_CONTEXT(cuStreamBeginCapture_v2);
   reinterpret_cast<FakeStream *>(stream)->capturing = true;
@@ -554,14 +549,8 @@ API cuEventDestroy_v2(Event event) {
   ENTER(cuEventDestroy_v2);
   return contextStack.empty() ? kInvalidContext : f.remove(entered, "event", event);
 }
-API cuEventRecord(Event, Stream) {
-  IN_CONTEXT(cuEventRecord);
-  return kSuccess;
-}
-API cuEventSynchronize(Event) {
-  IN_CONTEXT(cuEventSynchronize);
-  return kSuccess;
-}
+SUCCEEDS(cuEventRecord, (Event, Stream))
+SUCCEEDS(cuEventSynchronize, (Event))
 API cuEventElapsedTime(float *ms, Event, Event) {
   IN_CONTEXT(cuEventElapsedTime);
   *ms = 1;

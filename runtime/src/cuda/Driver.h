@@ -91,7 +91,6 @@ struct LaunchConfig {
   X(cuDevicePrimaryCtxRelease_v2, (DeviceId))                                  \
   X(cuCtxPushCurrent_v2, (Context))                                            \
   X(cuCtxPopCurrent_v2, (Context *))                                           \
-  X(cuCtxSynchronize, ())                                                      \
   X(cuModuleLoadData, (ModuleHandle *, const void *))                          \
   X(cuModuleLoadDataEx,                                                        \
     (ModuleHandle *, const void *, unsigned, int *, void **))                  \
