@@ -1,0 +1,88 @@
+//===- HostJit.cpp - CPU kernels compiled in memory -----------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "qlinear/Target/HostJit.h"
+#include "qlinear/Target/HostCode.h"
+
+#include "llvm/ExecutionEngine/Orc/ExecutionUtils.h"
+#include "llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h"
+#include "llvm/ExecutionEngine/Orc/LLJIT.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/TargetParser/Host.h"
+
+using namespace llvm;
+
+namespace qlinear {
+
+bool hostSupports(StringRef instructionSet) {
+  if (!is_contained(hostInstructionSets(), instructionSet))
+    return false;
+  StringMap<bool> features = sys::getHostCPUFeatures();
+  auto all = [&](std::initializer_list<StringRef> names) {
+    return all_of(names, [&](StringRef name) { return features.lookup(name); });
+  };
+  bool avx2 = all({"avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe"});
+  if (instructionSet == "avx2")
+    return avx2;
+  if (instructionSet == "avx512vnni")
+    return avx2 && all({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd",
+                        "avx512vnni"});
+  return true;
+}
+
+HostJit::HostJit(std::unique_ptr<orc::LLJIT> jit) : jit(std::move(jit)) {}
+HostJit::~HostJit() = default;
+
+static Expected<std::unique_ptr<orc::LLJIT>>
+compile(std::unique_ptr<Module> code, std::unique_ptr<LLVMContext> context,
+        StringRef instructionSet) {
+  auto machine = createKernelMachine(instructionSet);
+  if (!machine)
+    return machine.takeError();
+  orc::JITTargetMachineBuilder builder((*machine)->getTargetTriple());
+  builder.setCPU((*machine)->getTargetCPU().str());
+  builder.addFeatures({(*machine)->getTargetFeatureString().str()});
+  builder.setCodeGenOptLevel(CodeGenOptLevel::Aggressive);
+  builder.setRelocationModel(Reloc::PIC_);
+  auto jit = orc::LLJITBuilder().setJITTargetMachineBuilder(builder).create();
+  if (!jit)
+    return jit.takeError();
+  auto process = orc::DynamicLibrarySearchGenerator::GetForCurrentProcess(
+      (*jit)->getDataLayout().getGlobalPrefix());
+  if (!process)
+    return process.takeError();
+  (*jit)->getMainJITDylib().addGenerator(std::move(*process));
+  if (Error e = (*jit)->addIRModule(
+          orc::ThreadSafeModule(std::move(code), std::move(context))))
+    return std::move(e);
+  return std::move(*jit);
+}
+
+mlir::FailureOr<std::unique_ptr<HostJit>> HostJit::create(mlir::ModuleOp module,
+                                                          StringRef instructionSet) {
+  if (is_contained(hostInstructionSets(), instructionSet) &&
+      !hostSupports(instructionSet))
+    return module.emitError("this machine does not run cpu:")
+           << instructionSet << "; use cpu:portable";
+  auto context = std::make_unique<LLVMContext>();
+  auto code = toHostLLVM(module, *context, {instructionSet.str(), /*prefix=*/""});
+  if (failed(code))
+    return mlir::failure();
+  auto jit = compile(std::move(*code), std::move(context), instructionSet);
+  if (!jit)
+    return module.emitError("CPU kernels cannot be compiled: ")
+           << toString(jit.takeError());
+  return std::unique_ptr<HostJit>(new HostJit(std::move(*jit)));
+}
+
+Expected<HostKernel> HostJit::lookup(StringRef name) {
+  auto symbol = jit->lookup(name);
+  if (!symbol)
+    return symbol.takeError();
+  return symbol->toPtr<HostKernel>();
+}
+
+} // namespace qlinear
