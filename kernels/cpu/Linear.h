@@ -33,6 +33,13 @@ inline constexpr int kPrefetch = 8192;
 /// rows in registers.
 inline constexpr int kTokens = 4;
 
+/// Vectors of 64 bytes that the machine has registers for.
+#if defined(__AVX512F__)
+inline constexpr int kRegisters = 32;
+#else
+inline constexpr int kRegisters = 8;
+#endif
+
 /// The state of a tile, in memory the caller owns; it stays in registers where
 /// they are enough.
 struct Tile {
@@ -212,7 +219,7 @@ QL_INLINE void addHalf(const WeightLayout &w, const UnitLayout &unit, const u8 *
         __builtin_prefetch(base + kPrefetch + ((h * 4 + r0) * lines + i) * 64, 0, 2);
     addRows(unit, base, steps, tokens, m0, count, r0, h, tile);
   };
-  if (tile.M == 1) { // all the sums of a tile fit the registers
+  if (tile.M == 1 && kRegisters >= 32) { // all the sums of a tile fit
 #pragma clang loop unroll(full)
     for (int r0 = 0; r0 < 4; ++r0)
       step(r0);

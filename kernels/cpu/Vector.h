@@ -180,10 +180,11 @@ QL_INLINE Floats exp2(Floats x) {
 
 #if defined(__AVX512VNNI__)
 
-QL_INLINE Ints dot(int bits, Bytes q, SBytes a) {
+QL_INLINE Ints dot([[maybe_unused]] int bits, Bytes q, SBytes a) {
   return (Ints)_mm512_dpbusd_epi32(__m512i{}, (__m512i)q, (__m512i)a);
 }
-QL_INLINE Ints dot(int bits, Bytes q0, SBytes a0, Bytes q1, SBytes a1) {
+QL_INLINE Ints dot([[maybe_unused]] int bits, Bytes q0, SBytes a0, Bytes q1,
+                   SBytes a1) {
   __m512i r = _mm512_dpbusd_epi32(__m512i{}, (__m512i)q0, (__m512i)a0);
   return (Ints)_mm512_dpbusd_epi32(r, (__m512i)q1, (__m512i)a1);
 }
@@ -222,11 +223,12 @@ QL_INLINE __m256i dot32(int bits, __m256i q0, __m256i a0, __m256i q1, __m256i a1
       _mm256_add_epi16(_mm256_maddubs_epi16(q0, a0), _mm256_maddubs_epi16(q1, a1)),
       _mm256_set1_epi16(1));
 }
-QL_INLINE Ints dot(int bits, Bytes q, SBytes a) {
+QL_INLINE Ints dot([[maybe_unused]] int bits, Bytes q, SBytes a) {
   Halves x(q), y(a);
   return join(dot32(bits, x.lo, y.lo), dot32(bits, x.hi, y.hi));
 }
-QL_INLINE Ints dot(int bits, Bytes q0, SBytes a0, Bytes q1, SBytes a1) {
+QL_INLINE Ints dot([[maybe_unused]] int bits, Bytes q0, SBytes a0, Bytes q1,
+                   SBytes a1) {
   Halves x0(q0), y0(a0), x1(q1), y1(a1);
   return join(dot32(bits, x0.lo, y0.lo, x1.lo, y1.lo),
               dot32(bits, x0.hi, y0.hi, x1.hi, y1.hi));
@@ -235,7 +237,7 @@ QL_INLINE Ints dot(int bits, Bytes q0, SBytes a0, Bytes q1, SBytes a1) {
 #else
 
 /// A product fits 16 bits: 255 * 127 = 32385.
-QL_INLINE Ints dot(int bits, Bytes q, SBytes a) {
+QL_INLINE Ints dot([[maybe_unused]] int bits, Bytes q, SBytes a) {
   typedef short Shorts __attribute__((vector_size(128)));
   typedef int Pairs __attribute__((vector_size(128)));
   Pairs p =
@@ -246,7 +248,8 @@ QL_INLINE Ints dot(int bits, Bytes q, SBytes a) {
          __builtin_shufflevector(s, s, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25,
                                  27, 29, 31);
 }
-QL_INLINE Ints dot(int bits, Bytes q0, SBytes a0, Bytes q1, SBytes a1) {
+QL_INLINE Ints dot([[maybe_unused]] int bits, Bytes q0, SBytes a0, Bytes q1,
+                   SBytes a1) {
   return dot(bits, q0, a0) + dot(bits, q1, a1);
 }
 
