@@ -27,7 +27,7 @@ def plot(rows, title, paths):
     for codes, encoding, bits, snr in rows:
         groups[(codes, encoding)].append((bits, snr if math.isfinite(snr) else exact))
 
-    figure, axes = plt.subplots(figsize=(8, 5))
+    figure, axes = plt.subplots(figsize=(9, 5))
     encodings = list(dict.fromkeys(encoding for _, encoding in groups))
     codes = list(dict.fromkeys(c for c, _ in groups))
     for (c, encoding), points in groups.items():
@@ -40,14 +40,14 @@ def plot(rows, title, paths):
             label=f"{c}, {encoding}",
         )
     axes.axhline(45, color="grey", lw=0.8, ls="--")
-    axes.annotate("floor of auto, 45 dB", (axes.get_xlim()[1], 45), ha="right", va="bottom")
+    axes.annotate("floor of auto, 45 dB", (axes.get_xlim()[0], 45), va="bottom")
     if any(not math.isfinite(snr) for *_, snr in rows):
         axes.axhline(exact, color="grey", lw=0.8)
-        axes.annotate("exact", (axes.get_xlim()[1], exact), ha="right", va="bottom")
+        axes.annotate("exact", (axes.get_xlim()[0], exact), va="bottom")
     axes.set_xlabel("bits per weight, everything counted")
     axes.set_ylabel("SNR of the re-encoded metadata, dB")
     axes.set_title(title)
-    axes.legend(fontsize=8, ncols=2)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     figure.tight_layout()
     for path in paths:
         figure.savefig(path, dpi=120)

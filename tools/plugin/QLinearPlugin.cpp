@@ -12,7 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "qlinear/Dialect/QLinear.h"
-#include "qlinear/Transforms/Passes.h"
+#include "qlinear/InitAllPasses.h"
 
 #include "mlir/Tools/Plugins/DialectPlugin.h"
 #include "mlir/Tools/Plugins/PassPlugin.h"
@@ -32,5 +32,5 @@ extern "C" LLVM_ATTRIBUTE_WEAK LLVM_ATTRIBUTE_VISIBILITY_DEFAULT
     mlir::PassPluginLibraryInfo
     mlirGetPassPluginInfo() {
   return {MLIR_PLUGIN_API_VERSION, kName, kVersion,
-          [] { mlir::qlinear::registerQLinearPasses(); }};
+          [] { qlinear::registerAllPasses(); }};
 }

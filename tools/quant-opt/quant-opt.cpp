@@ -8,12 +8,8 @@
 // mlir-opt with the qlinear dialect and its passes beside all of upstream's.
 //
 //===----------------------------------------------------------------------===//
-#include "qlinear/Conversion/Passes.h"
 #include "qlinear/Dialect/QLinear.h"
-#include "qlinear/Target/HostCode.h"
-#include "qlinear/Target/NVPTX.h"
-#include "qlinear/Target/Pipelines.h"
-#include "qlinear/Transforms/Passes.h"
+#include "qlinear/InitAllPasses.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -22,11 +18,7 @@
 
 int main(int argc, char **argv) {
   mlir::registerAllPasses();
-  mlir::qlinear::registerQLinearPasses();
-  mlir::qlinear::registerQLinearConversionPasses();
-  qlinear::registerHostCodePasses();
-  qlinear::registerNVPTXPasses();
-  qlinear::registerPipelines();
+  qlinear::registerAllPasses();
 
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
