@@ -63,8 +63,9 @@ qlinear::runtime::openDevice(const std::string &name) {
     if (first != last && error == std::errc() && end == last && ordinal >= 0)
       return openCuda(ordinal);
   }
-  return fail(QLR_INVALID_ARGUMENT, "device '", name,
-              "' is none of cpu, cpu:THREADS, emulated, emulated:SEED, cuda, cuda:ORDINAL");
+  return fail(
+      QLR_INVALID_ARGUMENT, "device '", name,
+      "' is none of cpu, cpu:THREADS, emulated, emulated:SEED, cuda, cuda:ORDINAL");
 }
 
 const char *qlr_version(void) { return QLINEAR_VERSION; }
@@ -99,8 +100,8 @@ qlr_status qlr_upload(qlr_device *device, void *dst, const void *src, size_t byt
     return device->impl->upload(dst, src, bytes, stream);
   });
 }
-qlr_status qlr_download(qlr_device *device, void *dst, const void *src,
-                        size_t bytes, void *stream) {
+qlr_status qlr_download(qlr_device *device, void *dst, const void *src, size_t bytes,
+                        void *stream) {
   return guarded([&]() -> Status {
     QLR_TRY(require("qlr_download", device));
     if (bytes)
@@ -133,8 +134,7 @@ qlr_status qlr_artifact_open(const char *path, qlr_artifact **out) {
     return deliver(Artifact::open(path), out);
   });
 }
-qlr_status qlr_artifact_from_descriptor(const void *descriptor,
-                                        qlr_artifact **out) {
+qlr_status qlr_artifact_from_descriptor(const void *descriptor, qlr_artifact **out) {
   return guarded([&]() -> Status {
     QLR_TRY(require("qlr_artifact_from_descriptor", descriptor, out));
     return deliver(Artifact::fromDescriptor(descriptor), out);
@@ -153,8 +153,8 @@ qlr_status qlr_module_load(qlr_device *device, const qlr_artifact *artifact,
   });
 }
 void qlr_module_unload(qlr_module *module) { delete module; }
-qlr_status qlr_module_set_weight(qlr_module *module, const char *name,
-                                 const void *blob, size_t bytes) {
+qlr_status qlr_module_set_weight(qlr_module *module, const char *name, const void *blob,
+                                 size_t bytes) {
   return guarded([&]() -> Status {
     QLR_TRY(require("qlr_module_set_weight", module, name));
     return module->impl->setWeight(name, blob, bytes);
@@ -173,8 +173,8 @@ int32_t qlr_function_index(const qlr_module *module, const char *name) {
   return module && name ? module->impl->functionIndex(name) : -1;
 }
 
-qlr_status qlr_workspace_create(qlr_module *module, int32_t function,
-                                int64_t max_rows, qlr_workspace **out) {
+qlr_status qlr_workspace_create(qlr_module *module, int32_t function, int64_t max_rows,
+                                qlr_workspace **out) {
   return guarded([&]() -> Status {
     QLR_TRY(require("qlr_workspace_create", module, out));
     return deliver(module->impl->createWorkspace(function, max_rows), out);

@@ -23,8 +23,8 @@ Expected<std::shared_ptr<const Artifact>> Artifact::open(const std::string &path
                 "': ", error.message());
   void *handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle)
-    return fail(QLR_BAD_ARTIFACT, "'", path, "' is not a loadable library: ",
-                dlerror());
+    return fail(QLR_BAD_ARTIFACT, "'", path,
+                "' is not a loadable library: ", dlerror());
   std::shared_ptr<void> library(handle, [](void *h) { dlclose(h); });
   const void *descriptor = dlsym(handle, "qlinear_artifact");
   if (!descriptor)
@@ -59,8 +59,8 @@ Artifact::fromDescriptor(const void *data, std::shared_ptr<void> library) {
       return fail(QLR_BAD_ARTIFACT, "image ", i, " of the artifact has no ",
                   image.name ? "data" : "name");
     if (!artifact->images.emplace(image.name, image).second)
-      return fail(QLR_BAD_ARTIFACT, "the artifact has two images named \"",
-                  image.name, "\"");
+      return fail(QLR_BAD_ARTIFACT, "the artifact has two images named \"", image.name,
+                  "\"");
   }
   return std::shared_ptr<const Artifact>(std::move(artifact));
 }

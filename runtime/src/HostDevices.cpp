@@ -26,7 +26,7 @@ namespace emulated = qlinear::emulated;
 
 namespace {
 
-constexpr size_t kAlignment = 128;       ///< of a packed weight
+constexpr size_t kAlignment = 128; ///< of a packed weight
 constexpr size_t kHugePage = 2 << 20;
 constexpr size_t kAddressSpace = size_t(1) << 47;
 
@@ -135,8 +135,7 @@ class CpuDevice : public HostDevice {
   size_t best; ///< index into kInstructionSets
 
 public:
-  CpuDevice(int threads, size_t best)
-      : arena(threads), threads(threads), best(best) {
+  CpuDevice(int threads, size_t best) : arena(threads), threads(threads), best(best) {
     targetName = text("cpu:", kInstructionSets[best].name);
     if (threads > tbb::info::default_concurrency())
       moreThreads.emplace(tbb::global_control::max_allowed_parallelism,
@@ -234,8 +233,8 @@ qlinear::runtime::openCpu(const std::string &options) {
         std::from_chars(rest.data(), rest.data() + rest.size(), threads);
     if (error != std::errc() || end != rest.data() + rest.size() || threads < 1 ||
         threads > 4096)
-      return fail(QLR_INVALID_ARGUMENT, "device 'cpu:", options,
-                  "': '", rest, "' is not a number of threads from 1 to 4096; use "
+      return fail(QLR_INVALID_ARGUMENT, "device 'cpu:", options, "': '", rest,
+                  "' is not a number of threads from 1 to 4096; use "
                   "for example cpu:4");
   }
   return std::shared_ptr<Device>(std::make_shared<CpuDevice>(threads, best));

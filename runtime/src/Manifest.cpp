@@ -34,8 +34,7 @@ class Field {
   std::string path;
 
 public:
-  Field(const json &value, std::string path)
-      : value(value), path(std::move(path)) {}
+  Field(const json &value, std::string path) : value(value), path(std::move(path)) {}
   const std::string &where() const { return path; }
 
   bool has(const char *key) const { return object().contains(key); }
@@ -59,17 +58,16 @@ public:
     return result;
   }
   int64_t integer(int64_t low, int64_t high) const {
-    if (!value.is_number_integer() || 
+    if (!value.is_number_integer() ||
         (value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX))
-      defect(path, " is ", value.dump().substr(0, 40), ", not an integer from ",
-             low, " to ", high);
+      defect(path, " is ", value.dump().substr(0, 40), ", not an integer from ", low,
+             " to ", high);
     int64_t v = value.get<int64_t>();
     if (v < low || v > high)
       defect(path, " is ", v, ", not an integer from ", low, " to ", high);
     return v;
   }
-  int64_t integer(const char *key, int64_t low, int64_t high,
-                  int64_t absent) const {
+  int64_t integer(const char *key, int64_t low, int64_t high, int64_t absent) const {
     return has(key) ? (*this)[key].integer(low, high) : absent;
   }
   bool boolean(const char *key) const {
@@ -155,8 +153,7 @@ ConstantInfo readConstant(const Field &f) {
 
 TempInfo readTemp(const Field &f) {
   return {uint64_t(f.integer("bytes", 0, kMaxBytes, 0)),
-          uint64_t(f.integer("bytes_per_row", 0, kMaxBytes, 0)),
-          f.boolean("zero")};
+          uint64_t(f.integer("bytes_per_row", 0, kMaxBytes, 0)), f.boolean("zero")};
 }
 
 KernelInfo readKernel(const Field &f, const TargetInfo &target) {
@@ -194,12 +191,13 @@ ArgInfo readArg(const Field &f, const FunctionInfo &function,
     arg.kind = k.kind;
     arg.index = uint32_t(index.integer(0, kMaxInt32));
     if (arg.index >= k.count)
-      defect(index.where(), " is ", arg.index, ", but there are ", k.count, " ",
-             k.key, "s");
+      defect(index.where(), " is ", arg.index, ", but there are ", k.count, " ", k.key,
+             "s");
   }
   if (found != 1)
     defect(f.where(), " has ", found,
-           " of \"weight\", \"constant\", \"input\", \"output\", \"temp\"; it needs exactly one");
+           " of \"weight\", \"constant\", \"input\", \"output\", \"temp\"; it needs "
+           "exactly one");
   arg.rowStride = f.integer("row_stride", 0, kMaxBytes, 0);
   return arg;
 }
@@ -208,8 +206,7 @@ ArgInfo readArg(const Field &f, const FunctionInfo &function,
 /// tensor; without a stride each chunk would overwrite the first.
 void checkStride(const ArgInfo &arg, const FunctionInfo &function,
                  const std::string &where) {
-  const TensorInfo *t = arg.kind == ArgInfo::Kind::input
-                            ? &function.inputs[arg.index]
+  const TensorInfo *t = arg.kind == ArgInfo::Kind::input ? &function.inputs[arg.index]
                         : arg.kind == ArgInfo::Kind::output
                             ? &function.outputs[arg.index]
                             : nullptr;
@@ -233,8 +230,8 @@ StepInfo readStep(const Field &f, const FunctionInfo &function,
     defect(kernels.where(), " is empty");
   for (size_t i = 1; i < step.kernels.size(); ++i)
     if (step.kernels[i].rows <= step.kernels[i - 1].rows)
-      defect(kernels.where(), "[", i, "].rows is ", step.kernels[i].rows,
-             " after ", step.kernels[i - 1].rows, "; variants come by ascending rows");
+      defect(kernels.where(), "[", i, "].rows is ", step.kernels[i].rows, " after ",
+             step.kernels[i - 1].rows, "; variants come by ascending rows");
   step.args = f["args"].list<ArgInfo>(kMaxArgs, [&](const Field &a) {
     ArgInfo arg = readArg(a, function, manifest);
     checkStride(arg, function, a.where());
@@ -261,9 +258,8 @@ FunctionInfo readFunction(const Field &f, const TargetInfo &target,
                               : " has neither a dimension of -1 nor \"rows\"");
   if (!dynamic)
     fn.rows = f["rows"].integer(1, kMaxInt32);
-  fn.steps = f["steps"].list<StepInfo>(4096, [&](const Field &s) {
-    return readStep(s, fn, target, manifest);
-  });
+  fn.steps = f["steps"].list<StepInfo>(
+      4096, [&](const Field &s) { return readStep(s, fn, target, manifest); });
   return fn;
 }
 
@@ -337,9 +333,8 @@ Expected<Manifest> Manifest::parse(std::string_view text) {
     m.weights = root["weights"].list<WeightInfo>(1 << 20, readWeight);
     if (root.has("constants"))
       m.constants = root["constants"].list<ConstantInfo>(1 << 20, readConstant);
-    m.targets = root["targets"].list<TargetInfo>(64, [&](const Field &t) {
-      return readTarget(t, m);
-    });
+    m.targets = root["targets"].list<TargetInfo>(
+        64, [&](const Field &t) { return readTarget(t, m); });
     std::set<std::string_view> names;
     for (const WeightInfo &w : m.weights)
       if (!names.insert(w.name).second)

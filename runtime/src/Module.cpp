@@ -20,9 +20,9 @@ static constexpr uint64_t kWeightAlign = 128;
 // Load and bind
 //===----------------------------------------------------------------------===//
 
-Expected<std::unique_ptr<Module>>
-Module::load(std::shared_ptr<Device> device,
-             std::shared_ptr<const Artifact> artifact, const char *weights) {
+Expected<std::unique_ptr<Module>> Module::load(std::shared_ptr<Device> device,
+                                               std::shared_ptr<const Artifact> artifact,
+                                               const char *weights) {
   std::unique_ptr<Module> m(new Module);
   m->device = std::move(device);
   m->artifact = std::move(artifact);
@@ -60,7 +60,8 @@ Module::~Module() {
 Status Module::bindImages() {
   std::vector<std::span<const std::byte>> blobs;
   std::vector<BoundWeight *> places;
-  auto add = [&](const std::string &name, uint64_t bytes, BoundWeight &place) -> Status {
+  auto add = [&](const std::string &name, uint64_t bytes,
+                 BoundWeight &place) -> Status {
     const qlinear_image *image = artifact->image(name);
     if (!image || image->size != bytes)
       return fail(QLR_BAD_ARTIFACT, "the artifact's image \"", name, "\" ",
@@ -75,7 +76,8 @@ Status Module::bindImages() {
     if (const WeightInfo &w = manifest.weights[i]; !w.image.empty())
       QLR_TRY(add(w.image, w.bytes, weights[i]));
   for (size_t i = 0; i < constants.size(); ++i)
-    QLR_TRY(add(manifest.constants[i].image, manifest.constants[i].bytes, constants[i]));
+    QLR_TRY(
+        add(manifest.constants[i].image, manifest.constants[i].bytes, constants[i]));
   if (blobs.empty())
     return {};
   std::vector<void *> placed;
@@ -112,23 +114,30 @@ Status Module::bindArchive(const char *path) {
     if (it == archive->weights().end()) {
       if (archive->checkpoint().find(want.name))
         return mismatch("is not quantized in the archive; pack it with quant-pack "
-                        "--quantize as ", want.encoding);
+                        "--quantize as ",
+                        want.encoding);
       return fail(QLR_BAD_WEIGHTS, "the artifact needs the weight '", want.name,
-                  "', which '", path, "' does not have; pass the archive that it "
+                  "', which '", path,
+                  "' does not have; pass the archive that it "
                   "was compiled for, or pack that tensor with quant-pack");
     }
     const PackedWeight &have = it->second;
     if (have.N != want.n || have.K != want.k)
-      return mismatch("is ", have.N, "x", have.K, ", but the artifact was compiled "
-                      "for ", want.n, "x", want.k, "; compile it for this archive");
+      return mismatch("is ", have.N, "x", have.K,
+                      ", but the artifact was compiled "
+                      "for ",
+                      want.n, "x", want.k, "; compile it for this archive");
     if (!sameEncoding(want.encoding, have.encoding))
       return mismatch("has the encoding <", have.encoding.str(),
                       ">, but the artifact was compiled for <", want.encoding,
                       ">; compile it for this archive, or pack the weight with "
                       "that encoding");
     if (have.blob.size() != want.bytes)
-      return mismatch("has ", have.blob.size(), " bytes, but the artifact was "
-                      "compiled for ", want.bytes, "; both come from different "
+      return mismatch("has ", have.blob.size(),
+                      " bytes, but the artifact was "
+                      "compiled for ",
+                      want.bytes,
+                      "; both come from different "
                       "versions of the layout: pack and compile again");
     blobs.push_back(have.blob);
     places.push_back(&weights[i]);
@@ -183,21 +192,21 @@ Workspace::~Workspace() {
 
 Status Module::checkFunction(int32_t function) const {
   if (function < 0 || size_t(function) >= bound.size())
-    return fail(QLR_NOT_FOUND, "there is no function ", function,
-                "; the module has ", bound.size(), " for ", device->target());
+    return fail(QLR_NOT_FOUND, "there is no function ", function, "; the module has ",
+                bound.size(), " for ", device->target());
   return {};
 }
 
-Expected<std::unique_ptr<Workspace>>
-Module::createWorkspace(int32_t function, int64_t maxRows) const {
+Expected<std::unique_ptr<Workspace>> Module::createWorkspace(int32_t function,
+                                                             int64_t maxRows) const {
   QLR_TRY(checkFunction(function));
   const FunctionInfo &f = *bound[size_t(function)].info;
   int64_t rows = f.rows == kDynamic ? maxRows : f.rows;
   if (maxRows < rows || rows < 0 || rows > INT32_MAX)
-    return fail(QLR_INVALID_ARGUMENT, "a workspace of '", f.name, "' for ", maxRows,
-                " rows; ", f.rows == kDynamic ? "0 to 2^31 - 1 are possible"
-                                              : "it always runs on ",
-                f.rows == kDynamic ? "" : text(rows));
+    return fail(
+        QLR_INVALID_ARGUMENT, "a workspace of '", f.name, "' for ", maxRows, " rows; ",
+        f.rows == kDynamic ? "0 to 2^31 - 1 are possible" : "it always runs on ",
+        f.rows == kDynamic ? "" : text(rows));
   auto ws = std::make_unique<Workspace>();
   ws->device = device;
   ws->module = this;
@@ -256,17 +265,15 @@ struct Rows {
 /// Checks the tensors of one kind. Allocates only to report an error.
 static Status checkTensors(const FunctionInfo &f, const char *kind,
                            const std::vector<TensorInfo> &wanted,
-                           const qlr_tensor *tensors, int32_t count,
-                           Rows &rows) {
+                           const qlr_tensor *tensors, int32_t count, Rows &rows) {
   if (count < 0 || size_t(count) != wanted.size() || (count > 0 && !tensors))
-    return fail(QLR_INVALID_ARGUMENT, "'", f.name, "' has ", wanted.size(), " ",
-                kind, "s, not ", tensors || count <= 0 ? count : 0);
+    return fail(QLR_INVALID_ARGUMENT, "'", f.name, "' has ", wanted.size(), " ", kind,
+                "s, not ", tensors || count <= 0 ? count : 0);
   for (int32_t i = 0; i < count; ++i) {
     const qlr_tensor &t = tensors[i];
     const TensorInfo &want = wanted[size_t(i)];
     auto wrong = [&](const auto &...what) {
-      return fail(QLR_INVALID_ARGUMENT, kind, " ", i, " of '", f.name, "' ",
-                  what...);
+      return fail(QLR_INVALID_ARGUMENT, kind, " ", i, " of '", f.name, "' ", what...);
     };
     if (t.dtype != want.dtype)
       return wrong("is ", name(t.dtype), ", but it was compiled for ",
@@ -321,7 +328,8 @@ Status Module::call(int32_t function, const Workspace *workspace,
   for (uint32_t w : b.weights)
     if (!weights[w].data)
       return fail(QLR_BAD_WEIGHTS, "weight '", artifact->manifest().weights[w].name,
-                  "' of '", f.name, "' is not bound; load the module with an archive "
+                  "' of '", f.name,
+                  "' is not bound; load the module with an archive "
                   "or call qlr_module_set_weight");
   if (rows == 0)
     return {};
@@ -334,11 +342,21 @@ Status Module::call(int32_t function, const Workspace *workspace,
       for (size_t a = 0; a < step.args.size(); ++a) {
         uint32_t i = step.args[a].index;
         switch (step.args[a].kind) {
-        case ArgInfo::Kind::weight: base[a] = static_cast<char *>(weights[i].data); break;
-        case ArgInfo::Kind::constant: base[a] = static_cast<char *>(constants[i].data); break;
-        case ArgInfo::Kind::input: base[a] = static_cast<char *>(inputs[i].data); break;
-        case ArgInfo::Kind::output: base[a] = static_cast<char *>(outputs[i].data); break;
-        case ArgInfo::Kind::temp: base[a] = static_cast<char *>(workspace->temps[i]); break;
+        case ArgInfo::Kind::weight:
+          base[a] = static_cast<char *>(weights[i].data);
+          break;
+        case ArgInfo::Kind::constant:
+          base[a] = static_cast<char *>(constants[i].data);
+          break;
+        case ArgInfo::Kind::input:
+          base[a] = static_cast<char *>(inputs[i].data);
+          break;
+        case ArgInfo::Kind::output:
+          base[a] = static_cast<char *>(outputs[i].data);
+          break;
+        case ArgInfo::Kind::temp:
+          base[a] = static_cast<char *>(workspace->temps[i]);
+          break;
         }
       }
       for (int64_t done = 0; done < rows;) {

@@ -27,15 +27,13 @@ public:
   Module &operator=(const Module &) = delete;
 
   Status setWeight(const std::string &name, const void *blob, size_t bytes);
-  const std::vector<FunctionInfo> &functions() const {
-    return code->target->functions;
-  }
+  const std::vector<FunctionInfo> &functions() const { return code->target->functions; }
   int32_t functionIndex(std::string_view name) const;
   Expected<std::unique_ptr<Workspace>> createWorkspace(int32_t function,
                                                        int64_t maxRows) const;
-  Status call(int32_t function, const Workspace *workspace,
-              const qlr_tensor *inputs, int32_t inputCount,
-              const qlr_tensor *outputs, int32_t outputCount, void *stream) const;
+  Status call(int32_t function, const Workspace *workspace, const qlr_tensor *inputs,
+              int32_t inputCount, const qlr_tensor *outputs, int32_t outputCount,
+              void *stream) const;
 
 private:
   /// A function with its kernels' entry points, in the order of its steps.

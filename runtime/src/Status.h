@@ -52,10 +52,10 @@ public:
 };
 
 /// Returns from the enclosing function if `expression` failed.
-#define QLR_TRY(expression)                                                    \
-  do {                                                                         \
-    if (::qlinear::runtime::Status qlrStatus = (expression); !qlrStatus)       \
-      return qlrStatus;                                                        \
+#define QLR_TRY(expression)                                                            \
+  do {                                                                                 \
+    if (::qlinear::runtime::Status qlrStatus = (expression); !qlrStatus)               \
+      return qlrStatus;                                                                \
   } while (false)
 
 /// Sets qlr_last_error() of this thread and returns the code.

@@ -20,9 +20,11 @@ struct DtypeInfo {
   const char *name, *safetensors;
   size_t bytes;
 };
-constexpr DtypeInfo kDtypes[] = {
-    {"f32", "F32", 4}, {"f16", "F16", 2}, {"bf16", "BF16", 2}, {"i8", "I8", 1},
-    {"i32", "I32", 4}};
+constexpr DtypeInfo kDtypes[] = {{"f32", "F32", 4},
+                                 {"f16", "F16", 2},
+                                 {"bf16", "BF16", 2},
+                                 {"i8", "I8", 1},
+                                 {"i32", "I32", 4}};
 
 bool isFloat(qlr_dtype t) { return t == QLR_F32 || t == QLR_F16 || t == QLR_BF16; }
 
@@ -61,11 +63,21 @@ std::vector<float> Array::floats() const {
   const std::byte *from = bytes.data();
   for (size_t i = 0; i < values.size(); ++i)
     switch (dtype) {
-    case QLR_F32: values[i] = load<float>(from, i); break;
-    case QLR_F16: values[i] = f16ToFloat(load<uint16_t>(from, i)); break;
-    case QLR_BF16: values[i] = bf16ToFloat(load<uint16_t>(from, i)); break;
-    case QLR_I8: values[i] = load<int8_t>(from, i); break;
-    case QLR_I32: values[i] = float(load<int32_t>(from, i)); break;
+    case QLR_F32:
+      values[i] = load<float>(from, i);
+      break;
+    case QLR_F16:
+      values[i] = f16ToFloat(load<uint16_t>(from, i));
+      break;
+    case QLR_BF16:
+      values[i] = bf16ToFloat(load<uint16_t>(from, i));
+      break;
+    case QLR_I8:
+      values[i] = load<int8_t>(from, i);
+      break;
+    case QLR_I32:
+      values[i] = float(load<int32_t>(from, i));
+      break;
     }
   return values;
 }
@@ -74,11 +86,21 @@ void Array::setFloats(std::span<const float> values) {
   std::byte *to = bytes.data();
   for (size_t i = 0; i < values.size(); ++i)
     switch (dtype) {
-    case QLR_F32: store(to, i, values[i]); break;
-    case QLR_F16: store(to, i, floatToF16(values[i])); break;
-    case QLR_BF16: store(to, i, floatToBf16(values[i])); break;
-    case QLR_I8: store(to, i, int8_t(values[i])); break;
-    case QLR_I32: store(to, i, int32_t(values[i])); break;
+    case QLR_F32:
+      store(to, i, values[i]);
+      break;
+    case QLR_F16:
+      store(to, i, floatToF16(values[i]));
+      break;
+    case QLR_BF16:
+      store(to, i, floatToBf16(values[i]));
+      break;
+    case QLR_I8:
+      store(to, i, int8_t(values[i]));
+      break;
+    case QLR_I32:
+      store(to, i, int32_t(values[i]));
+      break;
     }
 }
 
@@ -110,9 +132,10 @@ static Result<Array> fromTensor(const Tensor &t) {
     array.bytes.assign(t.bytes.begin(), t.bytes.end());
     return array;
   }
-  return error(fmt::format("tensor '{}' has the type {}; F32, F16, BF16, I8 and I32 can "
-                           "be read",
-                           t.name, t.type));
+  return error(
+      fmt::format("tensor '{}' has the type {}; F32, F16, BF16, I8 and I32 can "
+                  "be read",
+                  t.name, t.type));
 }
 
 Result<Array> qlinear::run::readArray(const std::string &spec, qlr_dtype raw16) {
@@ -133,7 +156,8 @@ Result<Array> qlinear::run::readArray(const std::string &spec, qlr_dtype raw16) 
   std::span<const std::byte> bytes = (*file)->bytes();
   if (bytes.size() >= 6 && std::memcmp(bytes.data(), "\x93NUMPY", 6) == 0) {
     Result<Array> array = parseNpy(bytes, raw16);
-    return array ? std::move(array) : error(fmt::format("'{}': {}", path, array.error()));
+    return array ? std::move(array)
+                 : error(fmt::format("'{}': {}", path, array.error()));
   }
   Result<Checkpoint> checkpoint = Checkpoint::open(path);
   if (!checkpoint)
@@ -145,9 +169,10 @@ Result<Array> qlinear::run::readArray(const std::string &spec, qlr_dtype raw16) 
   else if (checkpoint->tensors().size() == 1)
     tensor = &checkpoint->tensors()[0];
   if (!tensor)
-    return error(name.empty() ? fmt::format("'{}' has {} tensors; name one as {}:TENSOR",
-                                            path, checkpoint->tensors().size(), path)
-                              : fmt::format("'{}' has no tensor '{}'", path, name));
+    return error(name.empty()
+                     ? fmt::format("'{}' has {} tensors; name one as {}:TENSOR", path,
+                                   checkpoint->tensors().size(), path)
+                     : fmt::format("'{}' has no tensor '{}'", path, name));
   return fromTensor(*tensor);
 }
 
@@ -162,9 +187,10 @@ Result<std::vector<Array>> qlinear::run::readArrays(const std::string &path,
     std::string name = fmt::format("{}{}", prefix, i);
     const Tensor *tensor = checkpoint->find(name);
     if (!tensor)
-      return error(fmt::format("'{}' has no tensor '{}'; the function has {} {}s, named "
-                               "{}0 to {}{}",
-                               path, name, count, prefix, prefix, prefix, count - 1));
+      return error(
+          fmt::format("'{}' has no tensor '{}'; the function has {} {}s, named "
+                      "{}0 to {}{}",
+                      path, name, count, prefix, prefix, prefix, count - 1));
     Result<Array> array = fromTensor(*tensor);
     if (!array)
       return array.takeError();

@@ -49,8 +49,8 @@ Result<WeightCopies> WeightCopies::create(Session &session,
   if (long bytes = sysconf(_SC_LEVEL3_CACHE_SIZE); !session.isCuda() && bytes > 0)
     cache = uint64_t(bytes);
   uint64_t wanted = std::max(kRotation, 2 * cache);
-  size_t count = size_t(std::clamp<uint64_t>((wanted + c.total - 1) / c.total, 2,
-                                             kMaxCopies));
+  size_t count =
+      size_t(std::clamp<uint64_t>((wanted + c.total - 1) / c.total, 2, kMaxCopies));
   for (size_t i = 0; i < count; ++i) {
     std::vector<DeviceMemory> copy;
     for (auto &[name, bytes] : c.weights) {

@@ -26,10 +26,10 @@ struct Timing {
 };
 
 struct Benchmark {
-  Timing call;             ///< of one call
+  Timing call;              ///< of one call
   uint64_t weightBytes = 0; ///< that one call reads
-  size_t copies = 0;       ///< of the weights, in rotation
-  double readRate = 0;     ///< plain reading, bytes per second; 0: not measured
+  size_t copies = 0;        ///< of the weights, in rotation
+  double readRate = 0;      ///< plain reading, bytes per second; 0: not measured
 };
 
 /// Copies of one function's weights in the device's memory, bound in turn. The last
@@ -55,8 +55,7 @@ private:
   std::vector<std::vector<DeviceMemory>> copies;
 };
 
-Result<Benchmark> benchmark(Session &session, const Call &call,
-                            WeightCopies &copies);
+Result<Benchmark> benchmark(Session &session, const Call &call, WeightCopies &copies);
 
 /// The parts of it for each kind of device.
 Result<Benchmark> benchmarkHost(Session &session, const Call &call,

@@ -61,9 +61,10 @@ std::string readKernel() {
   std::string loads, text = kReadKernel;
   for (int i = 0; i < 8; ++i) {
     int r = 4 + 4 * i;
-    loads += fmt::format("mov.u32 %r{}, 0; mov.u32 %r{}, 0; mov.u32 %r{}, 0; mov.u32 %r{}, "
-                         "0;\n  ",
-                         r, r + 1, r + 2, r + 3);
+    loads +=
+        fmt::format("mov.u32 %r{}, 0; mov.u32 %r{}, 0; mov.u32 %r{}, 0; mov.u32 %r{}, "
+                    "0;\n  ",
+                    r, r + 1, r + 2, r + 3);
   }
   for (int i = 0; i < 8; ++i) {
     int r = 4 + 4 * i;
@@ -104,7 +105,8 @@ public:
   }
 
   runtime::Status open(const std::string &name) {
-    runtime::Expected<std::shared_ptr<const cuda::Driver>> opened = cuda::Driver::open();
+    runtime::Expected<std::shared_ptr<const cuda::Driver>> opened =
+        cuda::Driver::open();
     if (!opened)
       return opened.status();
     api = *opened;
@@ -201,7 +203,8 @@ Result<Benchmark> qlinear::run::benchmarkCuda(Session &session, const Call &call
   if (runtime::Status status = timer.open(session.deviceName()); !status)
     return driverError(std::move(status));
   // A graph long enough that its own launch does not show.
-  size_t rounds = std::max<size_t>(1, 64 / copies.count()), calls = rounds * copies.count();
+  size_t rounds = std::max<size_t>(1, 64 / copies.count()),
+         calls = rounds * copies.count();
   runtime::Status status = timer.time(calls, result.call, [&]() -> runtime::Status {
     for (size_t i = 0; i < calls; ++i) {
       if (Result<void> bound = copies.bind(i % copies.count()); !bound)

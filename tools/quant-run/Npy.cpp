@@ -133,8 +133,7 @@ std::optional<Header> parseHeader(std::string_view text) {
 
 } // namespace
 
-Result<Array> qlinear::run::parseNpy(std::span<const std::byte> file,
-                                     qlr_dtype raw16) {
+Result<Array> qlinear::run::parseNpy(std::span<const std::byte> file, qlr_dtype raw16) {
   auto byte = [&](size_t i) { return size_t(std::to_integer<uint8_t>(file[i])); };
   if (file.size() < 10 || std::memcmp(file.data(), "\x93NUMPY", 6) != 0)
     return error("not a .npy file: it does not start with \\x93NUMPY");
@@ -143,7 +142,8 @@ Result<Array> qlinear::run::parseNpy(std::span<const std::byte> file,
     return error(fmt::format(".npy version {}.{} is unknown; 1 to 3 can be read",
                              version, byte(7)));
   if (file.size() < start)
-    return error(fmt::format("the file ends at byte {}, inside its header", file.size()));
+    return error(
+        fmt::format("the file ends at byte {}, inside its header", file.size()));
   size_t length = byte(8) | byte(9) << 8;
   if (version > 1)
     length |= byte(10) << 16 | byte(11) << 24;
@@ -151,8 +151,8 @@ Result<Array> qlinear::run::parseNpy(std::span<const std::byte> file,
     return error(fmt::format("the header's length (at byte 8) is {}, but only {} bytes "
                              "follow",
                              length, file.size() - start));
-  std::optional<Header> header = parseHeader(
-      {reinterpret_cast<const char *>(file.data()) + start, length});
+  std::optional<Header> header =
+      parseHeader({reinterpret_cast<const char *>(file.data()) + start, length});
   if (!header)
     return error(fmt::format("the header (at byte {}) is not a dictionary of descr, "
                              "fortran_order and shape",
@@ -178,19 +178,22 @@ Result<Array> qlinear::run::parseNpy(std::span<const std::byte> file,
     }
   bool raw = descr == "<V2" || descr == "|V2" || descr == "<u2";
   if (!width || (raw && width != 2))
-    return error(fmt::format("the element type '{}' cannot be read {}; save it as "
-                             "float32, float16, int8 or int32 of little-endian order, or "
-                             "bfloat16",
-                             descr, raw ? fmt::format("as {}", dtypeName(raw16)) : "here"));
+    return error(
+        fmt::format("the element type '{}' cannot be read {}; save it as "
+                    "float32, float16, int8 or int32 of little-endian order, or "
+                    "bfloat16",
+                    descr, raw ? fmt::format("as {}", dtypeName(raw16)) : "here"));
   size_t count = 1;
   for (int64_t d : *header->shape)
     if (__builtin_mul_overflow(count, size_t(d), &count))
-      return error(fmt::format("the shape {} is absurdly large", shapeText(*header->shape)));
+      return error(
+          fmt::format("the shape {} is absurdly large", shapeText(*header->shape)));
   size_t bytes = file.size() - start - length;
   if (count > bytes / width || count * width != bytes)
-    return error(fmt::format("the shape {} of '{}' needs {} x {} bytes, but {} follow the "
-                             "header",
-                             shapeText(*header->shape), descr, count, width, bytes));
+    return error(
+        fmt::format("the shape {} of '{}' needs {} x {} bytes, but {} follow the "
+                    "header",
+                    shapeText(*header->shape), descr, count, width, bytes));
   if (*header->fortranOrder && header->shape->size() > 1)
     return error("the array is in Fortran order; save it with np.ascontiguousarray");
 
@@ -219,8 +222,9 @@ Result<void> qlinear::run::writeNpy(const std::string &path, const Array &array)
     shape.resize(shape.size() - 2);
   else if (!shape.empty())
     shape.pop_back();
-  std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}",
-                                   descr[array.dtype], shape);
+  std::string header =
+      fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}",
+                  descr[array.dtype], shape);
   header.resize((10 + header.size() + 1 + 63) / 64 * 64 - 10 - 1, ' ');
   header += '\n';
 
@@ -228,7 +232,14 @@ Result<void> qlinear::run::writeNpy(const std::string &path, const Array &array)
   std::FILE *file = std::fopen(temporary.c_str(), "wb");
   if (!file)
     return error(fmt::format("cannot write '{}': {}", temporary, std::strerror(errno)));
-  unsigned char prefix[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0,
+  unsigned char prefix[10] = {0x93,
+                              'N',
+                              'U',
+                              'M',
+                              'P',
+                              'Y',
+                              1,
+                              0,
                               static_cast<unsigned char>(header.size()),
                               static_cast<unsigned char>(header.size() >> 8)};
   bool good = std::fwrite(prefix, 1, 10, file) == 10 &&

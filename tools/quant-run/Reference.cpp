@@ -212,8 +212,9 @@ std::function<double(const double *)> compileOp(const json &op, size_t known) {
     needs(2);
     std::string predicate = op.at("predicate");
     static const std::map<std::string, int> known = {
-        {"oeq", 0}, {"ogt", 0}, {"oge", 0}, {"olt", 0}, {"ole", 0}, {"one", 0}, {"ord", 0},
-        {"ueq", 0}, {"ugt", 0}, {"uge", 0}, {"ult", 0}, {"ule", 0}, {"une", 0}, {"uno", 0}};
+        {"oeq", 0}, {"ogt", 0}, {"oge", 0}, {"olt", 0}, {"ole", 0},
+        {"one", 0}, {"ord", 0}, {"ueq", 0}, {"ugt", 0}, {"uge", 0},
+        {"ult", 0}, {"ule", 0}, {"une", 0}, {"uno", 0}};
     if (!known.count(predicate))
       failed("arith.cmpf has the unknown predicate '{}'", predicate);
     return [=](const double *v) {
@@ -275,10 +276,11 @@ private:
       failed("the reference reads input {} of {}", i, inputs.size());
     const Array &a = inputs[i];
     if (a.dtype == QLR_I8 && columns) {
-      int64_t rowBytes = int64_t(layout::ActivationLayout{layout::u64(columns)}.bytes());
+      int64_t rowBytes =
+          int64_t(layout::ActivationLayout{layout::u64(columns)}.bytes());
       if (a.elements() % rowBytes)
-        failed("input {} is {} as i8; rows of {} columns have {} bytes", i, a.shapeText(),
-               columns, rowBytes);
+        failed("input {} is {} as i8; rows of {} columns have {} bytes", i,
+               a.shapeText(), columns, rowBytes);
       return dequantizeActivations(a, columns);
     }
     std::vector<float> floats = a.floats();
@@ -373,7 +375,8 @@ private:
     for (size_t y : yields)
       if (y >= known + ops.size())
         failed("a body yields value {} of {}", y, known + ops.size());
-    std::vector<Matrix> out(yields.size(), {rows, N, std::vector<double>(size_t(rows * N))});
+    std::vector<Matrix> out(yields.size(),
+                            {rows, N, std::vector<double>(size_t(rows * N))});
     std::vector<double> v(known + ops.size());
     for (size_t at = 0; at < size_t(rows * N); ++at) {
       size_t i = 0;
@@ -421,7 +424,7 @@ int64_t qlinear::run::activationColumns(const json &function, const json &manife
     json wanted = input ? json{{"input", index}} : reference.at("outputs").at(index);
     for (const json &op : reference.at("ops")) {
       bool linear = op.at("op") == "linear";
-      size_t results = !linear               ? 1
+      size_t results = !linear                ? 1
                        : op.contains("yield") ? op.at("yield").size()
                                               : op.at("weights").size();
       bool reads = op.at("x") == wanted;

@@ -48,8 +48,9 @@ Result<std::vector<Matrix>> evaluate(const nlohmann::json &function,
 
 /// Columns that the codes of an i8 input or output (quantized activations) stand
 /// for, or 0 where `function` does not say.
-int64_t activationColumns(const nlohmann::json &function, const nlohmann::json &manifest,
-                          const char *kind, size_t index);
+int64_t activationColumns(const nlohmann::json &function,
+                          const nlohmann::json &manifest, const char *kind,
+                          size_t index);
 
 /// Rows of floats as quantized activations and back (ActivationLayout).
 Array quantizeActivations(std::span<const float> x, int64_t rows, int64_t columns);

@@ -35,7 +35,8 @@ Result<std::unique_ptr<Session>> Session::open(const std::string &artifact,
       qlr_module_load(s->dev, s->art, weights.empty() ? nullptr : weights.c_str(),
                       &s->mod) != QLR_OK)
     return runtimeError();
-  s->document = json::parse(qlr_artifact_manifest(s->art)); // the runtime has checked it
+  s->document =
+      json::parse(qlr_artifact_manifest(s->art)); // the runtime has checked it
   if (!weights.empty()) {
     Result<Archive> archive = Archive::open(weights);
     if (!archive)

@@ -66,17 +66,19 @@ Result<Array> randomInput(Session &session, const json &function, size_t index,
   }
   int64_t columns = activationColumns(function, session.manifest(), "input", index);
   if (!columns)
-    return error(fmt::format("input {} of '{}' is i8 and its reference does not say for "
-                             "how many columns; pass it with --input",
-                             index, function.value("name", "")));
+    return error(
+        fmt::format("input {} of '{}' is i8 and its reference does not say for "
+                    "how many columns; pass it with --input",
+                    index, function.value("name", "")));
   int64_t tokens = array.shape.size() > 1 ? array.shape[0] : 1;
   Array quantized = quantizeActivations(draw(tokens * columns), tokens, columns);
   quantized.shape = array.shape;
   if (quantized.bytes.size() != array.bytes.size())
-    return error(fmt::format("input {} of '{}' has {} bytes, but {} tokens of {} columns "
-                             "have {}",
-                             index, function.value("name", ""), array.bytes.size(), tokens,
-                             columns, quantized.bytes.size()));
+    return error(
+        fmt::format("input {} of '{}' has {} bytes, but {} tokens of {} columns "
+                    "have {}",
+                    index, function.value("name", ""), array.bytes.size(), tokens,
+                    columns, quantized.bytes.size()));
   return quantized;
 }
 
@@ -114,10 +116,10 @@ Result<std::vector<Array>> readInputs(const Options &options, const json &functi
     for (size_t d = 0; fits && d < shape.size(); ++d)
       fits = shape[d] == -1 || shape[d] == arrays[i].shape[d];
     if (!fits)
-      return error(fmt::format("input {} has the shape {}, but '{}' was compiled for {} "
-                               "(-1: any number of rows)",
-                               i, arrays[i].shapeText(), function.value("name", ""),
-                               shape.dump()));
+      return error(fmt::format(
+          "input {} has the shape {}, but '{}' was compiled for {} "
+          "(-1: any number of rows)",
+          i, arrays[i].shapeText(), function.value("name", ""), shape.dump()));
   }
   return arrays;
 }
@@ -249,8 +251,9 @@ void print(const json &report) {
              report.at("target").get<std::string>());
   size_t i = 0;
   for (const json &o : report.at("outputs"))
-    fmt::print("  output {}  {} {}  mean {}  rms {}\n", i++, o.at("dtype").get<std::string>(),
-               o.at("shape").dump(), number(o.at("mean")), number(o.at("rms")));
+    fmt::print("  output {}  {} {}  mean {}  rms {}\n", i++,
+               o.at("dtype").get<std::string>(), o.at("shape").dump(),
+               number(o.at("mean")), number(o.at("rms")));
   if (report.contains("verify")) {
     i = 0;
     for (const json &o : report.at("verify").at("outputs"))
@@ -262,11 +265,12 @@ void print(const json &report) {
   if (!report.contains("bench"))
     return;
   const json &b = report.at("bench");
-  fmt::print("  bench     {:.1f} us median (min {:.1f}, max {:.1f}, {} samples), {:.2f} GB/s "
-             "of weights",
-             b.at("median_us").get<double>(), b.at("min_us").get<double>(),
-             b.at("max_us").get<double>(), b.at("samples").get<size_t>(),
-             b.at("gb_per_s").get<double>());
+  fmt::print(
+      "  bench     {:.1f} us median (min {:.1f}, max {:.1f}, {} samples), {:.2f} GB/s "
+      "of weights",
+      b.at("median_us").get<double>(), b.at("min_us").get<double>(),
+      b.at("max_us").get<double>(), b.at("samples").get<size_t>(),
+      b.at("gb_per_s").get<double>());
   if (b.contains("of_read"))
     fmt::print("; plain read {:.2f} GB/s: {:.1f}%", b.at("read_gb_per_s").get<double>(),
                100 * b.at("of_read").get<double>());
@@ -380,9 +384,9 @@ Result<void> runAll(const Options &options, json &reports) {
         if (Result<void> bound = copies->bind(0); !bound)
           return bound;
       }
-      if (Result<void> ran = runOne(session, options, name, m,
-                                    weights ? &*weights : nullptr,
-                                    copies ? &*copies : nullptr, reports);
+      if (Result<void> ran =
+              runOne(session, options, name, m, weights ? &*weights : nullptr,
+                     copies ? &*copies : nullptr, reports);
           !ran)
         return ran;
     }
@@ -397,9 +401,11 @@ int main(int argc, char **argv) {
   CLI::App app("Runs compiled quantized linear layers, compares them with float64 and "
                "measures them.",
                "quant-run");
-  app.add_option("artifact", options.artifact, "Shared library that quant-compile wrote")
+  app.add_option("artifact", options.artifact,
+                 "Shared library that quant-compile wrote")
       ->required();
-  app.add_option("-w,--weights", options.weights, "Packed archive that quant-pack wrote");
+  app.add_option("-w,--weights", options.weights,
+                 "Packed archive that quant-pack wrote");
   app.add_option("-f,--function", options.function, "Function to run (default: all)");
   app.add_option("-d,--device", options.device,
                  "cpu, cpu:THREADS, emulated, cuda or cuda:ORDINAL")
@@ -415,10 +421,12 @@ int main(int argc, char **argv) {
   app.add_option("-o,--output", options.outputs,
                  "Where to write the results: .npy files, or one .safetensors")
       ->allow_extra_args(false);
-  app.add_option("--seed", options.seed, "Seed of random inputs")->capture_default_str();
-  app.add_flag("--verify", options.verify,
-               "Compare with float64; exit with 1 where an error exceeds its bound (1e-3 "
-               "for f32 results, 4e-3 for others)");
+  app.add_option("--seed", options.seed, "Seed of random inputs")
+      ->capture_default_str();
+  app.add_flag(
+      "--verify", options.verify,
+      "Compare with float64; exit with 1 where an error exceeds its bound (1e-3 "
+      "for f32 results, 4e-3 for others)");
   app.add_flag("--bench", options.bench,
                "Measure calls with weights rotating past the caches");
   app.add_flag("--json", options.asJson, "Print JSON");

@@ -128,7 +128,7 @@ TEST_F(Cuda, RunsAndMatches) {
 /// Calls that release something: their failure leaves nothing to report to.
 bool releases(const std::string &call) {
   static const std::set<std::string> names = {
-      "cuMemFree_v2",      "cuMemFreeHost",  "cuModuleUnload",
+      "cuMemFree_v2",      "cuMemFreeHost",      "cuModuleUnload",
       "cuEventDestroy_v2", "cuStreamDestroy_v2", "cuDevicePrimaryCtxRelease_v2"};
   return names.count(call) != 0;
 }
@@ -161,9 +161,10 @@ TEST_F(Cuda, EveryCallMayFail) {
         // The message has the call's name (launches have the kernel's); a sticky
         // error of a release is told by the next call.
         std::string plain = call.substr(0, call.find("_v2"));
-        EXPECT_TRUE(contains(s.message, plain) ||
-                    (plain.starts_with("cuLaunch") && contains(s.message, "kernel '")) ||
-                    (code == 700 && (releases(call) || tearingDown)))
+        EXPECT_TRUE(
+            contains(s.message, plain) ||
+            (plain.starts_with("cuLaunch") && contains(s.message, "kernel '")) ||
+            (code == 700 && (releases(call) || tearingDown)))
             << where;
         EXPECT_TRUE(contains(s.message, "(" + std::to_string(code) + ")")) << where;
       }
@@ -185,9 +186,8 @@ TEST_F(Cuda, OutOfMemoryIsSurvived) {
   EXPECT_EQ(module.status, QLR_OK) << qlr_last_error();
   void *memory = nullptr;
   EXPECT_EQ(qlr_alloc(device, 1 << 20, &memory), QLR_OUT_OF_MEMORY);
-  EXPECT_STREQ(qlr_last_error(),
-               "cuMemAlloc failed for 1048576 bytes on cuda:0: "
-               "CUDA_ERROR_OUT_OF_MEMORY (2): as the test wants it");
+  EXPECT_STREQ(qlr_last_error(), "cuMemAlloc failed for 1048576 bytes on cuda:0: "
+                                 "CUDA_ERROR_OUT_OF_MEMORY (2): as the test wants it");
   Workspace large(module, 0, 1000), fits(module, 0, 1);
   EXPECT_EQ(large.status, QLR_OUT_OF_MEMORY);
   EXPECT_EQ(fits.status, QLR_OK) << qlr_last_error();
@@ -288,10 +288,11 @@ TEST_F(Cuda, NothingFits) {
   FakeSettings s;
   s.sm = 80;
   fake.reset(s);
-  EXPECT_EQ(loadError(QLR_NO_DEVICE),
-            "the artifact has code for cpu:portable, cuda:emulated, cuda:sm_90, none of "
-            "which runs on cuda:0 (Fake GPU, sm_80); compile it with "
-            "--target=cuda:sm_80");
+  EXPECT_EQ(
+      loadError(QLR_NO_DEVICE),
+      "the artifact has code for cpu:portable, cuda:emulated, cuda:sm_90, none of "
+      "which runs on cuda:0 (Fake GPU, sm_80); compile it with "
+      "--target=cuda:sm_80");
   s.sm = 120;
   s.driverVersion = 11080;
   fake.reset(s);
@@ -325,10 +326,12 @@ TEST_F(Cuda, BadImages) {
 }
 
 TEST_F(Cuda, TooMuchSharedMemory) {
-  test.manifest["targets"][2]["functions"][0]["steps"][1]["kernels"][1]["smem"] = 240000;
+  test.manifest["targets"][2]["functions"][0]["steps"][1]["kernels"][1]["smem"] =
+      240000;
   std::string message = loadError(QLR_NO_DEVICE);
-  EXPECT_TRUE(contains(message, "kernel 'linear_2' needs 240000 bytes of shared memory, "
-                                "but a block of Fake GPU has 232448"))
+  EXPECT_TRUE(contains(message,
+                       "kernel 'linear_2' needs 240000 bytes of shared memory, "
+                       "but a block of Fake GPU has 232448"))
       << message;
 }
 
@@ -344,8 +347,8 @@ struct CudaCalls : Cuda {
     if (sm != 90) {
       std::string target = "cuda:sm_" + std::to_string(sm);
       test.manifest["targets"][2]["target"] = target;
-      test.setImage("cuda:sm_90/cubin",
-                    "FAKECUBIN sm_" + std::to_string(sm) + " stage linear_1 linear_2 matvec");
+      test.setImage("cuda:sm_90/cubin", "FAKECUBIN sm_" + std::to_string(sm) +
+                                            " stage linear_1 linear_2 matvec");
     }
     Device device("cuda");
     Module module(device, test.descriptor(), writeTestArchive("w.safetensors"));
@@ -467,7 +470,8 @@ TEST_F(CudaCalls, ThreadsStreamsAndDevices) {
           std::vector<float> x = randomInput(2, 100 * t + i), y(2 * kN, NAN);
           qlr_tensor tin = matrix(in, 2, kK), tout = matrix(out, 2, kN);
           wrong += qlr_upload(device, in, x.data(), x.size() * 4, stream) != QLR_OK;
-          wrong += qlr_call(modules[t % 2], 0, workspace, &tin, 1, &tout, 1, stream) != QLR_OK;
+          wrong += qlr_call(modules[t % 2], 0, workspace, &tin, 1, &tout, 1, stream) !=
+                   QLR_OK;
           wrong += qlr_download(device, y.data(), out, y.size() * 4, stream) != QLR_OK;
           wrong += qlr_synchronize(device, stream) != QLR_OK;
           wrong += !(relativeError(y, expected(x)) <= 1e-6);

@@ -22,8 +22,10 @@ namespace ours = qlinear::runtime::cuda;
 static_assert(sizeof(ours::LaunchConfig) == sizeof(CUlaunchConfig));
 static_assert(offsetof(ours::LaunchConfig, sharedBytes) ==
               offsetof(CUlaunchConfig, sharedMemBytes));
-static_assert(offsetof(ours::LaunchConfig, stream) == offsetof(CUlaunchConfig, hStream));
-static_assert(offsetof(ours::LaunchConfig, attributes) == offsetof(CUlaunchConfig, attrs));
+static_assert(offsetof(ours::LaunchConfig, stream) ==
+              offsetof(CUlaunchConfig, hStream));
+static_assert(offsetof(ours::LaunchConfig, attributes) ==
+              offsetof(CUlaunchConfig, attrs));
 static_assert(offsetof(ours::LaunchConfig, attributeCount) ==
               offsetof(CUlaunchConfig, numAttrs));
 static_assert(sizeof(ours::LaunchAttribute) == sizeof(CUlaunchAttribute));
@@ -33,7 +35,8 @@ static_assert(sizeof(ours::DevicePtr) == sizeof(CUdeviceptr));
 static_assert(sizeof(ours::DeviceId) == sizeof(CUdevice));
 
 TEST(DriverAbi, EnumerationsAreCudas) {
-  EXPECT_EQ(ours::kLaunchClusterDimension, unsigned(CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION));
+  EXPECT_EQ(ours::kLaunchClusterDimension,
+            unsigned(CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION));
   EXPECT_EQ(ours::kLaunchProgrammaticSerialization,
             unsigned(CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION));
   EXPECT_EQ(ours::kAttrComputeMajor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
@@ -41,7 +44,8 @@ TEST(DriverAbi, EnumerationsAreCudas) {
   EXPECT_EQ(ours::kAttrSharedMemoryOptin,
             CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
   EXPECT_EQ(ours::kAttrMultiprocessors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
-  EXPECT_EQ(ours::kFuncMaxDynamicShared, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES);
+  EXPECT_EQ(ours::kFuncMaxDynamicShared,
+            CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES);
   EXPECT_EQ(ours::kFuncCarveout, CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT);
   EXPECT_EQ(ours::kJitErrorLog, CU_JIT_ERROR_LOG_BUFFER);
   EXPECT_EQ(ours::kJitErrorLogBytes, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES);

@@ -121,8 +121,8 @@ public:
   /// Logs the call; its injected failure, or what a lost context answers.
   Result enter(const char *name) {
     log.push_back(name);
-    if (settings.failNth && (settings.failFunction.empty() ||
-                             settings.failFunction == name) &&
+    if (settings.failNth &&
+        (settings.failFunction.empty() || settings.failFunction == name) &&
         ++matching == settings.failNth) {
       failedCall = name;
       if (isSticky(settings.failCode))
@@ -188,7 +188,8 @@ public:
   /// Whether [ptr, ptr + bytes) lies in one live allocation.
   bool inMemory(const void *ptr, size_t bytes) {
     for (auto &[base, size] : sizes) {
-      auto *first = static_cast<const char *>(base), *p = static_cast<const char *>(ptr);
+      auto *first = static_cast<const char *>(base),
+           *p = static_cast<const char *>(ptr);
       if (p >= first && p + bytes <= first + size)
         return true;
     }
@@ -217,25 +218,25 @@ thread_local std::vector<void *> contextStack;
 } // namespace
 
 // Enters a call: takes the lock and returns the call's failure, if any.
-#define ENTER(name)                                                            \
-  Fake &f = fake();                                                            \
-  std::lock_guard lock(f.mutex);                                               \
+#define ENTER(name)                                                                    \
+  Fake &f = fake();                                                                    \
+  std::lock_guard lock(f.mutex);                                                       \
   Result entered = f.enter(#name)
-#define ENTER_OR_RETURN(name)                                                  \
-  ENTER(name);                                                                 \
-  if (entered != kSuccess)                                                     \
-    return entered
-#define IN_CONTEXT(name)                                                       \
-  ENTER_OR_RETURN(name);                                                       \
-  if (contextStack.empty())                                                    \
+#define ENTER_OR_RETURN(name)                                                          \
+  ENTER(name);                                                                         \
+  if (entered != kSuccess)                                                             \
+  return entered
+#define IN_CONTEXT(name)                                                               \
+  ENTER_OR_RETURN(name);                                                               \
+  if (contextStack.empty())                                                            \
   return kInvalidContext
 #define API extern "C" __attribute__((visibility("default"))) Result
 
 // A call that has nothing to do here.
-#define SUCCEEDS(name, params)                                                 \
-  API name params {                                                            \
-    IN_CONTEXT(name);                                                          \
-    return kSuccess;                                                           \
+#define SUCCEEDS(name, params)                                                         \
+  API name params {                                                                    \
+    IN_CONTEXT(name);                                                                  \
+    return kSuccess;                                                                   \
   }
 
 extern "C" __attribute__((visibility("default"))) FakeCuda *fakeCuda() {
@@ -253,10 +254,13 @@ API cuDriverGetVersion(int *version) {
 }
 API cuGetErrorName(Result result, const char **name) {
   static const std::map<Result, const char *> names = {
-      {1, "CUDA_ERROR_INVALID_VALUE"},       {2, "CUDA_ERROR_OUT_OF_MEMORY"},
-      {209, "CUDA_ERROR_NO_BINARY_FOR_GPU"}, {218, "CUDA_ERROR_INVALID_PTX"},
+      {1, "CUDA_ERROR_INVALID_VALUE"},
+      {2, "CUDA_ERROR_OUT_OF_MEMORY"},
+      {209, "CUDA_ERROR_NO_BINARY_FOR_GPU"},
+      {218, "CUDA_ERROR_INVALID_PTX"},
       {222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"},
-      {700, "CUDA_ERROR_ILLEGAL_ADDRESS"},   {999, "CUDA_ERROR_UNKNOWN"}};
+      {700, "CUDA_ERROR_ILLEGAL_ADDRESS"},
+      {999, "CUDA_ERROR_UNKNOWN"}};
   auto it = names.find(result);
   *name = it == names.end() ? nullptr : it->second;
   return it == names.end() ? kInvalidValue : kSuccess;
@@ -282,8 +286,8 @@ API cuDeviceGetName(char *name, int size, DeviceId) {
 }
 API cuDeviceGetAttribute(int *value, int which, DeviceId) {
   ENTER_OR_RETURN(cuDeviceGetAttribute);
-  *value = which == kAttrComputeMajor       ? f.settings.sm / 10
-           : which == kAttrComputeMinor     ? f.settings.sm % 10
+  *value = which == kAttrComputeMajor        ? f.settings.sm / 10
+           : which == kAttrComputeMinor      ? f.settings.sm % 10
            : which == kAttrSharedMemoryOptin ? f.settings.sharedOptin
                                              : 132;
   return kSuccess;
@@ -513,8 +517,8 @@ API cuStreamEndCapture(Stream stream, Graph *graph) {
   IN_CONTEXT(cuStreamEndCapture);
   auto *s = reinterpret_cast<FakeStream *>(stream);
   s->capturing = false;
-  *graph = reinterpret_cast<Graph>(
-      f.add("graph", new FakeGraph{std::move(s->recorded)}));
+  *graph =
+      reinterpret_cast<Graph>(f.add("graph", new FakeGraph{std::move(s->recorded)}));
   s->recorded.clear();
   return kSuccess;
 }

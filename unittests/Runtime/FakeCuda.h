@@ -51,8 +51,7 @@ public:
   /// Fails the next `failNth`th call, as in FakeSettings; counting starts anew.
   virtual void failNext(const std::string &function, int nth, int code) = 0;
   /// A kernel of `pointers` pointer arguments and an int32_t.
-  virtual void registerKernel(const std::string &name, int pointers,
-                              Kernel run) = 0;
+  virtual void registerKernel(const std::string &name, int pointers, Kernel run) = 0;
   /// Names of the calls so far.
   virtual std::vector<std::string> calls() const = 0;
   virtual std::vector<FakeLaunch> launches() const = 0;

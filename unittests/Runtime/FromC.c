@@ -11,8 +11,8 @@
 #include <string.h>
 
 /* Runs one doubling kernel through the C ABI; 0 if all is well, else the line. */
-#define CHECK(condition)                                                       \
-  if (!(condition))                                                            \
+#define CHECK(condition)                                                               \
+  if (!(condition))                                                                    \
   return __LINE__
 
 static void twice(void *const *args, int32_t rows, int64_t begin, int64_t end) {
@@ -40,7 +40,8 @@ int qlrTestFromC(void) {
   qlr_artifact *artifact = NULL;
   qlr_module *module = NULL;
   float x[12] __attribute__((aligned(16))), y[12] __attribute__((aligned(16)));
-  qlr_tensor in = {NULL, QLR_F32, 2, {3, 4, 0, 0}}, out = {NULL, QLR_F32, 2, {3, 4, 0, 0}};
+  qlr_tensor in = {NULL, QLR_F32, 2, {3, 4, 0, 0}},
+             out = {NULL, QLR_F32, 2, {3, 4, 0, 0}};
   int i;
 
   image.name = "cpu:portable/twice";

@@ -106,9 +106,8 @@ struct CallErrors : testing::Test {
 TEST_F(CallErrors, NameTheArgument) {
   EXPECT_EQ(call(QLR_INVALID_ARGUMENT, 2), "'linear' has 1 inputs, not 2");
   EXPECT_EQ(call(QLR_INVALID_ARGUMENT, -1), "'linear' has 1 inputs, not -1");
-  EXPECT_EQ(call(QLR_NOT_FOUND, 1, 7),
-            "there is no function 7; the module has 2 for " +
-                std::string(qlr_device_target(device)));
+  EXPECT_EQ(call(QLR_NOT_FOUND, 1, 7), "there is no function 7; the module has 2 for " +
+                                           std::string(qlr_device_target(device)));
   in.dtype = QLR_BF16;
   EXPECT_EQ(call(QLR_INVALID_ARGUMENT),
             "input 0 of 'linear' is bf16, but it was compiled for f32");
@@ -224,8 +223,9 @@ TEST(Archives, Mismatches) {
                 "that tensor with quant-pack");
   path = writeTestArchive("shape.safetensors", "w", kEncoding, kN, 2 * kK);
   EXPECT_EQ(loadError(path, QLR_BAD_WEIGHTS),
-            "weight 'w' of '" + path + "' is 48x128, but the artifact was compiled for "
-            "48x64; compile it for this archive");
+            "weight 'w' of '" + path +
+                "' is 48x128, but the artifact was compiled for "
+                "48x64; compile it for this archive");
   std::string encoding = "u4, group = 32, zero, scale = bf16, offset = bf16";
   path = writeTestArchive("encoding.safetensors", "w", encoding);
   EXPECT_EQ(loadError(path, QLR_BAD_WEIGHTS),

@@ -64,19 +64,22 @@ const Case kCases[] = {
      "functions[0].inputs[0].dtype is \"f64\", not one of f32, f16, bf16, i8, i32"},
     {"/targets/0/functions/0/inputs/0/shape", json::array(),
      "functions[0].inputs[0].shape has no dimensions"},
-    {"/targets/0/functions/0/inputs/0/shape", {-1, 2, 2, 2, 2},
+    {"/targets/0/functions/0/inputs/0/shape",
+     {-1, 2, 2, 2, 2},
      "functions[0].inputs[0].shape has 5 entries, more than 4"},
     {"/targets/0/functions/0/inputs/0/shape/1", -1,
      "shape[1] is -1; a dimension is positive, and only the first one may be -1"},
     {"/targets/0/functions/0/inputs/0/shape/1", 0, "shape[1] is 0; a dimension is"},
-    {"/targets/0/functions/0/inputs/0/shape", {-1, 1 << 30, 1 << 30},
+    {"/targets/0/functions/0/inputs/0/shape",
+     {-1, 1 << 30, 1 << 30},
      "has more than 2^48 elements"},
     {"/targets/0/functions/0/inputs/0/align", 24, "align is 24, not a power of two"},
     {"/targets/0/functions/0/temps/0/bytes_per_row", -1,
      "temps[0].bytes_per_row is -1, not an integer"},
     {"/targets/0/functions/0/temps/1/zero", 1, "zero is neither true nor false"},
     {"/targets/0/functions/0/rows", 4, "has \"rows\" besides a dimension of -1"},
-    {"-/targets/0/functions/1/rows", {},
+    {"-/targets/0/functions/1/rows",
+     {},
      "functions[1] has neither a dimension of -1 nor \"rows\""},
     {"/targets/0/functions/1/rows", 0, "functions[1].rows is 0, not an integer"},
     {"-/targets/0/functions/0/steps", {}, "functions[0] has no \"steps\""},
@@ -85,15 +88,18 @@ const Case kCases[] = {
     {"/targets/0/functions/0/steps/1/kernels/1/rows", 1,
      "kernels[1].rows is 1 after 1; variants come by ascending rows"},
     {"/targets/0/functions/0/steps/1/kernels/0/rows", 0, "kernels[0].rows is 0, not"},
-    {"-/targets/0/functions/0/steps/1/kernels/0/items", {},
+    {"-/targets/0/functions/0/steps/1/kernels/0/items",
+     {},
      "kernels[0] has no \"items\""},
-    {"-/targets/2/functions/0/steps/1/kernels/0/grid", {},
+    {"-/targets/2/functions/0/steps/1/kernels/0/grid",
+     {},
      "targets[2].functions[0].steps[1].kernels[0] has no \"grid\""},
     {"/targets/2/functions/0/steps/1/kernels/0/block", 2048,
      "block is 2048, not an integer from 1 to 1024"},
     {"/targets/2/functions/0/steps/1/kernels/0/smem", -1, "smem is -1, not an integer"},
     {"/targets/0/functions/0/steps/1/args/0", json::object(),
-     "steps[1].args[0] has 0 of \"weight\", \"constant\", \"input\", \"output\", \"temp\""},
+     "steps[1].args[0] has 0 of \"weight\", \"constant\", \"input\", \"output\", "
+     "\"temp\""},
     {"/targets/0/functions/0/steps/1/args/0/temp", 0,
      "steps[1].args[0] has 2 of \"weight\""},
     {"/targets/0/functions/0/steps/1/args/0/weight", 1,
@@ -125,8 +131,7 @@ TEST(Manifest, EveryBadFieldIsNamed) {
     }
     EXPECT_EQ(open(manifest.dump()), QLR_BAD_ARTIFACT) << pointer;
     std::string message = qlr_last_error();
-    EXPECT_NE(message.find(c.message), std::string::npos)
-        << pointer << ": " << message;
+    EXPECT_NE(message.find(c.message), std::string::npos) << pointer << ": " << message;
   }
 }
 

@@ -150,7 +150,8 @@ TEST_F(Mgpu, FailuresArePrintedAndSurvived) {
     EXPECT_EQ(mgpuMemAlloc(64, nullptr, false), nullptr);
     std::string printed = testing::internal::GetCapturedStderr();
     EXPECT_NE(printed.find("mgpuMemAlloc: cu"), std::string::npos) << printed;
-    EXPECT_NE(printed.find("CUDA_ERROR_OUT_OF_MEMORY (2)"), std::string::npos) << printed;
+    EXPECT_NE(printed.find("CUDA_ERROR_OUT_OF_MEMORY (2)"), std::string::npos)
+        << printed;
   }
   mgpuSetDefaultDevice(5);
   testing::internal::CaptureStderr();

@@ -32,8 +32,8 @@ std::vector<std::byte> npy(const std::string &header, size_t data, int version =
 }
 std::string headerOf(const std::string &descr, const std::string &shape,
                      const std::string &order = "False") {
-  return "{'descr': '" + descr + "', 'fortran_order': " + order + ", 'shape': " + shape +
-         ", }\n";
+  return "{'descr': '" + descr + "', 'fortran_order': " + order +
+         ", 'shape': " + shape + ", }\n";
 }
 
 TEST(Npy, RoundTrip) {
@@ -57,9 +57,11 @@ TEST(Npy, RoundTrip) {
 
 TEST(Npy, WhatNumpyWrites) {
   for (int version : {1, 2, 3})
-    for (const char *descr : {"<f4", "<f2", "<V2", "|V2", "<u2", "|i1", "|u1", "<i4", "<f8"}) {
+    for (const char *descr :
+         {"<f4", "<f2", "<V2", "|V2", "<u2", "|i1", "|u1", "<i4", "<f8"}) {
       size_t width = size_t(descr[2] - '0');
-      Result<Array> a = parseNpy(npy(headerOf(descr, "(3,)"), 3 * width, version), QLR_BF16);
+      Result<Array> a =
+          parseNpy(npy(headerOf(descr, "(3,)"), 3 * width, version), QLR_BF16);
       ASSERT_TRUE(bool(a)) << descr << ": " << a.error();
       EXPECT_EQ(a->shape, std::vector<int64_t>{3});
     }
@@ -116,7 +118,8 @@ struct References : testing::Test {
     inputs.push_back(x);
   }
   Result<std::vector<Matrix>> run(json ops, json outputs, bool quantize = true) {
-    json function = {{"name", "f"}, {"reference", {{"ops", ops}, {"outputs", outputs}}}};
+    json function = {{"name", "f"},
+                     {"reference", {{"ops", ops}, {"outputs", outputs}}}};
     return evaluate(function, inputs, weights, quantize);
   }
   json linear() {
@@ -202,7 +205,8 @@ TEST_F(References, MalformedOnesAreErrors) {
   fails(op, "math.tanh has 2 arguments, not 1");
   op["body"] = json::parse(R"([{"op": "math.sinh", "args": [0]}])");
   fails(op, "the operation 'math.sinh' is not one that");
-  op["body"] = json::parse(R"([{"op": "arith.cmpf", "args": [0, 0], "predicate": "gt"}])");
+  op["body"] =
+      json::parse(R"([{"op": "arith.cmpf", "args": [0, 0], "predicate": "gt"}])");
   fails(op, "unknown predicate 'gt'");
   op = linear();
   op["yield"] = json::array({9});

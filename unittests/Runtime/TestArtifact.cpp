@@ -60,9 +60,8 @@ std::string temporary(const std::string &name) {
     return std::string(mkdtemp(pattern.data()));
   }();
   static const auto cleanup = [] {
-    return std::shared_ptr<void>(nullptr, [](void *) {
-      std::filesystem::remove_all(folder);
-    });
+    return std::shared_ptr<void>(nullptr,
+                                 [](void *) { std::filesystem::remove_all(folder); });
   }();
   return folder + "/" + name;
 }
@@ -72,11 +71,12 @@ std::byte placeByte(size_t i) { return std::byte(i ^ (i >> 8) ^ (i >> 16)); }
 std::string writeTestArchive(const std::string &name, const std::string &weight,
                              const std::string &encoding, int64_t n, int64_t k) {
   std::string path = temporary(name);
-  uint64_t bytes = layoutOf(*Encoding::parse(encoding), uint64_t(n), uint64_t(k)).bytes();
-  json meta = {{"version", 1},
-               {"weights",
-                {{weight, {{"encoding", encoding}, {"n", n}, {"k", k},
-                           {"source", "test"}}}}}};
+  uint64_t bytes =
+      layoutOf(*Encoding::parse(encoding), uint64_t(n), uint64_t(k)).bytes();
+  json meta = {
+      {"version", 1},
+      {"weights",
+       {{weight, {{"encoding", encoding}, {"n", n}, {"k", k}, {"source", "test"}}}}}};
   // The test's weight, or bytes that tell their place.
   std::vector<std::byte> blob(bytes);
   if (n == kN && k == kK && encoding == kEncoding)
@@ -110,8 +110,8 @@ std::vector<double> expected(const std::vector<float> &x) {
   for (size_t m = 0; m < rows; ++m)
     for (size_t n = 0; n < size_t(kN); ++n)
       for (size_t k = 0; k < size_t(kK); ++k)
-        y[m * size_t(kN) + n] += double(x[m * size_t(kK) + k]) *
-                                 testWeight().values[n * size_t(kK) + k];
+        y[m * size_t(kN) + n] +=
+            double(x[m * size_t(kK) + k]) * testWeight().values[n * size_t(kK) + k];
   return y;
 }
 
@@ -169,8 +169,8 @@ static void cpuStage(void *const *args, int32_t rows, int64_t, int64_t) {
 }
 static void cpuLinear(void *const *args, int32_t rows, int64_t begin, int64_t end) {
   multiply(args[0], static_cast<const float *>(args[1]),
-           static_cast<uint32_t *>(args[2]), static_cast<float *>(args[3]), rows,
-           begin, end);
+           static_cast<uint32_t *>(args[2]), static_cast<float *>(args[3]), rows, begin,
+           end);
 }
 static void cpuMatvec(void *const *args, int32_t rows, int64_t begin, int64_t end) {
   multiply(args[0], static_cast<const float *>(args[1]), nullptr,
@@ -230,15 +230,15 @@ static json testTarget(const std::string &target, int smem) {
       {"name", "linear"},
       {"inputs", json::array({tensor(-1, kK)})},
       {"outputs", json::array({tensor(-1, kN)})},
-      {"temps", json::array({{{"bytes_per_row", 4 * kK}}, {{"bytes", 64}, {"zero", true}}})},
+      {"temps",
+       json::array({{{"bytes_per_row", 4 * kK}}, {{"bytes", 64}, {"zero", true}}})},
       {"steps",
-       json::array(
-           {{{"kernels", json::array({kernel(target, "stage", 1, smem)})},
-             {"args", json::array({x, temp})}},
-            {{"kernels", json::array({kernel(target, "linear_1", 1, smem),
-                                      kernel(target, "linear_2", 2, smem)})},
-             {"args", json::array({weight, temp, {{"temp", 1}}, y})},
-             {"pdl", true}}})}};
+       json::array({{{"kernels", json::array({kernel(target, "stage", 1, smem)})},
+                     {"args", json::array({x, temp})}},
+                    {{"kernels", json::array({kernel(target, "linear_1", 1, smem),
+                                              kernel(target, "linear_2", 2, smem)})},
+                     {"args", json::array({weight, temp, {{"temp", 1}}, y})},
+                     {"pdl", true}}})}};
   json step = {{"kernels", json::array({kernel(target, "matvec", 1, smem)})},
                {"args", json::array({weight, {{"input", 0}}, {{"output", 0}}})}};
   json matvec = {{"name", "matvec"},
@@ -248,14 +248,17 @@ static json testTarget(const std::string &target, int smem) {
                  {"steps", json::array({step})}};
   json result = {{"target", target}, {"functions", json::array({linear, matvec})}};
   if (target.starts_with("cuda:sm_"))
-    result["images"] = json::array(
-        {{{"kind", "cubin"}, {"name", target + "/cubin"}},
-         {{"kind", "ptx"}, {"name", target + "/ptx"}, {"version", "8.0"}}});
+    result["images"] =
+        json::array({{{"kind", "cubin"}, {"name", target + "/cubin"}},
+                     {{"kind", "ptx"}, {"name", target + "/ptx"}, {"version", "8.0"}}});
   return result;
 }
 
 json testManifest() {
-  json weight = {{"name", "w"}, {"encoding", kEncoding}, {"n", kN}, {"k", kK},
+  json weight = {{"name", "w"},
+                 {"encoding", kEncoding},
+                 {"n", kN},
+                 {"k", kK},
                  {"bytes", testWeight().size}};
   return {{"version", 1},
           {"producer", "by hand"},
@@ -296,10 +299,9 @@ qlinear_artifact_v1 *TestArtifact::descriptor() {
   json = manifest.dump();
   table.clear();
   for (const Image &i : images)
-    table.push_back(i.function
-                        ? qlinear_image{i.name.c_str(), i.function, 0}
-                        : qlinear_image{i.name.c_str(), i.text.c_str(),
-                                        i.text.size() + 1});
+    table.push_back(
+        i.function ? qlinear_image{i.name.c_str(), i.function, 0}
+                   : qlinear_image{i.name.c_str(), i.text.c_str(), i.text.size() + 1});
   raw = {QLINEAR_ARTIFACT_MAGIC, json.data(), json.size(), table.data(), table.size()};
   return &raw;
 }

@@ -66,8 +66,8 @@ const TestWeight &testWeight();
 /// Writes a packed archive with the weight "w", and returns its path. A weight of
 /// another shape or encoding has the bytes placeByte(i).
 std::string writeTestArchive(const std::string &name, const std::string &weight = "w",
-                             const std::string &encoding = kEncoding,
-                             int64_t n = kN, int64_t k = kK);
+                             const std::string &encoding = kEncoding, int64_t n = kN,
+                             int64_t k = kK);
 std::byte placeByte(size_t i);
 /// A path for a file of this test program.
 std::string temporary(const std::string &name);

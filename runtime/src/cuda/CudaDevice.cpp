@@ -13,9 +13,7 @@ using namespace qlinear::runtime::cuda;
 /// A call on the device at hand, its failure checked and returned.
 #define QLR_DEVICE_CALL(symbol, ...) check(api->symbol(__VA_ARGS__), #symbol)
 
-static DevicePtr address(const void *ptr) {
-  return reinterpret_cast<DevicePtr>(ptr);
-}
+static DevicePtr address(const void *ptr) { return reinterpret_cast<DevicePtr>(ptr); }
 
 Expected<std::shared_ptr<Device>> qlinear::runtime::openCuda(int ordinal) {
   Expected<std::shared_ptr<CudaDevice>> device = CudaDevice::open(ordinal);
@@ -63,16 +61,16 @@ CudaDevice::~CudaDevice() {
     (void)api->cuDevicePrimaryCtxRelease_v2(id);
 }
 
-Status CudaDevice::check(Result result, const char *call,
-                         const std::string &context) {
+Status CudaDevice::check(Result result, const char *call, const std::string &context) {
   if (result == kSuccess)
     return {};
   Status status = api->check(result, call, context);
   if (status.code == QLR_DEVICE_LOST) {
     Result none = kSuccess;
     lost.compare_exchange_strong(none, result);
-    status.message += text("; cuda:", ordinal, " (", deviceName,
-                           ") is lost: close it with everything on it and open it again");
+    status.message +=
+        text("; cuda:", ordinal, " (", deviceName,
+             ") is lost: close it with everything on it and open it again");
   }
   return status;
 }
@@ -128,8 +126,7 @@ Status CudaDevice::upload(void *dst, const void *src, size_t bytes, void *stream
   });
 }
 
-Status CudaDevice::download(void *dst, const void *src, size_t bytes,
-                            void *stream) {
+Status CudaDevice::download(void *dst, const void *src, size_t bytes, void *stream) {
   if (!bytes)
     return {};
   return within([&] {
@@ -152,9 +149,8 @@ Status CudaDevice::createStream(void **stream) {
 }
 
 Status CudaDevice::destroyStream(void *stream) {
-  return within([&] {
-    return QLR_DEVICE_CALL(cuStreamDestroy_v2, static_cast<Stream>(stream));
-  });
+  return within(
+      [&] { return QLR_DEVICE_CALL(cuStreamDestroy_v2, static_cast<Stream>(stream)); });
 }
 
 Status CudaDevice::synchronize(void *stream) {
@@ -180,8 +176,9 @@ Status CudaDevice::launch(const Launch &l, void *stream) {
     LaunchAttribute attribute{};
     attribute.id = kLaunchProgrammaticSerialization;
     attribute.value.programmaticSerializationAllowed = 1;
-    LaunchConfig config{k.grid, 1, 1, k.block, 1, 1, k.smem,
-                        static_cast<Stream>(stream), &attribute, 1};
+    LaunchConfig config{k.grid,     1, 1,      k.block,
+                        1,          1, k.smem, static_cast<Stream>(stream),
+                        &attribute, 1};
     result = api->cuLaunchKernelEx(&config, entry, params, nullptr);
   } else {
     result = api->cuLaunchKernel(entry, k.grid, 1, 1, k.block, 1, 1, k.smem,

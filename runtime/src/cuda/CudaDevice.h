@@ -52,9 +52,7 @@ public:
     explicit Scope(CudaDevice &d) : device(d), state(d.enter()), open(bool(state)) {}
     ~Scope() { (void)close(); }
     const Status &status() const { return state; }
-    Status close() {
-      return std::exchange(open, false) ? device.leave() : Status{};
-    }
+    Status close() { return std::exchange(open, false) ? device.leave() : Status{}; }
   };
 
   /// Runs `body`, which releases something, with the context current: also in a

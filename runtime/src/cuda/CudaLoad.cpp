@@ -56,8 +56,7 @@ std::vector<Choice> choicesFor(int sm, const Manifest &manifest) {
                   : v->suffix == 'f' || cubin ? family
                                               : v->number <= sm;
       if (fits)
-        choices.push_back({&t, &image,
-                           v->number * 4 + (v->suffix != 0) * 2 + cubin});
+        choices.push_back({&t, &image, v->number * 4 + (v->suffix != 0) * 2 + cubin});
     }
   }
   std::sort(choices.begin(), choices.end(),
@@ -85,8 +84,7 @@ int cudaOfPtx(std::string_view version) {
 /// so that another may be tried, from a failure of the device.
 Expected<ModuleHandle> CudaDevice::loadImage(const Artifact &artifact,
                                              const ImageInfo &info,
-                                             const std::string &target,
-                                             bool &unfit) {
+                                             const std::string &target, bool &unfit) {
   unfit = false;
   const qlinear_image *image = artifact.image(info.name);
   if (!image || image->size == 0)
@@ -111,10 +109,10 @@ Expected<ModuleHandle> CudaDevice::loadImage(const Artifact &artifact,
       check(result, "cuModuleLoadDataEx", text("for the image \"", info.name, "\""));
   if (result == kUnsupportedPtxVersion) {
     int needs = cudaOfPtx(info.version);
-    status.message += text(" (its PTX version ", info.version,
-                           needs ? " needs a driver for CUDA " : "",
-                           needs ? versionText(needs) : "", "; this driver supports ",
-                           versionText(api->version()), ")");
+    status.message +=
+        text(" (its PTX version ", info.version,
+             needs ? " needs a driver for CUDA " : "", needs ? versionText(needs) : "",
+             "; this driver supports ", versionText(api->version()), ")");
   }
   log[sizeof log - 1] = 0;
   if (*log)
@@ -149,11 +147,10 @@ Status CudaDevice::bindKernels(const Artifact &artifact, Code &code,
             QLR_TRY(QLR_DEVICE_CALL(cuFuncLoad, handle));
         }
         if (k.smem > 48 * 1024)
-          QLR_TRY(check(api->cuFuncSetAttribute(handle, kFuncMaxDynamicShared,
-                                                int(k.smem)),
-                        "cuFuncSetAttribute",
-                        text("for ", k.smem, " bytes of shared memory of '", k.name,
-                             "'")));
+          QLR_TRY(
+              check(api->cuFuncSetAttribute(handle, kFuncMaxDynamicShared, int(k.smem)),
+                    "cuFuncSetAttribute",
+                    text("for ", k.smem, " bytes of shared memory of '", k.name, "'")));
       }
   return {};
 }
@@ -269,8 +266,7 @@ private:
       QLR_TRY(device.check(api.cuEventCreate(&b.copied, kEventDisableTiming),
                            "cuEventCreate"));
     if (b.busy)
-      QLR_TRY(
-          device.check(api.cuEventSynchronize(b.copied), "cuEventSynchronize"));
+      QLR_TRY(device.check(api.cuEventSynchronize(b.copied), "cuEventSynchronize"));
     b.busy = false;
     return {};
   }

@@ -26,12 +26,11 @@ Expected<std::shared_ptr<const Driver>> Driver::open() {
                 "; install NVIDIA's driver, or use the device \"cpu\" or \"emulated\"");
 
   std::string missing;
-#define QLR_BIND(symbol, params)                                               \
-  driver->symbol =                                                             \
-      reinterpret_cast<Result(*) params>(dlsym(driver->library, #symbol));
-#define QLR_BIND_REQUIRED(symbol, params)                                      \
-  QLR_BIND(symbol, params)                                                     \
-  if (!driver->symbol && missing.empty())                                      \
+#define QLR_BIND(symbol, params)                                                       \
+  driver->symbol = reinterpret_cast<Result(*) params>(dlsym(driver->library, #symbol));
+#define QLR_BIND_REQUIRED(symbol, params)                                              \
+  QLR_BIND(symbol, params)                                                             \
+  if (!driver->symbol && missing.empty())                                              \
     missing = #symbol;
   QLR_CUDA_REQUIRED(QLR_BIND_REQUIRED)
   QLR_CUDA_OPTIONAL(QLR_BIND)
@@ -80,9 +79,9 @@ qlr_status qlinear::runtime::cuda::statusOf(Result result) {
     return QLR_OK;
   case kOutOfMemory:
     return QLR_OUT_OF_MEMORY;
-  case 34:  // a stub library instead of a driver
-  case 36:  // the call requires a newer driver
-  case 46:  // device unavailable
+  case 34: // a stub library instead of a driver
+  case 36: // the call requires a newer driver
+  case 46: // device unavailable
   case kNoDevice:
   case kInvalidDevice:
   case 802: // system not ready

@@ -78,61 +78,58 @@ struct LaunchConfig {
 };
 
 // X(symbol, parameter types): what every supported driver (CUDA 11.0 on) has.
-#define QLR_CUDA_REQUIRED(X)                                                   \
-  X(cuInit, (unsigned))                                                        \
-  X(cuDriverGetVersion, (int *))                                               \
-  X(cuGetErrorName, (Result, const char **))                                   \
-  X(cuGetErrorString, (Result, const char **))                                 \
-  X(cuDeviceGetCount, (int *))                                                 \
-  X(cuDeviceGet, (DeviceId *, int))                                            \
-  X(cuDeviceGetName, (char *, int, DeviceId))                                  \
-  X(cuDeviceGetAttribute, (int *, int, DeviceId))                              \
-  X(cuDevicePrimaryCtxRetain, (Context *, DeviceId))                           \
-  X(cuDevicePrimaryCtxRelease_v2, (DeviceId))                                  \
-  X(cuCtxPushCurrent_v2, (Context))                                            \
-  X(cuCtxPopCurrent_v2, (Context *))                                           \
-  X(cuModuleLoadData, (ModuleHandle *, const void *))                          \
-  X(cuModuleLoadDataEx,                                                        \
-    (ModuleHandle *, const void *, unsigned, int *, void **))                  \
-  X(cuModuleUnload, (ModuleHandle))                                            \
-  X(cuModuleGetFunction, (Function *, ModuleHandle, const char *))             \
-  X(cuFuncSetAttribute, (Function, int, int))                                  \
-  X(cuMemAlloc_v2, (DevicePtr *, size_t))                                      \
-  X(cuMemFree_v2, (DevicePtr))                                                 \
-  X(cuMemAllocManaged, (DevicePtr *, size_t, unsigned))                        \
-  X(cuMemHostAlloc, (void **, size_t, unsigned))                               \
-  X(cuMemFreeHost, (void *))                                                   \
-  X(cuMemHostRegister_v2, (void *, size_t, unsigned))                          \
-  X(cuMemHostUnregister, (void *))                                             \
-  X(cuMemcpyAsync, (DevicePtr, DevicePtr, size_t, Stream))                     \
-  X(cuMemcpyHtoDAsync_v2, (DevicePtr, const void *, size_t, Stream))           \
-  X(cuMemcpyDtoHAsync_v2, (void *, DevicePtr, size_t, Stream))                 \
-  X(cuMemsetD8Async, (DevicePtr, unsigned char, size_t, Stream))               \
-  X(cuMemsetD16Async, (DevicePtr, unsigned short, size_t, Stream))             \
-  X(cuMemsetD32Async, (DevicePtr, unsigned, size_t, Stream))                   \
-  X(cuStreamCreate, (Stream *, unsigned))                                      \
-  X(cuStreamDestroy_v2, (Stream))                                              \
-  X(cuStreamSynchronize, (Stream))                                             \
-  X(cuStreamWaitEvent, (Stream, Event, unsigned))                              \
-  X(cuStreamBeginCapture_v2, (Stream, int))                                    \
-  X(cuStreamEndCapture, (Stream, Graph *))                                     \
-  X(cuGraphInstantiate_v2,                                                     \
-    (GraphExec *, Graph, void **, char *, size_t))                             \
-  X(cuGraphLaunch, (GraphExec, Stream))                                        \
-  X(cuGraphExecDestroy, (GraphExec))                                           \
-  X(cuGraphDestroy, (Graph))                                                   \
-  X(cuEventCreate, (Event *, unsigned))                                        \
-  X(cuEventDestroy_v2, (Event))                                                \
-  X(cuEventRecord, (Event, Stream))                                            \
-  X(cuEventSynchronize, (Event))                                               \
-  X(cuEventElapsedTime, (float *, Event, Event))                               \
-  X(cuLaunchKernel,                                                            \
-    (Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,     \
-     unsigned, Stream, void **, void **))
+#define QLR_CUDA_REQUIRED(X)                                                           \
+  X(cuInit, (unsigned))                                                                \
+  X(cuDriverGetVersion, (int *))                                                       \
+  X(cuGetErrorName, (Result, const char **))                                           \
+  X(cuGetErrorString, (Result, const char **))                                         \
+  X(cuDeviceGetCount, (int *))                                                         \
+  X(cuDeviceGet, (DeviceId *, int))                                                    \
+  X(cuDeviceGetName, (char *, int, DeviceId))                                          \
+  X(cuDeviceGetAttribute, (int *, int, DeviceId))                                      \
+  X(cuDevicePrimaryCtxRetain, (Context *, DeviceId))                                   \
+  X(cuDevicePrimaryCtxRelease_v2, (DeviceId))                                          \
+  X(cuCtxPushCurrent_v2, (Context))                                                    \
+  X(cuCtxPopCurrent_v2, (Context *))                                                   \
+  X(cuModuleLoadData, (ModuleHandle *, const void *))                                  \
+  X(cuModuleLoadDataEx, (ModuleHandle *, const void *, unsigned, int *, void **))      \
+  X(cuModuleUnload, (ModuleHandle))                                                    \
+  X(cuModuleGetFunction, (Function *, ModuleHandle, const char *))                     \
+  X(cuFuncSetAttribute, (Function, int, int))                                          \
+  X(cuMemAlloc_v2, (DevicePtr *, size_t))                                              \
+  X(cuMemFree_v2, (DevicePtr))                                                         \
+  X(cuMemAllocManaged, (DevicePtr *, size_t, unsigned))                                \
+  X(cuMemHostAlloc, (void **, size_t, unsigned))                                       \
+  X(cuMemFreeHost, (void *))                                                           \
+  X(cuMemHostRegister_v2, (void *, size_t, unsigned))                                  \
+  X(cuMemHostUnregister, (void *))                                                     \
+  X(cuMemcpyAsync, (DevicePtr, DevicePtr, size_t, Stream))                             \
+  X(cuMemcpyHtoDAsync_v2, (DevicePtr, const void *, size_t, Stream))                   \
+  X(cuMemcpyDtoHAsync_v2, (void *, DevicePtr, size_t, Stream))                         \
+  X(cuMemsetD8Async, (DevicePtr, unsigned char, size_t, Stream))                       \
+  X(cuMemsetD16Async, (DevicePtr, unsigned short, size_t, Stream))                     \
+  X(cuMemsetD32Async, (DevicePtr, unsigned, size_t, Stream))                           \
+  X(cuStreamCreate, (Stream *, unsigned))                                              \
+  X(cuStreamDestroy_v2, (Stream))                                                      \
+  X(cuStreamSynchronize, (Stream))                                                     \
+  X(cuStreamWaitEvent, (Stream, Event, unsigned))                                      \
+  X(cuStreamBeginCapture_v2, (Stream, int))                                            \
+  X(cuStreamEndCapture, (Stream, Graph *))                                             \
+  X(cuGraphInstantiate_v2, (GraphExec *, Graph, void **, char *, size_t))              \
+  X(cuGraphLaunch, (GraphExec, Stream))                                                \
+  X(cuGraphExecDestroy, (GraphExec))                                                   \
+  X(cuGraphDestroy, (Graph))                                                           \
+  X(cuEventCreate, (Event *, unsigned))                                                \
+  X(cuEventDestroy_v2, (Event))                                                        \
+  X(cuEventRecord, (Event, Stream))                                                    \
+  X(cuEventSynchronize, (Event))                                                       \
+  X(cuEventElapsedTime, (float *, Event, Event))                                       \
+  X(cuLaunchKernel, (Function, unsigned, unsigned, unsigned, unsigned, unsigned,       \
+                     unsigned, unsigned, Stream, void **, void **))
 
 // Newer ones; null where the driver has none.
-#define QLR_CUDA_OPTIONAL(X)                                                   \
-  X(cuLaunchKernelEx, (const LaunchConfig *, Function, void **, void **))      \
+#define QLR_CUDA_OPTIONAL(X)                                                           \
+  X(cuLaunchKernelEx, (const LaunchConfig *, Function, void **, void **))              \
   X(cuFuncLoad, (Function))
 
 /// The driver's entry points.
@@ -150,8 +147,7 @@ public:
 
   /// Success, or a Status whose message says which call failed, on what, and how
   /// the driver explains it. `context` may be empty.
-  Status check(Result result, const char *call,
-               const std::string &context = {}) const;
+  Status check(Result result, const char *call, const std::string &context = {}) const;
   /// "CUDA_ERROR_OUT_OF_MEMORY (2): out of memory".
   std::string explain(Result result) const;
   /// CUDA version that the driver supports: 12040 is 12.4.
@@ -170,7 +166,7 @@ qlr_status statusOf(Result result);
 std::string versionText(int cudaVersion);
 
 /// Calls driver.SYMBOL(ARGS...) and checks it; the name is in the message.
-#define QLR_CUDA(driver, symbol, ...)                                          \
+#define QLR_CUDA(driver, symbol, ...)                                                  \
   (driver).check((driver).symbol(__VA_ARGS__), #symbol)
 
 } // namespace qlinear::runtime::cuda

@@ -98,8 +98,8 @@ struct ByteMemRef {
 };
 
 /// First byte and size of a dense memref; false if it is not dense.
-bool denseRange(int64_t rank, const ByteMemRef *m, int64_t elementBytes,
-                char *&first, uint64_t &bytes) {
+bool denseRange(int64_t rank, const ByteMemRef *m, int64_t elementBytes, char *&first,
+                uint64_t &bytes) {
   int64_t elements = 1;
   for (int64_t d = rank; d-- > 0;) {
     if (m->sizesAndStrides[rank + d] != elements)
@@ -133,7 +133,8 @@ QLR_API ModuleHandle mgpuModuleLoadJIT(void *data, int optLevel) {
     int options[] = {kJitErrorLog, kJitErrorLogBytes, kJitOptimizationLevel};
     void *values[] = {log, reinterpret_cast<void *>(sizeof log - 1),
                       reinterpret_cast<void *>(intptr_t(optLevel))};
-    Status status = QLR_CUDA(api, cuModuleLoadDataEx, &module, data, 3, options, values);
+    Status status =
+        QLR_CUDA(api, cuModuleLoadDataEx, &module, data, 3, options, values);
     if (!status && *log)
       status.message += text("\n", log);
     return status;
@@ -143,9 +144,8 @@ QLR_API ModuleHandle mgpuModuleLoadJIT(void *data, int optLevel) {
 
 QLR_API void mgpuModuleUnload(ModuleHandle module) {
   if (module)
-    run("mgpuModuleUnload", [&](const Driver &api) {
-      return QLR_CUDA(api, cuModuleUnload, module);
-    });
+    run("mgpuModuleUnload",
+        [&](const Driver &api) { return QLR_CUDA(api, cuModuleUnload, module); });
 }
 
 QLR_API Function mgpuModuleGetFunction(ModuleHandle module, const char *name) {
@@ -160,9 +160,9 @@ QLR_API Function mgpuModuleGetFunction(ModuleHandle module, const char *name) {
 
 /// Lets a kernel have more than the 48 KB of shared memory that need no consent.
 static Status allowSharedMemory(const Driver &api, Function function, int32_t smem) {
-  return smem > 48 * 1024 ? QLR_CUDA(api, cuFuncSetAttribute, function,
-                                     kFuncMaxDynamicShared, smem)
-                          : Status{};
+  return smem > 48 * 1024
+             ? QLR_CUDA(api, cuFuncSetAttribute, function, kFuncMaxDynamicShared, smem)
+             : Status{};
 }
 
 QLR_API void mgpuLaunchKernel(Function function, intptr_t gridX, intptr_t gridY,
@@ -182,23 +182,27 @@ QLR_API void mgpuLaunchKernel(Function function, intptr_t gridX, intptr_t gridY,
 QLR_API void mgpuLaunchClusterKernel(Function function, intptr_t clusterX,
                                      intptr_t clusterY, intptr_t clusterZ,
                                      intptr_t gridX, intptr_t gridY, intptr_t gridZ,
-                                     intptr_t blockX, intptr_t blockY,
-                                     intptr_t blockZ, int32_t smem, Stream stream,
-                                     void **params, void **extra, size_t) {
+                                     intptr_t blockX, intptr_t blockY, intptr_t blockZ,
+                                     int32_t smem, Stream stream, void **params,
+                                     void **extra, size_t) {
   if (!function)
     return;
   run("mgpuLaunchClusterKernel", [&](const Driver &api) -> Status {
     if (!api.cuLaunchKernelEx)
-      return fail(QLR_NO_DEVICE, "thread block clusters need a driver for CUDA 11.8 "
-                  "or later; this one supports ", versionText(api.version()));
+      return fail(QLR_NO_DEVICE,
+                  "thread block clusters need a driver for CUDA 11.8 "
+                  "or later; this one supports ",
+                  versionText(api.version()));
     QLR_TRY(allowSharedMemory(api, function, smem));
     LaunchAttribute attribute{};
     attribute.id = kLaunchClusterDimension;
     attribute.value.clusterDim = {unsigned(clusterX), unsigned(clusterY),
                                   unsigned(clusterZ)};
-    LaunchConfig config{unsigned(gridX),  unsigned(gridY),  unsigned(gridZ),
-                        unsigned(blockX), unsigned(blockY), unsigned(blockZ),
-                        unsigned(smem),   stream,           &attribute, 1};
+    LaunchConfig config{unsigned(gridX),  unsigned(gridY),
+                        unsigned(gridZ),  unsigned(blockX),
+                        unsigned(blockY), unsigned(blockZ),
+                        unsigned(smem),   stream,
+                        &attribute,       1};
     return QLR_CUDA(api, cuLaunchKernelEx, &config, function, params, extra);
   });
 }
@@ -211,14 +215,12 @@ QLR_API Stream mgpuStreamCreate() {
   return stream;
 }
 QLR_API void mgpuStreamDestroy(Stream stream) {
-  run("mgpuStreamDestroy", [&](const Driver &api) {
-    return QLR_CUDA(api, cuStreamDestroy_v2, stream);
-  });
+  run("mgpuStreamDestroy",
+      [&](const Driver &api) { return QLR_CUDA(api, cuStreamDestroy_v2, stream); });
 }
 QLR_API void mgpuStreamSynchronize(Stream stream) {
-  run("mgpuStreamSynchronize", [&](const Driver &api) {
-    return QLR_CUDA(api, cuStreamSynchronize, stream);
-  });
+  run("mgpuStreamSynchronize",
+      [&](const Driver &api) { return QLR_CUDA(api, cuStreamSynchronize, stream); });
 }
 QLR_API void mgpuStreamWaitEvent(Stream stream, Event event) {
   run("mgpuStreamWaitEvent", [&](const Driver &api) {
@@ -234,19 +236,16 @@ QLR_API Event mgpuEventCreate() {
   return event;
 }
 QLR_API void mgpuEventDestroy(Event event) {
-  run("mgpuEventDestroy", [&](const Driver &api) {
-    return QLR_CUDA(api, cuEventDestroy_v2, event);
-  });
+  run("mgpuEventDestroy",
+      [&](const Driver &api) { return QLR_CUDA(api, cuEventDestroy_v2, event); });
 }
 QLR_API void mgpuEventSynchronize(Event event) {
-  run("mgpuEventSynchronize", [&](const Driver &api) {
-    return QLR_CUDA(api, cuEventSynchronize, event);
-  });
+  run("mgpuEventSynchronize",
+      [&](const Driver &api) { return QLR_CUDA(api, cuEventSynchronize, event); });
 }
 QLR_API void mgpuEventRecord(Event event, Stream stream) {
-  run("mgpuEventRecord", [&](const Driver &api) {
-    return QLR_CUDA(api, cuEventRecord, event, stream);
-  });
+  run("mgpuEventRecord",
+      [&](const Driver &api) { return QLR_CUDA(api, cuEventRecord, event, stream); });
 }
 
 QLR_API void *mgpuMemAlloc(uint64_t bytes, Stream, bool isHostShared) {
@@ -255,18 +254,16 @@ QLR_API void *mgpuMemAlloc(uint64_t bytes, Stream, bool isHostShared) {
     return nullptr;
   run("mgpuMemAlloc", [&](const Driver &api) {
     constexpr unsigned kAttachGlobal = 1;
-    return isHostShared
-               ? QLR_CUDA(api, cuMemAllocManaged, &ptr, bytes, kAttachGlobal)
-               : api.check(api.cuMemAlloc_v2(&ptr, bytes), "cuMemAlloc",
-                           text("for ", bytes, " bytes"));
+    return isHostShared ? QLR_CUDA(api, cuMemAllocManaged, &ptr, bytes, kAttachGlobal)
+                        : api.check(api.cuMemAlloc_v2(&ptr, bytes), "cuMemAlloc",
+                                    text("for ", bytes, " bytes"));
   });
   return reinterpret_cast<void *>(ptr);
 }
 QLR_API void mgpuMemFree(void *ptr, Stream) {
   if (ptr)
-    run("mgpuMemFree", [&](const Driver &api) {
-      return QLR_CUDA(api, cuMemFree_v2, address(ptr));
-    });
+    run("mgpuMemFree",
+        [&](const Driver &api) { return QLR_CUDA(api, cuMemFree_v2, address(ptr)); });
 }
 QLR_API void mgpuMemcpy(void *dst, void *src, size_t bytes, Stream stream) {
   if (bytes)
@@ -294,9 +291,8 @@ QLR_API void mgpuMemHostRegister(void *ptr, uint64_t bytes) {
   });
 }
 QLR_API void mgpuMemHostUnregister(void *ptr) {
-  run("mgpuMemHostUnregister", [&](const Driver &api) {
-    return QLR_CUDA(api, cuMemHostUnregister, ptr);
-  });
+  run("mgpuMemHostUnregister",
+      [&](const Driver &api) { return QLR_CUDA(api, cuMemHostUnregister, ptr); });
 }
 QLR_API void mgpuMemHostRegisterMemRef(int64_t rank, ByteMemRef *memref,
                                        int64_t elementBytes) {
