@@ -165,6 +165,24 @@ TEST_P(Emulated, HalfConversions) {
   }
 }
 
+TEST_P(Emulated, HalfArithmetic) {
+  std::mt19937 random(11);
+  std::vector<uint16_t> in(512), out(1024);
+  for (uint16_t &bits : in) // magnitudes 2^-8 to 2^8
+    bits = uint16_t(random() % 2 << 15 | (119 + random() % 16) << 7 | random() % 128);
+  auto value = [](uint16_t bits) { return std::bit_cast<float>(uint32_t(bits) << 16); };
+  EXPECT_EQ(run({.kernel = "half_arithmetic", .block = 256}, in.data(), out.data()),
+            "");
+  for (int t = 0; t < 256; ++t) {
+    double a = value(in[2 * t]), b = value(in[2 * t + 1]);
+    EXPECT_EQ(value(out[4 * t]), roundTo(a + b, 8, 0x1p-133, 3.4e38)) << a << " " << b;
+    EXPECT_EQ(value(out[4 * t + 1]), roundTo(a * b, 8, 0x1p-133, 3.4e38))
+        << a << " " << b;
+    EXPECT_EQ(value(out[4 * t + 2]), std::min(a, b));
+    EXPECT_EQ(value(out[4 * t + 3]), std::max(std::abs(a), std::abs(b)));
+  }
+}
+
 TEST_P(Emulated, BulkCopyRing) {
   std::vector<uint32_t> words = randomWords(7 * 256 / 4);
   auto *bytes = reinterpret_cast<const uint8_t *>(words.data());

@@ -91,6 +91,17 @@ KERNEL halves(const float *in, _Float16 *half, __bf16 *bfloat, float *back) {
   back[2 * t + 1] = (float)bfloat[t];
 }
 
+/// Arithmetic in 16 bits: rounded once, as if exact.
+KERNEL half_arithmetic(const __bf16 *in, __bf16 *out) {
+  u32 t = tid();
+  __bf16 a = in[2 * t], b = in[2 * t + 1];
+  out[4 * t] = a + b;
+  out[4 * t + 1] = a * b;
+  out[4 * t + 2] = a < b ? a : b;
+  out[4 * t + 3] = __builtin_elementwise_max(__builtin_elementwise_abs(a),
+                                             __builtin_elementwise_abs(b));
+}
+
 /// A ring of `stages` bulk copies of `bytes`, summed by the whole block.
 KERNEL bulk_ring(const u8 *in, u32 *out, u32 copies, u32 bytes) {
   constexpr u32 stages = 3;

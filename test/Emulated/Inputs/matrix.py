@@ -1,0 +1,125 @@
+# ===- matrix.py - Layers over every kind of encoding and odd shapes -*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""Writes a module with one linear per case, and what quant-pack needs for it.
+
+usage: matrix.py BITS DIRECTORY QUANT-PACK
+
+BITS (4, 5, 6, 8) picks the cases. DIRECTORY gets layer.mlir, and weights.safetensors
+with random weights, packed by QUANT-PACK.
+"""
+
+import json
+import os
+import random
+import struct
+import subprocess
+import sys
+
+# Encoding and shapes (N, K). Between them: every form, group, storage and scope; K a
+# multiple of the group only, tails of one to seven chunks, N of one row, of less than
+# a tile, and past one.
+CASES = [
+    # 4 bits. The row-u8, Q4_K, Q4_1 and Q4_0 layouts first.
+    ("u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>", [(33, 384), (1, 7392)]),
+    ("u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>", [(33, 384), (7, 7392)]),
+    ("u4, group = 32, min, scale = f16, offset = f16", [(33, 384)]),
+    ("i4, group = 32, symmetric, scale = f16", [(7, 416)]),
+    ("u4, group = 16, zero, scale = u8 * row<f16>, offset = u4", [(33, 400)]),
+    ("u4, group = 32, zero, scale = bf16, offset = bf16", [(33, 96)]),
+    ("u4, group = 32, zero, scale = u8 * block<256, f16>, offset = u8 * block<256, f16>", [(17, 608)]),
+    ("u4, group = 32, zero, scale = delta10 * row<bf16>, offset = u4", [(33, 384)]),
+    ("u4, group = 32, zero, scale = delta12 * row<bf16>, offset = u4", [(16, 512)]),
+    ("u4, group = 32, zero, scale = log8 * row<f32>, offset = u4", [(33, 384)]),
+    ("u4, group = 32, centred, scale = log8 * row<f32>, offset = i8 * row<bf16>", [(33, 384)]),
+    ("u4, group = 64, zero, scale = f32, offset = f32", [(33, 448)]),
+    ("u4, group = 64, centred, scale = u8 * row<f32>, offset = i6 * block<256, bf16>", [(7, 832)]),
+    ("u4, group = 128, zero, scale = bf16, offset = u4", [(33, 384)]),
+    ("u4, group = 256, min, scale = u8 * block<256, f32>, offset = u8 * row<bf16>", [(33, 768)]),
+    ("u4, group = row, zero, scale = f32, offset = f32", [(33, 100), (1, 32)]),
+    ("u4, group = row, centred, scale = u8 * row<bf16>, offset = i8 * row<bf16>", [(7, 264)]),
+    # 5 bits. Q5_K, Q5_1, Q5_0.
+    ("u5, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>", [(33, 384), (7, 7392)]),
+    ("u5, group = 32, min, scale = f16, offset = f16", [(33, 416)]),
+    ("i5, group = 32, symmetric, scale = f16", [(1, 384)]),
+    ("u5, group = 16, zero, scale = bf16, offset = u6 * row<bf16>", [(33, 400)]),
+    ("u5, group = 128, centred, scale = log8 * row<bf16>, offset = bf16", [(7, 896)]),
+    ("u5, group = row, min, scale = f32, offset = f32", [(33, 70)]),
+    # 6 bits. Q6_K, the 8-bit scales per row, offsets.
+    ("i6, group = 16, symmetric, scale = i8 * block<256, f16>", [(33, 384), (7, 7392)]),
+    ("i6, group = 16, symmetric, scale = i8 * row<bf16>", [(33, 400), (1, 2064)]),
+    ("u6, group = 32, zero, scale = u8 * row<bf16>, offset = u6", [(33, 416)]),
+    ("u6, group = 64, min, scale = f16, offset = f32", [(7, 448)]),
+    ("i6, group = 256, symmetric, scale = f32", [(33, 512)]),
+    ("i6, group = row, symmetric, scale = bf16", [(17, 100)]),
+    # 8 bits. Q8_0.
+    ("i8, group = 32, symmetric, scale = f16", [(33, 384), (7, 7392)]),
+    ("i8, group = 16, symmetric, scale = u8 * block<256, bf16>", [(33, 400)]),
+    ("u8, group = 128, zero, scale = bf16, offset = u8", [(33, 384)]),
+    ("u8, group = 32, min, scale = u8 * row<f32>, offset = f16", [(1, 416)]),
+    ("i8, group = row, symmetric, scale = f32", [(33, 100)]),
+]
+
+INPUTS = ["bf16", "f16", "f32"]
+RESULTS = ["f32", "bf16", "f16"]
+
+
+def random_bf16(count):
+    """Numbers of both signs of magnitude 2^-8 to 2^-4, as BF16."""
+    data = bytearray(2 * count)
+    data[0::2] = random.randbytes(count)
+    data[1::2] = random.randbytes(count).translate(
+        bytes((b & 0x80) | 0x3C | (b & 1) for b in range(256))
+    )
+    return bytes(data)
+
+
+def main():
+    bits, directory, quant_pack = sys.argv[1:]
+    random.seed(bits)
+    os.makedirs(directory, exist_ok=True)
+    module, arguments, tensors = [], [], []
+    # Cases differ in types by their place in the whole list.
+    cases = [(e, n, k) for e, shapes in CASES for n, k in shapes]
+    for i, (encoding, n, k) in enumerate(cases):
+        width = encoding.split(",")[0]
+        if width[1:] != bits:
+            continue
+        name = f"w{i}"
+        group, form = (word.strip() for word in encoding.split(",")[1:3])
+        group = group.removeprefix("group = ")
+        x, y = INPUTS[i % 3], RESULTS[i // 3 % 3]
+        weight = f"!qlinear.weight<{n}x{k}, #qlinear.encoding<{encoding}>>"
+        module.append(
+            f"qlinear.parameter @{name} : {weight}\n"
+            f"func.func @f{i}(%x: tensor<?x{k}x{x}>) -> tensor<?x{n}x{y}> {{\n"
+            f"  %w = qlinear.load @{name} : {weight}\n"
+            f"  %y = qlinear.linear %x, %w : (tensor<?x{k}x{x}>, {weight}) -> tensor<?x{n}x{y}>\n"
+            f"  return %y : tensor<?x{n}x{y}>\n}}\n"
+        )
+        quantized = f"int{bits}:{group}:{form}"
+        arguments += ["--quantize", f"^{name}$={quantized}"]
+        arguments += ["--encoding", f"^{name}$={encoding}"]
+        tensors.append((name, n, k))
+    header, offset = {}, 0
+    for name, n, k in tensors:
+        header[name] = {"dtype": "BF16", "shape": [n, k], "data_offsets": [offset, offset + 2 * n * k]}
+        offset += 2 * n * k
+    text = json.dumps(header).encode()
+    with open(f"{directory}/source.safetensors", "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text)
+        for _, n, k in tensors:
+            f.write(random_bf16(n * k))
+    with open(f"{directory}/layer.mlir", "w") as f:
+        f.write("\n".join(module))
+    subprocess.run(
+        [quant_pack, f"{directory}/source.safetensors", "-o", f"{directory}/weights.safetensors",
+         "--include", ".", "--quiet", *arguments],
+        check=True,
+    )
+
+
+main()
