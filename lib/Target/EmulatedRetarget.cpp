@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "EmulatedIntrinsics.h"
+#include "HalfFloats.h"
 #include "qlinear/Target/Emulated.h"
 
 #include "llvm/Analysis/ValueTracking.h"
@@ -35,7 +36,6 @@ private:
   void makeEntry(Function &kernel);
   void materialise(GlobalVariable &variable);
   Error lowerCalls(Function &function);
-  void widenHalfArithmetic(Function &function);
   void lowerConversions(Function &function);
   void flattenAccesses(Function &function);
   void checkAlignment(Instruction &at, Value *pointer, Align align);
@@ -167,58 +167,10 @@ Error Retarget::lowerCalls(Function &function) {
   return Error::success();
 }
 
-static bool isHalfFloat(Type *type) {
-  return type->getScalarType()->isHalfTy() || type->getScalarType()->isBFloatTy();
-}
-
-/// Arithmetic on 16-bit floats is done in f32, which is wide enough for the result
-/// to be rounded as if it had been exact.
-void Retarget::widenHalfArithmetic(Function &function) {
-  for (Instruction &inst : make_early_inc_range(instructions(function))) {
-    bool arithmetic = isa<BinaryOperator, UnaryOperator, FCmpInst, FPToSIInst,
-                          FPToUIInst, SIToFPInst, UIToFPInst, IntrinsicInst>(inst);
-    bool half = isHalfFloat(inst.getType()) || any_of(inst.operands(), [](Value *v) {
-                  return isHalfFloat(v->getType());
-                });
-    if (!arithmetic || !half)
-      continue;
-    auto wide = [](Type *type) -> Type * {
-      Type *f32 = Type::getFloatTy(type->getContext());
-      if (!isHalfFloat(type))
-        return type;
-      auto *vector = dyn_cast<VectorType>(type);
-      return vector ? VectorType::get(f32, vector->getElementCount()) : f32;
-    };
-    IRBuilder<> b(&inst);
-    SmallVector<Value *> operands;
-    auto *call = dyn_cast<IntrinsicInst>(&inst);
-    for (Value *operand : call ? SmallVector<Value *>(call->args())
-                               : SmallVector<Value *>(inst.operands()))
-      operands.push_back(isHalfFloat(operand->getType())
-                             ? b.CreateFPExt(operand, wide(operand->getType()))
-                             : operand);
-    Value *result;
-    if (call) {
-      result =
-          b.CreateIntrinsic(wide(inst.getType()), call->getIntrinsicID(), operands);
-    } else if (auto *compare = dyn_cast<FCmpInst>(&inst)) {
-      result = b.CreateFCmp(compare->getPredicate(), operands[0], operands[1]);
-    } else if (isa<CastInst>(inst)) {
-      result = b.CreateCast(cast<CastInst>(inst).getOpcode(), operands[0],
-                            wide(inst.getType()));
-    } else {
-      result = b.CreateNAryOp(inst.getOpcode(), operands);
-    }
-    if (isHalfFloat(inst.getType()))
-      result = b.CreateFPTrunc(result, inst.getType());
-    inst.replaceAllUsesWith(result);
-    inst.eraseFromParent();
-  }
-}
-
 void Retarget::lowerConversions(Function &function) {
   for (Instruction &inst : make_early_inc_range(instructions(function))) {
-    bool narrows = isa<FPTruncInst>(inst) && isHalfFloat(inst.getType());
+    bool narrows =
+        isa<FPTruncInst>(inst) && inst.getType()->getScalarSizeInBits() == 16;
     bool widens = isa<FPExtInst>(inst) &&
                   inst.getOperand(0)->getType()->getScalarType()->isHalfTy();
     if (!narrows && !widens)
@@ -354,6 +306,7 @@ Error Retarget::run() {
       return error;
     widenHalfArithmetic(*function);
     lowerConversions(*function);
+    keepHalvesAsIntegers(*function);
     flattenAccesses(*function);
   }
   for (Function &declaration : make_early_inc_range(module))

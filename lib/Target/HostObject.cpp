@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "qlinear/Target/HostObject.h"
+#include "HalfFloats.h"
 
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/IR/LegacyPassManager.h"
@@ -65,6 +66,8 @@ void addAddressSanitizer(Module &module, TargetMachine &machine) {
   ModulePassManager passes;
   passes.addPass(AddressSanitizerPass(options));
   passes.run(module, modules);
+  for (Function &function : module)
+    keepHalvesAsIntegers(function); // the checks have split blocks
 }
 
 Expected<SmallVector<char, 0>> emitObject(Module &module, TargetMachine &machine) {

@@ -151,8 +151,8 @@ Array WeightTable::describeConstants() const {
 static DenseElementsAttr constantTensor(Value value) {
   DenseElementsAttr constant;
   auto type = dyn_cast<RankedTensorType>(value.getType());
-  if (type && isa<mlir::FloatType>(type.getElementType()) && dtypeOf(type.getElementType()) &&
-      matchPattern(value, m_Constant(&constant)))
+  if (type && isa<mlir::FloatType>(type.getElementType()) &&
+      dtypeOf(type.getElementType()) && matchPattern(value, m_Constant(&constant)))
     return constant;
   return {};
 }
@@ -253,8 +253,7 @@ FailureOr<Object> describeSteps(func::FuncOp function, WeightTable &weights) {
   int64_t rowsOfFunction = 0;
   for (Operation &op : body.without_terminator()) {
     // Weights and their components; launches look them up.
-    if (isa<ql::LoadOp, ql::PackOp>(op) ||
-        op.hasTrait<OpTrait::ConstantLike>())
+    if (isa<ql::LoadOp, ql::PackOp>(op) || op.hasTrait<OpTrait::ConstantLike>())
       continue;
     auto launch = dyn_cast<ql::LaunchOp>(op);
     if (!launch) {
@@ -396,8 +395,8 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
       if (!places.contains(quantize.getInput()))
         return op.emitError("has no reference meaning");
       entry = Object{{"op", "quantize"},
-               {"x", refer(quantize.getInput())},
-               {"k", quantize.getType().getK()}};
+                     {"x", refer(quantize.getInput())},
+                     {"k", quantize.getType().getK()}};
     } else if (auto linear = dyn_cast<ql::LinearOp>(op)) {
       Array indices, extras, dtypes;
       for (Value weight : linear.getWeights()) {
@@ -410,8 +409,9 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
         if (DenseElementsAttr constant = constantTensor(extra))
           places[extra] = {"constant", weights.addConstant(constant)};
         if (!places.contains(extra))
-          return op.emitError("an extra is neither an argument of the function, nor the "
-                              "result of a linear, nor a dense constant");
+          return op.emitError(
+              "an extra is neither an argument of the function, nor the "
+              "result of a linear, nor a dense constant");
         extras.push_back(refer(extra));
       }
       if (!places.contains(linear.getX()))
@@ -420,11 +420,11 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
       for (Type type : linear->getResultTypes())
         dtypes.push_back(dtypeOfTensor(type));
       entry = Object{{"op", "linear"},
-               {"x", refer(linear.getX())},
-               {"int8", !isa<ActivationsType>(linear.getX().getType())},
-               {"weights", std::move(indices)},
-               {"extras", std::move(extras)},
-               {"dtypes", std::move(dtypes)}};
+                     {"x", refer(linear.getX())},
+                     {"int8", !isa<ActivationsType>(linear.getX().getType())},
+                     {"weights", std::move(indices)},
+                     {"extras", std::move(extras)},
+                     {"dtypes", std::move(dtypes)}};
       if (linear.hasEpilogue() && failed(describeEpilogue(linear, entry)))
         return failure();
     } else {

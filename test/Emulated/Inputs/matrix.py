@@ -63,6 +63,15 @@ CASES = [
     ("i8, group = row, symmetric, scale = f32", [(33, 100)]),
 ]
 
+# Row variants and ways to fetch weights. The first leaves all to the cost model: every
+# variant, which takes three times as long to compile as the others.
+SCHEDULES = [
+    "",
+    " {schedule = #qlinear.schedule<rows = [1, 4], warps = 4, copy = bulk>}",
+    " {schedule = #qlinear.schedule<rows = [2, 4], warps = 2, copy = load>}",
+    " {schedule = #qlinear.schedule<rows = [1, 3], warps = 4, stages = 2, copy = async>}",
+    " {schedule = #qlinear.schedule<rows = [4], warps = 3, copy = bulk, quantize = separate>}",
+]
 INPUTS = ["bf16", "f16", "f32"]
 RESULTS = ["f32", "bf16", "f16"]
 
@@ -97,7 +106,7 @@ def main():
             f"qlinear.parameter @{name} : {weight}\n"
             f"func.func @f{i}(%x: tensor<?x{k}x{x}>) -> tensor<?x{n}x{y}> {{\n"
             f"  %w = qlinear.load @{name} : {weight}\n"
-            f"  %y = qlinear.linear %x, %w : (tensor<?x{k}x{x}>, {weight}) -> tensor<?x{n}x{y}>\n"
+            f"  %y = qlinear.linear %x, %w{SCHEDULES[i % 5]} : (tensor<?x{k}x{x}>, {weight}) -> tensor<?x{n}x{y}>\n"
             f"  return %y : tensor<?x{n}x{y}>\n}}\n"
         )
         quantized = f"int{bits}:{group}:{form}"
