@@ -7,9 +7,12 @@
 #
 # Substitutions: %python, %ptxas, %mlir_opt (the distribution's own), %cc, %cxx,
 # %cmake, %src (the sources), %obj (the build), %libs (libraries and plugins).
-# Features: ptxas, asan, and the CPU's avx2 and avx512_vnni.
+# %with_asan (runs a program that loads code compiled with --sanitize=address).
+# Features: ptxas, asan, asan-runtime, and the CPU's avx2 and avx512_vnni.
 
 import os
+import platform
+import subprocess
 
 import lit.formats
 from lit.llvm import llvm_config
@@ -51,8 +54,22 @@ for name, value in {
 if config.ptxas and not config.ptxas.endswith("NOTFOUND"):
     config.available_features.add("ptxas")
     llvm_config.with_environment("PATH", os.path.dirname(config.ptxas), append_path=True)
+# %with_asan runs a program that loads code instrumented with AddressSanitizer. A tool
+# that is built with it has the runtime already; others get it preloaded.
+with_asan = "env ASAN_OPTIONS=detect_leaks=0"
 if "address" in config.qlinear_sanitize:
-    config.available_features.add("asan")
+    config.available_features.update(["asan", "asan-runtime"])
+else:
+    runtime = subprocess.run(
+        [config.c_compiler, f"-print-file-name=libclang_rt.asan-{platform.machine()}.so"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    if os.path.isabs(runtime):
+        config.available_features.add("asan-runtime")
+        with_asan += f" LD_PRELOAD={runtime}"
+config.substitutions.insert(0, ("%with_asan", with_asan))
 
 try:
     with open("/proc/cpuinfo") as f:

@@ -239,17 +239,12 @@ FailureOr<Object> describeSteps(func::FuncOp function, WeightTable &weights) {
   Array temps, steps;
   for (BlockArgument argument : body.getArguments())
     places[argument] = {"input", argument.getArgNumber()};
-  for (OpOperand &operand : body.getTerminator()->getOpOperands()) {
-    Value value = operand.get();
-    if (!value.getDefiningOp<ql::LaunchOp>())
-      return body.getTerminator()->emitError("function '")
-             << function.getName()
-             << "' returns a value that no linear computes; "
-                "results are written by kernels";
-    if (!places.try_emplace(value, Place{"output", operand.getOperandNumber()}).second)
+  for (OpOperand &operand : body.getTerminator()->getOpOperands())
+    if (operand.get().getDefiningOp<ql::LaunchOp>() &&
+        !places.try_emplace(operand.get(), Place{"output", operand.getOperandNumber()})
+             .second)
       return body.getTerminator()->emitError("function '")
              << function.getName() << "' returns the same value twice; return it once";
-  }
   int64_t rowsOfFunction = 0;
   for (Operation &op : body.without_terminator()) {
     // Weights and their components; launches look them up.
@@ -326,6 +321,12 @@ FailureOr<Object> describeSteps(func::FuncOp function, WeightTable &weights) {
       step["pdl"] = true;
     steps.push_back(std::move(step));
   }
+  for (Value value : body.getTerminator()->getOperands())
+    if (!value.getDefiningOp<ql::LaunchOp>())
+      return body.getTerminator()->emitError("function '")
+             << function.getName()
+             << "' returns a value that no linear computes; results are written by "
+                "kernels";
   Object result{{"steps", std::move(steps)}};
   if (!temps.empty())
     result["temps"] = std::move(temps);

@@ -45,47 +45,56 @@ cl::opt<std::string> targets(
     cl::init("cpu"), cl::value_desc("list"), cl::cat(category));
 cl::opt<Emit> emitKind(
     "emit", cl::desc("What to write"), cl::init(Emit::so), cl::cat(category),
-    cl::values(clEnumValN(Emit::mlir, "mlir", "the module, lowered to launches and kernels"),
-               clEnumValN(Emit::llvm, "llvm", "LLVM IR of the kernels"),
-               clEnumValN(Emit::ptx, "ptx", "PTX of a CUDA target"),
-               clEnumValN(Emit::cubin, "cubin", "machine code of a CUDA target"),
-               clEnumValN(Emit::obj, "obj", "the artifact as an object file"),
-               clEnumValN(Emit::so, "so", "the artifact as a shared library (default)")));
-cl::opt<std::string> header("header", cl::desc("Write a C header of the compiled functions"),
+    cl::values(
+        clEnumValN(Emit::mlir, "mlir", "the module, lowered to launches and kernels"),
+        clEnumValN(Emit::llvm, "llvm", "LLVM IR of the kernels"),
+        clEnumValN(Emit::ptx, "ptx", "PTX of a CUDA target"),
+        clEnumValN(Emit::cubin, "cubin", "machine code of a CUDA target"),
+        clEnumValN(Emit::obj, "obj", "the artifact as an object file"),
+        clEnumValN(Emit::so, "so", "the artifact as a shared library (default)")));
+cl::opt<std::string> header("header",
+                            cl::desc("Write a C header of the compiled functions"),
                             cl::value_desc("file"), cl::cat(category));
 cl::opt<std::string>
     params("params",
            cl::desc("Check the types of all parameters against a packed archive"),
            cl::value_desc("archive.safetensors"), cl::cat(category));
 cl::opt<std::string> encoding(
-    "encoding", cl::desc("Re-encode constant weights and the types of parameters first, as "
-                         "qlinear-compact-metadata does: auto, row-u8, ..."),
+    "encoding",
+    cl::desc("Re-encode constant weights and the types of parameters first, as "
+             "qlinear-compact-metadata does: auto, row-u8, ..."),
     cl::value_desc("rule"), cl::cat(category));
 cl::opt<double> minSnr("min-snr", cl::desc("SNR in dB that --encoding=auto keeps"),
                        cl::init(45), cl::value_desc("dB"), cl::cat(category));
-cl::opt<bool> fuse("fuse", cl::desc("Fuse linears and elementwise operations (default)"),
+cl::opt<bool> fuse("fuse",
+                   cl::desc("Fuse linears and elementwise operations (default)"),
                    cl::init(true), cl::cat(category));
 cl::opt<bool> quantize("quantize-activations",
                        cl::desc("Quantize activations once for all users (default)"),
                        cl::init(true), cl::cat(category));
-cl::opt<std::string> ptxVersion("ptx-version",
-                                cl::desc("PTX version; default: the oldest that has the chip"),
-                                cl::value_desc("8.0"), cl::cat(category));
+cl::opt<std::string>
+    ptxVersion("ptx-version",
+               cl::desc("PTX version; default: the oldest that has the chip"),
+               cl::value_desc("8.0"), cl::cat(category));
 cl::opt<std::string> ptxas("ptxas", cl::desc("Path of ptxas; default: found on PATH"),
                            cl::value_desc("file"), cl::cat(category));
-cl::opt<std::string> sanitize("sanitize",
-                              cl::desc("Instrument host code: 'address' (the process that "
-                                       "runs it needs AddressSanitizer's runtime)"),
-                              cl::value_desc("address"), cl::cat(category));
-cl::opt<std::string> saveTemps("save-temps",
-                               cl::desc("Directory for the lowered module, LLVM IR, PTX and "
-                                        "manifest of each target"),
-                               cl::value_desc("dir"), cl::cat(category));
-cl::opt<std::string> runtimeDir("runtime-dir",
-                                cl::desc("Where libQLinearRuntime.so lies; default: beside "
-                                         "this tool"),
-                                cl::value_desc("dir"), cl::cat(category));
-cl::opt<bool> verbose("verbose", cl::desc("Describe what was compiled, on standard error"),
+cl::opt<std::string>
+    sanitize("sanitize",
+             cl::desc("Instrument host code: 'address' (the process that "
+                      "runs it needs AddressSanitizer's runtime)"),
+             cl::value_desc("address"), cl::cat(category));
+cl::opt<std::string>
+    saveTemps("save-temps",
+              cl::desc("Directory for the lowered modules, PTX, the LLVM IR "
+                       "of the artifact, and the manifest"),
+              cl::value_desc("dir"), cl::cat(category));
+cl::opt<std::string>
+    runtimeDir("runtime-dir",
+               cl::desc("Where libQLinearRuntime.so lies; default: beside "
+                        "this tool"),
+               cl::value_desc("dir"), cl::cat(category));
+cl::opt<bool> verbose("verbose",
+                      cl::desc("Describe what was compiled, on standard error"),
                       cl::cat(category));
 
 [[nodiscard]] int fail(const Twine &message) {
@@ -215,8 +224,7 @@ void describe(const Compilation &compilation) {
 /// The one target whose code is asked for.
 const TargetCode *onlyTarget(const Compilation &compilation, bool mustBeCuda) {
   if (compilation.targets.size() != 1 ||
-      (mustBeCuda &&
-       compilation.targets[0].target.kind != qlinear::Target::Kind::cuda))
+      (mustBeCuda && compilation.targets[0].target.kind != qlinear::Target::Kind::cuda))
     return nullptr;
   return &compilation.targets[0];
 }
@@ -286,8 +294,7 @@ int writeArtifact(Compilation &compilation, StringRef path, const char *argv0) {
   FileRemover remover(temporary);
   if (Error error = qlinear::writeFile(temporary, contents))
     return fail(toString(std::move(error)));
-  if (Error error =
-          qlinear::linkSharedLibrary(path, {temporary.str().str()}, options))
+  if (Error error = qlinear::linkSharedLibrary(path, {temporary.str().str()}, options))
     return fail(toString(std::move(error)));
   return 0;
 }
@@ -334,6 +341,7 @@ int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
   qlinear::registerCompiler(registry);
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
+  context.printOpOnDiagnostic(false);
 
   std::string message;
   std::unique_ptr<MemoryBuffer> buffer = mlir::openInputFile(input, &message);
