@@ -14,7 +14,7 @@
 
 // TARGET: error: unknown target 'cuda:h200'; targets are cuda:sm_NN (such as cuda:sm_90), cuda:emulated, cpu, and cpu:ISA
 // SANITIZE: error: --sanitize=thread is not known; use --sanitize=address
-// NONE: none.mlir: No such file or directory
+// NONE: error: cannot open input file {{.*}}none.mlir': No such file or directory
 
 //--- op.mlir
 // CHECK: op.mlir:[[@LINE+3]]:8: error: 'linalg.transpose' cannot be compiled in function 'f'; a compiled function consists of qlinear.linear and of elementwise operations that fuse into them
