@@ -50,14 +50,17 @@ QL_INLINE float fieldToFloat(const u32 *words, int bit, int bits, bool isSigned)
   return bitCast<float>((word & mask) ^ (exponent | flip)) - bias;
 }
 
-/// The float of type `type` at `bit` (a multiple of 16).
+/// The float of type `type` at `bit`.
 QL_INLINE float floatField(const u32 *words, int bit, int type) {
+  int at = bit / 32, shift = bit % 32;
+  u32 word = words[at];
   if (type == layout::kF32)
-    return bitCast<float>(window(words, bit));
-  u32 word = words[bit / 32];
-  if (type == layout::kBF16)
-    return bitCast<float>(bit % 32 ? word & 0xFFFF0000u : word << 16);
-  return float(bitCast<_Float16>(u16(bit % 32 ? word >> 16 : word)));
+    return bitCast<float>(shift ? word >> shift | words[at + 1] << (32 - shift) : word);
+  if (type == layout::kBF16 && shift % 16 == 0)
+    return bitCast<float>(shift ? word & 0xFFFF0000u : word << 16);
+  u32 half = shift % 16 == 0 ? word >> shift : field(words, bit, 16);
+  return type == layout::kBF16 ? bitCast<float>(half << 16)
+                               : float(bitCast<_Float16>(u16(half)));
 }
 
 /// The value of the metadata field at `bit`; `step` is the block's step, `row`

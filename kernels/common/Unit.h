@@ -39,7 +39,7 @@ struct Rows {
 /// offset: `unit` from the unit's start, `steps` from its 16 block step entries
 /// (the same source if they lie inside).
 template <class Source>
-QL_INLINE void loadUnit(const UnitLayout &l, int lane, const Source &unit,
+QL_INLINE_LATE inline void loadUnit(const UnitLayout &l, int lane, const Source &unit,
                         const Source &steps, Unit &u) {
   int r0 = lane >> 3, c = lane & 7;
   // Lanes past a tail unit's last chunk read the last one; their activations
@@ -241,7 +241,7 @@ QL_INLINE Chunk loadChunk(RecordKind kind, const Activations &a, int token) {
 }
 
 /// acc[4 m + j] += row 4 j + r0 of the unit times token m.
-QL_INLINE void dotUnit(const UnitLayout &l, int tokens, const Unit &u,
+QL_INLINE_LATE inline void dotUnit(const UnitLayout &l, int tokens, const Unit &u,
                        const Rows &rows, const Activations &a, float *acc) {
   RecordKind kind = RecordKind::of(l.spec);
   u32 codes[4][8];

@@ -25,11 +25,13 @@ using namespace qlinear::kernels;
 
 extern "C" {
 
-/// Sets a walk up: `tiles` tiles from `tile0` of `weights` weights of N x K. Each
+/// Sets a walk up: `tiles` tiles from `tile0` of `weights` weights of N x K, of each
+/// tile `units` units from `unit0`. Each
 /// warp has `stages` stages in its own `ringBytes` bytes from `ring` on, and as
 /// many mbarriers from `barriers` on.
 void ql_walk_init(Walk *walk, i32 mode, u64 spec, i64 N, i64 K, i32 weights,
-                  i32 warps, i32 stages, i32 ringBytes, i32 tile0, i32 tiles,
+                  i32 unit0, i32 units, i32 warps, i32 stages, i32 ringBytes,
+                  i32 tile0, i32 tiles,
                   QL_SHARED u8 *ring, QL_SHARED u64 *barriers) {
   Walk &w = *walk;
   w.mode = mode;
@@ -37,6 +39,8 @@ void ql_walk_init(Walk *walk, i32 mode, u64 spec, i64 N, i64 K, i32 weights,
   w.warps = warps;
   w.stages = stages;
   w.layout = {Spec::unpack(spec), u64(N), u64(K)};
+  w.unit0 = unit0;
+  w.units = units;
   w.tile0 = tile0;
   w.tiles = tiles;
   int thread = ql_ptx_thread();
@@ -53,15 +57,15 @@ void ql_walk_weight(Walk *walk, i32 index, const u8 *blob) {
 
 void ql_walk_start(Walk *walk) { walk->start(); }
 
-/// `codes`: tokens x paddedK bytes; `records`: tokens x K / 32 records of the
+/// `codes`: tokens x 256 bytes per unit; `records`: tokens x 8 per unit, of the
 /// spec's kind; `constants`: runs x 16 x rowFloats; `slots`: see Geometry.h.
 void ql_walk_multiply(Walk *walk, i32 tokens, QL_SHARED const u8 *codes,
                       QL_SHARED const u8 *records,
                       QL_SHARED const float *constants, QL_SHARED float *slots) {
-  ActivationLayout a{walk->layout.K};
   int recordBytes = RecordKind::of(walk->layout.spec).bytes();
   walk->multiply(tokens,
-                 {codes, records, int(a.paddedK()), int(a.chunks()) * recordBytes},
+                 {codes, records, walk->units * qlinear::layout::kUnitK,
+                  walk->units * qlinear::layout::kUnitChunks * recordBytes},
                  constants, slots);
 }
 
@@ -98,14 +102,15 @@ void ql_stage_rows(const Walk *walk, i32 weight, i32 threads,
   }
 }
 
-/// Quantizes `rows` rows of x (rows x K, element type `type`) into shared memory
-/// for `tokens` tokens; tokens past `rows` become zero.
-void ql_stage_activations(i32 type, i64 K, i32 tokens, i32 rows, i32 threads,
+/// Quantizes `rows` rows of x (rows x K, element type `type`), of each the columns
+/// of `units` units from `unit0`, into shared memory for `tokens` tokens; tokens
+/// past `rows` become zero.
+void ql_stage_activations(i32 type, i64 K, i32 unit0, i32 units, i32 tokens, i32 rows, i32 threads,
                           u64 kinds, const u8 *x, QL_SHARED u8 *codes,
                           QL_SHARED u8 *records) {
-  ActivationLayout l{u64(K)};
-  int perToken = int(l.paddedK()) / kItem, items = tokens * perToken;
-  int chunks = tokens * int(l.chunks());
+  int k0 = unit0 * qlinear::layout::kUnitK;
+  int perToken = units * qlinear::layout::kUnitK / kItem, items = tokens * perToken;
+  int chunks = tokens * units * qlinear::layout::kUnitChunks;
   constexpr int kBatch = 6; // loads under way per thread
   QL_NO_UNROLL
   for (int base = ql_ptx_thread(); base < items; base += threads * kBatch) {
@@ -115,7 +120,7 @@ void ql_stage_activations(i32 type, i64 K, i32 tokens, i32 rows, i32 threads,
       int i = base + b * threads, token = i / perToken;
       if (token < rows)
         raw[b] = loadItem(type, x + i64(token) * K * qlinear::layout::floatBytes(type),
-                          i % perToken * kItem, int(K));
+                          k0 + i % perToken * kItem, int(K));
       else
         raw[b] = {};
     }
@@ -137,10 +142,12 @@ void ql_stage_activations(i32 type, i64 K, i32 tokens, i32 rows, i32 threads,
 }
 
 /// The same from quantized activations (ActivationLayout in Layout.h).
-void ql_stage_quantized(i64 K, i32 tokens, i32 rows, i32 threads, u64 kinds,
-                        const u8 *a, QL_SHARED u8 *codes, QL_SHARED u8 *records) {
+void ql_stage_quantized(i64 K, i32 unit0, i32 units, i32 tokens, i32 rows,
+                        i32 threads, u64 kinds, const u8 *a, QL_SHARED u8 *codes,
+                        QL_SHARED u8 *records) {
   ActivationLayout l{u64(K)};
-  int pieces = int(l.paddedK()) / 16, perToken = int(l.chunks());
+  int pieces = units * qlinear::layout::kUnitK / 16;
+  int perToken = units * qlinear::layout::kUnitChunks;
   QL_NO_UNROLL
   for (int m = 0; m < tokens; ++m) {
     const u8 *token = a + m * i64(l.bytes());
@@ -148,14 +155,14 @@ void ql_stage_quantized(i64 K, i32 tokens, i32 rows, i32 threads, u64 kinds,
     for (int i = ql_ptx_thread(); i < pieces; i += threads) {
       u32x4 v = {0, 0, 0, 0};
       if (m < rows)
-        v = ql_ptx_load16_l2(token + i * 16);
-      *(QL_SHARED u32x4 *)(codes + m * int(l.paddedK()) + i * 16) = v;
+        v = ql_ptx_load16_l2(token + unit0 * qlinear::layout::kUnitK + i * 16);
+      *(QL_SHARED u32x4 *)(codes + m * pieces * 16 + i * 16) = v;
     }
     QL_NO_UNROLL
     for (int i = ql_ptx_thread(); i < perToken / 2; i += threads) { // two records
       u32x4 v = {0, 0, 0, 0};
       if (m < rows)
-        v = ql_ptx_load16_l2(token + l.record(u64(2 * i)));
+        v = ql_ptx_load16_l2(token + l.record(u64(u32(unit0 * 8 + 2 * i))));
       writeRecords(kinds, records, tokens * perToken, m * perToken + 2 * i,
                    bitCast<float>(u32(v.x)), i16(v.y), i16(v.y >> 16));
       writeRecords(kinds, records, tokens * perToken, m * perToken + 2 * i + 1,

@@ -9,7 +9,9 @@
 // with the same encoding and shape (gate and up), whose tiles then alternate. A
 // *run* is the units of one tile of one weight; run r of the block is tile
 // tile0 + r / weights of weight r % weights. The units of all its runs are cut
-// into one contiguous range per warp.
+// into one contiguous range per warp. Where the activations of all of K do not fit
+// into shared memory, a kernel makes one walk per range of K (a phase), one after
+// the other.
 //
 // A warp keeps `stages` units under way in a ring of its own in shared memory,
 // filled by bulk copies (sm_90) or cp.async (sm_80), or one unit in registers. At
@@ -49,6 +51,7 @@ struct Walk {
   // The same in all threads; constants up to tile0.
   int mode, weights, warps, stages;
   WeightLayout layout;
+  int unit0, units; ///< of each tile: the walk's range of K
   int tile0, tiles;
   const u8 *blobs[kMaxWeights];
   QL_SHARED u8 *ring;      ///< of this warp
@@ -62,7 +65,6 @@ struct Walk {
   int run, unit, left;
   u64 policy;
 
-  QL_INLINE int units() const { return int(layout.unitsPerTile()); }
   QL_INLINE int runs() const { return tiles * weights; }
   QL_INLINE const u8 *blobOf(int r) const {
     const u8 *p = blobs[0];
@@ -72,13 +74,20 @@ struct Walk {
     return p;
   }
   QL_INLINE u64 tileOf(int r) const { return u64(u32(tile0 + r / weights)); }
-  QL_INLINE bool isTail(int u) const {
-    return layout.tailChunks() && u == int(layout.fullUnits());
+  /// Full units of a tile in the walk's range, which may end in the tail unit.
+  QL_INLINE int fullUnits() const { return min(units, int(layout.fullUnits()) - unit0); }
+  QL_INLINE bool hasTail() const { return fullUnits() != units; }
+  QL_INLINE bool isTail(int u) const { return hasTail() && u == fullUnits(); }
+  QL_INLINE u64 offsetOf(int r, int u) const {
+    return layout.unitOffset(tileOf(r), u64(u32(unit0 + u)));
+  }
+  QL_INLINE u64 stepsOf(int r, int u) const {
+    return layout.stepsOffset(tileOf(r), u64(u32(unit0 + u)));
   }
   /// Where unit u starts within its 128-byte line.
   QL_INLINE int misalignment(int u) const {
     return layout.fullUnit().bytes() % layout::kLine
-               ? u * layout.fullUnit().bytes() % layout::kLine
+               ? (unit0 + u) * layout.fullUnit().bytes() % layout::kLine
                : 0;
   }
   QL_INLINE int unitBytes(int u) const {
@@ -86,19 +95,19 @@ struct Walk {
   }
 
   QL_INLINE void partition() {
-    int total = runs() * units();
+    int total = runs() * units;
     first = warp * total / warps;
     count = (warp + 1) * total / warps - first;
-    run = first / units();
-    unit = first - run * units();
+    run = first / units;
+    unit = first - run * units;
     left = count;
   }
 
   /// Starts the copy of the producer's unit into a stage, and moves on.
   QL_INLINE void fetch(int into) {
     const u8 *blob = blobOf(run);
-    const u8 *src = blob + layout.unitOffset(tileOf(run), u64(u32(unit)));
-    const u8 *steps = blob + layout.stepsOffset(tileOf(run), u64(u32(unit)));
+    const u8 *src = blob + offsetOf(run, unit);
+    const u8 *steps = blob + stepsOf(run, unit);
     QL_SHARED u8 *dst = ring + into * stageBytes(layout);
     QL_SHARED u8 *stepsTo = dst + unitStageBytes(layout);
     bool withSteps = stepsOutside(layout.spec);
@@ -127,7 +136,7 @@ struct Walk {
   }
   QL_INLINE void advance() {
     --left;
-    if (++unit == units()) {
+    if (++unit == units) {
       unit = 0;
       ++run;
     }
@@ -183,11 +192,11 @@ struct Walk {
   /// kDirect: loads the producer's unit and moves on.
   QL_INLINE void load(Unit &out) {
     const u8 *blob = blobOf(run);
-    StreamSource src{blob + layout.unitOffset(tileOf(run), u64(u32(unit)))};
-    StreamSource steps{blob + layout.stepsOffset(tileOf(run), u64(u32(unit)))};
+    StreamSource src{blob + offsetOf(run, unit)};
+    StreamSource steps{blob + stepsOf(run, unit)};
     if (isTail(unit))
       loadUnit(layout.tailUnit(), lane, src, steps, out);
-    else if (layout.fullUnits())
+    else if (fullUnits())
       loadUnit(layout.fullUnit(), lane, src, steps, out);
     advance();
   }
@@ -231,18 +240,17 @@ struct Walk {
   QL_INLINE void multiply(int tokens, Activations a,
                           QL_SHARED const float *constants,
                           QL_SHARED float *slots) {
-    int fullUnits = int(layout.fullUnits()), tail = layout.tailChunks();
     int recordBytes = RecordKind::of(layout.spec).bytes();
     a.codes += (lane & 7) * 16;
     a.records += (lane & 7) * recordBytes;
-    int r = first / units(), u = first - r * units(), remaining = count;
+    int r = first / units, u = first - r * units, remaining = count;
     Unit next;
     if (mode == kDirect && left > 0)
       load(next);
     QL_NO_UNROLL
     while (remaining > 0) {
-      int n = min(units() - u, remaining);
-      int full = tail ? min(n, fullUnits - u) : n;
+      int n = min(units - u, remaining);
+      int full = hasTail() ? min(n, fullUnits() - u) : n;
       Rows rows = rowsOf(constants, r);
       Activations at = a;
       at.codes += u * layout::kUnitK;
@@ -264,13 +272,13 @@ struct Walk {
         at.codes += layout::kUnitK;
         at.records += layout::kUnitChunks * recordBytes;
       };
-      if (fullUnits) {
+      if (fullUnits()) {
         QL_NO_UNROLL
         for (int i = 0; i < full; ++i)
           one(layout.fullUnit(), u + i);
       }
-      if (tail && n > full)
-        one(layout.tailUnit(), fullUnits);
+      if (hasTail() && n > full)
+        one(layout.tailUnit(), fullUnits());
       flush(tokens, acc, slots + (r + warp) * tokens * layout::kTileRows);
       ++r;
       u = 0;
@@ -282,10 +290,10 @@ struct Walk {
   QL_INLINE float total(int tokens, int token, int r, int row,
                         QL_SHARED const float *constants,
                         QL_SHARED const float *slots) const {
-    int all = runs() * units(), begin = r * units();
+    int all = runs() * units, begin = r * units;
     // The warp of unit i is the last w with w * all / warps <= i.
     int w = ((begin + 1) * warps - 1) / all;
-    int last = ((begin + units()) * warps - 1) / all;
+    int last = ((begin + units) * warps - 1) / all;
     float sum = 0.0f;
     QL_NO_UNROLL
     for (; w <= last; ++w) {

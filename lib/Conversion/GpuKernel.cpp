@@ -48,6 +48,7 @@ private:
   struct Active {
     const KernelSegment *segment;
     const KernelWalk *walk;
+    int phase;
     Value state, tile0, tiles, startEarly;
   };
 
@@ -61,8 +62,10 @@ private:
   std::pair<Value, Value> tilesOf(const KernelPlan &plan, const KernelSegment &segment,
                                   Value block);
   Active begin(gpu::GPUFuncOp f, const KernelPlan &plan, const KernelSegment &segment,
-               const KernelWalk &walk, Value block, bool early);
-  void stageActivations(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan);
+               const KernelWalk &walk, Value block, int phase);
+  void start(const Active &active, Value condition);
+  void stageActivations(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
+                        int phase);
   void epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
                 const KernelSegment &segment, ArrayRef<Active> walks);
 
@@ -145,8 +148,8 @@ std::pair<Value, Value> Skeleton::tilesOf(const KernelPlan &plan,
 
 Skeleton::Active Skeleton::begin(gpu::GPUFuncOp f, const KernelPlan &plan,
                                  const KernelSegment &segment, const KernelWalk &walk,
-                                 Value block, bool early) {
-  Active active{&segment, &walk, {}, {}, {}, {}};
+                                 Value block, int phase) {
+  Active active{&segment, &walk, phase, {}, {}, {}, {}};
   std::tie(active.tile0, active.tiles) = tilesOf(plan, segment, block);
   active.state = LLVM::AllocaOp::create(
       b, loc, ptr, LLVM::LLVMArrayType::get(i64, kWalkWords), constant(1));
@@ -154,21 +157,34 @@ Skeleton::Active Skeleton::begin(gpu::GPUFuncOp f, const KernelPlan &plan,
   call("ql_walk_init",
        {active.state, constant(plan.mode), constant64(int64_t(l.spec.pack())),
         constant64(int64_t(l.N)), constant64(int64_t(l.K)),
-        constant(int64_t(walk.weights.size())), constant(plan.warps),
-        constant(plan.stages), constant(plan.ringBytes), active.tile0, active.tiles,
-        shared(0), shared(walk.barriers)});
+        constant(int64_t(walk.weights.size())), constant(phase * plan.phaseUnits),
+        constant(plan.unitsOf(phase)), constant(plan.warps), constant(plan.stages), constant(plan.ringBytes), active.tile0, active.tiles,
+        shared(0), shared(walk.barriers[phase])});
   for (auto [i, weight] : llvm::enumerate(walk.weights))
     call("ql_walk_weight",
          {active.state, constant(int64_t(i)), f.getArgument(weight)});
   return active;
 }
 
-void Skeleton::stageActivations(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
+/// Starts the copies of a walk if `condition` holds (null: always).
+void Skeleton::start(const Active &active, Value condition) {
+  if (!condition)
+    return call("ql_walk_start", {active.state});
+  auto guard = scf::IfOp::create(b, loc, condition, /*withElseRegion=*/false);
+  b.setInsertionPointToStart(guard.thenBlock());
+  call("ql_walk_start", {active.state});
+  b.setInsertionPointAfter(guard);
+}
+
+void Skeleton::stageActivations(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
+                                int phase) {
   uint64_t kinds = 0;
   for (auto [i, kind] : llvm::enumerate(plan.recordKinds))
     kinds |= uint64_t(kind.pack()) << 16 * i;
   Value x = f.getArgument(unsigned(op.getWeights().size()));
   SmallVector<Value> args{constant64(plan.K),
+                          constant(phase * plan.phaseUnits),
+                          constant(plan.unitsOf(phase)),
                           constant(plan.tokens),
                           rows,
                           constant(plan.threads()),
@@ -218,11 +234,14 @@ void Skeleton::epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
   IRMapping map;
   SmallVector<Value> products(nWeights);
   for (const Active &active : walks)
-    for (auto [i, weight] : llvm::enumerate(active.walk->weights))
-      products[weight] =
-          call("ql_walk_total", f32,
-               {active.state, constant(plan.tokens), m, constant(int64_t(i)), row,
-                shared(active.walk->constants), shared(active.walk->slots)});
+    for (auto [i, weight] : llvm::enumerate(active.walk->weights)) {
+      Value total = call("ql_walk_total", f32,
+                         {active.state, constant(plan.tokens), m, constant(int64_t(i)),
+                          row, shared(active.walk->constants),
+                          shared(active.walk->slots[active.phase])});
+      Value &product = products[weight];
+      product = product ? arith::AddFOp::create(b, loc, product, total) : total;
+    }
   SmallVector<Value> values;
   if (op.hasEpilogue()) {
     for (auto [argument, product] : llvm::zip(op.getProductArguments(), products))
@@ -239,8 +258,7 @@ void Skeleton::epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
     for (Value value : op.getBody().getTerminator()->getOperands())
       values.push_back(map.lookup(value));
   } else {
-    for (const Active &active : walks)
-      values.push_back(products[active.walk->weights.front()]);
+    values.push_back(products[walks.front().walk->weights.front()]);
   }
   for (auto [result, value] : llvm::zip(segment.results, values)) {
     Type type =
@@ -255,56 +273,56 @@ void Skeleton::epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
 
 void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
   Value block = call("ql_ptx_block", i32, {});
-  // Copies of the block's first walk start before anything waits.
-  SmallVector<Active> walks;
+  Value yes = arith::ConstantIntOp::create(b, loc, b.getI1Type(), 1);
+  // Walks in the order in which they are done: phase by phase.
+  SmallVector<SmallVector<Active>> phases(plan.phases);
+  for (int phase = 0; phase < plan.phases; ++phase)
+    for (const KernelSegment &segment : plan.segments)
+      for (const KernelWalk &walk : segment.walks)
+        phases[phase].push_back(begin(f, plan, segment, walk, block, phase));
+
+  // Copies of the block's first walk that has tiles start before anything waits.
   Value none;
-  for (const KernelSegment &segment : plan.segments)
-    for (const KernelWalk &walk : segment.walks) {
-      walks.push_back(begin(f, plan, segment, walk, block, true));
-      Active &active = walks.back();
-      Value any = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sgt,
-                                        active.tiles, constant(0));
-      active.startEarly = none ? arith::AndIOp::create(b, loc, none, any) : any;
-      Value empty = arith::XOrIOp::create(
-          b, loc, any, arith::ConstantIntOp::create(b, loc, b.getI1Type(), 1));
-      none = none ? arith::AndIOp::create(b, loc, none, empty) : empty;
-      auto start = scf::IfOp::create(b, loc, active.startEarly, false);
-      b.setInsertionPointToStart(start.thenBlock());
-      call("ql_walk_start", {active.state});
-      b.setInsertionPointAfter(start);
-    }
+  for (Active &active : phases.front()) {
+    Value any = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sgt, active.tiles,
+                                      constant(0));
+    active.startEarly = none ? arith::AndIOp::create(b, loc, none, any) : any;
+    Value empty = arith::XOrIOp::create(b, loc, any, yes);
+    none = none ? arith::AndIOp::create(b, loc, none, empty) : empty;
+    start(active, active.startEarly);
+  }
   if (plan.pdl)
     call("ql_ptx_launch_dependents", {});
-  for (const Active &active : walks)
+  for (const Active &active : phases.front())
     for (unsigned i = 0; i < active.walk->weights.size(); ++i)
       call("ql_stage_rows", {active.state, constant(i), constant(plan.threads()),
                              shared(active.walk->constants)});
   if (plan.pdl)
     call("ql_ptx_wait_prior_grids", {});
-  stageActivations(f, op, plan);
-  call("ql_ptx_barrier", {});
 
-  for (Active &active : walks) {
-    if (walks.size() > 1) {
-      Value late = arith::XOrIOp::create(
-          b, loc, active.startEarly,
-          arith::ConstantIntOp::create(b, loc, b.getI1Type(), 1));
-      auto start = scf::IfOp::create(b, loc, late, false);
-      b.setInsertionPointToStart(start.thenBlock());
-      call("ql_walk_start", {active.state});
-      b.setInsertionPointAfter(start);
+  for (int phase = 0; phase < plan.phases; ++phase) {
+    stageActivations(f, op, plan, phase);
+    call("ql_ptx_barrier", {});
+    for (Active &active : phases[phase]) {
+      if (phase > 0)
+        start(active, Value());
+      else if (phases.front().size() > 1)
+        start(active, arith::XOrIOp::create(b, loc, active.startEarly, yes));
+      call("ql_walk_multiply",
+           {active.state, constant(plan.tokens), shared(plan.codes),
+            shared(plan.recordsOf(*active.walk)), shared(active.walk->constants),
+            shared(active.walk->slots[phase])});
     }
-    call("ql_walk_multiply",
-         {active.state, constant(plan.tokens), shared(plan.codes),
-          shared(plan.recordsOf(*active.walk)), shared(active.walk->constants),
-          shared(active.walk->slots)});
+    call("ql_ptx_barrier", {});
   }
-  call("ql_ptx_barrier", {});
 
-  ArrayRef<Active> left = walks;
   for (const KernelSegment &segment : plan.segments) {
-    epilogue(f, op, plan, segment, left.take_front(segment.walks.size()));
-    left = left.drop_front(segment.walks.size());
+    SmallVector<Active> walks;
+    for (const auto &phase : phases)
+      llvm::copy_if(phase, std::back_inserter(walks), [&](const Active &active) {
+        return active.segment == &segment;
+      });
+    epilogue(f, op, plan, segment, walks);
   }
 }
 

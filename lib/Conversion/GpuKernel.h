@@ -28,8 +28,10 @@ namespace qlinear {
 struct KernelWalk {
   layout::WeightLayout layout;
   llvm::SmallVector<unsigned> weights; ///< operand numbers
-  // Where its parts lie in shared memory, and the index of its record plane.
-  int64_t barriers = 0, constants = 0, slots = 0;
+  // Where its parts lie in shared memory (barriers and slots of each phase), and the
+  // index of its record plane.
+  llvm::SmallVector<int64_t> barriers, slots;
+  int64_t constants = 0;
   unsigned recordKind = 0;
 };
 
@@ -48,19 +50,26 @@ struct KernelPlan {
   int64_t K = 0, grid = 0, totalCost = 0;
   kernels::CopyMode mode = kernels::kDirect;
   bool pdl = false;
+  /// K is done in phases of at most `phaseUnits` units, whose activations are in
+  /// shared memory at a time.
+  int phases = 1;
+  int64_t units = 0, phaseUnits = 0;
   std::vector<KernelSegment> segments;
   std::vector<kernels::RecordKind> recordKinds;
   // Bytes and offsets in shared memory.
   int64_t ringBytes = 0; ///< of one warp, from offset 0
   int64_t codes = 0, records = 0, sharedBytes = 0;
 
+  int64_t unitsOf(int phase) const {
+    return std::min(phaseUnits, units - phase * phaseUnits);
+  }
   int64_t threads() const { return warps * kernels::kWarp; }
   /// Where the records of a walk lie.
   int64_t recordsOf(const KernelWalk &walk) const;
 };
 
-/// Plans the kernel of `op` for `tokens` rows. Gives up stages where shared memory
-/// is short; nothing if one stage does not fit.
+/// Plans the kernel of `op` for `tokens` rows. Where shared memory is short, K is cut
+/// into phases, then stages are given up; nothing if that does not help.
 std::optional<KernelPlan>
 planKernel(mlir::qlinear::LinearOp op,
            const mlir::qlinear::ScheduleAttr::Fields &schedule, int tokens,

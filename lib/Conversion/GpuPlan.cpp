@@ -16,7 +16,7 @@ namespace qlinear {
 
 int64_t KernelPlan::recordsOf(const KernelWalk &walk) const {
   int64_t at = records;
-  int64_t chunks = tokens * int64_t(layout::ActivationLayout{layout::u64(K)}.chunks());
+  int64_t chunks = tokens * phaseUnits * layout::kUnitChunks;
   for (unsigned i = 0; i < walk.recordKind; ++i)
     at += chunks * recordKinds[i].bytes();
   return at;
@@ -102,21 +102,24 @@ static int64_t layOut(KernelPlan &plan) {
   bool ring = plan.mode != kernels::kDirect;
   plan.ringBytes = ring ? stage * plan.stages : 0;
   reserve(plan.ringBytes * plan.warps, layout::kLine);
-  layout::ActivationLayout activations{layout::u64(plan.K)};
-  plan.codes = reserve(plan.tokens * int64_t(activations.paddedK()), layout::kLine);
+  plan.codes = reserve(plan.tokens * plan.phaseUnits * layout::kUnitK, layout::kLine);
   int64_t records = 0;
   for (kernels::RecordKind kind : plan.recordKinds)
-    records += plan.tokens * int64_t(activations.chunks()) * kind.bytes();
+    records += plan.tokens * plan.phaseUnits * layout::kUnitChunks * kind.bytes();
   plan.records = reserve(records, 16);
   for (KernelSegment &segment : plan.segments)
     for (KernelWalk &walk : segment.walks) {
       int64_t runs = segment.maxTiles * int64_t(walk.weights.size());
-      walk.barriers = reserve(
-          plan.mode == kernels::kBulk ? plan.warps * plan.stages * 8 : 0, 8);
       walk.constants = reserve(
           runs * layout::kTileRows * 4 * kernels::rowFloats(walk.layout.spec), 16);
-      walk.slots = reserve(kernels::slotCount(int(runs), plan.warps) *
-                               kernels::slotBytes(plan.tokens), 16);
+      walk.barriers.clear();
+      walk.slots.clear();
+      for (int phase = 0; phase < plan.phases; ++phase) {
+        walk.barriers.push_back(reserve(
+            plan.mode == kernels::kBulk ? plan.warps * plan.stages * 8 : 0, 8));
+        walk.slots.push_back(reserve(kernels::slotCount(int(runs), plan.warps) *
+                                         kernels::slotBytes(plan.tokens), 16));
+      }
     }
   return int64_t(llvm::alignTo(at, 16));
 }
@@ -157,14 +160,20 @@ std::optional<KernelPlan> planKernel(LinearOp op, const ScheduleAttr::Fields &sc
     return std::nullopt;
   plan.grid = std::min(schedule.grid ? schedule.grid : chip.multiprocessors, tiles);
   shareTiles(plan);
-  for (plan.stages = int(std::min<int64_t>(schedule.stages, 8)); plan.stages > 0;
-       --plan.stages) {
-    plan.sharedBytes = layOut(plan);
-    if (plan.sharedBytes <= chip.sharedBytes)
-      return plan;
-    if (plan.mode == kernels::kDirect)
-      break;
-  }
+  plan.units = int64_t(plan.segments.front().walks.front().layout.unitsPerTile());
+  int most = int(std::min<int64_t>(schedule.stages, 8));
+  // A ring of one stage hides no latency, so phases come before that.
+  for (int least : {std::min(most, 2), 1})
+    for (plan.phases = 1; plan.phases <= std::min<int64_t>(plan.units, 4); ++plan.phases) {
+      plan.phaseUnits = llvm::divideCeil(plan.units, plan.phases);
+      if (plan.phaseUnits * (plan.phases - 1) >= plan.units)
+        continue; // the last phase would be empty
+      for (plan.stages = most; plan.stages >= least; --plan.stages) {
+        plan.sharedBytes = layOut(plan);
+        if (plan.sharedBytes <= chip.sharedBytes)
+          return plan;
+      }
+    }
   return std::nullopt;
 }
 

@@ -124,9 +124,9 @@ FailureOr<ArrayAttr> QLinearToGPU::makeVariants(LinearOp op,
   }
   if (variants.empty())
     return op.emitError("K = ")
-           << op.getK() << " activations and a copy ring of one stage do not fit into "
+           << op.getK() << ": a quarter of the activations and the copy ring do not fit into "
            << chip.sharedBytes << " bytes of shared memory of " << chip.name
-           << "; use fewer warps, or copy = load";
+           << "; use fewer warps, or a chip with more";
   return made[key] = b.getArrayAttr(variants);
 }
 

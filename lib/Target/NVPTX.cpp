@@ -197,30 +197,43 @@ static LogicalResult link(gpu::GPUModuleOp op, llvm::Module &module,
   return success();
 }
 
-/// The constants of a kernel fold first, in small steps, so that the standard
-/// pipeline sees straight-line code; it is far faster than leaving all to it.
+/// The constants of a kernel fold first, in small steps, so that what they rule out
+/// is gone before it costs anything: the micro-kernels' outer parts are inlined and
+/// simplified, then those marked QL_INLINE_LATE; loops unroll; then the usual.
 static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
   llvm::LoopAnalysisManager lam;
   llvm::FunctionAnalysisManager fam;
   llvm::CGSCCAnalysisManager cgam;
   llvm::ModuleAnalysisManager mam;
-  llvm::PipelineTuningOptions tuning;
-  tuning.LoopVectorization = tuning.SLPVectorization = false;
-  llvm::PassBuilder builder(&machine, tuning);
+  llvm::PassBuilder builder(&machine);
   builder.registerModuleAnalyses(mam);
   builder.registerCGSCCAnalyses(cgam);
   builder.registerFunctionAnalyses(fam);
   builder.registerLoopAnalyses(lam);
   builder.crossRegisterProxies(lam, fam, cgam, mam);
+  auto run = [&](StringRef passes) {
+    llvm::ModulePassManager pm;
+    llvm::cantFail(builder.parsePassPipeline(pm, passes));
+    pm.run(module, mam);
+  };
 
-  llvm::ModulePassManager pm;
-  llvm::cantFail(builder.parsePassPipeline(
-      pm, "always-inline,globaldce,"
-          "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,"
-          "loop(loop-rotate,loop-deletion,loop-unroll-full),sroa,"
-          "instcombine<no-verify-fixpoint>,simplifycfg)"));
-  pm.addPass(builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3));
-  pm.run(module, mam);
+  for (llvm::Function &f : module)
+    if (!f.isDeclaration() && !isKernel(f) &&
+        !f.hasFnAttribute(llvm::Attribute::NoInline))
+      f.addFnAttr(llvm::Attribute::AlwaysInline);
+  run("always-inline,globaldce,function(sroa,early-cse,sccp,simplifycfg)");
+  for (llvm::Function &f : module)
+    if (!f.isDeclaration() && !isKernel(f)) {
+      f.removeFnAttr(llvm::Attribute::NoInline);
+      f.addFnAttr(llvm::Attribute::AlwaysInline);
+    }
+  run("always-inline,globaldce,function("
+      "sroa,early-cse,sccp,simplifycfg,instcombine<no-verify-fixpoint>,simplifycfg,"
+      "loop(loop-rotate,loop-deletion,loop-unroll-full),"
+      "sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,"
+      "loop-mssa(loop-rotate,licm),loop(indvars,loop-deletion,loop-unroll-full),"
+      "sroa,gvn,sccp,instcombine<no-verify-fixpoint>,dse,loop-mssa(licm),adce,"
+      "simplifycfg,instcombine<no-verify-fixpoint>)");
 }
 
 static std::string chipOf(gpu::GPUModuleOp module, StringRef chosen) {
@@ -260,8 +273,6 @@ toLLVM(gpu::GPUModuleOp module, llvm::LLVMContext &context,
       continue;
     f.setLinkage(llvm::GlobalValue::InternalLinkage);
     f.setComdat(nullptr);
-    f.removeFnAttr(llvm::Attribute::NoInline);
-    f.addFnAttr(llvm::Attribute::AlwaysInline);
   }
   optimize(*result, machine);
 

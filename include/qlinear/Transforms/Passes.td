@@ -161,4 +161,39 @@ def QuantizeActivations : Pass<"qlinear-quantize-activations"> {
     Statistic<"activationsQuantized", "quantized", "Activations quantized">];
 }
 
+def Schedule : Pass<"qlinear-schedule"> {
+  let summary = "choose the kernel and the tiling of each linear";
+  let description = [{
+    Attaches a `#qlinear.schedule` to each `qlinear.linear` that has none: from
+    `table` where it has an entry for the target and the linear's weights, else, on a
+    GPU, by the cost model. On a CPU linears without an entry stay as they are, and
+    the lowering takes the defaults.
+
+    A table is a JSON array, as `quant-tune` measures it:
+
+    ```json
+    [{"target": "cuda:sm_90",
+      "weights": [{"encoding": "i8, group = 32, symmetric, scale = f16",
+                   "n": 4096, "k": 4096} ],
+      "schedule": "#qlinear.schedule<grid = 132, stages = 4, copy = bulk, pdl = true>"} ]
+    ```
+
+    Example:
+
+    ```mlir
+    %y = qlinear.linear %x, %w : ...
+    // becomes
+    %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<grid = 132, copy = bulk,
+                                                             pdl = true>} : ...
+    ```
+  }];
+  let options = [
+    Option<"target", "target", "std::string", "\"cuda:sm_90\"",
+           "cuda:sm_NN, cuda:emulated or cpu:ISA">,
+    Option<"table", "table", "std::string", "", "A JSON file of measured schedules">];
+  let statistics = [
+    Statistic<"numFromTable", "from-table", "Number of schedules found in the table">,
+    Statistic<"numFromModel", "from-model", "Number of schedules of the cost model">];
+}
+
 #endif

@@ -1,0 +1,15 @@
+// RUN: not quant-opt %s --split-input-file --qlinear-to-gpu=target=cuda:sm_75 2>&1 | FileCheck %s
+// RUN: not quant-opt %s --qlinear-to-gpu=target=cuda:sm_52 2>&1 | FileCheck %s --check-prefix=CHIP
+
+// CHIP: error: unknown target 'cuda:sm_52'; GPU targets are cuda:sm_75,
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+
+// One row of activations is more than the shared memory of a block, even in phases.
+// CHECK: error: K = 524288: a quarter of the activations and the copy ring do not fit into 65536 bytes of shared memory of sm_75; use fewer warps, or a chip with more
+func.func @large(%x: tensor<1x524288xf16>, %w: !qlinear.weight<16x524288, #q8>)
+    -> tensor<1x16xf16> {
+  %y = qlinear.linear %x, %w
+      : (tensor<1x524288xf16>, !qlinear.weight<16x524288, #q8>) -> tensor<1x16xf16>
+  return %y : tensor<1x16xf16>
+}

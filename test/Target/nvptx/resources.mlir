@@ -1,0 +1,31 @@
+// The budget of the main encodings: registers (at most 80, so that two blocks of 384
+// threads fit on a multiprocessor), no spills, no local memory, and the instructions
+// that multiply one unit.
+//
+// REQUIRES: ptxas
+// RUN: quant-opt %s --pass-pipeline='builtin.module(qlinear-to-gpu,gpu.module(qlinear-print-ptx{ptxas-log=true}))' -o %t.mlir | FileCheck %s
+// RUN: quant-opt %s --pass-pipeline='builtin.module(qlinear-to-gpu,gpu.module(qlinear-print-ptx))' -o %t.mlir > %t.ptx
+// RUN: %python %S/Inputs/loop_size.py < %t.ptx | FileCheck %s --check-prefix=LOOP
+
+// CHECK-COUNT-3: 0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads{{[[:space:]].*}}Used {{[1-7]?[0-9]|80}} registers
+// CHECK-NOT: bytes stack frame
+
+// LOOP-DAG: linear0_m1: 1{{[0-9][0-9]}} instructions, 32 dp4a
+// LOOP-DAG: linear1_m1: 1{{[0-9][0-9]}} instructions, 32 dp4a
+// LOOP-DAG: linear2_m1: 2{{[0-4][0-9]}} instructions, 32 dp4a
+
+#q4_row = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>>
+#q4_k = #qlinear.encoding<u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>>
+#q6_k = #qlinear.encoding<i6, group = 16, symmetric, scale = i8 * block<256, f16>>
+
+func.func @f(%x: tensor<1x5376xbf16>, %a: !qlinear.weight<21504x5376, #q4_row>,
+             %b: !qlinear.weight<21504x5376, #q4_k>, %c: !qlinear.weight<21504x5376, #q6_k>)
+    -> (tensor<1x21504xbf16>, tensor<1x21504xbf16>, tensor<1x21504xbf16>) {
+  %0 = qlinear.linear %x, %a
+      : (tensor<1x5376xbf16>, !qlinear.weight<21504x5376, #q4_row>) -> tensor<1x21504xbf16>
+  %1 = qlinear.linear %x, %b
+      : (tensor<1x5376xbf16>, !qlinear.weight<21504x5376, #q4_k>) -> tensor<1x21504xbf16>
+  %2 = qlinear.linear %x, %c
+      : (tensor<1x5376xbf16>, !qlinear.weight<21504x5376, #q6_k>) -> tensor<1x21504xbf16>
+  return %0, %1, %2 : tensor<1x21504xbf16>, tensor<1x21504xbf16>, tensor<1x21504xbf16>
+}
