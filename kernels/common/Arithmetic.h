@@ -44,5 +44,22 @@ inline constexpr i32 kMagicBits = 0x4B400000;
 inline constexpr float kMagic = 12582912.0f;
 QL_INLINE float magicToFloat(i32 v) { return bitCast<float>(v) - kMagic; }
 
+/// The correctly rounded x / 127, for 2^-119 <= x < infinity: the product with the
+/// rounded reciprocal, corrected by its exact remainder.
+QL_INLINE float divideBy127(float x) {
+  constexpr float kReciprocal = 1.0f / 127.0f;
+  float q = x * kReciprocal;
+  return fma(fma(-127.0f, q, x), kReciprocal, q);
+}
+
+/// Quotient of numbers below 2^22, the divisor at least 1: the product with the
+/// rounded reciprocal is off by less than one.
+QL_INLINE i32 divide(i32 dividend, i32 divisor) {
+  i32 q = i32(float(dividend) * (1.0f / float(divisor)));
+  q -= q * divisor > dividend;
+  q += (q + 1) * divisor <= dividend;
+  return q;
+}
+
 } // namespace qlinear::kernels
 #endif

@@ -102,71 +102,96 @@ void ql_stage_rows(const Walk *walk, i32 weight, i32 threads,
   }
 }
 
+/// The quotient of numbers below 2^22, by one reciprocal.
+i32 ql_divide(i32 dividend, i32 divisor) { return divide(dividend, divisor); }
+
 /// Quantizes `rows` rows of x (rows x K, element type `type`), of each the columns
 /// of `units` units from `unit0`, into shared memory for `tokens` tokens; tokens
-/// past `rows` become zero.
-void ql_stage_activations(i32 type, i64 K, i32 unit0, i32 units, i32 tokens, i32 rows, i32 threads,
-                          u64 kinds, const u8 *x, QL_SHARED u8 *codes,
+/// past `rows` become zero. The kernel waits here for what the last one wrote:
+/// the next item's loads are under way while one is quantized, in a loop that is
+/// not unrolled, since its instructions have to be fetched too.
+void ql_stage_activations(i32 type, i64 K, i32 unit0, i32 units, i32 tokens, i32 rows,
+                          i32 threads, u64 kinds, const u8 *x, QL_SHARED u8 *codes,
                           QL_SHARED u8 *records) {
   int k0 = unit0 * qlinear::layout::kUnitK;
   int perToken = units * qlinear::layout::kUnitK / kItem, items = tokens * perToken;
   int chunks = tokens * units * qlinear::layout::kUnitChunks;
-  constexpr int kBatch = 6; // loads under way per thread
+  auto fetch = [&](int i) {
+    int token = tokens == 1 ? 0 : i / perToken;
+    RawItem raw = {};
+    if (i < items && token < rows)
+      raw = loadItem(type, x + i64(token) * K * qlinear::layout::floatBytes(type),
+                     k0 + (i - token * perToken) * kItem, int(K));
+    return raw;
+  };
+  constexpr int kAhead = 2;
+  RawItem ahead[kAhead];
+  int thread = ql_ptx_thread();
+  QL_UNROLL
+  for (int b = 0; b < kAhead; ++b)
+    ahead[b] = fetch(thread + b * threads);
   QL_NO_UNROLL
-  for (int base = ql_ptx_thread(); base < items; base += threads * kBatch) {
-    RawItem raw[kBatch];
+  for (int i = thread; i < int(alignTo(u64(u32(items)), kWarp)); i += threads) {
+    float values[kItem];
+    itemValues(type, ahead[0], values);
     QL_UNROLL
-    for (int b = 0; b < kBatch; ++b) {
-      int i = base + b * threads, token = i / perToken;
-      if (token < rows)
-        raw[b] = loadItem(type, x + i64(token) * K * qlinear::layout::floatBytes(type),
-                          k0 + i % perToken * kItem, int(K));
-      else
-        raw[b] = {};
-    }
-    QL_UNROLL
-    for (int b = 0; b < kBatch; ++b) {
-      int i = base + b * threads;
-      if (i < items) { // a multiple of 32: whole warps
-        float values[kItem];
-        itemValues(type, raw[b], values);
-        int part = i % kItemsPerChunk, chunk = i / kItemsPerChunk;
-        QuantizedItem q = quantizeItem(values, part);
-        *(QL_SHARED u32x2 *)(codes + chunk / 8 * 256 + part / 2 * 128 +
-                             chunk % 8 * 16 + part % 2 * 8) = q.codes;
-        if (part == 0)
-          writeRecords(kinds, records, chunks, chunk, q.d, q.lowSum, q.highSum);
-      }
-    }
+    for (int b = 1; b < kAhead; ++b)
+      ahead[b - 1] = ahead[b];
+    ahead[kAhead - 1] = fetch(i + kAhead * threads);
+    int part = i % kItemsPerChunk, chunk = i / kItemsPerChunk;
+    QuantizedItem q = quantizeItem(values, part); // by whole warps
+    if (i >= items)
+      continue;
+    *(QL_SHARED u32x4 *)(codes + chunk / 8 * 256 + part * 128 + chunk % 8 * 16) =
+        q.codes;
+    if (part == 0)
+      writeRecords(kinds, records, chunks, chunk, q.d, q.lowSum, q.highSum);
   }
 }
 
-/// The same from quantized activations (ActivationLayout in Layout.h).
+/// The same from quantized activations (ActivationLayout in Layout.h), in pieces of
+/// 16 bytes: first those of the codes, then those of the records.
 void ql_stage_quantized(i64 K, i32 unit0, i32 units, i32 tokens, i32 rows,
                         i32 threads, u64 kinds, const u8 *a, QL_SHARED u8 *codes,
                         QL_SHARED u8 *records) {
   ActivationLayout l{u64(K)};
-  int pieces = units * qlinear::layout::kUnitK / 16;
+  int codePieces = units * qlinear::layout::kUnitK / 16;
   int perToken = units * qlinear::layout::kUnitChunks;
+  int pieces = codePieces + perToken / 2, all = tokens * pieces;
+  constexpr int kMaxBatch = 8; // loads under way per thread
+  int batch = min((all + threads - 1) / threads, kMaxBatch);
   QL_NO_UNROLL
-  for (int m = 0; m < tokens; ++m) {
-    const u8 *token = a + m * i64(l.bytes());
-    QL_NO_UNROLL
-    for (int i = ql_ptx_thread(); i < pieces; i += threads) {
-      u32x4 v = {0, 0, 0, 0};
-      if (m < rows)
-        v = ql_ptx_load16_l2(token + unit0 * qlinear::layout::kUnitK + i * 16);
-      *(QL_SHARED u32x4 *)(codes + m * pieces * 16 + i * 16) = v;
+  for (int base = ql_ptx_thread(); base < all; base += threads * batch) {
+    u32x4 raw[kMaxBatch];
+    QL_UNROLL
+    for (int b = 0; b < batch; ++b) {
+      int i = base + b * threads, token = tokens == 1 ? 0 : i / pieces;
+      int piece = i - token * pieces;
+      raw[b] = u32x4{0, 0, 0, 0};
+      if (i < all && token < rows)
+        raw[b] = ql_ptx_load16_l2(
+            a + token * i64(l.bytes()) +
+            (piece < codePieces
+                 ? u64(u32(unit0 * qlinear::layout::kUnitK + piece * 16))
+                 : l.record(u64(u32(unit0 * qlinear::layout::kUnitChunks +
+                                    2 * (piece - codePieces))))));
     }
-    QL_NO_UNROLL
-    for (int i = ql_ptx_thread(); i < perToken / 2; i += threads) { // two records
-      u32x4 v = {0, 0, 0, 0};
-      if (m < rows)
-        v = ql_ptx_load16_l2(token + l.record(u64(u32(unit0 * 8 + 2 * i))));
-      writeRecords(kinds, records, tokens * perToken, m * perToken + 2 * i,
-                   bitCast<float>(u32(v.x)), i16(v.y), i16(v.y >> 16));
-      writeRecords(kinds, records, tokens * perToken, m * perToken + 2 * i + 1,
-                   bitCast<float>(u32(v.z)), i16(v.w), i16(v.w >> 16));
+    QL_UNROLL
+    for (int b = 0; b < batch; ++b) {
+      int i = base + b * threads, token = tokens == 1 ? 0 : i / pieces;
+      int piece = i - token * pieces;
+      u32x4 v = raw[b];
+      if (i >= all)
+        continue;
+      if (piece < codePieces) {
+        *(QL_SHARED u32x4 *)(codes + (token * codePieces + piece) * 16) = v;
+      } else { // two records
+        int chunk = token * perToken + 2 * (piece - codePieces);
+        writeRecords(kinds, records, tokens * perToken, chunk, bitCast<float>(u32(v.x)),
+                     i16(v.y), i16(v.y >> 16));
+        writeRecords(kinds, records, tokens * perToken, chunk + 1,
+                     bitCast<float>(u32(v.z)), i16(v.w), i16(v.w >> 16));
+      }
     }
   }
 }
@@ -178,19 +203,21 @@ void ql_quantize(i32 type, i64 K, i32 rows, i32 threads, i32 blocks, const u8 *x
   ActivationLayout l{u64(K)};
   int perToken = int(l.paddedK()) / kItem, items = rows * perToken;
   QL_NO_UNROLL
-  for (int i = ql_ptx_block() * threads + ql_ptx_thread(); i < items;
-       i += threads * blocks) {
+  for (int i = ql_ptx_block() * threads + ql_ptx_thread();
+       i < int(alignTo(u64(u32(items)), kWarp)); i += threads * blocks) {
     int token = i / perToken, k = i % perToken * kItem;
+    RawItem raw = {};
+    if (i < items)
+      raw = loadItem(type, x + i64(token) * K * qlinear::layout::floatBytes(type), k,
+                     int(K));
     float values[kItem];
-    itemValues(
-        type,
-        loadItem(type, x + i64(token) * K * qlinear::layout::floatBytes(type), k,
-                 int(K)),
-        values);
+    itemValues(type, raw, values);
     int part = i % kItemsPerChunk;
-    QuantizedItem q = quantizeItem(values, part);
+    QuantizedItem q = quantizeItem(values, part); // by whole warps
+    if (i >= items)
+      continue;
     u8 *to = out + token * i64(l.bytes());
-    *(u32x2 *)(to + l.code(u64(u32(k)))) = q.codes;
+    *(u32x4 *)(to + l.code(u64(u32(k)))) = q.codes;
     if (part == 0)
       *(u32x2 *)(to + l.record(u64(u32(k / qlinear::layout::kChunk)))) =
           u32x2{bitCast<u32>(q.d), u32(u16(q.lowSum)) | u32(q.highSum) << 16};

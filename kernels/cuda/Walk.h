@@ -292,8 +292,8 @@ struct Walk {
                         QL_SHARED const float *slots) const {
     int all = runs() * units, begin = r * units;
     // The warp of unit i is the last w with w * all / warps <= i.
-    int w = ((begin + 1) * warps - 1) / all;
-    int last = ((begin + units) * warps - 1) / all;
+    int w = divide((begin + 1) * warps - 1, all);
+    int last = divide((begin + units) * warps - 1, all);
     float sum = 0.0f;
     QL_NO_UNROLL
     for (; w <= last; ++w) {

@@ -211,13 +211,18 @@ void Skeleton::epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
       arith::MulIOp::create(b, loc, tiles, constant(layout::kTileRows));
   Value base = arith::MulIOp::create(b, loc, walks.front().tile0,
                                      constant(layout::kTileRows));
-  auto overRows = scf::ForOp::create(b, loc, constant(0), rows, constant(1));
-  b.setInsertionPointToStart(overRows.getBody());
-  Value m = overRows.getInductionVar();
-  auto overColumns =
-      scf::ForOp::create(b, loc, thread, count, constant(plan.threads()));
-  b.setInsertionPointToStart(overColumns.getBody());
-  Value row = overColumns.getInductionVar();
+  // Threads share the rows of all tokens: element i is row i % count of token
+  // i / count.
+  Value all = plan.tokens == 1 ? count : arith::MulIOp::create(b, loc, count, rows);
+  auto overElements =
+      scf::ForOp::create(b, loc, thread, all, constant(plan.threads()));
+  b.setInsertionPointToStart(overElements.getBody());
+  Value row = overElements.getInductionVar();
+  Value m = constant(0);
+  if (plan.tokens > 1) {
+    m = call("ql_divide", i32, {row, count});
+    row = arith::SubIOp::create(b, loc, row, arith::MulIOp::create(b, loc, m, count));
+  }
   Value n = arith::AddIOp::create(b, loc, base, row);
   if (segment.N % layout::kTileRows) {
     Value inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, n,
@@ -268,7 +273,7 @@ void Skeleton::epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
     LLVM::StoreOp::create(b, loc, value,
                           element(f.getArgument(firstResult + result), at, type));
   }
-  b.setInsertionPointAfter(overRows);
+  b.setInsertionPointAfter(overElements);
 }
 
 void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
@@ -343,10 +348,8 @@ gpu::GPUFuncOp buildKernel(OpBuilder &builder, StringRef name, LinearOp op,
   Skeleton skeleton(builder, op.getLoc());
   unsigned pointers =
       unsigned(op.getWeights().size() + 1 + op.getExtras().size() + op.getNumResults());
-  // Two blocks fit on a multiprocessor where little is kept per thread: the next
-  // kernel's block fills its ring while this one still runs.
-  int minBlocks = plan.pdl && plan.tokens == 1 ? 2 : 1;
-  gpu::GPUFuncOp f = skeleton.open(name, pointers, plan.threads(), minBlocks);
+  gpu::GPUFuncOp f =
+      skeleton.open(name, pointers, plan.threads(), plan.blocksPerMultiprocessor);
   skeleton.linear(f, op, plan);
   skeleton.close(f);
   return f;

@@ -50,6 +50,8 @@ struct KernelPlan {
   int64_t K = 0, grid = 0, totalCost = 0;
   kernels::CopyMode mode = kernels::kDirect;
   bool pdl = false;
+  /// Blocks of this kernel and the next that a multiprocessor has to hold at once.
+  int blocksPerMultiprocessor = 1;
   /// K is done in phases of at most `phaseUnits` units, whose activations are in
   /// shared memory at a time.
   int phases = 1;

@@ -162,18 +162,41 @@ std::optional<KernelPlan> planKernel(LinearOp op, const ScheduleAttr::Fields &sc
   shareTiles(plan);
   plan.units = int64_t(plan.segments.front().walks.front().layout.unitsPerTile());
   int most = int(std::min<int64_t>(schedule.stages, 8));
+  auto fits = [&](int64_t bytes, int phases, int leastStages) {
+    plan.phases = phases;
+    plan.phaseUnits = llvm::divideCeil(plan.units, phases);
+    if (plan.phaseUnits * (phases - 1) >= plan.units)
+      return false; // the last phase would be empty
+    for (plan.stages = most; plan.stages >= leastStages; --plan.stages) {
+      plan.sharedBytes = layOut(plan);
+      if (plan.sharedBytes <= bytes)
+        return true;
+    }
+    return false;
+  };
+  // Under programmatic dependent launch the next kernel's block fills its ring
+  // beside this one's: that is worth a stage, and warps where two tokens need more
+  // registers (of 64 K, for both blocks). With more tokens long rows do not fit
+  // twice; such a kernel must not share at all: among kernels that leave no room,
+  // one that does would get two blocks on the multiprocessors that are free first.
+  constexpr int64_t kReserved = 1024; // of each block, by the system
+  int64_t beside = (chip.sharedBytes + kReserved) / 2 - kReserved;
+  if (plan.pdl && tokens <= 2) {
+    plan.warps = std::min(plan.warps, tokens == 1 ? 12 : 10);
+    if (fits(beside, 1, std::min(most, 2))) {
+      plan.blocksPerMultiprocessor = 2;
+      return plan;
+    }
+    plan.warps = int(schedule.warps);
+  }
   // A ring of one stage hides no latency, so phases come before that.
   for (int least : {std::min(most, 2), 1})
-    for (plan.phases = 1; plan.phases <= std::min<int64_t>(plan.units, 4); ++plan.phases) {
-      plan.phaseUnits = llvm::divideCeil(plan.units, plan.phases);
-      if (plan.phaseUnits * (plan.phases - 1) >= plan.units)
-        continue; // the last phase would be empty
-      for (plan.stages = most; plan.stages >= least; --plan.stages) {
-        plan.sharedBytes = layOut(plan);
-        if (plan.sharedBytes <= chip.sharedBytes)
-          return plan;
+    for (int phases = 1; phases <= std::min<int64_t>(plan.units, 4); ++phases)
+      if (fits(chip.sharedBytes, phases, least)) {
+        if (plan.pdl)
+          plan.sharedBytes = std::max(plan.sharedBytes, beside + 16);
+        return plan;
       }
-    }
   return std::nullopt;
 }
 

@@ -81,7 +81,7 @@ func.func @quantize(%x: tensor<?x512xf32>) -> !qlinear.activations<?x512> {
 // CHECK: llvm.call @ql_ptx_barrier
 // CHECK: llvm.call @ql_walk_multiply
 // CHECK: llvm.call @ql_ptx_barrier
-// CHECK: scf.for %{{.*}} to %[[ROWS]]
+// CHECK: scf.for %{{.*}} step %c384_i32
 // CHECK: llvm.call @ql_walk_total
 // CHECK: arith.truncf %{{.*}} : f32 to bf16
 // CHECK: llvm.getelementptr %[[Y]]
