@@ -24,14 +24,6 @@ config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = os.path.join(config.qlinear_obj_root, "test")
 config.excludes = ["Inputs", "Unit"]
 
-# The GPU tests need a device and run by themselves.
-if lit_config.params.get("gpu"):
-    config.name = "QLinear-GPU"
-    config.test_source_root = os.path.join(config.test_source_root, "GPU")
-    config.test_exec_root = os.path.join(config.test_exec_root, "GPU")
-else:
-    config.excludes.append("GPU")
-
 llvm_config.use_default_substitutions()
 llvm_config.with_environment("PATH", config.llvm_tools_dir, append_path=True)
 llvm_config.with_environment("PATH", config.qlinear_tools_dir, append_path=True)

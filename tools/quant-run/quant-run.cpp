@@ -18,6 +18,7 @@
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <fmt/format.h>
 #include <random>
 
@@ -132,7 +133,20 @@ int64_t rowsOf(const json &function, const std::vector<Array> &inputs) {
   return function.value("rows", int64_t(1));
 }
 
-Result<void> writeOutputs(const Options &options, const std::vector<Array> &outputs) {
+/// Whether --output is a directory, which takes a file for each function and M.
+bool intoDirectory(const Options &options) {
+  std::error_code ignored;
+  return options.outputs.size() == 1 &&
+         std::filesystem::is_directory(options.outputs[0], ignored);
+}
+
+Result<void> writeOutputs(const Options &options, const Run &run) {
+  const std::vector<Array> &outputs = run.outputs;
+  if (intoDirectory(options)) {
+    std::filesystem::path directory = options.outputs[0];
+    std::string name = fmt::format("{}.{}.safetensors", run.function, run.rows);
+    return writeTensors((directory / name).string(), "output", outputs);
+  }
   if (options.outputs.size() == 1 && isSafetensors(options.outputs[0]))
     return writeTensors(options.outputs[0], "output", outputs);
   if (options.outputs.size() != outputs.size())
@@ -312,7 +326,7 @@ Result<void> runOne(Session &session, const Options &options, const std::string 
     return outputs.takeError();
   run.outputs = std::move(*outputs);
   if (!options.outputs.empty())
-    if (Result<void> written = writeOutputs(options, run.outputs); !written)
+    if (Result<void> written = writeOutputs(options, run); !written)
       return written;
 
   json report = {{"function", name},
@@ -360,9 +374,10 @@ Result<void> runAll(const Options &options, json &reports) {
     }
     names = {options.function};
   }
-  if (names.size() != 1 && (!options.inputs.empty() || !options.outputs.empty()))
+  if (names.size() != 1 && (!options.inputs.empty() || !options.outputs.empty()) &&
+      !intoDirectory(options))
     return error(fmt::format("'{}' has {} functions; name one with --function to use "
-                             "--input or --output",
+                             "--input or --output, or let --output be a directory",
                              options.artifact, names.size()));
   if (options.verify && !session.archive())
     return error("--verify needs --weights");
@@ -419,7 +434,8 @@ int main(int argc, char **argv) {
                  ".safetensors with input0, input1, ... (default: random)")
       ->allow_extra_args(false);
   app.add_option("-o,--output", options.outputs,
-                 "Where to write the results: .npy files, or one .safetensors")
+                 "Where to write the results: .npy files, one .safetensors, or a "
+                 "directory, which gets a FUNCTION.M.safetensors for each run")
       ->allow_extra_args(false);
   app.add_option("--seed", options.seed, "Seed of random inputs")
       ->capture_default_str();

@@ -86,6 +86,21 @@ def random_bf16(count):
     return bytes(data)
 
 
+def write_source(path, tensors):
+    """A safetensors file with random BF16 matrices: tensors is [(name, N, K)]."""
+    header, offset = {}, 0
+    for name, n, k in tensors:
+        data = [offset, offset + 2 * n * k]
+        header[name] = {"dtype": "BF16", "shape": [n, k], "data_offsets": data}
+        offset += 2 * n * k
+    text = json.dumps(header).encode()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text)
+        for _, n, k in tensors:
+            for _ in range(n):
+                f.write(random_bf16(k))
+
+
 def main():
     bits, directory, quant_pack = sys.argv[1:]
     random.seed(bits)
@@ -113,15 +128,7 @@ def main():
         arguments += ["--quantize", f"^{name}$={quantized}"]
         arguments += ["--encoding", f"^{name}$={encoding}"]
         tensors.append((name, n, k))
-    header, offset = {}, 0
-    for name, n, k in tensors:
-        header[name] = {"dtype": "BF16", "shape": [n, k], "data_offsets": [offset, offset + 2 * n * k]}
-        offset += 2 * n * k
-    text = json.dumps(header).encode()
-    with open(f"{directory}/source.safetensors", "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text)
-        for _, n, k in tensors:
-            f.write(random_bf16(n * k))
+    write_source(f"{directory}/source.safetensors", tensors)
     with open(f"{directory}/layer.mlir", "w") as f:
         f.write("\n".join(module))
     subprocess.run(
@@ -131,4 +138,5 @@ def main():
     )
 
 
-main()
+if __name__ == "__main__":
+    main()

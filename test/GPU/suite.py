@@ -1,0 +1,369 @@
+#!/usr/bin/env python3
+# ===- suite.py - The GPU suite's layers, compiled and packed ------*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""Compiles the layers of the GPU suite and writes what run.py needs: suite.json, an
+artifact and an archive per entry, and the results of the emulated device.
+
+usage: suite.py DIRECTORY --bin DIR [--target cuda:sm_90] [--only REGEX]
+       suite.py DIRECTORY --bin DIR --weights ENTRY      what run.py does for large ones
+
+Entries are of three kinds. `random`: results are compared with float64 by quant-run,
+and with those of the emulated device. `exact`: weights and activations are integers
+with scales of 1, so that results are integers that this script computes by itself, and
+no bit may differ. `generated`: weights too large to carry are made where they are used.
+"""
+
+import argparse
+import array
+import concurrent.futures
+import json
+import lzma
+import os
+import random
+import re
+import struct
+import subprocess
+import sys
+import zipfile
+
+import matrix
+
+ROWS = list(range(1, 9))
+# The encodings that get every type and odd shape; the rest of the list is in matrix.py.
+MAIN = {
+    "rowu8": "u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>",
+    "blocku8": "u4, group = 32, zero, scale = u8 * block<256, f16>, offset = u8 * block<256, f16>",
+    "q4k": "u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>",
+    "q6k": "i6, group = 16, symmetric, scale = i8 * block<256, f16>",
+}
+COLUMNS = [384, 7392, 21504]
+
+
+def schedule_of(name):
+    """Left to the cost model for some, which compiles every row variant; the others get
+    one that compiles faster."""
+    return "" if name in ("rowu8", "q6k") else matrix.SCHEDULES[1]
+
+
+class Entry:
+    """One artifact: a module and the weights that it reads."""
+
+    def __init__(self, name, kind="random"):
+        self.name, self.kind = name, kind
+        self.module, self.weights, self.functions = [], [], []
+
+    def weight(self, encoding, n, k):
+        """Declares a parameter; its name and type."""
+        name = f"w{len(self.weights)}"
+        kind = f"!qlinear.weight<{n}x{k}, #qlinear.encoding<{encoding}>>"
+        self.module.append(f"qlinear.parameter @{name} : {kind}\n")
+        self.weights.append((name, encoding, n, k))
+        return name, kind
+
+    def function(self, name, arguments, results, body):
+        self.functions.append(name)
+        inputs = ", ".join(f"%{n}: {t}" for n, t in arguments)
+        self.module.append(f"func.func @{name}({inputs}) -> ({', '.join(results)}) {{\n{body}}}\n")
+
+    def linear(self, name, encoding, n, k, x="bf16", y="f32", schedule=""):
+        """A linear by itself. x is a float type, or i8 for quantized activations."""
+        weight, kind = self.weight(encoding, n, k)
+        source = f"!qlinear.activations<?x{k}>" if x == "i8" else f"tensor<?x{k}x{x}>"
+        self.function(
+            name,
+            [("x", source)],
+            [f"tensor<?x{n}x{y}>"],
+            f"  %w = qlinear.load @{weight} : {kind}\n"
+            f"  %y = qlinear.linear %x, %w{schedule} : ({source}, {kind}) -> tensor<?x{n}x{y}>\n"
+            f"  return %y : tensor<?x{n}x{y}>\n",
+        )
+
+    def pack_arguments(self):
+        """quant-pack's options for the weights' codes and encodings."""
+        arguments = []
+        for name, encoding, _, _ in self.weights:
+            code, group, form = (word.strip() for word in encoding.split(",")[:3])
+            codes = f"int{code[1:]}:{group.removeprefix('group = ')}:{form}"
+            arguments += ["--quantize", f"^{name}$={codes}", "--encoding", f"^{name}$={encoding}"]
+        return arguments
+
+
+def matrix_entries():
+    """Every kind of encoding, in turn with each row variant and type."""
+    types = [*matrix.INPUTS, "i8"]
+    cases = [(e, n, k) for e, shapes in matrix.CASES for n, k in shapes]
+    for bits in "4568":
+        entry = Entry(f"matrix-{bits}bit")
+        for i, (encoding, n, k) in enumerate(cases):
+            if encoding[1] == bits:
+                schedule = matrix.SCHEDULES[i % len(matrix.SCHEDULES)]
+                x, y = types[i % 4], matrix.RESULTS[i // 4 % 3]
+                entry.linear(f"f{i}", encoding, n, k, x, y, schedule)
+        yield entry
+
+
+def types_entry(name):
+    """One encoding with every type of activations and of results."""
+    entry = Entry(f"types-{name}")
+    for x in [*matrix.INPUTS, "i8"]:
+        for y in matrix.RESULTS:
+            entry.linear(f"{x}_{y}", MAIN[name], 33, 384, x, y, matrix.SCHEDULES[1])
+    return entry
+
+
+def shapes_entry(name):
+    """One encoding with N and K that fill no tile, schedules by the cost model."""
+    entry = Entry(f"shapes-{name}")
+    for i, k in enumerate(COLUMNS):
+        for j, n in enumerate([1, 7]):
+            entry.linear(f"n{n}k{k}", MAIN[name], n, k, matrix.INPUTS[(i + j) % 3], "f32",
+                         schedule_of(name))
+    return entry
+
+
+def large_entries(name):
+    """One encoding with N = 8191. An entry each, as the weights are large."""
+    for i, k in enumerate(COLUMNS):
+        entry = Entry(f"large-{name}-k{k}", "generated")
+        entry.linear(f"n8191k{k}", MAIN[name], 8191, k, matrix.INPUTS[i], matrix.RESULTS[i],
+                     schedule_of(name))
+        yield entry
+
+
+def fused_entry():
+    """Several weights in one launch: q/k/v, and gate/up with bias and residual."""
+    entry = Entry("fused")
+    for name, encoding in MAIN.items():
+        schedule = schedule_of(name)
+        for x in ["bf16", "i8"]:
+            source = "!qlinear.activations<?x416>" if x == "i8" else f"tensor<?x416x{x}>"
+            sizes = [(64, encoding), (17, encoding), (17, MAIN["q6k"])]
+            weights = [entry.weight(e, n, 416) for n, e in sizes]
+            loads = "".join(f"  %{w} = qlinear.load @{w} : {t}\n" for w, t in weights)
+            results = [f"tensor<?x{n}xbf16>" for n, _ in sizes]
+            entry.function(
+                f"qkv_{name}_{x}",
+                [("x", source)],
+                results,
+                f"{loads}  %y:3 = qlinear.linear %x, {', '.join('%' + w for w, _ in weights)}"
+                f"{schedule} : ({source}, {', '.join(t for _, t in weights)}) -> ({', '.join(results)})\n"
+                f"  return %y#0, %y#1, %y#2 : {', '.join(results)}\n",
+            )
+        weights = [entry.weight(encoding, 100, 384) for _ in range(2)]
+        loads = "".join(f"  %{w} = qlinear.load @{w} : {t}\n" for w, t in weights)
+        (g, kind), (u, _) = weights
+        x, b = "tensor<?x384xf16>", "tensor<100xf32>"
+        r, y = "tensor<?x100xbf16>", "tensor<?x100xf32>"
+        entry.function(
+            f"gate_up_{name}",
+            [("x", x), ("b", b), ("r", r)],
+            [y],
+            f"{loads}  %y = qlinear.linear %x, %{g}, %{u} extras(%b, %r){schedule}"
+            f" : ({x}, {kind}, {kind}, {b}, {r}) -> {y} {{\n"
+            "  ^bb0(%gate: f32, %up: f32, %bias: f32, %residual: bf16):\n"
+            "    %one = arith.constant 1.0 : f32\n"
+            "    %0 = arith.addf %gate, %bias : f32\n"
+            "    %1 = arith.negf %0 : f32\n"
+            "    %2 = math.exp %1 : f32\n"
+            "    %3 = arith.addf %one, %2 : f32\n"
+            "    %4 = arith.divf %0, %3 : f32\n"
+            "    %5 = arith.mulf %4, %up : f32\n"
+            "    %6 = arith.extf %residual : bf16 to f32\n"
+            "    %7 = arith.addf %5, %6 : f32\n"
+            "    qlinear.yield %7 : f32\n"
+            f"  }}\n  return %y : {y}\n",
+        )
+    return entry
+
+
+def quantize_entry():
+    """The quantization of activations by itself: int8 codes, their sums and scales."""
+    entry = Entry("quantize")
+    entry.weight(MAIN["rowu8"], 1, 32)  # an archive has a weight
+    for x in matrix.INPUTS:
+        for k in [100, *COLUMNS]:
+            source, result = f"tensor<?x{k}x{x}>", f"!qlinear.activations<?x{k}>"
+            entry.function(
+                f"{x}_k{k}",
+                [("x", source)],
+                [result],
+                f"  %a = qlinear.quantize_activations %x : {source} -> {result}\n"
+                f"  return %a : {result}\n",
+            )
+    return entry
+
+
+def exact_entry():
+    """Every code width with scales of 1."""
+    entry = Entry("exact", "exact")
+    for bits in [4, 5, 6, 8]:
+        for group in ["32", "row"]:
+            for i, schedule in enumerate(matrix.SCHEDULES[:4]):
+                encoding = f"u{bits}, group = {group}, zero, scale = f32, offset = f32"
+                name = f"u{bits}_{group}_{i}"
+                entry.linear(name, encoding, 33, 384, "f32", "f32", schedule)
+    return entry
+
+
+def entries():
+    yield from matrix_entries()
+    for name in MAIN:
+        yield types_entry(name)
+        yield shapes_entry(name)
+    yield fused_entry()
+    yield quantize_entry()
+    yield exact_entry()
+    for name in MAIN:
+        yield from large_entries(name)
+
+
+# ===------------------------------------------------------------------------===#
+# Weights and integers
+# ===------------------------------------------------------------------------===#
+
+
+def write_weights(name, weights, arguments, directory, quant_pack):
+    """Random weights of an entry, packed; the same for the same name. Returns the path."""
+    random.seed(name)
+    source, packed = f"{directory}/{name}.source.safetensors", f"{directory}/{name}.safetensors"
+    matrix.write_source(source, [(w, n, k) for w, _, n, k in weights])
+    subprocess.run(
+        [quant_pack, source, "-o", packed, "--include", ".", "--quiet", "--minmax", *arguments],
+        check=True,
+    )
+    os.remove(source)
+    return packed
+
+
+def write_floats(path, tensors):
+    """A safetensors file of F32 matrices: tensors is [(name, rows of numbers)]."""
+    header, data = {}, b""
+    for name, rows in tensors:
+        values = array.array("f", [v for row in rows for v in row]).tobytes()
+        shape = [len(rows), len(rows[0])]
+        offsets = [len(data), len(data) + len(values)]
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": offsets}
+        data += values
+    text = json.dumps(header).encode()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + data)
+
+
+def integers(rows, columns, least, most):
+    """Random integers with both bounds in every 32 columns: a scale of 1."""
+    matrix_ = [[random.randint(least, most) for _ in range(columns)] for _ in range(rows)]
+    for row in matrix_:
+        for k in range(0, columns, 32):
+            row[k], row[k + 1] = least, most
+    return matrix_
+
+
+def write_exact(entry, directory, expected, quant_pack):
+    """Integers as weights and inputs, and the results as a dot product of each."""
+    random.seed(entry.name)
+    weights = {}
+    for name, encoding, n, k in entry.weights:
+        half = 1 << (int(encoding[1]) - 1)
+        weights[name] = integers(n, k, -half, half - 1)
+    source = f"{directory}/{entry.name}.source.safetensors"
+    write_floats(source, list(weights.items()))
+    subprocess.run(
+        [quant_pack, source, "-o", f"{directory}/{entry.name}.safetensors",
+         "--include", ".", "--quiet", "--minmax", *entry.pack_arguments()],
+        check=True,
+    )
+    os.remove(source)
+    for m in ROWS:
+        x = integers(m, entry.weights[0][3], -127, 127)
+        write_floats(f"{directory}/{entry.name}.input.{m}.safetensors", [("input0", x)])
+        for function, w in zip(entry.functions, weights.values()):
+            y = [[sum(a * b for a, b in zip(row, column)) for column in w] for row in x]
+            write_floats(f"{expected}/{function}.{m}.safetensors", [("output0", y)])
+
+
+# ===------------------------------------------------------------------------===#
+# Packing
+# ===------------------------------------------------------------------------===#
+
+
+def compile_entry(entry, directory, work, options):
+    """The artifact, the archive, the expected results; the entry of suite.json."""
+
+    def compiled(target, path):
+        parameters = []
+        if entry.kind != "generated":
+            parameters = ["--params", f"{directory}/{entry.name}.safetensors"]
+        subprocess.run(
+            [f"{options.bin}/quant-compile", f"{work}/{entry.name}.mlir", f"--target={target}",
+             *parameters, "-o", path],
+            check=True,
+        )
+
+    with open(f"{work}/{entry.name}.mlir", "w") as f:
+        f.write("\n".join(entry.module))
+    expected = f"{work}/{entry.name}"
+    os.makedirs(expected, exist_ok=True)
+    quant_pack = f"{options.bin}/quant-pack"
+    if entry.kind == "exact":
+        write_exact(entry, directory, expected, quant_pack)
+    elif entry.kind == "random":
+        write_weights(entry.name, entry.weights, entry.pack_arguments(), directory, quant_pack)
+    compiled(options.target, f"{work}/{entry.name}.so")
+    with open(f"{work}/{entry.name}.so", "rb") as f:
+        code = f.read()
+    with lzma.open(f"{directory}/{entry.name}.so.xz", "wb", preset=2) as f:
+        f.write(code)
+    if entry.kind == "random":
+        compiled("cuda:emulated", f"{work}/{entry.name}.so")
+        ran = subprocess.run(
+            [f"{options.bin}/quant-run", f"{work}/{entry.name}.so", "--device", "emulated",
+             "-w", f"{directory}/{entry.name}.safetensors", "--output", expected, "--json",
+             "-M", ",".join(map(str, ROWS))],
+            stdout=subprocess.DEVNULL,
+        )
+        if ran.returncode:
+            sys.exit(f"suite.py: error: the emulated device failed on '{entry.name}'")
+    if entry.kind != "generated":
+        with zipfile.ZipFile(f"{directory}/{entry.name}.zip", "w", zipfile.ZIP_DEFLATED) as z:
+            for name in sorted(os.listdir(expected)):
+                z.write(f"{expected}/{name}", name)
+    print(f"{entry.name}: {len(entry.functions)} functions", flush=True)
+    described = {"name": entry.name, "kind": entry.kind, "functions": entry.functions}
+    if entry.kind == "generated":
+        described |= {"weights": entry.weights, "arguments": entry.pack_arguments()}
+    return described
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("directory")
+    parser.add_argument("--bin", required=True, help="where quant-compile lies")
+    parser.add_argument("--target", default="cuda:sm_90")
+    parser.add_argument("--only", default="", metavar="REGEX", help="entries to take")
+    parser.add_argument("--weights", metavar="ENTRY", help="only the weights of this entry (JSON)")
+    options = parser.parse_args()
+    if options.weights:
+        entry = json.loads(options.weights)
+        write_weights(entry["name"], entry["weights"], entry["arguments"], options.directory,
+                      f"{options.bin}/quant-pack")
+        return
+    wanted = [e for e in entries() if re.search(options.only, e.name)]
+    if not wanted:
+        sys.exit(f"suite.py: error: no entry matches '{options.only}'; there are "
+                 + ", ".join(e.name for e in entries()))
+    work = f"{options.directory}/work"
+    os.makedirs(work, exist_ok=True)
+    # Random numbers have one state: what draws them runs in a process of its own.
+    with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:
+        jobs = [pool.submit(compile_entry, e, options.directory, work, options) for e in wanted]
+        described = [job.result() for job in jobs]
+    with open(f"{options.directory}/suite.json", "w") as f:
+        json.dump({"target": options.target, "rows": ROWS, "entries": described}, f, indent=1)
+
+
+if __name__ == "__main__":
+    main()
