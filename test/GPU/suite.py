@@ -150,7 +150,8 @@ def fused_entry():
                 [("x", source)],
                 results,
                 f"{loads}  %y:3 = qlinear.linear %x, {', '.join('%' + w for w, _ in weights)}"
-                f"{schedule} : ({source}, {', '.join(t for _, t in weights)}) -> ({', '.join(results)})\n"
+                f"{schedule} : ({source}, {', '.join(t for _, t in weights)})"
+                f" -> ({', '.join(results)})\n"
                 f"  return %y#0, %y#1, %y#2 : {', '.join(results)}\n",
             )
         weights = [entry.weight(encoding, 100, 384) for _ in range(2)]
