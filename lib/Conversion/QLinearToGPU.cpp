@@ -110,10 +110,19 @@ FailureOr<ArrayAttr> QLinearToGPU::makeVariants(LinearOp op,
   SmallVector<Attribute> variants;
   for (int64_t rows : schedule.rows) {
     if (rows > ::qlinear::kernels::kMaxTokens)
-      break;
+      return op.emitError("schedule has a kernel for rows = ")
+             << rows << ", but a GPU kernel takes at most "
+             << ::qlinear::kernels::kMaxTokens << "; use rows = [1, 2, 4, 8]";
     auto plan = ::qlinear::planKernel(op, schedule, int(rows), chip);
-    if (!plan)
+    if (!plan) {
+      if (!variants.empty())
+        op.emitRemark("a kernel for ")
+            << rows << " rows of K = " << op.getK() << " does not fit into the "
+            << chip.sharedBytes << " bytes of shared memory of " << chip.name
+            << "; more rows than " << cast<VariantAttr>(variants.back()).getRows()
+            << " read the weights several times";
       break;
+    }
     std::string kernel = name + "_m" + std::to_string(rows);
     b.setInsertionPointToEnd(kernelModule().getBody());
     ::qlinear::buildKernel(b, kernel, op, *plan);
@@ -124,7 +133,8 @@ FailureOr<ArrayAttr> QLinearToGPU::makeVariants(LinearOp op,
   }
   if (variants.empty())
     return op.emitError("K = ")
-           << op.getK() << ": a quarter of the activations and the copy ring do not fit into "
+           << op.getK()
+           << ": a quarter of the activations and the copy ring do not fit into "
            << chip.sharedBytes << " bytes of shared memory of " << chip.name
            << "; use fewer warps, or a chip with more";
   return made[key] = b.getArrayAttr(variants);
@@ -177,9 +187,8 @@ void QLinearToGPU::convert(QuantizeActivationsOp op) {
     variants = b.getArrayAttr(list);
     b.setInsertionPoint(op);
   }
-  auto launch =
-      LaunchOp::create(b, op.getLoc(), op->getResultTypes(), variants, ValueRange(),
-                       op.getInput(), ArrayAttr(), chip.pdl);
+  auto launch = LaunchOp::create(b, op.getLoc(), op->getResultTypes(), variants,
+                                 ValueRange(), op.getInput(), ArrayAttr(), chip.pdl);
   op.replaceAllUsesWith(launch->getResult(0));
   op.erase();
 }
@@ -188,8 +197,9 @@ void QLinearToGPU::runOnOperation() {
   auto found = ::qlinear::GpuChip::ofTarget(target);
   if (!found) {
     getOperation().emitError("unknown target '")
-        << target << "'; GPU targets are cuda:sm_75, sm_80, sm_86, sm_87, sm_89, sm_90, "
-                     "sm_100, sm_103, sm_110, sm_120, sm_121 and cuda:emulated";
+        << target
+        << "'; GPU targets are cuda:sm_75, sm_80, sm_86, sm_87, sm_89, sm_90, "
+           "sm_100, sm_103, sm_110, sm_120, sm_121 and cuda:emulated";
     return signalPassFailure();
   }
   chip = *found;

@@ -257,6 +257,22 @@ readCarried(const Checkpoint &file, const std::string &name, const json &entry) 
   return c;
 }
 
+std::string
+qlinear::resolveWeightName(std::string_view name,
+                           const std::function<bool(const std::string &)> &has) {
+  for (const char *part : {"", ".weight"})
+    if (std::string full = std::string(name) + part; has(full))
+      return full;
+  return "";
+}
+
+const PackedWeight *Archive::find(std::string_view name) const {
+  std::string key = resolveWeightName(
+      name, [&](const std::string &full) { return packed.count(full) != 0; });
+  auto it = packed.find(key);
+  return it == packed.end() ? nullptr : &it->second;
+}
+
 Result<Archive> Archive::open(const std::string &path) {
   auto checkpoint = Checkpoint::open(path);
   if (!checkpoint)

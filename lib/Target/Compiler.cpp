@@ -117,14 +117,14 @@ LogicalResult Driver::checkParams() {
   for (auto parameter : source.getOps<mlir::qlinear::ParameterOp>()) {
     std::string key = parameter.getArchiveName().str();
     auto type = parameter.getWeightType();
-    auto it = archive->weights().find(key);
-    if (it == archive->weights().end()) {
+    const PackedWeight *found = archive->find(key);
+    if (!found) {
       status = parameter.emitError("weight \"")
                << key << "\" is not in " << settings.params
                << "; pack it with quant-pack, or name another entry after 'from'";
       continue;
     }
-    const PackedWeight &packed = it->second;
+    const PackedWeight &packed = *found;
     if (int64_t(packed.N) != type.getN() || int64_t(packed.K) != type.getK())
       status = parameter.emitError("weight \"")
                << key << "\" is " << type.getN() << " x " << type.getK()
@@ -163,7 +163,7 @@ FailureOr<TargetCode> Driver::compileTarget(const Target &target, Object &descri
     functions.push_back(std::move(*signature));
   }
 
-  if (failed(runPasses(module, lowerPipeline(target), scope)))
+  if (failed(runPasses(module, lowerPipeline(target, settings.pipeline), scope)))
     return failure();
   if (stage == Stage::mlir)
     return code;

@@ -60,8 +60,8 @@ struct ExpandRsqrt : OpRewritePattern<math::RsqrtOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(math::RsqrtOp op,
                                 PatternRewriter &rewriter) const override {
-    Value one = arith::ConstantOp::create(
-        rewriter, op.getLoc(), rewriter.getFloatAttr(op.getType(), 1.0));
+    Value one = arith::ConstantOp::create(rewriter, op.getLoc(),
+                                          rewriter.getFloatAttr(op.getType(), 1.0));
     Value root = math::SqrtOp::create(rewriter, op.getLoc(), op.getOperand());
     rewriter.replaceOpWithNewOp<arith::DivFOp>(op, one, root);
     return success();
@@ -75,7 +75,8 @@ struct ExpandMath : PassWrapper<ExpandMath, OperationPass<gpu::GPUModuleOp>> {
   void runOnOperation() override {
     auto expand = [](StringRef name) {
       return llvm::StringSwitch<bool>(name)
-          .Cases({"math.exp", "math.expm1", "math.log", "math.log2", "math.log1p"}, true)
+          .Cases({"math.exp", "math.expm1", "math.log", "math.log2", "math.log1p"},
+                 true)
           .Cases({"math.tanh", "math.erf", "math.sin", "math.cos"}, true)
           .Cases({"math.atan", "math.atan2", "math.asin", "math.acos"}, true)
           .Default(false);
@@ -83,22 +84,26 @@ struct ExpandMath : PassWrapper<ExpandMath, OperationPass<gpu::GPUModuleOp>> {
     RewritePatternSet patterns(&getContext());
     populateMathF32ExpansionPatterns(patterns, expand);
     populateMathPolynomialApproximationPatterns(patterns, expand);
-    math::populateExpansionPatterns(patterns, {"exp2f", "powf", "fpowi", "roundf", "sinh",
-                                         "cosh", "tan", "asinh", "acosh", "atanh"});
+    math::populateExpansionPatterns(patterns,
+                                    {"exp2f", "powf", "fpowi", "roundf", "sinh", "cosh",
+                                     "tan", "asinh", "acosh", "atanh"});
     patterns.add<ExpandRsqrt>(&getContext());
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       return signalPassFailure();
     // What is left must be an instruction of the device.
-    WalkResult result = getOperation().walk([](Operation *op) {
-      if (!isa_and_nonnull<math::MathDialect>(op->getDialect()) ||
-          isa<math::AbsFOp, math::CeilOp, math::CopySignOp, math::FloorOp, math::FmaOp,
-              math::RoundEvenOp, math::SqrtOp, math::TruncOp>(op))
-        return WalkResult::advance();
-      op->emitError("'") << op->getName() << "' on " << op->getResult(0).getType()
-                         << " has no expansion for GPU kernels; express it by exp, log, "
-                            "tanh, erf, sin, cos or sqrt on f32";
-      return WalkResult::interrupt();
-    });
+    WalkResult result =
+        getOperation().walk(
+            [](Operation *op) {
+              if (!isa_and_nonnull<math::MathDialect>(op->getDialect()) ||
+                  isa<math::AbsFOp, math::CeilOp, math::CopySignOp, math::FloorOp,
+                      math::FmaOp, math::RoundEvenOp, math::SqrtOp, math::TruncOp>(op))
+                return WalkResult::advance();
+              op->emitError("'")
+                  << op->getName() << "' on " << op->getResult(0).getType()
+                  << " has no expansion for GPU kernels; express it by exp, log, "
+                     "tanh, erf, sin, cos or sqrt on f32";
+              return WalkResult::interrupt();
+            });
     if (result.wasInterrupted())
       signalPassFailure();
   }
@@ -111,8 +116,8 @@ struct LowerKernels : PassWrapper<LowerKernels, OperationPass<gpu::GPUModuleOp>>
   void runOnOperation() override {
     for (auto f : llvm::make_early_inc_range(getOperation().getOps<gpu::GPUFuncOp>())) {
       OpBuilder b(f);
-      auto type = LLVM::LLVMFunctionType::get(
-          LLVM::LLVMVoidType::get(&getContext()), f.getArgumentTypes());
+      auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(&getContext()),
+                                              f.getArgumentTypes());
       auto kernel = LLVM::LLVMFuncOp::create(b, f.getLoc(), f.getName(), type);
       kernel->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), b.getUnitAttr());
       if (auto block = f.getKnownBlockSizeAttr())
@@ -151,8 +156,8 @@ static LogicalResult lowerToLLVMDialect(ModuleOp module) {
 // Linking and optimisation
 //===----------------------------------------------------------------------===//
 
-static std::unique_ptr<llvm::TargetMachine>
-createMachine(StringRef chip, StringRef ptxVersion) {
+static std::unique_ptr<llvm::TargetMachine> createMachine(StringRef chip,
+                                                          StringRef ptxVersion) {
   static const bool initialized = [] {
     LLVMInitializeNVPTXTarget();
     LLVMInitializeNVPTXTargetInfo();
@@ -171,17 +176,15 @@ createMachine(StringRef chip, StringRef ptxVersion) {
     auto [major, minor] = ptxVersion.split('.');
     features = ("+ptx" + major + minor).str();
   }
-  return std::unique_ptr<llvm::TargetMachine>(
-      target->createTargetMachine(triple, chip, features, {}, {}, {},
-                                  llvm::CodeGenOptLevel::Aggressive));
+  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
+      triple, chip, features, {}, {}, {}, llvm::CodeGenOptLevel::Aggressive));
 }
 
 static bool isKernel(const llvm::Function &f) {
   return f.getCallingConv() == llvm::CallingConv::PTX_Kernel;
 }
 
-static LogicalResult link(gpu::GPUModuleOp op, llvm::Module &module,
-                          StringRef name) {
+static LogicalResult link(gpu::GPUModuleOp op, llvm::Module &module, StringRef name) {
   std::string_view bytes = kernelBitcode(std::string_view(name));
   auto parsed = llvm::parseBitcodeFile(
       llvm::MemoryBufferRef(StringRef(bytes.data(), bytes.size()), name),
@@ -246,9 +249,10 @@ static std::string chipOf(gpu::GPUModuleOp module, StringRef chosen) {
   return "sm_80";
 }
 
-static FailureOr<std::unique_ptr<llvm::Module>>
-toLLVM(gpu::GPUModuleOp module, llvm::LLVMContext &context,
-       DeviceIntrinsics intrinsics, llvm::TargetMachine &machine) {
+static FailureOr<std::unique_ptr<llvm::Module>> toLLVM(gpu::GPUModuleOp module,
+                                                       llvm::LLVMContext &context,
+                                                       DeviceIntrinsics intrinsics,
+                                                       llvm::TargetMachine &machine) {
   OwningOpRef<ModuleOp> scratch = ModuleOp::create(module.getLoc());
   scratch->getBody()->push_back(module->clone());
   if (failed(lowerToLLVMDialect(*scratch)))
@@ -318,15 +322,19 @@ static StringRef oldestPtxVersion(StringRef chip) {
 std::string findPtxas() {
   if (auto path = llvm::sys::findProgramByName("ptxas"))
     return *path;
+  // The usual place counts only where nobody says another.
+  SmallVector<std::string> roots;
   for (const char *variable : {"CUDA_ROOT", "CUDA_HOME", "CUDA_PATH"})
-    if (auto root = llvm::sys::Process::GetEnv(variable)) {
-      SmallString<128> bin(*root);
-      llvm::sys::path::append(bin, "bin");
-      if (auto path = llvm::sys::findProgramByName("ptxas", {bin.str()}))
-        return *path;
-    }
-  if (auto path = llvm::sys::findProgramByName("ptxas", {"/usr/local/cuda/bin"}))
-    return *path;
+    if (auto root = llvm::sys::Process::GetEnv(variable); root && !root->empty())
+      roots.push_back(*root);
+  if (roots.empty())
+    roots.push_back("/usr/local/cuda");
+  for (StringRef root : roots) {
+    SmallString<128> bin(root);
+    llvm::sys::path::append(bin, "bin");
+    if (auto path = llvm::sys::findProgramByName("ptxas", {bin.str()}))
+      return *path;
+  }
   return "";
 }
 
@@ -369,8 +377,7 @@ static LogicalResult assemble(gpu::GPUModuleOp module, StringRef ptxas,
   return success();
 }
 
-FailureOr<NVPTXImage> serialize(gpu::GPUModuleOp module,
-                                const NVPTXOptions &options) {
+FailureOr<NVPTXImage> serialize(gpu::GPUModuleOp module, const NVPTXOptions &options) {
   NVPTXImage image;
   image.chip = chipOf(module, options.chip);
   image.ptxVersion = options.ptxVersion.empty() ? oldestPtxVersion(image.chip).str()
@@ -400,9 +407,10 @@ FailureOr<NVPTXImage> serialize(gpu::GPUModuleOp module,
   if (options.assemble) {
     std::string ptxas = options.ptxas.empty() ? findPtxas() : options.ptxas;
     if (ptxas.empty())
-      module.emitWarning("ptxas was not found on PATH, in CUDA_ROOT or CUDA_HOME: only "
-                         "PTX is emitted, which the driver compiles when it is loaded; "
-                         "install the CUDA toolkit for machine code");
+      module.emitWarning("ptxas was not found on PATH, in CUDA_ROOT, CUDA_HOME or "
+                         "CUDA_PATH, or else in /usr/local/cuda: only PTX is emitted, "
+                         "which the driver compiles when it is loaded; install the "
+                         "CUDA toolkit for machine code");
     else if (failed(assemble(module, ptxas, image)))
       return failure();
   }
@@ -444,8 +452,7 @@ struct PrintPtx : PassWrapper<PrintPtx, OperationPass<gpu::GPUModuleOp>> {
                    llvm::cl::desc("Print the output of ptxas -v instead")};
 };
 
-struct PrintDeviceLLVM
-    : PassWrapper<PrintDeviceLLVM, OperationPass<gpu::GPUModuleOp>> {
+struct PrintDeviceLLVM : PassWrapper<PrintDeviceLLVM, OperationPass<gpu::GPUModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(PrintDeviceLLVM)
   StringRef getArgument() const override { return "qlinear-print-device-llvm"; }
   StringRef getDescription() const override {

@@ -82,11 +82,14 @@ std::string optimizePipeline(const Target &target, const PipelineSettings &setti
   return llvm::join(passes, ",");
 }
 
-std::string lowerPipeline(const Target &target) {
-  std::string option = "{target=" + target.str() + "}";
-  return std::string() +
+std::string lowerPipeline(const Target &target, const PipelineSettings &settings) {
+  std::string option = "target=" + target.str();
+  std::string schedule = "qlinear-schedule{" + option;
+  if (!settings.scheduleTable.empty())
+    schedule += " table={" + settings.scheduleTable + "}";
+  return schedule + "}," +
          (target.kind == Target::Kind::cpu ? "qlinear-to-cpu"
-                                           : "qlinear-to-gpu" + option) +
+                                           : "qlinear-to-gpu{" + option + "}") +
          ",cse";
 }
 
@@ -103,6 +106,9 @@ struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
       llvm::cl::desc("Re-encode metadata first, as qlinear-compact-metadata does")};
   Option<double> minSnr{*this, "min-snr", llvm::cl::init(45.0),
                         llvm::cl::desc("SNR in dB that encoding=auto keeps")};
+  Option<std::string> scheduleTable{
+      *this, "schedule-table",
+      llvm::cl::desc("Measured schedules, as qlinear-schedule reads them")};
   Option<bool> fuse{*this, "fuse", llvm::cl::init(true),
                     llvm::cl::desc("Fuse linears and elementwise operations")};
   Option<bool> quantizeActivations{
@@ -123,10 +129,12 @@ void build(OpPassManager &manager, const PipelineOptions &options) {
   PipelineSettings settings;
   settings.encoding = options.encoding;
   settings.minSnr = options.minSnr;
+  settings.scheduleTable = options.scheduleTable;
   settings.fuse = options.fuse;
   settings.quantizeActivations = options.quantizeActivations;
   std::string text = preparePipeline(settings) + "," +
-                     optimizePipeline(target, settings) + "," + lowerPipeline(target);
+                     optimizePipeline(target, settings) + "," +
+                     lowerPipeline(target, settings);
   if (failed(addPipeline(manager, text)))
     llvm::report_fatal_error(llvm::Twine("this build cannot run the pipeline ") + text,
                              /*gen_crash_diag=*/false);

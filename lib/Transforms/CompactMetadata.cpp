@@ -52,10 +52,9 @@ static std::string decibels(double snr) {
 
 /// Reports a choice: the form, bits per weight before and after, SNR, and why.
 static void emitChoice(Location loc, StringRef name, const Encoding &encoding,
-                       double bitsBefore, double bitsAfter,
-                       const Quality &quality, StringRef reason) {
-  remark::passed(loc, remark::RemarkOpts::name("CompactMetadata")
-                          .category(DEBUG_TYPE))
+                       double bitsBefore, double bitsAfter, const Quality &quality,
+                       StringRef reason) {
+  remark::passed(loc, remark::RemarkOpts::name("CompactMetadata").category(DEBUG_TYPE))
       << name << remark::metric("encoding", encoding.str())
       << remark::metric("bits-before", llvm::formatv("{0:f4}", bitsBefore).str())
       << remark::metric("bits-after", llvm::formatv("{0:f4}", bitsAfter).str())
@@ -65,8 +64,7 @@ static void emitChoice(Location loc, StringRef name, const Encoding &encoding,
 }
 
 static void emitKept(Location loc, StringRef name, const Twine &reason) {
-  remark::missed(loc, remark::RemarkOpts::name("CompactMetadata")
-                          .category(DEBUG_TYPE))
+  remark::missed(loc, remark::RemarkOpts::name("CompactMetadata").category(DEBUG_TYPE))
       << name << remark::reason("{0}", reason.str());
 }
 
@@ -100,6 +98,7 @@ struct CompactMetadataPass
 private:
   SelectionRule defaultRule;
   std::vector<::qlinear::Override<SelectionRule>> overrides;
+  llvm::DenseMap<ParameterOp, std::string> keys; ///< names in the archive
 
   LogicalResult parseRules() {
     defaultRule.name = encoding;
@@ -110,8 +109,7 @@ private:
       std::string message;
       if (name.empty() || !llvm::Regex(pattern).isValid(message))
         return getOperation()->emitError()
-               << "rule '" << text << "' of " << DEBUG_TYPE
-               << " is not REGEX=ENCODING"
+               << "rule '" << text << "' of " << DEBUG_TYPE << " is not REGEX=ENCODING"
                << (message.empty() ? "" : " (" + message + ")");
       SelectionRule rule = defaultRule;
       rule.name = name.str();
@@ -155,16 +153,14 @@ private:
     FailureOr<EncodedWeight> weight = getConstantWeight(pack);
     if (failed(weight))
       return pack.emitOpError() << "has components without data";
-    ::qlinear::Result<Selection> selection =
-        ::qlinear::select(*weight, ruleFor(name));
+    ::qlinear::Result<Selection> selection = ::qlinear::select(*weight, ruleFor(name));
     if (!selection)
       return pack.emitOpError() << "cannot be re-encoded: " << selection.error();
 
     OpBuilder builder(pack);
     PackOp compact = createConstantWeight(builder, pack.getLoc(), selection->weight);
-    emitChoice(pack.getLoc(), name, selection->weight.encoding,
-               bitsPerWeight(type), bitsPerWeight(compact.getType()),
-               selection->quality, selection->reason);
+    emitChoice(pack.getLoc(), name, selection->weight.encoding, bitsPerWeight(type),
+               bitsPerWeight(compact.getType()), selection->quality, selection->reason);
     count(type, compact.getType());
     pack.getResult().replaceAllUsesWith(compact);
     SmallVector<Value> components(pack->getOperands());
@@ -221,7 +217,7 @@ private:
       WeightType type = parameter.getWeightType();
       EncodingAttr chosen;
       if (!archive.empty()) {
-        const ::qlinear::TensorReport &report = reports.at(name);
+        const ::qlinear::TensorReport &report = reports.at(keys.at(parameter));
         chosen = EncodingAttr::get(&getContext(), *report.encoding);
         emitChoice(parameter.getLoc(), parameter.getSymName(), *report.encoding,
                    report.bitsBefore(), report.bitsAfter(), report.quality,
@@ -264,18 +260,24 @@ private:
       return fail(inventory.error());
     for (ParameterOp parameter : parameters) {
       WeightType type = parameter.getWeightType();
-      auto at = llvm::find_if(inventory->weights, [&](const auto &weight) {
-        return weight.name == parameter.getArchiveName();
-      });
+      auto find = [&](const std::string &name) {
+        return llvm::find_if(inventory->weights,
+                             [&](const auto &weight) { return weight.name == name; });
+      };
+      std::string &key = keys[parameter];
+      key = ::qlinear::resolveWeightName(
+          parameter.getArchiveName(), [&](const std::string &name) {
+            return find(name) != inventory->weights.end();
+          });
+      auto at = find(key);
       if (at == inventory->weights.end())
-        return parameter.emitOpError() << "is not a quantized weight of " << archive
-                                       << ": no '" << parameter.getArchiveName()
-                                       << "' there";
+        return parameter.emitOpError()
+               << "is not a quantized weight of " << archive << ": no '"
+               << parameter.getArchiveName() << "' there";
       if (int64_t(at->N) != type.getN() || int64_t(at->K) != type.getK())
         return parameter.emitOpError()
-               << "is " << type.getN() << "x" << type.getK() << ", but '"
-               << at->name << "' in " << archive << " is " << at->N << "x"
-               << at->K;
+               << "is " << type.getN() << "x" << type.getK() << ", but '" << at->name
+               << "' in " << archive << " is " << at->N << "x" << at->K;
       if (at->native && *at->native != type.getEncoding().getValue())
         return parameter.emitOpError()
                << "is declared as <" << type.getEncoding().getValue().str()
@@ -296,9 +298,8 @@ private:
       if (tensor.packed)
         reports.emplace(tensor.name, std::move(tensor));
     for (ParameterOp parameter : parameters)
-      if (!reports.count(parameter.getArchiveName().str()))
-        return fail("'" + parameter.getArchiveName().str() +
-                    "' could not be re-encoded");
+      if (!reports.count(keys.at(parameter)))
+        return fail("'" + keys.at(parameter) + "' could not be re-encoded");
     return success();
   }
 
@@ -324,8 +325,7 @@ private:
       encoding = Encoding::parse(rule.name);
     if (!encoding)
       return parameter.emitOpError()
-             << "cannot have the encoding '" << rule.name
-             << "': " << encoding.error();
+             << "cannot have the encoding '" << rule.name << "': " << encoding.error();
     WeightType type = parameter.getWeightType();
     if (auto fits = encoding->verifyShape(type.getN(), type.getK()); !fits)
       return parameter.emitOpError() << "cannot be re-encoded: " << fits.error();

@@ -52,14 +52,12 @@ static Value roundTo(OpBuilder &builder, Location loc, Value product, Type type)
 /// Appends the elements that `linear` yields, computed from `products` and
 /// `extras`, to the block that `builder` points into.
 static SmallVector<Value> inlineEpilogue(OpBuilder &builder, LinearOp linear,
-                                         ValueRange products,
-                                         ValueRange extras) {
+                                         ValueRange products, ValueRange extras) {
   SmallVector<Value> elements;
   if (!linear.hasEpilogue()) {
     for (auto [product, result] : llvm::zip_equal(products, linear.getResults()))
-      elements.push_back(
-          roundTo(builder, linear.getLoc(), product,
-                  cast<ShapedType>(result.getType()).getElementType()));
+      elements.push_back(roundTo(builder, linear.getLoc(), product,
+                                 cast<ShapedType>(result.getType()).getElementType()));
     return elements;
   }
   IRMapping map;
@@ -76,9 +74,8 @@ static SmallVector<Value> inlineEpilogue(OpBuilder &builder, LinearOp linear,
 
 /// A new linear on `x` with an epilogue block whose arguments fit `weights` and
 /// `extras`; the block is still empty.
-static LinearOp createWithBlock(OpBuilder &builder, Location loc,
-                                TypeRange results, Value x, ValueRange weights,
-                                ValueRange extras) {
+static LinearOp createWithBlock(OpBuilder &builder, Location loc, TypeRange results,
+                                Value x, ValueRange weights, ValueRange extras) {
   auto linear = LinearOp::create(builder, loc, results, x, weights, extras,
                                  /*schedule=*/ScheduleAttr());
   Block &block = linear.getEpilogue().emplaceBlock();
@@ -90,9 +87,8 @@ static LinearOp createWithBlock(OpBuilder &builder, Location loc,
 }
 
 static bool sameN(ValueRange weights) {
-  return llvm::all_equal(llvm::map_range(weights, [](Value w) {
-    return cast<WeightType>(w.getType()).getN();
-  }));
+  return llvm::all_equal(llvm::map_range(
+      weights, [](Value w) { return cast<WeightType>(w.getType()).getN(); }));
 }
 
 //===----------------------------------------------------------------------===//
@@ -106,8 +102,7 @@ static bool hoistBefore(Value value, Operation *op, DominanceInfo &dominance,
   if (dominance.properlyDominates(value, op))
     return true;
   Operation *def = value.getDefiningOp();
-  if (!def || def->getBlock() != op->getBlock() || !isPure(def) ||
-      def->getNumRegions())
+  if (!def || def->getBlock() != op->getBlock() || !isPure(def) || def->getNumRegions())
     return false;
   for (Value operand : def->getOperands())
     if (!hoistBefore(operand, op, dominance, move))
@@ -118,8 +113,8 @@ static bool hoistBefore(Value value, Operation *op, DominanceInfo &dominance,
 }
 
 /// Merges `second`, which comes later in the same block, into `first`.
-static LinearOp mergeSiblings(IRRewriter &rewriter, LinearOp first,
-                              LinearOp second, DominanceInfo &dominance) {
+static LinearOp mergeSiblings(IRRewriter &rewriter, LinearOp first, LinearOp second,
+                              DominanceInfo &dominance) {
   SmallVector<Value> weights(first.getWeights()), extras(first.getExtras());
   llvm::append_range(weights, second.getWeights());
   llvm::append_range(extras, second.getExtras());
@@ -144,11 +139,10 @@ static LinearOp mergeSiblings(IRRewriter &rewriter, LinearOp first,
     size_t w = first.getWeights().size(), e = first.getExtras().size();
     ValueRange products = merged.getBody().getArguments().take_front(weights.size());
     ValueRange elements = merged.getBody().getArguments().drop_front(weights.size());
-    SmallVector<Value> yielded = inlineEpilogue(
-        rewriter, first, products.take_front(w), elements.take_front(e));
-    llvm::append_range(yielded,
-                       inlineEpilogue(rewriter, second, products.drop_front(w),
-                                      elements.drop_front(e)));
+    SmallVector<Value> yielded =
+        inlineEpilogue(rewriter, first, products.take_front(w), elements.take_front(e));
+    llvm::append_range(yielded, inlineEpilogue(rewriter, second, products.drop_front(w),
+                                               elements.drop_front(e)));
     YieldOp::create(rewriter, loc, yielded);
   } else {
     merged = LinearOp::create(rewriter, loc, types, first.getX(), weights, extras,
@@ -192,6 +186,12 @@ static bool isScalarCode(Operation &op) {
           op.getDialect()->getNamespace() == "math");
 }
 
+/// Whether an operand of scalar code in `body` comes from within, or is a constant,
+/// which canonicalisation moves out and fusion copies back.
+static bool isLocalOrConstant(Value operand, Block *body) {
+  return operand.getParentBlock() == body || matchPattern(operand, m_Constant());
+}
+
 std::optional<Elementwise> Elementwise::match(Operation *op) {
   Elementwise result;
   result.op = op;
@@ -215,6 +215,10 @@ std::optional<Elementwise> Elementwise::match(Operation *op) {
     for (Operation &inner : generic.getBlock()->without_terminator())
       if (!isScalarCode(inner))
         return std::nullopt;
+    for (Operation &inner : *generic.getBlock())
+      for (Value operand : inner.getOperands())
+        if (!isLocalOrConstant(operand, generic.getBlock()))
+          return std::nullopt;
     return result;
   }
   // arith and math on whole tensors.
@@ -227,15 +231,19 @@ std::optional<Elementwise> Elementwise::match(Operation *op) {
   return result;
 }
 
-SmallVector<Value> Elementwise::emit(OpBuilder &builder,
-                                     ValueRange elements) const {
+SmallVector<Value> Elementwise::emit(OpBuilder &builder, ValueRange elements) const {
   IRMapping map;
   if (auto generic = dyn_cast<linalg::LinalgOp>(op)) {
     for (auto [operand, element] :
          llvm::zip_equal(generic.getDpsInputOperands(), elements))
       map.map(generic.getMatchingBlockArgument(operand), element);
-    for (Operation &inner : generic.getBlock()->without_terminator())
-      builder.clone(inner, map);
+    for (Operation &inner : *generic.getBlock()) {
+      for (Value operand : inner.getOperands())
+        if (operand.getParentBlock() != generic.getBlock() && !map.contains(operand))
+          builder.clone(*operand.getDefiningOp(), map);
+      if (!inner.hasTrait<OpTrait::IsTerminator>())
+        builder.clone(inner, map);
+    }
     SmallVector<Value> results;
     for (Value value : generic.getBlock()->getTerminator()->getOperands())
       results.push_back(map.lookupOrDefault(value));
@@ -243,8 +251,7 @@ SmallVector<Value> Elementwise::emit(OpBuilder &builder,
   }
   SmallVector<Type> types = llvm::map_to_vector(
       op->getResultTypes(), [](Type t) { return getElementTypeOrSelf(t); });
-  OperationState state(op->getLoc(), op->getName(), elements, types,
-                       op->getAttrs());
+  OperationState state(op->getLoc(), op->getName(), elements, types, op->getAttrs());
   state.propertiesAttr = op->getPropertiesAsAttribute();
   return SmallVector<Value>(builder.create(state)->getResults());
 }
@@ -264,7 +271,8 @@ static LinearOp fuseConsumer(IRRewriter &rewriter, LinearOp linear) {
   auto rows = cast<RankedTensorType>(linear.getResult(0).getType());
   auto isRows = [&](Type type) {
     auto tensor = dyn_cast<RankedTensorType>(type);
-    return tensor && tensor.getRank() == 2 && tensor.getDimSize(0) == rows.getDimSize(0) &&
+    return tensor && tensor.getRank() == 2 &&
+           tensor.getDimSize(0) == rows.getDimSize(0) &&
            tensor.getDimSize(1) == rows.getDimSize(1);
   };
   auto isFloat = [](Type type) {
@@ -297,8 +305,8 @@ static LinearOp fuseConsumer(IRRewriter &rewriter, LinearOp linear) {
   rewriter.setInsertionPointToEnd(&fused.getBody());
   ValueRange arguments = fused.getBody().getArguments();
   ValueRange extraElements = arguments.drop_front(weights);
-  SmallVector<Value> own = inlineEpilogue(rewriter, linear, arguments.take_front(weights),
-                                          extraElements.take_front(known));
+  SmallVector<Value> own = inlineEpilogue(
+      rewriter, linear, arguments.take_front(weights), extraElements.take_front(known));
   SmallVector<Value> elements;
   for (Value input : elementwise->inputs) {
     if (input.getDefiningOp() == linear) {

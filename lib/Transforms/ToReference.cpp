@@ -493,15 +493,16 @@ private:
         return op.emitOpError(opened.error());
       archive.emplace(std::move(*opened));
     }
-    auto found = archive->weights().find(parameter.getArchiveName().str());
-    if (found == archive->weights().end())
+    const ::qlinear::PackedWeight *found =
+        archive->find(parameter.getArchiveName().str());
+    if (!found)
       return op.emitOpError() << "the archive " << path << " has no weight '"
                               << parameter.getArchiveName() << "'";
-    const ::qlinear::PackedWeight &packed = found->second;
+    const ::qlinear::PackedWeight &packed = *found;
     WeightType type = op.getType();
     if (packed.N != uint64_t(type.getN()) || packed.K != uint64_t(type.getK()) ||
         packed.encoding != type.getEncoding().getValue())
-      return op.emitOpError() << "the weight '" << found->first << "' of the archive "
+      return op.emitOpError() << "the weight '" << found->name << "' of the archive "
                               << path << " is " << packed.N << "x" << packed.K << ", "
                               << packed.encoding.str() << ", but is declared as "
                               << type;

@@ -144,6 +144,13 @@ void qlr_artifact_close(qlr_artifact *artifact) { delete artifact; }
 const char *qlr_artifact_manifest(const qlr_artifact *artifact) {
   return artifact ? artifact->impl->manifestText().c_str() : "";
 }
+const void *qlr_artifact_image(const qlr_artifact *artifact, const char *name,
+                               size_t *bytes) {
+  const qlinear_image *image = artifact && name ? artifact->impl->image(name) : nullptr;
+  if (bytes)
+    *bytes = image ? image->size : 0;
+  return image ? image->data : nullptr;
+}
 
 qlr_status qlr_module_load(qlr_device *device, const qlr_artifact *artifact,
                            const char *weights, qlr_module **out) {

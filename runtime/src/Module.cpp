@@ -106,12 +106,12 @@ Status Module::bindArchive(const char *path) {
     const WeightInfo &want = artifact->manifest().weights[i];
     if (!want.image.empty())
       continue; // bound already
-    auto it = archive->weights().find(want.name);
+    const PackedWeight *found = archive->find(want.name);
     auto mismatch = [&](const auto &...what) {
       return fail(QLR_BAD_WEIGHTS, "weight '", want.name, "' of '", path, "' ",
                   what...);
     };
-    if (it == archive->weights().end()) {
+    if (!found) {
       if (archive->checkpoint().find(want.name))
         return mismatch("is not quantized in the archive; pack it with quant-pack "
                         "--quantize as ",
@@ -121,7 +121,7 @@ Status Module::bindArchive(const char *path) {
                   "' does not have; pass the archive that it "
                   "was compiled for, or pack that tensor with quant-pack");
     }
-    const PackedWeight &have = it->second;
+    const PackedWeight &have = *found;
     if (have.N != want.n || have.K != want.k)
       return mismatch("is ", have.N, "x", have.K,
                       ", but the artifact was compiled "

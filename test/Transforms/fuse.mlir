@@ -135,3 +135,35 @@ func.func @transposed(%x: tensor<256x64xf32>, %init: tensor<256x256xf32>) -> ten
   } -> tensor<256x256xf32>
   return %y : tensor<256x256xf32>
 }
+
+// A constant that canonicalisation moved out of the region is copied into the epilogue;
+// an operation that reads another value from outside stays.
+// CHECK-LABEL: func @captured(
+// CHECK: qlinear.linear
+// CHECK: %[[C:.*]] = arith.constant 2.0
+// CHECK: %[[S:.*]] = arith.mulf %{{.*}}, %[[C]] : f32
+// CHECK: qlinear.yield %[[S]] : f32
+// CHECK: %[[Y:.*]] = linalg.generic
+// CHECK: return %[[Y]]
+func.func @captured(%x: tensor<4x64xf32>, %init: tensor<4x256xf32>, %f: f32) -> tensor<4x256xf32> {
+  %two = arith.constant 2.0 : f32
+  %w = qlinear.load @w : !qlinear.weight<256x64, #q4>
+  %p = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
+  %s = linalg.generic {
+      indexing_maps = [affine_map<(m, n) -> (m, n)>, affine_map<(m, n) -> (m, n)>],
+      iterator_types = ["parallel", "parallel"]}
+      ins(%p : tensor<4x256xf32>) outs(%init : tensor<4x256xf32>) {
+  ^bb0(%e: f32, %out: f32):
+    %0 = arith.mulf %e, %two : f32
+    linalg.yield %0 : f32
+  } -> tensor<4x256xf32>
+  %y = linalg.generic {
+      indexing_maps = [affine_map<(m, n) -> (m, n)>, affine_map<(m, n) -> (m, n)>],
+      iterator_types = ["parallel", "parallel"]}
+      ins(%s : tensor<4x256xf32>) outs(%init : tensor<4x256xf32>) {
+  ^bb0(%e: f32, %out: f32):
+    %0 = arith.mulf %e, %f : f32
+    linalg.yield %0 : f32
+  } -> tensor<4x256xf32>
+  return %y : tensor<4x256xf32>
+}

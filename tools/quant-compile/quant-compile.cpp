@@ -66,6 +66,11 @@ cl::opt<std::string> encoding(
     cl::value_desc("rule"), cl::cat(category));
 cl::opt<double> minSnr("min-snr", cl::desc("SNR in dB that --encoding=auto keeps"),
                        cl::init(45), cl::value_desc("dB"), cl::cat(category));
+cl::opt<std::string> scheduleTable(
+    "schedule-table",
+    cl::desc("Measured schedules, as qlinear-schedule reads them; linears without "
+             "an entry get the cost model's"),
+    cl::value_desc("table.json"), cl::cat(category));
 cl::opt<bool> fuse("fuse",
                    cl::desc("Fuse linears and elementwise operations (default)"),
                    cl::init(true), cl::cat(category));
@@ -322,7 +327,11 @@ int main(int argc, char **argv) {
   if (!sanitize.empty() && sanitize != "address")
     return fail("--sanitize=" + sanitize + " is not known; use --sanitize=address");
   settings.sanitizeAddress = !sanitize.empty();
-  settings.pipeline = {encoding, minSnr, "", "", fuse, quantize};
+  settings.pipeline.encoding = encoding;
+  settings.pipeline.minSnr = minSnr;
+  settings.pipeline.scheduleTable = scheduleTable;
+  settings.pipeline.fuse = fuse;
+  settings.pipeline.quantizeActivations = quantize;
   settings.nvptx.ptxVersion = ptxVersion;
   settings.nvptx.ptxas = ptxas;
   settings.nvptx.assemble = emitKind != Emit::ptx && emitKind != Emit::llvm;

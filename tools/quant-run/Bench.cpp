@@ -11,7 +11,6 @@
 #include <charconv>
 #include <chrono>
 #include <fmt/format.h>
-#include <set>
 #include <tbb/info.h>
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
@@ -29,11 +28,7 @@ Result<WeightCopies> WeightCopies::create(Session &session,
                                           const std::string &function) {
   WeightCopies c;
   c.session = &session;
-  std::set<size_t> used;
-  for (const json &step : session.function(function).at("steps"))
-    for (const json &arg : step.at("args"))
-      if (arg.contains("weight"))
-        used.insert(arg.at("weight").get<size_t>());
+  std::set<size_t> used = session.weightsOf(function);
   for (size_t index : used) {
     const json &w = session.manifest().at("weights").at(index);
     c.weights.emplace_back(w.at("name"), w.at("bytes"));
@@ -43,8 +38,6 @@ Result<WeightCopies> WeightCopies::create(Session &session,
     return error(fmt::format("function '{}' reads no weights; there is nothing to "
                              "measure it by",
                              function));
-  if (!session.archive())
-    return error("--bench needs --weights");
   uint64_t cache = 0;
   if (long bytes = sysconf(_SC_LEVEL3_CACHE_SIZE); !session.isCuda() && bytes > 0)
     cache = uint64_t(bytes);
@@ -53,12 +46,15 @@ Result<WeightCopies> WeightCopies::create(Session &session,
       size_t(std::clamp<uint64_t>((wanted + c.total - 1) / c.total, 2, kMaxCopies));
   for (size_t i = 0; i < count; ++i) {
     std::vector<DeviceMemory> copy;
-    for (auto &[name, bytes] : c.weights) {
-      Result<DeviceMemory> memory = DeviceMemory::create(session.device(), bytes);
+    for (size_t index : used) {
+      Result<std::span<const std::byte>> blob = session.blob(index);
+      if (!blob)
+        return blob.takeError();
+      Result<DeviceMemory> memory =
+          DeviceMemory::create(session.device(), blob->size());
       if (!memory)
         return memory.takeError();
-      std::span<const std::byte> blob = session.archive()->weights().at(name).blob;
-      if (qlr_upload(session.device(), memory->get(), blob.data(), blob.size(),
+      if (qlr_upload(session.device(), memory->get(), blob->data(), blob->size(),
                      nullptr) != QLR_OK)
         return runtimeError();
       copy.push_back(std::move(*memory));

@@ -24,15 +24,15 @@ using nlohmann::json;
 Result<const AffineWeight *> Weights::get(size_t index) {
   if (auto it = unpacked.find(index); it != unpacked.end())
     return &it->second;
-  if (index >= manifest["weights"].size())
-    return error(fmt::format("the reference names weight {} of {}", index,
-                             manifest["weights"].size()));
-  std::string name = manifest["weights"][index]["name"];
-  auto packed = archive.weights().find(name);
-  if (packed == archive.weights().end())
-    return error(fmt::format("the archive has no weight '{}'", name));
-  const PackedWeight &p = packed->second;
-  Result<EncodedWeight> coded = unpack(p.encoding, p.N, p.K, p.blob);
+  Result<std::span<const std::byte>> blob = session.blob(index);
+  if (!blob)
+    return blob.takeError();
+  const json &entry = session.manifest().at("weights").at(index);
+  std::string name = entry.at("name");
+  Result<Encoding> encoding = Encoding::parse(entry.at("encoding").get<std::string>());
+  if (!encoding)
+    return error(fmt::format("weight '{}': {}", name, encoding.error()));
+  Result<EncodedWeight> coded = unpack(*encoding, entry.at("n"), entry.at("k"), *blob);
   if (!coded)
     return error(fmt::format("weight '{}': {}", name, coded.error()));
   Result<AffineWeight> exact = decode(*coded);
@@ -271,6 +271,12 @@ private:
         failed("the reference reads result {} of {}", r, results.size());
       return results[r];
     }
+    if (v.contains("constant")) {
+      Result<Array> constant = weights.constant(v.at("constant"));
+      if (!constant)
+        failed("{}", constant.error());
+      return matrix(*constant);
+    }
     size_t i = v.at("input");
     if (i >= inputs.size())
       failed("the reference reads input {} of {}", i, inputs.size());
@@ -283,6 +289,10 @@ private:
                a.shapeText(), columns, rowBytes);
       return dequantizeActivations(a, columns);
     }
+    return matrix(a);
+  }
+
+  static Matrix matrix(const Array &a) {
     std::vector<float> floats = a.floats();
     int64_t width = a.shape.empty() ? 1 : a.shape.back();
     return {width ? a.elements() / width : 0, width,

@@ -14,24 +14,22 @@
 #ifndef QLINEAR_TOOLS_QUANTRUN_REFERENCE_H
 #define QLINEAR_TOOLS_QUANTRUN_REFERENCE_H
 
-#include "Array.h"
-#include "qlinear/Encoding/Archive.h"
+#include "Session.h"
 
 #include <map>
 #include <nlohmann/json.hpp>
 
 namespace qlinear::run {
 
-/// The weights of an artifact, unpacked when they are first read.
+/// The weights of an artifact, unpacked when they are first read, and its constants.
 class Weights {
 public:
-  Weights(const Archive &archive, const nlohmann::json &manifest)
-      : archive(archive), manifest(manifest) {}
+  explicit Weights(const Session &session) : session(session) {}
   Result<const AffineWeight *> get(size_t index);
+  Result<Array> constant(size_t index) const { return session.constant(index); }
 
 private:
-  const Archive &archive;
-  const nlohmann::json &manifest;
+  const Session &session;
   std::map<size_t, AffineWeight> unpacked;
 };
 

@@ -8,6 +8,7 @@
 #include "Session.h"
 
 #include <cstring>
+#include <fmt/format.h>
 
 using namespace qlinear;
 using namespace qlinear::run;
@@ -73,6 +74,61 @@ const json &Session::function(const std::string &wanted) const {
       if (f.at("name") == wanted && (!found || t.at("target") == target()))
         found = &f;
   return *found;
+}
+
+/// The image that `entry` of the manifest names.
+static Result<std::span<const std::byte>> imageOf(const qlr_artifact *artifact,
+                                                  const json &entry) {
+  std::string name = entry.at("image");
+  size_t bytes = 0;
+  const void *data = qlr_artifact_image(artifact, name.c_str(), &bytes);
+  if (!data)
+    return error(fmt::format("the artifact has no image '{}'", name));
+  return std::span(static_cast<const std::byte *>(data), bytes);
+}
+
+Result<std::span<const std::byte>> Session::blob(size_t weight) const {
+  const json &entries = document.at("weights");
+  if (weight >= entries.size())
+    return error(
+        fmt::format("the manifest has no weight {} of {}", weight, entries.size()));
+  const json &entry = entries[weight];
+  if (entry.contains("image"))
+    return imageOf(art, entry);
+  std::string name = entry.at("name");
+  if (!weights)
+    return error(fmt::format("weight '{}' is not in the artifact; give its archive "
+                             "with --weights",
+                             name));
+  const PackedWeight *packed = weights->find(name);
+  if (!packed)
+    return error(fmt::format("the archive has no weight '{}'", name));
+  return packed->blob;
+}
+
+std::set<size_t> Session::weightsOf(const std::string &wanted) const {
+  std::set<size_t> used;
+  for (const json &step : function(wanted).at("steps"))
+    for (const json &arg : step.at("args"))
+      if (arg.contains("weight"))
+        used.insert(arg.at("weight").get<size_t>());
+  return used;
+}
+
+Result<Array> Session::constant(size_t index) const {
+  size_t count = document.contains("constants") ? document.at("constants").size() : 0;
+  if (index >= count)
+    return error(fmt::format("the reference reads constant {} of {}", index, count));
+  const json &entry = document.at("constants")[index];
+  Result<std::span<const std::byte>> bytes = imageOf(art, entry);
+  if (!bytes)
+    return bytes.takeError();
+  Array array(dtypeOf(entry), entry.at("shape"));
+  if (bytes->size() != array.bytes.size())
+    return error(fmt::format("constant {} of the artifact has {} bytes, not {}", index,
+                             bytes->size(), array.bytes.size()));
+  array.bytes.assign(bytes->begin(), bytes->end());
+  return array;
 }
 
 //===----------------------------------------------------------------------===//

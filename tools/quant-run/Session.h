@@ -13,6 +13,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 
 namespace qlinear::run {
 
@@ -54,6 +55,13 @@ public:
   const nlohmann::json &manifest() const { return document; }
   /// Null without --weights.
   const Archive *archive() const { return weights ? &*weights : nullptr; }
+  /// The packed blob of a weight of the manifest, which lies in the artifact or in the
+  /// archive.
+  Result<std::span<const std::byte>> blob(size_t weight) const;
+  /// The weights that the steps of a function read, as indices into the manifest's.
+  std::set<size_t> weightsOf(const std::string &function) const;
+  /// A constant of the artifact.
+  Result<Array> constant(size_t index) const;
 
   /// Keeps memory that the module is bound to as long as the module.
   void keep(std::vector<DeviceMemory> memory);

@@ -379,15 +379,16 @@ Result<void> runAll(const Options &options, json &reports) {
     return error(fmt::format("'{}' has {} functions; name one with --function to use "
                              "--input or --output, or let --output be a directory",
                              options.artifact, names.size()));
-  if (options.verify && !session.archive())
-    return error("--verify needs --weights");
   std::optional<Weights> weights;
   if (options.verify)
-    weights.emplace(*session.archive(), session.manifest());
+    weights.emplace(session);
   for (const std::string &name : names) {
     std::optional<WeightCopies> copies;
     std::vector<int64_t> rows = options.rows;
     const json &function = session.function(name);
+    for (size_t weight : session.weightsOf(name))
+      if (auto blob = session.blob(weight); !blob)
+        return blob.takeError();
     if (function.contains("rows"))
       rows = {function.at("rows").get<int64_t>()};
     for (int64_t m : rows) {

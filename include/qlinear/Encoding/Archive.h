@@ -24,6 +24,7 @@
 
 #include "qlinear/Encoding/Codec.h"
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -119,6 +120,12 @@ struct PackedWeight {
   std::span<const std::byte> blob;
 };
 
+/// The name under which a file has the weight that a program calls `name`: the same,
+/// or, where `has` knows none of it, `name`.weight: frameworks name a tensor by its
+/// layer and its part, programs often the layer alone. Empty if there is neither.
+std::string resolveWeightName(std::string_view name,
+                              const std::function<bool(const std::string &)> &has);
+
 /// A packed archive, mapped. Opening it checks everything but the codes: that
 /// each weight is there once, its encoding parses and fits its shape, and its
 /// blob has exactly the bytes that the layout says.
@@ -127,6 +134,8 @@ public:
   static Result<Archive> open(const std::string &path);
   static Result<Archive> open(Checkpoint checkpoint);
   const std::map<std::string, PackedWeight> &weights() const { return packed; }
+  /// The weight that resolveWeightName finds, or null.
+  const PackedWeight *find(std::string_view name) const;
   const Checkpoint &checkpoint() const { return file; }
   /// Tensors of types that safetensors lacks: their type and shape.
   struct Carried {

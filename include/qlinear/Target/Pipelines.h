@@ -38,6 +38,8 @@ struct PipelineSettings {
   double minSnr = 45; ///< dB, for encoding = auto
   std::string params; ///< archive whose parameters are re-encoded, if any
   std::string outputParams;
+  /// Measured schedules, as of `qlinear-schedule`; empty: the cost model alone.
+  std::string scheduleTable;
   bool fuse = true;
   bool quantizeActivations = true;
 };
@@ -48,7 +50,7 @@ std::string preparePipeline(const PipelineSettings &settings);
 /// fusion and shared quantization, after which functions consist of linears;
 std::string optimizePipeline(const Target &target, const PipelineSettings &settings);
 /// schedules and kernels, after which functions consist of launches.
-std::string lowerPipeline(const Target &target);
+std::string lowerPipeline(const Target &target, const PipelineSettings &settings);
 
 /// Adds a textual pipeline; fails with a diagnostic at an unknown location.
 mlir::LogicalResult addPipeline(mlir::OpPassManager &manager, llvm::StringRef text);

@@ -96,6 +96,11 @@ QLR_API qlr_status qlr_artifact_from_descriptor(const void *descriptor,
 QLR_API void qlr_artifact_close(qlr_artifact *artifact);
 /* The manifest, JSON; docs/artifact.md describes it. */
 QLR_API const char *qlr_artifact_manifest(const qlr_artifact *artifact);
+/* A blob that the manifest names as an "image": code, a weight or a constant of the
+ * artifact, with its size in bytes; NULL if there is none. It lives as long as the
+ * artifact. */
+QLR_API const void *qlr_artifact_image(const qlr_artifact *artifact, const char *name,
+                                       size_t *bytes);
 
 /* Loads the best code for the device (cubin, else PTX) and the weights: from a
  * packed archive, uploaded in pieces of bounded host memory. `weights` may be

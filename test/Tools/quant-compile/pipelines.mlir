@@ -6,6 +6,19 @@
 // RUN: quant-opt %s "--qlinear-cpu=fuse=false" | FileCheck %s --check-prefix=APART
 // RUN: not quant-opt %s --qlinear-cuda=target=cuda:nope 2>&1 | FileCheck %s --check-prefix=BAD
 
+// A table of measured schedules goes before the cost model and the CPU's defaults; two
+// fused weights are one entry.
+// RUN: quant-opt %s "--qlinear-cuda=target=cuda:sm_80 schedule-table=%S/Inputs/schedules.json" | FileCheck %s --check-prefix=TABLE
+// RUN: quant-opt %s "--qlinear-cpu=target=cpu:portable schedule-table=%S/Inputs/schedules.json" | FileCheck %s --check-prefix=TABLE
+// RUN: quant-compile %s --target=cpu:portable --emit=mlir -o - --schedule-table %S/Inputs/schedules.json | FileCheck %s --check-prefix=TABLE
+// RUN: quant-compile %s --target=cuda:sm_80 --emit=mlir -o - --schedule-table %S/Inputs/schedules.json | FileCheck %s --check-prefix=TABLE
+// RUN: quant-compile %s --target=cuda:sm_86 --emit=mlir -o - --schedule-table %S/Inputs/schedules.json | FileCheck %s --check-prefix=OTHER
+// RUN: not quant-compile %s --emit=mlir -o - --schedule-table %t.none 2>&1 | FileCheck %s --check-prefix=FILE
+
+// TABLE: qlinear.launch {{.}}#qlinear.variant<rows = 3, {{[^>]*}}>] weights(%{{[^,]*}}, %{{[^,]*}})
+// OTHER: rows = 4
+// FILE: error: cannot read the schedule table {{.*}}.none: No such file or directory
+
 // BAD: unknown target 'cuda:nope'; targets are cuda:sm_NN
 
 #q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
