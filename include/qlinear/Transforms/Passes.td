@@ -138,6 +138,47 @@ def Fuse : Pass<"qlinear-fuse"> {
   let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
+def Raise : Pass<"qlinear-raise"> {
+  let summary = "find dequantized weights in linalg and make them qlinear";
+  let description = [{
+    A contraction in `linalg` whose weight is computed from integer codes becomes a
+    `qlinear.pack` of the components and a `qlinear.linear`. The operations are
+    understood by their indexing maps and the arithmetic of their bodies, so it
+    does not matter whether the weight is computed by one operation or several or
+    in the contraction itself, in which order the operands come, or which
+    transposes and reshapes lie between. With q the code and s, z, m the same for
+    each group along K, the weight may be
+
+    | value | form |
+    | --- | --- |
+    | `s * (q - z)`, the difference in floats or integers | zero |
+    | `s * q` | symmetric; zero, if the codes are unsigned |
+    | `s * q + m`, `s * q - m` | min |
+
+    Roundings of intermediate values in `f16` or `bf16` are not kept: the linear
+    computes the weight exactly. Every weight that is left alone is a remark that
+    says why (`--remarks-filter=qlinear.*`).
+
+    ```mlir
+    %w = linalg.generic ... ins(%codes, %scales, %zeros) ... {
+      arith.extui : i4 to i32; arith.uitofp : i32 to f32; arith.subf; arith.mulf
+    } -> tensor<64x4x32xf32>
+    %y = linalg.generic ... ins(%x, %w) outs(%zero) ... { arith.mulf; arith.addf }
+    // becomes
+    %q = tensor.collapse_shape %codes ... into tensor<64x128xi4>
+    %w = qlinear.pack %q, %scales offsets(%zeros) : ...
+    %y = qlinear.linear %x, %w : ...
+    ```
+  }];
+  let statistics = [
+    Statistic<"numRaised", "raised", "Linears raised">,
+    Statistic<"numDeclined", "declined", "Contractions of quantized weights left alone">];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect",
+                           "::mlir::qlinear::QLinearDialect"];
+}
+
 def QuantizeActivations : Pass<"qlinear-quantize-activations"> {
   let summary = "quantize activations once for all the linears that use them";
   let description = [{

@@ -247,10 +247,10 @@ def quantize(row):
 # ===-- Running ----------------------------------------------------------------===#
 
 
-def run(body, results, options="", module=""):
+def run(body, results, options="", module="", passes=()):
     """Results (name, type, shape) of a function body, as lists of rows.
 
-    `module` is what stands before the function.
+    `module` is what stands before the function; `passes` run first.
     """
     lines = [module]
     lines += ["func.func private @printMemrefI64(tensor<*xi64>) attributes {llvm.emit_c_interface}"]
@@ -267,7 +267,7 @@ def run(body, results, options="", module=""):
         ]
     lines += ["    return", "}"]
     reference = "--qlinear-to-reference" + ("=" + options if options else "")
-    command = ["quant-opt", "-", reference] + PIPELINE
+    command = ["quant-opt", "-", *passes, reference] + PIPELINE
     opt = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True)
     if opt.returncode:
         sys.exit("quant-opt failed:\n" + opt.stderr[:4000])

@@ -1,0 +1,275 @@
+//===- RaiseAnalysis.cpp - Scalars of linalg operations, for raising ------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "RaiseAnalysis.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Matchers.h"
+
+using namespace mlir;
+using namespace mlir::qlinear;
+
+/// Operations that the trees are made of.
+static bool isScalarOp(Operation *op) {
+  return isa<arith::ExtFOp, arith::TruncFOp, arith::ExtSIOp, arith::ExtUIOp,
+             arith::SIToFPOp, arith::UIToFPOp, arith::AddFOp, arith::SubFOp,
+             arith::MulFOp, arith::DivFOp, arith::NegFOp, arith::AddIOp, arith::SubIOp,
+             arith::MulIOp>(op);
+}
+
+void mlir::qlinear::walk(Scalar *scalar, function_ref<void(Scalar *)> visit) {
+  visit(scalar);
+  for (Scalar *operand : scalar->operands)
+    walk(operand, visit);
+}
+
+bool mlir::qlinear::isConversion(const Scalar *scalar) {
+  return scalar->op && isa<arith::SIToFPOp, arith::UIToFPOp>(scalar->op);
+}
+
+bool mlir::qlinear::hasConversion(Scalar *scalar) {
+  bool found = false;
+  walk(scalar, [&](Scalar *s) { found |= isConversion(s); });
+  return found;
+}
+
+Scalar *ScalarAnalysis::make(Scalar::Kind kind, Type type) {
+  Scalar &scalar = scalars.emplace_back();
+  scalar.kind = kind;
+  scalar.type = type;
+  return &scalar;
+}
+
+Scalar *ScalarAnalysis::analyseBody(linalg::LinalgOp op) {
+  MLIRContext *context = op.getContext();
+  AffineMap loops = AffineMap::getMultiDimIdentityMap(op.getNumLoops(), context);
+  return scalarOf(op.getBlock()->getTerminator()->getOperand(0), op, loops,
+                  /*hasAccumulator=*/true);
+}
+
+/// A value in the body of `op`, whose loops are the results of `toLoops`.
+Scalar *ScalarAnalysis::scalarOf(Value value, linalg::LinalgOp op, AffineMap toLoops,
+                                 bool hasAccumulator) {
+  if (auto argument = dyn_cast<BlockArgument>(value)) {
+    if (argument.getOwner() != op.getBlock())
+      return nullptr;
+    OpOperand *operand = op.getMatchingOpOperand(argument);
+    if (op.isDpsInit(operand))
+      return hasAccumulator ? make(Scalar::Kind::accumulator, value.getType())
+                            : nullptr;
+    if (!isa<RankedTensorType>(operand->get().getType()))
+      return nullptr;
+    return elementOf(operand->get(),
+                     op.getMatchingIndexingMap(operand).compose(toLoops));
+  }
+  Operation *def = value.getDefiningOp();
+  Attribute attribute;
+  if (matchPattern(value, m_Constant(&attribute))) {
+    auto typed = dyn_cast<TypedAttr>(attribute);
+    if (!typed || !isa<FloatAttr, IntegerAttr>(attribute))
+      return nullptr;
+    Scalar *constant = make(Scalar::Kind::constant, value.getType());
+    constant->value = typed;
+    return constant;
+  }
+  if (!isScalarOp(def) || def->getBlock() != op.getBlock())
+    return nullptr;
+  Scalar *scalar = make(Scalar::Kind::operation, value.getType());
+  scalar->op = def;
+  for (Value operand : def->getOperands()) {
+    Scalar *inner = scalarOf(operand, op, toLoops, hasAccumulator);
+    if (!inner)
+      return nullptr;
+    scalar->operands.push_back(inner);
+  }
+  return scalar;
+}
+
+Scalar *ScalarAnalysis::elementOf(Value tensor, AffineMap map) {
+  Scalar *scalar = seeThrough(tensor, map);
+  if (!scalar) {
+    scalar = make(Scalar::Kind::element, getElementTypeOrSelf(tensor.getType()));
+    scalar->access = {tensor, map};
+    return scalar;
+  }
+  if (!scalar->access.tensor)
+    scalar->access = {tensor, map};
+  scalar->isShared |= !tensor.hasOneUse();
+  return scalar;
+}
+
+/// The element of `tensor` in terms of what defines it; null if that is not
+/// understood.
+Scalar *ScalarAnalysis::seeThrough(Value tensor, AffineMap map) {
+  Operation *def = tensor.getDefiningOp();
+  if (!def)
+    return nullptr;
+  MLIRContext *context = def->getContext();
+  if (auto op = dyn_cast<linalg::LinalgOp>(def)) {
+    if (op->getNumResults() != 1 || op.getNumParallelLoops() != op.getNumLoops() ||
+        op.getBlock()->empty() || isa<linalg::FillOp>(def))
+      return nullptr;
+    AffineMap result = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
+    if (!result.isPermutation())
+      return nullptr;
+    return scalarOf(op.getBlock()->getTerminator()->getOperand(0), op,
+                    inversePermutation(result).compose(map),
+                    /*hasAccumulator=*/false);
+  }
+  if (auto op = dyn_cast<tensor::CastOp>(def)) {
+    auto source = dyn_cast<RankedTensorType>(op.getSource().getType());
+    auto result = dyn_cast<RankedTensorType>(op.getType());
+    // A source of which less is known would lose sizes.
+    if (!source || !result || !tensor::preservesStaticInformation(result, source))
+      return nullptr;
+    return elementOf(op.getSource(), map);
+  }
+  if (auto op = dyn_cast<tensor::ExpandShapeOp>(def)) {
+    // The source's index is its group of indices, linearised.
+    SmallVector<AffineExpr> indices;
+    for (const ReassociationIndices &group : op.getReassociationIndices()) {
+      AffineExpr index = getAffineConstantExpr(0, context);
+      for (auto [i, dim] : llvm::enumerate(group)) {
+        int64_t size = op.getResultType().getDimSize(dim);
+        if (ShapedType::isDynamic(size) && i != 0)
+          return nullptr;
+        index = ShapedType::isDynamic(size) ? map.getResult(dim)
+                                            : index * size + map.getResult(dim);
+      }
+      indices.push_back(index);
+    }
+    return elementOf(op.getSrc(),
+                     AffineMap::get(map.getNumDims(), 0, indices, context));
+  }
+  if (auto op = dyn_cast<tensor::CollapseShapeOp>(def)) {
+    SmallVector<AffineExpr> indices(op.getSrcType().getRank());
+    for (auto [group, index] :
+         llvm::zip_equal(op.getReassociationIndices(), map.getResults())) {
+      AffineExpr rest = index;
+      for (int64_t dim : llvm::reverse(group)) {
+        int64_t size = op.getSrcType().getDimSize(dim);
+        if (dim == group.front()) {
+          indices[dim] = rest;
+          break;
+        }
+        if (ShapedType::isDynamic(size))
+          return nullptr;
+        indices[dim] = rest % size;
+        rest = rest.floorDiv(size);
+      }
+    }
+    return elementOf(op.getSrc(),
+                     AffineMap::get(map.getNumDims(), 0, indices, context));
+  }
+  if (isa<tensor::ExtractSliceOp, tensor::PadOp>(def)) {
+    // Of interest only if it cuts or pads a dequantized weight.
+    Value source = def->getOperand(0);
+    if (cast<RankedTensorType>(source.getType()).getRank() != map.getNumResults())
+      return nullptr;
+    Scalar *inner = elementOf(source, map);
+    if (!hasConversion(inner))
+      return nullptr;
+    Scalar *slice = make(Scalar::Kind::slice, getElementTypeOrSelf(tensor.getType()));
+    slice->op = def;
+    slice->operands.push_back(inner);
+    slice->access = {tensor, map};
+    return slice;
+  }
+  if (isScalarOp(def)) {
+    Scalar *scalar =
+        make(Scalar::Kind::operation, getElementTypeOrSelf(tensor.getType()));
+    scalar->op = def;
+    for (Value operand : def->getOperands())
+      scalar->operands.push_back(elementOf(operand, map));
+    return scalar;
+  }
+  return nullptr;
+}
+
+//===----------------------------------------------------------------------===//
+// Digits
+//===----------------------------------------------------------------------===//
+
+/// The terms of a sum, each a factor times a digit.
+static bool getTerms(AffineExpr expr, ArrayRef<int64_t> sizes, int64_t factor,
+                     SmallVectorImpl<std::pair<int64_t, Digit>> &terms) {
+  if (auto binary = dyn_cast<AffineBinaryOpExpr>(expr)) {
+    if (binary.getKind() == AffineExprKind::Add)
+      return getTerms(binary.getLHS(), sizes, factor, terms) &&
+             getTerms(binary.getRHS(), sizes, factor, terms);
+    if (binary.getKind() == AffineExprKind::Mul) {
+      auto by = dyn_cast<AffineConstantExpr>(binary.getRHS());
+      return by && by.getValue() > 0 &&
+             getTerms(binary.getLHS(), sizes, factor * by.getValue(), terms);
+    }
+  }
+  std::optional<Digit> digit = getDigit(expr, sizes);
+  if (!digit)
+    return false;
+  if (digit->size != 1)
+    terms.push_back({factor, *digit});
+  return true;
+}
+
+std::optional<Digit> mlir::qlinear::getDigit(AffineExpr expr, ArrayRef<int64_t> sizes) {
+  if (auto dim = dyn_cast<AffineDimExpr>(expr)) {
+    int64_t size = sizes[dim.getPosition()];
+    return size == 1 ? Digit() : Digit{dim.getPosition(), 1, size};
+  }
+  if (auto constant = dyn_cast<AffineConstantExpr>(expr))
+    return constant.getValue() == 0 ? std::optional(Digit()) : std::nullopt;
+  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
+  if (!binary)
+    return std::nullopt;
+  if (binary.getKind() == AffineExprKind::Add ||
+      binary.getKind() == AffineExprKind::Mul) {
+    // Digits that follow one another are one.
+    SmallVector<std::pair<int64_t, Digit>> terms;
+    if (!getTerms(expr, sizes, 1, terms))
+      return std::nullopt;
+    if (terms.empty())
+      return Digit();
+    llvm::sort(terms, [](const auto &a, const auto &b) { return a.first < b.first; });
+    auto [factor, digit] = terms.front();
+    if (factor != 1)
+      return std::nullopt;
+    for (auto &[next, higher] : llvm::drop_begin(terms)) {
+      if (higher.dim != digit.dim || next != digit.size ||
+          higher.stride != digit.stride * digit.size)
+        return std::nullopt;
+      digit.size *= higher.size;
+    }
+    return digit;
+  }
+  auto by = dyn_cast<AffineConstantExpr>(binary.getRHS());
+  std::optional<Digit> digit = getDigit(binary.getLHS(), sizes);
+  if (!by || by.getValue() <= 0 || !digit)
+    return std::nullopt;
+  int64_t divisor = by.getValue();
+  bool divides = digit->size % divisor == 0;
+  switch (binary.getKind()) {
+  case AffineExprKind::FloorDiv:
+    if (digit->size <= divisor)
+      return Digit();
+    if (!divides)
+      return std::nullopt;
+    digit->stride *= divisor;
+    digit->size /= divisor;
+    return digit;
+  case AffineExprKind::Mod:
+    if (digit->size <= divisor)
+      return digit;
+    if (!divides)
+      return std::nullopt;
+    if (divisor == 1)
+      return Digit();
+    digit->size = divisor;
+    return digit;
+  default:
+    return std::nullopt;
+  }
+}

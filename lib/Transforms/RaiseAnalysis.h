@@ -1,0 +1,92 @@
+//===- RaiseAnalysis.h - Scalars of linalg operations, for raising --------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// What qlinear-raise knows about the body of a linalg operation: the scalar that
+// one iteration computes, as a tree of arith operations whose leaves are elements
+// of tensors. Elementwise producers, transposes, broadcasts and reshapes are seen
+// through, so fused and unfused forms give the same tree.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_LIB_TRANSFORMS_RAISEANALYSIS_H
+#define QLINEAR_LIB_TRANSFORMS_RAISEANALYSIS_H
+
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+
+#include <deque>
+#include <optional>
+
+namespace mlir::qlinear {
+
+/// An element of a tensor: its indices are functions of the loops of the operation
+/// that is analysed.
+struct Access {
+  Value tensor;
+  AffineMap map;
+};
+
+/// A scalar of one iteration.
+struct Scalar {
+  enum class Kind {
+    operation,   ///< `op` of `operands`
+    element,     ///< an element of a tensor that is not seen through
+    constant,    ///< `value`
+    accumulator, ///< the element of the result, before this iteration
+    slice,       ///< an element of a slice or padding of operands[0]'s tensor
+  };
+  Kind kind;
+  Type type;
+  Operation *op = nullptr;
+  SmallVector<Scalar *, 2> operands;
+  TypedAttr value;
+  /// Where the scalar lies in memory: the element; for an operation the tensor that
+  /// it was computed into, null if it is computed in the body only.
+  Access access;
+  /// Whether a tensor that holds this scalar has more than one use.
+  bool isShared = false;
+
+  bool is(StringRef name) const { return op && op->getName().getStringRef() == name; }
+};
+
+/// Visits `scalar`, then what it is computed from.
+void walk(Scalar *scalar, function_ref<void(Scalar *)> visit);
+/// From an integer to a float.
+bool isConversion(const Scalar *scalar);
+/// Whether there is a conversion in the tree.
+bool hasConversion(Scalar *scalar);
+
+/// Builds the trees; owns them.
+class ScalarAnalysis {
+public:
+  /// The value that the body of `op`, which has one result, yields; null if
+  /// it does more than arith.
+  Scalar *analyseBody(linalg::LinalgOp op);
+
+private:
+  Scalar *make(Scalar::Kind kind, Type type);
+  Scalar *elementOf(Value tensor, AffineMap map);
+  Scalar *scalarOf(Value value, linalg::LinalgOp op, AffineMap toLoops,
+                   bool hasAccumulator);
+  Scalar *seeThrough(Value tensor, AffineMap map);
+
+  std::deque<Scalar> scalars;
+};
+
+/// One digit of an index in mixed radix: (index floordiv stride) mod size.
+/// `dim` is the index; none for the constant 0, whose size is 1.
+struct Digit {
+  std::optional<unsigned> dim;
+  int64_t stride = 1, size = 1;
+};
+
+/// The size of an index that is not known.
+inline constexpr int64_t kUnknownSize = int64_t(1) << 40;
+
+/// The digit that `expr` is, for indices (dimensions) of these sizes.
+std::optional<Digit> getDigit(AffineExpr expr, ArrayRef<int64_t> sizes);
+
+} // namespace mlir::qlinear
+#endif

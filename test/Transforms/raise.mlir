@@ -1,0 +1,172 @@
+// RUN: quant-opt %s --qlinear-raise --canonicalize --split-input-file | FileCheck %s
+
+#nk = affine_map<(n, k) -> (n, k)>
+#ngk = affine_map<(n, g, k) -> (n, g, k)>
+#ng = affine_map<(n, g, k) -> (n, g)>
+
+// A scale and a float zero per group, weights N x G x 32, any M.
+// CHECK: #[[E:.*]] = #qlinear.encoding<u4, group = 32, zero, scale = f16, offset = f16>
+// CHECK-LABEL: @grouped
+// CHECK-SAME: %[[Q:.*]]: tensor<8x4x32xi4>, %[[S:.*]]: tensor<8x4xf16>, %[[Z:.*]]: tensor<8x4xf16>, %[[X:.*]]: tensor<?x4x32xf16>
+// CHECK-DAG: %[[CODES:.*]] = tensor.collapse_shape %[[Q]] {{\[\[}}0], [1, 2]] : tensor<8x4x32xi4> into tensor<8x128xi4>
+// CHECK: %[[W:.*]] = qlinear.pack %[[CODES]], %[[S]] offsets(%[[Z]])
+// CHECK: %[[ROWS:.*]] = tensor.collapse_shape %[[X]] {{\[\[}}0], [1, 2]]
+// CHECK: %[[Y:.*]] = qlinear.linear %[[ROWS]], %[[W]]
+// CHECK: return %[[Y]] : tensor<?x8xf32>
+func.func @grouped(%q: tensor<8x4x32xi4>, %s: tensor<8x4xf16>, %z: tensor<8x4xf16>,
+                   %x: tensor<?x4x32xf16>) -> tensor<?x8xf32> {
+  %e = tensor.empty() : tensor<8x4x32xf16>
+  %w = linalg.generic {indexing_maps = [#ngk, #ng, #ng, #ngk],
+      iterator_types = ["parallel", "parallel", "parallel"]}
+      ins(%q, %s, %z : tensor<8x4x32xi4>, tensor<8x4xf16>, tensor<8x4xf16>)
+      outs(%e : tensor<8x4x32xf16>) {
+  ^bb0(%a: i4, %b: f16, %c: f16, %o: f16):
+    %0 = arith.extui %a : i4 to i32
+    %1 = arith.uitofp %0 : i32 to f16
+    %2 = arith.subf %1, %c : f16
+    %3 = arith.mulf %b, %2 : f16
+    linalg.yield %3 : f16
+  } -> tensor<8x4x32xf16>
+  %zero = arith.constant 0.0 : f32
+  %c0 = arith.constant 0 : index
+  %m = tensor.dim %x, %c0 : tensor<?x4x32xf16>
+  %empty = tensor.empty(%m) : tensor<?x8xf32>
+  %init = linalg.fill ins(%zero : f32) outs(%empty : tensor<?x8xf32>) -> tensor<?x8xf32>
+  %y = linalg.generic {indexing_maps = [affine_map<(m, n, g, k) -> (m, g, k)>,
+      affine_map<(m, n, g, k) -> (n, g, k)>, affine_map<(m, n, g, k) -> (m, n)>],
+      iterator_types = ["parallel", "parallel", "reduction", "reduction"]}
+      ins(%x, %w : tensor<?x4x32xf16>, tensor<8x4x32xf16>) outs(%init : tensor<?x8xf32>) {
+  ^bb0(%a: f16, %b: f16, %o: f32):
+    %0 = arith.extf %a : f16 to f32
+    %1 = arith.extf %b : f16 to f32
+    %2 = arith.mulf %0, %1 : f32
+    %3 = arith.addf %o, %2 : f32
+    linalg.yield %3 : f32
+  } -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// -----
+
+// The dequantization and the matvec are one operation.
+// CHECK: #[[E:.*]] = #qlinear.encoding<u4, group = 32, zero, scale = f32, offset = f32>
+// CHECK-LABEL: @fused
+// CHECK: qlinear.pack %{{.*}}, %arg1 offsets(%arg2)
+// CHECK: qlinear.linear {{.*}} -> tensor<1x8xf32>
+// CHECK-NOT: linalg.generic
+func.func @fused(%q: tensor<8x4x32xi4>, %s: tensor<8x4xf32>, %z: tensor<8x4xf32>,
+                 %x: tensor<4x32xf32>) -> tensor<8xf32> {
+  %zero = arith.constant 0.0 : f32
+  %empty = tensor.empty() : tensor<8xf32>
+  %init = linalg.fill ins(%zero : f32) outs(%empty : tensor<8xf32>) -> tensor<8xf32>
+  %y = linalg.generic {indexing_maps = [affine_map<(n, g, k) -> (g, k)>,
+      affine_map<(n, g, k) -> (n, g, k)>, affine_map<(n, g, k) -> (n, g)>,
+      affine_map<(n, g, k) -> (n, g)>, affine_map<(n, g, k) -> (n)>],
+      iterator_types = ["parallel", "reduction", "reduction"]}
+      ins(%x, %q, %s, %z : tensor<4x32xf32>, tensor<8x4x32xi4>, tensor<8x4xf32>,
+          tensor<8x4xf32>) outs(%init : tensor<8xf32>) {
+  ^bb0(%a: f32, %b: i4, %c: f32, %d: f32, %o: f32):
+    %0 = arith.extui %b : i4 to i32
+    %1 = arith.uitofp %0 : i32 to f32
+    %2 = arith.subf %1, %d : f32
+    %3 = arith.mulf %2, %c : f32
+    %4 = arith.mulf %a, %3 : f32
+    %5 = arith.addf %4, %o : f32
+    linalg.yield %5 : f32
+  } -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+#group = affine_map<(n, k) -> (n, k floordiv 32)>
+
+// 2D weights, an integer zero, a transpose and linalg.matmul; the sum starts with a
+// bias.
+// CHECK: #[[E:.*]] = #qlinear.encoding<i8, group = 32, zero, scale = f32, offset = i8>
+// CHECK-LABEL: @integer_zero
+// CHECK: %[[W:.*]] = qlinear.pack %arg0, %arg1 offsets(%arg2)
+// CHECK: %[[Y:.*]] = qlinear.linear %arg3, %[[W]]
+// CHECK: arith.addf %arg4, %[[Y]]
+func.func @integer_zero(%q: tensor<8x64xi8>, %s: tensor<8x2xf32>, %z: tensor<8x2xi8>,
+                        %x: tensor<3x64xf32>, %init: tensor<3x8xf32>) -> tensor<3x8xf32> {
+  %e = tensor.empty() : tensor<8x64xf32>
+  %w = linalg.generic {indexing_maps = [#nk, #group, #group, #nk],
+      iterator_types = ["parallel", "parallel"]}
+      ins(%q, %s, %z : tensor<8x64xi8>, tensor<8x2xf32>, tensor<8x2xi8>)
+      outs(%e : tensor<8x64xf32>) {
+  ^bb0(%a: i8, %b: f32, %c: i8, %o: f32):
+    %0 = arith.extsi %a : i8 to i32
+    %1 = arith.extsi %c : i8 to i32
+    %2 = arith.subi %0, %1 : i32
+    %3 = arith.sitofp %2 : i32 to f32
+    %4 = arith.mulf %3, %b : f32
+    linalg.yield %4 : f32
+  } -> tensor<8x64xf32>
+  %t = tensor.empty() : tensor<64x8xf32>
+  %wt = linalg.transpose ins(%w : tensor<8x64xf32>) outs(%t : tensor<64x8xf32>) permutation = [1, 0]
+  %y = linalg.matmul ins(%x, %wt : tensor<3x64xf32>, tensor<64x8xf32>)
+      outs(%init : tensor<3x8xf32>) -> tensor<3x8xf32>
+  return %y : tensor<3x8xf32>
+}
+
+// -----
+
+// d * q + m, widened from f16.
+// CHECK: #[[E:.*]] = #qlinear.encoding<u4, group = 32, min, scale = f16, offset = f16>
+// CHECK-LABEL: @min
+// CHECK: %[[NEG:.*]] = arith.negf %{{.*}} : tensor<8x2xf16>
+// CHECK: qlinear.pack %{{.*}}, %{{.*}} offsets(%[[NEG]])
+func.func @min(%q: tensor<8x2x32xi4>, %d: tensor<8x2x1xf16>, %m: tensor<8x2x1xf16>,
+               %x: tensor<64xf32>) -> tensor<8xf32> {
+  %e = tensor.empty() : tensor<8x2x32xf32>
+  %w = linalg.generic {indexing_maps = [affine_map<(n, g, k) -> (n, g, k)>,
+      affine_map<(n, g, k) -> (n, g, 0)>, affine_map<(n, g, k) -> (n, g, 0)>,
+      affine_map<(n, g, k) -> (n, g, k)>],
+      iterator_types = ["parallel", "parallel", "parallel"]}
+      ins(%q, %d, %m : tensor<8x2x32xi4>, tensor<8x2x1xf16>, tensor<8x2x1xf16>)
+      outs(%e : tensor<8x2x32xf32>) {
+  ^bb0(%a: i4, %b: f16, %c: f16, %o: f32):
+    %0 = arith.uitofp %a : i4 to f32
+    %1 = arith.extf %b : f16 to f32
+    %2 = arith.extf %c : f16 to f32
+    %3 = arith.mulf %1, %0 : f32
+    %4 = arith.addf %2, %3 : f32
+    linalg.yield %4 : f32
+  } -> tensor<8x2x32xf32>
+  %flat = tensor.collapse_shape %w [[0], [1, 2]] : tensor<8x2x32xf32> into tensor<8x64xf32>
+  %zero = arith.constant dense<0.0> : tensor<8xf32>
+  %y = linalg.matvec ins(%flat, %x : tensor<8x64xf32>, tensor<64xf32>)
+      outs(%zero : tensor<8xf32>) -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}
+
+// -----
+
+// K-major: G x 32 x N, scales G x N; symmetric.
+// CHECK: #[[E:.*]] = #qlinear.encoding<i8, group = 32, symmetric, scale = bf16>
+// CHECK-LABEL: @k_major
+// CHECK: linalg.transpose ins(%arg0 : tensor<2x32x8xi8>) {{.*}} permutation = [2, 0, 1]
+// CHECK: linalg.transpose ins(%arg1 : tensor<2x8xbf16>) {{.*}} permutation = [1, 0]
+// CHECK: qlinear.pack
+// CHECK: qlinear.linear {{.*}} -> tensor<5x8xf32>
+func.func @k_major(%q: tensor<2x32x8xi8>, %s: tensor<2x8xbf16>,
+                   %x: tensor<5x64xf32>) -> tensor<5x8xf32> {
+  %e = tensor.empty() : tensor<2x32x8xf32>
+  %w = linalg.generic {indexing_maps = [affine_map<(g, k, n) -> (g, k, n)>,
+      affine_map<(g, k, n) -> (g, n)>, affine_map<(g, k, n) -> (g, k, n)>],
+      iterator_types = ["parallel", "parallel", "parallel"]}
+      ins(%q, %s : tensor<2x32x8xi8>, tensor<2x8xbf16>) outs(%e : tensor<2x32x8xf32>) {
+  ^bb0(%a: i8, %b: bf16, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.extf %b : bf16 to f32
+    %2 = arith.mulf %0, %1 : f32
+    linalg.yield %2 : f32
+  } -> tensor<2x32x8xf32>
+  %flat = tensor.collapse_shape %w [[0, 1], [2]] : tensor<2x32x8xf32> into tensor<64x8xf32>
+  %zero = arith.constant dense<0.0> : tensor<5x8xf32>
+  %y = linalg.matmul ins(%x, %flat : tensor<5x64xf32>, tensor<64x8xf32>)
+      outs(%zero : tensor<5x8xf32>) -> tensor<5x8xf32>
+  return %y : tensor<5x8xf32>
+}

@@ -1,0 +1,268 @@
+// RUN: quant-opt %s --qlinear-raise --split-input-file --remarks-filter='qlinear.*' -o /dev/null 2>&1 \
+// RUN:   | FileCheck %s
+// RUN: quant-opt %s --qlinear-raise --split-input-file | FileCheck %s --check-prefix=STAYS
+
+// Every one stays as it is, and a remark says why.
+// STAYS-NOT: qlinear.
+
+#nk = affine_map<(n, k) -> (n, k)>
+#group = affine_map<(n, k) -> (n, k floordiv 32)>
+// CHECK: [Missed] Raise {{.*}} Reason="the dequantized value has another user", Remark="linalg.matvec of a quantized weight stays"
+func.func @another_user(%q: tensor<8x64xi8>, %s: tensor<8x2xf32>, %x: tensor<64xf32>,
+                        %init: tensor<8xf32>) -> (tensor<8xf32>, tensor<8x64xf32>) {
+  %e = tensor.empty() : tensor<8x64xf32>
+  %w = linalg.generic {indexing_maps = [#nk, #group, #nk], iterator_types = ["parallel", "parallel"]}
+      ins(%q, %s : tensor<8x64xi8>, tensor<8x2xf32>) outs(%e : tensor<8x64xf32>) {
+  ^bb0(%a: i8, %b: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.mulf %0, %b : f32
+    linalg.yield %1 : f32
+  } -> tensor<8x64xf32>
+  %y = linalg.matvec ins(%w, %x : tensor<8x64xf32>, tensor<64xf32>) outs(%init : tensor<8xf32>) -> tensor<8xf32>
+  return %y, %w : tensor<8xf32>, tensor<8x64xf32>
+}
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+// CHECK: Reason="the scales vary inside a group: there is one for each k"
+func.func @scale_in_group(%q: tensor<8x64xi8>, %s: tensor<8x64xf32>, %x: tensor<64xf32>,
+                          %init: tensor<8xf32>) -> tensor<8xf32> {
+  %e = tensor.empty() : tensor<8x64xf32>
+  %w = linalg.generic {indexing_maps = [#nk, #nk, #nk], iterator_types = ["parallel", "parallel"]}
+      ins(%q, %s : tensor<8x64xi8>, tensor<8x64xf32>) outs(%e : tensor<8x64xf32>) {
+  ^bb0(%a: i8, %b: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.mulf %0, %b : f32
+    linalg.yield %1 : f32
+  } -> tensor<8x64xf32>
+  %y = linalg.matvec ins(%w, %x : tensor<8x64xf32>, tensor<64xf32>) outs(%init : tensor<8xf32>) -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+#group = affine_map<(n, k) -> (n, k floordiv 32)>
+// CHECK: Reason="the zero is added where the form subtracts it"
+func.func @zero_added(%q: tensor<8x64xi8>, %s: tensor<8x2xf32>, %z: tensor<8x2xf32>,
+                      %x: tensor<64xf32>, %init: tensor<8xf32>) -> tensor<8xf32> {
+  %e = tensor.empty() : tensor<8x64xf32>
+  %w = linalg.generic {indexing_maps = [#nk, #group, #group, #nk], iterator_types = ["parallel", "parallel"]}
+      ins(%q, %s, %z : tensor<8x64xi8>, tensor<8x2xf32>, tensor<8x2xf32>) outs(%e : tensor<8x64xf32>) {
+  ^bb0(%a: i8, %b: f32, %c: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.addf %0, %c : f32
+    %2 = arith.mulf %1, %b : f32
+    linalg.yield %2 : f32
+  } -> tensor<8x64xf32>
+  %y = linalg.matvec ins(%w, %x : tensor<8x64xf32>, tensor<64xf32>) outs(%init : tensor<8xf32>) -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+#group = affine_map<(n, k) -> (n, k floordiv 32)>
+// CHECK: Reason="signedness mismatch: a sign-extended integer is read as unsigned"
+func.func @signedness(%q: tensor<8x64xi4>, %s: tensor<8x2xf32>, %x: tensor<64xf32>,
+                      %init: tensor<8xf32>) -> tensor<8xf32> {
+  %e = tensor.empty() : tensor<8x64xf32>
+  %w = linalg.generic {indexing_maps = [#nk, #group, #nk], iterator_types = ["parallel", "parallel"]}
+      ins(%q, %s : tensor<8x64xi4>, tensor<8x2xf32>) outs(%e : tensor<8x64xf32>) {
+  ^bb0(%a: i4, %b: f32, %o: f32):
+    %i = arith.extsi %a : i4 to i8
+    %0 = arith.uitofp %i : i8 to f32
+    %1 = arith.mulf %0, %b : f32
+    linalg.yield %1 : f32
+  } -> tensor<8x64xf32>
+  %y = linalg.matvec ins(%w, %x : tensor<8x64xf32>, tensor<64xf32>) outs(%init : tensor<8xf32>) -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+#group = affine_map<(n, k) -> (n, k floordiv 32)>
+// The difference is taken in i4.
+// CHECK: Reason="the difference of code and zero may wrap around in i4; extend both to a wider integer first"
+func.func @wraps(%q: tensor<8x64xi4>, %s: tensor<8x2xf32>, %z: tensor<8x2xi4>,
+                 %x: tensor<64xf32>, %init: tensor<8xf32>) -> tensor<8xf32> {
+  %e = tensor.empty() : tensor<8x64xf32>
+  %w = linalg.generic {indexing_maps = [#nk, #group, #group, #nk], iterator_types = ["parallel", "parallel"]}
+      ins(%q, %s, %z : tensor<8x64xi4>, tensor<8x2xf32>, tensor<8x2xi4>) outs(%e : tensor<8x64xf32>) {
+  ^bb0(%a: i4, %b: f32, %c: i4, %o: f32):
+    %i = arith.subi %a, %c : i4
+    %0 = arith.sitofp %i : i4 to f32
+    %1 = arith.mulf %0, %b : f32
+    linalg.yield %1 : f32
+  } -> tensor<8x64xf32>
+  %y = linalg.matvec ins(%w, %x : tensor<8x64xf32>, tensor<64xf32>) outs(%init : tensor<8xf32>) -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}
+
+// -----
+
+#ngk = affine_map<(n, g, k) -> (n, g, k)>
+#ng = affine_map<(n, g, k) -> (n, g)>
+// K = 50, in two blocks of 32.
+// CHECK: Reason="padded last block: the weight is a slice of the dequantized value"
+func.func @padded(%q: tensor<8x2x32xi8>, %s: tensor<8x2xf32>, %x: tensor<50xf32>,
+                  %init: tensor<8xf32>) -> tensor<8xf32> {
+  %e = tensor.empty() : tensor<8x2x32xf32>
+  %w = linalg.generic {indexing_maps = [#ngk, #ng, #ngk], iterator_types = ["parallel", "parallel", "parallel"]}
+      ins(%q, %s : tensor<8x2x32xi8>, tensor<8x2xf32>) outs(%e : tensor<8x2x32xf32>) {
+  ^bb0(%a: i8, %b: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.mulf %0, %b : f32
+    linalg.yield %1 : f32
+  } -> tensor<8x2x32xf32>
+  %flat = tensor.collapse_shape %w [[0], [1, 2]] : tensor<8x2x32xf32> into tensor<8x64xf32>
+  %cut = tensor.extract_slice %flat[0, 0] [8, 50] [1, 1] : tensor<8x64xf32> to tensor<8x50xf32>
+  %y = linalg.matvec ins(%cut, %x : tensor<8x50xf32>, tensor<50xf32>) outs(%init : tensor<8xf32>) -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+// CHECK: Reason="the group axis is along N: the scales are shared by 32 rows; a group lies in one row"
+func.func @group_along_n(%q: tensor<64x64xi8>, %s: tensor<2x64xf32>, %x: tensor<64xf32>,
+                         %init: tensor<64xf32>) -> tensor<64xf32> {
+  %e = tensor.empty() : tensor<64x64xf32>
+  %w = linalg.generic {indexing_maps = [#nk, affine_map<(n, k) -> (n floordiv 32, k)>, #nk],
+      iterator_types = ["parallel", "parallel"]}
+      ins(%q, %s : tensor<64x64xi8>, tensor<2x64xf32>) outs(%e : tensor<64x64xf32>) {
+  ^bb0(%a: i8, %b: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.mulf %0, %b : f32
+    linalg.yield %1 : f32
+  } -> tensor<64x64xf32>
+  %y = linalg.matvec ins(%w, %x : tensor<64x64xf32>, tensor<64xf32>) outs(%init : tensor<64xf32>) -> tensor<64xf32>
+  return %y : tensor<64xf32>
+}
+
+// -----
+
+#ngk = affine_map<(n, g, k) -> (n, g, k)>
+#ng = affine_map<(n, g, k) -> (n, g)>
+// CHECK: Reason="the group is not constant: the shape of the codes or zeros is known only at run time"
+func.func @dynamic_group(%q: tensor<8x?x?xi8>, %s: tensor<8x?xf32>, %x: tensor<?x?xf32>,
+                         %e: tensor<8x?x?xf32>, %init: tensor<8xf32>) -> tensor<8xf32> {
+  %w = linalg.generic {indexing_maps = [#ngk, #ng, #ngk], iterator_types = ["parallel", "parallel", "parallel"]}
+      ins(%q, %s : tensor<8x?x?xi8>, tensor<8x?xf32>) outs(%e : tensor<8x?x?xf32>) {
+  ^bb0(%a: i8, %b: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.mulf %0, %b : f32
+    linalg.yield %1 : f32
+  } -> tensor<8x?x?xf32>
+  %y = linalg.generic {indexing_maps = [affine_map<(n, g, k) -> (g, k)>, #ngk, affine_map<(n, g, k) -> (n)>],
+      iterator_types = ["parallel", "reduction", "reduction"]}
+      ins(%x, %w : tensor<?x?xf32>, tensor<8x?x?xf32>) outs(%init : tensor<8xf32>) {
+  ^bb0(%a: f32, %b: f32, %o: f32):
+    %0 = arith.mulf %a, %b : f32
+    %1 = arith.addf %o, %0 : f32
+    linalg.yield %1 : f32
+  } -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+#group = affine_map<(n, k) -> (n, k floordiv 32)>
+// CHECK: Reason="the accumulator is narrower than the input: the products are rounded before the sum"
+func.func @narrow(%q: tensor<8x64xi8>, %s: tensor<8x2xf32>, %x: tensor<64xf32>,
+                  %init: tensor<8xf16>) -> tensor<8xf16> {
+  %y = linalg.generic {indexing_maps = [affine_map<(n, k) -> (k)>, #nk, #group, affine_map<(n, k) -> (n)>],
+      iterator_types = ["parallel", "reduction"]}
+      ins(%x, %q, %s : tensor<64xf32>, tensor<8x64xi8>, tensor<8x2xf32>) outs(%init : tensor<8xf16>) {
+  ^bb0(%a: f32, %b: i8, %c: f32, %o: f16):
+    %0 = arith.sitofp %b : i8 to f32
+    %1 = arith.mulf %0, %c : f32
+    %2 = arith.mulf %1, %a : f32
+    %3 = arith.truncf %2 : f32 to f16
+    %4 = arith.addf %o, %3 : f16
+    linalg.yield %4 : f16
+  } -> tensor<8xf16>
+  return %y : tensor<8xf16>
+}
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+#group = affine_map<(n, k) -> (n, k floordiv 32)>
+// CHECK: Reason="the accumulator is narrower than the input, which is rounded before the product"
+func.func @narrow_matvec(%q: tensor<8x64xi8>, %s: tensor<8x2xf32>, %x: tensor<64xf32>,
+                         %init: tensor<8xf16>) -> tensor<8xf16> {
+  %e = tensor.empty() : tensor<8x64xf32>
+  %w = linalg.generic {indexing_maps = [#nk, #group, #nk], iterator_types = ["parallel", "parallel"]}
+      ins(%q, %s : tensor<8x64xi8>, tensor<8x2xf32>) outs(%e : tensor<8x64xf32>) {
+  ^bb0(%a: i8, %b: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.mulf %0, %b : f32
+    linalg.yield %1 : f32
+  } -> tensor<8x64xf32>
+  %y = linalg.matvec ins(%w, %x : tensor<8x64xf32>, tensor<64xf32>) outs(%init : tensor<8xf16>) -> tensor<8xf16>
+  return %y : tensor<8xf16>
+}
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+#group = affine_map<(n, k) -> (n, k floordiv 32)>
+// Two groups of 32 for K = 50.
+// CHECK: Reason="the dimensions of the scales are not rows, groups and columns: their sizes do not divide N and K (padded last block), or the indices mix the two"
+func.func @padded_scales(%q: tensor<8x50xi8>, %s: tensor<8x2xf32>, %x: tensor<50xf32>,
+                         %init: tensor<8xf32>) -> tensor<8xf32> {
+  %e = tensor.empty() : tensor<8x50xf32>
+  %w = linalg.generic {indexing_maps = [#nk, #group, #nk], iterator_types = ["parallel", "parallel"]}
+      ins(%q, %s : tensor<8x50xi8>, tensor<8x2xf32>) outs(%e : tensor<8x50xf32>) {
+  ^bb0(%a: i8, %b: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.mulf %0, %b : f32
+    linalg.yield %1 : f32
+  } -> tensor<8x50xf32>
+  %y = linalg.matvec ins(%w, %x : tensor<8x50xf32>, tensor<50xf32>) outs(%init : tensor<8xf32>) -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+#group = affine_map<(n, k) -> (n, k floordiv 8)>
+// CHECK: Reason="group = 8; a group has 16, 32, 64, 128 or 256 weights, or spans the row (group = row)"
+func.func @group_of_8(%q: tensor<8x64xi8>, %s: tensor<8x8xf32>, %x: tensor<64xf32>,
+                      %init: tensor<8xf32>) -> tensor<8xf32> {
+  %e = tensor.empty() : tensor<8x64xf32>
+  %w = linalg.generic {indexing_maps = [#nk, #group, #nk], iterator_types = ["parallel", "parallel"]}
+      ins(%q, %s : tensor<8x64xi8>, tensor<8x8xf32>) outs(%e : tensor<8x64xf32>) {
+  ^bb0(%a: i8, %b: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.mulf %0, %b : f32
+    linalg.yield %1 : f32
+  } -> tensor<8x64xf32>
+  %y = linalg.matvec ins(%w, %x : tensor<8x64xf32>, tensor<64xf32>) outs(%init : tensor<8xf32>) -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}
+
+// -----
+
+#bnk = affine_map<(b, n, k) -> (b, n, k)>
+// A weight for each element of the batch.
+// CHECK: Reason="the weight is batched: a loop of the result runs over both x and the weight"
+func.func @batched(%q: tensor<3x8x64xi8>, %s: tensor<3x8xf32>, %x: tensor<3x64xf32>,
+                   %init: tensor<3x8xf32>) -> tensor<3x8xf32> {
+  %e = tensor.empty() : tensor<3x8x64xf32>
+  %w = linalg.generic {indexing_maps = [#bnk, affine_map<(b, n, k) -> (b, n)>, #bnk],
+      iterator_types = ["parallel", "parallel", "parallel"]}
+      ins(%q, %s : tensor<3x8x64xi8>, tensor<3x8xf32>) outs(%e : tensor<3x8x64xf32>) {
+  ^bb0(%a: i8, %b: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.mulf %0, %b : f32
+    linalg.yield %1 : f32
+  } -> tensor<3x8x64xf32>
+  %y = linalg.batch_matvec ins(%w, %x : tensor<3x8x64xf32>, tensor<3x64xf32>)
+      outs(%init : tensor<3x8xf32>) -> tensor<3x8xf32>
+  return %y : tensor<3x8xf32>
+}
