@@ -1,4 +1,10 @@
 #!/usr/bin/env python3
+# ===- layers.py - The benchmark's layers as MLIR -------------*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
 """Writes the MLIR of the workload's layers in one encoding.
 
     layers.py row-u8 > row-u8.mlir
@@ -18,8 +24,10 @@ SHAPES = {  # name: (N, K, code bits), as in Workload.h
 INT4 = {
     "bf16": "u4, group = 32, zero, scale = bf16, offset = bf16",
     "row-u8": "u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>",
-    "block-u8": "u4, group = 32, zero, scale = u8 * block<256, f16>, offset = u8 * block<256, f16>",
-    "k-quant": "u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>",
+    "block-u8": "u4, group = 32, zero, scale = u8 * block<256, f16>, "
+                "offset = u8 * block<256, f16>",
+    "k-quant": "u4, group = 32, min, scale = u6 * block<256, f16>, "
+               "offset = u6 * block<256, f16>",
     "delta": "u4, group = 32, zero, scale = delta12 * row<bf16>, offset = u4",
     "log": "u4, group = 32, zero, scale = log8 * row<f32>, offset = u4",
 }
@@ -34,7 +42,8 @@ INT6 = {
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("encoding", choices=sorted(INT4))
     parser.add_argument("--shapes", default=",".join(SHAPES), help="comma-separated names")
     args = parser.parse_args()
@@ -44,7 +53,8 @@ def main():
         n, k, bits = SHAPES[name]
         weight = f"!qlinear.weight<{n}x{k}, #int{bits}>"
         print(f'qlinear.parameter @{name}_weight : {weight} from "{name}"')
-        for suffix, x in (("", f"tensor<?x{k}xbf16>"), ("_i8", f"!qlinear.activations<?x{k}>")):
+        inputs = {"": f"tensor<?x{k}xbf16>", "_i8": f"!qlinear.activations<?x{k}>"}
+        for suffix, x in inputs.items():
             y = f"tensor<?x{n}xbf16>"
             print(f"func.func @{name}{suffix}(%x: {x}) -> {y} {{")
             print(f"  %w = qlinear.load @{name}_weight : {weight}")

@@ -158,8 +158,9 @@ Skeleton::Active Skeleton::begin(gpu::GPUFuncOp f, const KernelPlan &plan,
        {active.state, constant(plan.mode), constant64(int64_t(l.spec.pack())),
         constant64(int64_t(l.N)), constant64(int64_t(l.K)),
         constant(int64_t(walk.weights.size())), constant(phase * plan.phaseUnits),
-        constant(plan.unitsOf(phase)), constant(plan.warps), constant(plan.stages), constant(plan.ringBytes), active.tile0, active.tiles,
-        shared(0), shared(walk.barriers[phase])});
+        constant(plan.unitsOf(phase)), constant(plan.warps), constant(plan.stages),
+        constant(plan.ringBytes), active.tile0, active.tiles, shared(0),
+        shared(walk.barriers[phase])});
   for (auto [i, weight] : llvm::enumerate(walk.weights))
     call("ql_walk_weight",
          {active.state, constant(int64_t(i)), f.getArgument(weight)});
