@@ -24,15 +24,19 @@ using nlohmann::json;
 Result<const AffineWeight *> Weights::get(size_t index) {
   if (auto it = unpacked.find(index); it != unpacked.end())
     return &it->second;
-  Result<std::span<const std::byte>> blob = session.blob(index);
-  if (!blob)
-    return blob.takeError();
-  const json &entry = session.manifest().at("weights").at(index);
+  const json &entries = manifest.at("weights");
+  if (index >= entries.size())
+    return error(
+        fmt::format("the reference names weight {} of {}", index, entries.size()));
+  Result<std::span<const std::byte>> bytes = blob(index);
+  if (!bytes)
+    return bytes.takeError();
+  const json &entry = entries[index];
   std::string name = entry.at("name");
   Result<Encoding> encoding = Encoding::parse(entry.at("encoding").get<std::string>());
   if (!encoding)
     return error(fmt::format("weight '{}': {}", name, encoding.error()));
-  Result<EncodedWeight> coded = unpack(*encoding, entry.at("n"), entry.at("k"), *blob);
+  Result<EncodedWeight> coded = unpack(*encoding, entry.at("n"), entry.at("k"), *bytes);
   if (!coded)
     return error(fmt::format("weight '{}': {}", name, coded.error()));
   Result<AffineWeight> exact = decode(*coded);

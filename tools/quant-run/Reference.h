@@ -14,8 +14,10 @@
 #ifndef QLINEAR_TOOLS_QUANTRUN_REFERENCE_H
 #define QLINEAR_TOOLS_QUANTRUN_REFERENCE_H
 
-#include "Session.h"
+#include "Array.h"
+#include "qlinear/Encoding/Codec.h"
 
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -24,12 +26,18 @@ namespace qlinear::run {
 /// The weights of an artifact, unpacked when they are first read, and its constants.
 class Weights {
 public:
-  explicit Weights(const Session &session) : session(session) {}
+  /// `blob` gives the packed bytes of a weight of the manifest, `constant` a constant
+  /// of the artifact, each by its index.
+  Weights(const nlohmann::json &manifest,
+          std::function<Result<std::span<const std::byte>>(size_t)> blob,
+          std::function<Result<Array>(size_t)> constant)
+      : constant(std::move(constant)), manifest(manifest), blob(std::move(blob)) {}
   Result<const AffineWeight *> get(size_t index);
-  Result<Array> constant(size_t index) const { return session.constant(index); }
+  const std::function<Result<Array>(size_t)> constant;
 
 private:
-  const Session &session;
+  const nlohmann::json &manifest;
+  std::function<Result<std::span<const std::byte>>(size_t)> blob;
   std::map<size_t, AffineWeight> unpacked;
 };
 

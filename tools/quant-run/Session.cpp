@@ -88,11 +88,7 @@ static Result<std::span<const std::byte>> imageOf(const qlr_artifact *artifact,
 }
 
 Result<std::span<const std::byte>> Session::blob(size_t weight) const {
-  const json &entries = document.at("weights");
-  if (weight >= entries.size())
-    return error(
-        fmt::format("the manifest has no weight {} of {}", weight, entries.size()));
-  const json &entry = entries[weight];
+  const json &entry = document.at("weights").at(weight);
   if (entry.contains("image"))
     return imageOf(art, entry);
   std::string name = entry.at("name");

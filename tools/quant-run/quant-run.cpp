@@ -381,7 +381,9 @@ Result<void> runAll(const Options &options, json &reports) {
                              options.artifact, names.size()));
   std::optional<Weights> weights;
   if (options.verify)
-    weights.emplace(session);
+    weights.emplace(
+        session.manifest(), [&](size_t weight) { return session.blob(weight); },
+        [&](size_t index) { return session.constant(index); });
   for (const std::string &name : names) {
     std::optional<WeightCopies> copies;
     std::vector<int64_t> rows = options.rows;

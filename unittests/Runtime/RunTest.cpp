@@ -8,6 +8,7 @@
 #include "Array.h"
 #include "Reference.h"
 #include "TestArtifact.h"
+#include "qlinear/Encoding/Archive.h"
 
 #include <cmath>
 #include <cstring>
@@ -110,7 +111,14 @@ TEST(Npy, Malformed) {
 struct References : testing::Test {
   Archive archive = std::move(*Archive::open(writeTestArchive("w.safetensors")));
   json manifest = testManifest();
-  Weights weights{archive, manifest};
+  Array constant{QLR_F32, {kN}};
+  Weights weights{manifest,
+                  [this](size_t) { return archive.weights().begin()->second.blob; },
+                  [this](size_t index) -> Result<Array> {
+                    if (index)
+                      return error("only constant 0 exists");
+                    return constant;
+                  }};
   std::vector<Array> inputs;
   References() {
     Array x(QLR_F32, {2, kK});
@@ -185,6 +193,22 @@ TEST_F(References, BodyExtrasAndChains) {
   }
 }
 
+TEST_F(References, ConstantsOfTheArtifact) {
+  std::vector<float> b(size_t(kN), 0);
+  for (size_t i = 0; i < b.size(); ++i)
+    b[i] = float(i) / 4;
+  constant.setFloats(b);
+  json op = linear();
+  op["extras"] = json::array({{{"constant", 0}}});
+  op["body"] = json::parse(R"([{"op": "arith.addf", "args": [0, 1]}])");
+  op["yield"] = json::array({2});
+  auto y = run(json::array({op}), json::array({{{"result", 0}}}));
+  ASSERT_TRUE(bool(y)) << y.error();
+  std::vector<double> sums = expected(inputs[0].floats());
+  for (size_t i = 0; i < sums.size(); ++i)
+    EXPECT_NEAR((*y)[0].values[i], sums[i] + double(b[i % b.size()]), 1e-12);
+}
+
 TEST_F(References, MalformedOnesAreErrors) {
   auto fails = [&](json op, const char *part) {
     auto y = run(json::array({op}), json::array({{{"result", 0}}}));
@@ -197,6 +221,8 @@ TEST_F(References, MalformedOnesAreErrors) {
   op = linear();
   op["x"] = {{"input", 3}};
   fails(op, "reads input 3 of 1");
+  op["x"] = {{"constant", 1}};
+  fails(op, "only constant 0 exists");
   op = linear();
   op["yield"] = json::array({0});
   op["body"] = json::parse(R"([{"op": "arith.addf", "args": [0, 1]}])");
