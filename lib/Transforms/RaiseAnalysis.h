@@ -53,6 +53,9 @@ struct Scalar {
 
 /// Visits `scalar`, then what it is computed from.
 void walk(Scalar *scalar, function_ref<void(Scalar *)> visit);
+inline bool isElement(const Scalar *scalar) {
+  return scalar->kind == Scalar::Kind::element;
+}
 /// From an integer to a float.
 bool isConversion(const Scalar *scalar);
 /// Whether there is a conversion in the tree.
