@@ -24,13 +24,22 @@ import sys
 # a tile, and past one.
 CASES = [
     # 4 bits. The row-u8, Q4_K, Q4_1 and Q4_0 layouts first.
-    ("u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>", [(33, 384), (1, 7392)]),
-    ("u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>", [(33, 384), (7, 7392)]),
+    (
+        "u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>",
+        [(33, 384), (1, 7392)],
+    ),
+    (
+        "u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>",
+        [(33, 384), (7, 7392)],
+    ),
     ("u4, group = 32, min, scale = f16, offset = f16", [(33, 384)]),
     ("i4, group = 32, symmetric, scale = f16", [(7, 416)]),
     ("u4, group = 16, zero, scale = u8 * row<f16>, offset = u4", [(33, 400)]),
     ("u4, group = 32, zero, scale = bf16, offset = bf16", [(33, 96)]),
-    ("u4, group = 32, zero, scale = u8 * block<256, f16>, offset = u8 * block<256, f16>", [(17, 608)]),
+    (
+        "u4, group = 32, zero, scale = u8 * block<256, f16>, offset = u8 * block<256, f16>",
+        [(17, 608)],
+    ),
     ("u4, group = 32, zero, scale = delta10 * row<bf16>, offset = u4", [(33, 384)]),
     ("u4, group = 32, zero, scale = delta12 * row<bf16>, offset = u4", [(16, 512)]),
     ("u4, group = 32, zero, scale = log8 * row<f32>, offset = u4", [(33, 384)]),
@@ -42,7 +51,10 @@ CASES = [
     ("u4, group = row, zero, scale = f32, offset = f32", [(33, 100), (1, 32)]),
     ("u4, group = row, centred, scale = u8 * row<bf16>, offset = i8 * row<bf16>", [(7, 264)]),
     # 5 bits. Q5_K, Q5_1, Q5_0.
-    ("u5, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>", [(33, 384), (7, 7392)]),
+    (
+        "u5, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>",
+        [(33, 384), (7, 7392)],
+    ),
     ("u5, group = 32, min, scale = f16, offset = f16", [(33, 416)]),
     ("i5, group = 32, symmetric, scale = f16", [(1, 384)]),
     ("u5, group = 16, zero, scale = bf16, offset = u6 * row<bf16>", [(33, 400)]),
@@ -121,7 +133,8 @@ def main():
             f"qlinear.parameter @{name} : {weight}\n"
             f"func.func @f{i}(%x: tensor<?x{k}x{x}>) -> tensor<?x{n}x{y}> {{\n"
             f"  %w = qlinear.load @{name} : {weight}\n"
-            f"  %y = qlinear.linear %x, %w{SCHEDULES[i % 5]} : (tensor<?x{k}x{x}>, {weight}) -> tensor<?x{n}x{y}>\n"
+            f"  %y = qlinear.linear %x, %w{SCHEDULES[i % 5]}"
+            f" : (tensor<?x{k}x{x}>, {weight}) -> tensor<?x{n}x{y}>\n"
             f"  return %y : tensor<?x{n}x{y}>\n}}\n"
         )
         quantized = f"int{bits}:{group}:{form}"

@@ -27,7 +27,9 @@ sys.path.insert(0, os.path.join(HERE, "..", "..", "Tools", "quant-pack", "Inputs
 
 def floats(directory, archive):
     path = f"{directory}/unpacked.safetensors"
-    subprocess.run(["quant-pack", archive, "-o", path, "--dequantize", "f32", "--quiet"], check=True)
+    subprocess.run(
+        ["quant-pack", archive, "-o", path, "--dequantize", "f32", "--quiet"], check=True
+    )
     with open(path, "rb") as f:
         blob = f.read()
     (size,) = struct.unpack("<Q", blob[:8])
@@ -58,7 +60,8 @@ def write(directory):
 
 
 def compare(directory, rewritten):
-    before, after = floats(directory, f"{directory}/packed.safetensors"), floats(directory, rewritten)
+    before = floats(directory, f"{directory}/packed.safetensors")
+    after = floats(directory, rewritten)
     assert before.keys() == after.keys(), (before.keys(), after.keys())
     for name, want in before.items():
         error = sum((a - b) ** 2 for a, b in zip(want, after[name]))

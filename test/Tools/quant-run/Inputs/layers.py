@@ -81,14 +81,19 @@ def qkv():
     names = ["attn_q", "attn_k", "attn_v"]
     types = ", ".join(rows(LAYERS[n][0], DTYPE) for n in names)
     body = "".join(linear(n[-1], n, DTYPE) for n in names)
-    return f"func.func @qkv(%x: {rows(K, DTYPE)}) -> ({types}) {{\n{body}  return %q, %k, %v : {types}\n}}\n"
+    return (
+        f"func.func @qkv(%x: {rows(K, DTYPE)}) -> ({types}) {{\n"
+        f"{body}  return %q, %k, %v : {types}\n}}\n"
+    )
 
 
 def gate_up():
     """silu(gate) * up in f32, rounded at the end."""
     t, y = rows(40, "f32"), rows(40, DTYPE)
     same = "affine_map<(m, n) -> (m, n)>"
-    round_, result = ("", "%p") if DTYPE == "f32" else (f"    %r = arith.truncf %p : f32 to {DTYPE}\n", "%r")
+    round_, result = "", "%p"
+    if DTYPE != "f32":
+        round_, result = f"    %r = arith.truncf %p : f32 to {DTYPE}\n", "%r"
     body = linear("g", "ffn_gate", "f32") + linear("u", "ffn_up", "f32")
     body += f"""  %y = linalg.generic {{
       indexing_maps = [{same}, {same}, {same}],
