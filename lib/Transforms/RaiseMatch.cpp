@@ -240,11 +240,13 @@ bool Raiser::matchIndices() {
                          "known only at run time");
         if (!isFirst)
           return decline("only the slowest of the rows' dimensions may be dynamic");
+        if (stride > kUnknownSize >> 20)
+          return decline("too many rows in the dimensions after the dynamic one");
         size = kUnknownSize;
       }
       AffineExpr digit = dim.floorDiv(stride);
       indices.loops[loop] = isFirst ? digit : digit % size;
-      stride = size == kUnknownSize ? kUnknownSize : stride * size;
+      stride *= size;
     }
     indices.sizes[index] = stride;
   }
@@ -291,8 +293,7 @@ std::optional<Matrix> Raiser::getMatrix(const Access &access, unsigned row,
       keys.push_back({key.column, key.stride, int64_t(i)});
       continue;
     }
-    if (isDynamic ? digit->size != kUnknownSize && indices.sizes[row] != kUnknownSize
-                  : digit->size != size)
+    if (isDynamic ? digit->size < kUnknownSize : digit->size != size)
       return fail("padded block: " + Twine(digit->size) + " of " + Twine(size) +
                   " elements of " + name + " are used in a dimension");
     unsigned isColumn = *digit->dim == column;
@@ -309,9 +310,7 @@ std::optional<Matrix> Raiser::getMatrix(const Access &access, unsigned row,
     for (const Digit &digit : sorted) {
       if (digit.stride != next)
         return fail(name + " do not change from block to block along N and K");
-      // The slowest digit of an unknown size ends it.
-      next =
-          total == kUnknownSize && &digit == &sorted.back() ? total : next * digit.size;
+      next *= digit.size;
     }
     if (next != total)
       return fail(name + " repeat along " + (isColumn ? "K" : "N"));

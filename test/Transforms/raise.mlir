@@ -170,3 +170,78 @@ func.func @k_major(%q: tensor<2x32x8xi8>, %s: tensor<2x8xbf16>,
       outs(%zero : tensor<5x8xf32>) -> tensor<5x8xf32>
   return %y : tensor<5x8xf32>
 }
+
+// -----
+
+// Rows in two dimensions, the first dynamic; scales N x G x 1.
+// CHECK: #[[E:.*]] = #qlinear.encoding<u4, group = 32, zero, scale = f16, offset = f16>
+// CHECK-LABEL: @batched_rows
+// CHECK: %[[X:.*]] = tensor.collapse_shape %arg3 {{\[\[}}0, 1], [2, 3]] : tensor<?x3x2x32xf16> into tensor<?x64xf16>
+// CHECK: %[[Y:.*]] = qlinear.linear %[[X]]
+// CHECK: tensor.expand_shape %[[Y]] {{\[\[}}0, 1], [2]] {{.*}} : tensor<?x8xf16> into tensor<?x3x8xf16>
+func.func @batched_rows(%q: tensor<8x2x32xi4>, %s: tensor<8x2x1xf16>, %z: tensor<8x2x1xf16>,
+                        %x: tensor<?x3x2x32xf16>, %empty: tensor<?x3x8xf16>) -> tensor<?x3x8xf16> {
+  %e = tensor.empty() : tensor<8x2x32xf16>
+  %w = linalg.generic {indexing_maps = [affine_map<(n, g, k) -> (n, g, k)>,
+      affine_map<(n, g, k) -> (n, g, 0)>, affine_map<(n, g, k) -> (n, g, 0)>,
+      affine_map<(n, g, k) -> (n, g, k)>],
+      iterator_types = ["parallel", "parallel", "parallel"]}
+      ins(%q, %s, %z : tensor<8x2x32xi4>, tensor<8x2x1xf16>, tensor<8x2x1xf16>)
+      outs(%e : tensor<8x2x32xf16>) {
+  ^bb0(%a: i4, %b: f16, %c: f16, %o: f16):
+    %0 = arith.uitofp %a : i4 to f16
+    %1 = arith.subf %0, %c : f16
+    %2 = arith.mulf %1, %b : f16
+    linalg.yield %2 : f16
+  } -> tensor<8x2x32xf16>
+  %zero = arith.constant 0.0 : f16
+  %init = linalg.fill ins(%zero : f16) outs(%empty : tensor<?x3x8xf16>) -> tensor<?x3x8xf16>
+  %y = linalg.generic {indexing_maps = [affine_map<(b, m, n, g, k) -> (b, m, g, k)>,
+      affine_map<(b, m, n, g, k) -> (n, g, k)>, affine_map<(b, m, n, g, k) -> (b, m, n)>],
+      iterator_types = ["parallel", "parallel", "parallel", "reduction", "reduction"]}
+      ins(%x, %w : tensor<?x3x2x32xf16>, tensor<8x2x32xf16>) outs(%init : tensor<?x3x8xf16>) {
+  ^bb0(%a: f16, %b: f16, %o: f16):
+    %0 = arith.mulf %a, %b : f16
+    %1 = arith.addf %o, %0 : f16
+    linalg.yield %1 : f16
+  } -> tensor<?x3x8xf16>
+  return %y : tensor<?x3x8xf16>
+}
+
+// -----
+
+// The scales are computed: d times a code per 32 weights, N x blocks x 8.
+// CHECK: #[[E:.*]] = #qlinear.encoding<u4, group = 32, zero, scale = f32, offset = f32>
+// CHECK-LABEL: @super_block
+// CHECK: %[[S:.*]] = linalg.generic
+// CHECK: %[[SCALES:.*]] = tensor.collapse_shape %[[S]] {{\[\[}}0], [1, 2]] : tensor<4x2x8xf32> into tensor<4x16xf32>
+// CHECK: qlinear.pack %{{.*}}, %[[SCALES]] offsets
+func.func @super_block(%q: tensor<4x2x8x32xi4>, %d: tensor<4x2xf16>, %c: tensor<4x2x8xi8>,
+                       %x: tensor<2x8x32xf32>) -> tensor<4xf32> {
+  %e0 = tensor.empty() : tensor<4x2x8xf32>
+  %s = linalg.generic {indexing_maps = [affine_map<(n, s, g) -> (n, s)>,
+      affine_map<(n, s, g) -> (n, s, g)>, affine_map<(n, s, g) -> (n, s, g)>],
+      iterator_types = ["parallel", "parallel", "parallel"]}
+      ins(%d, %c : tensor<4x2xf16>, tensor<4x2x8xi8>) outs(%e0 : tensor<4x2x8xf32>) {
+  ^bb0(%a: f16, %b: i8, %o: f32):
+    %0 = arith.extf %a : f16 to f32
+    %1 = arith.uitofp %b : i8 to f32
+    %2 = arith.mulf %0, %1 : f32
+    linalg.yield %2 : f32
+  } -> tensor<4x2x8xf32>
+  %zero = arith.constant dense<0.0> : tensor<4xf32>
+  %y = linalg.generic {indexing_maps = [affine_map<(n, s, g, k) -> (s, g, k)>,
+      affine_map<(n, s, g, k) -> (n, s, g, k)>, affine_map<(n, s, g, k) -> (n, s, g)>,
+      affine_map<(n, s, g, k) -> (n)>],
+      iterator_types = ["parallel", "reduction", "reduction", "reduction"]}
+      ins(%x, %q, %s : tensor<2x8x32xf32>, tensor<4x2x8x32xi4>, tensor<4x2x8xf32>)
+      outs(%zero : tensor<4xf32>) {
+  ^bb0(%a: f32, %b: i4, %t: f32, %o: f32):
+    %0 = arith.uitofp %b : i4 to f32
+    %1 = arith.mulf %0, %t : f32
+    %2 = arith.mulf %1, %a : f32
+    %3 = arith.addf %o, %2 : f32
+    linalg.yield %3 : f32
+  } -> tensor<4xf32>
+  return %y : tensor<4xf32>
+}
