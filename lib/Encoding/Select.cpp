@@ -522,7 +522,17 @@ Result<Selection> qlinear::select(const EncodedWeight &native,
     return r.takeError();
   if (auto r = checkFinite(native); !r)
     return r.takeError();
-  bool keep = rule.name == "auto" || rule.name == "lossless";
+  std::string name = nameOf(native.encoding);
+  bool gguf = false;
+  for (const char *type :
+       {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"})
+    if (*ggufEncoding(type) == native.encoding) {
+      name = type;
+      gguf = true;
+    }
+  // Plain metadata is what there is to be compacted; codes were chosen by someone.
+  bool plain = native.encoding.scale.kind == MetaStorage::Kind::plain;
+  bool keep = (rule.name == "auto" || rule.name == "lossless") && (gguf || !plain);
   if (rule.name.find(',') != std::string::npos)
     if (auto e = Encoding::parse(rule.name))
       keep = *e == native.encoding;
@@ -532,11 +542,7 @@ Result<Selection> qlinear::select(const EncodedWeight &native,
     s.quality.tensorSnr = s.quality.worstRowSnr = s.quality.coherentSnr = INFINITY;
     s.quality.bitsPerWeight =
         layoutOf(native.encoding, native.N, native.K).bitsPerWeight();
-    s.name = nameOf(native.encoding);
-    for (const char *type :
-         {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"})
-      if (*ggufEncoding(type) == native.encoding)
-        s.name = type;
+    s.name = name;
     s.reason = "the source's own coding, kept bit for bit";
     return s;
   }

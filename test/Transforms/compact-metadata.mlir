@@ -2,6 +2,7 @@
 // RUN: FileCheck %s --check-prefix=REMARK --input-file=%t.remarks
 // RUN: quant-opt %s --qlinear-compact-metadata=encoding=lossless --remarks-filter='qlinear.*' 2>%t.lossless -o /dev/null
 // RUN: FileCheck %s --check-prefix=LOSSLESS --input-file=%t.lossless
+// RUN: quant-opt %s --qlinear-compact-metadata | FileCheck %s --check-prefix=AUTO
 // RUN: quant-opt %s --qlinear-compact-metadata='encoding=bf16 rules=^up$=block-u8' | FileCheck %s --check-prefix=RULES
 
 #q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
@@ -36,6 +37,10 @@ func.func @parameters(%x: tensor<?x256xf32>) -> (tensor<?x16xf32>, tensor<?x16xf
 // ROW: qlinear.pack %[[Q]], %{{.*}} offsets(%{{.*}}) steps(%{{.*}}, %{{.*}})
 // ROW-SAME: -> !qlinear.weight<1x64, #[[ROW]]>
 // ROW: qlinear.linear {{.*}} !qlinear.weight<1x64, #[[ROW]]>
+// Whole zeros take 4 bits, and the scales are exact in a delta of some bits.
+// AUTO-DAG: #[[AUTO:.*]] = #qlinear.encoding<u4, group = 32, zero, scale = delta{{[0-9]+}} * row<bf16>, offset = u4>
+// AUTO-LABEL: func @constants
+// AUTO: -> !qlinear.weight<1x64, #[[AUTO]]>
 // RULES-LABEL: func @constants
 // RULES: -> !qlinear.weight<1x64, #{{.*}}>
 func.func @constants(%x: tensor<?x64xf32>) -> tensor<?x1xf32> {
