@@ -97,8 +97,10 @@ CodeRange rangeOf(const MetaStorage &m) {
 }
 
 double codeOf(double value, double step, CodeRange range) {
-  return step == 0 ? 0
-                   : std::clamp(std::nearbyint(value / step), range.low, range.high);
+  if (step == 0)
+    return 0;
+  constexpr double magic = 0x1.8p52; // x + magic - magic rounds x, without a call
+  return std::clamp(value / step, range.low, range.high) + magic - magic;
 }
 
 /// Values of one step, as multiples of the largest that matters.
