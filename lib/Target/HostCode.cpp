@@ -5,8 +5,9 @@
 //
 //===----------------------------------------------------------------------===//
 #include "qlinear/Target/HostCode.h"
+
+#include "MicroKernels.h"
 #include "qlinear/Target/HostObject.h"
-#include "qlinear/Target/KernelBitcode.h"
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -19,9 +20,8 @@
 #include "mlir/Target/LLVMIR/Export.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
-#include "llvm/Bitcode/BitcodeReader.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/IR/Module.h"
-#include "llvm/Linker/Linker.h"
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Target/TargetMachine.h"
@@ -240,24 +240,6 @@ static LogicalResult lowerToLLVMDialect(ModuleOp module, const InstructionSet &s
 // Linking and optimisation
 //===----------------------------------------------------------------------===//
 
-static LogicalResult linkMicroKernels(ModuleOp op, llvm::Module &module,
-                                      const InstructionSet &set) {
-  std::string name = ("cpu-" + set.name).str();
-  std::string_view bytes = kernelBitcode(name);
-  auto parsed = llvm::parseBitcodeFile(
-      llvm::MemoryBufferRef(StringRef(bytes.data(), bytes.size()), name),
-      module.getContext());
-  if (!parsed)
-    return op.emitError("embedded micro-kernels '")
-           << name << "' cannot be read: " << llvm::toString(parsed.takeError());
-  (*parsed)->setTargetTriple(module.getTargetTriple());
-  (*parsed)->setDataLayout(module.getDataLayout());
-  if (llvm::Linker::linkModules(module, std::move(*parsed),
-                                llvm::Linker::LinkOnlyNeeded))
-    return op.emitError("embedded micro-kernels '") << name << "' cannot be linked";
-  return success();
-}
-
 /// Inlines the micro-kernels before anything looks at them: simplified on their
 /// own, with the encoding unknown, they would lose their loops' unrolling. Their
 /// constants then fold in small steps, so that the standard pipeline sees
@@ -302,7 +284,7 @@ FailureOr<std::unique_ptr<llvm::Module>> toHostLLVM(ModuleOp module,
     return module.emitError("CPU kernels cannot be translated to LLVM IR");
   result->setTargetTriple((*machine)->getTargetTriple());
   result->setDataLayout((*machine)->createDataLayout());
-  if (failed(linkMicroKernels(module, *result, *set)))
+  if (failed(linkMicroKernels(module, *result, ("cpu-" + set->name).str())))
     return failure();
 
   for (llvm::Function &f : *result) {

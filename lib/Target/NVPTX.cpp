@@ -5,7 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 #include "qlinear/Target/NVPTX.h"
-#include "qlinear/Target/KernelBitcode.h"
+
+#include "MicroKernels.h"
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -22,10 +23,8 @@
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
 #include "llvm/ADT/ScopeExit.h"
-#include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
-#include "llvm/Linker/Linker.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/FileSystem.h"
@@ -184,22 +183,6 @@ static bool isKernel(const llvm::Function &f) {
   return f.getCallingConv() == llvm::CallingConv::PTX_Kernel;
 }
 
-static LogicalResult link(gpu::GPUModuleOp op, llvm::Module &module, StringRef name) {
-  std::string_view bytes = kernelBitcode(std::string_view(name));
-  auto parsed = llvm::parseBitcodeFile(
-      llvm::MemoryBufferRef(StringRef(bytes.data(), bytes.size()), name),
-      module.getContext());
-  if (!parsed)
-    return op.emitError("embedded micro-kernels '")
-           << name << "' cannot be read: " << llvm::toString(parsed.takeError());
-  (*parsed)->setTargetTriple(module.getTargetTriple());
-  (*parsed)->setDataLayout(module.getDataLayout());
-  if (llvm::Linker::linkModules(module, std::move(*parsed),
-                                llvm::Linker::LinkOnlyNeeded))
-    return op.emitError("embedded micro-kernels '") << name << "' cannot be linked";
-  return success();
-}
-
 /// The constants of a kernel fold first, in small steps, so that what they rule out
 /// is gone before it costs anything: the micro-kernels' outer parts are inlined and
 /// simplified, then those marked QL_INLINE_LATE; loops unroll; then the usual.
@@ -265,9 +248,9 @@ static FailureOr<std::unique_ptr<llvm::Module>> toLLVM(gpu::GPUModuleOp module,
     return module.emitError("kernels cannot be translated to LLVM IR");
   result->setTargetTriple(machine.getTargetTriple());
   result->setDataLayout(machine.createDataLayout());
-  if (failed(link(module, *result, "cuda")) ||
+  if (failed(linkMicroKernels(module, *result, "cuda")) ||
       (intrinsics == DeviceIntrinsics::nvptx &&
-       failed(link(module, *result, "cuda-intrinsics"))))
+       failed(linkMicroKernels(module, *result, "cuda-intrinsics"))))
     return failure();
 
   for (llvm::Function &f : *result) {

@@ -1,0 +1,22 @@
+//===- MicroKernels.h - Linking the embedded bitcode ------------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_LIB_TARGET_MICROKERNELS_H
+#define QLINEAR_LIB_TARGET_MICROKERNELS_H
+
+#include "mlir/IR/Operation.h"
+#include "llvm/IR/Module.h"
+
+namespace qlinear {
+
+/// Links what `module` needs of the embedded micro-kernels `name`
+/// (KernelBitcode.h) into it, for its triple and data layout. Failures are
+/// diagnostics of `op`.
+mlir::LogicalResult linkMicroKernels(mlir::Operation *op, llvm::Module &module,
+                                     llvm::StringRef name);
+
+} // namespace qlinear
+#endif
