@@ -62,6 +62,7 @@ public:
 private:
   LogicalResult runPasses(ModuleOp module, StringRef pipeline, TimingScope &scope);
   LogicalResult checkFunctions();
+  LogicalResult checkLinears();
   LogicalResult checkParams();
   FailureOr<TargetCode> compileTarget(const Target &target, Object &description);
   LogicalResult makeCode(TargetCode &code, Object &description);
@@ -104,6 +105,40 @@ LogicalResult Driver::checkFunctions() {
              << "', as is " << it->second << "; rename it";
   }
   return success();
+}
+
+/// There must be something to compile. A function without linears among others that
+/// have some may be meant for another compiler: a warning.
+LogicalResult Driver::checkLinears() {
+  SmallVector<func::FuncOp> without;
+  bool any = false;
+  for (func::FuncOp function : exportedFunctions(source)) {
+    bool has = function
+                   .walk([](Operation *op) {
+                     return isa<mlir::qlinear::LinearOp, mlir::qlinear::LaunchOp,
+                                mlir::qlinear::QuantizeActivationsOp>(op)
+                                ? WalkResult::interrupt()
+                                : WalkResult::advance();
+                   })
+                   .wasInterrupted();
+    any |= has;
+    if (!has)
+      without.push_back(function);
+  }
+  for (func::FuncOp function : without) {
+    InFlightDiagnostic diagnostic = any ? function.emitWarning() : function.emitError();
+    diagnostic << "function '" << function.getName()
+               << "' has no quantized linear; what is compiled are qlinear.linear and "
+                  "the elementwise operations that fuse into them";
+    diagnostic.attachNote()
+        << (settings.pipeline.raise
+                ? "qlinear-raise found no linear of dequantized weights in it; "
+                  "--remarks-filter=qlinear.* of quant-opt --qlinear-raise says why"
+                : "if it dequantizes its weights itself, run qlinear-raise before, "
+                  "or pass --raise; if it is no part of the artifact, make it "
+                  "private");
+  }
+  return success(any);
 }
 
 /// The parameters against what the archive has.
@@ -328,7 +363,7 @@ FailureOr<Compilation> Driver::run() {
   {
     TimingScope scope = timing.nest("prepare");
     if (failed(runPasses(source, preparePipeline(settings.pipeline), scope)) ||
-        failed(checkParams()))
+        failed(checkParams()) || failed(checkLinears()))
       return failure();
   }
   Array targets;

@@ -7,6 +7,7 @@
 #include "qlinear/Target/HostCode.h"
 
 #include "MicroKernels.h"
+#include "Optimizer.h"
 #include "qlinear/Target/HostObject.h"
 
 #include "mlir/Conversion/Passes.h"
@@ -22,10 +23,8 @@
 
 #include "llvm/ADT/StringSet.h"
 #include "llvm/IR/Module.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Target/TargetMachine.h"
-#include "llvm/Transforms/IPO/AlwaysInliner.h"
 
 using namespace mlir;
 
@@ -245,20 +244,9 @@ static LogicalResult lowerToLLVMDialect(ModuleOp module, const InstructionSet &s
 /// constants then fold in small steps, so that the standard pipeline sees
 /// straight-line code.
 static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
-  llvm::LoopAnalysisManager lam;
-  llvm::FunctionAnalysisManager fam;
-  llvm::CGSCCAnalysisManager cgam;
-  llvm::ModuleAnalysisManager mam;
-  llvm::PassBuilder builder(&machine);
-  builder.registerModuleAnalyses(mam);
-  builder.registerCGSCCAnalyses(cgam);
-  builder.registerFunctionAnalyses(fam);
-  builder.registerLoopAnalyses(lam);
-  builder.crossRegisterProxies(lam, fam, cgam, mam);
-  llvm::ModulePassManager pm;
-  llvm::cantFail(builder.parsePassPipeline(pm, "always-inline,globaldce"));
-  pm.addPass(builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3));
-  pm.run(module, mam);
+  Optimizer optimizer(machine);
+  optimizer.run(module, "always-inline,globaldce");
+  optimizer.runO3(module);
 }
 
 FailureOr<std::unique_ptr<llvm::Module>> toHostLLVM(ModuleOp module,

@@ -6,12 +6,12 @@
 //===----------------------------------------------------------------------===//
 #include "qlinear/Target/HostObject.h"
 #include "HalfFloats.h"
+#include "Optimizer.h"
 
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
@@ -51,21 +51,11 @@ void addAddressSanitizer(Module &module, TargetMachine &machine) {
   for (Function &function : module)
     if (!function.isDeclaration())
       function.addFnAttr(Attribute::SanitizeAddress);
-  LoopAnalysisManager loops;
-  FunctionAnalysisManager functions;
-  CGSCCAnalysisManager sccs;
-  ModuleAnalysisManager modules;
-  PassBuilder builder(&machine);
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(sccs);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, sccs, modules);
   AddressSanitizerOptions options;
   options.UseAfterReturn = AsanDetectStackUseAfterReturnMode::Never;
   ModulePassManager passes;
   passes.addPass(AddressSanitizerPass(options));
-  passes.run(module, modules);
+  Optimizer(machine).run(module, std::move(passes));
   for (Function &function : module)
     keepHalvesAsIntegers(function); // the checks have split blocks
 }

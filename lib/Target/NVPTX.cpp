@@ -7,6 +7,7 @@
 #include "qlinear/Target/NVPTX.h"
 
 #include "MicroKernels.h"
+#include "Optimizer.h"
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -26,7 +27,6 @@
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
@@ -34,9 +34,6 @@
 #include "llvm/Support/Program.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
-#include "llvm/Transforms/IPO/AlwaysInliner.h"
-#include "llvm/Transforms/IPO/GlobalDCE.h"
-#include "llvm/Transforms/IPO/Internalize.h"
 
 using namespace mlir;
 
@@ -187,33 +184,21 @@ static bool isKernel(const llvm::Function &f) {
 /// is gone before it costs anything: the micro-kernels' outer parts are inlined and
 /// simplified, then those marked QL_INLINE_LATE; loops unroll; then the usual.
 static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
-  llvm::LoopAnalysisManager lam;
-  llvm::FunctionAnalysisManager fam;
-  llvm::CGSCCAnalysisManager cgam;
-  llvm::ModuleAnalysisManager mam;
-  llvm::PassBuilder builder(&machine);
-  builder.registerModuleAnalyses(mam);
-  builder.registerCGSCCAnalyses(cgam);
-  builder.registerFunctionAnalyses(fam);
-  builder.registerLoopAnalyses(lam);
-  builder.crossRegisterProxies(lam, fam, cgam, mam);
-  auto run = [&](StringRef passes) {
-    llvm::ModulePassManager pm;
-    llvm::cantFail(builder.parsePassPipeline(pm, passes));
-    pm.run(module, mam);
-  };
-
+  Optimizer optimizer(machine);
   for (llvm::Function &f : module)
     if (!f.isDeclaration() && !isKernel(f) &&
         !f.hasFnAttribute(llvm::Attribute::NoInline))
       f.addFnAttr(llvm::Attribute::AlwaysInline);
-  run("always-inline,globaldce,function(sroa,early-cse,sccp,simplifycfg)");
+  optimizer.run(module,
+                "always-inline,globaldce,function(sroa,early-cse,sccp,simplifycfg)");
   for (llvm::Function &f : module)
     if (!f.isDeclaration() && !isKernel(f)) {
       f.removeFnAttr(llvm::Attribute::NoInline);
       f.addFnAttr(llvm::Attribute::AlwaysInline);
     }
-  run("always-inline,globaldce,function("
+  optimizer.run(
+      module,
+      "always-inline,globaldce,function("
       "sroa,early-cse,sccp,simplifycfg,instcombine<no-verify-fixpoint>,simplifycfg,"
       "loop(loop-rotate,loop-deletion,loop-unroll-full),"
       "sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,"

@@ -60,7 +60,8 @@ llvm::Expected<std::vector<Target>> Target::parseList(StringRef text) {
 }
 
 std::string preparePipeline(const PipelineSettings &settings) {
-  std::string text = "canonicalize,cse";
+  std::string text = settings.raise ? "qlinear-raise," : "";
+  text += "canonicalize,cse";
   if (!settings.encoding.empty()) {
     std::string options = llvm::formatv("encoding={{{0}} min-snr={1}",
                                         settings.encoding, settings.minSnr);
@@ -101,6 +102,9 @@ namespace {
 struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
   Option<std::string> target{*this, "target",
                              llvm::cl::desc("cuda:sm_NN, cuda:emulated or cpu:ISA")};
+  Option<bool> raise{*this, "raise", llvm::cl::init(false),
+                     llvm::cl::desc("Find dequantized weights in linalg first, as "
+                                    "qlinear-raise does")};
   Option<std::string> encoding{
       *this, "encoding",
       llvm::cl::desc("Re-encode metadata first, as qlinear-compact-metadata does")};
@@ -127,6 +131,7 @@ void build(OpPassManager &manager, const PipelineOptions &options) {
     target = targets->front();
   }
   PipelineSettings settings;
+  settings.raise = options.raise;
   settings.encoding = options.encoding;
   settings.minSnr = options.minSnr;
   settings.scheduleTable = options.scheduleTable;

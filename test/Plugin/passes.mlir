@@ -14,6 +14,15 @@
 // RUN:   --load-pass-plugin=%libs/QLinearPlugin.so \
 // RUN:   --pass-pipeline='builtin.module(qlinear-cuda)' %s | FileCheck %s --check-prefix=CUDA
 
+// RUN: %mlir_opt --load-dialect-plugin=%libs/QLinearPlugin.so \
+// RUN:   --load-pass-plugin=%libs/QLinearPlugin.so \
+// RUN:   --pass-pipeline='builtin.module(qlinear-cpu{target=cpu:portable raise=true encoding=row-u8 min-snr=40 fuse=false quantize-activations=false schedule-table=})' %s \
+// RUN:   | FileCheck %s --check-prefix=OPTIONS
+
+// OPTIONS: scale = u8 * row<bf16>
+// OPTIONS-LABEL: func.func @two
+// OPTIONS-COUNT-2: weights(
+
 // CPU: func.func @two
 // CPU: qlinear.launch [#qlinear.variant<rows = 1,
 // CPU: llvm.func @linear0_m1({{.*}}) attributes {qlinear.kernel}

@@ -71,6 +71,10 @@ cl::opt<std::string> scheduleTable(
     cl::desc("Measured schedules, as qlinear-schedule reads them; linears without "
              "an entry get the cost model's"),
     cl::value_desc("table.json"), cl::cat(category));
+cl::opt<bool> raise_("raise",
+                     cl::desc("Find dequantized weights in linalg and make them "
+                              "quantized linears first, as qlinear-raise does"),
+                     cl::cat(category));
 cl::opt<bool> fuse("fuse",
                    cl::desc("Fuse linears and elementwise operations (default)"),
                    cl::init(true), cl::cat(category));
@@ -327,6 +331,7 @@ int main(int argc, char **argv) {
   if (!sanitize.empty() && sanitize != "address")
     return fail("--sanitize=" + sanitize + " is not known; use --sanitize=address");
   settings.sanitizeAddress = !sanitize.empty();
+  settings.pipeline.raise = raise_;
   settings.pipeline.encoding = encoding;
   settings.pipeline.minSnr = minSnr;
   settings.pipeline.scheduleTable = scheduleTable;

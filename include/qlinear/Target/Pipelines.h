@@ -32,6 +32,8 @@ struct Target {
 
 /// How a module is compiled; the same for all targets.
 struct PipelineSettings {
+  /// Find dequantized weights in linalg first, as `qlinear-raise` does.
+  bool raise = false;
   /// Re-encode metadata first: a rule or an encoding, as of
   /// `qlinear-compact-metadata`; empty: weights stay as they are.
   std::string encoding;
@@ -45,7 +47,7 @@ struct PipelineSettings {
 };
 
 /// The steps, each a textual pass pipeline on a module:
-/// what does not depend on the target (canonicalisation, re-encoding);
+/// what does not depend on the target (raising, canonicalisation, re-encoding);
 std::string preparePipeline(const PipelineSettings &settings);
 /// fusion and shared quantization, after which functions consist of linears;
 std::string optimizePipeline(const Target &target, const PipelineSettings &settings);

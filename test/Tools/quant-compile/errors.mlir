@@ -5,6 +5,8 @@
 // RUN: not quant-compile %t/returned.mlir --target=cpu:portable -o %t.so 2>&1 | FileCheck %t/returned.mlir
 // RUN: not quant-compile %t/type.mlir --target=cpu:portable -o %t.so 2>&1 | FileCheck %t/type.mlir
 // RUN: not quant-compile %t/empty.mlir --target=cpu:portable -o %t.so 2>&1 | FileCheck %t/empty.mlir
+// RUN: not quant-compile %t/without.mlir --target=cpu:portable -o %t.so 2>&1 | FileCheck %t/without.mlir
+// RUN: not quant-compile %t/without.mlir --raise --target=cpu:portable -o %t.so 2>&1 | FileCheck %t/without.mlir --check-prefix=RAISE
 // RUN: not quant-compile %t/names.mlir --target=cpu:portable -o %t.so 2>&1 | FileCheck %t/names.mlir
 // RUN: not quant-compile %t/op.mlir --target=cuda:h200 -o %t.so 2>&1 | FileCheck %s --check-prefix=TARGET
 // RUN: not quant-compile %t/op.mlir --target=cuda:sm_90,cpu --emit=ptx 2>&1 | FileCheck %t/op.mlir
@@ -17,23 +19,50 @@
 // NONE: error: cannot open input file {{.*}}none.mlir': No such file or directory
 
 //--- op.mlir
-// CHECK: op.mlir:[[@LINE+3]]:8: error: 'linalg.transpose' cannot be compiled in function 'f'; a compiled function consists of qlinear.linear and of elementwise operations that fuse into them
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+qlinear.parameter @w : !qlinear.weight<64x64, #q8>
+// CHECK: op.mlir:[[@LINE+6]]:8: error: 'linalg.transpose' cannot be compiled in function 'f'; a compiled function consists of qlinear.linear and of elementwise operations that fuse into them
 // CHECK: note: an operation fuses where it is the only user
 func.func @f(%x: tensor<4x64xf32>, %e: tensor<64x4xf32>) -> tensor<64x4xf32> {
-  %y = linalg.transpose ins(%x : tensor<4x64xf32>) outs(%e : tensor<64x4xf32>) permutation = [1, 0]
+  %w = qlinear.load @w : !qlinear.weight<64x64, #q8>
+  %l = qlinear.linear %x, %w
+      : (tensor<4x64xf32>, !qlinear.weight<64x64, #q8>) -> tensor<4x64xf32>
+  %y = linalg.transpose ins(%l : tensor<4x64xf32>) outs(%e : tensor<64x4xf32>) permutation = [1, 0]
   return %y : tensor<64x4xf32>
 }
 
 //--- returned.mlir
 // CHECK: error: function 'f' returns a value that no linear computes; results are written by kernels
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+qlinear.parameter @w : !qlinear.weight<64x64, #q8>
+func.func @f(%x: tensor<4x64xf32>) -> (tensor<4x64xf32>, tensor<4x64xf32>) {
+  %w = qlinear.load @w : !qlinear.weight<64x64, #q8>
+  %l = qlinear.linear %x, %w
+      : (tensor<4x64xf32>, !qlinear.weight<64x64, #q8>) -> tensor<4x64xf32>
+  return %l, %x : tensor<4x64xf32>, tensor<4x64xf32>
+}
+
+//--- without.mlir
+// Nothing to compile in the whole module: an error, also if raising finds nothing.
+// CHECK: without.mlir:[[@LINE+5]]:1: error: function 'f' has no quantized linear; what is compiled are qlinear.linear and the elementwise operations that fuse into them
+// CHECK: note: if it dequantizes its weights itself, run qlinear-raise before, or pass --raise; if it is no part of the artifact, make it private
+// CHECK: error: function 'g' has no quantized linear
+// RAISE: error: function 'f' has no quantized linear
+// RAISE: note: qlinear-raise found no linear of dequantized weights in it; --remarks-filter=qlinear.* of quant-opt --qlinear-raise says why
 func.func @f(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
   return %x : tensor<4x64xf32>
 }
+func.func @g() { return }
 
 //--- type.mlir
 // CHECK: error: function 'f': argument 0 is 'tensor<4x64xi4>'; only tensors of f32, f16, bf16, i8 or i32 of rank 1 or 2
-func.func @f(%x: tensor<4x64xi4>) -> tensor<4x64xi4> {
-  return %x : tensor<4x64xi4>
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+qlinear.parameter @w : !qlinear.weight<64x64, #q8>
+func.func @f(%c: tensor<4x64xi4>, %x: tensor<4x64xf32>) -> tensor<4x64xf32> {
+  %w = qlinear.load @w : !qlinear.weight<64x64, #q8>
+  %l = qlinear.linear %x, %w
+      : (tensor<4x64xf32>, !qlinear.weight<64x64, #q8>) -> tensor<4x64xf32>
+  return %l : tensor<4x64xf32>
 }
 
 //--- empty.mlir

@@ -1,0 +1,51 @@
+//===- Optimizer.h - LLVM passes on a module --------------------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_LIB_TARGET_OPTIMIZER_H
+#define QLINEAR_LIB_TARGET_OPTIMIZER_H
+
+#include "llvm/IR/Module.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Target/TargetMachine.h"
+
+namespace qlinear {
+
+/// Runs passes of LLVM's pass manager for one machine: the analyses that they
+/// share, set up once.
+class Optimizer {
+public:
+  explicit Optimizer(llvm::TargetMachine &machine) : builder(&machine) {
+    builder.registerModuleAnalyses(modules);
+    builder.registerCGSCCAnalyses(sccs);
+    builder.registerFunctionAnalyses(functions);
+    builder.registerLoopAnalyses(loops);
+    builder.crossRegisterProxies(loops, functions, sccs, modules);
+  }
+
+  void run(llvm::Module &module, llvm::ModulePassManager passes) {
+    passes.run(module, modules);
+  }
+  /// `passes` in the syntax of `opt -passes`; it is ours, and right.
+  void run(llvm::Module &module, llvm::StringRef passes) {
+    llvm::ModulePassManager manager;
+    llvm::cantFail(builder.parsePassPipeline(manager, passes));
+    run(module, std::move(manager));
+  }
+  /// LLVM's own -O3.
+  void runO3(llvm::Module &module) {
+    run(module, builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3));
+  }
+
+private:
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager sccs;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PassBuilder builder;
+};
+
+} // namespace qlinear
+#endif
