@@ -187,6 +187,27 @@ qlr_status qlr_workspace_create(qlr_module *module, int32_t function, int64_t ma
     return deliver(module->impl->createWorkspace(function, max_rows), out);
   });
 }
+qlr_status qlr_workspace_bytes(qlr_module *module, int32_t function, int64_t max_rows,
+                               size_t *bytes) {
+  return guarded([&]() -> Status {
+    QLR_TRY(require("qlr_workspace_bytes", module, bytes));
+    Expected<uint64_t> found = module->impl->workspaceBytes(function, max_rows);
+    if (!found)
+      return found.status();
+    *bytes = *found;
+    return {};
+  });
+}
+qlr_status qlr_workspace_create_in(qlr_module *module, int32_t function,
+                                   int64_t max_rows, void *memory, size_t bytes,
+                                   void *stream, qlr_workspace **out) {
+  return guarded([&]() -> Status {
+    QLR_TRY(require("qlr_workspace_create_in", module, out));
+    return deliver(
+        module->impl->createWorkspaceIn(function, max_rows, memory, bytes, stream),
+        out);
+  });
+}
 void qlr_workspace_destroy(qlr_workspace *workspace) { delete workspace; }
 
 qlr_status qlr_call(qlr_module *module, int32_t function, qlr_workspace *workspace,
@@ -195,6 +216,21 @@ qlr_status qlr_call(qlr_module *module, int32_t function, qlr_workspace *workspa
   return guarded([&]() -> Status {
     QLR_TRY(require("qlr_call", module));
     return module->impl->call(function, workspace ? workspace->impl.get() : nullptr,
-                              inputs, n_inputs, outputs, n_outputs, stream);
+                              inputs, n_inputs, outputs, n_outputs, {}, stream);
+  });
+}
+qlr_status qlr_call_with_weights(qlr_module *module, int32_t function,
+                                 qlr_workspace *workspace, const qlr_tensor *inputs,
+                                 int32_t n_inputs, const qlr_tensor *outputs,
+                                 int32_t n_outputs, const qlr_blob *weights,
+                                 int32_t n_weights, void *stream) {
+  return guarded([&]() -> Status {
+    QLR_TRY(require("qlr_call_with_weights", module));
+    if (n_weights < 0 || (n_weights && !weights))
+      return fail(QLR_INVALID_ARGUMENT, "qlr_call_with_weights: ", n_weights,
+                  " weights", weights ? "" : " at NULL");
+    return module->impl->call(function, workspace ? workspace->impl.get() : nullptr,
+                              inputs, n_inputs, outputs, n_outputs,
+                              {weights, size_t(n_weights)}, stream);
   });
 }

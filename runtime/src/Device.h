@@ -45,7 +45,9 @@ public:
 
   virtual Status alloc(size_t bytes, void **out) = 0;
   virtual void free(void *ptr) = 0;
-  virtual Status zero(void *ptr, size_t bytes) = 0;
+  virtual Status zero(void *ptr, size_t bytes, void *stream) = 0;
+  /// What the address of a packed weight has to be a multiple of, in bytes.
+  virtual size_t weightAlignment() const = 0;
   virtual Status upload(void *dst, const void *src, size_t bytes, void *stream) = 0;
   virtual Status download(void *dst, const void *src, size_t bytes, void *stream) = 0;
   virtual Status createStream(void **stream) = 0;

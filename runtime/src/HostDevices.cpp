@@ -48,10 +48,12 @@ public:
     return {};
   }
   void free(void *ptr) override { std::free(ptr); }
-  Status zero(void *ptr, size_t bytes) override {
+  Status zero(void *ptr, size_t bytes, void *) override {
     std::memset(ptr, 0, bytes);
     return {};
   }
+  /// A cache line: what host allocators of tensor libraries give.
+  size_t weightAlignment() const override { return 64; }
   Status upload(void *dst, const void *src, size_t bytes, void *) override {
     if (bytes)
       std::memcpy(dst, src, bytes);

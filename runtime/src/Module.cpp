@@ -14,7 +14,6 @@ using namespace qlinear;
 using namespace qlinear::runtime;
 
 static constexpr uint64_t kTempAlign = 256;
-static constexpr uint64_t kWeightAlign = 128;
 
 //===----------------------------------------------------------------------===//
 // Load and bind
@@ -153,20 +152,26 @@ Status Module::bindArchive(const char *path) {
   return {};
 }
 
+Status Module::checkWeight(const std::string &name, const WeightInfo &want,
+                           const void *blob, size_t bytes) const {
+  if (bytes != want.bytes)
+    return fail(QLR_BAD_WEIGHTS, "weight '", name, "': the blob has ", bytes,
+                " bytes, but ", want.n, "x", want.k, " as <", want.encoding, "> has ",
+                want.bytes);
+  if (!blob || reinterpret_cast<uintptr_t>(blob) % device->weightAlignment())
+    return fail(QLR_INVALID_ARGUMENT, "weight '", name, "': the blob is at ", blob,
+                ", not at a multiple of ", device->weightAlignment(),
+                " bytes; memory of qlr_alloc is");
+  return {};
+}
+
 Status Module::setWeight(const std::string &name, const void *blob, size_t bytes) {
   const std::vector<WeightInfo> &infos = artifact->manifest().weights;
   auto it = std::find_if(infos.begin(), infos.end(),
                          [&](const WeightInfo &w) { return w.name == name; });
   if (it == infos.end())
     return fail(QLR_NOT_FOUND, "the artifact has no weight '", name, "'");
-  if (bytes != it->bytes)
-    return fail(QLR_BAD_WEIGHTS, "weight '", name, "': the blob has ", bytes,
-                " bytes, but ", it->n, "x", it->k, " as <", it->encoding, "> has ",
-                it->bytes);
-  if (!blob || reinterpret_cast<uintptr_t>(blob) % kWeightAlign)
-    return fail(QLR_INVALID_ARGUMENT, "weight '", name, "': the blob is at ", blob,
-                ", not at a multiple of ", kWeightAlign,
-                " bytes; memory of qlr_alloc is");
+  QLR_TRY(checkWeight(name, *it, blob, bytes));
   BoundWeight &w = weights[size_t(it - infos.begin())];
   if (w.owned)
     device->free(w.data);
@@ -186,8 +191,8 @@ int32_t Module::functionIndex(std::string_view name) const {
 //===----------------------------------------------------------------------===//
 
 Workspace::~Workspace() {
-  if (memory)
-    device->free(memory);
+  if (owned)
+    device->free(owned);
 }
 
 Status Module::checkFunction(int32_t function) const {
@@ -197,8 +202,8 @@ Status Module::checkFunction(int32_t function) const {
   return {};
 }
 
-Expected<std::unique_ptr<Workspace>> Module::createWorkspace(int32_t function,
-                                                             int64_t maxRows) const {
+Expected<Module::WorkspaceLayout> Module::layoutWorkspace(int32_t function,
+                                                          int64_t maxRows) const {
   QLR_TRY(checkFunction(function));
   const FunctionInfo &f = *bound[size_t(function)].info;
   int64_t rows = f.rows == kDynamic ? maxRows : f.rows;
@@ -207,15 +212,10 @@ Expected<std::unique_ptr<Workspace>> Module::createWorkspace(int32_t function,
         QLR_INVALID_ARGUMENT, "a workspace of '", f.name, "' for ", maxRows, " rows; ",
         f.rows == kDynamic ? "0 to 2^31 - 1 are possible" : "it always runs on ",
         f.rows == kDynamic ? "" : text(rows));
-  auto ws = std::make_unique<Workspace>();
-  ws->device = device;
-  ws->module = this;
-  ws->function = function;
-  ws->maxRows = rows;
-
-  // One allocation, the temps that start as zero first.
-  uint64_t total = 0, zeros = 0;
-  std::vector<uint64_t> offsets(f.temps.size());
+  // The temps that start as zero first.
+  WorkspaceLayout layout;
+  layout.rows = rows;
+  layout.offsets.resize(f.temps.size());
   for (bool zero : {true, false})
     for (size_t i = 0; i < f.temps.size(); ++i) {
       const TempInfo &t = f.temps[i];
@@ -224,20 +224,68 @@ Expected<std::unique_ptr<Workspace>> Module::createWorkspace(int32_t function,
       uint64_t bytes;
       if (__builtin_mul_overflow(t.bytesPerRow, uint64_t(rows), &bytes) ||
           __builtin_add_overflow(bytes, t.bytes, &bytes) ||
-          bytes > (uint64_t(1) << 56) || total > (uint64_t(1) << 56))
+          bytes > (uint64_t(1) << 56) || layout.bytes > (uint64_t(1) << 56))
         return fail(QLR_OUT_OF_MEMORY, "a workspace of '", f.name, "' for ", rows,
                     " rows is larger than any memory");
-      offsets[i] = total;
-      total += (bytes + kTempAlign - 1) / kTempAlign * kTempAlign;
-      zeros = zero ? total : zeros;
+      layout.offsets[i] = layout.bytes;
+      layout.bytes += (bytes + kTempAlign - 1) / kTempAlign * kTempAlign;
+      layout.zeros = zero ? layout.bytes : layout.zeros;
     }
-  if (total)
-    QLR_TRY(device->alloc(total + kTempAlign, &ws->memory));
-  auto base = reinterpret_cast<uintptr_t>(ws->memory);
+  return layout;
+}
+
+Expected<uint64_t> Module::workspaceBytes(int32_t function, int64_t maxRows) const {
+  Expected<WorkspaceLayout> layout = layoutWorkspace(function, maxRows);
+  if (!layout)
+    return layout.status();
+  return layout->bytes;
+}
+
+Expected<std::unique_ptr<Workspace>> Module::createWorkspace(int32_t function,
+                                                             int64_t maxRows) const {
+  Expected<WorkspaceLayout> layout = layoutWorkspace(function, maxRows);
+  if (!layout)
+    return layout.status();
+  void *memory = nullptr;
+  if (layout->bytes)
+    QLR_TRY(device->alloc(layout->bytes + kTempAlign, &memory));
+  auto base = reinterpret_cast<uintptr_t>(memory);
   base = (base + kTempAlign - 1) / kTempAlign * kTempAlign;
-  if (zeros)
-    QLR_TRY(device->zero(reinterpret_cast<void *>(base), zeros));
-  for (uint64_t offset : offsets)
+  auto ws = createWorkspaceIn(function, maxRows, reinterpret_cast<void *>(base),
+                              layout->bytes, nullptr);
+  if (ws)
+    (*ws)->owned = memory;
+  else if (memory)
+    device->free(memory);
+  // The first call may come on any stream.
+  if (ws && layout->zeros)
+    QLR_TRY(device->synchronize(nullptr));
+  return ws;
+}
+
+Expected<std::unique_ptr<Workspace>>
+Module::createWorkspaceIn(int32_t function, int64_t maxRows, void *memory,
+                          uint64_t bytes, void *stream) const {
+  Expected<WorkspaceLayout> layout = layoutWorkspace(function, maxRows);
+  if (!layout)
+    return layout.status();
+  const std::string &name = bound[size_t(function)].info->name;
+  auto base = reinterpret_cast<uintptr_t>(memory);
+  if (bytes < layout->bytes || (layout->bytes && !memory))
+    return fail(QLR_INVALID_ARGUMENT, "a workspace of '", name, "' for ", layout->rows,
+                " rows needs ", layout->bytes, " bytes, but the memory has ",
+                memory ? bytes : 0, "; ask qlr_workspace_bytes for the size");
+  if (layout->bytes && base % kTempAlign)
+    return fail(QLR_INVALID_ARGUMENT, "the memory for a workspace of '", name,
+                "' is at ", memory, ", not at a multiple of ", kTempAlign, " bytes");
+  auto ws = std::make_unique<Workspace>();
+  ws->device = device;
+  ws->module = this;
+  ws->function = function;
+  ws->maxRows = layout->rows;
+  if (layout->zeros)
+    QLR_TRY(device->zero(memory, layout->zeros, stream));
+  for (uint64_t offset : layout->offsets)
     ws->temps.push_back(reinterpret_cast<void *>(base + offset));
   return ws;
 }
@@ -307,7 +355,7 @@ static Status checkTensors(const FunctionInfo &f, const char *kind,
 Status Module::call(int32_t function, const Workspace *workspace,
                     const qlr_tensor *inputs, int32_t inputCount,
                     const qlr_tensor *outputs, int32_t outputCount,
-                    void *stream) const {
+                    std::span<const qlr_blob> own, void *stream) const {
   QLR_TRY(checkFunction(function));
   const BoundFunction &b = bound[size_t(function)];
   const FunctionInfo &f = *b.info;
@@ -325,12 +373,19 @@ Status Module::call(int32_t function, const Workspace *workspace,
     return fail(QLR_INVALID_ARGUMENT, "a call of '", f.name, "' with M = ", rows,
                 " rows, but its workspace is for ", workspace->maxRows,
                 "; create a larger one");
-  for (uint32_t w : b.weights)
-    if (!weights[w].data)
-      return fail(QLR_BAD_WEIGHTS, "weight '", artifact->manifest().weights[w].name,
-                  "' of '", f.name,
+  const std::vector<WeightInfo> &infos = artifact->manifest().weights;
+  if (!own.empty() && own.size() != infos.size())
+    return fail(QLR_INVALID_ARGUMENT, "a call of '", f.name, "' with ", own.size(),
+                " weights, but the artifact has ", infos.size(),
+                "; give all of them, with data = NULL for those that are bound");
+  for (uint32_t w : b.weights) {
+    if (!own.empty() && own[w].data)
+      QLR_TRY(checkWeight(infos[w].name, infos[w], own[w].data, own[w].bytes));
+    else if (!weights[w].data)
+      return fail(QLR_BAD_WEIGHTS, "weight '", infos[w].name, "' of '", f.name,
                   "' is not bound; load the module with an archive "
                   "or call qlr_module_set_weight");
+  }
   if (rows == 0)
     return {};
 
@@ -343,7 +398,9 @@ Status Module::call(int32_t function, const Workspace *workspace,
         uint32_t i = step.args[a].index;
         switch (step.args[a].kind) {
         case ArgInfo::Kind::weight:
-          base[a] = static_cast<char *>(weights[i].data);
+          base[a] = !own.empty() && own[i].data
+                        ? static_cast<char *>(const_cast<void *>(own[i].data))
+                        : static_cast<char *>(weights[i].data);
           break;
         case ArgInfo::Kind::constant:
           base[a] = static_cast<char *>(constants[i].data);

@@ -31,9 +31,15 @@ public:
   int32_t functionIndex(std::string_view name) const;
   Expected<std::unique_ptr<Workspace>> createWorkspace(int32_t function,
                                                        int64_t maxRows) const;
+  /// In memory of the caller; `bytes` as workspaceBytes() says, or more.
+  Expected<std::unique_ptr<Workspace>> createWorkspaceIn(int32_t function,
+                                                         int64_t maxRows, void *memory,
+                                                         uint64_t bytes,
+                                                         void *stream) const;
+  Expected<uint64_t> workspaceBytes(int32_t function, int64_t maxRows) const;
   Status call(int32_t function, const Workspace *workspace, const qlr_tensor *inputs,
               int32_t inputCount, const qlr_tensor *outputs, int32_t outputCount,
-              void *stream) const;
+              std::span<const qlr_blob> own, void *stream) const;
 
 private:
   /// A function with its kernels' entry points, in the order of its steps.
@@ -51,6 +57,15 @@ private:
   Status bindArchive(const char *path);
   Status bindImages();
   Status checkFunction(int32_t function) const;
+  Status checkWeight(const std::string &name, const WeightInfo &want, const void *blob,
+                     size_t bytes) const;
+  /// Where the temps lie in a workspace.
+  struct WorkspaceLayout {
+    int64_t rows = 0;
+    uint64_t bytes = 0, zeros = 0; ///< of all, and of those that begin as zero
+    std::vector<uint64_t> offsets;
+  };
+  Expected<WorkspaceLayout> layoutWorkspace(int32_t function, int64_t maxRows) const;
 
   std::shared_ptr<Device> device;
   std::shared_ptr<const Artifact> artifact;
@@ -68,7 +83,7 @@ public:
   const Module *module = nullptr;
   int32_t function = 0;
   int64_t maxRows = 0;
-  void *memory = nullptr;
+  void *owned = nullptr; ///< memory to free, if it is not the caller's
   std::vector<void *> temps;
 };
 

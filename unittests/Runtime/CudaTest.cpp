@@ -403,10 +403,29 @@ TEST_F(CudaCalls, DependentLaunch) { run(90, true); }
 TEST_F(CudaCalls, DefaultStream) { run(90, false); }
 TEST_F(CudaCalls, NoDependentLaunchBefore90) { run(80, true); }
 
-TEST_F(CudaCalls, CaptureAndReplay) {
+/// With a workspace of the runtime's memory, or one made during the capture in memory
+/// that the caller has, and with weights of the call.
+struct CudaCapture : CudaCalls, testing::WithParamInterface<bool> {};
+INSTANTIATE_TEST_SUITE_P(Memory, CudaCapture, testing::Bool());
+
+TEST_P(CudaCapture, ThenReplay) {
   Device device("cuda");
-  Module module(device, test.descriptor(), writeTestArchive("w.safetensors"));
-  Workspace workspace(module, 0, 3);
+  Module module(device, test.descriptor(),
+                GetParam() ? "" : writeTestArchive("w.safetensors"));
+  const TestWeight &weight = testWeight();
+  qlr_blob blob{nullptr, weight.size};
+  qlr_workspace *workspace = nullptr;
+  void *memory = nullptr, *packed = nullptr;
+  size_t bytes = 0;
+  if (GetParam()) {
+    ASSERT_EQ(qlr_workspace_bytes(module, 0, 3, &bytes), QLR_OK);
+    ASSERT_EQ(qlr_alloc(device, bytes, &memory), QLR_OK);
+    ASSERT_EQ(qlr_alloc(device, weight.size, &packed), QLR_OK);
+    ASSERT_EQ(qlr_upload(device, packed, weight.blob, weight.size, nullptr), QLR_OK);
+    blob.data = packed;
+  } else {
+    ASSERT_EQ(qlr_workspace_create(module, 0, 3, &workspace), QLR_OK);
+  }
   void *in = nullptr, *out = nullptr, *stream = nullptr;
   ASSERT_EQ(qlr_alloc(device, 3 * kK * 4, &in), QLR_OK);
   ASSERT_EQ(qlr_alloc(device, 3 * kN * 4, &out), QLR_OK);
@@ -424,8 +443,16 @@ TEST_F(CudaCalls, CaptureAndReplay) {
   ASSERT_EQ(api.cuCtxPushCurrent_v2(context), 0);
   ASSERT_EQ(api.cuStreamBeginCapture_v2(s, cuda::kCaptureThreadLocal), 0);
   qlr_tensor tin = matrix(in, 3, kK), tout = matrix(out, 3, kN);
-  EXPECT_EQ(qlr_call(module, 0, workspace, &tin, 1, &tout, 1, stream), QLR_OK)
+  if (GetParam())
+    EXPECT_EQ(qlr_workspace_create_in(module, 0, 3, memory, bytes, stream, &workspace),
+              QLR_OK)
+        << qlr_last_error();
+  EXPECT_EQ(
+      qlr_call_with_weights(module, 0, workspace, &tin, 1, &tout, 1, &blob, 1, stream),
+      QLR_OK)
       << qlr_last_error();
+  if (GetParam()) // only the memory has to stay
+    qlr_workspace_destroy(std::exchange(workspace, nullptr));
   EXPECT_TRUE(fake.launches().empty());
   ASSERT_EQ(api.cuStreamEndCapture(s, &graph), 0);
   ASSERT_EQ(api.cuGraphInstantiate_v2(&exec, graph, nullptr, nullptr, 0), 0);
@@ -440,8 +467,9 @@ TEST_F(CudaCalls, CaptureAndReplay) {
   EXPECT_EQ(api.cuGraphExecDestroy(exec), 0);
   EXPECT_EQ(api.cuGraphDestroy(graph), 0);
   EXPECT_EQ(api.cuCtxPopCurrent_v2(&popped), 0);
-  qlr_free(device, in);
-  qlr_free(device, out);
+  qlr_workspace_destroy(workspace);
+  for (void *p : {in, out, memory, packed})
+    qlr_free(device, p);
   EXPECT_EQ(qlr_stream_destroy(device, stream), QLR_OK);
   EXPECT_EQ(api.cuDevicePrimaryCtxRelease_v2(0), 0);
 }

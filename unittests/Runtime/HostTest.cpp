@@ -164,11 +164,74 @@ TEST_F(CallErrors, UnboundAndRebound) {
   const TestWeight &w = testWeight();
   EXPECT_EQ(qlr_module_set_weight(bare, "v", w.blob, w.size), QLR_NOT_FOUND);
   EXPECT_EQ(qlr_module_set_weight(bare, "w", w.blob, w.size - 1), QLR_BAD_WEIGHTS);
-  EXPECT_EQ(qlr_module_set_weight(bare, "w", w.blob + 64, w.size),
+  EXPECT_EQ(qlr_module_set_weight(bare, "w", w.blob + 32, w.size),
             QLR_INVALID_ARGUMENT);
   EXPECT_EQ(qlr_module_set_weight(bare, "w", w.blob, w.size), QLR_OK);
   EXPECT_EQ(qlr_call(bare, 0, ws, &in, 1, &out, 1, nullptr), QLR_OK);
   EXPECT_LE(relativeError(y, expected(x)), 1e-6);
+}
+
+TEST_F(CallErrors, WeightsOfTheCall) {
+  Module bare(device, test.descriptor(), "");
+  ASSERT_TRUE(bare.status == QLR_OK) << qlr_last_error();
+  Workspace ws(bare, 0, 2);
+  const TestWeight &w = testWeight();
+  auto run = [&](qlr_module *on, qlr_workspace *space, qlr_blob blob,
+                 int32_t count = 1) {
+    std::fill(y.begin(), y.end(), NAN);
+    return qlr_call_with_weights(on, 0, space, &in, 1, &out, 1, &blob, count, nullptr);
+  };
+  EXPECT_EQ(run(bare, ws, {w.blob, w.size}), QLR_OK) << qlr_last_error();
+  EXPECT_LE(relativeError(y, expected(x)), 1e-6);
+  // It was this call's only.
+  EXPECT_EQ(run(bare, ws, {nullptr, 0}), QLR_BAD_WEIGHTS);
+  EXPECT_EQ(qlr_call(bare, 0, ws, &in, 1, &out, 1, nullptr), QLR_BAD_WEIGHTS);
+  // It goes before the one that is bound; without it that one is used. (The test's
+  // kernel makes NaN of any other blob than its own.)
+  std::vector<char> memory(w.size + 64);
+  char *zeros = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
+  std::fill(y.begin(), y.end(), 0.0F);
+  qlr_blob other{zeros, w.size};
+  EXPECT_EQ(
+      qlr_call_with_weights(module, 0, workspace, &in, 1, &out, 1, &other, 1, nullptr),
+      QLR_OK);
+  for (float v : y)
+    EXPECT_TRUE(std::isnan(v));
+  EXPECT_EQ(run(module, workspace, {nullptr, 0}), QLR_OK) << qlr_last_error();
+  EXPECT_LE(relativeError(y, expected(x)), 1e-6);
+
+  EXPECT_EQ(run(bare, ws, {w.blob, w.size - 1}), QLR_BAD_WEIGHTS);
+  EXPECT_EQ(run(bare, ws, {w.blob + 32, w.size}), QLR_INVALID_ARGUMENT);
+  EXPECT_EQ(run(bare, ws, {w.blob, w.size}, 2), QLR_INVALID_ARGUMENT);
+  EXPECT_EQ(std::string(qlr_last_error()),
+            "a call of 'linear' with 2 weights, but the artifact has 1; give all of "
+            "them, with data = NULL for those that are bound");
+  EXPECT_EQ(run(bare, ws, {w.blob, w.size}, -1), QLR_INVALID_ARGUMENT);
+}
+
+TEST_F(CallErrors, WorkspaceOfTheCaller) {
+  size_t bytes = 0, more = 0;
+  ASSERT_EQ(qlr_workspace_bytes(module, 0, 2, &bytes), QLR_OK);
+  ASSERT_EQ(qlr_workspace_bytes(module, 0, 200, &more), QLR_OK);
+  EXPECT_GT(more, bytes);
+  std::vector<char> memory(bytes + 256, char(0xCD));
+  char *base = memory.data() + (256 - reinterpret_cast<uintptr_t>(memory.data()) % 256);
+  auto create = [&](int64_t rows, void *at, size_t size, qlr_workspace **ws) {
+    return qlr_workspace_create_in(module, 0, rows, at, size, nullptr, ws);
+  };
+  qlr_workspace *ws = nullptr;
+  EXPECT_EQ(create(2, base, bytes - 1, &ws), QLR_INVALID_ARGUMENT);
+  EXPECT_EQ(std::string(qlr_last_error()),
+            "a workspace of 'linear' for 2 rows needs " + std::to_string(bytes) +
+                " bytes, but the memory has " + std::to_string(bytes - 1) +
+                "; ask qlr_workspace_bytes for the size");
+  EXPECT_EQ(create(2, nullptr, bytes, &ws), QLR_INVALID_ARGUMENT);
+  EXPECT_EQ(create(2, base + 128, bytes, &ws), QLR_INVALID_ARGUMENT);
+  EXPECT_EQ(create(-1, base, bytes, &ws), QLR_INVALID_ARGUMENT);
+  ASSERT_EQ(create(2, base, bytes, &ws), QLR_OK) << qlr_last_error();
+  ASSERT_EQ(qlr_call(module, 0, ws, &in, 1, &out, 1, nullptr), QLR_OK);
+  EXPECT_LE(relativeError(y, expected(x)), 1e-6);
+  qlr_workspace_destroy(ws);
 }
 
 TEST(Devices, Errors) {

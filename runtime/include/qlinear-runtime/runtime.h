@@ -122,6 +122,16 @@ QLR_API int32_t qlr_function_index(const qlr_module *module, const char *name);
 QLR_API qlr_status qlr_workspace_create(qlr_module *module, int32_t function,
                                         int64_t max_rows, qlr_workspace **out);
 QLR_API void qlr_workspace_destroy(qlr_workspace *workspace);
+/* The same in memory of the caller, for programs with an allocator of their own: at
+ * least qlr_workspace_bytes() bytes of the device, 256-byte aligned, which the caller
+ * keeps until the work of the last call is done. Allocates nothing on the device; temps
+ * that begin as zero are cleared on `stream`, so it can be part of a CUDA graph. */
+QLR_API qlr_status qlr_workspace_bytes(qlr_module *module, int32_t function,
+                                       int64_t max_rows, size_t *bytes);
+QLR_API qlr_status qlr_workspace_create_in(qlr_module *module, int32_t function,
+                                           int64_t max_rows, void *memory,
+                                           size_t bytes, void *stream,
+                                           qlr_workspace **out);
 
 /* Enqueues one function on the caller's stream (a CUstream; NULL: the default
  * stream; ignored on cpu and emulated, which run before returning). Shapes and
@@ -130,6 +140,20 @@ QLR_API qlr_status qlr_call(qlr_module *module, int32_t function,
                             qlr_workspace *workspace, const qlr_tensor *inputs,
                             int32_t n_inputs, const qlr_tensor *outputs,
                             int32_t n_outputs, void *stream);
+
+/* A packed weight in device memory: 128-byte aligned on CUDA, 64 on cpu and emulated. */
+typedef struct qlr_blob {
+  const void *data;
+  size_t bytes;
+} qlr_blob;
+
+/* qlr_call with weights of the call's own, so that one module serves all layers of one
+ * shape: `weights` has one entry per weight of the manifest, in its order; where
+ * `data` is NULL, the weight that is bound to the module is used. */
+QLR_API qlr_status qlr_call_with_weights(
+    qlr_module *module, int32_t function, qlr_workspace *workspace,
+    const qlr_tensor *inputs, int32_t n_inputs, const qlr_tensor *outputs,
+    int32_t n_outputs, const qlr_blob *weights, int32_t n_weights, void *stream);
 
 #ifdef __cplusplus
 }

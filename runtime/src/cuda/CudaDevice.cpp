@@ -110,10 +110,10 @@ void CudaDevice::free(void *ptr) {
   release([&] { (void)api->cuMemFree_v2(address(ptr)); });
 }
 
-Status CudaDevice::zero(void *ptr, size_t bytes) {
-  return within([&]() -> Status {
-    QLR_TRY(QLR_DEVICE_CALL(cuMemsetD8Async, address(ptr), 0, bytes, nullptr));
-    return QLR_DEVICE_CALL(cuStreamSynchronize, nullptr);
+Status CudaDevice::zero(void *ptr, size_t bytes, void *stream) {
+  return within([&] {
+    return QLR_DEVICE_CALL(cuMemsetD8Async, address(ptr), 0, bytes,
+                           static_cast<Stream>(stream));
   });
 }
 

@@ -23,7 +23,9 @@ public:
 
   Status alloc(size_t bytes, void **out) override;
   void free(void *ptr) override;
-  Status zero(void *ptr, size_t bytes) override;
+  Status zero(void *ptr, size_t bytes, void *stream) override;
+  /// Bulk copies read whole lines.
+  size_t weightAlignment() const override { return 128; }
   Status upload(void *dst, const void *src, size_t bytes, void *stream) override;
   Status download(void *dst, const void *src, size_t bytes, void *stream) override;
   Status createStream(void **stream) override;
