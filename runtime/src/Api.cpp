@@ -160,6 +160,9 @@ qlr_status qlr_module_load(qlr_device *device, const qlr_artifact *artifact,
   });
 }
 void qlr_module_unload(qlr_module *module) { delete module; }
+const char *qlr_module_code(const qlr_module *module) {
+  return module ? module->impl->loadedCode().c_str() : "";
+}
 qlr_status qlr_module_set_weight(qlr_module *module, const char *name, const void *blob,
                                  size_t bytes) {
   return guarded([&]() -> Status {

@@ -23,6 +23,7 @@ class Code {
 public:
   virtual ~Code() = default;
   const TargetInfo *target = nullptr;
+  const ImageInfo *image = nullptr; ///< of it; null on host devices
   /// By kernel name: a host function or a CUfunction.
   std::unordered_map<std::string, void *> kernels;
 };

@@ -28,6 +28,10 @@ public:
 
   Status setWeight(const std::string &name, const void *blob, size_t bytes);
   const std::vector<FunctionInfo> &functions() const { return code->target->functions; }
+  /// The name of the target or image whose code it runs.
+  const std::string &loadedCode() const {
+    return code->image ? code->image->name : code->target->target;
+  }
   int32_t functionIndex(std::string_view name) const;
   Expected<std::unique_ptr<Workspace>> createWorkspace(int32_t function,
                                                        int64_t maxRows) const;

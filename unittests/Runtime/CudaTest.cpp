@@ -186,8 +186,10 @@ TEST_F(Cuda, OutOfMemoryIsSurvived) {
   EXPECT_EQ(module.status, QLR_OK) << qlr_last_error();
   void *memory = nullptr;
   EXPECT_EQ(qlr_alloc(device, 1 << 20, &memory), QLR_OUT_OF_MEMORY);
-  EXPECT_STREQ(qlr_last_error(), "cuMemAlloc failed for 1048576 bytes on cuda:0: "
-                                 "CUDA_ERROR_OUT_OF_MEMORY (2): as the test wants it");
+  EXPECT_EQ(qlr_last_error(), "cuMemAlloc failed for 1048576 bytes on cuda:0: "
+                              "CUDA_ERROR_OUT_OF_MEMORY (2): as the test wants it (" +
+                                  std::to_string(4096 - testWeight().size) +
+                                  " of 4096 bytes are free)");
   Workspace large(module, 0, 1000), fits(module, 0, 1);
   EXPECT_EQ(large.status, QLR_OUT_OF_MEMORY);
   EXPECT_EQ(fits.status, QLR_OK) << qlr_last_error();
@@ -224,6 +226,39 @@ TEST_F(Cuda, LostDevice) {
   Scenario s; // opened again, it works
   EXPECT_EQ(s.run(fake, test, writeTestArchive("w.safetensors")), QLR_OK) << s.message;
   EXPECT_LE(relativeError(s.y, expected(s.x)), 1e-6);
+  fake.reset({}); // what the lost context released by its end
+}
+
+TEST_F(Cuda, OtherDevicesSurviveALostOne) {
+  FakeSettings two;
+  two.devices = 2;
+  fake.reset(two);
+  std::string archive = writeTestArchive("w.safetensors");
+  {
+    Device lost("cuda:0"), other("cuda:1");
+    Module first(lost, test.descriptor(), archive),
+        second(other, test.descriptor(), archive);
+    ASSERT_EQ(second.status, QLR_OK) << qlr_last_error();
+    float *x = nullptr, *y = nullptr;
+    ASSERT_EQ(qlr_alloc(other, kK * 4, reinterpret_cast<void **>(&x)), QLR_OK);
+    ASSERT_EQ(qlr_alloc(other, kN * 4, reinterpret_cast<void **>(&y)), QLR_OK);
+    std::vector<float> input = randomInput(1), output(kN, NAN);
+    ASSERT_EQ(qlr_upload(other, x, input.data(), kK * 4, nullptr), QLR_OK);
+    // An input that is nowhere: the kernel faults.
+    qlr_tensor wild{reinterpret_cast<void *>(4096), QLR_F32, 1, {kK}},
+        in{x, QLR_F32, 1, {kK}}, out{y, QLR_F32, 1, {kN}};
+    EXPECT_EQ(qlr_call(first, 1, nullptr, &wild, 1, &out, 1, nullptr), QLR_DEVICE_LOST);
+    EXPECT_TRUE(contains(qlr_last_error(), "kernel 'matvec'")) << qlr_last_error();
+    EXPECT_TRUE(contains(qlr_last_error(), "cuda:0 (Fake GPU) is lost"))
+        << qlr_last_error();
+    EXPECT_EQ(qlr_call(second, 1, nullptr, &in, 1, &out, 1, nullptr), QLR_OK)
+        << qlr_last_error();
+    ASSERT_EQ(qlr_download(other, output.data(), y, kN * 4, nullptr), QLR_OK);
+    EXPECT_LE(relativeError(output, expected(input)), 1e-6);
+    qlr_free(other, x);
+    qlr_free(other, y);
+  }
+  EXPECT_EQ(fake.live(), (std::map<std::string, int>{}));
   fake.reset({}); // what the lost context released by its end
 }
 
@@ -266,6 +301,7 @@ TEST_F(Cuda, CubinIsPreferred) {
   test.setImage("cuda:sm_90/ptx", "garbage that nobody reads");
   Module module(device, test.descriptor(), "");
   EXPECT_EQ(module.status, QLR_OK) << qlr_last_error();
+  EXPECT_STREQ(qlr_module_code(module), "cuda:sm_90/cubin");
 }
 
 TEST_F(Cuda, PtxForNewerDevices) {
@@ -275,6 +311,7 @@ TEST_F(Cuda, PtxForNewerDevices) {
   Device device("cuda");
   Module module(device, test.descriptor(), "");
   EXPECT_EQ(module.status, QLR_OK) << qlr_last_error();
+  EXPECT_STREQ(qlr_module_code(module), "cuda:sm_90/ptx");
 }
 
 TEST_F(Cuda, PtxWhereTheDriverRefusesTheCubin) {
@@ -282,6 +319,7 @@ TEST_F(Cuda, PtxWhereTheDriverRefusesTheCubin) {
   Device device("cuda");
   Module module(device, test.descriptor(), "");
   EXPECT_EQ(module.status, QLR_OK) << qlr_last_error();
+  EXPECT_STREQ(qlr_module_code(module), "cuda:sm_90/ptx");
 }
 
 TEST_F(Cuda, NothingFits) {

@@ -188,6 +188,12 @@ API cuMemAlloc_v2(DevicePtr *out, size_t bytes) {
   IN_CONTEXT(cuMemAlloc_v2);
   return allocate(f, "memory", reinterpret_cast<void **>(out), bytes);
 }
+API cuMemGetInfo_v2(size_t *free, size_t *total) {
+  IN_CONTEXT(cuMemGetInfo_v2);
+  *total = f.settings.memory;
+  *free = f.settings.memory - f.devices[f.current()].used;
+  return kSuccess;
+}
 API cuMemAllocManaged(DevicePtr *out, size_t bytes, unsigned) {
   IN_CONTEXT(cuMemAllocManaged);
   return allocate(f, "memory", reinterpret_cast<void **>(out), bytes);

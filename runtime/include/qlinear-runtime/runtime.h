@@ -109,6 +109,9 @@ QLR_API qlr_status qlr_module_load(qlr_device *device,
                                    const qlr_artifact *artifact,
                                    const char *weights, qlr_module **out);
 QLR_API void qlr_module_unload(qlr_module *module);
+/* What was loaded: a target of the artifact, "cpu:avx2", or on CUDA the image,
+ * "cuda:sm_90/cubin" or "cuda:sm_90/ptx" (which the driver compiled). */
+QLR_API const char *qlr_module_code(const qlr_module *module);
 /* Binds a packed blob that the caller keeps in device memory. */
 QLR_API qlr_status qlr_module_set_weight(qlr_module *module, const char *name,
                                          const void *blob, size_t bytes);

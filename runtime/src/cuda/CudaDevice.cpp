@@ -92,13 +92,22 @@ Status CudaDevice::leave() {
 // Memory and streams
 //===----------------------------------------------------------------------===//
 
+Status CudaDevice::allocated(Result result, const std::string &what) {
+  Status status = check(result, "cuMemAlloc", text(what, " on cuda:", ordinal));
+  size_t free = 0, total = 0;
+  if (status.code == QLR_OUT_OF_MEMORY &&
+      api->cuMemGetInfo_v2(&free, &total) == kSuccess)
+    status.message += text(" (", free, " of ", total, " bytes are free)");
+  return status;
+}
+
 Status CudaDevice::alloc(size_t bytes, void **out) {
   DevicePtr ptr = 0;
   Scope scope(*this);
   QLR_TRY(scope.status());
   // The driver refuses 0 bytes.
-  QLR_TRY(check(api->cuMemAlloc_v2(&ptr, bytes ? bytes : 1), "cuMemAlloc",
-                text("for ", bytes, " bytes on cuda:", ordinal)));
+  QLR_TRY(allocated(api->cuMemAlloc_v2(&ptr, bytes ? bytes : 1),
+                    text("for ", bytes, " bytes")));
   *out = reinterpret_cast<void *>(ptr);
   Status closed = scope.close();
   if (!closed)

@@ -68,6 +68,8 @@ public:
   }
 
 private:
+  /// Checks an allocation; where memory lacks, the message says how much there is.
+  Status allocated(Result result, const std::string &what);
   /// Runs `body` with the context current.
   template <typename Body> Status within(Body &&body) {
     Scope scope(*this);

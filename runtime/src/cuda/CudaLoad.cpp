@@ -178,6 +178,7 @@ Expected<std::unique_ptr<Code>> CudaDevice::load(const Artifact &artifact) {
     code->device = std::static_pointer_cast<CudaDevice>(shared_from_this());
     code->module = *module;
     code->target = choice.target;
+    code->image = choice.image;
     QLR_TRY(bindKernels(artifact, *code, *module));
     QLR_TRY(scope.close());
     return std::unique_ptr<Code>(std::move(code));
@@ -307,10 +308,9 @@ Status CudaDevice::place(std::span<const std::span<const std::byte>> blobs,
   Status status = within([&]() -> Status {
     for (size_t i = 0; i < blobs.size(); ++i) {
       DevicePtr ptr = 0;
-      QLR_TRY(check(api->cuMemAlloc_v2(&ptr, std::max<size_t>(blobs[i].size(), 1)),
-                    "cuMemAlloc",
-                    text("for weight ", i + 1, " of ", blobs.size(), ", ",
-                         blobs[i].size(), " of ", total, " bytes, on cuda:", ordinal)));
+      QLR_TRY(allocated(api->cuMemAlloc_v2(&ptr, std::max<size_t>(blobs[i].size(), 1)),
+                        text("for weight ", i + 1, " of ", blobs.size(), ", ",
+                             blobs[i].size(), " of ", total, " bytes")));
       placed[i] = reinterpret_cast<void *>(ptr);
     }
     StagingRing ring(*this, total);

@@ -97,6 +97,7 @@ struct LaunchConfig {
   X(cuModuleGetFunction, (Function *, ModuleHandle, const char *))                     \
   X(cuFuncSetAttribute, (Function, int, int))                                          \
   X(cuMemAlloc_v2, (DevicePtr *, size_t))                                              \
+  X(cuMemGetInfo_v2, (size_t *, size_t *))                                             \
   X(cuMemFree_v2, (DevicePtr))                                                         \
   X(cuMemAllocManaged, (DevicePtr *, size_t, unsigned))                                \
   X(cuMemHostAlloc, (void **, size_t, unsigned))                                       \
