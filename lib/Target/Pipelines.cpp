@@ -14,6 +14,7 @@
 
 #include "mlir/Pass/PassOptions.h"
 #include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -120,14 +121,19 @@ struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
       llvm::cl::desc("Quantize activations once for all their users")};
 };
 
+/// Adds the pipeline with the options that `text` spells.
 template <bool isCpu>
-void build(OpPassManager &manager, const PipelineOptions &options) {
+LogicalResult build(OpPassManager &manager, StringRef text,
+                    function_ref<LogicalResult(const Twine &)> onError) {
+  PipelineOptions options;
+  if (failed(options.parseFromString(text)))
+    return failure();
   Target target{isCpu ? Target::Kind::cpu : Target::Kind::cuda,
                 isCpu ? hostInstructionSets().front().str() : "sm_90"};
   if (!options.target.empty()) {
     auto targets = Target::parseList(options.target);
     if (!targets)
-      llvm::report_fatal_error(targets.takeError(), /*gen_crash_diag=*/false);
+      return onError(llvm::toString(targets.takeError()));
     target = targets->front();
   }
   PipelineSettings settings;
@@ -137,24 +143,34 @@ void build(OpPassManager &manager, const PipelineOptions &options) {
   settings.scheduleTable = options.scheduleTable;
   settings.fuse = options.fuse;
   settings.quantizeActivations = options.quantizeActivations;
-  std::string text = preparePipeline(settings) + "," +
-                     optimizePipeline(target, settings) + "," +
-                     lowerPipeline(target, settings);
-  if (failed(addPipeline(manager, text)))
-    llvm::report_fatal_error(llvm::Twine("this build cannot run the pipeline ") + text,
-                             /*gen_crash_diag=*/false);
+  std::string passes = preparePipeline(settings) + "," +
+                       optimizePipeline(target, settings) + "," +
+                       lowerPipeline(target, settings);
+  std::string reason;
+  llvm::raw_string_ostream os(reason);
+  if (failed(parsePassPipeline(passes, manager, os)))
+    return onError("cannot run the pipeline " + passes + ": " + reason);
+  return success();
+}
+
+template <bool isCpu> void add(StringRef name, StringRef description) {
+  registerPassPipeline(name, description, build<isCpu>,
+                       [](function_ref<void(const mlir::detail::PassOptions &)> visit) {
+                         visit(PipelineOptions());
+                       });
 }
 } // namespace
 
 void registerPipelines() {
-  static PassPipelineRegistration<PipelineOptions> cuda(
-      "qlinear-cuda",
-      "compile linears for a GPU: re-encode, fuse, schedule, make kernels",
-      build<false>);
-  static PassPipelineRegistration<PipelineOptions> cpu(
-      "qlinear-cpu",
-      "compile linears for the CPU: re-encode, fuse, schedule, make kernels",
-      build<true>);
+  static const bool once [[maybe_unused]] = [] {
+    registerCanonicalizer();
+    registerCSE();
+    add<false>("qlinear-cuda",
+               "compile linears for a GPU: re-encode, fuse, schedule, make kernels");
+    add<true>("qlinear-cpu",
+              "compile linears for the CPU: re-encode, fuse, schedule, make kernels");
+    return true;
+  }();
 }
 
 } // namespace qlinear

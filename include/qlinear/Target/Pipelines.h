@@ -57,7 +57,7 @@ std::string lowerPipeline(const Target &target, const PipelineSettings &settings
 /// Adds a textual pipeline; fails with a diagnostic at an unknown location.
 mlir::LogicalResult addPipeline(mlir::OpPassManager &manager, llvm::StringRef text);
 
-/// Registers `qlinear-cuda` and `qlinear-cpu`, and all passes they are made of.
+/// Registers `qlinear-cuda` and `qlinear-cpu`, and upstream's passes in them.
 void registerPipelines();
 
 } // namespace qlinear

@@ -1,0 +1,199 @@
+/*===-- qlinear-c/Dialect.h - C API of the qlinear dialect --------*- C -*-===*\
+|*                                                                            *|
+|* Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.       *|
+|* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception                    *|
+|*                                                                            *|
+|*===----------------------------------------------------------------------===*|
+|*                                                                            *|
+|* The dialect, its types and its attributes for C and for other languages'   *|
+|* bindings, in the conventions of MLIR's own C API (mlir-c/). Operations are *|
+|* built and read with mlir-c/IR.h by their names.                            *|
+|*                                                                            *|
+|* A Get function that is given impossible values returns a null attribute or *|
+|* type, and emits a diagnostic that says why, at the given location.         *|
+|*                                                                            *|
+\*===----------------------------------------------------------------------===*/
+#ifndef QLINEAR_C_DIALECT_H
+#define QLINEAR_C_DIALECT_H
+
+#include "mlir-c/IR.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+MLIR_DECLARE_CAPI_DIALECT_REGISTRATION(QLinear, qlinear);
+
+/*===----------------------------------------------------------------------===*\
+|* #qlinear.encoding                                                          *|
+\*===----------------------------------------------------------------------===*/
+
+/** The weight that code q stands for, with its group's scale s. */
+typedef enum MlirQLinearForm {
+  MLIR_QLINEAR_FORM_SYMMETRIC, /**< s q */
+  MLIR_QLINEAR_FORM_ZERO,      /**< s (q - z), with the offset z */
+  MLIR_QLINEAR_FORM_MIN,       /**< s q - m, with the offset m */
+  MLIR_QLINEAR_FORM_CENTRED    /**< s (q - 2^(bits - 1) - z) */
+} MlirQLinearForm;
+
+typedef enum MlirQLinearFloat {
+  MLIR_QLINEAR_FLOAT_BF16,
+  MLIR_QLINEAR_FLOAT_F16,
+  MLIR_QLINEAR_FLOAT_F32
+} MlirQLinearFloat;
+
+/** How the scales, or the offsets, are stored: the value of code c. */
+typedef enum MlirQLinearStorageKind {
+  MLIR_QLINEAR_STORAGE_NONE,   /**< absent: the offsets of the symmetric form */
+  MLIR_QLINEAR_STORAGE_PLAIN,  /**< a float of `type` */
+  MLIR_QLINEAR_STORAGE_LINEAR, /**< c * step */
+  MLIR_QLINEAR_STORAGE_LOG,    /**< base * 2^(c * step) */
+  MLIR_QLINEAR_STORAGE_DELTA   /**< the bf16 with the bits base + c */
+} MlirQLinearStorageKind;
+
+/** For how many weights a step is stored. */
+typedef enum MlirQLinearStepScope {
+  MLIR_QLINEAR_STEP_CONSTANT, /**< none is stored: it is 1 */
+  MLIR_QLINEAR_STEP_ROW,      /**< for a row */
+  MLIR_QLINEAR_STEP_BLOCK     /**< for 256 weights of a row */
+} MlirQLinearStepScope;
+
+typedef struct MlirQLinearStorage {
+  MlirQLinearStorageKind kind;
+  MlirQLinearFloat type; /**< of the value (plain), or of step and base */
+  unsigned bits;         /**< of a code; 0 if plain */
+  bool isSigned;         /**< codes are two's complement; linear only */
+  MlirQLinearStepScope scope;
+} MlirQLinearStorage;
+
+typedef struct MlirQLinearEncoding {
+  unsigned codeBits; /**< 4, 5, 6 or 8 */
+  bool codesSigned;
+  unsigned group; /**< 16, 32, 64, 128, 256, or 0: the whole row */
+  MlirQLinearForm form;
+  MlirQLinearStorage scale, offset;
+} MlirQLinearEncoding;
+
+MLIR_CAPI_EXPORTED bool mlirAttributeIsAQLinearEncoding(MlirAttribute attr);
+MLIR_CAPI_EXPORTED MlirTypeID mlirQLinearEncodingAttrGetTypeID(void);
+
+/** The encoding with these fields. */
+MLIR_CAPI_EXPORTED MlirAttribute
+mlirQLinearEncodingAttrGet(MlirLocation loc, MlirQLinearEncoding encoding);
+/** The encoding with this spelling, without the angle brackets:
+ *  "u4, group = 32, zero, scale = bf16, offset = bf16". */
+MLIR_CAPI_EXPORTED MlirAttribute mlirQLinearEncodingAttrParse(MlirLocation loc,
+                                                              MlirStringRef spelling);
+/** The encoding in which a GGUF block format is stored without loss: Q4_0, Q4_1,
+ *  Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K. */
+MLIR_CAPI_EXPORTED MlirAttribute mlirQLinearEncodingAttrGetGGUF(MlirLocation loc,
+                                                                MlirStringRef ggufType);
+
+/** All fields of an encoding. */
+MLIR_CAPI_EXPORTED MlirQLinearEncoding
+mlirQLinearEncodingAttrGetValue(MlirAttribute encoding);
+/** Calls `callback`, possibly several times, with the parts of the spelling. */
+MLIR_CAPI_EXPORTED void mlirQLinearEncodingAttrPrint(MlirAttribute encoding,
+                                                     MlirStringCallback callback,
+                                                     void *userData);
+/** Whether every weight stored as `from` keeps its values when stored as `to`. */
+MLIR_CAPI_EXPORTED bool mlirQLinearEncodingAttrIsLossless(MlirAttribute from,
+                                                          MlirAttribute to);
+
+/*===----------------------------------------------------------------------===*\
+|* #qlinear.schedule                                                          *|
+\*===----------------------------------------------------------------------===*/
+
+typedef enum MlirQLinearCopy {
+  MLIR_QLINEAR_COPY_BULK,  /**< asynchronous bulk copies (sm_90 and later) */
+  MLIR_QLINEAR_COPY_ASYNC, /**< asynchronous 16-byte copies (sm_80 and later) */
+  MLIR_QLINEAR_COPY_LOAD   /**< loads to registers */
+} MlirQLinearCopy;
+
+typedef enum MlirQLinearQuantize {
+  MLIR_QLINEAR_QUANTIZE_INSIDE,  /**< activations, in the linear's kernel */
+  MLIR_QLINEAR_QUANTIZE_SEPARATE /**< before it, by a kernel of their own */
+} MlirQLinearQuantize;
+
+/** A kernel and its tiling; the reference of the dialect explains each field.
+ *  `rows` and `isa` belong to the caller, or to the context if they were read. */
+typedef struct MlirQLinearSchedule {
+  const int64_t *rows;
+  intptr_t numRows;
+  int64_t grid, warps, stages;
+  MlirQLinearCopy copy;
+  MlirQLinearQuantize quantize;
+  bool pdl;
+  int64_t splitK;
+  MlirStringRef isa;
+  int64_t tiles;
+} MlirQLinearSchedule;
+
+MLIR_CAPI_EXPORTED bool mlirAttributeIsAQLinearSchedule(MlirAttribute attr);
+MLIR_CAPI_EXPORTED MlirTypeID mlirQLinearScheduleAttrGetTypeID(void);
+/** The defaults: what an empty `#qlinear.schedule<>` means. */
+MLIR_CAPI_EXPORTED MlirQLinearSchedule mlirQLinearScheduleGetDefault(void);
+MLIR_CAPI_EXPORTED MlirAttribute
+mlirQLinearScheduleAttrGet(MlirLocation loc, MlirQLinearSchedule schedule);
+MLIR_CAPI_EXPORTED MlirQLinearSchedule
+mlirQLinearScheduleAttrGetValue(MlirAttribute schedule);
+
+/*===----------------------------------------------------------------------===*\
+|* #qlinear.variant, #qlinear.temp: what a qlinear.launch needs               *|
+\*===----------------------------------------------------------------------===*/
+
+MLIR_CAPI_EXPORTED bool mlirAttributeIsAQLinearVariant(MlirAttribute attr);
+MLIR_CAPI_EXPORTED MlirTypeID mlirQLinearVariantAttrGetTypeID(void);
+/** The most rows of the input in one launch. */
+MLIR_CAPI_EXPORTED int64_t mlirQLinearVariantAttrGetRows(MlirAttribute variant);
+/** The kernel's symbol, an attribute of MLIR's SymbolRef kind. */
+MLIR_CAPI_EXPORTED MlirAttribute mlirQLinearVariantAttrGetKernel(MlirAttribute variant);
+/** GPU: thread blocks, threads of a block, bytes of dynamic shared memory. */
+MLIR_CAPI_EXPORTED int64_t mlirQLinearVariantAttrGetGrid(MlirAttribute variant);
+MLIR_CAPI_EXPORTED int64_t mlirQLinearVariantAttrGetBlock(MlirAttribute variant);
+MLIR_CAPI_EXPORTED int64_t mlirQLinearVariantAttrGetSmem(MlirAttribute variant);
+/** CPU: work items. */
+MLIR_CAPI_EXPORTED int64_t mlirQLinearVariantAttrGetItems(MlirAttribute variant);
+
+MLIR_CAPI_EXPORTED bool mlirAttributeIsAQLinearTemp(MlirAttribute attr);
+MLIR_CAPI_EXPORTED MlirTypeID mlirQLinearTempAttrGetTypeID(void);
+MLIR_CAPI_EXPORTED int64_t mlirQLinearTempAttrGetBytes(MlirAttribute temp);
+MLIR_CAPI_EXPORTED int64_t mlirQLinearTempAttrGetBytesPerRow(MlirAttribute temp);
+/** Whether it has to be zero before the first launch. */
+MLIR_CAPI_EXPORTED bool mlirQLinearTempAttrIsZero(MlirAttribute temp);
+
+/*===----------------------------------------------------------------------===*\
+|* !qlinear.weight                                                            *|
+\*===----------------------------------------------------------------------===*/
+
+MLIR_CAPI_EXPORTED bool mlirTypeIsAQLinearWeight(MlirType type);
+MLIR_CAPI_EXPORTED MlirTypeID mlirQLinearWeightTypeGetTypeID(void);
+/** A weight of N rows (outputs) and K columns (inputs). */
+MLIR_CAPI_EXPORTED MlirType mlirQLinearWeightTypeGet(MlirLocation loc, int64_t n,
+                                                     int64_t k, MlirAttribute encoding);
+MLIR_CAPI_EXPORTED int64_t mlirQLinearWeightTypeGetN(MlirType weight);
+MLIR_CAPI_EXPORTED int64_t mlirQLinearWeightTypeGetK(MlirType weight);
+MLIR_CAPI_EXPORTED MlirAttribute mlirQLinearWeightTypeGetEncoding(MlirType weight);
+/** Groups in a row: the second dimension of the metadata tensors. */
+MLIR_CAPI_EXPORTED int64_t mlirQLinearWeightTypeGetGroups(MlirType weight);
+/** Bytes of the packed weight. */
+MLIR_CAPI_EXPORTED int64_t mlirQLinearWeightTypeGetBytes(MlirType weight);
+
+/*===----------------------------------------------------------------------===*\
+|* !qlinear.activations                                                       *|
+\*===----------------------------------------------------------------------===*/
+
+MLIR_CAPI_EXPORTED bool mlirTypeIsAQLinearActivations(MlirType type);
+MLIR_CAPI_EXPORTED MlirTypeID mlirQLinearActivationsTypeGetTypeID(void);
+/** M rows of K activations; M may be mlirShapedTypeGetDynamicSize(). */
+MLIR_CAPI_EXPORTED MlirType mlirQLinearActivationsTypeGet(MlirLocation loc, int64_t m,
+                                                          int64_t k);
+MLIR_CAPI_EXPORTED int64_t mlirQLinearActivationsTypeGetM(MlirType activations);
+MLIR_CAPI_EXPORTED int64_t mlirQLinearActivationsTypeGetK(MlirType activations);
+/** Bytes of one quantized row. */
+MLIR_CAPI_EXPORTED int64_t mlirQLinearActivationsTypeGetRowBytes(MlirType activations);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

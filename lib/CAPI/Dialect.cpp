@@ -1,0 +1,317 @@
+//===- Dialect.cpp - C API of the qlinear dialect -------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "qlinear-c/Dialect.h"
+#include "qlinear/Dialect/QLinear.h"
+
+#include "mlir/CAPI/IR.h"
+#include "mlir/CAPI/Registration.h"
+#include "mlir/CAPI/Support.h"
+#include "mlir/IR/Diagnostics.h"
+
+#include <algorithm>
+
+using namespace mlir;
+using namespace mlir::qlinear;
+using ::qlinear::Encoding;
+using ::qlinear::MetaStorage;
+
+MLIR_DEFINE_CAPI_DIALECT_REGISTRATION(QLinear, qlinear, mlir::qlinear::QLinearDialect)
+
+//===----------------------------------------------------------------------===//
+// Encoding
+//===----------------------------------------------------------------------===//
+
+// Enumerators of both sides have the same values.
+#define SAME(C, Cpp) static_assert(int(C) == int(::qlinear::Cpp))
+SAME(MLIR_QLINEAR_FORM_SYMMETRIC, Form::symmetric);
+SAME(MLIR_QLINEAR_FORM_ZERO, Form::zero);
+SAME(MLIR_QLINEAR_FORM_MIN, Form::min);
+SAME(MLIR_QLINEAR_FORM_CENTRED, Form::centred);
+SAME(MLIR_QLINEAR_FLOAT_BF16, FloatType::bf16);
+SAME(MLIR_QLINEAR_FLOAT_F16, FloatType::f16);
+SAME(MLIR_QLINEAR_FLOAT_F32, FloatType::f32);
+SAME(MLIR_QLINEAR_STORAGE_NONE, MetaStorage::Kind::none);
+SAME(MLIR_QLINEAR_STORAGE_PLAIN, MetaStorage::Kind::plain);
+SAME(MLIR_QLINEAR_STORAGE_LINEAR, MetaStorage::Kind::linear);
+SAME(MLIR_QLINEAR_STORAGE_LOG, MetaStorage::Kind::log);
+SAME(MLIR_QLINEAR_STORAGE_DELTA, MetaStorage::Kind::delta);
+SAME(MLIR_QLINEAR_STEP_CONSTANT, StepScope::constant);
+SAME(MLIR_QLINEAR_STEP_ROW, StepScope::row);
+SAME(MLIR_QLINEAR_STEP_BLOCK, StepScope::block);
+#undef SAME
+static_assert(int(MLIR_QLINEAR_COPY_BULK) == int(CopyKind::bulk) &&
+              int(MLIR_QLINEAR_COPY_ASYNC) == int(CopyKind::async) &&
+              int(MLIR_QLINEAR_COPY_LOAD) == int(CopyKind::load) &&
+              int(MLIR_QLINEAR_QUANTIZE_INSIDE) == int(QuantizeKind::inside) &&
+              int(MLIR_QLINEAR_QUANTIZE_SEPARATE) == int(QuantizeKind::separate));
+
+/// Whether an enumerator that came from C is one; emits an error if not.
+static bool isOneOf(Location loc, int value, int last, StringRef what) {
+  if (value >= 0 && value <= last)
+    return true;
+  emitError(loc) << what << " " << value << " does not exist; the last one is " << last;
+  return false;
+}
+
+/// A number of bits as the encoding has it, so large that it is refused if it does
+/// not fit.
+static uint8_t toBits(unsigned bits) { return uint8_t(std::min(bits, 255u)); }
+
+static bool fromC(Location loc, const MlirQLinearStorage &c, MetaStorage &storage) {
+  if (!isOneOf(loc, c.kind, MLIR_QLINEAR_STORAGE_DELTA, "MlirQLinearStorageKind") ||
+      !isOneOf(loc, c.type, MLIR_QLINEAR_FLOAT_F32, "MlirQLinearFloat") ||
+      !isOneOf(loc, c.scope, MLIR_QLINEAR_STEP_BLOCK, "MlirQLinearStepScope"))
+    return false;
+  storage = {MetaStorage::Kind(c.kind), ::qlinear::FloatType(c.type), toBits(c.bits),
+             c.isSigned, ::qlinear::StepScope(c.scope)};
+  // An absent storage is one value, whatever the other fields say.
+  if (storage.kind == MetaStorage::Kind::none)
+    storage = {};
+  return true;
+}
+
+static MlirQLinearStorage toC(const MetaStorage &storage) {
+  return {MlirQLinearStorageKind(storage.kind), MlirQLinearFloat(storage.type),
+          storage.bits, storage.isSigned, MlirQLinearStepScope(storage.scope)};
+}
+
+static EncodingAttr getEncoding(Location loc,
+                                const ::qlinear::Result<Encoding> &value) {
+  if (!value) {
+    emitError(loc) << value.error();
+    return {};
+  }
+  return EncodingAttr::getChecked([&] { return emitError(loc); }, loc.getContext(),
+                                  *value);
+}
+
+bool mlirAttributeIsAQLinearEncoding(MlirAttribute attr) {
+  return isa<EncodingAttr>(unwrap(attr));
+}
+
+MlirTypeID mlirQLinearEncodingAttrGetTypeID(void) {
+  return wrap(EncodingAttr::getTypeID());
+}
+
+MlirAttribute mlirQLinearEncodingAttrGet(MlirLocation loc, MlirQLinearEncoding c) {
+  Location at = unwrap(loc);
+  Encoding encoding;
+  if (!isOneOf(at, c.form, MLIR_QLINEAR_FORM_CENTRED, "MlirQLinearForm") ||
+      !fromC(at, c.scale, encoding.scale) || !fromC(at, c.offset, encoding.offset))
+    return wrap(Attribute());
+  encoding.codes = {toBits(c.codeBits), c.codesSigned};
+  encoding.group = c.group;
+  encoding.form = ::qlinear::Form(c.form);
+  return wrap(getEncoding(at, encoding));
+}
+
+MlirAttribute mlirQLinearEncodingAttrParse(MlirLocation loc, MlirStringRef spelling) {
+  return wrap(getEncoding(unwrap(loc), Encoding::parse(unwrap(spelling))));
+}
+
+MlirAttribute mlirQLinearEncodingAttrGetGGUF(MlirLocation loc, MlirStringRef ggufType) {
+  return wrap(getEncoding(unwrap(loc), ::qlinear::ggufEncoding(unwrap(ggufType))));
+}
+
+MlirQLinearEncoding mlirQLinearEncodingAttrGetValue(MlirAttribute attr) {
+  const Encoding &e = cast<EncodingAttr>(unwrap(attr)).getValue();
+  return {e.codes.bits, e.codes.isSigned, e.group, MlirQLinearForm(e.form),
+          toC(e.scale), toC(e.offset)};
+}
+
+void mlirQLinearEncodingAttrPrint(MlirAttribute attr, MlirStringCallback callback,
+                                  void *userData) {
+  callback(wrap(StringRef(cast<EncodingAttr>(unwrap(attr)).getValue().str())),
+           userData);
+}
+
+bool mlirQLinearEncodingAttrIsLossless(MlirAttribute from, MlirAttribute to) {
+  return cast<EncodingAttr>(unwrap(from)).isLosslessTo(cast<EncodingAttr>(unwrap(to)));
+}
+
+//===----------------------------------------------------------------------===//
+// Schedule
+//===----------------------------------------------------------------------===//
+
+static MlirQLinearSchedule toC(ArrayRef<int64_t> rows, StringRef isa,
+                               const ScheduleAttr::Fields &f) {
+  return {rows.data(),
+          intptr_t(rows.size()),
+          f.grid,
+          f.warps,
+          f.stages,
+          MlirQLinearCopy(f.copy),
+          MlirQLinearQuantize(f.quantize),
+          f.pdl,
+          f.splitK,
+          wrap(isa),
+          f.tiles};
+}
+
+bool mlirAttributeIsAQLinearSchedule(MlirAttribute attr) {
+  return isa<ScheduleAttr>(unwrap(attr));
+}
+
+MlirTypeID mlirQLinearScheduleAttrGetTypeID(void) {
+  return wrap(ScheduleAttr::getTypeID());
+}
+
+MlirQLinearSchedule mlirQLinearScheduleGetDefault(void) {
+  static const ScheduleAttr::Fields defaults;
+  return toC(defaults.rows, defaults.isa, defaults);
+}
+
+MlirAttribute mlirQLinearScheduleAttrGet(MlirLocation loc, MlirQLinearSchedule c) {
+  Location at = unwrap(loc);
+  if (!isOneOf(at, c.copy, MLIR_QLINEAR_COPY_LOAD, "MlirQLinearCopy") ||
+      !isOneOf(at, c.quantize, MLIR_QLINEAR_QUANTIZE_SEPARATE, "MlirQLinearQuantize"))
+    return wrap(Attribute());
+  ScheduleAttr::Fields f;
+  f.rows.assign(c.rows, c.rows + c.numRows);
+  f.grid = c.grid;
+  f.warps = c.warps;
+  f.stages = c.stages;
+  f.copy = CopyKind(c.copy);
+  f.quantize = QuantizeKind(c.quantize);
+  f.pdl = c.pdl;
+  f.splitK = c.splitK;
+  f.isa = unwrap(c.isa).str();
+  f.tiles = c.tiles;
+  return wrap(Attribute(
+      ScheduleAttr::getChecked([&] { return emitError(at); }, at.getContext(), f)));
+}
+
+MlirQLinearSchedule mlirQLinearScheduleAttrGetValue(MlirAttribute attr) {
+  auto schedule = cast<ScheduleAttr>(unwrap(attr));
+  return toC(schedule.getRows(), schedule.getIsa(), schedule.getFields());
+}
+
+//===----------------------------------------------------------------------===//
+// Variant, temp
+//===----------------------------------------------------------------------===//
+
+bool mlirAttributeIsAQLinearVariant(MlirAttribute attr) {
+  return isa<VariantAttr>(unwrap(attr));
+}
+
+MlirTypeID mlirQLinearVariantAttrGetTypeID(void) {
+  return wrap(VariantAttr::getTypeID());
+}
+
+int64_t mlirQLinearVariantAttrGetRows(MlirAttribute attr) {
+  return cast<VariantAttr>(unwrap(attr)).getRows();
+}
+
+MlirAttribute mlirQLinearVariantAttrGetKernel(MlirAttribute attr) {
+  return wrap(Attribute(cast<VariantAttr>(unwrap(attr)).getKernel()));
+}
+
+int64_t mlirQLinearVariantAttrGetGrid(MlirAttribute attr) {
+  return cast<VariantAttr>(unwrap(attr)).getGrid();
+}
+
+int64_t mlirQLinearVariantAttrGetBlock(MlirAttribute attr) {
+  return cast<VariantAttr>(unwrap(attr)).getBlock();
+}
+
+int64_t mlirQLinearVariantAttrGetSmem(MlirAttribute attr) {
+  return cast<VariantAttr>(unwrap(attr)).getSmem();
+}
+
+int64_t mlirQLinearVariantAttrGetItems(MlirAttribute attr) {
+  return cast<VariantAttr>(unwrap(attr)).getItems();
+}
+
+bool mlirAttributeIsAQLinearTemp(MlirAttribute attr) {
+  return isa<TempAttr>(unwrap(attr));
+}
+
+MlirTypeID mlirQLinearTempAttrGetTypeID(void) { return wrap(TempAttr::getTypeID()); }
+
+int64_t mlirQLinearTempAttrGetBytes(MlirAttribute attr) {
+  return cast<TempAttr>(unwrap(attr)).getBytes();
+}
+
+int64_t mlirQLinearTempAttrGetBytesPerRow(MlirAttribute attr) {
+  return cast<TempAttr>(unwrap(attr)).getBytesPerRow();
+}
+
+bool mlirQLinearTempAttrIsZero(MlirAttribute attr) {
+  return cast<TempAttr>(unwrap(attr)).getZero();
+}
+
+//===----------------------------------------------------------------------===//
+// Weight
+//===----------------------------------------------------------------------===//
+
+bool mlirTypeIsAQLinearWeight(MlirType type) { return isa<WeightType>(unwrap(type)); }
+
+MlirTypeID mlirQLinearWeightTypeGetTypeID(void) {
+  return wrap(WeightType::getTypeID());
+}
+
+MlirType mlirQLinearWeightTypeGet(MlirLocation loc, int64_t n, int64_t k,
+                                  MlirAttribute encoding) {
+  Location at = unwrap(loc);
+  if (n < 1 || k < 1) { // the library's own check is of unsigned numbers
+    emitError(at) << "a weight cannot be " << n << " x " << k
+                  << "; N and K are at least 1";
+    return wrap(Type());
+  }
+  return wrap(WeightType::getChecked([&] { return emitError(at); }, at.getContext(), n,
+                                     k, cast<EncodingAttr>(unwrap(encoding))));
+}
+
+int64_t mlirQLinearWeightTypeGetN(MlirType type) {
+  return cast<WeightType>(unwrap(type)).getN();
+}
+
+int64_t mlirQLinearWeightTypeGetK(MlirType type) {
+  return cast<WeightType>(unwrap(type)).getK();
+}
+
+MlirAttribute mlirQLinearWeightTypeGetEncoding(MlirType type) {
+  return wrap(Attribute(cast<WeightType>(unwrap(type)).getEncoding()));
+}
+
+int64_t mlirQLinearWeightTypeGetGroups(MlirType type) {
+  return cast<WeightType>(unwrap(type)).getGroups();
+}
+
+int64_t mlirQLinearWeightTypeGetBytes(MlirType type) {
+  return int64_t(cast<WeightType>(unwrap(type)).getLayout().bytes());
+}
+
+//===----------------------------------------------------------------------===//
+// Activations
+//===----------------------------------------------------------------------===//
+
+bool mlirTypeIsAQLinearActivations(MlirType type) {
+  return isa<ActivationsType>(unwrap(type));
+}
+
+MlirTypeID mlirQLinearActivationsTypeGetTypeID(void) {
+  return wrap(ActivationsType::getTypeID());
+}
+
+MlirType mlirQLinearActivationsTypeGet(MlirLocation loc, int64_t m, int64_t k) {
+  Location at = unwrap(loc);
+  return wrap(Type(ActivationsType::getChecked([&] { return emitError(at); },
+                                               at.getContext(), m, k)));
+}
+
+int64_t mlirQLinearActivationsTypeGetM(MlirType type) {
+  return cast<ActivationsType>(unwrap(type)).getM();
+}
+
+int64_t mlirQLinearActivationsTypeGetK(MlirType type) {
+  return cast<ActivationsType>(unwrap(type)).getK();
+}
+
+int64_t mlirQLinearActivationsTypeGetRowBytes(MlirType type) {
+  return int64_t(cast<ActivationsType>(unwrap(type)).getLayout().bytes());
+}

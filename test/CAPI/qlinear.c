@@ -1,0 +1,364 @@
+/*===- qlinear.c - The C API, used from C -----------------------------------===*\
+|*
+|* Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+|* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+|*
+\*===----------------------------------------------------------------------===*/
+
+// RUN: qlinear-capi-test | FileCheck %s
+
+#include "qlinear-c/Dialect.h"
+#include "qlinear-c/Passes.h"
+
+#include "mlir-c/BuiltinAttributes.h"
+#include "mlir-c/BuiltinTypes.h"
+#include "mlir-c/Diagnostics.h"
+#include "mlir-c/IR.h"
+#include "mlir-c/Pass.h"
+#include "mlir-c/RegisterEverything.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECK_THAT(condition)                                                          \
+  do                                                                                   \
+    if (!(condition)) {                                                                \
+      printf("%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                   \
+      exit(1);                                                                         \
+    }                                                                                  \
+  while (0)
+
+static MlirStringRef str(const char *text) {
+  return mlirStringRefCreateFromCString(text);
+}
+
+static void print(MlirStringRef part, void *file) {
+  fwrite(part.data, 1, part.length, (FILE *)file);
+}
+
+/* Prints diagnostics rather than MLIR itself, and counts them in *userData. */
+static MlirLogicalResult onDiagnostic(MlirDiagnostic diagnostic, void *userData) {
+  ++*(int *)userData;
+  printf("%s: ", mlirDiagnosticGetSeverity(diagnostic) == MlirDiagnosticError
+                     ? "error"
+                     : "other");
+  mlirDiagnosticPrint(diagnostic, print, stdout);
+  printf("\n");
+  return mlirLogicalResultSuccess();
+}
+
+typedef struct Buffer {
+  char text[256];
+  size_t length;
+} Buffer;
+
+static void append(MlirStringRef part, void *userData) {
+  Buffer *buffer = (Buffer *)userData;
+  CHECK_THAT(buffer->length + part.length < sizeof(buffer->text));
+  memcpy(buffer->text + buffer->length, part.data, part.length);
+  buffer->text[buffer->length += part.length] = 0;
+}
+
+static int textIs(MlirAttribute encoding, const char *expected) {
+  Buffer buffer = {{0}, 0};
+  mlirQLinearEncodingAttrPrint(encoding, append, &buffer);
+  return strcmp(buffer.text, expected) == 0;
+}
+
+// CHECK-LABEL: encodings
+static void testEncodings(MlirLocation loc) {
+  static const char *const spelling =
+      "u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>";
+  MlirContext context = mlirLocationGetContext(loc);
+  MlirQLinearStorage rowStep = {MLIR_QLINEAR_STORAGE_LINEAR, MLIR_QLINEAR_FLOAT_BF16, 8,
+                                false, MLIR_QLINEAR_STEP_ROW};
+  MlirQLinearEncoding value = {4, false, 32, MLIR_QLINEAR_FORM_ZERO, rowStep, rowStep};
+  MlirAttribute row, plain, q4k, q6k;
+  MlirQLinearEncoding back;
+  puts("encodings");
+
+  /* From fields, from the spelling, from the attribute's text: one attribute. */
+  row = mlirQLinearEncodingAttrGet(loc, value);
+  CHECK_THAT(!mlirAttributeIsNull(row) && mlirAttributeIsAQLinearEncoding(row));
+  CHECK_THAT(textIs(row, spelling));
+  CHECK_THAT(mlirAttributeEqual(row, mlirQLinearEncodingAttrParse(loc, str(spelling))));
+  CHECK_THAT(mlirAttributeEqual(
+      row, mlirAttributeParseGet(
+               context, str("#qlinear.encoding<u4, group = 32, zero, "
+                            "scale = u8 * row<bf16>, offset = u8 * row<bf16>>"))));
+  CHECK_THAT(
+      mlirTypeIDEqual(mlirAttributeGetTypeID(row), mlirQLinearEncodingAttrGetTypeID()));
+  CHECK_THAT(!mlirAttributeIsAQLinearEncoding(mlirUnitAttrGet(context)));
+  back = mlirQLinearEncodingAttrGetValue(row);
+  CHECK_THAT(back.codeBits == 4 && !back.codesSigned && back.group == 32 &&
+             back.form == MLIR_QLINEAR_FORM_ZERO &&
+             back.scale.kind == MLIR_QLINEAR_STORAGE_LINEAR && back.scale.bits == 8 &&
+             !back.scale.isSigned && back.offset.scope == MLIR_QLINEAR_STEP_ROW &&
+             back.offset.type == MLIR_QLINEAR_FLOAT_BF16);
+
+  /* GGUF's, and what they say. */
+  q4k = mlirQLinearEncodingAttrGetGGUF(loc, str("Q4_K"));
+  CHECK_THAT(textIs(q4k, "u4, group = 32, min, scale = u6 * block<256, f16>, "
+                         "offset = u6 * block<256, f16>"));
+  q6k = mlirQLinearEncodingAttrGetGGUF(loc, str("Q6_K"));
+  back = mlirQLinearEncodingAttrGetValue(q6k);
+  CHECK_THAT(back.codeBits == 6 && back.codesSigned && back.group == 16 &&
+             back.form == MLIR_QLINEAR_FORM_SYMMETRIC && back.scale.bits == 8 &&
+             back.scale.isSigned && back.scale.scope == MLIR_QLINEAR_STEP_BLOCK &&
+             back.scale.type == MLIR_QLINEAR_FLOAT_F16 &&
+             back.offset.kind == MLIR_QLINEAR_STORAGE_NONE);
+  CHECK_THAT(mlirAttributeEqual(q6k, mlirQLinearEncodingAttrGet(loc, back)));
+
+  plain = mlirQLinearEncodingAttrParse(
+      loc, str("u4, group = 32, zero, scale = bf16, offset = bf16"));
+  CHECK_THAT(!mlirQLinearEncodingAttrIsLossless(plain, row));
+  CHECK_THAT(mlirQLinearEncodingAttrIsLossless(plain, plain));
+
+  /* What is impossible is refused with a reason. */
+  value.codeBits = 7;
+  // CHECK: error: {{.*}}7{{.*}}4, 5, 6 or 8
+  CHECK_THAT(mlirAttributeIsNull(mlirQLinearEncodingAttrGet(loc, value)));
+  value.codeBits = 256 + 4;
+  // CHECK-NEXT: error: {{.*}}4, 5, 6 or 8
+  CHECK_THAT(mlirAttributeIsNull(mlirQLinearEncodingAttrGet(loc, value)));
+  value.codeBits = 4;
+  value.offset.kind = MLIR_QLINEAR_STORAGE_NONE;
+  // CHECK-NEXT: error: {{.*}}offset
+  CHECK_THAT(mlirAttributeIsNull(mlirQLinearEncodingAttrGet(loc, value)));
+  value.offset.kind = (MlirQLinearStorageKind)9;
+  // CHECK-NEXT: error: MlirQLinearStorageKind 9 does not exist; the last one is 4
+  CHECK_THAT(mlirAttributeIsNull(mlirQLinearEncodingAttrGet(loc, value)));
+  // CHECK-NEXT: error: {{.*}}Q3_K
+  CHECK_THAT(mlirAttributeIsNull(mlirQLinearEncodingAttrGetGGUF(loc, str("Q3_K"))));
+  // CHECK-NEXT: error: {{.*}}middling
+  CHECK_THAT(mlirAttributeIsNull(mlirQLinearEncodingAttrParse(
+      loc, str("u4, group = 32, middling, scale = bf16, offset = bf16"))));
+}
+
+// CHECK-LABEL: types
+static void testTypes(MlirLocation loc) {
+  MlirContext context = mlirLocationGetContext(loc);
+  MlirAttribute q4k = mlirQLinearEncodingAttrGetGGUF(loc, str("Q4_K"));
+  MlirType weight, activations;
+  puts("types");
+
+  weight = mlirQLinearWeightTypeGet(loc, 64, 512, q4k);
+  CHECK_THAT(mlirTypeIsAQLinearWeight(weight) &&
+             !mlirTypeIsAQLinearActivations(weight));
+  CHECK_THAT(mlirQLinearWeightTypeGetN(weight) == 64);
+  CHECK_THAT(mlirQLinearWeightTypeGetK(weight) == 512);
+  CHECK_THAT(mlirQLinearWeightTypeGetGroups(weight) == 16);
+  CHECK_THAT(mlirAttributeEqual(mlirQLinearWeightTypeGetEncoding(weight), q4k));
+  /* 4.5 bits a weight: N and K are multiples of a tile and of a unit. */
+  CHECK_THAT(mlirQLinearWeightTypeGetBytes(weight) == 64 * 512 * 9 / 16);
+  CHECK_THAT(
+      mlirTypeIDEqual(mlirTypeGetTypeID(weight), mlirQLinearWeightTypeGetTypeID()));
+  CHECK_THAT(mlirTypeEqual(
+      weight,
+      mlirTypeParseGet(context, str("!qlinear.weight<64x512, #qlinear.encoding<u4, "
+                                    "group = 32, min, scale = u6 * block<256, f16>, "
+                                    "offset = u6 * block<256, f16>>>"))));
+  // CHECK: !qlinear.weight<64x512, #qlinear.encoding<u4, group = 32, min,
+  mlirTypePrint(weight, print, stdout);
+  puts("");
+
+  activations = mlirQLinearActivationsTypeGet(loc, mlirShapedTypeGetDynamicSize(), 96);
+  CHECK_THAT(mlirTypeIsAQLinearActivations(activations));
+  CHECK_THAT(mlirShapedTypeIsDynamicSize(mlirQLinearActivationsTypeGetM(activations)));
+  CHECK_THAT(mlirQLinearActivationsTypeGetK(activations) == 96);
+  CHECK_THAT(mlirQLinearActivationsTypeGetRowBytes(activations) > 96);
+  CHECK_THAT(mlirTypeEqual(
+      activations, mlirTypeParseGet(context, str("!qlinear.activations<?x96>"))));
+  CHECK_THAT(mlirTypeIDEqual(mlirTypeGetTypeID(activations),
+                             mlirQLinearActivationsTypeGetTypeID()));
+
+  // CHECK-NEXT: error: K = 100 is not a multiple of the group size 32; pad K
+  CHECK_THAT(mlirTypeIsNull(mlirQLinearWeightTypeGet(loc, 64, 100, q4k)));
+  // CHECK-NEXT: error: a weight cannot be -1 x 512; N and K are at least 1
+  CHECK_THAT(mlirTypeIsNull(mlirQLinearWeightTypeGet(loc, -1, 512, q4k)));
+  // CHECK-NEXT: error: activations of 2 x 0 are out of range
+  CHECK_THAT(mlirTypeIsNull(mlirQLinearActivationsTypeGet(loc, 2, 0)));
+  // CHECK-NEXT: error: K = 100 is not a multiple of the group size 32; pad K
+  CHECK_THAT(mlirTypeIsNull(mlirTypeParseGet(
+      context, str("!qlinear.weight<64x100, #qlinear.encoding<i8, group = 32, "
+                   "symmetric, scale = f16>>"))));
+}
+
+// CHECK-LABEL: schedules
+static void testSchedules(MlirLocation loc) {
+  static const int64_t rows[] = {1, 4};
+  MlirQLinearSchedule value = mlirQLinearScheduleGetDefault();
+  MlirAttribute schedule;
+  MlirQLinearSchedule back;
+  puts("schedules");
+  CHECK_THAT(value.numRows == 4 && value.rows[3] == 8 && value.splitK == 1);
+  CHECK_THAT(mlirAttributeEqual(
+      mlirQLinearScheduleAttrGet(loc, value),
+      mlirAttributeParseGet(mlirLocationGetContext(loc), str("#qlinear.schedule<>"))));
+  value.rows = rows;
+  value.numRows = 2;
+  value.isa = str("avx2");
+  value.tiles = 4;
+  value.quantize = MLIR_QLINEAR_QUANTIZE_SEPARATE;
+  schedule = mlirQLinearScheduleAttrGet(loc, value);
+  CHECK_THAT(mlirAttributeIsAQLinearSchedule(schedule));
+  CHECK_THAT(mlirTypeIDEqual(mlirAttributeGetTypeID(schedule),
+                             mlirQLinearScheduleAttrGetTypeID()));
+  back = mlirQLinearScheduleAttrGetValue(schedule);
+  CHECK_THAT(back.numRows == 2 && back.rows[1] == 4 && back.tiles == 4 &&
+             mlirStringRefEqual(back.isa, str("avx2")) &&
+             back.quantize == MLIR_QLINEAR_QUANTIZE_SEPARATE);
+  value.numRows = 0;
+  // CHECK-NEXT: error: {{.*}}row
+  CHECK_THAT(mlirAttributeIsNull(mlirQLinearScheduleAttrGet(loc, value)));
+}
+
+static const char *const source =
+    "#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>\n"
+    "qlinear.parameter @up : !qlinear.weight<64x128, #q4> from \"blk.0.ffn_up\"\n"
+    "func.func @up_of(%x: tensor<?x128xf32>) -> tensor<?x64xf32> {\n"
+    "  %w = qlinear.load @up : !qlinear.weight<64x128, #q4>\n"
+    "  %y = qlinear.linear %x, %w : (tensor<?x128xf32>, !qlinear.weight<64x128, #q4>)"
+    " -> tensor<?x64xf32>\n"
+    "  return %y : tensor<?x64xf32>\n"
+    "}\n";
+
+/* Adds `pipeline` and runs it, on a fresh copy of the module above. */
+static bool run(MlirContext context, const char *pipeline, bool printResult) {
+  MlirModule module = mlirModuleCreateParse(context, str(source));
+  MlirPassManager manager = mlirPassManagerCreate(context);
+  bool done;
+  CHECK_THAT(!mlirModuleIsNull(module));
+  done = mlirLogicalResultIsSuccess(mlirOpPassManagerAddPipeline(
+      mlirPassManagerGetAsOpPassManager(manager), str(pipeline), print, stdout));
+  done = done && mlirLogicalResultIsSuccess(
+                     mlirPassManagerRunOnOp(manager, mlirModuleGetOperation(module)));
+  if (done && printResult)
+    mlirOperationPrint(mlirModuleGetOperation(module), print, stdout);
+  mlirPassManagerDestroy(manager);
+  mlirModuleDestroy(module);
+  puts("");
+  return done;
+}
+
+static MlirWalkResult findLaunch(MlirOperation op, void *userData) {
+  if (!mlirStringRefEqual(mlirIdentifierStr(mlirOperationGetName(op)),
+                          str("qlinear.launch")))
+    return MlirWalkResultAdvance;
+  *(MlirOperation *)userData = op;
+  return MlirWalkResultInterrupt;
+}
+
+// CHECK-LABEL: pipelines
+static void testPipelines(MlirContext context) {
+  puts("pipelines");
+  /* A pass by name, with options. */
+  // CHECK: qlinear.parameter @up : !qlinear.weight<64x128, #{{.*}}> from "blk.0.ffn_up"
+  CHECK_THAT(run(context, "qlinear-compact-metadata{encoding=row-u8}", true));
+
+  // CHECK: qlinear.launch
+  CHECK_THAT(run(context, "qlinear-cpu{target=cpu:avx2 encoding=row-u8}", true));
+  // CHECK: gpu.module
+  CHECK_THAT(run(context, "qlinear-cuda{target=cuda:sm_90}", true));
+
+  // CHECK: unknown target 'tpu:v5'; targets are cuda:sm_NN
+  CHECK_THAT(!run(context, "qlinear-cpu{target=tpu:v5}", false));
+  // CHECK: qlinear-nonsense
+  CHECK_THAT(!run(context, "qlinear-nonsense", false));
+  // CHECK: no such option colour
+  CHECK_THAT(!run(context, "qlinear-fuse{colour=red}", false));
+  /* The pass itself fails, and says so to the diagnostic handler. */
+  // CHECK: error: {{.*}}tiny
+  CHECK_THAT(!run(context, "qlinear-compact-metadata{encoding=tiny}", false));
+}
+
+// CHECK-LABEL: launches
+static void testLaunches(MlirContext context) {
+  MlirModule module = mlirModuleCreateParse(context, str(source));
+  MlirPassManager manager = mlirPassManagerCreate(context);
+  MlirOperation launch = {NULL};
+  MlirAttribute variants, variant;
+  puts("launches");
+  mlirPassManagerAddOwnedPass(manager, mlirCreateQLinearFuse());
+  mlirPassManagerAddOwnedPass(manager, mlirCreateQLinearSchedule());
+  mlirPassManagerAddOwnedPass(manager, mlirCreateQLinearConversionQLinearToGPU());
+  CHECK_THAT(mlirLogicalResultIsSuccess(
+      mlirPassManagerRunOnOp(manager, mlirModuleGetOperation(module))));
+  mlirOperationWalk(mlirModuleGetOperation(module), findLaunch, &launch,
+                    MlirWalkPreOrder);
+  CHECK_THAT(launch.ptr);
+  variants = mlirOperationGetAttributeByName(launch, str("variants"));
+  CHECK_THAT(mlirAttributeIsAArray(variants) && mlirArrayAttrGetNumElements(variants));
+  variant = mlirArrayAttrGetElement(variants, 0);
+  CHECK_THAT(mlirAttributeIsAQLinearVariant(variant));
+  CHECK_THAT(mlirQLinearVariantAttrGetRows(variant) == 1);
+  CHECK_THAT(mlirQLinearVariantAttrGetGrid(variant) > 0);
+  CHECK_THAT(mlirQLinearVariantAttrGetBlock(variant) % 32 == 0);
+  CHECK_THAT(mlirQLinearVariantAttrGetSmem(variant) > 0);
+  CHECK_THAT(mlirQLinearVariantAttrGetItems(variant) == 0);
+  CHECK_THAT(mlirAttributeIsASymbolRef(mlirQLinearVariantAttrGetKernel(variant)));
+  CHECK_THAT(mlirTypeIDEqual(mlirAttributeGetTypeID(variant),
+                             mlirQLinearVariantAttrGetTypeID()));
+  mlirPassManagerDestroy(manager);
+  mlirModuleDestroy(module);
+}
+
+static void testTemps(MlirContext context) {
+  MlirAttribute temp = mlirAttributeParseGet(
+      context, str("#qlinear.temp<bytes = 512, bytes_per_row = 64, zero = true>"));
+  CHECK_THAT(mlirAttributeIsAQLinearTemp(temp));
+  CHECK_THAT(mlirQLinearTempAttrGetBytes(temp) == 512);
+  CHECK_THAT(mlirQLinearTempAttrGetBytesPerRow(temp) == 64);
+  CHECK_THAT(mlirQLinearTempAttrIsZero(temp));
+  CHECK_THAT(
+      mlirTypeIDEqual(mlirAttributeGetTypeID(temp), mlirQLinearTempAttrGetTypeID()));
+}
+
+int main(void) {
+  MlirDialectRegistry registry = mlirDialectRegistryCreate();
+  MlirContext context;
+  MlirDialect dialect;
+  MlirLocation loc;
+  MlirDiagnosticHandlerID handler;
+  int diagnostics = 0;
+
+  setvbuf(stdout, NULL, _IONBF, 0);
+  mlirRegisterAllQLinearPasses();
+  mlirRegisterAllQLinearPasses(); /* again does no harm */
+  mlirRegisterAllDialects(registry);
+  mlirDialectHandleInsertDialect(mlirGetDialectHandle__qlinear__(), registry);
+  context = mlirContextCreateWithRegistry(registry, /*threadingEnabled=*/false);
+  dialect = mlirContextGetOrLoadDialect(context, str("qlinear"));
+  CHECK_THAT(!mlirDialectIsNull(dialect));
+  CHECK_THAT(mlirStringRefEqual(
+      mlirDialectHandleGetNamespace(mlirGetDialectHandle__qlinear__()),
+      str("qlinear")));
+  CHECK_THAT(mlirDialectEqual(
+      dialect,
+      mlirDialectHandleLoadDialect(mlirGetDialectHandle__qlinear__(), context)));
+  handler =
+      mlirContextAttachDiagnosticHandler(context, onDiagnostic, &diagnostics, NULL);
+
+  loc = mlirLocationUnknownGet(context);
+  testEncodings(loc);
+  testTypes(loc);
+  testSchedules(loc);
+  testPipelines(context);
+  testLaunches(context);
+  testTemps(context);
+  CHECK_THAT(diagnostics > 0);
+  mlirContextDetachDiagnosticHandler(context, handler);
+
+  /* A second context, which knows nothing but this dialect. */
+  mlirContextDestroy(context);
+  mlirDialectRegistryDestroy(registry);
+  context = mlirContextCreate();
+  mlirDialectHandleRegisterDialect(mlirGetDialectHandle__qlinear__(), context);
+  CHECK_THAT(
+      !mlirTypeIsNull(mlirTypeParseGet(context, str("!qlinear.activations<?x96>"))));
+  mlirContextDestroy(context);
+  // CHECK: all well
+  puts("all well");
+  return 0;
+}
