@@ -35,3 +35,8 @@ if(QLINEAR_SANITIZE)
 endif()
 
 include(GNUInstallDirs)
+
+# The Python of scripts/setup.sh has what tests and documentation need.
+if(NOT Python3_EXECUTABLE AND EXISTS ${PROJECT_SOURCE_DIR}/.venv/bin/python3)
+  set(Python3_EXECUTABLE ${PROJECT_SOURCE_DIR}/.venv/bin/python3)
+endif()

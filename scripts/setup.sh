@@ -125,6 +125,8 @@ install_python() {
   say "Python packages in .venv"
   pip_install "$root/python/requirements-test.txt" ||
     die "pip could not install python/requirements-test.txt (the tests' oracles); check the network, or set PIP_INDEX_URL (a mirror) or PIP_CERT (a proxy with its own certificate)"
+  pip_install "$root/python/requirements-docs.txt" ||
+    warn "pip could not install python/requirements-docs.txt: the documentation's site is not built or tested"
   if [ $demo = 1 ]; then
     pip_install "$root/python/requirements-demo.txt" ||
       warn "pip could not install python/requirements-demo.txt: the demo does without a plot"

@@ -8,7 +8,7 @@
 # Substitutions: %python, %ptxas, %mlir_opt (the distribution's own), %cc, %cxx,
 # %cmake, %src (the sources), %obj (the build), %libs (libraries and plugins).
 # %with_asan (runs a program that loads code compiled with --sanitize=address).
-# Features: ptxas, asan, asan-runtime, and the CPU's avx2 and avx512_vnni.
+# Features: mkdocs, ptxas, asan, asan-runtime, and the CPU's avx2 and avx512_vnni.
 
 import os
 import platform
@@ -63,6 +63,9 @@ else:
         with_asan += f" LD_PRELOAD={runtime}"
 config.substitutions.insert(0, ("%with_asan", with_asan))
 
+has_mkdocs = [config.python, "-c", "import material, mkdocs"]
+if subprocess.run(has_mkdocs, stderr=subprocess.DEVNULL, check=False).returncode == 0:
+    config.available_features.add("mkdocs")
 try:
     with open("/proc/cpuinfo") as f:
         flags = next((line for line in f if line.startswith("flags")), "").split()

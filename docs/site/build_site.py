@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+# ===- build_site.py - The documentation as a static site ----------*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""Stages the pages of docs/, the reference that tablegen generated, the tools' own help,
+and every file of the repository that a page links to; then runs MkDocs on them.
+
+    build_site.py --reference BUILD/docs/reference --bin BUILD/bin -o OUTPUT
+
+The site is OUTPUT/html. A link to nowhere, an anchor that does not exist or a page that
+the navigation lacks is an error. `ninja qlinear-docs` runs this.
+"""
+
+import argparse
+import os
+import pathlib
+import posixpath
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s]+)(\))")
+LANGUAGES = {
+    ".c": "c", ".h": "c++", ".cpp": "c++", ".cu": "cuda", ".td": "tablegen", ".py": "python",
+    ".sh": "sh", ".mlir": "mlir", ".yaml": "yaml", ".json": "json", ".txt": "text", ".cmake": "cmake",
+}  # fmt: skip
+# Tools and the part of their help that is theirs (MLIR's drivers list all of upstream).
+TOOLS = {
+    "quant-pack": None,
+    "quant-compile": None,
+    "quant-run": None,
+    "quant-opt": "mlir-opt with the dialect, passes and pipelines of QLinear beside all of"
+    " upstream's, so everything mlir-opt does works here too. Of its own:",
+    "quant-reduce": "mlir-reduce with the dialect: shrinks a module for which a script says that"
+    " something goes wrong. `quant-reduce case.mlir --reduction-tree='traversal-mode=0"
+    " test=fails.sh'`; [pipeline.md](../pipeline.md#reduce-a-failing-module) shows it at work.",
+    "quant-lsp-server": "MLIR's language server with the dialect; an editor starts it"
+    " ([pipeline.md](../pipeline.md#in-an-editor)).",
+}
+
+
+class Stage:
+    """The pages as MkDocs wants them. A file of docs/ keeps its path, any other file of the
+    repository lies below source/."""
+
+    def __init__(self, pages):
+        self.pages = pages
+        self.done = set()
+
+    def site_path(self, repo_path):
+        """Where a file or folder of the repository is in the site."""
+        path = ROOT / repo_path
+        if repo_path.startswith("docs/"):
+            return repo_path[len("docs/") :]
+        if path.is_dir():
+            return f"source/{repo_path}/index.md"
+        return f"source/{repo_path}" + ("" if path.suffix in (".md", ".svg") else ".md")
+
+    def write(self, site_path, text):
+        out = self.pages / site_path
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text)
+
+    def add(self, repo_path):
+        """Stages a file or folder and what it links to."""
+        if repo_path in self.done:
+            return
+        self.done.add(repo_path)
+        path = ROOT / repo_path
+        site_path = self.site_path(repo_path)
+        if path.is_dir():
+            self.write(site_path, self.links(self.folder(repo_path), repo_path + "/x", site_path))
+        elif path.suffix == ".md":
+            self.write(site_path, self.links(path.read_text(), repo_path, site_path))
+        elif site_path.endswith(".md"):  # a source file
+            language = LANGUAGES.get(path.suffix, "cmake" if path.name == "CMakeLists.txt" else "text")
+            self.write(site_path, f"# {repo_path}\n\n````{language}\n{path.read_text()}````\n")
+        else:
+            out = self.pages / site_path
+            out.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, out)
+
+    def folder(self, repo_path):
+        readme = ROOT / repo_path / "README.md"
+        files = sorted(p for p in (ROOT / repo_path).iterdir() if p.name != "README.md")
+        names = "".join(f"- [{p.name}]({p.name})\n" for p in files if not p.name.startswith("."))
+        intro = readme.read_text() if readme.exists() else f"# {repo_path}\n"
+        return f"{intro}\n## Files of this folder\n\n{names}"
+
+    def links(self, text, repo_path, site_path):
+        """Text of the page with its links as they are in the site."""
+
+        def target(match):
+            link, _, anchor = match[2].partition("#")
+            if "://" in link or not link or link.startswith("mailto:"):
+                return match[0]
+            to = posixpath.normpath(posixpath.join(posixpath.dirname(repo_path), link))
+            if not (ROOT / to).exists():
+                return match[0]  # MkDocs says so, with the page's name
+            self.add(to)
+            relative = posixpath.relpath(self.site_path(to), posixpath.dirname(site_path) or ".")
+            return f"{match[1]}{relative}{'#' + anchor if anchor else ''}{match[3]}"
+
+        # Not inside fenced code.
+        parts = re.split(r"(^ *```.*?^ *```$|^ *````.*?^ *````$)", text, flags=re.M | re.S)
+        return "".join(p if i % 2 else LINK.sub(target, p) for i, p in enumerate(parts))
+
+
+def generated_reference(text, title):
+    """A page of mlir-tblgen for this site: one title, no headings that repeat."""
+    text = text.replace("[TOC]\n", "")
+    if title:
+        text = f"# {title}\n\n" + re.sub(r"^###", "##", text, flags=re.M)
+    # Headings such as "Options" come once per pass: as bold text they give no anchors.
+    text = re.sub(r"^#{3,5} (Options|Statistics|Parameters:?|Attributes:|Operands:|Results:)$",
+                  r"**\1**", text, flags=re.M)  # fmt: skip
+    return re.sub(r"^(#+) `-?(qlinear[\w.-]*)`( \(.*\))?$", r"\1 \2", text, flags=re.M)
+
+
+def own_passes(text):
+    """Of an MLIR driver's help, the passes and pipelines named qlinear-*."""
+    lines, keep = [], False
+    for line in text.splitlines():
+        if match := re.match(r"( *)--([\w-]+)", line):
+            keep = match[2].startswith("qlinear-") or keep and len(match[1]) > 6
+        elif not re.match(r" +=", line):
+            keep = False
+        if keep:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def wrap(text, columns=92):
+    """Long lines of a help text, continued where their last column begins."""
+    lines = []
+    for line in text.splitlines():
+        columns_at = [m.end() for m in re.finditer(r"(?<=\S)  +(?:- +)?", line)]
+        indent = " " * (columns_at[-1] if columns_at else len(line) - len(line.lstrip()))
+        lines += textwrap.wrap(line, columns, subsequent_indent=indent, drop_whitespace=False) or [""]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def commands_page(tools):
+    text = "# Command lines\n\nWhat each tool says with `--help`.\n"
+    for tool, intro in TOOLS.items():
+        run = subprocess.run([tools / tool, "--help"], capture_output=True, text=True, check=True,
+                             env={**os.environ, "COLUMNS": "100"})  # fmt: skip
+        text += f"\n## {tool}\n\n" + (intro + "\n" if intro else "")
+        if tool == "quant-opt":
+            text += f"\n```text\n{wrap(own_passes(run.stdout))}\n```\n"
+        elif not intro:
+            text += f"\n```text\n{wrap(run.stdout.strip())}\n```\n"
+    return text
+
+
+def stage(pages, reference, tools):
+    staged = Stage(pages)
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        staged.add(f"docs/{path.name}")
+    staged.add("CONTRIBUTING.md")
+    staged.add("docs/site/extra.css")
+    titles = {"QLinearPasses": "Passes", "QLinearConversionPasses": "Lowering passes"}
+    for path in sorted(reference.glob("*.md")):
+        page = generated_reference(path.read_text(), titles.get(path.stem))
+        staged.write(f"reference/{path.name}", page)
+    staged.write("reference/commands.md", commands_page(tools))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--reference", type=pathlib.Path, required=True)
+    parser.add_argument("--bin", type=pathlib.Path, required=True, help="where the tools are")
+    parser.add_argument("-o", "--output", type=pathlib.Path, required=True)
+    args = parser.parse_args()
+    if not list(args.reference.glob("*.md")):
+        sys.exit(f"{args.reference} has no reference pages; run `ninja mlir-doc` first")
+    shutil.rmtree(args.output, ignore_errors=True)
+    stage(args.output / "pages", args.reference.resolve(), args.bin.resolve())
+    for name in ("mkdocs.yml", "hooks.py"):
+        shutil.copyfile(ROOT / "docs/site" / name, args.output / name)
+    mkdocs = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    env = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    return subprocess.run(mkdocs, cwd=args.output, env=env, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
