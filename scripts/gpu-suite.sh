@@ -24,6 +24,7 @@ usage() {
 command=$1
 shift
 bin=$root/build/release/bin
+tests= # the program gpu-runtime-tests
 target=cuda:sm_90
 only=()
 directory=
@@ -43,7 +44,7 @@ case $command in pack | check) ;; *) usage 2 ;; esac
 
 # The libraries of our tools that a plain system lacks.
 libraries() {
-  ldd "$bin/quant-run" "$bin/quant-pack" | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
+  ldd "$bin/quant-run" "$bin/quant-pack" "$tests" | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
     grep -Ev '/(libc|libm|libdl|librt|libpthread|libgcc_s|libstdc\+\+|ld-linux[^/]*)\.so'
 }
 
@@ -53,6 +54,8 @@ pack() {
   for tool in quant-compile quant-pack quant-run; do
     [ -x "$bin/$tool" ] || die "'$bin/$tool' is not built; ninja -C build/release $tool"
   done
+  tests=$bin/../unittests/gpu-runtime-tests
+  [ -x "$tests" ] || die "'$tests' is not built; ninja -C build/release gpu-runtime-tests"
   # What is there may be a suite; anything else is not ours to delete.
   if [ -e "$directory" ] && [ -n "$(ls -A "$directory")" ]; then
     [ -e "$directory/run.sh" ] || die "'$directory' has other files; name a new folder"
@@ -60,9 +63,9 @@ pack() {
   fi
   mkdir -p "$directory"
   cp "$root"/test/GPU/run.sh "$root"/test/GPU/{run,suite}.py \
-    "$root"/test/Emulated/Inputs/matrix.py "$bin"/quant-{run,pack} "$directory"
+    "$root"/test/Emulated/Inputs/matrix.py "$bin"/quant-{run,pack} "$tests" "$directory"
   libraries | xargs -I{} cp -L {} "$directory"
-  strip -s "$directory"/quant-{run,pack}
+  strip -s "$directory"/quant-{run,pack} "$directory/gpu-runtime-tests"
   PYTHONPATH=$root/test/Emulated/Inputs PYTHONDONTWRITEBYTECODE=1 python3 "$root/test/GPU/suite.py" \
     "$directory" --bin "$bin" --target "$target" "${only[@]}"
   rm -rf "$directory/work"

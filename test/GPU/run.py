@@ -126,6 +126,8 @@ class Runner:
     def entry(self, entry, rows):
         """The tests of one artifact."""
         name = entry["name"]
+        if entry["kind"] == "runtime":
+            return self.runtime_tests(entry)
         output = f"{self.folder}/{name}"
         os.makedirs(output)
         artifact, weights = f"{output}/{name}.so", f"{HERE}/{name}.safetensors"
@@ -159,6 +161,39 @@ class Runner:
                  for f in entry["functions"] for m in rows]
         tests += [Test("failed", name, c, 0, 0) for c in complaints]
         shutil.rmtree(output)
+        return tests
+
+    def runtime_tests(self, entry):
+        """The tests of gpu-runtime-tests, with the entry's files."""
+        folder = f"{self.folder}/{entry['name']}"
+        with zipfile.ZipFile(f"{HERE}/{entry['name']}.zip") as z:
+            z.extractall(folder)
+        report = f"{folder}/report.json"
+        environment = {**self.environment, "QLINEAR_TEST_DIR": folder, "TMPDIR": folder,
+                       "QLINEAR_TEST_DEVICE": self.options.device}
+        try:
+            ran = subprocess.run(
+                [f"{HERE}/gpu-runtime-tests", f"--gtest_output=json:{report}"],
+                env=environment, capture_output=True, text=True, timeout=self.options.timeout)
+            output = ran.stdout + ran.stderr
+        except subprocess.TimeoutExpired as expired:
+            output = f"no end after {self.options.timeout} s: {expired.stdout}"
+        if self.options.verbose:
+            print(output)
+        results = {}
+        if os.path.exists(report):
+            with open(report) as f:
+                for suite in json.load(f)["testsuites"]:
+                    for test in suite["testsuite"]:
+                        results[f"{suite['name']}.{test['name']}"] = test
+        tests = []
+        for function in entry["functions"]:
+            test = results.get(function)
+            failures = "\n".join(f["failure"] for f in test.get("failures", [])) if test else (
+                f"did not run: {output[-2000:]}")
+            state = ("failed" if failures else
+                     "skipped" if test["result"] == "SKIPPED" else "passed")
+            tests.append(Test(state, f"{entry['name']}/{function}", failures, 0, 0))
         return tests
 
     def judge(self, entry, function, m, report, output):
@@ -202,10 +237,11 @@ def main():
     for entry in packed["entries"]:
         taken = re.search(options.only, entry["name"])
         small = entry["kind"] == "random" or not options.sanitizer
-        tests = len(entry["functions"]) * len(packed["rows"])
+        runtime = entry["kind"] == "runtime"
+        tests = len(entry["functions"]) * (1 if runtime else len(packed["rows"]))
         if taken and small:
             chosen.append(entry)
-            tests -= len(entry["functions"]) * len(rows)
+            tests = 0 if runtime else tests - len(entry["functions"]) * len(rows)
         counts["skipped"] += tests
     with tempfile.TemporaryDirectory() as folder:
         runner = Runner(options, folder)
@@ -220,10 +256,11 @@ def main():
                     differing, results = differing + test.differing, results + test.results
                     if test.state == "failed" or options.verbose:
                         print(f"{test.state}: {test.name}: {test.text}")
-                bad = sum(t.state == "failed" for t in tests)
-                off = sum(t.differing for t in tests)
-                print(f"{entry['name']}: {len(tests) - bad} of {len(tests)} passed, {off} of "
-                      f"{sum(t.results for t in tests)} results differ", flush=True)
+                good = sum(t.state == "passed" for t in tests)
+                line = f"{entry['name']}: {good} of {len(tests)} passed"
+                if results_ := sum(t.results for t in tests):
+                    line += f", {sum(t.differing for t in tests)} of {results_} results differ"
+                print(line, flush=True)
     print(f"{differing} of {results} results differ in bits from the emulated device's or, "
           "where they are exact, from integers'")
     print(", ".join(f"{counts[state]} {state}" for state in ("passed", "failed", "skipped")))

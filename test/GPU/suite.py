@@ -11,10 +11,11 @@ artifact and an archive per entry, and the results of the emulated device.
 usage: suite.py DIRECTORY --bin DIR [--target cuda:sm_90] [--only REGEX]
        suite.py DIRECTORY --bin DIR --weights ENTRY      what run.py does for large ones
 
-Entries are of three kinds. `random`: results are compared with float64 by quant-run,
+Entries are of four kinds. `random`: results are compared with float64 by quant-run,
 and with those of the emulated device. `exact`: weights and activations are integers
 with scales of 1, so that results are integers that this script computes by itself, and
 no bit may differ. `generated`: weights too large to carry are made where they are used.
+`runtime`: what the program gpu-runtime-tests needs; its tests are the entry's functions.
 """
 
 import argparse
@@ -210,7 +211,32 @@ def exact_entry():
     return entry
 
 
+def runtime_entry():
+    """A linear, and a chain of two: temps, several launches, dependent ones."""
+    entry = Entry("runtime", "runtime")
+    entry.linear("linear", MAIN["rowu8"], 96, 512)
+    (g, up), (u, _) = (entry.weight(MAIN["q4k"], 384, 512) for _ in range(2))
+    d, down = entry.weight(MAIN["rowu8"], 512, 384)
+    x, h, y = "tensor<?x512xf16>", "tensor<?x384xbf16>", "tensor<?x512xbf16>"
+    entry.function(
+        "chain",
+        [("x", x)],
+        [y],
+        f"  %g = qlinear.load @{g} : {up}\n  %u = qlinear.load @{u} : {up}\n"
+        f"  %d = qlinear.load @{d} : {down}\n"
+        f"  %h = qlinear.linear %x, %g, %u : ({x}, {up}, {up}) -> {h} {{\n"
+        "  ^bb0(%gate: f32, %up: f32):\n"
+        "    %0 = math.tanh %gate : f32\n"
+        "    %1 = arith.mulf %0, %up : f32\n"
+        "    %2 = arith.truncf %1 : f32 to bf16\n"
+        f"    qlinear.yield %2 : bf16\n  }}\n"
+        f"  %y = qlinear.linear %h, %d : ({h}, {down}) -> {y}\n  return %y : {y}\n",
+    )
+    return entry
+
+
 def entries():
+    yield runtime_entry()
     yield from matrix_entries()
     for name in MAIN:
         yield types_entry(name)
@@ -291,6 +317,44 @@ def write_exact(entry, directory, expected, quant_pack):
 # ===------------------------------------------------------------------------===#
 
 
+def compile_runtime(entry, directory, work, options):
+    """The layers for this target and for others, modules lowered by upstream's pipeline,
+    and the names of the tests."""
+    files = f"{work}/{entry.name}"
+    os.makedirs(files, exist_ok=True)
+    module = f"{work}/{entry.name}.mlir"
+    write_weights(entry.name, entry.weights, entry.pack_arguments(), files,
+                  f"{options.bin}/quant-pack")
+
+    def compiled(target, path):
+        subprocess.run([f"{options.bin}/quant-compile", module, f"--target={target}",
+                        "-o", f"{files}/{path}"], check=True)
+
+    compiled(options.target, "runtime.so")
+    if options.target.startswith("cuda:sm_"):
+        chip = int(re.match(r"cuda:sm_(\d+)", options.target)[1])
+        if chip // 10 > 8:
+            compiled("cuda:sm_80", "other.older.so")
+        compiled("cuda:sm_121" if chip < 121 else "cuda:sm_90a", "other.newer.so")
+        subprocess.run(
+            [sys.executable, f"{os.path.dirname(os.path.abspath(__file__))}/mgpu.py", files,
+             "--bin", options.bin, "--target", options.target, "--linear", module],
+            check=True,
+        )
+    with zipfile.ZipFile(f"{directory}/{entry.name}.zip", "w", zipfile.ZIP_DEFLATED) as z:
+        for name in sorted(os.listdir(files)):
+            z.write(f"{files}/{name}", name)
+    listed = subprocess.run([f"{directory}/gpu-runtime-tests", "--gtest_list_tests"],
+                            capture_output=True, text=True, check=True).stdout
+    tests, suite = [], ""
+    for line in listed.splitlines():
+        if not line.startswith("  "):
+            suite = line.strip()
+        elif not line.startswith("  DISABLED_"):
+            tests.append(suite + line.strip())
+    return tests
+
+
 def compile_entry(entry, directory, work, options):
     """The artifact, the archive, the expected results; the entry of suite.json."""
 
@@ -306,6 +370,10 @@ def compile_entry(entry, directory, work, options):
 
     with open(f"{work}/{entry.name}.mlir", "w") as f:
         f.write("\n".join(entry.module))
+    if entry.kind == "runtime":
+        tests = compile_runtime(entry, directory, work, options)
+        print(f"{entry.name}: {len(tests)} tests", flush=True)
+        return {"name": entry.name, "kind": entry.kind, "functions": tests}
     expected = f"{work}/{entry.name}"
     os.makedirs(expected, exist_ok=True)
     quant_pack = f"{options.bin}/quant-pack"
