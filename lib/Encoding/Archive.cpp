@@ -29,6 +29,14 @@ static std::string_view textOf(const MappedFile &file) {
   return {reinterpret_cast<const char *>(file.bytes().data()), file.bytes().size()};
 }
 
+std::vector<const Tensor *> Checkpoint::startingWith(std::string_view prefix) const {
+  std::vector<const Tensor *> out;
+  for (auto at = index.lower_bound(prefix);
+       at != index.end() && at->first.starts_with(prefix); ++at)
+    out.push_back(&list[at->second]);
+  return out;
+}
+
 const Tensor *Checkpoint::find(std::string_view name) const {
   auto at = index.find(name);
   return at == index.end() ? nullptr : &list[at->second];
@@ -165,6 +173,12 @@ Result<Checkpoint> Checkpoint::open(const std::string &name) {
       return one;
     return readGgufParts(std::move(*one));
   }
+  if (magic == 0x04034B50) // "PK": torch.save's zip
+    return error(fmt::format(
+        "'{}' is a zip file as torch.save writes it, and reading its pickle would run "
+        "code from it; load it with torch and write it with "
+        "safetensors.torch.save_file",
+        *path));
   // The ninth byte of safetensors opens the header; an index is a JSON object.
   bool isIndex = path->ends_with(".json");
   auto out = isIndex ? readShards(*file) : readSafetensors(*file);

@@ -6,16 +6,38 @@
 //===----------------------------------------------------------------------===//
 #include "ImportCommon.h"
 
-using namespace qlinear;
+#include <algorithm>
 
-std::vector<std::string> qlinear::prefixesOf(const ImportContext &context,
-                                             std::string_view suffix) {
-  std::vector<std::string> out;
-  for (const Tensor &t : context.checkpoint.tensors())
-    if (t.name.size() > suffix.size() && t.name.ends_with(suffix) &&
-        !context.claimed.contains(&t))
-      out.push_back(t.name.substr(0, t.name.size() - suffix.size()));
+using namespace qlinear;
+using nlohmann::json;
+
+std::vector<const Tensor *> Parts::all() const {
+  std::vector<const Tensor *> out;
+  for (const Tensor *t : checkpoint.startingWith(prefix + "."))
+    if (t->name != prefix + ".bias")
+      out.push_back(t);
   return out;
+}
+
+unsigned qlinear::codeBitsFor(uint64_t bits) {
+  return bits <= 4 ? 4 : bits <= 6 ? unsigned(bits) : bits <= 8 ? 8 : 0;
+}
+
+void qlinear::importEach(ImportContext &context, std::string_view suffix,
+                         std::string_view convention,
+                         const std::function<Result<void>(const Parts &)> &importOne,
+                         const std::function<bool(const Parts &)> &isOne) {
+  for (const Tensor &t : context.checkpoint.tensors()) {
+    if (t.name.size() <= suffix.size() || !t.name.ends_with(suffix) ||
+        context.claimed.contains(&t))
+      continue;
+    Parts parts(context.checkpoint, t.name.substr(0, t.name.size() - suffix.size()));
+    if (isOne && !isOne(parts))
+      continue;
+    if (auto r = importOne(parts); !r)
+      context.addUnreadable(parts.name(), std::string(convention), parts.all(),
+                            r.error());
+  }
 }
 
 bool qlinear::isMatrix(const Tensor *t, uint64_t rows, uint64_t columns) {
@@ -30,6 +52,21 @@ bool qlinear::isFloat(const Tensor *t) {
   return t && (t->type == "F32" || t->type == "F16" || t->type == "BF16");
 }
 
+uint64_t qlinear::integerAt(const Tensor &t, uint64_t index) {
+  int64_t wide;
+  int32_t narrow;
+  if (t.type == "I64" || t.type == "U64") {
+    __builtin_memcpy(&wide, t.bytes.data() + 8 * index, 8);
+    return uint64_t(wide);
+  }
+  if (t.type == "I32" || t.type == "U32") {
+    __builtin_memcpy(&narrow, t.bytes.data() + 4 * index, 4);
+    return uint64_t(int64_t(narrow));
+  }
+  return t.type == "I8" ? uint64_t(int64_t(int8_t(t.bytes[index])))
+                        : uint64_t(uint8_t(t.bytes[index]));
+}
+
 std::optional<unsigned> qlinear::groupOf(uint64_t K, uint64_t G) {
   if (G == 1)
     return kWholeRow;
@@ -37,6 +74,20 @@ std::optional<unsigned> qlinear::groupOf(uint64_t K, uint64_t G) {
     if (G && K == G * group)
       return group;
   return std::nullopt;
+}
+
+std::string qlinear::unknownGroups(uint64_t G, uint64_t K) {
+  return fmt::format(
+      "{} groups of K = {} columns; groups of 16, 32, 64, 128, 256 or the "
+      "whole row are read; quantize the model again with one of these",
+      G, K);
+}
+
+json qlinear::configOf(const ImportContext &context, const char *key) {
+  if (!context.config.is_object())
+    return json::object();
+  auto at = context.config.find(key);
+  return at != context.config.end() && at->is_object() ? *at : json::object();
 }
 
 std::string qlinear::formatName(std::string_view convention, CodeType codes,
@@ -58,7 +109,100 @@ void qlinear::addAffine(ImportContext &context, const Parts &parts, std::string 
     auto weight = load();
     if (!weight)
       return weight.takeError();
+    float middle = float(1u << (weight->codes.bits - 1));
+    if (weight->form == Form::zero && !weight->codes.isSigned &&
+        std::all_of(weight->offsets.begin(), weight->offsets.end(),
+                    [&](float z) { return z == middle; })) {
+      // The stored fields are those of signed codes.
+      weight->codes.isSigned = true;
+      weight->form = Form::symmetric;
+      weight->offsets.clear();
+    }
     return LoadedWeight(std::move(*weight));
   };
   context.add(std::move(w));
+}
+
+//===----------------------------------------------------------------------===//
+// Integers one to a byte
+//===----------------------------------------------------------------------===//
+
+Result<IntTensors::Plan> IntTensors::plan(const Parts &parts) const {
+  auto text = [](const Tensor *t) {
+    return t ? t->type + " of " + shapeText(t->shape) : std::string("absent");
+  };
+  if (!codes || codes->type != "I8" || codes->shape.size() != 2 || !codes->shape[0] ||
+      !codes->shape[1])
+    return parts.bad(fmt::format(
+        "its codes must be an I8 matrix, but are {}: only matrices are linear weights",
+        text(codes)));
+  Plan p{codes->shape[0], codes->shape[1], 1, 1, kWholeRow};
+  if (!isFloat(scales))
+    return parts.bad(
+        fmt::format("its scales must be floats, but are {}", text(scales)));
+  if (zeros && zeros->type != "I8" && !isFloat(zeros))
+    return parts.bad(
+        fmt::format("its zeros must be I8 or floats, but are {}", text(zeros)));
+  auto count = checkedProduct(scales->shape);
+  if (zeros && zeros->shape != scales->shape && checkedProduct(zeros->shape) != count)
+    return parts.bad(
+        fmt::format("its zeros ({}) must have the shape of its scales ({})",
+                    shapeText(zeros->shape), shapeText(scales->shape)));
+  uint64_t down = scales->shape.empty() ? 1 : scales->shape[0];
+  p.G = scales->shape.size() == 2 ? scales->shape[1] : 1;
+  if (scales->shape.size() > 2 || !down || !p.G || p.N % down != 0 || p.K % p.G != 0 ||
+      (columns && p.K / p.G != columns))
+    return parts.bad(fmt::format(
+        "scales of {} do not divide codes of {} into blocks{}",
+        shapeText(scales->shape), shapeText(codes->shape),
+        columns ? fmt::format(" of {} columns, as its metadata says", columns) : ""));
+  p.rows = p.N / down;
+  auto group = groupOf(p.K, p.G);
+  if (!group)
+    return parts.bad(unknownGroups(p.G, p.K));
+  p.group = *group;
+  return p;
+}
+
+Result<AffineWeight> IntTensors::load(const Plan &p, const std::string &name) const {
+  auto scale = toFloats(*scales);
+  if (!scale)
+    return scale.takeError();
+  bool hasIntegerZeros = zeros && zeros->type == "I8";
+  AffineWeight w{
+      p.N, p.K, {uint8_t(bits), !hasIntegerZeros}, p.group, Form::symmetric, {},
+      {},  {}};
+  std::vector<float> zero;
+  if (zeros) {
+    w.form = Form::zero;
+    w.offsets.resize(p.N * p.G);
+    if (!hasIntegerZeros) {
+      auto floats = toFloats(*zeros);
+      if (!floats)
+        return floats.takeError();
+      zero = std::move(*floats);
+    } else { // unsigned codes, which have 2^(bits-1) added, as the zeros then do
+      for (std::byte z : zeros->bytes)
+        zero.push_back(float(int8_t(z)) + float(1 << (bits - 1)));
+    }
+  }
+  w.scales.resize(p.N * p.G);
+  for (uint64_t n = 0; n < p.N; ++n)
+    for (uint64_t g = 0; g < p.G; ++g) {
+      w.scales[n * p.G + g] = (*scale)[n / p.rows * p.G + g];
+      if (zeros)
+        w.offsets[n * p.G + g] = zero[n / p.rows * p.G + g];
+    }
+  w.fields.resize(p.N * p.K);
+  int half = 1 << (bits - 1);
+  for (uint64_t i = 0; i < w.fields.size(); ++i) {
+    int code = int8_t(codes->bytes[i]);
+    if (code < -half || code >= half)
+      return error(
+          fmt::format("tensor {}: the code {} at row {}, column {} is not one of "
+                      "{} bits ({} to {}); the file is damaged",
+                      inQuotes(name), code, i / p.K, i % p.K, bits, -half, half - 1));
+    w.fields[i] = uint8_t(code + half);
+  }
+  return w;
 }

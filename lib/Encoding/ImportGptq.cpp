@@ -12,8 +12,9 @@
 //   both  X.qzeros I32 [G, N * bits / 32] (packed along N; AWQ in its order),
 //         X.scales [G, N]; w = s (q - z)
 // GPTQ's first version of the format stores z - 1; the second ("checkpoint_format":
-// "gptq_v2" in the configuration) z itself. X.g_idx says the group of each input
-// column: act-order checkpoints, where it is not k / group, are declined.
+// "gptq_v2" in the configuration) z itself. A symmetric checkpoint ("sym": true) may
+// lack qzeros: z = 2^(bits-1). X.g_idx says the group of each input column: act-order
+// checkpoints, where it is not k / group, are declined.
 //
 //===----------------------------------------------------------------------===//
 #include "ImportCommon.h"
@@ -28,7 +29,7 @@ using nlohmann::json;
 namespace {
 
 struct Source {
-  const Tensor *qweight, *qzeros, *scales;
+  const Tensor *qweight, *qzeros, *scales; ///< qzeros: null if symmetric
   uint64_t N, K, G;
   unsigned bits, group;
   bool isAwq, zerosMinusOne;
@@ -44,9 +45,10 @@ Result<AffineWeight> Source::load() const {
   auto scale = toFloats(*scales);
   if (!scale)
     return scale.takeError();
-  PackedWords codes{qweight->bytes, bits}, zeros{qzeros->bytes, bits};
+  PackedWords codes{qweight->bytes, bits};
+  PackedWords zeros{qzeros ? qzeros->bytes : std::span<const std::byte>(), bits};
   unsigned perWord = codes.perWord();
-  uint32_t mask = (1u << bits) - 1;
+  uint32_t mask = codes.mask();
   auto place = [&](uint64_t n) {
     return uint64_t(n / perWord * perWord + (isAwq ? kAwqPlace[n % 8] : n % perWord));
   };
@@ -58,8 +60,8 @@ Result<AffineWeight> Source::load() const {
     for (uint64_t g = 0; g < G; ++g)
       for (uint64_t n = rows.begin(); n < rows.end(); ++n) {
         w.scales[n * G + g] = (*scale)[g * N + n];
-        uint32_t z = zeros.at(g * N + place(n));
-        w.offsets[n * G + g] = float(zerosMinusOne ? (z + 1) & mask : z);
+        uint32_t z = qzeros ? zeros.at(g * N + place(n)) : 1u << (bits - 1);
+        w.offsets[n * G + g] = float(qzeros && zerosMinusOne ? (z + 1) & mask : z);
       }
     if (isAwq) {
       for (uint64_t k = 0; k < K; ++k)
@@ -88,57 +90,116 @@ bool isInOrder(const Tensor &index, uint64_t K, uint64_t group) {
   return true;
 }
 
-Result<void> importWeight(ImportContext &context, const Parts &parts,
-                          const json &quantization) {
-  const Tensor *qweight = parts.find(".qweight"), *qzeros = parts.find(".qzeros"),
-               *scales = parts.find(".scales"), *order = parts.find(".g_idx");
-  if (!qzeros || !scales)
-    return parts.bad("has .qweight, but not .qzeros and .scales as GPTQ and AWQ have");
-  if (!isInt32(qweight) || !isInt32(qzeros) || !isFloat(scales) ||
-      qweight->shape.size() != 2 || qzeros->shape.size() != 2 ||
-      scales->shape.size() != 2)
-    return parts.bad(
-        ".qweight and .qzeros must be I32 matrices, .scales a float matrix");
-  Source s{qweight, qzeros, scales, scales->shape[1], 0, scales->shape[0], 0,
-           0,       false,  false};
-  uint64_t zeroWords = qzeros->shape[1];
+/// The shapes of the three tensors, for messages.
+std::string shapesOf(const Source &s) {
+  return fmt::format(".qweight {}, .qzeros {}, .scales {}", shapeText(s.qweight->shape),
+                     s.qzeros ? shapeText(s.qzeros->shape) : "absent",
+                     shapeText(s.scales->shape));
+}
+
+/// Finds N, K, G, bits and isAwq from the shapes, which say it all unless there are
+/// no zeros.
+Result<void> readShapes(Source &s, const Parts &parts, const json &quantization) {
+  s.G = s.scales->shape[0];
+  s.N = s.scales->shape[1];
+  if (!s.qzeros) {
+    uint64_t bits = jsonUnsigned(quantization, "bits").value_or(4);
+    s.bits = bits == 8 ? 8 : 4;
+    if (bits != s.bits)
+      return parts.bad(fmt::format("codes of {} bits; 4 and 8 are read", bits));
+    s.K = s.qweight->shape[0] * (32 / s.bits);
+    if (s.qweight->shape[1] != s.N || s.N == 0 || s.K == 0)
+      return parts.bad(fmt::format("the shapes ({}) do not go together: GPTQ has "
+                                   ".qweight [K * bits / 32, N] and .scales [G, N]",
+                                   shapesOf(s)));
+    return {};
+  }
+  uint64_t zeroWords = s.qzeros->shape[1];
   s.bits = s.N && zeroWords * 32 % s.N == 0 ? unsigned(zeroWords * 32 / s.N) : 0;
   if (s.bits != 4 && s.bits != 8)
     return parts.bad(
-        fmt::format("codes of {} bits (.qzeros {}, .scales {}); 4 and 8 are "
-                    "read",
-                    s.bits, shapeText(qzeros->shape), shapeText(scales->shape)));
-  s.isAwq = qweight->shape[1] == zeroWords;
-  s.K = s.isAwq ? qweight->shape[0] : qweight->shape[0] * (32 / s.bits);
-  if (!isMatrix(qweight, s.isAwq ? s.K : s.K * s.bits / 32,
+        fmt::format("codes of {} bits ({}); 4 and 8 are read: quantize the "
+                    "model again with one of them",
+                    s.bits ? std::to_string(s.bits) : "unknown", shapesOf(s)));
+  s.isAwq = s.qweight->shape[1] == zeroWords;
+  s.K = s.isAwq ? s.qweight->shape[0] : s.qweight->shape[0] * (32 / s.bits);
+  if (!isMatrix(s.qweight, s.isAwq ? s.K : s.K * s.bits / 32,
                 s.isAwq ? zeroWords : s.N) ||
-      !isMatrix(qzeros, s.G, zeroWords) || s.K == 0 || (s.isAwq && s.bits != 4))
+      !isMatrix(s.qzeros, s.G, zeroWords) || s.K == 0 || (s.isAwq && s.bits != 4))
     return parts.bad(fmt::format(
-        "the shapes of .qweight ({}), .qzeros ({}) and .scales "
-        "({}) do not go together",
-        shapeText(qweight->shape), shapeText(qzeros->shape), shapeText(scales->shape)));
+        "the shapes ({}) do not go together: with .scales [G, N] and .qzeros "
+        "[G, N * bits / 32], .qweight is [K * bits / 32, N] in GPTQ and "
+        "[K, N * bits / 32] in AWQ",
+        shapesOf(s)));
+  return {};
+}
+
+Result<void> importWeight(ImportContext &context, const Parts &parts,
+                          const json &quantization) {
+  Source s{parts.find(".qweight"),
+           parts.find(".qzeros"),
+           parts.find(".scales"),
+           0,
+           0,
+           0,
+           0,
+           0,
+           false,
+           false};
+  const Tensor *order = parts.find(".g_idx");
+  auto symmetric = quantization.find("sym");
+  bool isSymmetric = symmetric != quantization.end() && symmetric->is_boolean() &&
+                     symmetric->get<bool>();
+  if (!s.scales || (!s.qzeros && !isSymmetric))
+    return parts.bad(fmt::format(
+        "has .qweight, but {} (GPTQ and AWQ have .qzeros and .scales; only symmetric "
+        "GPTQ, with \"sym\": true in config.json, has no .qzeros); check that all "
+        "shards are there",
+        s.scales   ? "no .qzeros"
+        : s.qzeros ? "no .scales"
+                   : "neither .qzeros nor .scales"));
+  auto version = jsonString(quantization, "version");
+  if (jsonString(quantization, "quant_method") == "awq" && version &&
+      *version != "gemm" && *version != "GEMM")
+    return parts.bad(
+        fmt::format("AWQ's layout {}; save the model again with version = \"gemm\"",
+                    inQuotes(*version)));
+  auto isWords = [](const Tensor *t) { return isInt32(t) && t->shape.size() == 2; };
+  if (!isWords(s.qweight) || (s.qzeros && !isWords(s.qzeros)) || !isFloat(s.scales) ||
+      s.scales->shape.size() != 2)
+    return parts.bad(fmt::format(
+        ".qweight and .qzeros must be I32 matrices and .scales a float matrix, not {}, "
+        "{} and {} ({})",
+        s.qweight->type, s.qzeros ? s.qzeros->type : "absent", s.scales->type,
+        shapesOf(s)));
+  if (auto r = readShapes(s, parts, quantization); !r)
+    return r;
   auto group = groupOf(s.K, s.G);
   if (!group)
-    return parts.bad(
-        fmt::format("{} groups of K = {} columns; groups of 16, 32, 64, 128, "
-                    "256 or the whole row are read",
-                    s.G, s.K));
+    return parts.bad(unknownGroups(s.G, s.K));
   s.group = *group;
-  std::vector<const Tensor *> tensors = {qweight, qzeros, scales};
+  std::vector<const Tensor *> tensors = {s.qweight, s.scales};
+  if (s.qzeros)
+    tensors.push_back(s.qzeros);
   if (order) {
     if (!isInt32(order) || order->shape != std::vector<uint64_t>{s.K})
-      return parts.bad(fmt::format(".g_idx must be I32 of K = {} elements", s.K));
+      return parts.bad(
+          fmt::format(".g_idx must be I32 of K = {} elements, not {} of {}", s.K,
+                      order->type, shapeText(order->shape)));
     if (!isInOrder(*order, s.K, s.K / s.G))
       return parts.bad(
-          "its columns are reordered (desc_act); quantize the model again with "
-          "desc_act = false");
+          "its columns are reordered (desc_act): columns of one group do not lie "
+          "together; quantize the model again with desc_act = false");
     tensors.push_back(order);
   }
   auto format = jsonString(quantization, "checkpoint_format");
   s.zerosMinusOne = !s.isAwq && format.value_or("gptq") != "gptq_v2";
-  std::string convention = s.isAwq ? "AWQ" : s.zerosMinusOne ? "GPTQ" : "GPTQ v2";
-  addAffine(context, parts, formatName(convention, {uint8_t(s.bits), false}, s.group),
-            s.N, s.K, std::move(tensors), [s] { return s.load(); });
+  std::string convention = s.isAwq                        ? "AWQ"
+                           : !s.qzeros || s.zerosMinusOne ? "GPTQ"
+                                                          : "GPTQ v2";
+  addAffine(context, parts,
+            formatName(convention, {uint8_t(s.bits), !s.qzeros}, s.group), s.N, s.K,
+            std::move(tensors), [s] { return s.load(); });
   return {};
 }
 
@@ -147,14 +208,12 @@ Result<void> importWeight(ImportContext &context, const Parts &parts,
 Result<void> qlinear::importGptq(ImportContext &context) {
   if (context.checkpoint.isGguf())
     return {};
-  json quantization = json::object();
-  if (context.config.is_object()) {
-    auto at = context.config.find("quantization_config");
-    quantization = at == context.config.end() ? context.config : *at;
-  }
-  for (const std::string &prefix : prefixesOf(context, ".qweight"))
-    if (auto r = importWeight(context, Parts(context.checkpoint, prefix), quantization);
-        !r)
-      return r;
+  // quantize_config.json has at the top what config.json has one level down.
+  json quantization = configOf(context, "quantization_config");
+  if (quantization.empty() && context.config.is_object())
+    quantization = context.config;
+  importEach(context, ".qweight", "GPTQ or AWQ", [&](const Parts &parts) {
+    return importWeight(context, parts, quantization);
+  });
   return {};
 }

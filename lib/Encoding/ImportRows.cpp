@@ -5,15 +5,18 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Conventions that pack the codes of a row along K into 32-bit words:
-//   compressed-tensors (pack-quantized)
-//     X.weight_packed I32 [N, K * bits / 32], codes q + 2^(bits-1)
+// Conventions whose codes run along K, in 32-bit words or bytes:
+//   compressed-tensors, pack-quantized
+//     X.weight_packed I32 [N, K * bits / 32], codes q + 2^(bits-1) as a stream of bits
 //     X.weight_scale [N, G], X.weight_shape I64 [2] = N, K
 //     X.weight_zero_point I32 [N * bits / 32, G] packed along N, if asymmetric,
-//     biased like the codes; X.weight_g_idx only with reordered columns
+//     biased like the codes; X.weight_g_idx if columns may be reordered (-1: not set)
 //     w = s q, or s (q - z)
+//   compressed-tensors, int-quantized
+//     X.weight I8 [N, K], X.weight_scale [N, G] or one number, X.weight_zero_point I8
+//     of the same shape, if asymmetric; w = s (q - z)
 //   MLX
-//     X.weight U32 [N, K * bits / 32], X.scales and X.biases [N, G]
+//     X.weight U32 [N, K * bits / 32], a stream of bits; X.scales, X.biases [N, G]
 //     w = s q + b
 //
 //===----------------------------------------------------------------------===//
@@ -22,6 +25,7 @@
 #include <tbb/parallel_for.h>
 
 using namespace qlinear;
+using nlohmann::json;
 
 namespace {
 
@@ -30,8 +34,14 @@ std::vector<uint8_t> unpackRows(const Tensor &packed, unsigned bits, uint64_t N,
                                 uint64_t K) {
   std::vector<uint8_t> out(N * K);
   PackedWords words{packed.bytes, bits};
-  uint32_t mask = (1u << bits) - 1;
+  uint32_t mask = words.mask();
   tbb::parallel_for(uint64_t(0), N, [&](uint64_t n) {
+    if (32 % bits != 0 || K % words.perWord() != 0) { // codes across words
+      uint64_t first = n * words.wordsOf(K);
+      for (uint64_t k = 0; k < K; ++k)
+        out[n * K + k] = uint8_t(words.at(k, first));
+      return;
+    }
     for (uint64_t i = n * K; i < (n + 1) * K; i += words.perWord()) {
       uint32_t word = words.word(i / words.perWord());
       for (unsigned j = 0; j < words.perWord(); ++j)
@@ -41,60 +51,72 @@ std::vector<uint8_t> unpackRows(const Tensor &packed, unsigned bits, uint64_t N,
   return out;
 }
 
-Error unknownGroups(const Parts &parts, uint64_t G, uint64_t K) {
-  return parts.bad(
-      fmt::format("{} groups of K = {} columns; groups of 16, 32, 64, 128, 256 "
-                  "or the whole row are read",
-                  G, K));
-}
-
-/// Bits per code, if words of `columns` hold K codes of 4 or 8 bits.
+/// Bits per code, if rows of `columns` words hold K codes of 4, 5, 6 or 8 bits.
 unsigned bitsOf(uint64_t columns, uint64_t K) {
-  for (unsigned bits : {4u, 8u})
-    if (K % (32 / bits) == 0 && columns == K / (32 / bits))
+  for (unsigned bits : {4u, 5u, 6u, 8u})
+    if (columns == PackedWords{{}, bits}.wordsOf(K))
       return bits;
   return 0;
 }
 
-Result<void> importCompressed(ImportContext &context, const Parts &parts) {
+/// Whether g_idx leaves the columns as they are: k / group for every k, or -1.
+bool leavesOrder(const Tensor &index, uint64_t K, uint64_t group) {
+  if (!isInt32(&index) || index.shape != std::vector<uint64_t>{K})
+    return false;
+  bool isUnset = true, isInOrder = true;
+  for (uint64_t k = 0; k < K; ++k) {
+    int32_t g;
+    __builtin_memcpy(&g, index.bytes.data() + 4 * k, 4);
+    isUnset &= g == -1;
+    isInOrder &= g >= 0 && uint64_t(g) == k / group;
+  }
+  return isUnset || isInOrder;
+}
+
+Result<void> importPackQuantized(ImportContext &context, const Parts &parts) {
   const Tensor *packed = parts.find(".weight_packed"),
                *scale = parts.find(".weight_scale"),
                *shape = parts.find(".weight_shape"),
                *zeros = parts.find(".weight_zero_point"),
                *order = parts.find(".weight_g_idx");
-  if (!shape || shape->type != "I64" || shape->bytes.size() != 16)
-    return parts.bad(".weight_shape must be two I64");
-  uint64_t size[2];
-  __builtin_memcpy(size, shape->bytes.data(), 16);
-  uint64_t N = size[0], K = size[1];
+  if (!shape || (shape->type != "I64" && shape->type != "I32") ||
+      shape->shape != std::vector<uint64_t>{2})
+    return parts.bad(fmt::format(".weight_shape must be two I64, N and K, but is {}",
+                                 shape ? shape->type + " of " + shapeText(shape->shape)
+                                       : std::string("absent")));
+  uint64_t N = integerAt(*shape, 0), K = integerAt(*shape, 1);
   if (!isInt32(packed) || packed->shape.size() != 2 || packed->shape[0] != N ||
       N == 0 || K == 0)
-    return parts.bad(
-        fmt::format(".weight_packed must be an I32 matrix of N = {} rows", N));
+    return parts.bad(fmt::format(
+        ".weight_packed must be an I32 matrix of N = {} rows, but is {} of {}", N,
+        packed->type, shapeText(packed->shape)));
   unsigned bits = bitsOf(packed->shape[1], K);
   if (!bits)
-    return parts.bad(
-        fmt::format(".weight_packed has {} words for K = {}; codes of 4 and 8 "
-                    "bits are read",
-                    packed->shape[1], K));
+    return parts.bad(fmt::format(
+        ".weight_packed has {} words for K = {}; codes of 4, 5, 6 and 8 bits without "
+        "gaps are read: quantize the model again with one of these",
+        packed->shape[1], K));
   if (!isFloat(scale) || scale->shape.size() != 2 || scale->shape[0] != N)
     return parts.bad(
-        fmt::format(".weight_scale must be a float matrix of N = {} rows", N));
-  if (order)
-    return parts.bad(
-        "its columns are reordered (.weight_g_idx); quantize the model again "
-        "without actorder");
+        fmt::format(".weight_scale must be a float matrix of N = {} rows, but is {}", N,
+                    scale ? scale->type + " of " + shapeText(scale->shape) : "absent"));
   uint64_t G = scale->shape[1];
   auto group = groupOf(K, G);
   if (!group)
-    return unknownGroups(parts, G, K);
-  uint64_t perWord = 32 / bits;
-  if (zeros && (!isInt32(zeros) || !isMatrix(zeros, (N + perWord - 1) / perWord, G)))
-    return parts.bad(fmt::format(".weight_zero_point must be I32 of {}x{}",
-                                 (N + perWord - 1) / perWord, G));
+    return parts.bad(unknownGroups(G, K));
+  if (order && !leavesOrder(*order, K, K / G))
+    return parts.bad("its columns are reordered (.weight_g_idx): columns of one group "
+                     "do not lie together; quantize the model again without actorder, "
+                     "or with actorder = \"weight\"");
+  uint64_t zeroRows = PackedWords{{}, bits}.wordsOf(N);
+  if (zeros && (!isInt32(zeros) || !isMatrix(zeros, zeroRows, G)))
+    return parts.bad(
+        fmt::format(".weight_zero_point must be I32 of {}x{}, but is {} of {}",
+                    zeroRows, G, zeros->type, shapeText(zeros->shape)));
   std::vector<const Tensor *> tensors = {packed, scale, shape};
-  if (zeros)
-    tensors.push_back(zeros);
+  for (const Tensor *t : {zeros, order})
+    if (t)
+      tensors.push_back(t);
   CodeType codes{uint8_t(bits), !zeros};
   addAffine(context, parts, formatName("compressed-tensors", codes, *group), N, K,
             tensors, [=, group = *group]() -> Result<AffineWeight> {
@@ -115,12 +137,26 @@ Result<void> importCompressed(ImportContext &context, const Parts &parts) {
                 PackedWords words{zeros->bytes, bits};
                 for (uint64_t n = 0; n < N; ++n)
                   for (uint64_t g = 0; g < G; ++g)
-                    w.offsets[n * G + g] =
-                        float(words.word(n / perWord * G + g) >> (n % perWord * bits) &
-                              ((1u << bits) - 1));
+                    w.offsets[n * G + g] = float(words.at(n, g, G));
               }
               return w;
             });
+  return {};
+}
+
+Result<void> importIntQuantized(ImportContext &context, const Parts &parts) {
+  const Tensor *codes = parts.find(".weight"), *scale = parts.find(".weight_scale"),
+               *zeros = parts.find(".weight_zero_point");
+  IntTensors t{codes, scale, zeros};
+  auto plan = t.plan(parts);
+  if (!plan)
+    return plan.takeError();
+  std::vector<const Tensor *> tensors = {codes, scale};
+  if (zeros)
+    tensors.push_back(zeros);
+  addAffine(context, parts, formatName("compressed-tensors", {8, !zeros}, plan->group),
+            plan->N, plan->K, std::move(tensors),
+            [t, plan = *plan, name = parts.name()] { return t.load(plan, name); });
   return {};
 }
 
@@ -128,30 +164,42 @@ Result<void> importMlxWeight(ImportContext &context, const Parts &parts) {
   const Tensor *packed = parts.find(".weight"), *scales = parts.find(".scales"),
                *biases = parts.find(".biases");
   uint64_t N = packed->shape[0], G = scales->shape.size() == 2 ? scales->shape[1] : 0;
+  // Parts of a model may have a configuration of their own under their name.
+  json quantization = configOf(context, "quantization");
+  if (auto own = quantization.find(parts.layer());
+      own != quantization.end() && own->is_object())
+    quantization = json(*own);
   if (!isFloat(scales) || !isFloat(biases) || !isMatrix(scales, N, G) ||
       !isMatrix(biases, N, G) || N == 0 || G == 0)
     return parts.bad(
         fmt::format(".scales and .biases must be float matrices of one shape "
                     "with N = {} rows",
                     N));
-  auto at = context.config.is_object() ? context.config.find("quantization")
-                                       : context.config.end();
-  std::optional<uint64_t> bits, size;
-  if (context.config.is_object() && at != context.config.end() && at->is_object()) {
-    bits = jsonUnsigned(*at, "bits");
-    size = jsonUnsigned(*at, "group_size");
-  }
-  if (!bits && !size)
+  auto bits = jsonUnsigned(quantization, "bits"),
+       size = jsonUnsigned(quantization, "group_size");
+  if (!bits || !size)
     return parts.bad(
-        "config.json has no 'quantization' with 'bits' and 'group_size', which "
-        "MLX writes");
-  if (!bits || !size || (*bits != 4 && *bits != 8))
+        "config.json has no 'quantization' with 'bits' and 'group_size', which MLX "
+        "writes; keep it beside the weights");
+  if (auto mode = jsonString(quantization, "mode"); mode && *mode != "affine")
     return parts.bad(
-        "'quantization' of config.json needs 'group_size', and 'bits' of 4 or 8");
-  uint64_t K = packed->shape[1] * (32 / *bits);
+        fmt::format("MLX's mode {}; only \"affine\" has integer codes with "
+                    "scales and biases",
+                    inQuotes(*mode)));
+  if (*bits != 4 && *bits != 5 && *bits != 6 && *bits != 8)
+    return parts.bad(fmt::format(
+        "codes of {} bits ('quantization' of config.json); 4, 5, 6 and 8 are read: "
+        "quantize the model again with one of these",
+        *bits));
+  uint64_t K = packed->shape[1] * 32 / *bits;
   auto group = groupOf(K, G);
-  if (!group || (G > 1 && K / G != *size))
-    return unknownGroups(parts, G, K);
+  if (!group)
+    return parts.bad(unknownGroups(G, K));
+  if (K % G != 0 || K / G != *size || K * *bits % 32 != 0)
+    return parts.bad(fmt::format(
+        ".weight {} and .scales {} do not go with bits = {} and group_size = {} of "
+        "config.json: the weight is [N, K * bits / 32], the scales [N, K / group_size]",
+        shapeText(packed->shape), shapeText(scales->shape), *bits, *size));
   CodeType codes{uint8_t(*bits), false};
   addAffine(context, parts, formatName("MLX", codes, *group), N, K,
             {packed, scales, biases}, [=, group = *group]() -> Result<AffineWeight> {
@@ -177,21 +225,27 @@ Result<void> importMlxWeight(ImportContext &context, const Parts &parts) {
 } // namespace
 
 Result<void> qlinear::importCompressedTensors(ImportContext &context) {
-  for (const std::string &prefix : prefixesOf(context, ".weight_packed"))
-    if (auto r = importCompressed(context, Parts(context.checkpoint, prefix)); !r)
-      return r;
+  constexpr std::string_view convention = "compressed-tensors";
+  importEach(context, ".weight_packed", convention,
+             [&](const Parts &parts) { return importPackQuantized(context, parts); });
+  importEach(
+      context, ".weight_scale", convention,
+      [&](const Parts &parts) { return importIntQuantized(context, parts); },
+      [](const Parts &parts) {
+        const Tensor *t = parts.find(".weight");
+        return t && t->type == "I8" && t->shape.size() == 2;
+      });
   return {};
 }
 
 Result<void> qlinear::importMlx(ImportContext &context) {
-  for (const std::string &prefix : prefixesOf(context, ".biases")) {
-    Parts parts(context.checkpoint, prefix);
-    const Tensor *packed = parts.find(".weight");
-    if (!packed || packed->type != "U32" || packed->shape.size() != 2 ||
-        !parts.find(".scales"))
-      continue;
-    if (auto r = importMlxWeight(context, parts); !r)
-      return r;
-  }
+  importEach(
+      context, ".biases", "MLX",
+      [&](const Parts &parts) { return importMlxWeight(context, parts); },
+      [](const Parts &parts) {
+        const Tensor *packed = parts.find(".weight");
+        return packed && packed->type == "U32" && packed->shape.size() == 2 &&
+               parts.find(".scales");
+      });
   return {};
 }

@@ -28,6 +28,9 @@ struct ImportContext {
 
   /// Takes the weight and claims its parts.
   void add(SourceWeight weight);
+  /// The same for a weight that cannot be read, and why.
+  void addUnreadable(std::string name, std::string convention,
+                     std::vector<const Tensor *> parts, std::string reason);
 };
 
 /// GGUF's block formats.
@@ -36,10 +39,14 @@ Result<void> importGguf(ImportContext &context);
 Result<void> importArchive(ImportContext &context);
 /// GPTQ (both versions) and AWQ.
 Result<void> importGptq(ImportContext &context);
-/// compressed-tensors' pack-quantized form.
+/// compressed-tensors' integer forms: pack-quantized and int-quantized.
 Result<void> importCompressedTensors(ImportContext &context);
 /// MLX.
 Result<void> importMlx(ImportContext &context);
+/// torchao's tensor subclasses.
+Result<void> importTorchao(ImportContext &context);
+/// HQQ.
+Result<void> importHqq(ImportContext &context);
 /// What is left of F32, F16 and BF16 matrices.
 Result<void> importFloats(ImportContext &context);
 

@@ -26,6 +26,19 @@ void ImportContext::add(SourceWeight weight) {
   weights.push_back(std::move(weight));
 }
 
+void ImportContext::addUnreadable(std::string name, std::string convention,
+                                  std::vector<const Tensor *> parts,
+                                  std::string reason) {
+  SourceWeight w;
+  w.name = std::move(name);
+  w.format = std::move(convention);
+  for (const Tensor *t : parts)
+    if (!claimed.contains(t))
+      w.parts.push_back(t);
+  w.defect = std::move(reason);
+  add(std::move(w));
+}
+
 Result<void> qlinear::importGguf(ImportContext &context) {
   if (!context.checkpoint.isGguf())
     return {};
@@ -108,6 +121,29 @@ Result<void> qlinear::importFloats(ImportContext &context) {
   return {};
 }
 
+/// A checkpoint that says how it was quantized, in which nothing was found, was
+/// quantized in a way that is not known here: its codes are no weights to carry over.
+static Result<void> checkMethod(const ImportContext &context) {
+  auto at = context.config.is_object() ? context.config.find("quantization_config")
+                                       : context.config.end();
+  if (!context.config.is_object() || at == context.config.end() ||
+      std::any_of(context.weights.begin(), context.weights.end(),
+                  [](const SourceWeight &w) { return !w.isFloat; }))
+    return {};
+  auto method = jsonString(*at, "quant_method");
+  if (!method)
+    return {};
+  for (const char *known : {"gptq", "awq", "compressed-tensors", "torchao", "hqq"})
+    if (*method == known)
+      return {};
+  return error(fmt::format(
+      "'{}': config.json beside it says quant_method {}, of which no weight is known; "
+      "gptq, awq, compressed-tensors, torchao, hqq and MLX are read; dequantize the "
+      "model with what wrote it and use --quantize, or remove quantization_config to "
+      "carry its tensors over as they are",
+      context.checkpoint.files().front()->path(), inQuotes(*method)));
+}
+
 Result<Inventory> qlinear::takeInventory(const Checkpoint &checkpoint) {
   ImportContext context{checkpoint, {}, {}, {}};
   if (!checkpoint.config().empty()) {
@@ -118,9 +154,11 @@ Result<Inventory> qlinear::takeInventory(const Checkpoint &checkpoint) {
     context.config = std::move(config->value);
   }
   for (auto *import : {importGguf, importArchive, importGptq, importCompressedTensors,
-                       importMlx, importFloats})
+                       importTorchao, importHqq, importMlx, importFloats})
     if (auto r = import(context); !r)
       return r.takeError();
+  if (auto r = checkMethod(context); !r)
+    return r.takeError();
 
   Inventory out;
   out.weights = std::move(context.weights);

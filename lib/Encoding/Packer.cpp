@@ -129,13 +129,15 @@ Result<Treatment> Rules::treat(const SourceWeight &w) const {
       t.rule = options->rules[i].value;
       break;
     }
-  if (w.N == 0 || w.K == 0)
-    return carry("empty");
   if (anyFinds(exclude, w.name))
     return carry("excluded");
   bool named = anyFinds(include, w.name);
   if (!include.empty() && !named)
     return carry("not included");
+  if (!w.defect.empty())
+    return error(w.defect + " (--exclude carries it over as it is)");
+  if (w.N == 0 || w.K == 0)
+    return carry("empty");
   if (w.isFloat) {
     const QuantizeOptions *quantize = options->quantize ? &*options->quantize : nullptr;
     for (size_t i = 0; i < quantizers.size(); ++i)
@@ -391,6 +393,9 @@ Result<PackReport> runJobs(std::vector<Job> jobs, const Checkpoint &checkpoint,
 
   auto metadata = checkpoint.metadata();
   metadata.erase("qlinear");
+  for (const Job &job : jobs)
+    if (job.weight && metadata.erase(job.weight->metadataKey))
+      metadata.erase("tensor_names"); // torchao's list of such keys
   auto bound = describe(jobs, checkpoint, /*bound=*/true);
   if (!bound)
     return bound.takeError();

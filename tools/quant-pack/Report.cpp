@@ -225,31 +225,56 @@ Result<void> qlinear::writeReport(const PackReport &report, const std::string &i
 }
 
 Result<void> qlinear::printContents(const Checkpoint &checkpoint) {
-  std::map<std::string, PackedWeight> packed;
+  // A file that cannot be packed can still be looked at.
+  auto inventory = takeInventory(checkpoint);
+  std::map<const Tensor *, const SourceWeight *> weightOf;
+  std::map<std::string, uint64_t> formats;
   bool isArchive = !checkpoint.isGguf() && checkpoint.metadata().contains("qlinear");
-  if (isArchive) {
-    auto archive = Archive::open(checkpoint);
-    if (!archive)
-      return archive.takeError();
-    packed = archive->weights();
-  }
+  if (isArchive && !inventory)
+    return inventory.takeError();
+  if (inventory)
+    for (const SourceWeight &w : inventory->weights) {
+      if (!w.isFloat)
+        ++formats[w.defect.empty() ? w.format : w.format + ", cannot be read"];
+      for (const Tensor *t : w.parts)
+        weightOf.emplace(t, &w);
+    }
   Table table({"tensor", "type", "shape", "encoding", "bytes", ""}, 4);
   uint64_t total = 0;
   for (const Tensor &t : checkpoint.tensors()) {
     total += t.bytes.size();
-    auto at = packed.find(t.name);
-    bool isWeight = at != packed.end();
-    table.add({t.name, isWeight ? at->second.source : t.type,
-               isWeight ? shapeOf({at->second.N, at->second.K}) : shapeOf(t.shape),
-               isWeight ? at->second.encoding.str() : "-",
-               std::to_string(t.bytes.size()), ""});
+    auto at = weightOf.find(&t);
+    const SourceWeight *w = at == weightOf.end() ? nullptr : at->second;
+    std::string type = t.type, shape = shapeOf(t.shape), encoding = "-", note;
+    if (w && w->isPacked) {
+      type = w->format;
+      shape = shapeOf({w->N, w->K});
+      encoding = w->native->str();
+    } else if (w && !w->defect.empty()) {
+      encoding = w->format;
+      note = w->parts.front() == &t ? w->defect : "";
+    } else if (w && !w->isFloat && !checkpoint.isGguf()) {
+      encoding = w->format;
+      note = fmt::format("of {}, {}", w->name, shapeOf({w->N, w->K}));
+    }
+    table.add({t.name, type, shape, encoding, std::to_string(t.bytes.size()), note});
   }
   table.print();
-  fmt::print("\n{}: {} tensors, {}\n",
-             isArchive ? fmt::format("packed archive, {} weights", packed.size())
-             : checkpoint.isGguf() ? "GGUF v3"
-                                   : "safetensors",
-             checkpoint.tensors().size(), size(double(total)));
+  std::string kind = checkpoint.isGguf() ? "GGUF v3" : "safetensors";
+  uint64_t count = 0;
+  std::string list;
+  for (const auto &[format, n] : formats) {
+    count += n;
+    list += fmt::format("{}{} {}", list.empty() ? "" : ", ", n, format);
+  }
+  if (isArchive)
+    kind = fmt::format("packed archive, {} weights", count);
+  else if (count && !checkpoint.isGguf())
+    kind += fmt::format(", {} quantized weights ({})", count, list);
+  fmt::print("\n{}: {} tensors, {}\n", kind, checkpoint.tensors().size(),
+             size(double(total)));
+  if (!inventory)
+    fmt::print("cannot be packed: {}\n", inventory.error());
   return {};
 }
 

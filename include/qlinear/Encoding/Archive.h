@@ -71,6 +71,8 @@ public:
   /// In the order of their data; shards in the order of their names.
   const std::vector<Tensor> &tensors() const { return list; }
   const Tensor *find(std::string_view name) const;
+  /// The tensors whose names start with `prefix`, in the order of their names.
+  std::vector<const Tensor *> startingWith(std::string_view prefix) const;
   /// safetensors' __metadata__; GGUF's scalar key-values as text.
   const std::map<std::string, std::string> &metadata() const { return meta; }
   /// The files that are mapped: more than one for shards.

@@ -36,6 +36,11 @@ struct SourceWeight {
   uint64_t N = 0, K = 0;
   bool isFloat = false;  ///< needs quantizing
   bool isPacked = false; ///< of a packed archive: cannot be carried over as it is
+  /// Why its codes cannot be read; if not empty it can only be carried over, and
+  /// there is neither shape nor `load`.
+  std::string defect;
+  /// The key of __metadata__ that describes `parts`, and nothing without them.
+  std::string metadataKey;
   /// The tensors of the checkpoint that it is made of.
   std::vector<const Tensor *> parts;
   std::function<Result<LoadedWeight>()> load;

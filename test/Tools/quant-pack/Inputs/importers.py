@@ -7,79 +7,23 @@
 """Small checkpoints in the exact layouts of GPTQ, AWQ, compressed-tensors and MLX,
 packed without loss, against the formula that each format's documentation gives."""
 
-import json
 import os
 import sys
 
 import ml_dtypes
 import numpy as np
-from checkpoints import fresh, quant_pack, report_of
-from safetensors.numpy import load_file, save_file
+from checkpoints import fresh, quant_pack
+from conventions import NORM, affine, check, each, pack
+from safetensors.numpy import load_file
 
 fresh(sys.argv[1])
+os.mkdir("out")
 rng = np.random.default_rng(0)
 AWQ_ORDER = [0, 2, 4, 6, 1, 3, 5, 7]
 
-
-def pack(values, axis, bits, order=None):
-    """Integers into int32 words along an axis, lowest bits first."""
-    values = np.moveaxis(np.asarray(values, np.uint64), axis, -1)
-    per_word = 32 // bits
-    groups = values.reshape(*values.shape[:-1], -1, per_word)
-    words = np.zeros(groups.shape[:-1], np.uint64)
-    for i in range(per_word):
-        words |= groups[..., order[i] if order else i] << np.uint64(i * bits)
-    return np.moveaxis(words.astype(np.uint32), -1, axis).copy()
-
-
-def affine(n, k, group, bits):
-    """Codes [n, k], and scales and integer zeros [n, groups]."""
-    q = rng.integers(0, 2**bits, (n, k))
-    s = (np.exp(rng.normal(size=(n, k // group)) * 0.3) * 0.01).astype(np.float16)
-    z = rng.integers(1, 2**bits, (n, k // group))
-    return q, s, z
-
-
-def each(x, group):
-    return np.repeat(np.asarray(x, np.float64), group, axis=1)
-
-
-def check(tensors, expected, source, config=None, n_parts=None):
-    """Packs the checkpoint, reads it back and compares every weight."""
-    save_file(tensors, "model.safetensors")
-    if config is None:
-        if os.path.exists("config.json"):
-            os.remove("config.json")
-    else:
-        with open("config.json", "w") as f:
-            json.dump(config, f)
-    for encoding in ("lossless", "auto"):
-        quant_pack(".", "-o", "out/p.safetensors", "--encoding", encoding, "--report", "out/r.json")
-        quant_pack("out/p.safetensors", "-o", "out/f.safetensors", "--dequantize", "f32")
-        floats, (_, report) = load_file("out/f.safetensors"), report_of("out/r.json")
-        for name, w in expected.items():
-            entry = report[name]
-            assert entry["source"] == source, entry
-            assert floats[name].shape == w.shape
-            differing = int((floats[name] != w.astype(np.float32)).sum())
-            if encoding == "lossless":
-                assert differing == 0, f"{source} {name}: {differing} of {w.size} differ"
-            assert (differing == 0) == entry["quality"]["exact"], entry
-            if not entry["quality"]["exact"]:
-                noise = ((floats[name].astype(np.float64) - w) ** 2).sum()
-                snr = 10 * np.log10((w**2).sum() / noise)
-                assert snr >= 45 and abs(snr - entry["quality"]["tensor_snr_db"]) < 0.1, (
-                    snr,
-                    entry,
-                )
-        assert set(floats) == set(expected) | {"norm.weight"}, set(floats)
-
-
-os.mkdir("out")
-NORM = {"norm.weight": np.ones(8, np.float16)}
 for n, k, group, bits in [(40, 256, 128, 4), (16, 512, 64, 4), (24, 256, 32, 8), (8, 384, 384, 4)]:
     name = f"u{bits}:{'row' if group == k else group}"
-    q, s, z = affine(n, k, group, bits)
+    q, s, z = affine(n, k, group, bits, rng)
     w = each(s, group) * (q - each(z, group))
 
     # GPTQ: qweight packs along K, qzeros along N; version 1 stores z - 1.
@@ -144,51 +88,83 @@ for n, k, group, bits in [(40, 256, 128, 4), (16, 512, 64, 4), (24, 256, 32, 8),
             {"quantization": {"group_size": group, "bits": bits}},
         )
 
+# Symmetric GPTQ: zeros in the middle are no zeros, whether stored (8 - 1) or left out.
+for bits in (4, 8):
+    q, s, _ = affine(24, 256, 64, bits, rng)
+    middle = 2 ** (bits - 1)
+    layer = {"a.b.qweight": pack(q.T, 0, bits).view(np.int32), "a.b.scales": s.T.copy()}
+    zeros = {"a.b.qzeros": pack(np.full((4, 24), middle - 1), 1, bits).view(np.int32)}
+    w = {"a.b.weight": each(s, 64) * (q - middle)}
+    check(layer | zeros | NORM, w, f"GPTQ u{bits}:64", form="symmetric")
+    config = {"quantization_config": {"quant_method": "gptq", "bits": bits, "sym": True}}
+    check(layer | NORM, w, f"GPTQ i{bits}:64", config, form="symmetric")
+    # One group per row, as group_size = -1 writes it.
+    row = {"a.b.qweight": pack(q.T, 0, bits).view(np.int32), "a.b.scales": s[:, :1].T.copy()}
+    config["quantization_config"]["group_size"] = -1
+    check(
+        row | NORM, {"a.b.weight": each(s[:, :1], 256) * (q - middle)}, f"GPTQ i{bits}:row", config
+    )
 
-def fails(tensors, part, config=None):
-    save_file(tensors, "model.safetensors")
-    with open("config.json", "w") as f:
-        json.dump(config or {}, f)
-    _, message = quant_pack(".", "-o", "out/x.safetensors", status=1)
-    assert part in message, f"wanted {part!r}, got {message!r}"
-    assert not os.path.exists("out/x.safetensors")
+# The bias and the other tensors of a layer stay beside its weight.
+q, s, z = affine(16, 128, 32, 4, rng)
+bias = rng.normal(size=16).astype(np.float16)
+floats = check(
+    {
+        "a.b.qweight": pack(q.T, 1, 4, AWQ_ORDER).view(np.int32),
+        "a.b.qzeros": pack(z.T, 1, 4, AWQ_ORDER).view(np.int32),
+        "a.b.scales": s.T.copy(),
+        "a.b.bias": bias,
+    },
+    {"a.b.weight": each(s, 32) * (q - each(z, 32))},
+    "AWQ u4:32",
+    {"quantization_config": {"quant_method": "awq", "version": "gemm", "zero_point": True}},
+)
+assert floats["a.b.bias"].tobytes() == bias.tobytes()
 
+# 5 and 6 bits cross words in compressed-tensors and MLX; rows and columns may be odd.
+for n, k, group, bits in [(16, 64, 32, 5), (19, 96, 16, 6), (7, 100, 100, 5), (33, 52, 52, 4)]:
+    q, s, z = affine(n, k, group, bits, rng)
+    half, name = 2 ** (bits - 1), f"{bits}:{'row' if group == k else group}"
+    common = {
+        "a.b.weight_packed": pack(q, 1, bits).view(np.int32),
+        "a.b.weight_scale": s,
+        "a.b.weight_shape": np.array([n, k], np.int64),
+    }
+    # As written when no order was chosen.
+    unset = {"a.b.weight_g_idx": np.full(k, -1, np.int32)}
+    w = {"a.b.weight": each(s, group) * (q - half)}
+    check(common | unset | NORM, w, f"compressed-tensors i{name}")
+    zeros = {"a.b.weight_zero_point": pack(z, 0, bits).view(np.int32)}
+    w = {"a.b.weight": each(s, group) * (q - each(z, group))}
+    check(common | zeros | NORM, w, f"compressed-tensors u{name}")
+    if k * bits % 32 == 0 and group != k:
+        b = (rng.normal(size=s.shape) * 0.05).astype(np.float16)
+        check(
+            {"a.b.weight": pack(q, 1, bits), "a.b.scales": s, "a.b.biases": b} | NORM,
+            {"a.b.weight": each(s, group) * q + each(b, group)},
+            f"MLX u{name}",
+            # The layer's own numbers win.
+            {
+                "quantization": {
+                    "group_size": 64,
+                    "bits": 4,
+                    "a.b": {"group_size": group, "bits": bits},
+                }
+            },
+        )
 
-q, s, z = affine(16, 256, 64, 4)
-good = {
-    "x.qweight": pack(q.T, 0, 4).view(np.int32),
-    "x.qzeros": pack(z.T, 1, 4).view(np.int32),
-    "x.scales": s.T.copy(),
-}
-order = rng.permutation(np.arange(256) // 64).astype(np.int32)
-fails(good | {"x.g_idx": order}, "'x': its columns are reordered (desc_act)")
-fails(good | {"x.g_idx": order[:5].copy()}, "'x': .g_idx must be I32 of K = 256 elements")
-fails({"x.qweight": good["x.qweight"]}, "'x': has .qweight, but not .qzeros and .scales")
-fails(good | {"x.qzeros": good["x.qzeros"][:, :1].copy()}, "'x': codes of 2 bits")
-fails(good | {"x.scales": s.T[:3].copy()}, "'x': the shapes of .qweight")
-fails(good | {"x.scales": np.full_like(s.T, np.inf)}, "tensor 'x.weight': ")
-fails(good | {"x.scales": np.zeros((4, 16), np.int32)}, ".scales a float matrix")
-rows = {
-    "x.weight_packed": pack(q, 1, 4).view(np.int32),
-    "x.weight_scale": s,
-    "x.weight_shape": np.array([16, 256], np.int64),
-}
-fails(
-    rows | {"x.weight_shape": np.array([16, -256], np.int64)},
-    "'x': .weight_packed has 32 words for K = ",
-)
-fails(
-    rows | {"x.weight_shape": np.array([2**62, 256], np.int64)},
-    "'x': .weight_packed must be an I32 matrix",
-)
-fails(rows | {"x.weight_scale": s[:, :3].copy()}, "'x': 3 groups of K = 256 columns")
-fails(rows | {"x.weight_g_idx": order}, "'x': its columns are reordered")
-fails(
-    rows | {"x.weight_zero_point": np.zeros((3, 4), np.int32)},
-    "'x': .weight_zero_point must be I32 of 2x4",
-)
-mlx = {"x.weight": pack(q, 1, 4), "x.scales": s, "x.biases": s}
-fails(mlx, "config.json has no 'quantization'")
-fails(mlx, "'bits' of 4 or 8", {"quantization": {"bits": 3, "group_size": 64}})
-fails(mlx, "4 groups of K = 256 columns", {"quantization": {"bits": 4, "group_size": 32}})
+# compressed-tensors, int-quantized: bytes, with scales per row, group or tensor.
+q = rng.integers(-128, 128, (12, 96)).astype(np.int8)
+for shape, group in (((12, 1), 96), ((12, 3), 32), ((1,), 96), ((), 96)):
+    s = (rng.uniform(0.5, 1, shape) * 0.01).astype(ml_dtypes.bfloat16)
+    z = rng.integers(-20, 20, shape).astype(np.int8)
+    scale = np.broadcast_to(np.asarray(s, np.float64), shape if len(shape) == 2 else (12, 1))
+    zero = np.broadcast_to(np.asarray(z, np.float64), scale.shape)
+    layer = {"a.b.weight": q, "a.b.weight_scale": np.asarray(s)}
+    name = "row" if group == 96 else group
+    w = {"a.b.weight": each(scale, group) * q}
+    check(layer | NORM, w, f"compressed-tensors i8:{name}", form="symmetric")
+    layer["a.b.weight_zero_point"] = np.asarray(z)
+    w = {"a.b.weight": each(scale, group) * (q - each(zero, group))}
+    check(layer | NORM, w, f"compressed-tensors u8:{name}")
 print("importers: passed")
