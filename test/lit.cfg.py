@@ -7,7 +7,8 @@
 #
 # Substitutions: %python, %ptxas, %mlir_opt (the distribution's own), %cc, %cxx,
 # %cmake, %src (the sources), %obj (the build), %libs (libraries and plugins).
-# %with_asan (runs a program that loads code compiled with --sanitize=address).
+# %with_asan (runs a program that loads code compiled with --sanitize=address),
+# %pytest (the Python package's tests).
 # Features: mkdocs, ptxas, asan, asan-runtime, and the CPU's avx2 and avx512_vnni.
 
 import os
@@ -39,6 +40,10 @@ for name, value in {
     "%src": config.qlinear_src_root,
     "%obj": config.qlinear_obj_root,
     "%libs": config.qlinear_libs_dir,
+    # pytest on the Python package of the sources and the build's library and tools.
+    "%pytest": f"env QLINEAR_HOME={config.qlinear_obj_root} QLINEAR_CACHE=%t.cache "
+    f"PYTHONPATH={config.qlinear_src_root}/python/src PYTHONDONTWRITEBYTECODE=1 "
+    f"{config.python} -m pytest -q -p no:cacheprovider --basetemp=%t",
 }.items():
     # In front: lit has a %python of its own, the one that runs it.
     config.substitutions.insert(0, (name + r"\b", value))
