@@ -6,6 +6,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "HandMade.h"
+#include "qlinear/Encoding/Codec.h"
+
+#include <nlohmann/json.hpp>
 
 using namespace gpu;
 using nlohmann::json;

@@ -7,7 +7,11 @@
 #ifndef QLINEAR_UNITTESTS_HANDMADE_H
 #define QLINEAR_UNITTESTS_HANDMADE_H
 
-#include "GpuTest.h"
+#include "qlinear-runtime/artifact.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
 
 namespace gpu {
 

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "GpuTest.h"
 #include "HandMade.h"
 #include "qlinear/Encoding/Codec.h"
 

@@ -229,6 +229,8 @@ TEST_F(Cuda, LostDevice) {
   fake.reset({}); // what the lost context released by its end
 }
 
+// As far as the driver lets them: after a fault it may itself refuse all work of the
+// process, which then is each device's own error.
 TEST_F(Cuda, OtherDevicesSurviveALostOne) {
   FakeSettings two;
   two.devices = 2;

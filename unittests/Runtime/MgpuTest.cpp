@@ -159,6 +159,11 @@ TEST_F(Mgpu, FailuresArePrintedAndSurvived) {
   EXPECT_NE(testing::internal::GetCapturedStderr().find("there is no CUDA device 5"),
             std::string::npos);
   mgpuSetDefaultDevice(0);
+  // After the driver's end, when destructors unload modules, nothing is printed.
+  fake.failNext("cuCtxPushCurrent_v2", 1, 4);
+  testing::internal::CaptureStderr();
+  mgpuModuleUnload(&fake);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
   // Null handles, as failed calls return them, do nothing.
   EXPECT_EQ(mgpuModuleGetFunction(nullptr, "add"), nullptr);
   mgpuLaunchKernel(nullptr, 1, 1, 1, 1, 1, 1, 0, nullptr, nullptr, nullptr, 0);

@@ -47,7 +47,9 @@ typedef enum qlr_status {
   QLR_NO_DEVICE = 5,        /* no driver, no device, or none that fits       */
   QLR_OUT_OF_MEMORY = 6,
   QLR_DEVICE_ERROR = 7,     /* the driver reported an error                  */
-  QLR_DEVICE_LOST = 8       /* sticky: destroy the device and open it again  */
+  QLR_DEVICE_LOST = 8       /* sticky: close the device. After a kernel's fault
+                             * the driver may refuse all CUDA work of this
+                             * process; other processes go on.               */
 } qlr_status;
 
 typedef enum qlr_dtype { QLR_F32 = 0, QLR_F16 = 1, QLR_BF16 = 2, QLR_I8 = 3,

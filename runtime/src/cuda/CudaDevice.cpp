@@ -13,6 +13,10 @@ using namespace qlinear::runtime::cuda;
 /// A call on the device at hand, its failure checked and returned.
 #define QLR_DEVICE_CALL(symbol, ...) check(api->symbol(__VA_ARGS__), #symbol)
 
+/// The driver may take all devices of the process with it: 580 does after a fault.
+static constexpr const char *kAfterLoss =
+    "; CUDA may not work again in this process, but will in a new one";
+
 static DevicePtr address(const void *ptr) { return reinterpret_cast<DevicePtr>(ptr); }
 
 Expected<std::shared_ptr<Device>> qlinear::runtime::openCuda(int ordinal) {
@@ -68,9 +72,8 @@ Status CudaDevice::check(Result result, const char *call, const std::string &con
   if (status.code == QLR_DEVICE_LOST) {
     Result none = kSuccess;
     lost.compare_exchange_strong(none, result);
-    status.message +=
-        text("; cuda:", ordinal, " (", deviceName,
-             ") is lost: close it with everything on it and open it again");
+    status.message += text("; cuda:", ordinal, " (", deviceName,
+                           ") is lost: close it with everything on it", kAfterLoss);
   }
   return status;
 }
@@ -79,7 +82,7 @@ Status CudaDevice::enter() {
   if (Result sticky = lost.load(std::memory_order_relaxed); sticky != kSuccess)
     return fail(QLR_DEVICE_LOST, "cuda:", ordinal, " (", deviceName,
                 ") is lost since an earlier ", api->explain(sticky),
-                "; close it with everything on it and open it again");
+                "; close it with everything on it", kAfterLoss);
   return QLR_DEVICE_CALL(cuCtxPushCurrent_v2, context);
 }
 

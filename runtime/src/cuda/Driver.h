@@ -37,6 +37,7 @@ enum : Result {
   kSuccess = 0,
   kInvalidValue = 1,
   kOutOfMemory = 2,
+  kDeinitialized = 4,
   kNoDevice = 100,
   kInvalidDevice = 101,
   kInvalidImage = 200,

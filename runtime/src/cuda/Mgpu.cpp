@@ -78,7 +78,12 @@ template <typename Body> void run(const char *what, Body &&body) {
     const Driver *api = nullptr;
     Context context = nullptr;
     QLR_TRY(session().context(defaultDevice, api, context));
-    QLR_TRY(QLR_CUDA(*api, cuCtxPushCurrent_v2, context));
+    Result pushed = api->cuCtxPushCurrent_v2(context);
+    // Lowered modules are unloaded by destructors of the program, which may run after
+    // the driver's: then nothing is left to release.
+    if (pushed == kDeinitialized)
+      return {};
+    QLR_TRY(api->check(pushed, "cuCtxPushCurrent"));
     Status status = body(*api);
     Context popped = nullptr;
     Status left = QLR_CUDA(*api, cuCtxPopCurrent_v2, &popped);
