@@ -30,7 +30,23 @@ llvm_config.with_environment("PATH", config.llvm_tools_dir, append_path=True)
 llvm_config.with_environment("PATH", config.qlinear_tools_dir, append_path=True)
 llvm_config.with_system_environment(["HOME", "CUDA_HOME", "CUDA_VISIBLE_DEVICES"])
 
+oracle_python = os.environ.get("QLINEAR_ORACLE_PYTHON", config.python)
+packages = ["torchao", "hqq", "compressed_tensors", "gptqmodel", "awq", "mlx", "onnxruntime"]
+found = subprocess.run(
+    [
+        oracle_python,
+        "-c",
+        "import sys, importlib.util as u\n" "print(*[p for p in sys.argv[1:] if u.find_spec(p)])",
+        *packages,
+    ],
+    capture_output=True,
+    text=True,
+    check=False,
+).stdout.split()
+config.available_features.update("python-" + package for package in found)
+
 for name, value in {
+    "%oracle_python": oracle_python,
     "%python": config.python,
     "%ptxas": config.ptxas,
     "%mlir_opt": os.path.join(config.llvm_tools_dir, "mlir-opt"),

@@ -158,12 +158,16 @@ Result<void> importWeight(ImportContext &context, const Parts &parts,
         s.scales   ? "no .qzeros"
         : s.qzeros ? "no .scales"
                    : "neither .qzeros nor .scales"));
-  auto version = jsonString(quantization, "version");
-  if (jsonString(quantization, "quant_method") == "awq" && version &&
-      *version != "gemm" && *version != "GEMM")
+  // Other layouts of these projects have tensors of the same names.
+  auto layout = jsonString(quantization, "checkpoint_format");
+  if (jsonString(quantization, "quant_method") == "awq" && !layout)
+    layout = jsonString(quantization, "version");
+  constexpr std::string_view known[] = {"gptq", "gptq_v2", "gemm", "GEMM"};
+  if (layout && std::find(std::begin(known), std::end(known), *layout) == std::end(known))
     return parts.bad(
-        fmt::format("AWQ's layout {}; save the model again with version = \"gemm\"",
-                    inQuotes(*version)));
+        fmt::format("the layout {} of config.json; save the model again as \"gptq\" or "
+                    "\"gptq_v2\" (GPTQ) or \"gemm\" (AWQ)",
+                    inQuotes(*layout)));
   auto isWords = [](const Tensor *t) { return isInt32(t) && t->shape.size() == 2; };
   if (!isWords(s.qweight) || (s.qzeros && !isWords(s.qzeros)) || !isFloat(s.scales) ||
       s.scales->shape.size() != 2)
@@ -192,8 +196,7 @@ Result<void> importWeight(ImportContext &context, const Parts &parts,
           "together; quantize the model again with desc_act = false");
     tensors.push_back(order);
   }
-  auto format = jsonString(quantization, "checkpoint_format");
-  s.zerosMinusOne = !s.isAwq && format.value_or("gptq") != "gptq_v2";
+  s.zerosMinusOne = !s.isAwq && layout != "gptq_v2";
   std::string convention = s.isAwq                        ? "AWQ"
                            : !s.qzeros || s.zerosMinusOne ? "GPTQ"
                                                           : "GPTQ v2";

@@ -54,6 +54,8 @@ public:
 
   Result<std::map<std::string, std::string>> metadata(const json &object) const {
     std::map<std::string, std::string> out;
+    if (object.is_null()) // as MLX writes for none
+      return out;
     if (!object.is_object())
       return defect("__metadata__", "must be an object of texts");
     for (auto &[key, value] : object.items()) {

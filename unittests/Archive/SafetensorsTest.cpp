@@ -31,6 +31,14 @@ TEST(Safetensors, TensorsAndMetadata) {
   EXPECT_EQ(file->metadata().at("format"), "pt");
 }
 
+TEST(Safetensors, NoMetadataMayBeNull) {
+  TemporaryDirectory dir;
+  writeFile(dir / "a.safetensors", makeSafetensors(R"({"__metadata__":null})", ""));
+  auto file = Checkpoint::open(dir / "a.safetensors");
+  ASSERT_TRUE(file) << file.error();
+  EXPECT_TRUE(file->metadata().empty());
+}
+
 TEST(Safetensors, EachDefectIsNamed) {
   TemporaryDirectory dir;
   auto expect = [&](const std::string &bytes, const std::string &part) {

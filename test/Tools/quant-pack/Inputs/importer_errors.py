@@ -60,9 +60,10 @@ fails(
         "x.qzeros": good["x.qzeros"],
         "x.scales": good["x.scales"],
     },
-    "'x': AWQ's layout 'gemv'; save the model again with version = \"gemm\"",
+    "'x': the layout 'gemv' of config.json; save the model again as",
     {"quantization_config": {"quant_method": "awq", "version": "gemv"}},
 )
+fails(good, "'x': the layout 'marlin' of", {"checkpoint_format": "marlin"})
 # Found only when the weight is read.
 write(good | {"x.scales": np.full_like(s.T, np.inf)})
 _, message = quant_pack(".", "-o", "out/x.safetensors", status=1)
