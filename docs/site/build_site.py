@@ -28,7 +28,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s]+)(\))")
 LANGUAGES = {
     ".c": "c", ".h": "c++", ".cpp": "c++", ".cu": "cuda", ".td": "tablegen", ".py": "python",
-    ".sh": "sh", ".mlir": "mlir", ".yaml": "yaml", ".json": "json", ".txt": "text", ".cmake": "cmake",
+    ".sh": "sh", ".mlir": "mlir", ".yaml": "yaml", ".json": "json", ".cmake": "cmake",
 }  # fmt: skip
 # Tools and the part of their help that is theirs (MLIR's drivers list all of upstream).
 TOOLS = {
@@ -79,7 +79,9 @@ class Stage:
         elif path.suffix == ".md":
             self.write(site_path, self.links(path.read_text(), repo_path, site_path))
         elif site_path.endswith(".md"):  # a source file
-            language = LANGUAGES.get(path.suffix, "cmake" if path.name == "CMakeLists.txt" else "text")
+            language = LANGUAGES.get(path.suffix, "text")
+            if path.name == "CMakeLists.txt":
+                language = "cmake"
             self.write(site_path, f"# {repo_path}\n\n````{language}\n{path.read_text()}````\n")
         else:
             out = self.pages / site_path
@@ -142,7 +144,7 @@ def wrap(text, columns=92):
     for line in text.splitlines():
         columns_at = [m.end() for m in re.finditer(r"(?<=\S)  +(?:- +)?", line)]
         indent = " " * (columns_at[-1] if columns_at else len(line) - len(line.lstrip()))
-        lines += textwrap.wrap(line, columns, subsequent_indent=indent, drop_whitespace=False) or [""]
+        lines += textwrap.wrap(line, columns, subsequent_indent=indent) or [""]
     return "\n".join(line.rstrip() for line in lines)
 
 

@@ -25,7 +25,7 @@ class MlirLexer(RegexLexer):
             (r"[#!][\w$.-]+", token.Name.Class),
             (r"\b(?:[iu]\d+|si\d+|ui\d+|bf16|f16|f32|f64|index|none)\b", token.Keyword.Type),
             (r"\b(?:tensor|memref|vector|tuple|ptr)(?=<)", token.Keyword.Type),
-            (r"\b(?:true|false|unit|dense|dense_resource|loc|to|from|step|iter_args)\b", token.Keyword),
+            (r"\b(?:true|false|unit|dense|loc|to|from|step|iter_args)\b", token.Keyword),
             (r"\b[a-z_]\w*\.[\w.]+", token.Keyword.Reserved),
             (r"-?\b\d+(?:\.\d*)?(?:[eE][-+]?\d+)?\b", token.Number),
             (r"\b0x[0-9a-fA-F]+\b", token.Number.Hex),

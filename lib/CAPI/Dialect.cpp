@@ -21,6 +21,13 @@ using ::qlinear::MetaStorage;
 
 MLIR_DEFINE_CAPI_DIALECT_REGISTRATION(QLinear, qlinear, mlir::qlinear::QLinearDialect)
 
+/// The context of a location, with the dialect loaded: attributes and types of a
+/// dialect that is only registered cannot be made.
+static MLIRContext *getContext(Location loc) {
+  loc.getContext()->getOrLoadDialect<QLinearDialect>();
+  return loc.getContext();
+}
+
 //===----------------------------------------------------------------------===//
 // Encoding
 //===----------------------------------------------------------------------===//
@@ -85,7 +92,7 @@ static EncodingAttr getEncoding(Location loc,
     emitError(loc) << value.error();
     return {};
   }
-  return EncodingAttr::getChecked([&] { return emitError(loc); }, loc.getContext(),
+  return EncodingAttr::getChecked([&] { return emitError(loc); }, getContext(loc),
                                   *value);
 }
 
@@ -182,7 +189,7 @@ MlirAttribute mlirQLinearScheduleAttrGet(MlirLocation loc, MlirQLinearSchedule c
   f.isa = unwrap(c.isa).str();
   f.tiles = c.tiles;
   return wrap(Attribute(
-      ScheduleAttr::getChecked([&] { return emitError(at); }, at.getContext(), f)));
+      ScheduleAttr::getChecked([&] { return emitError(at); }, getContext(at), f)));
 }
 
 MlirQLinearSchedule mlirQLinearScheduleAttrGetValue(MlirAttribute attr) {
@@ -262,7 +269,7 @@ MlirType mlirQLinearWeightTypeGet(MlirLocation loc, int64_t n, int64_t k,
                   << "; N and K are at least 1";
     return wrap(Type());
   }
-  return wrap(WeightType::getChecked([&] { return emitError(at); }, at.getContext(), n,
+  return wrap(WeightType::getChecked([&] { return emitError(at); }, getContext(at), n,
                                      k, cast<EncodingAttr>(unwrap(encoding))));
 }
 
@@ -301,7 +308,7 @@ MlirTypeID mlirQLinearActivationsTypeGetTypeID(void) {
 MlirType mlirQLinearActivationsTypeGet(MlirLocation loc, int64_t m, int64_t k) {
   Location at = unwrap(loc);
   return wrap(Type(ActivationsType::getChecked([&] { return emitError(at); },
-                                               at.getContext(), m, k)));
+                                               getContext(at), m, k)));
 }
 
 int64_t mlirQLinearActivationsTypeGetM(MlirType type) {

@@ -355,6 +355,8 @@ int main(void) {
   mlirDialectRegistryDestroy(registry);
   context = mlirContextCreate();
   mlirDialectHandleRegisterDialect(mlirGetDialectHandle__qlinear__(), context);
+  CHECK_THAT(!mlirTypeIsNull(
+      mlirQLinearActivationsTypeGet(mlirLocationUnknownGet(context), 1, 96)));
   CHECK_THAT(
       !mlirTypeIsNull(mlirTypeParseGet(context, str("!qlinear.activations<?x96>"))));
   mlirContextDestroy(context);
