@@ -103,14 +103,15 @@ static Result loadImage(Fake &f, ModuleHandle *module, const void *image,
       return kNoBinaryForGpu;
     while (in >> word)
       loaded->kernels.insert(word);
-  } else if (text.starts_with(".version")) {
+  } else if (size_t start = text.find(".version"); start != std::string::npos) {
     double version = 0;
+    in.seekg(std::streamoff(start));
     in >> word >> version;
     // PTX 8.n comes with CUDA 12.n, 9.n with 13.n.
     if ((version + 4) * 1000 > f.settings.driverVersion + 0.5)
       return kUnsupportedPtxVersion;
     while (in >> word) {
-      if (word == "error") {
+      if (word == "garbage") {
         log = "ptxas fatal: as the test wants it";
         return kInvalidPtx;
       }

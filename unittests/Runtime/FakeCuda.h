@@ -10,8 +10,8 @@
 // is done at once, or recorded while the stream captures.
 //
 // Images are texts. A cubin: "FAKECUBIN sm_90 kernel kernel ...". PTX: lines
-// ".version 8.0", ".target sm_90", ".visible .entry kernel(". What a kernel does is
-// registered here, by name.
+// ".version 8.0", ".target sm_90", ".visible .entry kernel(", as a compiler's. What a
+// kernel does is registered here, by name.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_UNITTESTS_FAKECUDA_H
@@ -31,6 +31,7 @@ struct FakeLaunch {
   void *stream = nullptr;
   std::vector<void *> pointers;
   int32_t rows = 0;
+  void **params = nullptr; ///< all of them; only while a launch runs at once
 };
 
 struct FakeSettings {

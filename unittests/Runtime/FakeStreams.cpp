@@ -143,6 +143,7 @@ static Result launch(Fake &f, FakeLaunch l, Function function, void **params) {
     }
   }
   l.rows = *static_cast<int32_t *>(params[it->second.pointers]);
+  l.params = params;
   FakeCuda::Kernel run = it->second.run;
   return f.submit(static_cast<Stream>(l.stream), [&f, l, run] {
     f.launched.push_back(l);

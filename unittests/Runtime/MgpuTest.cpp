@@ -8,6 +8,7 @@
 #include "FakeCuda.h"
 #include "TestArtifact.h"
 
+#include <cstdlib>
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
@@ -108,7 +109,7 @@ TEST_F(Mgpu, JitAndManagedMemory) {
   void *module = mgpuModuleLoadJIT(good, 2);
   EXPECT_NE(module, nullptr);
   mgpuModuleUnload(module);
-  char bad[] = ".version 8.0\nerror";
+  char bad[] = ".version 8.0\ngarbage";
   testing::internal::CaptureStderr();
   EXPECT_EQ(mgpuModuleLoadJIT(bad, 2), nullptr);
   std::string printed = testing::internal::GetCapturedStderr();
@@ -140,6 +141,81 @@ TEST_F(Mgpu, HostMemRefs) {
             std::string::npos);
   mgpuMemHostRegister(data, sizeof data);
   mgpuMemHostUnregister(data);
+  expectClean();
+}
+
+/// Upstream's descriptor of a vector.
+template <typename T> struct MemRef {
+  T *base, *data;
+  int64_t offset = 0, size, stride = 1;
+  explicit MemRef(std::vector<T> &v)
+      : base(v.data()), data(v.data()), size(int64_t(v.size())) {}
+};
+
+/// A function of a library that upstream's tools built (test/Runtime/mgpu.test).
+template <typename T> struct Lowered {
+  void *library;
+  Lowered(const char *name)
+      : library(
+            dlopen((std::getenv("QLINEAR_MGPU_DIR") + std::string("/") + name).c_str(),
+                   RTLD_NOW | RTLD_LOCAL)) {}
+  ~Lowered() { dlclose(library); }
+  void operator()(const char *function, std::vector<T> &a, std::vector<T> &b,
+                  std::vector<T> &c) {
+    ASSERT_NE(library, nullptr) << dlerror();
+    auto *f = reinterpret_cast<void (*)(MemRef<T> *, MemRef<T> *, MemRef<T> *)>(
+        dlsym(library, function));
+    ASSERT_NE(f, nullptr) << dlerror();
+    MemRef<T> da(a), db(b), dc(c);
+    f(&da, &db, &dc);
+  }
+};
+
+struct MgpuLowered : Mgpu {
+  void SetUp() override {
+    if (!std::getenv("QLINEAR_MGPU_DIR"))
+      GTEST_SKIP() << "test/Runtime/mgpu.test builds the modules for this test";
+  }
+};
+
+TEST_F(MgpuLowered, VectorAdd) {
+  // Its parameters: 128, n, then the three descriptors.
+  fake.registerKernel("vector_add_kernel", 0, [](const FakeLaunch &l) {
+    auto vector = [&](int i) { return *static_cast<float **>(l.params[i]); };
+    int64_t n = *static_cast<int64_t *>(l.params[1]);
+    EXPECT_EQ(l.grid, unsigned(n + 127) / 128);
+    EXPECT_EQ(l.block, 128u);
+    for (int64_t i = 0; i < n; ++i)
+      vector(13)[i] = vector(3)[i] + vector(8)[i];
+  });
+  {
+    std::vector<float> a(300), b(300), c(300, -1);
+    for (size_t i = 0; i < a.size(); ++i)
+      a[i] = float(i), b[i] = 1000;
+    Lowered<float> lowered("mgpu-add.so");
+    lowered("_mlir_ciface_vector_add", a, b, c);
+    for (size_t i = 0; i < c.size(); ++i)
+      EXPECT_EQ(c[i], float(i) + 1000);
+  }
+  expectClean();
+}
+
+TEST_F(MgpuLowered, Linear) {
+  // Whether the kernel gets the right pointers and its launch parameters: it adds the
+  // first bytes of weight and input.
+  fake.registerKernel("linear0_m1", 3, [](const FakeLaunch &l) {
+    auto bytes = [&](int i) { return static_cast<int8_t *>(l.pointers[size_t(i)]); };
+    bytes(2)[0] = int8_t(bytes(0)[0] + bytes(1)[0] + l.rows);
+    EXPECT_GT(l.smem, 48u * 1024);
+    EXPECT_EQ(l.block % 32, 0u);
+  });
+  {
+    std::vector<int8_t> w(4096, 5), x(64, 7), y(16, 0);
+    Lowered<int8_t> lowered("mgpu-linear.so");
+    lowered("_mlir_ciface_linear", w, x, y);
+    EXPECT_EQ(y[0], 13);
+  }
+  ASSERT_EQ(fake.launches().size(), 1u);
   expectClean();
 }
 
