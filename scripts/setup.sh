@@ -11,6 +11,7 @@
 #
 #   scripts/setup.sh          what the build and the tests need
 #   scripts/setup.sh --demo   also what scripts/demo.sh needs
+#   scripts/setup.sh --torch  also PyTorch, for the tests of qlinear.nn (about 3 GB)
 #   scripts/setup.sh --list   print the packages and do nothing
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -31,12 +32,14 @@ packages=(
 )
 
 demo=0
+torch=0
 for arg in "$@"; do
   case $arg in
     --demo) demo=1 ;;
+    --torch) torch=1 ;;
     --list) printf '%s\n' "${packages[@]}"; exit 0 ;;
-    -h | --help) sed -n '10,16s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) die "unknown option '$arg'; scripts/setup.sh [--demo] [--list]" ;;
+    -h | --help) sed -n '10,17s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) die "unknown option '$arg'; scripts/setup.sh [--demo] [--torch] [--list]" ;;
   esac
 done
 
@@ -127,6 +130,10 @@ install_python() {
     die "pip could not install python/requirements-test.txt (the tests' oracles); check the network, or set PIP_INDEX_URL (a mirror) or PIP_CERT (a proxy with its own certificate)"
   pip_install "$root/python/requirements-docs.txt" ||
     warn "pip could not install python/requirements-docs.txt: the documentation's site is not built or tested"
+  if [ $torch = 1 ]; then
+    pip_install "$root/python/requirements-torch.txt" ||
+      die "pip could not install python/requirements-torch.txt; check the network and the disk"
+  fi
   if [ $demo = 1 ]; then
     pip_install "$root/python/requirements-demo.txt" ||
       warn "pip could not install python/requirements-demo.txt: the demo does without a plot"

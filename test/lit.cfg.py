@@ -9,7 +9,7 @@
 # %cmake, %src (the sources), %obj (the build), %libs (libraries and plugins).
 # %with_asan (runs a program that loads code compiled with --sanitize=address),
 # %pytest (the Python package's tests).
-# Features: mkdocs, ptxas, asan, asan-runtime, and the CPU's avx2 and avx512_vnni.
+# Features: mkdocs, torch, ptxas, asan, asan-runtime, and the CPU's avx2 and avx512_vnni.
 
 import os
 import platform
@@ -67,6 +67,10 @@ for name, value in {
 if config.ptxas and not config.ptxas.endswith("NOTFOUND"):
     config.available_features.add("ptxas")
     llvm_config.with_environment("PATH", os.path.dirname(config.ptxas), append_path=True)
+# Optional: scripts/setup.sh --torch.
+find_torch = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is None)"
+if subprocess.run([config.python, "-c", find_torch], check=False).returncode == 0:
+    config.available_features.add("torch")
 # %with_asan runs a program that loads code instrumented with AddressSanitizer. A tool
 # that is built with it has the runtime already; others get it preloaded.
 with_asan = "env ASAN_OPTIONS=detect_leaks=0"

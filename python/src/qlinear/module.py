@@ -197,9 +197,9 @@ class Function:
         self.outputs = [Spec(t["dtype"], tuple(t["shape"])) for t in entry["outputs"]]
         self._rows = entry.get("rows", 1)
         lib = _abi.library()
-        self._index = lib.qlr_function_index(module.handle.value, self.name.encode())
-        self._has_temps = bool(entry.get("temps"))
-        self._workspaces = _Workspaces(module, self._index)
+        self.index = lib.qlr_function_index(module.handle.value, self.name.encode())
+        self.has_temps = bool(entry.get("temps"))
+        self._workspaces = _Workspaces(module, self.index)
         device = module.device
         self._on = device.name if device.is_cuda else "cpu"
         self._align = [t.get("align", 16) for t in entry["inputs"] + entry["outputs"]]
@@ -352,18 +352,19 @@ class Function:
         lib, module = _abi.library(), self.module.handle.value
         tensors = (_abi.Tensor * len(views))(*(v.tensor() for v in views))
         results = (_abi.Tensor * len(targets))(*(v.tensor() for v in targets))
-        with self._workspace(rows, stream, torch_stream) as workspace:
+        with self.workspace(rows, stream, torch_stream) as workspace:
             lib.qlr_call(
-                module, self._index, workspace, tensors, len(views), results, len(targets), stream
+                module, self.index, workspace, tensors, len(views), results, len(targets), stream
             )
 
-    def _workspace(self, rows, stream, torch_stream):
-        if not self._has_temps:
+    def workspace(self, rows, stream, torch_stream):
+        """A context with scratch memory for one call of at most `rows` rows."""
+        if not self.has_temps:
             return contextlib.nullcontext()
         if not self.module.device.is_cuda:
             return self._workspaces.on_host(rows)
         if torch_stream:
-            return torch_workspace(self.module, self._index, rows, stream)
+            return torch_workspace(self.module, self.index, rows, stream)
         return self._workspaces.on_stream(rows, stream)
 
 

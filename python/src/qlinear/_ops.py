@@ -1,0 +1,210 @@
+# ===- _ops.py - torch.ops.qlinear ---------------------------------*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""The custom op behind qlinear.nn:
+
+    qlinear::linear(Tensor x, Tensor packed, Tensor? bias, str encoding, int n) -> Tensor
+
+x (..., K) in f32, f16 or bf16 times an n x K weight that is packed with `encoding`, plus
+bias (n,); the result (..., n) has the type of x. The op has no state: its kernel is
+found by encoding, n, K and types, and compiled at the first use of these; all layers of
+one shape share it, since the weight is an argument."""
+
+import contextlib
+import ctypes
+import threading
+
+import torch
+
+from . import _abi, _arrays, compiler
+from ._abi import ArgumentError, Error
+from .module import Module, torch_workspace
+
+_TYPES = {torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16"}
+_host = "cpu"
+
+
+@contextlib.contextmanager
+def host_device(name):
+    """While it is entered, tensors on the CPU are computed by this device of the
+    runtime: "cpu", "cpu:4" (threads), or "emulated", the GPU's kernels on the CPU."""
+    global _host
+    before, _host = _host, _abi.device(name).name
+    try:
+        yield
+    finally:
+        _host = before
+
+
+def module_text(encoding, n, k, dtype, bias_dtype):
+    """MLIR of a linear; `dtype` of x and the result, `bias_dtype` None without bias."""
+    w = f"!qlinear.weight<{n}x{k}, #qlinear.encoding<{encoding}>>"
+    x, y, b = f"tensor<?x{k}x{dtype}>", f"tensor<?x{n}x{dtype}>", f"tensor<{n}x{bias_dtype}>"
+    head = f"qlinear.parameter @weight : {w}\n"
+    load = f"  %w = qlinear.load @weight : {w}\n"
+    if bias_dtype is None:
+        return (
+            f"{head}func.func @linear(%x: {x}) -> {y} {{\n{load}"
+            f"  %y = qlinear.linear %x, %w : ({x}, {w}) -> {y}\n  return %y : {y}\n}}\n"
+        )
+    wide = "" if bias_dtype == "f32" else f"    %e = arith.extf %b : {bias_dtype} to f32\n"
+    narrow = "" if dtype == "f32" else f"    %r = arith.truncf %s : f32 to {dtype}\n"
+    return (
+        f"{head}func.func @linear(%x: {x}, %bias: {b}) -> {y} {{\n{load}"
+        f"  %y = qlinear.linear %x, %w extras(%bias) : ({x}, {w}, {b}) -> {y} {{\n"
+        f"  ^bb0(%v: f32, %b: {bias_dtype}):\n{wide}"
+        f"    %s = arith.addf %v, {'%e' if wide else '%b'} : f32\n{narrow}"
+        f"    qlinear.yield {'%r' if narrow else '%s'} : {dtype}\n  }}\n  return %y : {y}\n}}\n"
+    )
+
+
+class Kernel:
+    """A compiled linear on a device, without a weight of its own."""
+
+    def __init__(self, key):
+        encoding, n, k, dtype, bias_dtype, device_name = key
+        device = _abi.device(device_name)
+        artifact = compiler.compile(module_text(encoding, n, k, dtype, bias_dtype), device.target)
+        self.module = Module(artifact, None, device)
+        self.function = self.module.functions["linear"]
+        self.bytes = artifact.manifest["weights"][0]["bytes"]
+        self.n, self.k = n, k
+        self.code = _abi.DTYPES[dtype][0]
+        self.inputs = 1 + (bias_dtype is not None)
+        self.bias_code = _abi.DTYPES[bias_dtype or dtype][0]
+        self.call = _abi.library().qlr_call_with_weights
+        self.local = threading.local()
+
+    def arguments(self):
+        """Structs that this thread fills for each call."""
+        if not hasattr(self.local, "structs"):
+            inputs, output = (_abi.Tensor * self.inputs)(), (_abi.Tensor * 1)()
+            inputs[0].dtype = output[0].dtype = self.code
+            inputs[0].rank = output[0].rank = 2
+            inputs[0].shape[1], output[0].shape[1] = self.k, self.n
+            if self.inputs > 1:
+                inputs[1].dtype, inputs[1].rank = self.bias_code, 1
+                inputs[1].shape[0] = self.n
+            self.local.structs = inputs, output, (_abi.Blob * 1)()
+        return self.local.structs
+
+    def run(self, x, packed, bias, y, rows, stream):
+        inputs, output, blob = self.arguments()
+        inputs[0].data, output[0].data = x.data_ptr(), y.data_ptr()
+        inputs[0].shape[0] = output[0].shape[0] = rows
+        if bias is not None:
+            inputs[1].data = bias.data_ptr()
+        blob[0].data, blob[0].bytes = packed.data_ptr(), packed.numel()
+        function, handle = self.function, self.module.handle.value
+        if not function.has_temps:
+            self.call(handle, function.index, None, inputs, self.inputs, output, 1, blob, 1, stream)
+            return
+        with function.workspace(rows, stream, torch_stream=True) as workspace:
+            self.call(
+                handle, function.index, workspace, inputs, self.inputs, output, 1, blob, 1, stream
+            )
+
+
+_kernels = {}
+_building = threading.Lock()
+
+
+def kernel_for(*key):
+    """The kernel of (encoding, n, k, dtype, bias dtype or None, device)."""
+    found = _kernels.get(key)
+    if found is None:
+        with _building:
+            found = _kernels.get(key)
+            if found is None:
+                found = _kernels[key] = Kernel(key)
+    return found
+
+
+def _type_of(tensor, what):
+    if tensor.dtype not in _TYPES:
+        raise ArgumentError(f"{what} is {tensor.dtype}; float32, float16 and bfloat16 are possible")
+    return _TYPES[tensor.dtype]
+
+
+def _check(x, packed, bias, n):
+    if x.dim() == 0:
+        raise ArgumentError("x has no dimensions; its last one is K, the input features")
+    if packed.dtype != torch.uint8 or packed.dim() != 1:
+        raise ArgumentError(
+            f"packed is a {packed.dtype} tensor of {packed.dim()} dimensions; a packed weight is "
+            "a vector of uint8"
+        )
+    if bias is not None and tuple(bias.shape) != (n,):
+        raise ArgumentError(f"bias has the shape {tuple(bias.shape)}, not ({n},), one per output")
+    for name, tensor in (("packed", packed), ("bias", bias)):
+        if tensor is not None and tensor.device != x.device:
+            raise ArgumentError(
+                f"x is on {x.device}, but {name} is on {tensor.device}; move one of them with "
+                f".to('{x.device}')"
+            )
+
+
+def _aligned(tensor):
+    """Dense and at a multiple of 16 bytes, as kernels read it."""
+    tensor = tensor.contiguous()
+    return tensor.clone() if tensor.data_ptr() % 16 else tensor
+
+
+def _linear(x, packed, bias, encoding, n):
+    _check(x, packed, bias, n)
+    k, dtype = x.shape[-1], _type_of(x, "x")
+    bias_dtype = None if bias is None else _type_of(bias, "bias")
+    y = torch.empty((*x.shape[:-1], n), dtype=x.dtype, device=x.device)
+    if y.numel() == 0:
+        return y
+    index = x.device.index
+    device = _host if index is None else f"cuda:{index}"
+    key = encoding, n, k, dtype, bias_dtype, device
+    kernel = _kernels.get(key)
+    if kernel is None:
+        if index is not None and torch.cuda.is_current_stream_capturing():
+            raise Error(
+                f"the first call of a {n} x {k} linear is inside a CUDA graph capture, where its "
+                "kernel cannot be loaded; run the model once before, or call qlinear.nn.prepare()"
+            )
+        kernel = kernel_for(*key)
+    if packed.numel() != kernel.bytes:
+        raise ArgumentError(
+            f"packed has {packed.numel()} bytes, but a {n} x {k} weight as <{encoding}> has "
+            f"{kernel.bytes}; is x, with {k} columns, the input of another layer?"
+        )
+    if packed.data_ptr() % 64 or not packed.is_contiguous():
+        raise ArgumentError(
+            f"packed is at {packed.data_ptr():#x} with stride {packed.stride(0)}; it has to be "
+            "contiguous, at a multiple of 64 bytes: packed.clone() is"
+        )
+    x = _aligned(x)
+    if bias is not None:
+        bias = _aligned(bias)
+    stream = 0 if index is None else torch.cuda.current_stream(index).cuda_stream
+    kernel.run(x, packed, bias, y, x.numel() // k, stream)
+    return y
+
+
+def _fake(x, packed, bias, encoding, n):
+    _check(x, packed, bias, n)
+    _type_of(x, "x")
+    return x.new_empty((*x.shape[:-1], n))
+
+
+def _backward(context, grad):
+    raise Error(
+        "qlinear.nn.Linear has no gradient: its weights are frozen codes; run it under "
+        "torch.no_grad(), or train the float model and quantize it then"
+    )
+
+
+_library = torch.library.Library("qlinear", "DEF")
+_library.define("linear(Tensor x, Tensor packed, Tensor? bias, str encoding, int n) -> Tensor")
+_library.impl("linear", _linear, "CPU")
+_library.impl("linear", _linear, "CUDA")
+torch.library.register_fake("qlinear::linear", _fake, lib=_library)
+torch.library.register_autograd("qlinear::linear", _backward, lib=_library)
