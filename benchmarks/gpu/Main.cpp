@@ -11,6 +11,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "Ceilings.h"
+#include "GraphTimer.h"
 #include "Linears.h"
 
 #include <CLI/CLI.hpp>
@@ -24,7 +25,6 @@
 using namespace bench;
 using nlohmann::json;
 
-static constexpr size_t kRotation = size_t(320) << 20; ///< past the L2, bytes
 static constexpr int kLaunches = 48; ///< of a graph at least: its start is shared
 static constexpr int kMaxRows = 8, kMaxK = 21504, kMaxN = 262144;
 
@@ -63,49 +63,35 @@ Activations::Activations()
 
 namespace {
 
+/// Microseconds.
 class Timer {
-  cudaStream_t stream = nullptr;
-  int replays;
+  std::unique_ptr<qlinear::timing::GraphTimer> graphs;
+  size_t replays;
+
+  template <typename T> static T checked(qlinear::Result<T> result) {
+    if (!result) {
+      std::fprintf(stderr, "error: %s\n", result.error().c_str());
+      std::exit(1);
+    }
+    return std::move(*result);
+  }
 
 public:
-  explicit Timer(int replays) : replays(replays) {
-    CHECK_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-  }
-  ~Timer() { cudaStreamDestroy(stream); }
+  explicit Timer(int replays)
+      : graphs(checked(qlinear::timing::GraphTimer::open("cuda"))),
+        replays(size_t(replays)) {}
 
-  /// Median time of one replay of what `enqueue` enqueues, in microseconds;
-  /// negative if it returns false.
+  /// Median time of one replay of what `enqueue` enqueues; negative if it returns false.
   double operator()(const std::function<bool(cudaStream_t)> &enqueue) {
-    cudaGraph_t graph;
-    cudaGraphExec_t exec;
-    CHECK_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-    bool supported = enqueue(stream);
-    CHECK_CUDA(cudaStreamEndCapture(stream, &graph));
-    if (!supported) {
-      cudaGraphDestroy(graph);
-      return -1;
-    }
-    CHECK_CUDA(cudaGraphInstantiate(&exec, graph, 0));
-    cudaEvent_t start, stop;
-    CHECK_CUDA(cudaEventCreate(&start));
-    CHECK_CUDA(cudaEventCreate(&stop));
-    std::vector<float> times;
-    for (int i = 0; i < replays + 2; ++i) {
-      CHECK_CUDA(cudaEventRecord(start, stream));
-      CHECK_CUDA(cudaGraphLaunch(exec, stream));
-      CHECK_CUDA(cudaEventRecord(stop, stream));
-      CHECK_CUDA(cudaStreamSynchronize(stream));
-      float ms = 0;
-      CHECK_CUDA(cudaEventElapsedTime(&ms, start, stop));
-      if (i >= 2)
-        times.push_back(ms);
-    }
-    CHECK_CUDA(cudaEventDestroy(start));
-    CHECK_CUDA(cudaEventDestroy(stop));
-    CHECK_CUDA(cudaGraphExecDestroy(exec));
-    CHECK_CUDA(cudaGraphDestroy(graph));
-    std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
-    return times[times.size() / 2] * 1e3;
+    bool supported = true;
+    auto stream = reinterpret_cast<cudaStream_t>(graphs->stream());
+    auto timing = graphs->time({replays, replays, 0}, [&]() -> qlinear::Result<void> {
+      supported = enqueue(stream);
+      if (!supported)
+        return qlinear::error("not supported");
+      return {};
+    });
+    return supported ? checked(std::move(timing)).median * 1e6 : -1;
   }
 };
 
@@ -174,7 +160,7 @@ public:
   }
 
   static int rotation(size_t bytes) {
-    return int(std::max<size_t>(2, (kRotation + bytes - 1) / bytes));
+    return int(qlinear::timing::copiesPastCaches(bytes));
   }
 
   void copyRate() {

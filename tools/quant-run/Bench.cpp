@@ -87,11 +87,6 @@ std::vector<std::pair<const void *, size_t>> WeightCopies::blobs(size_t copy) co
   return list;
 }
 
-Timing qlinear::run::summarize(std::vector<double> s) {
-  std::sort(s.begin(), s.end());
-  return {s[s.size() / 2], s.front(), s.back(), s.size()};
-}
-
 Result<Benchmark> qlinear::run::benchmark(Session &session, const Call &call,
                                           WeightCopies &copies) {
   return session.isCuda() ? benchmarkCuda(session, call, copies)
@@ -136,7 +131,7 @@ template <typename Body> static Result<Timing> timed(Body &&body) {
     samples.push_back(std::chrono::duration<double>(Clock::now() - start).count());
     total += samples.back();
   }
-  return summarize(std::move(samples));
+  return timing::summarize(std::move(samples));
 }
 
 Result<Benchmark> qlinear::run::benchmarkHost(Session &session, const Call &call,

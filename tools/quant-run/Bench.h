@@ -15,15 +15,12 @@
 #ifndef QLINEAR_TOOLS_QUANTRUN_BENCH_H
 #define QLINEAR_TOOLS_QUANTRUN_BENCH_H
 
+#include "GraphTimer.h"
 #include "Session.h"
 
 namespace qlinear::run {
 
-/// Seconds; sorted samples reduced.
-struct Timing {
-  double median = 0, least = 0, most = 0;
-  size_t samples = 0;
-};
+using timing::Timing;
 
 struct Benchmark {
   Timing call;              ///< of one call
@@ -62,7 +59,6 @@ Result<Benchmark> benchmarkHost(Session &session, const Call &call,
                                 WeightCopies &copies);
 Result<Benchmark> benchmarkCuda(Session &session, const Call &call,
                                 WeightCopies &copies);
-Timing summarize(std::vector<double> seconds);
 
 } // namespace qlinear::run
 #endif

@@ -5,10 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "../../runtime/src/cuda/Driver.h"
 #include "Bench.h"
 
-#include <charconv>
 #include <fmt/format.h>
 
 using namespace qlinear;
@@ -79,114 +77,41 @@ std::string readKernel() {
   return text;
 }
 
-Error driverError(runtime::Status status) { return error(std::move(status.message)); }
-
-/// The primary context of the session's device, current on this thread, with a stream
-/// and two events.
-class Timer {
-public:
-  std::shared_ptr<const cuda::Driver> api;
-  cuda::Stream stream = nullptr;
-  int multiprocessors = 0;
-
-  ~Timer() {
-    if (module)
-      (void)api->cuModuleUnload(module);
-    for (cuda::Event e : events)
-      if (e)
-        (void)api->cuEventDestroy_v2(e);
-    if (stream)
-      (void)api->cuStreamDestroy_v2(stream);
-    cuda::Context popped = nullptr;
-    if (current)
-      (void)api->cuCtxPopCurrent_v2(&popped);
-    if (retained)
-      (void)api->cuDevicePrimaryCtxRelease_v2(device);
-  }
-
-  runtime::Status open(const std::string &name) {
-    runtime::Expected<std::shared_ptr<const cuda::Driver>> opened =
-        cuda::Driver::open();
-    if (!opened)
-      return opened.status();
-    api = *opened;
-    int ordinal = 0;
-    if (size_t colon = name.find(':'); colon != std::string::npos)
-      std::from_chars(name.data() + colon + 1, name.data() + name.size(), ordinal);
-    cuda::Context context = nullptr;
-    QLR_TRY(QLR_CUDA(*api, cuDeviceGet, &device, ordinal));
-    QLR_TRY(QLR_CUDA(*api, cuDeviceGetAttribute, &multiprocessors,
-                     cuda::kAttrMultiprocessors, device));
-    QLR_TRY(QLR_CUDA(*api, cuDevicePrimaryCtxRetain, &context, device));
-    retained = true;
-    QLR_TRY(QLR_CUDA(*api, cuCtxPushCurrent_v2, context));
-    current = true;
-    QLR_TRY(QLR_CUDA(*api, cuStreamCreate, &stream, cuda::kStreamNonBlocking));
-    for (cuda::Event &e : events)
-      QLR_TRY(QLR_CUDA(*api, cuEventCreate, &e, 0));
-    return {};
-  }
-
-  /// Captures what `enqueue` puts on the stream and times its replays: seconds of one
-  /// replay divided by `parts`.
-  template <typename Enqueue>
-  runtime::Status time(size_t parts, Timing &timing, Enqueue &&enqueue) {
-    cuda::Graph graph = nullptr;
-    cuda::GraphExec exec = nullptr;
-    QLR_TRY(QLR_CUDA(*api, cuStreamBeginCapture_v2, stream, cuda::kCaptureThreadLocal));
-    runtime::Status enqueued = enqueue();
-    runtime::Status status = QLR_CUDA(*api, cuStreamEndCapture, stream, &graph);
-    if (!enqueued)
-      status = enqueued;
-    if (status)
-      status = QLR_CUDA(*api, cuGraphInstantiate_v2, &exec, graph, nullptr, nullptr, 0);
-    if (status)
-      status = replay(exec, parts, timing);
-    if (exec)
-      (void)api->cuGraphExecDestroy(exec);
-    if (graph)
-      (void)api->cuGraphDestroy(graph);
-    return status;
-  }
-
-  /// Enqueues plain reading of these bytes.
-  runtime::Status read(const void *data, size_t bytes) {
-    if (!module) {
-      std::string text = readKernel();
-      QLR_TRY(QLR_CUDA(*api, cuModuleLoadData, &module, text.c_str()));
-      QLR_TRY(QLR_CUDA(*api, cuModuleGetFunction, &kernel, module, "read"));
-    }
-    uint64_t words = bytes / 16;
-    void *params[] = {&data, &words};
-    return QLR_CUDA(*api, cuLaunchKernel, kernel, unsigned(2 * multiprocessors), 1, 1,
-                    1024, 1, 1, 0, stream, params, nullptr);
-  }
-
-private:
-  runtime::Status replay(cuda::GraphExec exec, size_t parts, Timing &timing) {
-    std::vector<double> samples;
-    double total = 0;
-    for (int warm = 0; warm < 2; ++warm)
-      QLR_TRY(QLR_CUDA(*api, cuGraphLaunch, exec, stream));
-    while (samples.size() < 15 || (total < 1 && samples.size() < 200)) {
-      float ms = 0;
-      QLR_TRY(QLR_CUDA(*api, cuEventRecord, events[0], stream));
-      QLR_TRY(QLR_CUDA(*api, cuGraphLaunch, exec, stream));
-      QLR_TRY(QLR_CUDA(*api, cuEventRecord, events[1], stream));
-      QLR_TRY(QLR_CUDA(*api, cuEventSynchronize, events[1]));
-      QLR_TRY(QLR_CUDA(*api, cuEventElapsedTime, &ms, events[0], events[1]));
-      samples.push_back(double(ms) * 1e-3 / double(parts));
-      total += double(ms) * 1e-3;
-    }
-    timing = summarize(std::move(samples));
-    return {};
-  }
-
-  cuda::DeviceId device = 0;
-  bool retained = false, current = false;
-  cuda::Event events[2] = {};
+/// Enqueues plain reading of bytes.
+class Reader {
+  timing::GraphTimer &timer;
   cuda::ModuleHandle module = nullptr;
   cuda::Function kernel = nullptr;
+
+  Result<void> check(runtime::Status status) {
+    if (!status)
+      return error(std::move(status.message));
+    return {};
+  }
+
+public:
+  explicit Reader(timing::GraphTimer &timer) : timer(timer) {}
+  ~Reader() {
+    if (module)
+      (void)timer.driver().cuModuleUnload(module);
+  }
+
+  Result<void> load() {
+    std::string text = readKernel();
+    Result<void> status =
+        check(QLR_CUDA(timer.driver(), cuModuleLoadData, &module, text.c_str()));
+    if (status)
+      status =
+          check(QLR_CUDA(timer.driver(), cuModuleGetFunction, &kernel, module, "read"));
+    return status;
+  }
+  Result<void> read(const void *data, size_t bytes) {
+    uint64_t words = bytes / 16;
+    void *params[] = {&data, &words};
+    return check(QLR_CUDA(timer.driver(), cuLaunchKernel, kernel,
+                          unsigned(2 * timer.multiprocessors()), 1, 1, 1024, 1, 1, 0,
+                          timer.stream(), params, nullptr));
+  }
 };
 
 } // namespace
@@ -199,33 +124,43 @@ Result<Benchmark> qlinear::run::benchmarkCuda(Session &session, const Call &call
   // The first binding releases what the module owns, which a capture may not.
   if (Result<void> bound = copies.bind(0); !bound)
     return bound.takeError();
-  Timer timer;
-  if (runtime::Status status = timer.open(session.deviceName()); !status)
-    return driverError(std::move(status));
+  Result<std::unique_ptr<timing::GraphTimer>> opened =
+      timing::GraphTimer::open(session.deviceName());
+  if (!opened)
+    return opened.takeError();
+  timing::GraphTimer &timer = **opened;
+  Reader reader(timer); // loads its kernel now, as a capture may not
+  if (Result<void> loaded = reader.load(); !loaded)
+    return loaded.takeError();
   // A graph long enough that its own launch does not show.
   size_t rounds = std::max<size_t>(1, 64 / copies.count()),
          calls = rounds * copies.count();
-  runtime::Status status = timer.time(calls, result.call, [&]() -> runtime::Status {
+  auto each = [&](Timing t) {
+    for (double *seconds : {&t.median, &t.least, &t.most})
+      *seconds /= double(calls);
+    return t;
+  };
+  Result<Timing> called = timer.time({}, [&]() -> Result<void> {
     for (size_t i = 0; i < calls; ++i) {
       if (Result<void> bound = copies.bind(i % copies.count()); !bound)
-        return runtime::fail(QLR_DEVICE_ERROR, bound.error());
-      if (Result<void> called = call.enqueue(timer.stream); !called)
-        return runtime::fail(QLR_DEVICE_ERROR, called.error());
+        return bound;
+      if (Result<void> enqueued = call.enqueue(timer.stream()); !enqueued)
+        return enqueued;
     }
     return {};
   });
-  Timing reading;
-  if (status) // loads the kernel, which a capture may not
-    status = timer.read(copies.blobs(0)[0].first, 16);
-  if (status)
-    status = timer.time(calls, reading, [&]() -> runtime::Status {
-      for (size_t i = 0; i < calls; ++i)
-        for (auto [data, bytes] : copies.blobs(i % copies.count()))
-          QLR_TRY(timer.read(data, bytes));
-      return {};
-    });
-  if (!status)
-    return driverError(std::move(status));
-  result.readRate = double(copies.bytes()) / reading.median;
+  if (!called)
+    return called.takeError();
+  Result<Timing> read = timer.time({}, [&]() -> Result<void> {
+    for (size_t i = 0; i < calls; ++i)
+      for (auto [data, bytes] : copies.blobs(i % copies.count()))
+        if (Result<void> enqueued = reader.read(data, bytes); !enqueued)
+          return enqueued;
+    return {};
+  });
+  if (!read)
+    return read.takeError();
+  result.call = each(*called);
+  result.readRate = double(copies.bytes()) / each(*read).median;
   return result;
 }
