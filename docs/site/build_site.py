@@ -24,6 +24,8 @@ import subprocess
 import sys
 import textwrap
 
+import kernel_page
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s]+)(\))")
 LANGUAGES = {
@@ -47,10 +49,11 @@ TOOLS = {
 
 class Stage:
     """The pages as MkDocs wants them. A file of docs/ keeps its path, any other file of the
-    repository lies below source/."""
+    repository lies below source/. `texts` are those of pages that are made."""
 
-    def __init__(self, pages):
+    def __init__(self, pages, texts):
         self.pages = pages
+        self.texts = texts
         self.done = set()
 
     def site_path(self, repo_path):
@@ -77,7 +80,8 @@ class Stage:
         if path.is_dir():
             self.write(site_path, self.links(self.folder(repo_path), repo_path + "/x", site_path))
         elif path.suffix == ".md":
-            self.write(site_path, self.links(path.read_text(), repo_path, site_path))
+            text = self.texts.get(path) or path.read_text()
+            self.write(site_path, self.links(text, repo_path, site_path))
         elif site_path.endswith(".md"):  # a source file
             language = LANGUAGES.get(path.suffix, "text")
             if path.name == "CMakeLists.txt":
@@ -162,7 +166,8 @@ def commands_page(tools):
 
 
 def stage(pages, reference, tools):
-    staged = Stage(pages)
+    # Listings of the kernel as it is now.
+    staged = Stage(pages, {kernel_page.PAGE: kernel_page.make(kernel_page.PAGE.read_text(), tools)})
     for path in sorted((ROOT / "docs").glob("*.md")):
         staged.add(f"docs/{path.name}")
     staged.add("CONTRIBUTING.md")

@@ -34,6 +34,7 @@ FENCE = re.compile(
     r'^```(?P<language>[\w+-]*)(?: title="(?P<title>[^"]+)")?[^\n]*\n(?P<body>.*?)^```$',
     re.M | re.S,
 )
+MADE = r"<!-- made: \w+ -->\n\Z"
 LLVM_INCLUDE = "/usr/lib/llvm-22/include"
 
 
@@ -137,7 +138,8 @@ def main():
     args.work.mkdir(parents=True, exist_ok=True)
     text = args.page.read_text()
     page = Page(args.work, args.prefix)
-    blocks = list(FENCE.finditer(text))
+    # Listings that docs/site/kernel_page.py makes are excerpts.
+    blocks = [b for b in FENCE.finditer(text) if not re.search(MADE, text[: b.start()])]
     for block in blocks:
         line = text.count("\n", 0, block.start()) + 1
         if block["title"]:
