@@ -173,8 +173,8 @@ int main(int argc, char **argv) {
   }
   layout::Spec spec = layout::Spec::unpack(encoding->spec());
   layout::UnitLayout unit{spec};
-  // Every plane takes 44 pixels, the rest is fixed.
-  int height = 440 + 44 * int(planesOf(unit).size());
+  // Every plane takes 44 pixels; the rest is fixed but for up to 3 lines about steps.
+  int height = 480 + 44 * int(planesOf(unit).size());
   std::printf("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"640\" height=\"%d\" "
               "font-family=\"sans-serif\" font-size=\"13\">\n"
               "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
