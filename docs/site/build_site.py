@@ -25,6 +25,7 @@ import sys
 import textwrap
 
 import kernel_page
+import messages_page
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s]+)(\))")
@@ -177,6 +178,7 @@ def stage(pages, reference, tools):
         page = generated_reference(path.read_text(), titles.get(path.stem))
         staged.write(f"reference/{path.name}", page)
     staged.write("reference/commands.md", commands_page(tools))
+    staged.write("reference/messages.md", messages_page.page(ROOT))
 
 
 def main():
