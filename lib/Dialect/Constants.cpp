@@ -26,22 +26,24 @@ static size_t elementBytes(RankedTensorType type) {
   return llvm::divideCeil(type.getElementTypeBitWidth(), 8);
 }
 
-/// The elements of a constant tensor as they lie in memory, or a single one if
-/// they are all the same; none if the value is no constant or its data is not there.
-static std::optional<ArrayRef<char>> rawElements(Value value) {
-  Attribute attr;
-  if (!matchPattern(value, m_Constant(&attr)))
-    return std::nullopt;
-  if (auto dense = dyn_cast<DenseElementsAttr>(attr))
+std::optional<ArrayRef<char>> mlir::qlinear::getRawElements(Attribute attribute) {
+  if (auto dense = dyn_cast<DenseElementsAttr>(attribute))
     return dense.getRawData();
-  auto resource = dyn_cast<DenseResourceElementsAttr>(attr);
+  auto resource = dyn_cast<DenseResourceElementsAttr>(attribute);
   AsmResourceBlob *blob = resource ? resource.getRawHandle().getBlob() : nullptr;
-  if (!blob)
-    return std::nullopt;
-  auto type = cast<RankedTensorType>(value.getType());
-  if (blob->getData().size() != type.getNumElements() * elementBytes(type))
+  auto type = resource ? dyn_cast<RankedTensorType>(resource.getType()) : nullptr;
+  if (!blob || !type ||
+      blob->getData().size() != type.getNumElements() * elementBytes(type))
     return std::nullopt;
   return blob->getData();
+}
+
+/// Those of a value; none if it is not such a constant.
+static std::optional<ArrayRef<char>> rawElements(Value value) {
+  Attribute attribute;
+  if (!matchPattern(value, m_Constant(&attribute)))
+    return std::nullopt;
+  return getRawElements(attribute);
 }
 
 /// Calls `store` with each element's place and bits, zero-extended from T.

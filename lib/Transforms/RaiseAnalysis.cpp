@@ -4,7 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-#include "RaiseAnalysis.h"
+#include "RaiseFrontends.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -18,7 +18,8 @@ static bool isScalarOp(Operation *op) {
   return isa<arith::ExtFOp, arith::TruncFOp, arith::ExtSIOp, arith::ExtUIOp,
              arith::SIToFPOp, arith::UIToFPOp, arith::AddFOp, arith::SubFOp,
              arith::MulFOp, arith::DivFOp, arith::NegFOp, arith::AddIOp, arith::SubIOp,
-             arith::MulIOp>(op);
+             arith::MulIOp, arith::TruncIOp, arith::ShLIOp, arith::ShRUIOp,
+             arith::ShRSIOp, arith::AndIOp, arith::OrIOp, arith::XOrIOp>(op);
 }
 
 void mlir::qlinear::walk(Scalar *scalar, function_ref<void(Scalar *)> visit) {
@@ -44,11 +45,70 @@ Scalar *ScalarAnalysis::make(Scalar::Kind kind, Type type) {
   return &scalar;
 }
 
-Scalar *ScalarAnalysis::analyseBody(linalg::LinalgOp op) {
+Scalar *ScalarAnalysis::analyseBody(linalg::LinalgOp op, bool seeSums) {
   MLIRContext *context = op.getContext();
-  AffineMap loops = AffineMap::getMultiDimIdentityMap(op.getNumLoops(), context);
-  return scalarOf(op.getBlock()->getTerminator()->getOperand(0), op, loops,
+  this->seeSums = seeSums;
+  loops.kinds = op.getIteratorTypesArray();
+  loops.sizes = op.getStaticLoopRanges();
+  if (loops.sizes.size() > kMaxLoops)
+    return nullptr;
+  AffineMap toLoops = AffineMap::getMultiDimIdentityMap(kMaxLoops, context)
+                          .getMajorSubMap(op.getNumLoops());
+  return scalarOf(op.getBlock()->getTerminator()->getOperand(0), op, toLoops,
                   /*hasAccumulator=*/true);
+}
+
+/// An element of the result of a contraction, which starts with zero.
+Scalar *ScalarAnalysis::sumOf(linalg::LinalgOp op, AffineMap map) {
+  MLIRContext *context = op.getContext();
+  Value start = op.getDpsInitOperand(0)->get();
+  if (auto fill = start.getDefiningOp<linalg::FillOp>())
+    start = fill.getInputs()[0];
+  if (!matchPattern(start, m_AnyZeroFloat()) ||
+      op.getNumReductionLoops() + op.getNumParallelLoops() != op.getNumLoops() ||
+      loops.kinds.size() + op.getNumReductionLoops() > kMaxLoops)
+    return nullptr;
+  // Its parallel loops are functions of ours; each reduction is one more loop.
+  SmallVector<AffineExpr> inner(op.getNumLoops());
+  AffineMap result = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
+  for (auto [e, index] : llvm::zip_equal(result.getResults(), map.getResults())) {
+    auto dim = dyn_cast<AffineDimExpr>(e);
+    if (!dim || inner[dim.getPosition()])
+      return nullptr;
+    inner[dim.getPosition()] = index;
+  }
+  SmallVector<int64_t> sizes = op.getStaticLoopRanges();
+  for (auto [i, kind] : llvm::enumerate(op.getIteratorTypesArray())) {
+    if (kind == utils::IteratorType::reduction) {
+      inner[i] = getAffineDimExpr(loops.kinds.size(), context);
+      loops.kinds.push_back(kind);
+      loops.sizes.push_back(sizes[i]);
+    }
+    if (!inner[i])
+      return nullptr;
+  }
+  Scalar *root = scalarOf(op.getBlock()->getTerminator()->getOperand(0), op,
+                          AffineMap::get(kMaxLoops, 0, inner, context),
+                          /*hasAccumulator=*/true);
+  if (!root || !root->is("arith.addf"))
+    return nullptr;
+  unsigned at = root->operands[0]->kind == Scalar::Kind::accumulator;
+  if (root->operands[1 - at]->kind != Scalar::Kind::accumulator)
+    return nullptr;
+  Scalar *sum = make(Scalar::Kind::sum, root->type);
+  sum->op = op;
+  sum->operands.push_back(root->operands[at]);
+  return sum;
+}
+
+Scalar *ScalarAnalysis::constantOf(Value value) {
+  Attribute attribute;
+  if (!matchPattern(value, m_Constant(&attribute)) ||
+      !isa<FloatAttr, IntegerAttr>(attribute))
+    return nullptr;
+  Scalar *constant = make(Scalar::Kind::constant, value.getType());
+  constant->value = cast<TypedAttr>(attribute);
+  return constant;
 }
 
 /// A value in the body of `op`, whose loops are the results of `toLoops`.
@@ -62,20 +122,13 @@ Scalar *ScalarAnalysis::scalarOf(Value value, linalg::LinalgOp op, AffineMap toL
       return hasAccumulator ? make(Scalar::Kind::accumulator, value.getType())
                             : nullptr;
     if (!isa<RankedTensorType>(operand->get().getType()))
-      return nullptr;
+      return constantOf(operand->get());
     return elementOf(operand->get(),
                      op.getMatchingIndexingMap(operand).compose(toLoops));
   }
   Operation *def = value.getDefiningOp();
-  Attribute attribute;
-  if (matchPattern(value, m_Constant(&attribute))) {
-    auto typed = dyn_cast<TypedAttr>(attribute);
-    if (!typed || !isa<FloatAttr, IntegerAttr>(attribute))
-      return nullptr;
-    Scalar *constant = make(Scalar::Kind::constant, value.getType());
-    constant->value = typed;
+  if (Scalar *constant = constantOf(value))
     return constant;
-  }
   if (!isScalarOp(def) || def->getBlock() != op.getBlock())
     return nullptr;
   Scalar *scalar = make(Scalar::Kind::operation, value.getType());
@@ -98,7 +151,9 @@ Scalar *ScalarAnalysis::elementOf(Value tensor, AffineMap map) {
   }
   if (!scalar->access.tensor)
     scalar->access = {tensor, map};
-  scalar->isShared |= !tensor.hasOneUse();
+  else if (isElement(scalar))
+    scalar->views.push_back({tensor, map});
+  scalar->isShared |= frontends.isShared(tensor);
   return scalar;
 }
 
@@ -110,9 +165,15 @@ Scalar *ScalarAnalysis::seeThrough(Value tensor, AffineMap map) {
     return nullptr;
   MLIRContext *context = def->getContext();
   if (auto op = dyn_cast<linalg::LinalgOp>(def)) {
-    if (op->getNumResults() != 1 || op.getNumParallelLoops() != op.getNumLoops() ||
-        op.getBlock()->empty() || isa<linalg::FillOp>(def))
+    if (op->getNumResults() != 1 || op.getBlock()->empty() || isa<linalg::FillOp>(def))
       return nullptr;
+    if (op.getNumParallelLoops() != op.getNumLoops()) {
+      Loops outer = loops;
+      Scalar *sum = seeSums ? sumOf(op, map) : nullptr;
+      if (!sum)
+        loops = outer;
+      return sum;
+    }
     AffineMap result = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
     if (!result.isPermutation())
       return nullptr;
@@ -187,7 +248,8 @@ Scalar *ScalarAnalysis::seeThrough(Value tensor, AffineMap map) {
       scalar->operands.push_back(elementOf(operand, map));
     return scalar;
   }
-  return nullptr;
+  Value lowered = frontends.lower(tensor);
+  return lowered ? elementOf(lowered, map) : nullptr;
 }
 
 //===----------------------------------------------------------------------===//

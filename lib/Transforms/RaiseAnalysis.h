@@ -20,6 +20,7 @@
 #include <optional>
 
 namespace mlir::qlinear {
+class Frontends;
 
 /// An element of a tensor: its indices are functions of the loops of the operation
 /// that is analysed.
@@ -36,6 +37,7 @@ struct Scalar {
     constant,    ///< `value`
     accumulator, ///< the element of the result, before this iteration
     slice,       ///< an element of a slice or padding of operands[0]'s tensor
+    sum,         ///< of operands[0] over the loops of `op` that are reductions
   };
   Kind kind;
   Type type;
@@ -45,6 +47,8 @@ struct Scalar {
   /// Where the scalar lies in memory: the element; for an operation the tensor that
   /// it was computed into, null if it is computed in the body only.
   Access access;
+  /// Of an element: the tensors between it and the operation, the innermost first.
+  SmallVector<Access, 1> views;
   /// Whether a tensor that holds this scalar has more than one use.
   bool isShared = false;
 
@@ -61,20 +65,37 @@ bool isConversion(const Scalar *scalar);
 /// Whether there is a conversion in the tree.
 bool hasConversion(Scalar *scalar);
 
+/// The loops of an operation, then those of the sums that it is made of.
+struct Loops {
+  SmallVector<utils::IteratorType> kinds;
+  SmallVector<int64_t> sizes;
+};
+
+/// Dimensions of the maps of accesses: the loops, and room for those of sums.
+inline constexpr unsigned kMaxLoops = 16;
+
 /// Builds the trees; owns them.
 class ScalarAnalysis {
 public:
+  explicit ScalarAnalysis(Frontends &frontends) : frontends(frontends) {}
+
   /// The value that the body of `op`, which has one result, yields; null if
-  /// it does more than arith.
-  Scalar *analyseBody(linalg::LinalgOp op);
+  /// it does more than arith. With `seeSums` a contraction that `op` reads is a sum.
+  Scalar *analyseBody(linalg::LinalgOp op, bool seeSums);
+
+  Loops loops;
 
 private:
   Scalar *make(Scalar::Kind kind, Type type);
+  Scalar *constantOf(Value value);
   Scalar *elementOf(Value tensor, AffineMap map);
   Scalar *scalarOf(Value value, linalg::LinalgOp op, AffineMap toLoops,
                    bool hasAccumulator);
   Scalar *seeThrough(Value tensor, AffineMap map);
+  Scalar *sumOf(linalg::LinalgOp op, AffineMap map);
 
+  Frontends &frontends;
+  bool seeSums = false;
   std::deque<Scalar> scalars;
 };
 
@@ -85,8 +106,8 @@ struct Digit {
   int64_t stride = 1, size = 1;
 };
 
-/// The size of an index that is not known.
-inline constexpr int64_t kUnknownSize = int64_t(1) << 40;
+/// Stands for the size of a dimension that is not known; a multiple of none that is.
+inline constexpr int64_t kUnknownSize = (int64_t(1) << 24) - 3;
 
 /// The digit that `expr` is, for indices (dimensions) of these sizes.
 std::optional<Digit> getDigit(AffineExpr expr, ArrayRef<int64_t> sizes);

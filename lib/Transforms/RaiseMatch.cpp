@@ -4,6 +4,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+//
+// The terms of the sum are a product of x, scales, and one factor that has the codes:
+//
+//   x * s1 * s2 * ... * ((q - z) * s3 * ... - m)
+//
+// in any order and nesting. With partial sums, sum over g of s * (sum over k of x * q),
+// the inner sum is one of the factors, and its terms are factors in turn.
+//
+//===----------------------------------------------------------------------===//
 #include "Raiser.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -11,12 +20,9 @@
 
 using namespace mlir;
 using namespace mlir::qlinear;
-using ::qlinear::Form;
-using ::qlinear::MetaStorage;
-using ::qlinear::StepScope;
 
 //===----------------------------------------------------------------------===//
-// Components
+// Scalars
 //===----------------------------------------------------------------------===//
 
 static Scalar *skip(Scalar *scalar, ArrayRef<StringRef> names) {
@@ -25,102 +31,143 @@ static Scalar *skip(Scalar *scalar, ArrayRef<StringRef> names) {
   return scalar;
 }
 
-/// An element or constant, behind widening; or what was computed into a tensor.
-static FailureOr<Component> getComponent(Scalar *scalar) {
-  Component result;
-  Scalar *inner = skip(scalar, {"arith.extf"});
-  if (isConversion(inner)) {
-    result.isSigned = inner->is("arith.sitofp");
-    Scalar *integer = inner->operands[0];
-    unsigned width = integer->type.getIntOrFloatBitWidth();
-    while (integer->is("arith.extui") || integer->is("arith.extsi")) {
-      bool isSigned = integer->is("arith.extsi");
-      // A zero-extended value is the same read either way; a sign-extended one is
-      // not when read as unsigned.
-      if (isSigned && !result.isSigned)
-        return failure();
-      result.isSigned = isSigned;
-      integer = integer->operands[0];
-    }
-    if (isElement(integer) && integer->type.getIntOrFloatBitWidth() <= width) {
-      result.access = integer->access;
-      return result;
-    }
-    result = Component();
+static bool isFloat(Type type) { return type.isF32() || type.isF16() || type.isBF16(); }
+
+/// Whether anything in the tree is read with this loop.
+static bool dependsOn(Scalar *scalar, unsigned loop) {
+  bool depends = false;
+  walk(scalar, [&](Scalar *s) {
+    depends |= isElement(s) && s->access.map.isFunctionOfDim(loop);
+  });
+  return depends;
+}
+
+/// Bits that an unsigned value takes; the width of its type if nothing is known.
+static unsigned getKnownBits(const Scalar *scalar) {
+  unsigned width = scalar->type.getIntOrFloatBitWidth();
+  auto operand = [&](unsigned i) { return getKnownBits(scalar->operands[i]); };
+  auto constant = [&]() -> std::optional<uint64_t> {
+    const Scalar *s = scalar->operands[1];
+    auto value = dyn_cast_or_null<IntegerAttr>(s->value);
+    return value ? std::optional(value.getValue().getZExtValue()) : std::nullopt;
+  };
+  unsigned bits = width;
+  if (scalar->kind == Scalar::Kind::constant)
+    bits = cast<IntegerAttr>(scalar->value).getValue().getActiveBits();
+  else if (scalar->is("arith.extui") || scalar->is("arith.trunci"))
+    bits = operand(0);
+  else if (scalar->is("arith.ori") || scalar->is("arith.xori"))
+    bits = std::max(operand(0), operand(1));
+  else if (scalar->is("arith.andi"))
+    bits = std::min(operand(0), operand(1));
+  else if (scalar->is("arith.addi"))
+    bits = std::max(operand(0), operand(1)) + 1;
+  else if (scalar->is("arith.muli"))
+    bits = operand(0) + operand(1);
+  else if (auto by = scalar->is("arith.shli") ? constant() : std::nullopt)
+    bits = operand(0) + unsigned(std::min<uint64_t>(*by, width));
+  else if (auto by = scalar->is("arith.shrui") ? constant() : std::nullopt)
+    bits = operand(0) - unsigned(std::min<uint64_t>(*by, operand(0)));
+  return std::min(bits, width);
+}
+
+bool Raiser::readsCodes(Scalar *scalar) {
+  bool reads = false;
+  walk(scalar, [&](Scalar *s) {
+    reads |= isElement(s) && s->access.tensor == codes->access.tensor;
+  });
+  return reads;
+}
+
+/// Reads an integer that a conversion or a difference takes; true (with a reason) if
+/// its sign is not clear.
+bool Raiser::readInteger(Scalar *scalar, bool isSigned, Integer &result) {
+  while (scalar->is("arith.extui") || scalar->is("arith.extsi")) {
+    bool extendsSigned = scalar->is("arith.extsi");
+    // A zero-extended value is the same read either way; a sign-extended one is not
+    // when read as unsigned.
+    if (extendsSigned && !isSigned)
+      return decline(
+          "signedness mismatch: a sign-extended integer is read as unsigned");
+    isSigned = extendsSigned;
+    scalar = scalar->operands[0];
   }
-  if (isElement(inner)) {
-    result.access = inner->access;
-    return result;
+  // From 64 to 32 bits: a zero that is beyond has no meaning.
+  if (scalar->is("arith.trunci") && isElement(scalar->operands[0]) &&
+      scalar->type.getIntOrFloatBitWidth() >= 32)
+    scalar = scalar->operands[0];
+  result.scalar = scalar;
+  result.isSigned = isSigned;
+  result.bits = scalar->type.getIntOrFloatBitWidth();
+  if (scalar->kind == Scalar::Kind::constant) {
+    result.constant = scalar->value;
+    return false;
   }
-  if (inner->kind == Scalar::Kind::constant) {
-    result.constant = inner->value;
-    return result;
-  }
-  // Computed elsewhere: the tensor nearest to the computation that holds it.
-  Scalar *holder = nullptr;
-  for (Scalar *s = scalar;; s = s->operands[0]) {
-    if (s->access.tensor)
-      holder = s;
-    if (s == inner)
-      break;
-  }
-  if (!holder)
-    return failure();
-  result.access = holder->access;
-  return result;
+  if (result.isHeld())
+    return false;
+  bool isClosed = true;
+  walk(scalar, [&](Scalar *s) {
+    isClosed &= isElement(s) || s->kind == Scalar::Kind::constant ||
+                (s->kind == Scalar::Kind::operation && isa<IntegerType>(s->type));
+  });
+  if (!isClosed)
+    return decline("an integer of the weight is computed from more than integers");
+  unsigned known = getKnownBits(scalar);
+  if (isSigned && known == result.bits)
+    return decline("signedness mismatch: an integer of " + Twine(known) +
+                   " bits is put together from parts, and then read as signed");
+  result.bits = known;
+  result.isSigned = false;
+  return false;
 }
 
 //===----------------------------------------------------------------------===//
-// Matching
+// The weight
 //===----------------------------------------------------------------------===//
 
-/// The element of the codes, extended, in `scalar`.
+/// What is computed from codes and, perhaps, a zero.
 bool Raiser::matchCodes(Scalar *conversion) {
   bool readSigned = conversion->is("arith.sitofp");
   Scalar *integer = conversion->operands[0];
-  if (integer->is("arith.addi"))
-    return decline("the zero is added where the form subtracts it");
-  // Reads an extended element; true unless the signedness fits.
-  auto matchElement = [&](Scalar *s, Component &result, bool isSigned) {
-    while (s->is("arith.extui") || s->is("arith.extsi")) {
-      bool extendsSigned = s->is("arith.extsi");
-      if (extendsSigned && !isSigned)
-        return decline(
-            "signedness mismatch: a sign-extended integer is read as unsigned");
-      isSigned = extendsSigned;
-      s = s->operands[0];
-    }
-    result.isSigned = isSigned;
-    if (isElement(s))
-      result.access = s->access;
-    else if (s->kind == Scalar::Kind::constant)
-      result.constant = s->value;
-    else
-      return decline(
-          "the integer arithmetic is more than a difference of two elements");
-    return false;
-  };
-  if (integer->is("arith.subi")) {
-    if (!readSigned)
-      return decline(
-          "signedness mismatch: a difference of integers is read as unsigned");
-    if (!readsCodes(integer->operands[0]))
-      return decline("the codes are subtracted from the zero");
-    if (matchElement(integer->operands[0], formula.codes, true) ||
-        matchElement(integer->operands[1], formula.zero, true))
-      return true;
-    // The difference of two values below 2^b has b + 2 bits with its sign.
-    auto bitsOf = [](const Component &c) {
-      return c.constant ? cast<IntegerAttr>(c.constant).getValue().getSignificantBits()
-                        : c.type().getIntOrFloatBitWidth();
-    };
-    unsigned width = integer->type.getIntOrFloatBitWidth();
-    if (std::max(bitsOf(formula.codes), bitsOf(formula.zero)) + 2 > width)
-      return decline("the difference of code and zero may wrap around in i" +
-                     Twine(width) + "; extend both to a wider integer first");
-    return false;
+  auto isCode = [&](Scalar *s) { return readsCodes(s); };
+  if (integer->is("arith.addi")) {
+    unsigned at = isCode(integer->operands[0]) ? 0 : 1;
+    Scalar *other = integer->operands[1 - at];
+    bool isPart = isCode(other);
+    walk(other, [&](Scalar *s) {
+      isPart |=
+          isElement(s) &&
+          cast<RankedTensorType>(s->access.tensor.getType()).getNumElements() ==
+              cast<RankedTensorType>(codes->access.tensor.getType()).getNumElements();
+    });
+    if (!isPart)
+      return decline("the zero is added where the form subtracts it");
   }
-  return matchElement(integer, formula.codes, readSigned);
+  if (!integer->is("arith.subi"))
+    return readInteger(integer, readSigned, formula.codes);
+  if (!readSigned)
+    return decline("signedness mismatch: a difference of integers is read as unsigned");
+  if (!isCode(integer->operands[0]))
+    return decline("the codes are subtracted from the zero");
+  Integer zero;
+  if (readInteger(integer->operands[0], true, formula.codes) ||
+      readInteger(integer->operands[1], true, zero))
+    return true;
+  // The difference of two values below 2^b has b + 2 bits with its sign. Zeros of 32
+  // and 64 bits are taken to be those of their codes, as f32 zeros are.
+  auto bitsOf = [](const Integer &i) {
+    return i.constant ? cast<IntegerAttr>(i.constant).getValue().getSignificantBits()
+                      : i.bits;
+  };
+  unsigned width = integer->type.getIntOrFloatBitWidth(), zeroBits = bitsOf(zero);
+  if (zeroBits >= 32 && !zero.constant)
+    zeroBits = 0;
+  if (std::max(bitsOf(formula.codes), zeroBits) + 2 > width)
+    return decline("the difference of code and zero may wrap around in i" +
+                   Twine(width) + "; extend both to a wider integer first");
+  formula.zero.factors = {integer->operands[1]};
+  formula.zero.integer = zero;
+  return false;
 }
 
 /// Matches (q - zero) * scale - min; true (with a reason) if it is not that.
@@ -145,287 +192,147 @@ bool Raiser::matchFormula(Scalar *scalar) {
     return decline("the codes are subtracted from the zero");
   if (matchFormula(inner))
     return true;
-  FailureOr<Component> component = getComponent(other);
-  if (failed(component))
-    return decline(isMul ? "the scale is computed together with the weight, not read "
-                           "from a tensor"
-                         : "the zero or min is computed together with the weight, not "
-                           "read from a tensor");
-  if (formula.min)
-    return decline("more follows the min");
   if (isMul) {
-    if (formula.scale)
-      return decline("the weight has two scales");
-    formula.scale = *component;
+    formula.scale.factors.push_back(other);
+    if (formula.min)
+      formula.min.factors.push_back(other);
     return false;
   }
+  if (formula.min)
+    return decline("more follows the min");
   if (!formula.scale) {
     if (isAdd)
       return decline("the zero is added where the form subtracts it");
     if (formula.zero)
       return decline("the weight has two zeros");
-    formula.zero = *component;
+    formula.zero.factors = {other};
     return false;
   }
   if (formula.zero)
     return decline("the weight has both a zero and a min");
-  formula.min = *component;
+  formula.min.factors = {other};
   formula.min.negate = isAdd;
   return false;
 }
 
-/// Names the loops; true (with a reason) if they are not those of a linear.
-bool Raiser::matchIndices() {
-  unsigned numLoops = op.getNumLoops();
-  indices.loopSizes = op.getStaticLoopRanges();
-  AffineMap xMap = x.access.map, codeMap = formula.codes.access.map;
-  // Behind a cast, x may say more than the loops.
-  for (auto [e, size] :
-       llvm::zip_equal(xMap.getResults(),
-                       cast<RankedTensorType>(x.access.tensor.getType()).getShape()))
-    if (auto dim = dyn_cast<AffineDimExpr>(e))
-      if (int64_t &known = indices.loopSizes[dim.getPosition()];
-          ShapedType::isDynamic(known))
-        known = size;
-  AffineMap result = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
-  SmallVector<utils::IteratorType> iterators = op.getIteratorTypesArray();
-  auto assign = [&](unsigned index, unsigned loop) {
-    if (!llvm::is_contained(indices.order[index], loop))
-      indices.order[index].push_back(loop);
-  };
-  // In the order of the result and of x, so that they need no transposition.
-  for (AffineExpr e : result.getResults()) {
-    auto dim = dyn_cast<AffineDimExpr>(e);
-    if (!dim)
-      return decline("the result is not indexed by loops");
-    unsigned loop = dim.getPosition();
-    bool inX = xMap.isFunctionOfDim(loop), inW = codeMap.isFunctionOfDim(loop);
-    if (inX && inW)
-      return decline("the weight is batched: a loop of the result runs over both x and "
-                     "the weight");
-    if (!inX && !inW)
-      return decline("a loop of the result runs over neither x nor the weight");
-    if (inW)
-      assign(Indices::N, loop);
-  }
-  for (AffineExpr e : xMap.getResults())
-    e.walk([&](AffineExpr part) {
-      auto dim = dyn_cast<AffineDimExpr>(part);
-      if (!dim)
-        return;
-      bool isReduction = iterators[dim.getPosition()] == utils::IteratorType::reduction;
-      assign(isReduction ? Indices::K : Indices::M, dim.getPosition());
-    });
-  for (unsigned loop = 0; loop < numLoops; ++loop) {
-    bool isReduction = iterators[loop] == utils::IteratorType::reduction;
-    if (isReduction && (!xMap.isFunctionOfDim(loop) || !codeMap.isFunctionOfDim(loop)))
-      return decline("a reduction does not run over both x and the weight");
-    if (!isReduction && !result.isFunctionOfDim(loop))
-      return decline("a parallel loop does not run over the result");
-  }
-  if (indices.order[Indices::N].empty() || indices.order[Indices::K].empty())
-    return decline("there is no loop over N or none over K");
+//===----------------------------------------------------------------------===//
+// The contraction
+//===----------------------------------------------------------------------===//
 
-  indices.loops.resize(numLoops);
-  for (unsigned index : {Indices::M, Indices::N, Indices::K}) {
-    int64_t stride = 1;
-    ArrayRef<unsigned> order = indices.order[index];
-    AffineExpr dim = getAffineDimExpr(index, context);
-    for (unsigned loop : llvm::reverse(order)) {
-      int64_t size = indices.loopSizes[loop];
-      bool isFirst = loop == order.front();
-      if (ShapedType::isDynamic(size)) {
-        if (index != Indices::M)
-          return decline("the group is not constant: N, K or the size of a group is "
-                         "known only at run time");
-        if (!isFirst)
-          return decline("only the slowest of the rows' dimensions may be dynamic");
-        if (stride > kUnknownSize >> 20)
-          return decline("too many rows in the dimensions after the dynamic one");
-        size = kUnknownSize;
-      }
-      AffineExpr digit = dim.floorDiv(stride);
-      indices.loops[loop] = isFirst ? digit : digit % size;
-      stride *= size;
-    }
-    indices.sizes[index] = stride;
-  }
-  return false;
-}
-
-/// How `access` is a matrix of rows `row` and columns `column`; none (with a reason)
-/// if it is not.
-std::optional<Matrix> Raiser::getMatrix(const Access &access, unsigned row,
-                                        unsigned column, StringRef name) {
-  auto type = cast<RankedTensorType>(access.tensor.getType());
-  AffineMap map = access.map.compose(AffineMap::get(3, 0, indices.loops, context));
-  auto fail = [&](const Twine &reason) {
-    decline(reason);
-    return std::nullopt;
+/// The codes are the largest tensor of integers; true (with a reason) if that does not
+/// say which.
+bool Raiser::findCodes(Scalar *product) {
+  bool isPadded = false, isDynamic = false;
+  int64_t most = 0;
+  auto countOf = [](Scalar *s) {
+    return cast<RankedTensorType>(s->access.tensor.getType()).getNumElements();
   };
-  struct Key {
-    unsigned column;
-    int64_t stride; ///< negative, so that the slowest comes first
-    int64_t dim;
-  };
-  SmallVector<Key> keys;
-  SmallVector<Digit> digits[2];
-  for (auto [i, expr] : llvm::enumerate(map.getResults())) {
-    int64_t size = type.getDimSize(i);
-    std::optional<Digit> digit = getDigit(expr, indices.sizes);
-    if (!digit || (digit->dim && *digit->dim != row && *digit->dim != column))
-      return fail("the dimensions of " + name +
-                  " are not rows, groups and columns: their "
-                  "sizes do not divide N and K (padded last block), or the indices mix "
-                  "the two");
-    bool isDynamic = ShapedType::isDynamic(size);
-    if (isDynamic && row != Indices::M)
-      return fail("the group is not constant: the shape of " + name +
-                  " is known only at run time");
-    if (digit->size == 1 || !digit->dim) {
-      if (isDynamic && indices.sizes[Indices::M] != 1)
-        return fail("the shape of " + name + " is known only at run time");
-      if (!isDynamic && size != 1)
-        return fail("only one of " + Twine(size) + " elements of " + name +
-                    " is used in a dimension");
-      // Stays beside the dimension before it.
-      Key key = keys.empty() ? Key{0, INT64_MIN, 0} : keys.back();
-      keys.push_back({key.column, key.stride, int64_t(i)});
-      continue;
-    }
-    if (isDynamic ? digit->size < kUnknownSize : digit->size != size)
-      return fail("padded block: " + Twine(digit->size) + " of " + Twine(size) +
-                  " elements of " + name + " are used in a dimension");
-    unsigned isColumn = *digit->dim == column;
-    digits[isColumn].push_back(*digit);
-    keys.push_back({isColumn, -digit->stride, int64_t(i)});
-  }
-  Matrix result;
-  result.tensor = access.tensor;
-  for (unsigned isColumn : {0, 1}) {
-    SmallVector<Digit> &sorted = digits[isColumn];
-    int64_t total = indices.sizes[isColumn ? column : row];
-    llvm::sort(sorted, [](Digit a, Digit b) { return a.stride < b.stride; });
-    int64_t stride = sorted.empty() ? total : sorted.front().stride, next = stride;
-    for (const Digit &digit : sorted) {
-      if (digit.stride != next)
-        return fail(name + " do not change from block to block along N and K");
-      next *= digit.size;
-    }
-    if (next != total)
-      return fail(name + " repeat along " + (isColumn ? "K" : "N"));
-    (isColumn ? result.columnStride : result.rowStride) = stride;
-    (isColumn ? result.hasColumns : result.hasRows) = !sorted.empty();
-  }
-  // By dimension where equal: a unit dimension after the one that it belongs to.
-  llvm::sort(keys, [](const Key &a, const Key &b) {
-    return std::tuple(a.column, a.stride, a.dim) <
-           std::tuple(b.column, b.stride, b.dim);
+  walk(product, [&](Scalar *s) {
+    isPadded |= s->kind == Scalar::Kind::slice && hasConversion(s);
+    if (!isElement(s) || !isa<IntegerType>(s->type))
+      return;
+    if (!cast<RankedTensorType>(s->access.tensor.getType()).hasStaticShape())
+      isDynamic = true;
+    else if (countOf(s) > most)
+      most = countOf(s), codes = s;
   });
-  for (const Key &key : keys) {
-    result.permutation.push_back(key.dim);
-    result.rowDims += !key.column;
-  }
-  return result;
+  if (isPadded)
+    return decline("padded last block: the weight is a slice of the dequantized value");
+  if (isDynamic)
+    return decline(
+        "the group is not constant: the shape of the codes or zeros is known "
+        "only at run time");
+  if (!codes)
+    return decline("the codes are not elements of a tensor");
+  // Others of that size have to be parts of the same code.
+  Scalar *whole = nullptr;
+  walk(product, [&](Scalar *s) {
+    if (isConversion(s) && readsCodes(s))
+      whole = s->operands[0];
+  });
+  if (whole && whole->is("arith.subi"))
+    whole = whole->operands[readsCodes(whole->operands[0]) ? 0 : 1];
+  int64_t inside = 0, all = 0;
+  auto count = [&](int64_t &number) {
+    return [&](Scalar *s) {
+      number += isElement(s) && isa<IntegerType>(s->type) && countOf(s) == most;
+    };
+  };
+  walk(product, count(all));
+  if (whole)
+    walk(whole, count(inside));
+  return inside != all &&
+         decline("two integer tensors of the same size: which has the codes is not "
+                 "clear (a zero for each code?)");
 }
 
-/// Scales, zeros or mins: N x G; sets the group. True (with a reason) if not.
-bool Raiser::matchMeta(Component &component, std::optional<Matrix> &matrix,
-                       StringRef name) {
-  if (component.constant)
+/// Splits a product into the factor with the codes, `rest`, and the others. True (with
+/// a reason) if it cannot.
+bool Raiser::splitProduct(Scalar *scalar, SmallVectorImpl<Scalar *> &others,
+                          Scalar *&rest) {
+  Scalar *inner = skip(scalar, {"arith.extf"});
+  if (inner->kind == Scalar::Kind::sum) {
+    if (inner->isShared || scalar->isShared)
+      return decline("the partial sums have another user");
+    partial.push_back(inner->op);
+    inner = skip(inner->operands[0], {"arith.extf"});
+    if (inner->is("arith.truncf"))
+      return decline("the accumulator is narrower than the input: the products are "
+                     "rounded before the sum");
+  }
+  if (!inner->is("arith.mulf")) {
+    rest = inner;
     return false;
-  Attribute attribute;
-  if (matchPattern(component.access.tensor, m_Constant(&attribute)))
-    if (auto splat = dyn_cast<SplatElementsAttr>(attribute)) {
-      // The same for all, whatever its shape.
-      component.constant = cast<TypedAttr>(splat.getSplatValue<Attribute>());
-      component.access = {};
-      return false;
-    }
-  matrix = getMatrix(component.access, Indices::N, Indices::K, name);
-  if (!matrix)
-    return true;
-  if (matrix->rowStride != 1 && indices.sizes[Indices::N] != 1)
-    return decline("the group axis is along N: " + name +
-                   (matrix->hasRows ? " are shared by " +
-                                          std::to_string(matrix->rowStride) + " rows"
-                                    : std::string(" are the same in all rows")) +
-                   "; a group lies in one row");
-  if (matrix->columnStride == 1 && indices.sizes[Indices::K] != 1)
-    return decline(name + " vary inside a group: there is one for each k");
-  if (group && group != matrix->columnStride)
-    return decline("scales and offsets have groups of " + Twine(group) + " and " +
-                   Twine(matrix->columnStride) + "; they need the same");
-  group = matrix->columnStride;
+  }
+  unsigned at = readsCodes(inner->operands[0]) ? 0 : 1;
+  if (readsCodes(inner->operands[1 - at]))
+    return decline("the codes are in both factors");
+  if (inner->isShared)
+    return decline("the dequantized value has another user");
+  others.push_back(inner->operands[1 - at]);
+  return splitProduct(inner->operands[at], others, rest);
+}
+
+/// An element behind widening, or what was computed into a tensor.
+bool Raiser::matchActivations(Scalar *activation) {
+  if (activation->is("arith.truncf") && !activation->access.tensor)
+    return decline("the accumulator is narrower than the input, which is rounded "
+                   "before the product");
+  Scalar *inner = skip(activation, {"arith.extf"});
+  // Computed elsewhere: the tensor nearest to the computation that holds it.
+  Scalar *holder = nullptr;
+  for (Scalar *s = activation;; s = s->operands[0]) {
+    if (s->access.tensor)
+      holder = s;
+    if (s == inner)
+      break;
+  }
+  if (!holder || !isFloat(holder->type))
+    return decline("the other factor is not a tensor of f32, f16 or bf16 that is only "
+                   "widened");
+  x = holder;
   return false;
 }
 
-static std::optional<::qlinear::FloatType> getFloat(Type type) {
-  if (type.isF32())
-    return ::qlinear::FloatType::f32;
-  if (type.isF16())
-    return ::qlinear::FloatType::f16;
-  if (type.isBF16())
-    return ::qlinear::FloatType::bf16;
-  return std::nullopt;
-}
-
-/// Chooses the encoding; true (with a reason) if there is none.
-bool Raiser::matchEncoding() {
-  auto bits = cast<IntegerType>(formula.codes.type()).getWidth();
-  if (bits > 8)
-    return decline("codes of " + Twine(bits) + " bits; a weight code has 4, 5, 6 or 8");
-  encoding.codes = {uint8_t(bits), formula.codes.isSigned};
-  encoding.group =
-      group && group != indices.sizes[Indices::K] ? group : ::qlinear::kWholeRow;
-  std::optional<::qlinear::FloatType> scale = getFloat(formula.scale.type());
-  if (!scale)
-    return decline("scales of an element type that is not f32, f16 or bf16");
-  encoding.scale = MetaStorage::plain(*scale);
-  if (!formula.zero && !formula.min && !formula.codes.isSigned)
-    formula.zero.constant = FloatAttr::get(formula.scale.type(), 0.0);
-  encoding.form = formula.min ? Form::min : formula.zero ? Form::zero : Form::symmetric;
-  if (encoding.form != Form::symmetric) {
-    Component &offset = formula.min ? formula.min : formula.zero;
-    if (auto type = dyn_cast<IntegerType>(offset.type())) {
-      if (offset.constant) {
-        // A small integer; in floats it is exact.
-        APInt value = cast<IntegerAttr>(offset.constant).getValue();
-        double exact = offset.isSigned ? double(value.getSExtValue())
-                                       : double(value.getZExtValue());
-        if (std::abs(exact) > 1 << 24)
-          return decline("a zero that f32 cannot hold");
-        offset.constant = FloatAttr::get(Float32Type::get(context), exact);
-        encoding.offset = MetaStorage::plain(::qlinear::FloatType::f32);
-      } else if (type.getWidth() == 4 || type.getWidth() == 8) {
-        encoding.offset =
-            MetaStorage::linear(type.getWidth(), offset.isSigned, StepScope::constant);
-      } else if (type.getWidth() <= 16) {
-        // Converted; exact in f32.
-        encoding.offset = MetaStorage::plain(::qlinear::FloatType::f32);
-      } else {
-        return decline("zeros of " + Twine(type.getWidth()) +
-                       " bits, which f32 cannot hold; store them in 16 or fewer");
-      }
-    } else if (auto type = getFloat(offset.type())) {
-      encoding.offset = MetaStorage::plain(*type);
-    } else {
-      return decline("offsets of an element type that is not f32, f16 or bf16");
-    }
-  }
-  auto fits =
-      encoding.verifyShape(indices.sizes[Indices::N], indices.sizes[Indices::K]);
-  return !fits && decline(fits.error());
-}
-
-bool Raiser::match() {
+bool Raiser::match(bool seeSums) {
   if (!op.hasPureTensorSemantics() || op->getNumResults() != 1 ||
       op.getNumReductionLoops() == 0 ||
       op.getNumReductionLoops() + op.getNumParallelLoops() != op.getNumLoops())
     return false;
-  Scalar *root = analysis.analyseBody(op);
-  if (!root || !hasConversion(root))
+  Scalar *root = analysis.analyseBody(op, seeSums);
+  if (!root)
     return false;
+  if (seeSums != (analysis.loops.kinds.size() > op.getNumLoops()))
+    return false;
+  if (!hasConversion(root)) {
+    // A dequantization that is known, but could not be read?
+    walk(root, [&](Scalar *s) {
+      if (isElement(s))
+        if (StringRef reason = frontends.whyNot(s->access.tensor); !reason.empty())
+          why = reason.str();
+    });
+    return !why.empty();
+  }
 
   // sum += [extf] (x * w), in any order.
   auto isAccumulator = [](Scalar *s) { return s->kind == Scalar::Kind::accumulator; };
@@ -437,79 +344,65 @@ bool Raiser::match() {
   if (product->is("arith.truncf"))
     return decline("the accumulator is narrower than the input: the products are "
                    "rounded before the sum");
-  if (!product->is("arith.mulf"))
-    return decline("the body is not a sum of products");
-
-  // The codes are the largest tensor of integers.
-  bool isPadded = false, isDynamic = false, isAmbiguous = false;
-  int64_t most = 0;
-  walk(product, [&](Scalar *s) {
-    isPadded |= s->kind == Scalar::Kind::slice && hasConversion(s);
-    if (!isElement(s) || !isa<IntegerType>(s->type))
-      return;
-    auto type = cast<RankedTensorType>(s->access.tensor.getType());
-    if (!type.hasStaticShape()) {
-      isDynamic = true;
-      return;
-    }
-    int64_t count = type.getNumElements();
-    isAmbiguous = count == most || (isAmbiguous && count < most);
-    if (count > most) {
-      most = count;
-      codes = s;
-    }
-  });
-  if (isPadded)
-    return decline("padded last block: the weight is a slice of the dequantized value");
-  if (isDynamic)
-    return decline(
-        "the group is not constant: the shape of the codes or zeros is known "
-        "only at run time");
-  if (!codes)
-    return decline("the codes are not elements of a tensor");
-  if (isAmbiguous)
-    return decline("two integer tensors of the same size: which has the codes is not "
-                   "clear (a zero for each code?)");
-
-  unsigned at = readsCodes(product->operands[0]) ? 0 : 1;
-  Scalar *activation = product->operands[1 - at];
-  if (readsCodes(activation))
-    return decline("the codes are in both factors");
-  if (matchFormula(product->operands[at]))
+  if (findCodes(product))
     return true;
-  if (!formula.scale)
-    return decline("the weight has no scale before the sum");
-  if (activation->is("arith.truncf"))
-    return decline("the accumulator is narrower than the input, which is rounded "
-                   "before the product");
-  FailureOr<Component> input = getComponent(activation);
-  if (failed(input) || input->constant || !getFloat(input->type()))
-    return decline("the other factor is not a tensor of f32, f16 or bf16 that is only "
-                   "widened");
-  x = *input;
+  if (seeSums) {
+    // Sums over groups of what is summed up in the groups; all else is two linears.
+    bool isGrouped = true;
+    for (unsigned loop = 0; loop < op.getNumLoops(); ++loop)
+      isGrouped &= analysis.loops.kinds[loop] != utils::IteratorType::reduction ||
+                   codes->access.map.isFunctionOfDim(loop);
+    bool isSum = false;
+    walk(product,
+         [&](Scalar *s) { isSum |= s->kind == Scalar::Kind::sum && readsCodes(s); });
+    if (!isGrouped || !isSum)
+      return false;
+  }
+
+  SmallVector<Scalar *> others;
+  Scalar *rest = nullptr;
+  if (splitProduct(product, others, rest) || matchFormula(rest))
+    return true;
+  // x is what depends on all of k, and not on n.
+  auto countLoops = [&](Scalar *s, bool ofK) {
+    unsigned count = 0;
+    for (auto [loop, kind] : llvm::enumerate(analysis.loops.kinds))
+      if (kind == utils::IteratorType::reduction
+              ? ofK
+              : !ofK && codes->access.map.isFunctionOfDim(loop))
+        count += dependsOn(s, loop);
+    return count;
+  };
+  Scalar *activation = nullptr;
+  for (Scalar *other : others) {
+    auto rank = [&](Scalar *s) {
+      return std::pair(countLoops(s, true), -int(countLoops(s, false)));
+    };
+    if (!activation || rank(other) > rank(activation))
+      activation = other;
+  }
+  if (!activation || countLoops(activation, true) == 0)
+    return decline("the body is not a sum of products of a weight and an x along k");
+  for (Scalar *other : others) {
+    if (other == activation)
+      continue;
+    formula.scale.factors.push_back(other);
+    if (formula.min)
+      formula.min.factors.push_back(other);
+  }
+  if (matchActivations(activation))
+    return true;
 
   Type accumulator = root->type;
-  if (!getFloat(accumulator))
+  if (!isFloat(accumulator))
     return decline("the accumulator is not f32, f16 or bf16");
-  if (accumulator.getIntOrFloatBitWidth() < x.type().getIntOrFloatBitWidth())
+  auto isNarrow = [&](Type type) {
+    return type.getIntOrFloatBitWidth() < x->type.getIntOrFloatBitWidth();
+  };
+  bool partIsNarrow = llvm::any_of(partial, [&](Operation *part) {
+    return isNarrow(getElementTypeOrSelf(part->getResult(0).getType()));
+  });
+  if (isNarrow(accumulator) || partIsNarrow)
     return decline("the accumulator is narrower than the input");
-
-  if (matchIndices())
-    return true;
-  xMatrix = getMatrix(x.access, Indices::M, Indices::K, "x");
-  if (!xMatrix)
-    return true;
-  codeMatrix = getMatrix(formula.codes.access, Indices::N, Indices::K, "the codes");
-  if (!codeMatrix)
-    return true;
-  if (xMatrix->columnStride != 1 || codeMatrix->columnStride != 1 ||
-      codeMatrix->rowStride != 1 ||
-      (xMatrix->rowStride != 1 && indices.sizes[Indices::M] != 1))
-    return decline("x or the codes are not read element by element");
-  if (matchMeta(formula.scale, scaleMatrix, "the scales") ||
-      (formula.zero && matchMeta(formula.zero, offsetMatrix, "the zeros")) ||
-      (formula.min && matchMeta(formula.min, offsetMatrix, "the mins")))
-    return true;
-  matchEncoding();
-  return true;
+  return matchIndices() || matchEncoding() || true;
 }

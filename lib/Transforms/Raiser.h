@@ -7,39 +7,11 @@
 #ifndef QLINEAR_LIB_TRANSFORMS_RAISER_H
 #define QLINEAR_LIB_TRANSFORMS_RAISER_H
 
-#include "RaiseAnalysis.h"
+#include "RaiseFrontends.h"
 
 #include "qlinear/Dialect/QLinear.h"
 
 namespace mlir::qlinear {
-
-/// What a component of a weight is read from.
-struct Component {
-  Access access;      ///< if it varies
-  TypedAttr constant; ///< else
-  bool isSigned = false;
-  bool negate = false;
-
-  explicit operator bool() const { return access.tensor || constant; }
-  Type type() const {
-    return constant ? constant.getType()
-                    : getElementTypeOrSelf(access.tensor.getType());
-  }
-};
-
-/// The arithmetic of a weight: (q - zero) * scale - min.
-struct Formula {
-  Component codes, scale, zero, min;
-};
-
-/// The indices of a linear, and of which loop which digit is.
-struct Indices {
-  enum : unsigned { M, N, K };
-  int64_t sizes[3] = {1, 1, 1};
-  SmallVector<AffineExpr> loops;  ///< as functions of m, n and k
-  SmallVector<unsigned> order[3]; ///< the loops of each, slowest first
-  SmallVector<int64_t> loopSizes;
-};
 
 /// How to reshape a tensor to a matrix whose rows are one index and columns another.
 struct Matrix {
@@ -50,14 +22,64 @@ struct Matrix {
   bool hasRows = false, hasColumns = false;
 };
 
+/// An integer that is read from a tensor, a constant, or computed from several.
+struct Integer {
+  Scalar *scalar = nullptr;
+  TypedAttr constant; ///< if it is one
+  unsigned bits = 0;
+  bool isSigned = false;
+
+  explicit operator bool() const { return scalar; }
+  /// Whether a tensor has it.
+  bool isHeld() const { return scalar->access.tensor != nullptr; }
+};
+
+/// Scales, zeros or mins: the product of factors, and how it is stored.
+struct Component {
+  SmallVector<Scalar *, 2> factors;
+  bool negate = false;
+  StringRef name;
+
+  enum class Kind {
+    constant, ///< `constant` everywhere
+    matrix,   ///< the elements of `matrix`
+    integer,  ///< `integer`, perhaps with a step
+    computed, ///< the factors, in f32
+  };
+  Kind kind = Kind::constant;
+  TypedAttr constant;
+  std::optional<Matrix> matrix, step;
+  Integer integer;
+  int64_t stride = 0; ///< consecutive weights of a row that share it; 0: all
+  ::qlinear::MetaStorage storage;
+
+  explicit operator bool() const { return !factors.empty(); }
+};
+
+/// The arithmetic of a weight: (q - zero) * scale - min.
+struct Formula {
+  Integer codes;
+  Component scale, zero, min;
+};
+
+/// The indices of a linear, and of which loop which digit is.
+struct Indices {
+  enum : unsigned { M, N, K };
+  int64_t sizes[3] = {1, 1, 1};
+  SmallVector<AffineExpr> loops;  ///< as functions of m, n and k
+  SmallVector<unsigned> order[3]; ///< the loops of each, slowest first
+};
+
 /// A contraction that may be a linear on a quantized weight.
 class Raiser {
 public:
-  explicit Raiser(linalg::LinalgOp op) : op(op), context(op.getContext()) {}
+  Raiser(linalg::LinalgOp op, Frontends &frontends)
+      : op(op), context(op.getContext()), frontends(frontends), analysis(frontends) {}
 
   /// Fills in everything; false where `op` has no quantized weight. If `why` is set,
-  /// it has one, but cannot be raised.
-  bool match();
+  /// it has one, but cannot be raised. With `seeSums` the weight is that of partial
+  /// sums that `op` scales and adds up.
+  bool match(bool seeSums);
 
   /// Creates what replaces the result, before the builder's insertion point.
   Value rewrite(OpBuilder &b);
@@ -66,6 +88,8 @@ public:
 
   /// Why it stays, if it does.
   std::string why;
+  /// The contractions that are done together with `op`, or would be.
+  SmallVector<Operation *> partial;
 
 private:
   // All the matchers return true, with a reason, if they decline.
@@ -73,34 +97,45 @@ private:
     why = reason.str();
     return true;
   }
+  // RaiseMatch.cpp
+  bool findCodes(Scalar *product);
+  bool splitProduct(Scalar *scalar, SmallVectorImpl<Scalar *> &others, Scalar *&rest);
+  bool matchActivations(Scalar *activation);
   bool matchFormula(Scalar *scalar);
-  bool matchCodes(Scalar *scalar);
+  bool matchCodes(Scalar *conversion);
+  bool readInteger(Scalar *scalar, bool isSigned, Integer &result);
+  bool readsCodes(Scalar *scalar);
+  // RaiseIndices.cpp
   bool matchIndices();
   std::optional<Matrix> getMatrix(const Access &access, unsigned row, unsigned column,
                                   StringRef name);
-  bool matchMeta(Component &component, std::optional<Matrix> &matrix, StringRef name);
+  /// Of the tensor that has `scalar`, or a reshape of it.
+  std::optional<Matrix> getMatrix(const Scalar *scalar, unsigned row, unsigned column,
+                                  StringRef name);
+  // RaiseEncoding.cpp
+  bool matchStride(Component &component);
+  bool matchStorage(Component &component);
+  bool matchCoded(Component &component, ArrayRef<Scalar *> leaves);
   bool matchEncoding();
-  bool readsCodes(Scalar *scalar) {
-    bool reads = false;
-    walk(scalar, [&](Scalar *s) {
-      reads |= isElement(s) && s->access.tensor == codes->access.tensor;
-    });
-    return reads;
-  }
-  static Value build(OpBuilder &b, Location loc, const Matrix &matrix);
-  Value buildMeta(OpBuilder &b, Component &component,
-                  const std::optional<Matrix> &matrix,
-                  const ::qlinear::MetaStorage &storage);
+  // RaiseRewrite.cpp
+  Value build(OpBuilder &b, const Matrix &matrix);
+  Value compute(OpBuilder &b, const Component &component, int64_t stride, Type element);
+  Value buildIntegers(OpBuilder &b, const Component &component, int64_t stride,
+                      unsigned bits, StringRef name);
+  Value buildMeta(OpBuilder &b, const Component &component);
+  Value buildStep(OpBuilder &b, const Component &component);
+  Value buildResult(OpBuilder &b, Value y);
 
   linalg::LinalgOp op;
   MLIRContext *context;
+  Frontends &frontends;
   ScalarAnalysis analysis;
-  Scalar *codes = nullptr;
+  Scalar *codes = nullptr; ///< the largest element that is an integer
   Formula formula;
-  Component x;
+  Scalar *x = nullptr;
   Indices indices;
-  std::optional<Matrix> xMatrix, codeMatrix, scaleMatrix, offsetMatrix;
-  int64_t group = 0;
+  std::optional<Matrix> xMatrix, codeMatrix;
+  int64_t group = 0; ///< 0: the whole row
   ::qlinear::Encoding encoding;
 };
 

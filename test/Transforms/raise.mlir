@@ -210,12 +210,11 @@ func.func @batched_rows(%q: tensor<8x2x32xi4>, %s: tensor<8x2x1xf16>, %z: tensor
 
 // -----
 
-// The scales are computed: d times a code per 32 weights, N x blocks x 8.
-// CHECK: #[[E:.*]] = #qlinear.encoding<u4, group = 32, zero, scale = f32, offset = f32>
+// d times a code per 32 weights, N x blocks x 8: the codes are kept, with d as their step.
+// CHECK: #[[E:.*]] = #qlinear.encoding<u4, group = 32, zero, scale = u8 * block<256, f16>, offset = u4>
 // CHECK-LABEL: @super_block
-// CHECK: %[[S:.*]] = linalg.generic
-// CHECK: %[[SCALES:.*]] = tensor.collapse_shape %[[S]] {{\[\[}}0], [1, 2]] : tensor<4x2x8xf32> into tensor<4x16xf32>
-// CHECK: qlinear.pack %{{.*}}, %[[SCALES]] offsets
+// CHECK: %[[SCALES:.*]] = tensor.collapse_shape %arg2 {{\[\[}}0], [1, 2]] : tensor<4x2x8xi8> into tensor<4x16xi8>
+// CHECK: qlinear.pack %{{.*}}, %[[SCALES]] offsets(%{{.*}}) steps(%arg1)
 func.func @super_block(%q: tensor<4x2x8x32xi4>, %d: tensor<4x2xf16>, %c: tensor<4x2x8xi8>,
                        %x: tensor<2x8x32xf32>) -> tensor<4xf32> {
   %e0 = tensor.empty() : tensor<4x2x8xf32>

@@ -1,4 +1,4 @@
-// RUN: quant-opt %s --qlinear-raise --split-input-file --remarks-filter='qlinear.*' -o /dev/null 2>&1 \
+// RUN: quant-opt %s --qlinear-raise --split-input-file --remarks-filter='qlinear.*' -o %t.mlir 2>&1 \
 // RUN:   | FileCheck %s
 // RUN: quant-opt %s --qlinear-raise --split-input-file | FileCheck %s --check-prefix=STAYS
 

@@ -12,6 +12,11 @@
 
 namespace mlir::qlinear {
 
+/// The elements of a constant tensor as they lie in memory, an `i4` in a whole byte,
+/// or a single one if they are all the same; none if it is neither dense nor a
+/// dense_resource whose data is there.
+std::optional<ArrayRef<char>> getRawElements(Attribute attribute);
+
 /// Whether all components of a weight are constants (dense or dense_resource
 /// attributes whose data is there).
 bool isConstant(PackOp pack);

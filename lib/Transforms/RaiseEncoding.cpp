@@ -1,0 +1,313 @@
+//===- RaiseEncoding.cpp - The encoding of a dequantized weight -----------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A component of a weight is the product of one or more factors. Where it is
+//
+//   a constant               it is the same for all groups
+//   an element               the tensor, reshaped to N x G
+//   an integer               its bits are the code, with no step; only offsets
+//   an integer by a float    the code of a group, the float the step of its row or of
+//                            256 weights: Q4_K's d * 6-bit scale
+//   anything else            a computed N x G tensor of f32
+//
+//===----------------------------------------------------------------------===//
+#include "Raiser.h"
+
+#include "qlinear/Dialect/Constants.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/Matchers.h"
+
+using namespace mlir;
+using namespace mlir::qlinear;
+using ::qlinear::Form;
+using ::qlinear::MetaStorage;
+using ::qlinear::StepScope;
+
+static std::optional<::qlinear::FloatType> getFloat(Type type) {
+  if (type.isF32())
+    return ::qlinear::FloatType::f32;
+  if (type.isF16())
+    return ::qlinear::FloatType::f16;
+  if (type.isBF16())
+    return ::qlinear::FloatType::bf16;
+  return std::nullopt;
+}
+
+/// Behind widening.
+static Scalar *skipExtension(Scalar *scalar) {
+  while (scalar->is("arith.extf"))
+    scalar = scalar->operands[0];
+  return scalar;
+}
+
+/// The factors of a product of products.
+static void getLeaves(Scalar *scalar, SmallVectorImpl<Scalar *> &leaves) {
+  scalar = skipExtension(scalar);
+  if (!scalar->is("arith.mulf")) {
+    leaves.push_back(scalar);
+    return;
+  }
+  for (Scalar *operand : scalar->operands)
+    getLeaves(operand, leaves);
+}
+
+/// The value of a constant, or of a constant tensor of equal elements.
+static TypedAttr getSplat(Scalar *scalar) {
+  scalar = skipExtension(scalar);
+  if (scalar->kind == Scalar::Kind::constant)
+    return scalar->value;
+  Attribute attribute;
+  if (isElement(scalar) && matchPattern(scalar->access.tensor, m_Constant(&attribute)))
+    if (auto splat = dyn_cast<SplatElementsAttr>(attribute))
+      return cast<TypedAttr>(splat.getSplatValue<Attribute>());
+  return {};
+}
+
+/// Finds out how many weights share a component; true (with a reason) if it is not
+/// the same in each group.
+bool Raiser::matchStride(Component &component) {
+  SmallVector<Scalar *> elements;
+  bool isClosed = true;
+  for (Scalar *factor : component.factors)
+    walk(factor, [&](Scalar *s) {
+      if (isElement(s) && !getSplat(s))
+        elements.push_back(s);
+      isClosed &= s->kind != Scalar::Kind::accumulator &&
+                  s->kind != Scalar::Kind::slice && s->kind != Scalar::Kind::sum;
+    });
+  StringRef name = component.name;
+  if (!isClosed)
+    return decline(name + " are computed from more than elements of tensors");
+  int64_t N = indices.sizes[Indices::N], K = indices.sizes[Indices::K];
+  for (Scalar *element : elements) {
+    std::optional<Matrix> matrix = getMatrix(element, Indices::N, Indices::K, name);
+    if (!matrix)
+      return true;
+    if (matrix->hasRows && matrix->rowStride != 1 && N != 1)
+      return decline("the group axis is along N: " + name + " are shared by " +
+                     Twine(matrix->rowStride) + " rows; a group lies in one row");
+    if (matrix->columnStride == 1 && K != 1)
+      return decline((matrix->hasRows || N == 1
+                          ? name + " vary inside a group: there is one for each k"
+                          : "the group axis is along N: " + name +
+                                " are the same in all rows; a group lies in one row")
+                         .str());
+    int64_t stride = matrix->columnStride;
+    if (stride == K)
+      continue; // one for the row
+    if (component.stride && component.stride % stride && stride % component.stride)
+      return decline(name + " have groups of " + Twine(component.stride) + " and " +
+                     Twine(stride) + ", of which neither divides the other");
+    component.stride = component.stride ? std::min(component.stride, stride) : stride;
+  }
+  return false;
+}
+
+/// An integer by a float that is the same in the row, or in each 256 weights of it.
+/// False if `component` is not that.
+bool Raiser::matchCoded(Component &component, ArrayRef<Scalar *> leaves) {
+  if (leaves.size() != 2)
+    return false;
+  unsigned at = isConversion(leaves[0]) ? 0 : 1;
+  Scalar *code = leaves[at], *step = leaves[1 - at];
+  if (!isConversion(code) || !isElement(step) || !getFloat(step->type))
+    return false;
+  Integer integer;
+  std::string saved = why;
+  bool fails = readInteger(code->operands[0], code->is("arith.sitofp"), integer);
+  why = saved;
+  if (fails || integer.constant || integer.bits > 8)
+    return false;
+  int64_t K = indices.sizes[Indices::K];
+  std::optional<Matrix> matrix =
+      getMatrix(step, Indices::N, Indices::K, component.name);
+  if (!matrix || !matrix->hasRows || matrix->rowStride != 1 ||
+      (matrix->columnStride != K && matrix->columnStride != ::qlinear::kStepBlock))
+    return false;
+  bool isRow = matrix->columnStride == K;
+  if (!group || (!isRow && ::qlinear::kStepBlock % group))
+    return false;
+  uint8_t bits = integer.bits <= 4 ? 4 : integer.bits <= 6 ? 6 : 8;
+  component.kind = Component::Kind::integer;
+  component.integer = integer;
+  component.step = matrix;
+  component.storage = MetaStorage::linear(bits, integer.isSigned,
+                                          isRow ? StepScope::row : StepScope::block,
+                                          *getFloat(step->type));
+  return true;
+}
+
+/// Chooses how a component is stored; true (with a reason) if it cannot be.
+bool Raiser::matchStorage(Component &component) {
+  SmallVector<Scalar *> leaves;
+  for (Scalar *factor : component.factors)
+    getLeaves(factor, leaves);
+  using Kind = Component::Kind;
+  bool isOffset = &component != &formula.scale;
+  Scalar *leaf = leaves.front();
+  bool isInteger = leaves.size() == 1 && (isConversion(leaf) || component.integer);
+  if (isInteger && !component.integer &&
+      readInteger(leaf->operands[0], leaf->is("arith.sitofp"), component.integer))
+    return true;
+  if (leaves.size() == 1) {
+    TypedAttr splat =
+        getSplat(isInteger ? component.integer.scalar : skipExtension(leaf));
+    std::optional<double> value;
+    if (auto number = dyn_cast_or_null<FloatAttr>(splat))
+      value = number.getValueAsDouble();
+    else if (auto number = dyn_cast_or_null<IntegerAttr>(splat))
+      value = component.integer.isSigned ? double(number.getValue().getSExtValue())
+                                         : double(number.getValue().getZExtValue());
+    if (value) {
+      if (component.negate)
+        value = -*value;
+      std::optional<::qlinear::FloatType> type = getFloat(splat.getType());
+      component.kind = Kind::constant;
+      component.constant = FloatAttr::get(
+          type ? splat.getType() : Type(Float32Type::get(context)), *value);
+      component.storage = MetaStorage::plain(type.value_or(::qlinear::FloatType::f32));
+      // A small integer takes fewer bits as one.
+      if (isOffset && *value == std::trunc(*value) && *value >= 0 && *value < 256)
+        component.storage =
+            MetaStorage::linear(*value < 16 ? 4 : 8, false, StepScope::constant);
+      return false;
+    }
+  }
+  bool hasOwnStride = component.stride == group;
+  if (isInteger && component.integer.bits > 64)
+    return decline(component.name + " of more than 64 bits");
+  if (isInteger && isOffset && hasOwnStride && !component.negate &&
+      component.integer.bits <= 8) {
+    component.kind = Kind::integer;
+    uint8_t bits = component.integer.bits <= 4 ? 4 : 8;
+    component.storage =
+        MetaStorage::linear(bits, component.integer.isSigned, StepScope::constant);
+    return false;
+  }
+  if (hasOwnStride && matchCoded(component, leaves))
+    return false;
+  // The tensor that has it, if there is one.
+  Scalar *holder = nullptr;
+  if (component.factors.size() == 1)
+    for (Scalar *s = component.factors.front();; s = s->operands[0]) {
+      if (s->access.tensor && getFloat(s->type))
+        holder = s;
+      if (!s->is("arith.extf"))
+        break;
+    }
+  if (holder && hasOwnStride) {
+    std::optional<Matrix> matrix =
+        getMatrix(holder, Indices::N, Indices::K, component.name);
+    int64_t stride = group ? group : indices.sizes[Indices::K];
+    if (!matrix)
+      why.clear();
+    else if (matrix->columnStride == stride &&
+             (matrix->hasRows || indices.sizes[Indices::N] == 1)) {
+      component.kind = Kind::matrix;
+      component.matrix = matrix;
+      component.storage = MetaStorage::plain(*getFloat(holder->type));
+      return false;
+    }
+  }
+  for (Scalar *factor : component.factors) {
+    Scalar *scalar = skipExtension(factor);
+    if (!getFloat(scalar->type) && !isa<IntegerType>(scalar->type))
+      return decline(component.name +
+                     " of an element type that is not f32, f16 or bf16");
+  }
+  component.kind = Kind::computed;
+  component.storage = MetaStorage::plain(::qlinear::FloatType::f32);
+  return false;
+}
+
+/// Chooses the encoding; true (with a reason) if there is none.
+bool Raiser::matchEncoding() {
+  xMatrix = getMatrix(x, Indices::M, Indices::K, "x");
+  if (!xMatrix)
+    return true;
+  int64_t N = indices.sizes[Indices::N], K = indices.sizes[Indices::K];
+  if (xMatrix->columnStride != 1 ||
+      (xMatrix->rowStride != 1 && indices.sizes[Indices::M] != 1))
+    return decline("x is not read element by element");
+  Integer &code = formula.codes;
+  SmallVector<Scalar *> parts;
+  if (code.isHeld())
+    parts.push_back(code.scalar);
+  else
+    walk(code.scalar, [&](Scalar *s) {
+      if (isElement(s))
+        parts.push_back(s);
+    });
+  for (Scalar *part : parts) {
+    codeMatrix = getMatrix(part, Indices::N, Indices::K, "the codes");
+    if (!codeMatrix)
+      return true;
+    if (codeMatrix->columnStride != 1 || codeMatrix->rowStride != 1)
+      return decline("the codes are not read element by element");
+  }
+
+  if (code.bits > 8)
+    return decline("codes of " + Twine(code.bits) +
+                   " bits; a weight code has 4, 5, 6 or 8");
+  unsigned bits = code.bits == 7 ? 8 : std::max(code.bits, 4u);
+  encoding.codes = {uint8_t(bits), code.isSigned};
+
+  formula.scale.name = "the scales";
+  formula.zero.name = "the zeros";
+  formula.min.name = "the mins";
+  Component &offset = formula.min ? formula.min : formula.zero;
+  if (formula.zero && code.isSigned) {
+    // Signed codes around zero.
+    Scalar *zero = skipExtension(formula.zero.factors.front());
+    while (isConversion(zero) || zero->is("arith.extui") || zero->is("arith.extsi"))
+      zero = zero->operands[0];
+    TypedAttr splat = getSplat(zero);
+    auto number = dyn_cast_or_null<FloatAttr>(splat);
+    auto integer = dyn_cast_or_null<IntegerAttr>(splat);
+    if ((number && number.getValue().isZero()) ||
+        (integer && integer.getValue().isZero()))
+      formula.zero = Component();
+  }
+  bool hasOffset = bool(offset), needsOffset = !hasOffset && !code.isSigned;
+  encoding.form = formula.min                ? Form::min
+                  : hasOffset || needsOffset ? Form::zero
+                                             : Form::symmetric;
+  if (formula.scale && matchStride(formula.scale))
+    return true;
+  if (hasOffset && matchStride(offset))
+    return true;
+  int64_t strides[] = {formula.scale.stride, hasOffset ? offset.stride : 0};
+  if (strides[0] && strides[1] && strides[0] % strides[1] && strides[1] % strides[0])
+    return decline("scales and offsets have groups of " + Twine(strides[0]) + " and " +
+                   Twine(strides[1]) + ", of which neither divides the other");
+  group = strides[0] && strides[1] ? std::min(strides[0], strides[1])
+                                   : std::max(strides[0], strides[1]);
+  encoding.group = group ? unsigned(group) : ::qlinear::kWholeRow;
+
+  auto constant = [&](Component &component, double value) {
+    component.kind = Component::Kind::constant;
+    component.constant = FloatAttr::get(Float32Type::get(context), value);
+  };
+  if (!formula.scale) {
+    constant(formula.scale, 1.0);
+    formula.scale.storage = MetaStorage::plain(::qlinear::FloatType::f32);
+  } else if (matchStorage(formula.scale)) {
+    return true;
+  }
+  if (needsOffset) {
+    constant(formula.zero, 0.0);
+    formula.zero.storage = MetaStorage::linear(4, false, StepScope::constant);
+  } else if (hasOffset && matchStorage(offset)) {
+    return true;
+  }
+  encoding.scale = formula.scale.storage;
+  if (encoding.form != Form::symmetric)
+    encoding.offset = offset.storage;
+  auto fits = encoding.verifyShape(N, K);
+  return !fits && decline(fits.error());
+}

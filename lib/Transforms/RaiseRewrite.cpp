@@ -1,0 +1,311 @@
+//===- RaiseRewrite.cpp - Create a linear on a quantized weight -----------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "Raiser.h"
+
+#include "qlinear/Dialect/Constants.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/IndexingUtils.h"
+#include "mlir/IR/Matchers.h"
+
+using namespace mlir;
+using namespace mlir::qlinear;
+using ::qlinear::Form;
+using ::qlinear::MetaStorage;
+
+//===----------------------------------------------------------------------===//
+// Tensors
+//===----------------------------------------------------------------------===//
+
+/// The elements of a constant in another order; null if they are not there.
+static Value transposeConstant(OpBuilder &b, Location loc, Value tensor,
+                               ArrayRef<int64_t> permutation) {
+  Attribute attribute;
+  auto type = cast<RankedTensorType>(tensor.getType());
+  if (!matchPattern(tensor, m_Constant(&attribute)))
+    return {};
+  std::optional<ArrayRef<char>> raw = getRawElements(attribute);
+  SmallVector<int64_t> shape = applyPermutation(type.getShape(), permutation);
+  RankedTensorType result = type.clone(shape);
+  size_t width = llvm::divideCeil(type.getElementTypeBitWidth(), 8);
+  if (!raw || raw->size() % width)
+    return {};
+  auto create = [&](ArrayRef<char> bytes) {
+    return arith::ConstantOp::create(
+        b, loc, DenseElementsAttr::getFromRawBuffer(result, bytes));
+  };
+  if (raw->size() == width)
+    return create(*raw);
+  SmallVector<int64_t> strides =
+      applyPermutation(computeStrides(type.getShape()), permutation);
+  SmallVector<char> bytes(raw->size());
+  SmallVector<int64_t> index(shape.size(), 0);
+  for (char *out = bytes.begin(); out != bytes.end(); out += width) {
+    std::memcpy(out, raw->data() + linearize(index, strides) * width, width);
+    for (int64_t dim = shape.size() - 1; dim >= 0 && ++index[dim] == shape[dim]; --dim)
+      index[dim] = 0;
+  }
+  return create(bytes);
+}
+
+static Value transpose(OpBuilder &b, Location loc, Value tensor,
+                       ArrayRef<int64_t> permutation) {
+  if (llvm::equal(permutation, llvm::seq<int64_t>(permutation.size())))
+    return tensor;
+  if (Value constant = transposeConstant(b, loc, tensor, permutation))
+    return constant;
+  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, loc, tensor);
+  Value empty = tensor::EmptyOp::create(b, loc, applyPermutation(sizes, permutation),
+                                        getElementTypeOrSelf(tensor.getType()));
+  return linalg::TransposeOp::create(b, loc, tensor, empty, permutation)->getResult(0);
+}
+
+Value Raiser::build(OpBuilder &b, const Matrix &matrix) {
+  Location loc = op.getLoc();
+  Value tensor = transpose(b, loc, matrix.tensor, matrix.permutation);
+  int64_t rank = matrix.permutation.size(), rows = matrix.rowDims;
+  auto collapse = [&](ArrayRef<ReassociationIndices> groups) {
+    return b.createOrFold<tensor::CollapseShapeOp>(loc, tensor, groups);
+  };
+  // One of the two may have no dimension.
+  if (rows != 0 && rows != rank) {
+    if (rank == 2)
+      return tensor;
+    return collapse({llvm::to_vector<2>(llvm::seq<int64_t>(0, rows)),
+                     llvm::to_vector<2>(llvm::seq<int64_t>(rows, rank))});
+  }
+  if (rank > 1)
+    tensor = collapse({llvm::to_vector<2>(llvm::seq<int64_t>(0, rank))});
+  auto type = cast<RankedTensorType>(tensor.getType());
+  SmallVector<int64_t> shape = {1, 1};
+  SmallVector<ReassociationIndices> groups;
+  if (rank) {
+    shape[rows ? 0 : 1] = type.getDimSize(0);
+    groups.push_back({0, 1});
+  }
+  return b.createOrFold<tensor::ExpandShapeOp>(
+      loc, RankedTensorType::get(shape, type.getElementType()), tensor, groups);
+}
+
+//===----------------------------------------------------------------------===//
+// Components
+//===----------------------------------------------------------------------===//
+
+/// A tensor with an element for each row n and each `stride` columns: the product of
+/// the factors as a float, or the integer resized.
+Value Raiser::compute(OpBuilder &b, const Component &component, int64_t stride,
+                      Type element) {
+  Location loc = op.getLoc();
+  // From n and the group to m, n and k, and then to the loops.
+  AffineExpr n = b.getAffineDimExpr(0), g = b.getAffineDimExpr(1);
+  AffineMap toIndices =
+      AffineMap::get(2, 0, {b.getAffineConstantExpr(0), n, g * stride}, context);
+  AffineMap toLoops = AffineMap::get(3, 0, indices.loops, context).compose(toIndices);
+  bool isInteger = isa<IntegerType>(element);
+  const Integer &integer = component.integer;
+  SmallVector<Scalar *> roots(component.factors.begin(), component.factors.end());
+  if (isInteger || integer)
+    roots = {integer.scalar};
+
+  SmallVector<Value> inputs;
+  SmallVector<AffineMap> maps;
+  DenseMap<Scalar *, unsigned> arguments;
+  for (Scalar *root : roots)
+    walk(root, [&](Scalar *s) {
+      if (isElement(s) && arguments.try_emplace(s, inputs.size()).second) {
+        inputs.push_back(s->access.tensor);
+        maps.push_back(simplifyAffineMap(s->access.map.compose(toLoops)));
+      }
+    });
+  maps.push_back(b.getMultiDimIdentityMap(2));
+  SmallVector<int64_t> shape = {indices.sizes[Indices::N],
+                                indices.sizes[Indices::K] / stride};
+  Value empty = tensor::EmptyOp::create(b, loc, shape, element);
+  SmallVector<utils::IteratorType> kinds(2, utils::IteratorType::parallel);
+
+  auto body = [&](OpBuilder &b, Location loc, ValueRange args) {
+    auto emit = [&](auto &self, Scalar *s) -> Value {
+      if (isElement(s))
+        return args[arguments.lookup(s)];
+      if (s->kind == Scalar::Kind::constant)
+        return arith::ConstantOp::create(b, loc, s->value);
+      OperationState state(loc, s->op->getName());
+      for (Scalar *operand : s->operands)
+        state.operands.push_back(self(self, operand));
+      state.addTypes(s->type);
+      state.addAttributes(s->op->getAttrs());
+      return b.create(state)->getResult(0);
+    };
+    auto resize = [&](Value v) -> Value {
+      unsigned from = v.getType().getIntOrFloatBitWidth(),
+               to = element.getIntOrFloatBitWidth();
+      if (from > to)
+        return arith::TruncIOp::create(b, loc, element, v);
+      if (from == to)
+        return v;
+      if (integer.isSigned)
+        return arith::ExtSIOp::create(b, loc, element, v);
+      return arith::ExtUIOp::create(b, loc, element, v);
+    };
+    auto toFloat = [&](Value v) -> Value {
+      if (!isa<IntegerType>(v.getType()))
+        return v.getType() == element ? v : arith::ExtFOp::create(b, loc, element, v);
+      if (integer.isSigned)
+        return arith::SIToFPOp::create(b, loc, element, v);
+      return arith::UIToFPOp::create(b, loc, element, v);
+    };
+    Value result;
+    for (Scalar *root : roots) {
+      Value factor = emit(emit, root);
+      factor = isInteger ? resize(factor) : toFloat(factor);
+      result = result ? arith::MulFOp::create(b, loc, result, factor) : factor;
+    }
+    if (component.negate && !isInteger)
+      result = arith::NegFOp::create(b, loc, result);
+    linalg::YieldOp::create(b, loc, result);
+  };
+  return linalg::GenericOp::create(b, loc, empty.getType(), inputs, empty, maps, kinds,
+                                   body)
+      .getResult(0);
+}
+
+/// An integer for each row and each `stride` columns, of `bits` bits or, where it
+/// lies in a tensor of them, as i8.
+Value Raiser::buildIntegers(OpBuilder &b, const Component &component, int64_t stride,
+                            unsigned bits, StringRef name) {
+  const Integer &integer = component.integer;
+  if (integer.isHeld() && (integer.bits == bits || integer.bits == 8)) {
+    std::optional<Matrix> matrix =
+        getMatrix(integer.scalar, Indices::N, Indices::K, name);
+    if (matrix && (matrix->hasRows || indices.sizes[Indices::N] == 1) &&
+        matrix->columnStride == stride)
+      return build(b, *matrix);
+  }
+  return compute(b, component, stride, b.getIntegerType(bits));
+}
+
+Value Raiser::buildMeta(OpBuilder &b, const Component &component) {
+  Location loc = op.getLoc();
+  int64_t K = indices.sizes[Indices::K], stride = group ? group : K;
+  const MetaStorage &storage = component.storage;
+  switch (component.kind) {
+  case Component::Kind::constant: {
+    bool isFloat = storage.kind == MetaStorage::Kind::plain;
+    double value = cast<FloatAttr>(component.constant).getValueAsDouble();
+    auto type = RankedTensorType::get({indices.sizes[Indices::N], K / stride},
+                                      isFloat ? component.constant.getType()
+                                              : Type(b.getIntegerType(storage.bits)));
+    Attribute element = isFloat
+                            ? Attribute(component.constant)
+                            : b.getIntegerAttr(type.getElementType(),
+                                               APInt(storage.bits, uint64_t(value)));
+    return arith::ConstantOp::create(b, loc, DenseElementsAttr::get(type, element));
+  }
+  case Component::Kind::matrix: {
+    Value value = build(b, *component.matrix);
+    return component.negate ? b.createOrFold<arith::NegFOp>(loc, value) : value;
+  }
+  case Component::Kind::integer:
+    return buildIntegers(b, component, stride, storage.bits, component.name);
+  case Component::Kind::computed:
+    return compute(b, component, stride, b.getF32Type());
+  }
+  llvm_unreachable("unknown kind of component");
+}
+
+/// The step of a component: a vector for rows, a matrix for blocks.
+Value Raiser::buildStep(OpBuilder &b, const Component &component) {
+  Location loc = op.getLoc();
+  Value step = build(b, *component.step);
+  if (component.storage.scope == ::qlinear::StepScope::row) {
+    SmallVector<ReassociationIndices> all = {{0, 1}};
+    step = b.createOrFold<tensor::CollapseShapeOp>(loc, step, all);
+  }
+  return component.negate ? b.createOrFold<arith::NegFOp>(loc, step) : step;
+}
+
+//===----------------------------------------------------------------------===//
+// The linear
+//===----------------------------------------------------------------------===//
+
+Value Raiser::rewrite(OpBuilder &b) {
+  Location loc = op.getLoc();
+  int64_t N = indices.sizes[Indices::N], K = indices.sizes[Indices::K];
+  Component code;
+  code.integer = formula.codes;
+  Value codes = buildIntegers(b, code, 1, encoding.codes.bits, "the codes");
+  Value scales = buildMeta(b, formula.scale), offsets;
+  SmallVector<Value> steps;
+  if (formula.scale.step)
+    steps.push_back(buildStep(b, formula.scale));
+  if (encoding.form != Form::symmetric) {
+    const Component &offset = formula.min ? formula.min : formula.zero;
+    offsets = buildMeta(b, offset);
+    if (offset.step)
+      steps.push_back(buildStep(b, offset));
+  }
+  auto weight = WeightType::get(context, N, K, EncodingAttr::get(context, encoding));
+  Value pack = PackOp::create(b, loc, weight, codes, scales, offsets, steps);
+
+  Value rows = build(b, *xMatrix);
+  Type element = getElementTypeOrSelf(op->getResult(0).getType());
+  int64_t M = cast<RankedTensorType>(rows.getType()).getDimSize(0);
+  Value y = LinearOp::create(b, loc, RankedTensorType::get({M, N}, element), rows, pack)
+                .getResult(0);
+  return buildResult(b, y);
+}
+
+/// From M x N to the shape of the result.
+Value Raiser::buildResult(OpBuilder &b, Value y) {
+  Location loc = op.getLoc();
+  OpOperand *init = op.getDpsInitOperand(0);
+  auto resultType = cast<RankedTensorType>(op->getResult(0).getType());
+  Type element = resultType.getElementType();
+  // To a dimension per loop of m and n, then in the order of the result.
+  SmallVector<unsigned> loops(indices.order[Indices::M]);
+  llvm::append_range(loops, indices.order[Indices::N]);
+  int64_t mDims = indices.order[Indices::M].size(), rank = loops.size();
+  SmallVector<int64_t> permutation;
+  SmallVector<unsigned> places(rank);
+  SmallVector<int64_t> shape(rank);
+  AffineMap result = op.getMatchingIndexingMap(init);
+  for (auto [i, e] : llvm::enumerate(result.getResults())) {
+    int64_t at =
+        llvm::find(loops, cast<AffineDimExpr>(e).getPosition()) - loops.begin();
+    permutation.push_back(at);
+    shape[at] = analysis.loops.sizes[loops[at]];
+    places[at] = i;
+  }
+  if (mDims == 0) {
+    SmallVector<ReassociationIndices> groups = {{0, 1}};
+    y = tensor::CollapseShapeOp::create(b, loc, y, groups);
+  }
+  SmallVector<ReassociationIndices> groups;
+  if (mDims)
+    groups.push_back(llvm::to_vector<2>(llvm::seq<int64_t>(0, mDims)));
+  groups.push_back(llvm::to_vector<2>(llvm::seq<int64_t>(mDims, rank)));
+  if (rank > int64_t(groups.size())) {
+    SmallVector<OpFoldResult> sizes;
+    for (auto [place, size] : llvm::zip_equal(places, shape))
+      sizes.push_back(ShapedType::isDynamic(size)
+                          ? tensor::getMixedSize(b, loc, init->get(), place)
+                          : OpFoldResult(b.getIndexAttr(size)));
+    y = tensor::ExpandShapeOp::create(b, loc, RankedTensorType::get(shape, element), y,
+                                      groups, sizes);
+  }
+  y = transpose(b, loc, y, permutation);
+  if (y.getType() != resultType)
+    y = tensor::CastOp::create(b, loc, resultType, y);
+
+  // What the sum starts with, unless that is zero.
+  auto fill = init->get().getDefiningOp<linalg::FillOp>();
+  Value start = fill ? fill.getInputs()[0] : init->get();
+  if (!matchPattern(start, m_AnyZeroFloat()))
+    y = arith::AddFOp::create(b, loc, init->get(), y);
+  return y;
+}
