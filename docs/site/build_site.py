@@ -114,6 +114,8 @@ class Stage:
             relative = posixpath.relpath(self.site_path(to), posixpath.dirname(site_path) or ".")
             return f"{match[1]}{relative}{'#' + anchor if anchor else ''}{match[3]}"
 
+        # A list item's first line of code alone (a message) is a line of its own.
+        text = re.sub(r"^(- `[^`\n]+`)$", r"\1  ", text, flags=re.M)
         # Not inside fenced code.
         parts = re.split(r"(^ *```.*?^ *```$|^ *````.*?^ *````$)", text, flags=re.M | re.S)
         return "".join(p if i % 2 else LINK.sub(target, p) for i, p in enumerate(parts))
