@@ -8,16 +8,21 @@
 // qlinear-encoding-table: quantizes synthetic weights of several families and
 // prints, as Markdown, what re-encoding their metadata costs: bits per weight,
 // and over the families the median and the worst SNR of the tensor and of the
-// worst row. The tables of docs/encodings.md come from it.
+// worst row. The tables of docs/encodings.md come from it, and with --json FILE the
+// data of its plot: every figure for every family, null where it is exact.
 //
 //===----------------------------------------------------------------------===//
 #include "qlinear/Encoding/Codec.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <fstream>
 #include <functional>
 #include <random>
+#include <string_view>
 
 using namespace qlinear;
 
@@ -158,13 +163,22 @@ double median(std::vector<double> v) {
 
 } // namespace
 
-int main() {
+int main(int argc, char **argv) {
+  bool json = argc == 3 && std::string_view(argv[1]) == "--json";
+  if (argc != 1 && !json) {
+    std::fputs("usage: qlinear-encoding-table [--json FILE]\n", stderr);
+    return 2;
+  }
+  nlohmann::ordered_json report; // infinities are written as null
+  report["rows"] = kN;
+  report["columns"] = kK;
   std::vector<std::vector<float>> weights;
   Random rng(2024);
   std::printf("%llu x %llu weights of each family:", (unsigned long long)kN,
               (unsigned long long)kK);
   for (const Family &f : families()) {
     weights.push_back(f.make(rng));
+    report["families"].push_back(f.name);
     std::printf(" %s%s", f.name, weights.size() < families().size() ? "," : ".\n");
   }
   for (const Table &t : tables()) {
@@ -185,6 +199,8 @@ int main() {
           z = bf16ToFloat(floatToBf16(z));
       quantized.push_back(std::move(*q));
     }
+    nlohmann::ordered_json &source = report["sources"].emplace_back();
+    source["title"] = t.title;
     for (const char *name : t.encodings) {
       std::vector<double> naive, snr, row, coherent, bits;
       for (const AffineWeight &w : quantized) {
@@ -202,6 +218,12 @@ int main() {
         coherent.push_back(s->quality.coherentSnr);
         bits.push_back(s->quality.bitsPerWeight);
       }
+      source["encodings"].push_back({{"encoding", name},
+                                     {"bits_per_weight", bits},
+                                     {"naive_snr_db", naive},
+                                     {"snr_db", snr},
+                                     {"worst_row_snr_db", row},
+                                     {"coherent_snr_db", coherent}});
       auto [least, most] = std::minmax_element(bits.begin(), bits.end());
       char range[64];
       std::snprintf(range, sizeof range, *least == *most ? "%.3f" : "%.3f to %.3f",
@@ -215,6 +237,14 @@ int main() {
                   decibels(*std::min_element(snr.begin(), snr.end())).c_str(),
                   decibels(*std::min_element(row.begin(), row.end())).c_str(),
                   decibels(median(coherent)).c_str());
+    }
+  }
+  if (json) {
+    std::ofstream file(argv[2]);
+    file << report.dump(1) << "\n";
+    if (!file.flush()) {
+      std::fprintf(stderr, "cannot write '%s'\n", argv[2]);
+      return 1;
     }
   }
   return 0;
