@@ -48,6 +48,29 @@ TOOLS = {
 }
 
 
+def indent_lists(text):
+    """What belongs to a list item, indented by 2 or 3 spaces, with the 4 that MkDocs wants;
+    after a listing in an item, a blank line before each next item."""
+    lines, fence, shift, loose = [], None, 0, False
+    for line in text.splitlines():
+        bare = line.lstrip(" ")
+        indent = len(line) - len(bare)
+        if fence is None:
+            shift = 4 - indent if indent in (2, 3) else 0
+            loose = loose and not line.startswith("#")
+            if loose and re.match(r"- |\d+\. ", line):
+                lines.append("")
+        if bare.startswith("```"):
+            mark = re.match("`+", bare)[0]
+            loose = loose or shift > 0
+            if fence is None:
+                fence = mark
+            elif mark == fence:
+                fence = None
+        lines.append(" " * shift + line if line else line)
+    return "\n".join(lines) + "\n"
+
+
 class Stage:
     """The pages as MkDocs wants them. A file of docs/ keeps its path, any other file of the
     repository lies below source/. `texts` are those of pages that are made."""
@@ -81,7 +104,7 @@ class Stage:
         if path.is_dir():
             self.write(site_path, self.links(self.folder(repo_path), repo_path + "/x", site_path))
         elif path.suffix == ".md":
-            text = self.texts.get(path) or path.read_text()
+            text = indent_lists(self.texts.get(path) or path.read_text())
             self.write(site_path, self.links(text, repo_path, site_path))
         elif site_path.endswith(".md"):  # a source file
             language = LANGUAGES.get(path.suffix, "text")

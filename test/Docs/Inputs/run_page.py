@@ -11,14 +11,14 @@
     text     right after sh: what the commands print. Numbers with a decimal point may
              differ, "..." stands for anything in a line, and on its own for any lines.
     console  is not run (it needs a GPU, a network, a model); the options it gives to our
-             tools have to exist.
+             tools have to exist, and so have scripts of the repository.
     mlir     parses, unless it has "...", which makes it a sketch.
     c, c++   compiles, unless it is a sketch, or has a title: commands after it compile it.
     python, cmake, json    a sketch, or right by its own parser (cmake: if it has a title).
 
 A block with title="NAME" is also written to that file, for the commands after it.
 
-Usage: run_page.py PAGE --work DIR --prefix PREFIX
+Usage: run_page.py PAGE... --work DIR --prefix PREFIX
 """
 
 import argparse
@@ -34,6 +34,7 @@ FENCE = re.compile(
     r'^```(?P<language>[\w+-]*)(?: title="(?P<title>[^"]+)")?[^\n]*\n(?P<body>.*?)^```$',
     re.M | re.S,
 )
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 MADE = r"<!-- made: \w+ -->\n\Z"
 LLVM_INCLUDE = "/usr/lib/llvm-22/include"
 
@@ -116,6 +117,9 @@ class Page:
         """Of each command of ours, the options are in its help."""
         for line in body.replace("\\\n", " ").splitlines():
             words = line.split("#")[0].split()
+            for word in words:
+                if re.match(r"(scripts|benchmarks|examples)/", word) and not (ROOT / word).exists():
+                    raise Failure(f"there is no {word}")
             is_tool = [bool(re.fullmatch(r"(?:\S*/)?quant-[a-z-]+", w)) for w in words]
             tools = [i for i, tool in enumerate(is_tool) if tool]
             for start, end in zip(tools, [*tools[1:], len(words)]):
@@ -131,26 +135,29 @@ class Page:
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("page", type=pathlib.Path)
+    parser.add_argument("pages", type=pathlib.Path, nargs="+")
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--prefix", type=pathlib.Path, required=True)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    text = args.page.read_text()
-    page = Page(args.work, args.prefix)
-    # Listings that docs/site/kernel_page.py makes are excerpts.
-    blocks = [b for b in FENCE.finditer(text) if not re.search(MADE, text[: b.start()])]
-    for block in blocks:
-        line = text.count("\n", 0, block.start()) + 1
-        if block["title"]:
-            (args.work / block["title"]).write_text(block["body"])
-        try:
-            page.check(block["language"], block["body"], bool(block["title"]))
-        except (Failure, SyntaxError, ValueError) as failure:
-            sys.exit(f"{args.page}:{line}: {block['language']}: {failure}\n{block['body']}")
-    if not blocks:
-        sys.exit(f"{args.page} has no snippets")
-    print(f"{args.page.name}: {len(blocks)} snippets")
+    count = 0
+    for path in args.pages:
+        page, text = Page(args.work, args.prefix), path.read_text()
+        for block in FENCE.finditer(text):
+            # Listings that docs/site/kernel_page.py makes are excerpts.
+            if re.search(MADE, text[: block.start()]):
+                continue
+            count += 1
+            if block["title"]:
+                (args.work / block["title"]).write_text(block["body"])
+            try:
+                page.check(block["language"], block["body"], bool(block["title"]))
+            except (Failure, SyntaxError, ValueError) as failure:
+                line = text.count("\n", 0, block.start()) + 1
+                sys.exit(f"{path}:{line}: {block['language']}: {failure}\n{block['body']}")
+    if not count:
+        sys.exit("no snippets")
+    print(f"{count} snippets")
 
 
 if __name__ == "__main__":

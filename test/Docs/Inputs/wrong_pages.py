@@ -21,6 +21,7 @@ WRONG = {
     "C++ that does not compile": ("c++", '#include "qlinear/Encoding/None.h"'),
     "Python that is none": ("python", "def f(:"),
     "JSON that is none": ("json", '{"a": }'),
+    "a script that does not exist": ("console", "scripts/dance.sh"),
     "an option that does not exist": ("console", "quant-pack model.gguf --colour red"),
 }
 RIGHT = {
