@@ -37,6 +37,8 @@ struct ImportContext {
 Result<void> importGguf(ImportContext &context);
 /// Weights of a packed archive.
 Result<void> importArchive(ImportContext &context);
+/// The form for other tools to write.
+Result<void> importPlain(ImportContext &context);
 /// GPTQ (both versions) and AWQ.
 Result<void> importGptq(ImportContext &context);
 /// compressed-tensors' integer forms: pack-quantized and int-quantized.

@@ -153,8 +153,9 @@ Result<Inventory> qlinear::takeInventory(const Checkpoint &checkpoint) {
                                checkpoint.files().front()->path(), config.error()));
     context.config = std::move(config->value);
   }
-  for (auto *import : {importGguf, importArchive, importGptq, importCompressedTensors,
-                       importTorchao, importHqq, importMlx, importFloats})
+  for (auto *import :
+       {importGguf, importArchive, importPlain, importGptq, importCompressedTensors,
+        importTorchao, importHqq, importMlx, importFloats})
     if (auto r = import(context); !r)
       return r.takeError();
   if (auto r = checkMethod(context); !r)

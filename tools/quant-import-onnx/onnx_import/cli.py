@@ -1,0 +1,129 @@
+# ===- cli.py - The command line of quant-import-onnx ----*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""The quantized linear layers of an ONNX model, as MLIR and a packed archive."""
+
+import argparse
+import os
+import shutil
+import sys
+
+import onnx
+
+from . import archive
+from .graph import Graph, value_types
+from .mlir import Module
+from .weights import Problem
+
+EXAMPLES = """
+Examples:
+  quant-import-onnx model.onnx -o layers.mlir --weights w.safetensors --only-linears
+  quant-compile layers.mlir -o layers.so
+  quant-run layers.so --weights w.safetensors --verify
+
+  quant-import-onnx model.onnx -o model.mlir --weights w.safetensors
+  quant-opt model.mlir --allow-unregistered-dialect --qlinear-fuse
+
+Exit status: 0 done, 1 failed (nothing is written), 2 wrong usage."""
+
+
+def arguments_of(argv):
+    parser = argparse.ArgumentParser(
+        prog="quant-import-onnx",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="MLIR to write")
+    parser.add_argument("--weights", required=True, metavar="FILE", help="packed archive to write")
+    parser.add_argument(
+        "--only-linears",
+        action="store_true",
+        help="one function per linear layer, and nothing else of the graph",
+    )
+    parser.add_argument(
+        "-e",
+        "--encoding",
+        action="append",
+        default=[],
+        metavar="[REGEX=]NAME",
+        help="how metadata is stored, as quant-pack takes it (default auto)",
+    )
+    beside = os.path.join(os.path.dirname(os.path.realpath(sys.argv[0])), "quant-pack")
+    parser.add_argument(
+        "--quant-pack",
+        default=beside if os.path.exists(beside) else shutil.which("quant-pack") or "quant-pack",
+        metavar="PROGRAM",
+        help="quant-pack (default: the one beside this program, else of PATH)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no table, no notes")
+    return parser.parse_args(argv)
+
+
+def load(path):
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except OSError as e:
+        raise Problem(f"cannot read '{path}': {e.strerror}") from e
+    except Exception as e:  # protobuf's own class differs between its versions
+        raise Problem(f"'{path}' is not an ONNX model: {e}") from e
+    if not model.graph.node and not model.graph.output:
+        raise Problem(f"'{path}' is not an ONNX model: it has no graph")
+    return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+def run(arguments):
+    model = load(arguments.model)
+    inputs = os.path.realpath(arguments.model)
+    for path in (arguments.output, arguments.weights):
+        if os.path.realpath(path) == inputs:
+            raise Problem(f"'{path}' is the model; write to another file")
+    if os.path.realpath(arguments.output) == os.path.realpath(arguments.weights):
+        raise Problem(f"'{arguments.output}' is both --output and --weights")
+    graph = Graph(model.graph, os.path.dirname(inputs))
+    linears = list(graph.linears())
+    notes = "".join(f"\n  {note}" for note in graph.notes)
+    if not linears:
+        raise Problem(
+            f"'{arguments.model}' has no quantized linear layer: no MatMulNBits, and no MatMul "
+            "or Gemm of a DequantizeLinear of a constant; quantize it first, for instance with "
+            f"onnxruntime's matmul_nbits_quantizer{notes}"
+        )
+    weights = {linear.weight.key: linear.weight for linear in linears}
+    stem = f".{os.getpid()}.tmp"
+    archive_path, text_path = arguments.weights + stem, arguments.output + stem
+    try:
+        entries = archive.pack(weights.values(), archive_path, arguments)
+        module = Module(entries, value_types(model))
+        if arguments.only_linears:
+            for linear in linears:
+                module.function_of(linear.graph, linear)
+        else:
+            module.whole(graph)
+        with open(text_path, "w", encoding="ascii") as f:
+            f.write(module.text())
+        os.replace(archive_path, arguments.weights)
+        os.replace(text_path, arguments.output)
+    except OSError as e:
+        raise Problem(f"cannot write '{e.filename or arguments.weights}': {e.strerror}") from e
+    finally:
+        for path in (archive_path, text_path):
+            if os.path.exists(path):
+                os.remove(path)
+    if not arguments.quiet:
+        others = sum(1 for _ in graph.others())
+        print(f"{len(linears)} linear layers, {others} other nodes{notes}")
+
+
+def main(argv=None):
+    arguments = arguments_of(argv)
+    try:
+        run(arguments)
+    except Problem as e:
+        print(f"quant-import-onnx: error: {e}", file=sys.stderr)
+        return 1
+    return 0
