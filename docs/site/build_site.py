@@ -180,14 +180,16 @@ def wrap(text, columns=92):
 
 def commands_page(tools):
     text = "# Command lines\n\nWhat each tool says with `--help`.\n"
-    for tool, intro in TOOLS.items():
+    others = sorted(path.name for path in tools.glob("quant-*") if path.name not in TOOLS)
+    for tool, intro in [*TOOLS.items(), *((tool, None) for tool in others)]:
         run = subprocess.run([tools / tool, "--help"], capture_output=True, text=True, check=True,
                              env={**os.environ, "COLUMNS": "100"})  # fmt: skip
         text += f"\n## {tool}\n\n" + (intro + "\n" if intro else "")
-        if tool == "quant-opt":
-            text += f"\n```text\n{wrap(own_passes(run.stdout))}\n```\n"
-        elif not intro:
-            text += f"\n```text\n{wrap(run.stdout.strip())}\n```\n"
+        help_text = run.stdout.strip()
+        if help_text.count("\n") > 200:  # one of MLIR's drivers
+            help_text = own_passes(help_text)
+        if help_text and tool not in ("quant-reduce", "quant-lsp-server"):
+            text += f"\n```text\n{wrap(help_text)}\n```\n"
     return text
 
 
