@@ -182,8 +182,10 @@ def commands_page(tools):
     text = "# Command lines\n\nWhat each tool says with `--help`.\n"
     others = sorted(path.name for path in tools.glob("quant-*") if path.name not in TOOLS)
     for tool, intro in [*TOOLS.items(), *((tool, None) for tool in others)]:
+        # Scripts among the tools run in the Python that runs this.
+        path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
         run = subprocess.run([tools / tool, "--help"], capture_output=True, text=True, check=True,
-                             env={**os.environ, "COLUMNS": "100"})  # fmt: skip
+                             env={**os.environ, "COLUMNS": "100", "PATH": path})  # fmt: skip
         text += f"\n## {tool}\n\n" + (intro + "\n" if intro else "")
         help_text = run.stdout.strip()
         if help_text.count("\n") > 200:  # one of MLIR's drivers
