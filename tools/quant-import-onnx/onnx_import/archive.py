@@ -15,34 +15,41 @@ import tempfile
 
 import numpy as np
 
+from .graph import SAFETENSORS
 from .weights import Problem
 
 FLOAT_NAMES = {"f32": "F32", "f16": "F16", "bf16": "BF16"}
 
 
-def write_plain(path, weights):
-    """The weights in quant-pack's form for other tools."""
+def write_plain(path, weights, constants):
+    """The weights in quant-pack's form for other tools, and the constants as they are."""
     header, end = {"__metadata__": {}}, 0
     with tempfile.TemporaryFile(dir=os.path.dirname(path) or ".") as body:
+
+        def append(name, dtype, array):
+            nonlocal end
+            data = np.ascontiguousarray(array).tobytes()
+            header[name] = {
+                "dtype": dtype,
+                "shape": list(array.shape),
+                "data_offsets": [end, end + len(data)],
+            }
+            end += len(data)
+            body.write(data)
+
         for w in weights:
             codes, scales, zeros = w.read()
-            is_nibbles = w.codes[1] == "4" and w.k % 2 == 0
-            if is_nibbles:
+            if w.codes[1] == "4" and w.k % 2 == 0:
                 q = codes.astype(np.uint8) & 15
                 codes = q[:, ::2] | q[:, 1::2] << 4
-            parts = {"codes": codes, "scales": scales} | ({} if zeros is None else {"zeros": zeros})
-            for part, array in parts.items():
-                dtype = {"int8": "I8", "uint8": "U8"}.get(array.dtype.name, FLOAT_NAMES[w.floats])
-                data = np.ascontiguousarray(array).tobytes()
-                header[f"{w.key}.{part}"] = {
-                    "dtype": dtype,
-                    "shape": list(array.shape),
-                    "data_offsets": [end, end + len(data)],
-                }
-                end += len(data)
-                body.write(data)
+            for part, array in (("codes", codes), ("scales", scales), ("zeros", zeros)):
+                if array is not None:
+                    dtype = {"int8": "I8", "uint8": "U8"}.get(array.dtype.name)
+                    append(f"{w.key}.{part}", dtype or FLOAT_NAMES[w.floats], array)
             about = {"codes": w.codes, "k": w.k, "source": f"ONNX {w.source}"}
             header["__metadata__"][w.key] = json.dumps(about)
+        for name, graph in constants.items():
+            append(name, SAFETENSORS[graph.initializer(name).data_type], graph.constant(name))
         text = json.dumps(header).encode()
         with open(path, "wb") as f:
             f.write(struct.pack("<Q", len(text)) + text)
@@ -50,11 +57,11 @@ def write_plain(path, weights):
             shutil.copyfileobj(body, f, 1 << 24)
 
 
-def pack(weights, path, arguments):
-    """A packed archive of the weights by quant-pack; {name: its entry in the archive}."""
+def pack(weights, constants, path, arguments):
+    """A packed archive by quant-pack; {weight's name: its entry in the archive}."""
     plain = path + ".unpacked"
     try:
-        write_plain(plain, weights)
+        write_plain(plain, weights, constants)
         command = [arguments.quant_pack, plain, "-o", path]
         for encoding in arguments.encoding:
             command += ["--encoding", encoding]

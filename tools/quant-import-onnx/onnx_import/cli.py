@@ -94,11 +94,14 @@ def run(arguments):
             f"onnxruntime's matmul_nbits_quantizer{notes}"
         )
     weights = {linear.weight.key: linear.weight for linear in linears}
+    constants = {} if arguments.only_linears else graph.large_constants()
+    taken = {f"{key}{part}" for key in weights for part in ("", ".codes", ".scales", ".zeros")}
+    constants = {name: g for name, g in constants.items() if name not in taken}
     stem = f".{os.getpid()}.tmp"
     archive_path, text_path = arguments.weights + stem, arguments.output + stem
     try:
-        entries = archive.pack(weights.values(), archive_path, arguments)
-        module = Module(entries, value_types(model))
+        entries = archive.pack(weights.values(), constants, archive_path, arguments)
+        module = Module(entries, value_types(model), constants)
         if arguments.only_linears:
             for linear in linears:
                 module.function_of(linear.graph, linear)

@@ -12,6 +12,25 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from .weights import FLOATS, Declined, Problem, attributes, dequantized, matmul_nbits, title
 
+# Elements of a constant that is written into the text of the module.
+LARGEST_IN_TEXT = 1 << 14
+# What the archive can carry.
+SAFETENSORS = {
+    TensorProto.FLOAT: "F32",
+    TensorProto.FLOAT16: "F16",
+    TensorProto.BFLOAT16: "BF16",
+    TensorProto.DOUBLE: "F64",
+    TensorProto.BOOL: "BOOL",
+    TensorProto.INT8: "I8",
+    TensorProto.INT16: "I16",
+    TensorProto.INT32: "I32",
+    TensorProto.INT64: "I64",
+    TensorProto.UINT8: "U8",
+    TensorProto.UINT16: "U16",
+    TensorProto.UINT32: "U32",
+    TensorProto.UINT64: "U64",
+}
+
 
 class Linear:
     """A product x * W^T, and a bias (an initializer of N numbers) if there is one."""
@@ -135,6 +154,33 @@ class Graph:
                         break
         self.items = [i for i in self.items if i is not None]
 
+    def live_items(self):
+        """The nodes and linears that the outputs need, in order."""
+        live = {o.name for o in self.proto.output}
+        kept = []
+        for item in reversed(self.items):
+            outputs = [item.output] if isinstance(item, Linear) else list(item.output)
+            if live.intersection(outputs):
+                live.update(self.uses(item))
+                kept.append(item)
+        return kept[::-1]
+
+    def large_constants(self):
+        """{name: tensor} of what live nodes read and is too large for a text."""
+        found = {}
+        for item in self.live_items():
+            if isinstance(item, Linear):
+                continue
+            for name in item.input:
+                t = self.initializer(name) if name else None
+                if t is not None and t.data_type in SAFETENSORS:
+                    if np.prod(t.dims, dtype=np.int64) > LARGEST_IN_TEXT:
+                        found[name] = self
+            for a in item.attribute:
+                if (id(item), a.name) in self.subgraphs:
+                    found |= self.subgraphs[id(item), a.name].large_constants()
+        return found
+
     def linears(self):
         for item in self.items:
             if isinstance(item, Linear):
@@ -145,8 +191,8 @@ class Graph:
                         yield from self.subgraphs[id(item), a.name].linears()
 
     def others(self):
-        """Nodes that are no linears, nor constants."""
-        for item in self.items:
+        """Live nodes that are no linears, nor constants."""
+        for item in self.live_items():
             if not isinstance(item, Linear) and item.op_type != "Constant":
                 yield item
                 for a in item.attribute:
@@ -160,8 +206,13 @@ def value_types(model):
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
 
+    domains = {o.domain for o in copy.opset_import}
+
     def prepare(graph):
         for node in graph.node:
+            if node.domain not in domains:  # inference would stop there
+                domains.add(node.domain)
+                copy.opset_import.append(helper.make_opsetid(node.domain, 1))
             for a in node.attribute:
                 if a.type == onnx.AttributeProto.GRAPH:
                     prepare(a.g)

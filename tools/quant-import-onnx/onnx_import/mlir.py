@@ -99,10 +99,11 @@ class Names:
 
 
 class Module:
-    """The text of a module. `entries`: what the packed archive says of each weight."""
+    """The text of a module. `entries`: what the packed archive says of each weight;
+    `external`: names of constants that are in the archive, too."""
 
-    def __init__(self, entries, types):
-        self.entries, self.types = entries, types
+    def __init__(self, entries, types, external=()):
+        self.entries, self.types, self.external = entries, types, external
         self.symbols, self.aliases = Names(), {}
         self.parameters = {}  # weight's name -> (symbol, type)
         self.functions, self.lines, self.count = [], [], 0
@@ -195,7 +196,14 @@ class Module:
             return none, None, None
         if name in scope:
             return scope[name]
-        array, tensor = graph.constant(name), graph.initializer(name)
+        tensor = graph.initializer(name)
+        if tensor is not None and name in self.external:
+            ssa, element = self.fresh(), ELEMENTS[tensor.data_type]
+            kind = tensor_type(element, tensor.dims)
+            self.emit(f'{ssa} = "onnx.External"() {{name = {quoted(name)}}} : () -> {kind}', indent)
+            scope[name] = (ssa, element, list(tensor.dims))
+            return scope[name]
+        array = graph.constant(name)
         if array is None:
             raise Problem(f"value '{name}' is used before it is computed; the model is damaged")
         element = ELEMENTS.get(tensor.data_type)
@@ -229,26 +237,23 @@ class Module:
         outer = dims[:-1]
         rows = -1 if -1 in outer else int(np.prod(outer, dtype=np.int64))
         flat, flat_type = x, tensor_type(element, [rows, w.k])
-        maps = f"[[{', '.join(map(str, range(len(outer))))}], [{len(outer)}]]"
-        if len(dims) == 1:
-            flat = self.fresh()
-            self.emit(
-                f"{flat} = tensor.expand_shape {x} [[0, 1]] output_shape [1, {w.k}] : {kind} "
-                f"into {flat_type}",
-                indent,
-            )
-        elif len(dims) > 2:
-            flat = self.fresh()
-            self.emit(
-                f"{flat} = tensor.collapse_shape {x} {maps} : {kind} into {flat_type}", indent
-            )
+        rank = len(outer)
+        maps = f"[[{', '.join(map(str, range(rank)))}], [{rank}]]" if rank else "[[0, 1]]"
+        if len(dims) != 2 and (x, "rows") in scope:
+            flat = scope[x, "rows"]  # as another linear has it: both can become one
+        elif len(dims) != 2:
+            flat = scope[x, "rows"] = self.fresh()
+            op, size = "collapse_shape", ""
+            if len(dims) == 1:
+                op, size = "expand_shape", f" output_shape [1, {w.k}]"
+            self.emit(f"{flat} = tensor.{op} {x} {maps}{size} : {kind} into {flat_type}", indent)
         y = self.product(graph, linear, flat, rows, indent)
         y_type = tensor_type(element, [rows, w.n])
         out, out_type = y, tensor_type(element, [*outer, w.n])
         if len(dims) == 1:
             out = self.fresh()
             self.emit(
-                f"{out} = tensor.collapse_shape {y} [[0, 1]] : {y_type} into {out_type}", indent
+                f"{out} = tensor.collapse_shape {y} {maps} : {y_type} into {out_type}", indent
             )
         elif len(dims) > 2:
             sizes = []
@@ -345,14 +350,7 @@ class Module:
 
     def body(self, graph, scope, indent):
         """The live items of a graph; its outputs and their types."""
-        live = {o.name for o in graph.proto.output}
-        kept = []
-        for item in reversed(graph.items):
-            outputs = [item.output] if isinstance(item, Linear) else list(item.output)
-            if live.intersection(outputs):
-                live.update(graph.uses(item))
-                kept.append(item)
-        for item in reversed(kept):
+        for item in graph.live_items():
             if isinstance(item, Linear):
                 self.linear(graph, scope, item, indent)
             elif item.op_type != "Constant" or graph.initializer(item.output[0]) is None:
