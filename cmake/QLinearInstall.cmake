@@ -51,7 +51,11 @@ function(qlinear_install_package)
   get_property(QLINEAR_DEPENDENCIES GLOBAL PROPERTY QLINEAR_DEPENDENCIES)
   list(REMOVE_DUPLICATES QLINEAR_DEPENDENCIES)
   # Sources and what tablegen made; the .td files too, for dialects on top of ours.
-  install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ ${PROJECT_BINARY_DIR}/include/
+  set(_generated "")
+  if(QLINEAR_BUILD_COMPILER)
+    set(_generated ${PROJECT_BINARY_DIR}/include/)
+  endif()
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ ${_generated}
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
     FILES_MATCHING PATTERN "*.h" PATTERN "*.inc" PATTERN "*.td"
     PATTERN CMakeFiles EXCLUDE)

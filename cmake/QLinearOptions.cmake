@@ -1,4 +1,6 @@
 # Options and settings of every target.
+option(QLINEAR_BUILD_COMPILER
+       "Build the compiler; OFF: the runtime and quant-pack only, for which LLVM is not needed" ON)
 option(QLINEAR_BUILD_TESTS "Build the unit tests and configure lit" ON)
 option(QLINEAR_BUILD_BENCHMARKS "Build the benchmarks" OFF)
 set(QLINEAR_SANITIZE "" CACHE STRING

@@ -59,7 +59,9 @@ def quantized(x):
     """What x stands for as int8 per 32 columns, in float64."""
     chunks = x.detach().float().unflatten(-1, (-1, 32))
     largest = chunks.abs().amax(-1, keepdim=True)
-    inverse = torch.where(largest > 0, 127 / largest, torch.zeros_like(largest))
+    # A division: `127 / tensor` multiplies by the reciprocal, which rounds twice.
+    inverse = torch.div(torch.full_like(largest, 127), largest)
+    inverse = torch.where(largest > 0, inverse, torch.zeros_like(largest))
     codes = torch.round(chunks * inverse).double()
     return (codes * (largest / 127).double()).flatten(-2)
 
