@@ -6,6 +6,8 @@
 # ===------------------------------------------------------------------------===#
 import concurrent.futures
 import copy
+import pathlib
+import re
 
 import layers
 import numpy as np
@@ -117,8 +119,6 @@ def test_quantization_follows_the_options():
             "u4, group = 64, centred, scale = bf16, offset = bf16",
         ),
     ]
-    import re
-
     weight = linear.weight.detach().double().numpy()
     for options, encoding in cases:
         layer = qlinear.nn.Linear.from_float(linear, **options)
@@ -393,3 +393,16 @@ def test_prepare_for_another_machine(tmp_path, monkeypatch):
     x = torch.randn(2, 96, dtype=torch.bfloat16)
     with qlinear.nn.host_device("emulated:1"):
         assert_layer(model[0], x, model(x))
+
+
+def test_page(tmp_path, monkeypatch):
+    """The snippets of docs/python.md, one after the other."""
+    page = pathlib.Path(__file__).resolve().parents[2] / "docs" / "python.md"
+    section = page.read_text().split("\n## PyTorch\n")[1].split("\n## ")[0]
+    snippets = re.findall(r"^```python\n(.*?)^```$", section, re.M | re.S)
+    assert len(snippets) >= 7
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for snippet in snippets:
+        exec(compile(snippet, str(page), "exec"), names)
+    assert not isinstance(names["decoder"]["head"], torch.nn.Linear)

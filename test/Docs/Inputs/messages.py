@@ -14,14 +14,14 @@ import pathlib
 import re
 import sys
 
-FOLDERS = ("lib", "tools", "runtime", "cmake", "scripts", "include")
+FOLDERS = ("lib", "tools", "runtime", "cmake", "scripts", "include", "python/src")
 KINDS = {".cpp", ".h", ".py", ".sh", ".cmake"}
 NEAR = 600  # characters of source between two parts of a message
 
 
 def normal(text):
     """Literals that are continued on the next line in one piece, without escapes."""
-    text = re.sub(r'"\s*(?:<<)?\s*"', "", text)
+    text = re.sub(r'"\s*(?:<<|f)?\s*"', "", text)
     return re.sub(r"\s+", " ", text.replace('\\"', '"'))
 
 

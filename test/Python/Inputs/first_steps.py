@@ -37,8 +37,9 @@ def main():
     write_tensors(folder / "floats.safetensors", {"w": ("F32", weight.shape, weight)})
     encoding = "u4, group = 32, zero, scale = bf16, offset = u4"
     packed = folder / "packed.safetensors"
-    qlinear.pack(folder / "floats.safetensors", packed, quantize="int4:32", encoding=encoding,
-                 include=".")
+    qlinear.pack(
+        folder / "floats.safetensors", packed, quantize="int4:32", encoding=encoding, include="."
+    )
     module = qlinear.load(qlinear.compile(TEXT, "cpu:portable"), packed, "cpu:portable")
     x = np.random.default_rng(1).standard_normal((3, 96)).astype(np.float32)
     y, want = module.linear(x), x @ weight.T
