@@ -36,6 +36,7 @@ LANGUAGES = {
 # Tools and the part of their help that is theirs (MLIR's drivers list all of upstream).
 TOOLS = {
     "quant-pack": None,
+    "quant-import-onnx": None,
     "quant-compile": None,
     "quant-run": None,
     "quant-opt": "mlir-opt with the dialect, passes and pipelines of QLinear beside all of"

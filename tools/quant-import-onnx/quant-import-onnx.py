@@ -12,8 +12,6 @@ import sys
 
 here = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(here), "share", "qlinear"))
-try:
-    from onnx_import.cli import main
-except ImportError as missing:
-    sys.exit(f"quant-import-onnx: error: {missing}; pip install 'onnx>=1.19' ml_dtypes")
+from onnx_import.cli import main  # noqa: E402
+
 sys.exit(main())

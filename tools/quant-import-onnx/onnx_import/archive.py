@@ -74,7 +74,7 @@ def pack(weights, constants, path, arguments):
                 f"cannot run '{arguments.quant_pack}': {e.strerror}; name it with --quant-pack"
             ) from e
         if done.returncode:
-            raise Problem("quant-pack failed, as it says above")
+            raise Problem(f"quant-pack failed (exit status {done.returncode})")
     finally:
         if os.path.exists(plain):
             os.remove(plain)

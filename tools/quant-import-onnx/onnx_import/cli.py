@@ -11,13 +11,6 @@ import os
 import shutil
 import sys
 
-import onnx
-
-from . import archive
-from .graph import Graph, value_types
-from .mlir import Module
-from .weights import Problem
-
 EXAMPLES = """
 Examples:
   quant-import-onnx model.onnx -o layers.mlir --weights w.safetensors --only-linears
@@ -65,6 +58,10 @@ def arguments_of(argv):
 
 
 def load(path):
+    import onnx
+
+    from .weights import Problem
+
     try:
         model = onnx.load(path, load_external_data=False)
     except OSError as e:
@@ -77,6 +74,11 @@ def load(path):
 
 
 def run(arguments):
+    from . import archive
+    from .graph import Graph, value_types
+    from .mlir import Module
+    from .weights import Problem
+
     model = load(arguments.model)
     inputs = os.path.realpath(arguments.model)
     for path in (arguments.output, arguments.weights):
@@ -100,6 +102,8 @@ def run(arguments):
     stem = f".{os.getpid()}.tmp"
     archive_path, text_path = arguments.weights + stem, arguments.output + stem
     try:
+        with open(text_path, "w", encoding="ascii"):
+            pass  # before the work, see whether it can be written
         entries = archive.pack(weights.values(), constants, archive_path, arguments)
         module = Module(entries, value_types(model), constants)
         if arguments.only_linears:
@@ -112,7 +116,8 @@ def run(arguments):
         os.replace(archive_path, arguments.weights)
         os.replace(text_path, arguments.output)
     except OSError as e:
-        raise Problem(f"cannot write '{e.filename or arguments.weights}': {e.strerror}") from e
+        name = str(e.filename or arguments.weights).split(stem)[0]
+        raise Problem(f"cannot write '{name}': {e.strerror}") from e
     finally:
         for path in (archive_path, text_path):
             if os.path.exists(path):
@@ -123,7 +128,12 @@ def run(arguments):
 
 
 def main(argv=None):
-    arguments = arguments_of(argv)
+    arguments = arguments_of(argv)  # before onnx is loaded: --help needs none
+    try:
+        from .weights import Problem
+    except ImportError as missing:
+        print(f"quant-import-onnx: error: {missing}; pip install 'onnx>=1.19'", file=sys.stderr)
+        return 1
     try:
         run(arguments)
     except Problem as e:

@@ -75,8 +75,12 @@ class Graph:
         return graph.initializers[name] if graph else None
 
     def constant(self, name):
+        """An initializer's array, or None; read each time, since it may be large."""
         tensor = self.initializer(name)
-        return None if tensor is None else numpy_helper.to_array(tensor, self.base)
+        try:
+            return None if tensor is None else numpy_helper.to_array(tensor, self.base)
+        except Exception as e:  # whatever a damaged tensor or file leads to
+            raise Problem(f"initializer '{name}': {e}") from e
 
     def producer(self, name):
         graph = self

@@ -6,6 +6,7 @@
 # ===------------------------------------------------------------------------===#
 """What is said of damaged and foreign checkpoints: weight, numbers, rule and way out."""
 
+import json
 import os
 import sys
 
@@ -97,7 +98,7 @@ fails(
 )
 fails(
     rows | {"x.weight_shape": np.array([2**62, 256], np.int64)},
-    "'x': .weight_packed must be an I32 matrix of N = 4611686018427387904 rows, but is I32 of 16x32",
+    "must be an I32 matrix of N = 4611686018427387904 rows, but is I32 of 16x32",
 )
 fails(
     rows | {"x.weight_shape": np.array([16.0, 256.0])},
@@ -138,6 +139,32 @@ fails(
     "MLX's mode 'mxfp8'; only \"affine\"",
     {"quantization": {"bits": 4, "group_size": 64, "mode": "mxfp8"}},
 )
+
+# The plain form.
+codes = {"x.codes": q.astype(np.uint8), "x.scales": s, "x.zeros": z.astype(np.uint8)}
+
+
+def plain_fails(part, tensors, codes="u4", k=256):
+    fails(tensors, f"weight 'x': {part}", metadata={"x": json.dumps({"codes": codes, "k": k})})
+
+
+plain_fails("its metadata needs 'codes', of u4, u5, u6,", codes, codes="u7")
+plain_fails("its metadata needs 'codes'", codes, k="256")
+plain_fails(".codes are U8 of 16x256; u4 codes are U8 [N, k = 128] or U8 [N, 64]", codes, k=128)
+plain_fails(".codes are U8 of 16x256; i5 codes are I8 [N, k = 256]", codes, codes="i5")
+no_zeros = {key: t for key, t in codes.items() if key != "x.zeros"}
+plain_fails("unsigned codes need .zeros; only signed ones are symmetric", no_zeros)
+plain_fails(
+    ".scales must be floats of N = 16 rows, but are F16 of 3x4", codes | {"x.scales": s[:3].copy()}
+)
+plain_fails(
+    ".zeros must be floats, I8 or U8 of 16x4, but are U8 of 16x2",
+    codes | {"x.zeros": np.zeros((16, 2), np.uint8)},
+)
+codes["x.codes"][2, 3] = 16
+write(codes, metadata={"x": json.dumps({"codes": "u4", "k": 256})})
+_, message = quant_pack(".", "-o", "out/x.safetensors", status=1)
+assert "'x': the code 16 at row 2, column 3 is not one of u4 (0 to 15)" in message, message
 
 # Methods that are not known, and files of another kind.
 foreign = {"x.weight": np.zeros((64, 1), np.uint8)}

@@ -7,6 +7,7 @@
 """Small checkpoints in the exact layouts of GPTQ, AWQ, compressed-tensors and MLX,
 packed without loss, against the formula that each format's documentation gives."""
 
+import json
 import os
 import sys
 
@@ -167,4 +168,29 @@ for shape, group in (((12, 1), 96), ((12, 3), 32), ((1,), 96), ((), 96)):
     layer["a.b.weight_zero_point"] = np.asarray(z)
     w = {"a.b.weight": each(scale, group) * (q - each(zero, group))}
     check(layer | NORM, w, f"compressed-tensors u8:{name}")
+# The plain form: what a quantizer of one's own writes.
+for bits, signed, zero_type in [
+    (4, False, np.uint8),
+    (4, True, None),
+    (5, False, np.float32),
+    (6, True, np.int8),
+    (8, False, np.float16),
+    (8, True, None),
+]:
+    low = -(2 ** (bits - 1)) if signed else 0
+    q = rng.integers(low, low + 2**bits, (12, 96))
+    s = (rng.uniform(0.5, 1, (12, 3)) * 0.01).astype(np.float16)
+    z = rng.normal(size=s.shape) + low + 2 ** (bits - 1) if zero_type else np.zeros(s.shape)
+    z = z.astype(zero_type or np.int8)
+    w = each(s, 32) * (q - each(z, 32))
+    about = {"codes": f"{'i' if signed else 'u'}{bits}", "k": 96, "source": "mine"}
+    layer = {"a.b.codes": q.astype(np.int8 if signed else np.uint8), "a.b.scales": s}
+    if zero_type:
+        layer["a.b.zeros"] = z
+    for codes in (layer["a.b.codes"], q[:, ::2] & 15 | (q[:, 1::2] & 15) << 4)[
+        : 2 if bits == 4 else 1
+    ]:
+        layer["a.b.codes"] = codes.astype(np.uint8) if codes.shape[1] == 48 else codes
+        source = f"mine {about['codes']}:32"
+        check(layer | NORM, {"a.b": w}, source, metadata={"a.b": json.dumps(about), "x": "y"})
 print("importers: passed")
