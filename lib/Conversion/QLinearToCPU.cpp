@@ -52,6 +52,13 @@ std::string keyOf(LinearOp linear) {
 /// Converts the linears of one module.
 class Converter {
 public:
+  static LogicalResult rejectBuffers(Operation *op) {
+    return op->emitError("'")
+           << op->getName()
+           << "' is on buffers; kernels are made of operations on tensors: run "
+              "qlinear-to-cpu before one-shot-bufferize";
+  }
+
   explicit Converter(MLIRContext *context) : context(context) {}
 
   LogicalResult convert(QuantizeActivationsOp op);
@@ -141,14 +148,18 @@ private:
 };
 
 LogicalResult Converter::convert(QuantizeActivationsOp op) {
+  if (!op.hasTensorSemantics())
+    return rejectBuffers(op);
   OpBuilder b(op);
   Value launch = quantize(b, op.getLoc(), op.getInput());
-  op.replaceAllUsesWith(launch);
+  op.getResult().replaceAllUsesWith(launch);
   op.erase();
   return success();
 }
 
 LogicalResult Converter::convert(LinearOp linear) {
+  if (!linear.hasTensorSemantics())
+    return rejectBuffers(linear);
   ScheduleAttr::Fields fields;
   if (ScheduleAttr schedule = linear.getScheduleAttr())
     fields = schedule.getFields();
@@ -190,7 +201,8 @@ LogicalResult Converter::convert(LinearOp linear) {
   llvm::append_range(inputs, linear.getExtras());
   auto launch =
       LaunchOp::create(b, linear.getLoc(), linear->getResultTypes(), *variants,
-                       linear.getWeights(), inputs, ArrayAttr(), /*pdl=*/false);
+                       linear.getWeights(), inputs, linear.getOuts(), ArrayAttr(),
+                       /*pdl=*/false);
   // An own attribute of the user stays.
   launch->setDiscardableAttrs(linear->getDiscardableAttrDictionary());
   linear.replaceAllUsesWith(launch.getResults());

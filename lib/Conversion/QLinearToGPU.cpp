@@ -36,7 +36,7 @@ struct QLinearToGPU : public mlir::qlinear::impl::QLinearToGPUBase<QLinearToGPU>
 
 private:
   LogicalResult convert(LinearOp op);
-  void convert(QuantizeActivationsOp op);
+  LogicalResult convert(QuantizeActivationsOp op);
   FailureOr<ArrayAttr> makeVariants(LinearOp op, const ScheduleAttr::Fields &schedule);
   gpu::GPUModuleOp kernelModule();
   std::string freshName(StringRef prefix);
@@ -51,6 +51,13 @@ private:
   llvm::StringMap<ArrayAttr> made;
 };
 } // namespace
+
+static LogicalResult rejectBuffers(Operation *op) {
+  return op->emitError("'")
+         << op->getName()
+         << "' is on buffers; kernels are made of operations on tensors: run "
+            "qlinear-to-gpu before one-shot-bufferize";
+}
 
 gpu::GPUModuleOp QLinearToGPU::kernelModule() {
   if (kernels)
@@ -141,6 +148,8 @@ FailureOr<ArrayAttr> QLinearToGPU::makeVariants(LinearOp op,
 }
 
 LogicalResult QLinearToGPU::convert(LinearOp op) {
+  if (!op.hasTensorSemantics())
+    return rejectBuffers(op);
   OpBuilder b(op);
   ScheduleAttr::Fields schedule = op.getSchedule()
                                       ? op.getSchedule()->getFields()
@@ -155,14 +164,17 @@ LogicalResult QLinearToGPU::convert(LinearOp op) {
     return failure();
   SmallVector<Value> inputs{op.getX()};
   llvm::append_range(inputs, op.getExtras());
-  auto launch = LaunchOp::create(b, op.getLoc(), op.getResultTypes(), *variants,
-                                 op.getWeights(), inputs, ArrayAttr(), schedule.pdl);
+  auto launch =
+      LaunchOp::create(b, op.getLoc(), op.getResultTypes(), *variants, op.getWeights(),
+                       inputs, op.getOuts(), ArrayAttr(), schedule.pdl);
   op.replaceAllUsesWith(launch.getResults());
   op.erase();
   return success();
 }
 
-void QLinearToGPU::convert(QuantizeActivationsOp op) {
+LogicalResult QLinearToGPU::convert(QuantizeActivationsOp op) {
+  if (!op.hasTensorSemantics())
+    return rejectBuffers(op);
   auto input = cast<RankedTensorType>(op.getInput().getType());
   OpBuilder b(op);
   std::string key = keyOf(op);
@@ -170,7 +182,7 @@ void QLinearToGPU::convert(QuantizeActivationsOp op) {
   if (variants) {
     ++numShared;
   } else {
-    int64_t items = int64_t(op.getType().getLayout().paddedK()) / 8;
+    int64_t items = int64_t(op.getResult().getType().getLayout().paddedK()) / 8;
     std::string name = freshName("quantize");
     SmallVector<Attribute> list;
     for (int64_t rows : {1, 8, 64}) {
@@ -189,8 +201,9 @@ void QLinearToGPU::convert(QuantizeActivationsOp op) {
   }
   auto launch = LaunchOp::create(b, op.getLoc(), op->getResultTypes(), variants,
                                  ValueRange(), op.getInput(), ArrayAttr(), chip.pdl);
-  op.replaceAllUsesWith(launch->getResult(0));
+  op.getResult().replaceAllUsesWith(launch->getResult(0));
   op.erase();
+  return success();
 }
 
 void QLinearToGPU::runOnOperation() {
@@ -213,5 +226,6 @@ void QLinearToGPU::runOnOperation() {
   SmallVector<QuantizeActivationsOp> quantizes;
   getOperation().walk([&](QuantizeActivationsOp op) { quantizes.push_back(op); });
   for (QuantizeActivationsOp op : quantizes)
-    convert(op);
+    if (failed(convert(op)))
+      return signalPassFailure();
 }

@@ -53,19 +53,22 @@ void ReencodeOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
 /// Larger weights stay packed: their floats would take 4 to 8 times the memory.
 static constexpr int64_t kMaxFoldedElements = 1 << 16;
 
-OpFoldResult DequantizeOp::fold(FoldAdaptor) {
+LogicalResult DequantizeOp::fold(FoldAdaptor, SmallVectorImpl<OpFoldResult> &results) {
   auto pack = getInput().getDefiningOp<PackOp>();
-  if (!pack || getType().getNumElements() > kMaxFoldedElements)
-    return {};
+  if (!pack || !hasTensorSemantics())
+    return failure();
+  auto type = cast<RankedTensorType>(getResult().getType());
+  if (type.getNumElements() > kMaxFoldedElements)
+    return failure();
   FailureOr<::qlinear::EncodedWeight> weight = getConstantWeight(pack);
   if (failed(weight))
-    return {};
+    return failure();
   ::qlinear::Result<::qlinear::AffineWeight> exact = ::qlinear::decode(*weight);
   if (!exact)
-    return {};
-  auto element = cast<FloatType>(getType().getElementType());
+    return failure();
+  auto element = cast<FloatType>(type.getElementType());
   SmallVector<APFloat> values;
-  values.reserve(getType().getNumElements());
+  values.reserve(type.getNumElements());
   for (uint64_t n = 0; n < exact->N; ++n)
     for (uint64_t k = 0; k < exact->K; ++k) {
       bool losesInfo;
@@ -73,7 +76,8 @@ OpFoldResult DequantizeOp::fold(FoldAdaptor) {
       values.back().convert(element.getFloatSemantics(), APFloat::rmNearestTiesToEven,
                             &losesInfo);
     }
-  return DenseElementsAttr::get(getType(), values);
+  results.push_back(DenseElementsAttr::get(type, values));
+  return success();
 }
 
 //===----------------------------------------------------------------------===//
@@ -99,6 +103,8 @@ struct SimplifyPlainLinear : OpRewritePattern<LinearOp> {
   LogicalResult matchAndRewrite(LinearOp op, PatternRewriter &rewriter) const override {
     if (op.hasEpilogue())
       return rewriter.notifyMatchFailure(op, "has an epilogue");
+    if (!op.getOuts().empty())
+      return rewriter.notifyMatchFailure(op, "says where its results go");
     SmallVector<Value> weights;
     SmallVector<Type> types;
     // Per result its place in the new op, or none if it is unused.
@@ -138,6 +144,8 @@ struct SimplifyEpilogueOperands : OpRewritePattern<LinearOp> {
   LogicalResult matchAndRewrite(LinearOp op, PatternRewriter &rewriter) const override {
     if (!op.hasEpilogue())
       return rewriter.notifyMatchFailure(op, "has no epilogue");
+    if (!op.getOuts().empty())
+      return rewriter.notifyMatchFailure(op, "says where its results go");
     Block &body = op.getBody();
     bool changed = false;
     auto merge = [&](OperandRange operands, auto arguments) {
@@ -204,7 +212,7 @@ struct DropIdentityEpilogue : OpRewritePattern<LinearOp> {
 
   LogicalResult matchAndRewrite(LinearOp op, PatternRewriter &rewriter) const override {
     if (!op.hasEpilogue() || !op.getExtras().empty() ||
-        op.getNumResults() != op.getWeights().size())
+        op.getValueTypes().size() != op.getWeights().size())
       return rewriter.notifyMatchFailure(op, "no identity");
     auto yield = cast<YieldOp>(op.getBody().getTerminator());
     for (auto [value, argument] :
@@ -220,7 +228,7 @@ struct DropIdentityEpilogue : OpRewritePattern<LinearOp> {
     }
     rewriter.replaceOp(op, LinearOp::create(rewriter, op.getLoc(), op.getResultTypes(),
                                             op.getX(), op.getWeights(), ValueRange(),
-                                            op.getScheduleAttr()));
+                                            op.getOuts(), op.getScheduleAttr()));
     return success();
   }
 };
@@ -231,6 +239,8 @@ struct StaticRows : OpRewritePattern<LinearOp> {
 
   LogicalResult matchAndRewrite(LinearOp op, PatternRewriter &rewriter) const override {
     auto cast = op.getX().getDefiningOp<tensor::CastOp>();
+    if (!op.getOuts().empty())
+      return rewriter.notifyMatchFailure(op, "says where its results go");
     if (!cast || !tensor::canFoldIntoConsumerOp(cast))
       return rewriter.notifyMatchFailure(op, "x is no cast that forgets its shape");
     auto source = dyn_cast<RankedTensorType>(cast.getSource().getType());

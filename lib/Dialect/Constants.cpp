@@ -9,6 +9,7 @@
 #include "DialectImpl.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/Matchers.h"
 
@@ -22,7 +23,7 @@ using ::qlinear::StepScope;
 static uint32_t maskOf(unsigned bits) { return bits >= 32 ? ~0u : (1u << bits) - 1; }
 
 /// Bytes that an element takes in a constant: i4 takes a whole one.
-static size_t elementBytes(RankedTensorType type) {
+static size_t elementBytes(ShapedType type) {
   return llvm::divideCeil(type.getElementTypeBitWidth(), 8);
 }
 
@@ -41,8 +42,16 @@ std::optional<ArrayRef<char>> mlir::qlinear::getRawElements(Attribute attribute)
 /// Those of a value; none if it is not such a constant.
 static std::optional<ArrayRef<char>> rawElements(Value value) {
   Attribute attribute;
-  if (!matchPattern(value, m_Constant(&attribute)))
+  if (auto get = value.getDefiningOp<memref::GetGlobalOp>()) {
+    // What bufferization makes of a constant.
+    auto global =
+        SymbolTable::lookupNearestSymbolFrom<memref::GlobalOp>(get, get.getNameAttr());
+    if (!global || !global.getConstant() || global.isExternal())
+      return std::nullopt;
+    attribute = *global.getInitialValue();
+  } else if (!matchPattern(value, m_Constant(&attribute))) {
     return std::nullopt;
+  }
   return getRawElements(attribute);
 }
 
@@ -66,7 +75,7 @@ static bool readFields(Value value, uint32_t mask, uint32_t bias,
   std::optional<ArrayRef<char>> data = rawElements(value);
   if (!data)
     return false;
-  auto type = cast<RankedTensorType>(value.getType());
+  auto type = cast<ShapedType>(value.getType());
   size_t count = type.getNumElements();
   fields.resize(count);
   auto store = [&](size_t i, uint32_t bits) {

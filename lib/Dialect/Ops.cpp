@@ -24,6 +24,49 @@ static std::string str(int64_t dim) {
   return ShapedType::isDynamic(dim) ? "?" : std::to_string(dim);
 }
 
+/// Whether operands and results are values rather than buffers.
+static bool isOnTensors(Operation *op) {
+  return llvm::none_of(op->getOperandTypes(), llvm::IsaPred<MemRefType>);
+}
+
+bool PackOp::hasTensorSemantics() { return isOnTensors(*this); }
+bool DequantizeOp::hasTensorSemantics() { return isOnTensors(*this); }
+bool QuantizeActivationsOp::hasTensorSemantics() { return isOnTensors(*this); }
+bool LinearOp::hasTensorSemantics() { return isOnTensors(*this); }
+bool LaunchOp::hasTensorSemantics() { return isOnTensors(*this); }
+
+/// Either all operands are values, and `outs`, if there, have the results' types,
+/// or all are buffers, and there are `outs` but no results.
+static LogicalResult verifyForm(Operation *op, OperandRange outs) {
+  bool isValue = isOnTensors(op);
+  for (auto [index, operand] : llvm::enumerate(op->getOperands()))
+    if (!isValue && isa<TensorType, ActivationsType>(operand.getType()))
+      return op->emitOpError()
+             << "has buffers, but operand " << index << " is a value, "
+             << operand.getType() << "; bufferize all operands or none";
+  if (!isValue) {
+    if (op->getNumResults() != 0)
+      return op->emitOpError() << "has buffers and " << op->getNumResults()
+                               << " results; on buffers the results are written into "
+                                  "outs(...)";
+    if (outs.empty())
+      return op->emitOpError("has buffers but no outs(...); say where the results go");
+    return success();
+  }
+  if (op->getNumResults() == 0)
+    return op->emitOpError("has no result; on tensors it computes at least one");
+  if (!outs.empty() && outs.size() != op->getNumResults())
+    return op->emitOpError() << "has " << op->getNumResults() << " results and "
+                             << outs.size() << " outs; give one per result, or none";
+  for (auto [index, out] : llvm::enumerate(outs))
+    if (out.getType() != op->getResult(index).getType())
+      return op->emitOpError()
+             << "result " << index << " is " << op->getResult(index).getType()
+             << ", but what it replaces is " << out.getType()
+             << "; the types must be the same";
+  return success();
+}
+
 /// Whether two sizes can be the same at run time.
 static bool compatible(int64_t a, int64_t b) {
   return a == b || ShapedType::isDynamic(a) || ShapedType::isDynamic(b);
@@ -90,7 +133,7 @@ Value PackOp::getOffsetSteps() {
 static LogicalResult verifyComponent(PackOp op, StringRef name, Value value,
                                      ArrayRef<int64_t> shape, StringRef rule,
                                      unsigned bits, Type element) {
-  auto type = cast<RankedTensorType>(value.getType());
+  auto type = cast<ShapedType>(value.getType());
   if (type.getShape() != shape) {
     InFlightDiagnostic diag = op.emitOpError() << name << " of a " << op.getType()
                                                << " must have the shape ";
@@ -144,6 +187,10 @@ static LogicalResult verifySteps(PackOp op, StringRef name, Value value,
 }
 
 LogicalResult PackOp::verify() {
+  for (Value component : getOperands())
+    if (isa<TensorType>(component.getType()) && !hasTensorSemantics())
+      return emitOpError("has components that are buffers and some that are tensors; "
+                         "bufferize all or none");
   WeightType weight = getType();
   const Encoding e = weight.getEncoding().getValue();
   if (failed(verifyComponent(*this, "codes", getCodes(), {weight.getN(), weight.getK()},
@@ -197,24 +244,54 @@ LogicalResult ReencodeOp::verify() {
   return success();
 }
 
-/// M (or dynamic) and N or K of a weight or activations.
+/// M (or dynamic) and N or K of a weight, activations, a tensor or a buffer.
 static std::pair<int64_t, int64_t> shapeOf(Type type) {
   if (auto weight = dyn_cast<WeightType>(type))
     return {weight.getN(), weight.getK()};
   if (auto activations = dyn_cast<ActivationsType>(type))
     return {activations.getM(), activations.getK()};
-  auto tensor = cast<RankedTensorType>(type);
-  return {tensor.getDimSize(0), tensor.getDimSize(1)};
+  auto shaped = cast<ShapedType>(type);
+  return {shaped.getDimSize(0), shaped.getDimSize(1)};
+}
+
+/// Whether these are the bytes of quantized activations.
+static bool isActivationBytes(Type type) {
+  auto buffer = dyn_cast<MemRefType>(type);
+  return buffer && buffer.getElementType().isInteger(8);
+}
+
+/// A buffer of activations must have the bytes that rows of K columns take.
+static LogicalResult verifyActivationBytes(Operation *op, StringRef what, Type type,
+                                           int64_t k) {
+  int64_t columns = cast<MemRefType>(type).getDimSize(1);
+  auto expected = int64_t(::qlinear::layout::ActivationLayout{uint64_t(k)}.bytes());
+  if (columns != expected)
+    return op->emitOpError() << what << " is " << type << ", but a row of K = " << k
+                             << " quantized activations has " << expected << " bytes";
+  return success();
 }
 
 LogicalResult DequantizeOp::verify() {
+  if (failed(verifyForm(*this, getOuts())))
+    return failure();
+  ArrayRef<int64_t> shape = getValueType().getShape();
+  if (isActivationBytes(getInput().getType()))
+    return verifyActivationBytes(*this, "the input", getInput().getType(), shape[1]);
   auto [rows, columns] = shapeOf(getInput().getType());
-  ArrayRef<int64_t> shape = getType().getShape();
   if (shape[0] != rows || shape[1] != columns)
     return emitOpError() << "turns " << str(rows) << " x " << str(columns)
                          << " values into a tensor of " << str(shape[0]) << " x "
                          << str(shape[1]) << "; the shape must be the same";
   return success();
+}
+
+LogicalResult QuantizeActivationsOp::verify() {
+  if (failed(verifyForm(*this, getOuts())))
+    return failure();
+  if (hasTensorSemantics())
+    return success();
+  return verifyActivationBytes(*this, "the result", getOut().getType(),
+                               shapeOf(getInput().getType()).second);
 }
 
 /// The number of rows of x, as IR: a constant or the size of a tensor.
@@ -236,10 +313,10 @@ LogicalResult DequantizeOp::reifyResultShapes(OpBuilder &builder,
     FailureOr<OpFoldResult> rows = reifyRows(builder, getLoc(), getInput());
     if (failed(rows))
       return failure();
-    shapes.push_back({*rows, builder.getIndexAttr(getType().getDimSize(1))});
+    shapes.push_back({*rows, builder.getIndexAttr(getValueType().getDimSize(1))});
     return success();
   }
-  shapes.push_back(getAsIndexOpFoldResult(getContext(), getType().getShape()));
+  shapes.push_back(getAsIndexOpFoldResult(getContext(), getValueType().getShape()));
   return success();
 }
 
@@ -247,6 +324,8 @@ LogicalResult QuantizeActivationsOp::inferReturnTypes(MLIRContext *context,
                                                       std::optional<Location> loc,
                                                       Adaptor adaptor,
                                                       SmallVectorImpl<Type> &types) {
+  if (isa<MemRefType>(adaptor.getInput().getType()))
+    return success(); // the result is written to a buffer
   auto input = dyn_cast<RankedTensorType>(adaptor.getInput().getType());
   if (!input || input.getRank() != 2)
     return failure(); // the operand's constraint says why
@@ -264,21 +343,20 @@ LogicalResult QuantizeActivationsOp::inferReturnTypes(MLIRContext *context,
 //===----------------------------------------------------------------------===//
 
 int64_t LinearOp::getM() { return shapeOf(getX().getType()).first; }
-int64_t LinearOp::getK() { return shapeOf(getX().getType()).second; }
-
-void LinearOp::build(OpBuilder &, OperationState &state, TypeRange results, Value x,
-                     ValueRange weights) {
-  state.addOperands(x);
-  state.addOperands(weights);
-  state.getOrAddProperties<Properties>().operandSegmentSizes = {
-      1, int32_t(weights.size()), 0};
-  state.addRegion();
-  state.addTypes(results);
+int64_t LinearOp::getK() {
+  Type x = getX().getType();
+  return isActivationBytes(x) ? getWeightType(0).getK() : shapeOf(x).second;
 }
 
 LogicalResult LinearOp::verify() {
   if (getWeights().empty())
     return emitOpError("has no weight; give at least one");
+  if (failed(verifyForm(*this, getOuts())))
+    return failure();
+  if (isActivationBytes(getX().getType()) &&
+      failed(verifyActivationBytes(*this, "x", getX().getType(), getK())))
+    return failure();
+  TypeRange values = getValueTypes();
   if (ShapedType::isDynamic(getK()))
     return emitOpError("K of x must be known; only M may be ?");
   for (auto [index, weight] : llvm::enumerate(getWeights())) {
@@ -294,21 +372,19 @@ LogicalResult LinearOp::verify() {
       return emitOpError() << "has " << getExtras().size()
                            << " extras but no region to use them; add an "
                               "epilogue or remove extras(...)";
-    if (getNumResults() != getWeights().size())
+    if (values.size() != getWeights().size())
       return emitOpError() << "has " << getWeights().size() << " weights and "
-                           << getNumResults()
+                           << values.size()
                            << " results; without a region there is one result "
                               "per weight";
   } else {
-    if (getNumResults() == 0)
-      return emitOpError("has no result; its epilogue must yield a value");
     for (auto [index, weight] : llvm::enumerate(getWeights()))
       if (int64_t other = cast<WeightType>(weight.getType()).getN(); other != n)
         return emitOpError() << "weight 0 has N = " << n << ", but weight " << index
                              << " has N = " << other
                              << "; with a region all weights need the same N";
     for (auto [index, extra] : llvm::enumerate(getExtras())) {
-      auto type = cast<RankedTensorType>(extra.getType());
+      auto type = cast<ShapedType>(extra.getType());
       if (type.getShape().back() != n)
         return emitOpError() << "extra " << index << " has "
                              << str(type.getShape().back())
@@ -320,8 +396,8 @@ LogicalResult LinearOp::verify() {
                              << "; an extra is a tensor of N or M x N";
     }
   }
-  for (auto [index, result] : llvm::enumerate(getResults())) {
-    auto type = cast<RankedTensorType>(result.getType());
+  for (auto [index, value] : llvm::enumerate(values)) {
+    auto type = cast<ShapedType>(value);
     int64_t expected = hasEpilogue() ? n : getWeightType(index).getN();
     if (type.getDimSize(1) != expected || type.getDimSize(0) != getM())
       return emitOpError() << "result " << index << " must be " << str(getM()) << " x "
@@ -355,11 +431,12 @@ LogicalResult LinearOp::verifyRegions() {
   auto yield = dyn_cast<YieldOp>(getBody().getTerminator());
   if (!yield)
     return emitOpError("the epilogue must end with qlinear.yield");
-  if (yield.getNumOperands() != getNumResults())
+  TypeRange types = getValueTypes();
+  if (yield.getNumOperands() != types.size())
     return yield.emitOpError() << "yields " << yield.getNumOperands() << " values for "
-                               << getNumResults() << " results; yield one per result";
+                               << types.size() << " results; yield one per result";
   for (auto [index, value] : llvm::enumerate(yield.getValues())) {
-    Type expected = getElementTypeOrSelf(getResult(index).getType());
+    Type expected = getElementTypeOrSelf(types[index]);
     if (value.getType() != expected)
       return yield.emitOpError()
              << "value " << index << " is " << value.getType()
@@ -407,15 +484,15 @@ LogicalResult LinearOp::reifyResultShapes(OpBuilder &builder,
 static std::optional<int64_t> rowsOf(Type type) {
   if (auto activations = dyn_cast<ActivationsType>(type))
     return activations.getM();
-  auto tensor = cast<RankedTensorType>(type);
-  if (tensor.getRank() != 2)
+  auto shaped = cast<ShapedType>(type);
+  if (shaped.getRank() != 2)
     return std::nullopt;
-  return tensor.getDimSize(0);
+  return shaped.getDimSize(0);
 }
 
 int64_t LaunchOp::getM() {
   for (Type type : llvm::concat<Type>(llvm::to_vector(getInputs().getTypes()),
-                                      llvm::to_vector(getResultTypes())))
+                                      llvm::to_vector(getValueTypes())))
     if (std::optional<int64_t> rows = rowsOf(type))
       return *rows;
   return 1;
@@ -432,12 +509,12 @@ LogicalResult LaunchOp::verify() {
                            << "; variants are ascending in rows";
     last = variant.getRows();
   }
-  if (getNumResults() == 0)
-    return emitOpError("has no result; a launch without one does nothing");
+  if (failed(verifyForm(*this, getOuts())))
+    return failure();
   int64_t m = getM();
   auto verifyRows = [&](TypeRange types, StringRef what) -> LogicalResult {
     for (auto [index, type] : llvm::enumerate(types)) {
-      auto tensor = dyn_cast<RankedTensorType>(type);
+      auto tensor = dyn_cast<ShapedType>(type);
       if (tensor && tensor.getRank() != 1 && tensor.getRank() != 2)
         return emitOpError() << what << " " << index << " has rank " << tensor.getRank()
                              << "; a launch takes tensors of N or M x N";
@@ -452,7 +529,7 @@ LogicalResult LaunchOp::verify() {
     return success();
   };
   return failure(failed(verifyRows(getInputs().getTypes(), "input")) ||
-                 failed(verifyRows(getResultTypes(), "result")));
+                 failed(verifyRows(getValueTypes(), "result")));
 }
 
 LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbolTable) {

@@ -397,7 +397,7 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
         return op.emitError("has no reference meaning");
       entry = Object{{"op", "quantize"},
                      {"x", refer(quantize.getInput())},
-                     {"k", quantize.getType().getK()}};
+                     {"k", quantize.getResult().getType().getK()}};
     } else if (auto linear = dyn_cast<ql::LinearOp>(op)) {
       Array indices, extras, dtypes;
       for (Value weight : linear.getWeights()) {

@@ -336,7 +336,8 @@ struct FusePass : mlir::qlinear::impl::FuseBase<FusePass> {
     IRRewriter rewriter(&getContext());
     SmallVector<Block *> blocks;
     getOperation()->walk([&](LinearOp linear) {
-      if (!llvm::is_contained(blocks, linear->getBlock()))
+      if (linear.hasTensorSemantics() &&
+          !llvm::is_contained(blocks, linear->getBlock()))
         blocks.push_back(linear->getBlock());
     });
     for (Block *block : blocks) {
@@ -351,7 +352,8 @@ struct FusePass : mlir::qlinear::impl::FuseBase<FusePass> {
     DominanceInfo dominance(block.getParentOp());
     llvm::MapVector<Value, SmallVector<LinearOp>> byInput;
     for (auto linear : block.getOps<LinearOp>())
-      byInput[linear.getX()].push_back(linear);
+      if (linear.hasTensorSemantics())
+        byInput[linear.getX()].push_back(linear);
     for (auto &[x, linears] : byInput) {
       LinearOp merged = linears.front();
       for (LinearOp next : ArrayRef(linears).drop_front())
@@ -365,7 +367,9 @@ struct FusePass : mlir::qlinear::impl::FuseBase<FusePass> {
   void fuseConsumers(IRRewriter &rewriter, Block &block) {
     SmallVector<LinearOp> worklist(block.getOps<LinearOp>());
     while (!worklist.empty())
-      if (LinearOp fused = fuseConsumer(rewriter, worklist.pop_back_val())) {
+      if (LinearOp linear = worklist.pop_back_val(); !linear.hasTensorSemantics())
+        continue;
+      else if (LinearOp fused = fuseConsumer(rewriter, linear)) {
         worklist.push_back(fused);
         ++consumersFused;
       }

@@ -35,7 +35,8 @@ struct QuantizeActivationsPass
         continue;
       OpBuilder builder(&getContext());
       builder.setInsertionPointAfterValue(x);
-      auto quantized = QuantizeActivationsOp::create(builder, x.getLoc(), x);
+      Value quantized =
+          QuantizeActivationsOp::create(builder, x.getLoc(), x).getResult();
       for (LinearOp linear : linears)
         linear.getXMutable().assign(quantized);
       ++activationsQuantized;

@@ -17,12 +17,13 @@
 //   y[m, n] = epilogue(f32(p[m, n]), extras...)    or p rounded to y's type
 //
 //===----------------------------------------------------------------------===//
+#include "MoveToTensors.h"
 #include "qlinear/Dialect/Constants.h"
-#include "qlinear/Dialect/QLinear.h"
 #include "qlinear/Encoding/Archive.h"
 #include "qlinear/Transforms/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Func/Transforms/FuncConversions.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -346,9 +347,9 @@ struct DequantizePattern : OpConversionPattern<DequantizeOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult matchAndRewrite(DequantizeOp op, OpAdaptor adaptor,
                                 ConversionPatternRewriter &rewriter) const override {
-    rewriter.replaceOp(op,
-                       castElements(rewriter, op.getLoc(), adaptor.getInput(),
-                                    cast<FloatType>(op.getType().getElementType())));
+    auto element = cast<FloatType>(op.getValueType().getElementType());
+    rewriter.replaceOp(
+        op, castElements(rewriter, op.getLoc(), adaptor.getInput(), element));
     return success();
   }
 };
@@ -555,7 +556,8 @@ struct ToReference : mlir::qlinear::impl::ToReferenceBase<ToReference> {
                      "qlinear-to-reference before the lowering");
       return WalkResult::interrupt();
     });
-    if (compiled.wasInterrupted() || failed(WeightResolver(weights).run(module)))
+    if (compiled.wasInterrupted() || failed(moveToTensors(module)) ||
+        failed(WeightResolver(weights).run(module)))
       return signalPassFailure();
 
     TypeConverter converter;

@@ -43,3 +43,11 @@ func.func @unknown(%w: !qlinear.weight<8x64, #q>) -> tensor<8x64xf32> {
   %d = qlinear.dequantize %v : !qlinear.activations<8x64> -> tensor<8x64xf32>
   return %d : tensor<8x64xf32>
 }
+
+// -----
+
+func.func @bytes(%x: memref<4x64xf32>, %a: memref<4x320xi8>) {
+  // expected-error @below {{has no reference: its quantized activations are bytes in a buffer; run qlinear-to-reference before one-shot-bufferize}}
+  qlinear.quantize_activations %x outs(%a : memref<4x320xi8>) : memref<4x64xf32>
+  return
+}

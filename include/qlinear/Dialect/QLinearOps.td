@@ -8,6 +8,7 @@
 #define QLINEAR_DIALECT_QLINEAROPS_TD
 
 include "qlinear/Dialect/QLinearTypes.td"
+include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.td"
 include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
@@ -18,16 +19,49 @@ include "mlir/Interfaces/SideEffectInterfaces.td"
 //===----------------------------------------------------------------------===//
 
 def QLinear_Float : AnyTypeOf<[F32, F16, BF16]>;
+/// A tensor, or after bufferization a buffer, of one of the ranks.
+class QLinear_Shaped<list<Type> elements, list<int> ranks, string rankText>
+    : AnyTypeOf<[RankedTensorOf<elements, [HasAnyRankOfPred<ranks>],
+                                rankText # " tensor">,
+                 MemRefRankOf<elements, ranks>]>;
 /// M x K activations or M x N results; M may be dynamic.
 def QLinear_RowsTensor : 2DTensorOf<[QLinear_Float]>;
-def QLinear_Input : AnyTypeOf<[QLinear_RowsTensor, QLinear_ActivationsType]>;
-def QLinear_Extra : RankedTensorOf<[QLinear_Float], [HasAnyRankOfPred<[1, 2]>],
-                                   "1D or 2D tensor">;
-def QLinear_CodeTensor : 2DTensorOf<[AnySignlessInteger]>;
-def QLinear_MetaTensor : 2DTensorOf<[AnySignlessInteger, QLinear_Float]>;
-def QLinear_StepTensor
-    : RankedTensorOf<[QLinear_Float], [HasAnyRankOfPred<[1, 2]>],
-                     "1D or 2D tensor">;
+def QLinear_Rows : QLinear_Shaped<[QLinear_Float], [2], "2D">;
+/// Quantized activations: a value, or after bufferization M rows of their bytes.
+def QLinear_ActivationBytes : MemRefRankOf<[I8], [2]>;
+def QLinear_AnyActivations : AnyTypeOf<[QLinear_ActivationsType,
+                                        QLinear_ActivationBytes]>;
+def QLinear_Input : AnyTypeOf<[QLinear_Rows, QLinear_AnyActivations]>;
+def QLinear_Extra : QLinear_Shaped<[QLinear_Float], [1, 2], "1D or 2D">;
+def QLinear_Codes : QLinear_Shaped<[AnySignlessInteger], [2], "2D">;
+def QLinear_Meta : QLinear_Shaped<[AnySignlessInteger, QLinear_Float], [2], "2D">;
+def QLinear_Steps : QLinear_Shaped<[QLinear_Float], [1, 2], "1D or 2D">;
+
+//===----------------------------------------------------------------------===//
+// Interfaces
+//===----------------------------------------------------------------------===//
+
+def QLinear_Bufferizable : DeclareOpInterfaceMethods<BufferizableOpInterface, [
+    "bufferizesToAllocation", "bufferizesToMemoryRead", "bufferizesToMemoryWrite",
+    "getAliasingValues", "bufferize", "getBufferType",
+    "verifyAnalysis"]>;
+
+/// An operation that computes tensors from tensors, or after bufferization writes
+/// into buffers: without effects in the first form, and only then to be moved.
+class QLinear_ComputeOp<string mnemonic, list<Trait> traits = []>
+    : QLinear_Op<mnemonic, traits # [
+        QLinear_Bufferizable, ConditionallySpeculatable,
+        DeclareOpInterfaceMethods<MemoryEffectsOpInterface, ["getEffects"]>]> {
+  code computeDeclarations = [{
+    /// Whether operands and results are values; otherwise they are buffers, and
+    /// there are no results.
+    bool hasTensorSemantics();
+    ::mlir::Speculation::Speculatability getSpeculatability() {
+      return hasTensorSemantics() ? ::mlir::Speculation::Speculatable
+                                  : ::mlir::Speculation::NotSpeculatable;
+    }
+  }];
+}
 
 //===----------------------------------------------------------------------===//
 // Weights
@@ -86,7 +120,7 @@ def QLinear_LoadOp : QLinear_Op<"load", [
   let assemblyFormat = "$parameter `:` qualified(type($result)) attr-dict";
 }
 
-def QLinear_PackOp : QLinear_Op<"pack", [Pure, AttrSizedOperandSegments]> {
+def QLinear_PackOp : QLinear_ComputeOp<"pack", [AttrSizedOperandSegments]> {
   let summary = "a weight from its components";
   let description = [{
     With an N x K weight of G groups per row the components are
@@ -101,7 +135,8 @@ def QLinear_PackOp : QLinear_Op<"pack", [Pure, AttrSizedOperandSegments]> {
 
     Codes are values as the encoding says: unsigned, or two's complement.
     `offsets` is there unless the form is symmetric. `steps` are those that the
-    encoding needs, the scale's first.
+    encoding needs, the scale's first. The components may be buffers; the weight is
+    what they hold when the operation runs.
 
     Example:
 
@@ -111,16 +146,16 @@ def QLinear_PackOp : QLinear_Op<"pack", [Pure, AttrSizedOperandSegments]> {
            tensor<64xbf16>) -> !qlinear.weight<64x128, #q4_row>
     ```
   }];
-  let arguments = (ins QLinear_CodeTensor:$codes, QLinear_MetaTensor:$scales,
-                       Optional<QLinear_MetaTensor>:$offsets,
-                       Variadic<QLinear_StepTensor>:$steps);
+  let arguments = (ins QLinear_Codes:$codes, QLinear_Meta:$scales,
+                       Optional<QLinear_Meta>:$offsets,
+                       Variadic<QLinear_Steps>:$steps);
   let results = (outs QLinear_WeightType:$result);
   let assemblyFormat = [{
     $codes `,` $scales (`offsets` `(` $offsets^ `)`)? (`steps` `(` $steps^ `)`)?
     attr-dict `:` functional-type(operands, results)
   }];
   let hasVerifier = 1;
-  let extraClassDeclaration = [{
+  let extraClassDeclaration = computeDeclarations # [{
     /// The step tensor of the scales, or of the offsets; null if the encoding
     /// has none.
     ::mlir::Value getScaleSteps();
@@ -151,8 +186,8 @@ def QLinear_ReencodeOp : QLinear_Op<"reencode", [Pure]> {
   let hasCanonicalizer = 1;
 }
 
-def QLinear_DequantizeOp : QLinear_Op<"dequantize", [
-    Pure, DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
+def QLinear_DequantizeOp : QLinear_ComputeOp<"dequantize", [
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
                               ["reifyResultShapes"]>]> {
   let summary = "the values that a weight or activations stand for";
   let description = [{
@@ -160,29 +195,50 @@ def QLinear_DequantizeOp : QLinear_Op<"dequantize", [
     (each coded field as its storage says), then each value is computed
     exactly and rounded once, to nearest even, to the element type of the result.
 
+    With `outs` the result is written there; on tensors that says which tensor it
+    replaces and has no other meaning.
+
     Example:
 
     ```mlir
     %d = qlinear.dequantize %w : !qlinear.weight<64x128, #q4> -> tensor<64x128xf64>
     %e = qlinear.dequantize %a : !qlinear.activations<?x128> -> tensor<?x128xf32>
+    // After bufferization.
+    qlinear.dequantize %w outs(%m : memref<64x128xf64>) : !qlinear.weight<64x128, #q4>
     ```
   }];
   let arguments = (ins AnyTypeOf<[QLinear_WeightType,
-                                  QLinear_ActivationsType]>:$input);
-  let results = (outs 2DTensorOf<[F64, F32, F16, BF16]>:$result);
+                                  QLinear_AnyActivations]>:$input,
+                       Optional<QLinear_Shaped<[F64, F32, F16, BF16], [2], "2D">>:$out);
+  let results = (outs Optional<2DTensorOf<[F64, F32, F16, BF16]>>:$result);
   let assemblyFormat = [{
-    $input attr-dict `:` qualified(type($input)) `->` qualified(type($result))
+    $input (`outs` `(` $out^ `:` type($out) `)`)? attr-dict
+    `:` qualified(type($input)) (`->` qualified(type($result))^)?
   }];
+  let builders = [
+    OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$input), [{
+      build($_builder, $_state, result, input, ::mlir::Value());
+    }]>
+  ];
   let hasVerifier = 1;
   let hasFolder = 1;
+  let extraClassDeclaration = computeDeclarations # [{
+    ::mlir::OperandRange getOuts() { return getODSOperands(1); }
+    ::mlir::MutableOperandRange getOutsMutable() { return getOutMutable(); }
+    /// Type of the result, or of the buffer.
+    ::mlir::ShapedType getValueType() {
+      return ::llvm::cast<::mlir::ShapedType>(
+          getResult() ? getResult().getType() : getOut().getType());
+    }
+  }];
 }
 
 //===----------------------------------------------------------------------===//
 // Activations
 //===----------------------------------------------------------------------===//
 
-def QLinear_QuantizeActivationsOp : QLinear_Op<"quantize_activations", [
-    Pure, InferTypeOpAdaptor]> {
+def QLinear_QuantizeActivationsOp : QLinear_ComputeOp<"quantize_activations", [
+    InferTypeOpAdaptor]> {
   let summary = "activations as int8 codes and a scale per 32 columns";
   let description = [{
     In f32, per row and per chunk of 32 columns: `d = max|x| / 127` and
@@ -194,12 +250,25 @@ def QLinear_QuantizeActivationsOp : QLinear_Op<"quantize_activations", [
 
     ```mlir
     %a = qlinear.quantize_activations %x : tensor<?x5376xbf16> -> !qlinear.activations<?x5376>
+    // After bufferization: the bytes of each row.
+    qlinear.quantize_activations %rows outs(%b : memref<?x6720xi8>) : memref<?x5376xbf16>
     ```
   }];
-  let arguments = (ins QLinear_RowsTensor:$input);
-  let results = (outs QLinear_ActivationsType:$result);
+  let arguments = (ins QLinear_Rows:$input, Optional<QLinear_ActivationBytes>:$out);
+  let results = (outs Optional<QLinear_ActivationsType>:$result);
   let assemblyFormat = [{
-    $input attr-dict `:` qualified(type($input)) `->` qualified(type($result))
+    $input (`outs` `(` $out^ `:` type($out) `)`)? attr-dict
+    `:` qualified(type($input)) (`->` qualified(type($result))^)?
+  }];
+  let builders = [
+    OpBuilder<(ins "::mlir::Value":$input), [{
+      build($_builder, $_state, input, ::mlir::Value());
+    }]>
+  ];
+  let hasVerifier = 1;
+  let extraClassDeclaration = computeDeclarations # [{
+    ::mlir::OperandRange getOuts() { return getODSOperands(1); }
+    ::mlir::MutableOperandRange getOutsMutable() { return getOutMutable(); }
   }];
 }
 
@@ -207,8 +276,8 @@ def QLinear_QuantizeActivationsOp : QLinear_Op<"quantize_activations", [
 // Linear
 //===----------------------------------------------------------------------===//
 
-def QLinear_LinearOp : QLinear_Op<"linear", [
-    Pure, AttrSizedOperandSegments, IsolatedFromAbove,
+def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
+    AttrSizedOperandSegments, IsolatedFromAbove,
     DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
                               ["reifyResultShapes"]>]> {
   let summary = "products of shared activations with quantized weights";
@@ -229,6 +298,11 @@ def QLinear_LinearOp : QLinear_Op<"linear", [
 
     `schedule` says how the linear is computed; `qlinear-schedule` sets it.
 
+    `outs`, if there, are one per result, and what the results replace: their
+    contents are not read. After bufferization all operands but the weights are
+    buffers, the results are written into `outs`, which no other operand may
+    overlap, and the operation has no results.
+
     Example:
 
     ```mlir
@@ -248,25 +322,40 @@ def QLinear_LinearOp : QLinear_Op<"linear", [
       %2 = arith.truncf %1 : f32 to bf16
       qlinear.yield %2 : bf16
     }
+
+    // After bufferization.
+    qlinear.linear %rows, %w outs(%out)
+        : (memref<?x64xbf16>, !qlinear.weight<256x64, #q4>, memref<?x256xbf16>) -> ()
     ```
   }];
   let arguments = (ins QLinear_Input:$x, Variadic<QLinear_WeightType>:$weights,
                        Variadic<QLinear_Extra>:$extras,
+                       Variadic<QLinear_Rows>:$outs,
                        OptionalAttr<QLinear_ScheduleAttr>:$schedule);
   let results = (outs Variadic<QLinear_RowsTensor>:$results);
   let regions = (region MaxSizedRegion<1>:$epilogue);
   let assemblyFormat = [{
-    $x `,` $weights (`extras` `(` $extras^ `)`)? attr-dict
+    $x `,` $weights (`extras` `(` $extras^ `)`)? (`outs` `(` $outs^ `)`)? attr-dict
     `:` functional-type(operands, results) ($epilogue^)?
   }];
   let builders = [
     OpBuilder<(ins "::mlir::TypeRange":$results, "::mlir::Value":$x,
-                   "::mlir::ValueRange":$weights)>
+                   "::mlir::ValueRange":$weights,
+                   CArg<"::mlir::ValueRange", "{}">:$extras,
+                   CArg<"::mlir::qlinear::ScheduleAttr", "{}">:$schedule), [{
+      build($_builder, $_state, results, x, weights, extras, ::mlir::ValueRange(),
+            schedule);
+    }]>
   ];
   let hasVerifier = 1;
   let hasRegionVerifier = 1;
   let hasCanonicalizer = 1;
-  let extraClassDeclaration = [{
+  let extraClassDeclaration = computeDeclarations # [{
+    /// Types of the results, or of the buffers that take their place.
+    ::mlir::TypeRange getValueTypes() {
+      return hasTensorSemantics() ? ::mlir::TypeRange(getResultTypes())
+                                  : ::mlir::TypeRange(getOuts().getTypes());
+    }
     bool hasEpilogue() { return !getEpilogue().empty(); }
     ::mlir::Block &getBody() { return getEpilogue().front(); }
     /// M (or ShapedType::kDynamic) and K of x.
@@ -305,12 +394,12 @@ def QLinear_YieldOp : QLinear_Op<"yield", [
 // Launch
 //===----------------------------------------------------------------------===//
 
-def QLinear_LaunchOp : QLinear_Op<"launch", [
-    Pure, AttrSizedOperandSegments,
+def QLinear_LaunchOp : QLinear_ComputeOp<"launch", [
+    AttrSizedOperandSegments,
     DeclareOpInterfaceMethods<SymbolUserOpInterface>,
     DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
                               ["reifyResultShapes"]>]> {
-  let summary = "a compiled kernel, on tensors";
+  let summary = "a compiled kernel";
   let description = [{
     What the lowering makes of a linear (or of `qlinear.quantize_activations`):
     a step that the runtime runs. `variants` are the kernels for up to 1, 2, ...
@@ -323,6 +412,9 @@ def QLinear_LaunchOp : QLinear_Op<"launch", [
 
     `temps` are scratch buffers of this launch. `pdl` asks for programmatic
     dependent launch after the launch before it.
+
+    `outs` are as in `qlinear.linear`: what the results replace, or after
+    bufferization the buffers that the kernel writes.
 
     Example:
 
@@ -337,18 +429,34 @@ def QLinear_LaunchOp : QLinear_Op<"launch", [
   }];
   let arguments = (ins QLinear_VariantArrayAttr:$variants,
                        Variadic<QLinear_WeightType>:$weights,
-                       Variadic<AnyTypeOf<[AnyRankedTensor,
+                       Variadic<AnyTypeOf<[AnyRankedTensor, AnyNon0RankedMemRef,
                                            QLinear_ActivationsType]>>:$inputs,
+                       Variadic<AnyTypeOf<[AnyRankedTensor,
+                                           AnyNon0RankedMemRef]>>:$outs,
                        OptionalAttr<QLinear_TempArrayAttr>:$temps, UnitAttr:$pdl);
   let results = (outs Variadic<AnyTypeOf<[AnyRankedTensor,
                                           QLinear_ActivationsType]>>:$results);
   let assemblyFormat = [{
     $variants (`weights` `(` $weights^ `)`)? `ins` `(` $inputs `)`
+    (`outs` `(` $outs^ `)`)?
     (`temps` $temps^)? (`pdl` $pdl^)? attr-dict
     `:` functional-type(operands, results)
   }];
+  let builders = [
+    OpBuilder<(ins "::mlir::TypeRange":$results, "::mlir::ArrayAttr":$variants,
+                   "::mlir::ValueRange":$weights, "::mlir::ValueRange":$inputs,
+                   "::mlir::ArrayAttr":$temps, "bool":$pdl), [{
+      build($_builder, $_state, results, variants, weights, inputs,
+            ::mlir::ValueRange(), temps, pdl);
+    }]>
+  ];
   let hasVerifier = 1;
-  let extraClassDeclaration = [{
+  let extraClassDeclaration = computeDeclarations # [{
+    /// Types of the results, or of the buffers that take their place.
+    ::mlir::TypeRange getValueTypes() {
+      return hasTensorSemantics() ? ::mlir::TypeRange(getResultTypes())
+                                  : ::mlir::TypeRange(getOuts().getTypes());
+    }
     /// M of the inputs and results, or ShapedType::kDynamic.
     int64_t getM();
     auto getVariantList() {

@@ -8,6 +8,7 @@
 #define QLINEAR_DIALECT_QLINEARTYPES_TD
 
 include "qlinear/Dialect/QLinearAttrs.td"
+include "mlir/Dialect/Bufferization/IR/BufferizationTypeInterfaces.td"
 
 class QLinear_Type<string name, string mnem, list<Trait> traits = []>
     : TypeDef<QLinear_Dialect, name, traits> {
@@ -47,12 +48,15 @@ def QLinear_WeightType : QLinear_Type<"Weight", "weight"> {
   }];
 }
 
-def QLinear_ActivationsType : QLinear_Type<"Activations", "activations"> {
+def QLinear_ActivationsType : QLinear_Type<"Activations", "activations", [
+    DeclareTypeInterfaceMethods<Bufferization_TensorLikeTypeInterface>]> {
   let summary = "M rows of K activations, int8 per 32 columns";
   let description = [{
     Dynamically quantized activations: per row and per 32 columns a float `d` and
     int8 codes `q`, which stand for `d * q`, and the sums of the codes. M may be
     dynamic. A last chunk of fewer than 32 columns is padded with zeros.
+
+    Bufferization turns them into a memref of i8 with one row of bytes per row.
 
     Example:
 

@@ -29,6 +29,7 @@ def ToReference : Pass<"qlinear-to-reference", "::mlir::ModuleOp"> {
 
     Weights come from `qlinear.pack`; those of `qlinear.load` are read from the
     archive `weights` and become constants. A `qlinear.reencode` needs a constant.
+    Operations on buffers read and write them as tensors, to be bufferized again.
 
     ```mlir
     %y = qlinear.linear %x, %w : (tensor<?x64xf32>, !qlinear.weight<8x64, #q4>)
@@ -49,6 +50,7 @@ def ToReference : Pass<"qlinear-to-reference", "::mlir::ModuleOp"> {
     Option<"weights", "weights", "std::string", "",
            "Archive with the weights that are loaded">];
   let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::bufferization::BufferizationDialect",
                            "::mlir::linalg::LinalgDialect",
                            "::mlir::math::MathDialect",
                            "::mlir::tensor::TensorDialect"];

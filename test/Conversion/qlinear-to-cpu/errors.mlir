@@ -35,3 +35,14 @@ func.func @bits(%x: tensor<?x64xf32>, %w: !qlinear.weight<8x64, #q8>) -> tensor<
   }
   return %0 : tensor<?x8xbf16>
 }
+
+// -----
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+
+func.func @buffers(%x: memref<4x64xf32>, %w: !qlinear.weight<8x64, #q8>, %y: memref<4x8xf32>) {
+  // expected-error @below {{'qlinear.linear' is on buffers; kernels are made of operations on tensors: run qlinear-to-cpu before one-shot-bufferize}}
+  qlinear.linear %x, %w outs(%y)
+      : (memref<4x64xf32>, !qlinear.weight<8x64, #q8>, memref<4x8xf32>) -> ()
+  return
+}

@@ -24,3 +24,14 @@ func.func @rows(%x: tensor<?x64xf16>, %w: !qlinear.weight<16x64, #q8>) -> tensor
       : (tensor<?x64xf16>, !qlinear.weight<16x64, #q8>) -> tensor<?x16xf16>
   return %y : tensor<?x16xf16>
 }
+
+// -----
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+
+func.func @buffers(%x: memref<4x64xf32>, %w: !qlinear.weight<8x64, #q8>, %y: memref<4x8xf32>) {
+  // CHECK: error: 'qlinear.linear' is on buffers; kernels are made of operations on tensors: run qlinear-to-gpu before one-shot-bufferize
+  qlinear.linear %x, %w outs(%y)
+      : (memref<4x64xf32>, !qlinear.weight<8x64, #q8>, memref<4x8xf32>) -> ()
+  return
+}

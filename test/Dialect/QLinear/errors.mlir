@@ -449,7 +449,7 @@ func.func @f(%x: tensor<4x64xf32>) {
 // -----
 
 func.func @f(%x: tensor<64xf32>) {
-  // expected-error @below {{operand #0 must be 2D tensor of 32-bit float or 16-bit float or bfloat16 type values, but got 'tensor<64xf32>'}}
+  // expected-error @below {{operand #0 must be 2D tensor of 32-bit float or 16-bit float or bfloat16 type values or 2D memref of 32-bit float or 16-bit float or bfloat16 type values, but got 'tensor<64xf32>'}}
   %a = qlinear.quantize_activations %x : tensor<64xf32> -> !qlinear.activations<1x64>
   return
 }
@@ -462,7 +462,7 @@ func.func @f(%x: tensor<64xf32>) {
 
 func.func @f(%x: tensor<4x64xf32>) {
   // expected-error @below {{'qlinear.linear' op has no weight; give at least one}}
-  "qlinear.linear"(%x) <{operandSegmentSizes = array<i32: 1, 0, 0>}> ({}) : (tensor<4x64xf32>) -> ()
+  "qlinear.linear"(%x) <{operandSegmentSizes = array<i32: 1, 0, 0, 0>}> ({}) : (tensor<4x64xf32>) -> ()
   return
 }
 
@@ -506,7 +506,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
-  // expected-error @below {{has no result; its epilogue must yield a value}}
+  // expected-error @below {{has no result; on tensors it computes at least one}}
   qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> () {
   ^bb0(%p: f32):
     qlinear.yield
@@ -717,7 +717,7 @@ func.func @f(%x: tensor<4x64xf32>) {
 
 func.func private @k()
 func.func @f(%x: tensor<4x64xf32>) {
-  // expected-error @below {{has no result; a launch without one does nothing}}
+  // expected-error @below {{has no result; on tensors it computes at least one}}
   qlinear.launch [#qlinear.variant<rows = 2, kernel = @k, items = 1>] ins(%x) : (tensor<4x64xf32>) -> ()
   return
 }
@@ -772,5 +772,86 @@ func.func @f(%x: tensor<4x64xf32>) {
 gpu.binary @kernels [#gpu.object<#nvvm.target, "">]
 func.func @f(%x: tensor<4x64xf32>) {
   %y = qlinear.launch [#qlinear.variant<rows = 2, kernel = @kernels::@k, grid = 1, block = 32>] ins(%x) : (tensor<4x64xf32>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+// Buffers: all operands, and outs instead of results.
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @mixed(%x: memref<4x64xf32>, %w: !qlinear.weight<8x64, #q8>, %y: tensor<4x8xf32>) {
+  // expected-error @below {{has buffers, but operand 2 is a value, 'tensor<4x8xf32>'; bufferize all operands or none}}
+  qlinear.linear %x, %w outs(%y)
+      : (memref<4x64xf32>, !qlinear.weight<8x64, #q8>, tensor<4x8xf32>) -> ()
+  return
+}
+
+// -----
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @resultOfBuffers(%x: memref<4x64xf32>, %w: !qlinear.weight<8x64, #q8>) {
+  // expected-error @below {{has buffers and 1 results; on buffers the results are written into outs(...)}}
+  %y = qlinear.linear %x, %w
+      : (memref<4x64xf32>, !qlinear.weight<8x64, #q8>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @noOuts(%x: memref<4x64xf32>, %w: !qlinear.weight<8x64, #q8>) {
+  // expected-error @below {{has buffers but no outs(...); say where the results go}}
+  qlinear.linear %x, %w : (memref<4x64xf32>, !qlinear.weight<8x64, #q8>) -> ()
+  return
+}
+
+// -----
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @fewerOuts(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q8>, %y: tensor<4x8xf32>) {
+  // expected-error @below {{has 2 results and 1 outs; give one per result, or none}}
+  %0:2 = qlinear.linear %x, %w, %w outs(%y)
+      : (tensor<4x64xf32>, !qlinear.weight<8x64, #q8>, !qlinear.weight<8x64, #q8>,
+         tensor<4x8xf32>) -> (tensor<4x8xf32>, tensor<4x8xf32>)
+  return
+}
+
+// -----
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @outType(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q8>, %y: tensor<4x8xbf16>) {
+  // expected-error @below {{result 0 is 'tensor<4x8xf32>', but what it replaces is 'tensor<4x8xbf16>'; the types must be the same}}
+  %0 = qlinear.linear %x, %w outs(%y)
+      : (tensor<4x64xf32>, !qlinear.weight<8x64, #q8>, tensor<4x8xbf16>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @activationBytes(%x: memref<4x64xi8>, %w: !qlinear.weight<8x64, #q8>,
+                           %y: memref<4x8xf32>) {
+  // expected-error @below {{x is 'memref<4x64xi8>', but a row of K = 64 quantized activations has 320 bytes}}
+  qlinear.linear %x, %w outs(%y)
+      : (memref<4x64xi8>, !qlinear.weight<8x64, #q8>, memref<4x8xf32>) -> ()
+  return
+}
+
+// -----
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @mixedComponents(%q: memref<8x64xi8>, %s: tensor<8x2xf16>) {
+  // expected-error @below {{has components that are buffers and some that are tensors; bufferize all or none}}
+  %w = qlinear.pack %q, %s : (memref<8x64xi8>, tensor<8x2xf16>) -> !qlinear.weight<8x64, #q8>
+  return
+}
+
+// -----
+
+// The buffer of these activations is memref<4x320xi8>.
+func.func @activationsBuffer(%b: memref<4x64xi8>) {
+  // expected-error @below {{specified tensor and buffer types match}}
+  %a = bufferization.to_tensor %b : memref<4x64xi8> to !qlinear.activations<4x64>
   return
 }

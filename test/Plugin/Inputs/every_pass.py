@@ -30,7 +30,8 @@ def names_in_sources():
             continue
         text = path.read_text()
         names.update(re.findall(r'Pass<"(qlinear-[\w-]+)"', text))
-        names.update(re.findall(r'getArgument\(\) const override \{\s*return "(qlinear-[\w-]+)"', text))
+        argument = r'getArgument\(\) const override \{\s*return "(qlinear-[\w-]+)"'
+        names.update(re.findall(argument, text))
         names.update(re.findall(r'PassPipelineRegistration<[^;]*?"(qlinear-[\w-]+)"', text))
     return names
 

@@ -1,0 +1,315 @@
+//===- Bufferize.cpp - From tensors to buffers, and memory effects --------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Bufferization keeps the operation: tensors become memrefs, activations become
+// the bytes of their rows, results become `outs`. Weights are handles of constant
+// data either way. Without `outs` on tensors a result is a new allocation;
+// with them it is written in place where one-shot bufferization finds that it can.
+//
+//===----------------------------------------------------------------------===//
+#include "DialectImpl.h"
+
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Interfaces/ControlFlowInterfaces.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+
+using namespace mlir;
+using namespace mlir::qlinear;
+using namespace mlir::bufferization;
+
+//===----------------------------------------------------------------------===//
+// Types
+//===----------------------------------------------------------------------===//
+
+/// M rows of the bytes that the layout says.
+static MemRefType bufferTypeOf(ActivationsType type, Attribute memorySpace) {
+  return MemRefType::get({type.getM(), int64_t(type.getLayout().bytes())},
+                         IntegerType::get(type.getContext(), 8),
+                         MemRefLayoutAttrInterface(), memorySpace);
+}
+
+FailureOr<BufferLikeType>
+ActivationsType::getBufferType(const BufferizationOptions &,
+                               function_ref<InFlightDiagnostic()>) const {
+  return cast<BufferLikeType>(Type(bufferTypeOf(*this, Attribute())));
+}
+
+LogicalResult
+ActivationsType::verifyCompatibleBufferType(BufferLikeType buffer,
+                                            function_ref<InFlightDiagnostic()>) const {
+  auto memref = dyn_cast<MemRefType>(buffer);
+  MemRefType expected = bufferTypeOf(*this, Attribute());
+  return success(memref && memref.getElementType() == expected.getElementType() &&
+                 memref.getShape() == expected.getShape());
+}
+
+//===----------------------------------------------------------------------===//
+// What all operations have in common
+//===----------------------------------------------------------------------===//
+
+namespace {
+using Effects = SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>;
+
+/// On buffers: operands are read, `outs` are written.
+void addEffects(Operation *op, OperandRange outs, Effects &effects) {
+  unsigned begin = outs.empty() ? op->getNumOperands() : outs.getBeginOperandIndex();
+  for (OpOperand &operand : op->getOpOperands()) {
+    if (!isa<MemRefType>(operand.get().getType()))
+      continue;
+    bool isOut = operand.getOperandNumber() >= begin &&
+                 operand.getOperandNumber() < begin + outs.size();
+    if (isOut)
+      effects.emplace_back(MemoryEffects::Write::get(), &operand);
+    else
+      effects.emplace_back(MemoryEffects::Read::get(), &operand);
+  }
+}
+
+/// The place of an operand in `outs`.
+std::optional<unsigned> outIndex(OpOperand &operand, OperandRange outs) {
+  unsigned number = operand.getOperandNumber();
+  if (outs.empty() || number < outs.getBeginOperandIndex() ||
+      number >= outs.getBeginOperandIndex() + outs.size())
+    return std::nullopt;
+  return number - outs.getBeginOperandIndex();
+}
+
+AliasingValueList aliasesOf(OpOperand &operand, OperandRange outs) {
+  if (std::optional<unsigned> index = outIndex(operand, outs))
+    return {{operand.getOwner()->getResult(*index), BufferRelation::Equivalent}};
+  return {};
+}
+
+/// The operands as buffers: `outs` are left out.
+FailureOr<SmallVector<Value>> inputBuffers(RewriterBase &rewriter, Operation *op,
+                                           OperandRange outs,
+                                           const BufferizationOptions &options,
+                                           BufferizationState &state) {
+  SmallVector<Value> buffers;
+  for (OpOperand &operand : op->getOpOperands()) {
+    if (outIndex(operand, outs))
+      continue;
+    Value value = operand.get();
+    if (isa<TensorLikeType>(value.getType())) {
+      FailureOr<Value> buffer = getBuffer(rewriter, value, options, state);
+      if (failed(buffer))
+        return failure();
+      value = *buffer;
+    }
+    buffers.push_back(value);
+  }
+  return buffers;
+}
+
+/// Where the results go: the buffers of `outs`, or new ones. `rows` is a buffer with
+/// as many rows as a result whose number of rows is dynamic.
+FailureOr<SmallVector<Value>> outputBuffers(RewriterBase &rewriter, Operation *op,
+                                            OperandRange outs, Value rows,
+                                            const BufferizationOptions &options,
+                                            BufferizationState &state) {
+  SmallVector<Value> buffers;
+  for (Value out : outs) {
+    FailureOr<Value> buffer = getBuffer(rewriter, out, options, state);
+    if (failed(buffer))
+      return failure();
+    buffers.push_back(*buffer);
+  }
+  if (!buffers.empty())
+    return buffers;
+  for (OpResult result : op->getResults()) {
+    FailureOr<BufferLikeType> type =
+        bufferization::getBufferType(result, options, state);
+    if (failed(type))
+      return failure();
+    auto memref = cast<MemRefType>(*type);
+    SmallVector<Value> sizes;
+    if (memref.isDynamicDim(0))
+      sizes.push_back(memref::DimOp::create(rewriter, op->getLoc(), rows, 0));
+    FailureOr<Value> buffer =
+        options.createAlloc(rewriter, op->getLoc(), memref, sizes);
+    if (failed(buffer))
+      return failure();
+    buffers.push_back(*buffer);
+  }
+  return buffers;
+}
+
+/// A result is a buffer without gaps, unless it takes the place of another.
+FailureOr<BufferLikeType> bufferTypeOfResult(Value value, OperandRange outs,
+                                             const BufferizationOptions &options,
+                                             const BufferizationState &state,
+                                             SmallVector<Value> &invocationStack) {
+  if (!outs.empty())
+    return bufferization::getBufferType(outs[cast<OpResult>(value).getResultNumber()],
+                                        options, state, invocationStack);
+  Type type;
+  if (auto activations = dyn_cast<ActivationsType>(value.getType())) {
+    type = bufferTypeOf(activations, Attribute());
+  } else {
+    auto tensor = cast<RankedTensorType>(value.getType());
+    std::optional<Attribute> space = options.defaultMemorySpaceFn(tensor);
+    if (!space)
+      return value.getDefiningOp()->emitError(
+          "the memory space of a result is unknown; "
+          "bufferize with a default memory space");
+    type = getMemRefTypeWithStaticIdentityLayout(tensor, *space);
+  }
+  return cast<BufferLikeType>(type);
+}
+
+/// Upstream's bufferization of loops and conditionals knows builtin tensors only.
+LogicalResult verifyPlaceOfActivations(Operation *op) {
+  auto reject = [&](Operation *other) {
+    return op->emitOpError()
+           << "has quantized activations that come from or go to '" << other->getName()
+           << "', where only builtin tensors can be bufferized; quantize them on the "
+              "side of it where they are used";
+  };
+  auto isInFunction = [](Operation *terminator) {
+    return isa<FunctionOpInterface>(terminator->getParentOp());
+  };
+  for (Value operand : op->getOperands()) {
+    if (!isa<ActivationsType>(operand.getType()))
+      continue;
+    Operation *owner = getOwnerOfValue(operand);
+    if (isa<OpResult>(operand) ? isa<RegionBranchOpInterface>(owner)
+                               : !isa<FunctionOpInterface>(owner))
+      return reject(owner);
+  }
+  for (OpResult result : op->getResults())
+    for (Operation *user : result.getUsers())
+      if (isa<ActivationsType>(result.getType()) &&
+          (isa<RegionBranchOpInterface>(user) ||
+           (user->hasTrait<OpTrait::IsTerminator>() && !isInFunction(user))))
+        return reject(user);
+  return success();
+}
+
+/// The first input with M rows: what says how many there are.
+Value rowsBuffer(ArrayRef<Value> inputs) {
+  for (Value input : inputs)
+    if (auto memref = dyn_cast<MemRefType>(input.getType());
+        memref && memref.getRank() == 2)
+      return input;
+  return {};
+}
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Operations
+//===----------------------------------------------------------------------===//
+
+#define QLINEAR_BUFFERIZABLE(OP, OUTS)                                                 \
+  void OP::getEffects(Effects &effects) { addEffects(*this, OUTS, effects); }          \
+  bool OP::bufferizesToAllocation(Value value) {                                       \
+    return isa<OpResult>(value) && (OUTS).empty();                                     \
+  }                                                                                    \
+  bool OP::bufferizesToMemoryRead(OpOperand &operand, const AnalysisState &) {         \
+    return !outIndex(operand, OUTS);                                                   \
+  }                                                                                    \
+  bool OP::bufferizesToMemoryWrite(OpOperand &operand, const AnalysisState &) {        \
+    return outIndex(operand, OUTS).has_value();                                        \
+  }                                                                                    \
+  AliasingValueList OP::getAliasingValues(OpOperand &operand, const AnalysisState &) { \
+    return aliasesOf(operand, OUTS);                                                   \
+  }                                                                                    \
+  FailureOr<BufferLikeType> OP::getBufferType(                                         \
+      Value value, const BufferizationOptions &options,                                \
+      const BufferizationState &state, SmallVector<Value> &invocationStack) {          \
+    return bufferTypeOfResult(value, OUTS, options, state, invocationStack);           \
+  }                                                                                    \
+  LogicalResult OP::verifyAnalysis(const AnalysisState &) {                            \
+    return verifyPlaceOfActivations(*this);                                            \
+  }
+
+QLINEAR_BUFFERIZABLE(PackOp, OperandRange(operand_end(), operand_end()))
+QLINEAR_BUFFERIZABLE(DequantizeOp, getOuts())
+QLINEAR_BUFFERIZABLE(QuantizeActivationsOp, getOuts())
+QLINEAR_BUFFERIZABLE(LinearOp, getOuts())
+QLINEAR_BUFFERIZABLE(LaunchOp, getOuts())
+#undef QLINEAR_BUFFERIZABLE
+
+/// Operands and results as buffers, and the operation that takes their place.
+template <typename OpTy>
+static LogicalResult
+bufferizeOp(OpTy op, RewriterBase &rewriter, const BufferizationOptions &options,
+            BufferizationState &state,
+            function_ref<void(ArrayRef<Value> inputs, ArrayRef<Value> outs)> make) {
+  OpBuilder::InsertionGuard guard(rewriter);
+  rewriter.setInsertionPoint(op);
+  auto inputs = inputBuffers(rewriter, op, op.getOuts(), options, state);
+  if (failed(inputs))
+    return failure();
+  auto outs =
+      outputBuffers(rewriter, op, op.getOuts(), rowsBuffer(*inputs), options, state);
+  if (failed(outs))
+    return failure();
+  make(*inputs, *outs);
+  replaceOpWithBufferizedValues(rewriter, op, *outs);
+  return success();
+}
+
+LogicalResult PackOp::bufferize(RewriterBase &rewriter,
+                                const BufferizationOptions &options,
+                                BufferizationState &state) {
+  auto inputs = inputBuffers(
+      rewriter, *this, OperandRange(operand_end(), operand_end()), options, state);
+  if (failed(inputs))
+    return failure();
+  rewriter.modifyOpInPlace(*this, [&] { getOperation()->setOperands(*inputs); });
+  return success();
+}
+
+LogicalResult DequantizeOp::bufferize(RewriterBase &rewriter,
+                                      const BufferizationOptions &options,
+                                      BufferizationState &state) {
+  return bufferizeOp(*this, rewriter, options, state,
+                     [&](ArrayRef<Value> inputs, ArrayRef<Value> outs) {
+                       DequantizeOp::create(rewriter, getLoc(), Type(), inputs[0],
+                                            outs[0]);
+                     });
+}
+
+LogicalResult QuantizeActivationsOp::bufferize(RewriterBase &rewriter,
+                                               const BufferizationOptions &options,
+                                               BufferizationState &state) {
+  return bufferizeOp(*this, rewriter, options, state,
+                     [&](ArrayRef<Value> inputs, ArrayRef<Value> outs) {
+                       QuantizeActivationsOp::create(rewriter, getLoc(), Type(),
+                                                     inputs[0], outs[0]);
+                     });
+}
+
+LogicalResult LinearOp::bufferize(RewriterBase &rewriter,
+                                  const BufferizationOptions &options,
+                                  BufferizationState &state) {
+  size_t weights = getWeights().size();
+  return bufferizeOp(
+      *this, rewriter, options, state,
+      [&](ArrayRef<Value> inputs, ArrayRef<Value> outs) {
+        auto linear = LinearOp::create(
+            rewriter, getLoc(), TypeRange(), inputs[0], inputs.slice(1, weights),
+            inputs.drop_front(1 + weights), outs, getScheduleAttr());
+        linear->setDiscardableAttrs(getOperation()->getDiscardableAttrDictionary());
+        rewriter.inlineRegionBefore(getEpilogue(), linear.getEpilogue(),
+                                    linear.getEpilogue().begin());
+      });
+}
+
+LogicalResult LaunchOp::bufferize(RewriterBase &rewriter,
+                                  const BufferizationOptions &options,
+                                  BufferizationState &state) {
+  size_t weights = getWeights().size();
+  return bufferizeOp(
+      *this, rewriter, options, state,
+      [&](ArrayRef<Value> inputs, ArrayRef<Value> outs) {
+        auto launch = LaunchOp::create(
+            rewriter, getLoc(), TypeRange(), getVariants(), inputs.take_front(weights),
+            inputs.drop_front(weights), outs, getTempsAttr(), getPdlAttr());
+        launch->setDiscardableAttrs(getOperation()->getDiscardableAttrDictionary());
+      });
+}
