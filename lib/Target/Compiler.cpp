@@ -22,7 +22,10 @@
 #include "mlir/Transforms/Passes.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Linker/Linker.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/MathExtras.h"
+#include "llvm/Support/Path.h"
 #include "llvm/Target/TargetMachine.h"
 
 #include <deque>
@@ -393,6 +396,38 @@ FailureOr<Compilation> Driver::run() {
 FailureOr<Compilation> compile(ModuleOp source, const CompileSettings &settings,
                                Stage stage, StringRef name, TimingScope &timing) {
   return Driver(source, settings, stage, name, timing).run();
+}
+
+static llvm::Expected<llvm::SmallVector<char, 0>>
+emitArtifact(const Compilation &compilation) {
+  auto machine = createHostMachine();
+  if (!machine)
+    return machine.takeError();
+  return emitObject(*compilation.artifact, **machine);
+}
+
+llvm::Error writeObject(const Compilation &compilation, StringRef path) {
+  auto object = emitArtifact(compilation);
+  if (!object)
+    return object.takeError();
+  return writeFile(path, StringRef(object->data(), object->size()));
+}
+
+llvm::Error writeSharedLibrary(const Compilation &compilation, StringRef path,
+                               StringRef runtimeDir, bool allowUndefined) {
+  SmallString<128> object;
+  if (std::error_code ec = llvm::sys::fs::createTemporaryFile("qlinear", "o", object))
+    return llvm::createStringError(ec, "cannot create a temporary file: %s",
+                                   ec.message().c_str());
+  llvm::FileRemover remover(object);
+  if (llvm::Error error = writeObject(compilation, object))
+    return error;
+  LinkOptions options;
+  options.libraryDirs.push_back(runtimeDir.str());
+  options.libraries.push_back("QLinearRuntime");
+  options.soname = llvm::sys::path::filename(path).str();
+  options.allowUndefined = allowUndefined;
+  return linkSharedLibrary(path, {object.str().str()}, options);
 }
 
 } // namespace qlinear

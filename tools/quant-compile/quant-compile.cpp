@@ -15,14 +15,12 @@
 #include "llvm/IR/Module.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/WithColor.h"
-#include "llvm/Target/TargetMachine.h"
 
 using namespace llvm;
 using qlinear::Compilation;
@@ -271,39 +269,21 @@ int writeCode(const Compilation &compilation, StringRef path) {
   return 0;
 }
 
-int writeArtifact(Compilation &compilation, StringRef path, const char *argv0) {
-  auto machine = qlinear::createHostMachine();
-  if (!machine)
-    return fail(toString(machine.takeError()));
-  auto object = qlinear::emitObject(*compilation.artifact, **machine);
-  if (!object)
-    return fail(toString(object.takeError()));
-  StringRef contents(object->data(), object->size());
+int writeArtifact(const Compilation &compilation, StringRef path, const char *argv0) {
   if (emitKind == Emit::obj) {
-    if (Error error = qlinear::writeFile(path, contents))
+    if (Error error = qlinear::writeObject(compilation, path))
       return fail(toString(std::move(error)));
     return 0;
   }
   if (path == "-")
     return fail("a shared library cannot be written to standard output; give a file "
                 "with -o");
-  qlinear::LinkOptions options;
   std::string runtime = findRuntime(argv0);
   if (runtime.empty())
     return fail("libQLinearRuntime.so is not beside this tool; say where it is with "
                 "--runtime-dir");
-  options.libraryDirs.push_back(runtime);
-  options.libraries.push_back("QLinearRuntime");
-  options.soname = sys::path::filename(path).str();
-  options.allowUndefined = !sanitize.empty();
-  SmallString<128> temporary;
-  if (std::error_code ec =
-          sys::fs::createTemporaryFile("quant-compile", "o", temporary))
-    return fail("cannot create a temporary file: " + ec.message());
-  FileRemover remover(temporary);
-  if (Error error = qlinear::writeFile(temporary, contents))
-    return fail(toString(std::move(error)));
-  if (Error error = qlinear::linkSharedLibrary(path, {temporary.str().str()}, options))
+  if (Error error = qlinear::writeSharedLibrary(compilation, path, runtime,
+                                                /*allowUndefined=*/!sanitize.empty()))
     return fail(toString(std::move(error)));
   return 0;
 }

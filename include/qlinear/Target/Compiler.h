@@ -20,6 +20,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "mlir/Support/Timing.h"
+#include "llvm/Support/Error.h"
 
 #include <memory>
 #include <string>
@@ -72,6 +73,15 @@ enum class Stage {
 mlir::FailureOr<Compilation> compile(mlir::ModuleOp source,
                                      const CompileSettings &settings, Stage stage,
                                      llvm::StringRef name, mlir::TimingScope &timing);
+
+/// Writes the artifact as an object file; "-" is standard output.
+llvm::Error writeObject(const Compilation &compilation, llvm::StringRef path);
+
+/// Writes the artifact as a shared library, linked against libQLinearRuntime.so, which
+/// lies in `runtimeDir`. With `allowUndefined` the process resolves what is missing
+/// (AddressSanitizer's runtime).
+llvm::Error writeSharedLibrary(const Compilation &compilation, llvm::StringRef path,
+                               llvm::StringRef runtimeDir, bool allowUndefined = false);
 
 } // namespace qlinear
 #endif

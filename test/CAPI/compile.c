@@ -1,0 +1,138 @@
+/*===- compile.c - The compiler through the C API ---------------------------===*\
+|*
+|* Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+|* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+|*
+\*===----------------------------------------------------------------------===*/
+
+// What is compiled in the process runs as what quant-compile writes.
+// RUN: rm -rf %t && mkdir %t
+// RUN: qlinear-capi-compile-test %t/layer.so %t/layer.h | FileCheck %s
+// RUN: quant-run %t/layer.so --verify --rows 1,3 | FileCheck %s --check-prefix=RESULT
+// RUN: %cc -fsyntax-only -x c -I %src/runtime/include %t/layer.h
+// RUN: ls %t | count 2
+
+// RESULT: twice_of  M = 1
+// RESULT: ok
+// RESULT: twice_of  M = 3
+// RESULT: ok
+
+#include "qlinear-c/Compiler.h"
+#include "qlinear-c/Dialect.h"
+
+#include "mlir-c/Diagnostics.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static MlirStringRef str(const char *text) {
+  return mlirStringRefCreateFromCString(text);
+}
+
+static void print(MlirStringRef part, void *file) {
+  fwrite(part.data, 1, part.length, (FILE *)file);
+}
+
+static MlirLogicalResult onDiagnostic(MlirDiagnostic diagnostic, void *unused) {
+  (void)unused;
+  if (mlirDiagnosticGetSeverity(diagnostic) == MlirDiagnosticError) {
+    printf("error: ");
+    mlirDiagnosticPrint(diagnostic, print, stdout);
+    printf("\n");
+  }
+  return mlirLogicalResultSuccess();
+}
+
+/* A weight of constants, so that no archive is needed: 2 in each place. */
+static const char *const source =
+    "func.func @twice_of(%x: tensor<?x64xf32>) -> tensor<?x16xf32> {\n"
+    "  %q = arith.constant dense<4> : tensor<16x64xi8>\n"
+    "  %s = arith.constant dense<0.5> : tensor<16x2xf32>\n"
+    "  %w = qlinear.pack %q, %s : (tensor<16x64xi8>, tensor<16x2xf32>) ->"
+    " !qlinear.weight<16x64, #qlinear.encoding<i8, group = 32, symmetric, scale = "
+    "f32>>\n"
+    "  %y = qlinear.linear %x, %w : (tensor<?x64xf32>, !qlinear.weight<16x64,"
+    " #qlinear.encoding<i8, group = 32, symmetric, scale = f32>>) -> tensor<?x16xf32>\n"
+    "  return %y : tensor<?x16xf32>\n"
+    "}\n";
+
+static MlirModule parse(MlirContext context, const char *text) {
+  MlirModule module = mlirModuleCreateParse(context, str(text));
+  if (mlirModuleIsNull(module))
+    exit(1);
+  return module;
+}
+
+static bool compile(MlirContext context, const char *text,
+                    const MlirQLinearCompileOptions *options, const char *path,
+                    const char *header) {
+  MlirModule module = parse(context, text);
+  MlirLogicalResult result =
+      mlirQLinearCompile(module, options, str(path), str(header));
+  mlirModuleDestroy(module);
+  return mlirLogicalResultIsSuccess(result);
+}
+
+static void firstLine(MlirStringRef text, void *unused) {
+  const char *version = strstr(text.data, ".version");
+  (void)unused;
+  printf("%.12s\n", version ? version : "none");
+}
+
+int main(int argc, char **argv) {
+  MlirDialectRegistry registry = mlirDialectRegistryCreate();
+  MlirQLinearCompileOptions options = mlirQLinearCompileOptionsGetDefault();
+  MlirContext context;
+  MlirModule module;
+  if (argc != 3)
+    return 2;
+  setvbuf(stdout, NULL, _IONBF, 0);
+  mlirRegisterQLinearCompiler(registry);
+  context = mlirContextCreateWithRegistry(registry, /*threadingEnabled=*/false);
+  mlirContextAttachDiagnosticHandler(context, onDiagnostic, NULL, NULL);
+
+  if (!compile(context, source, &options, argv[1], argv[2]))
+    return 1;
+
+  // CHECK: .version 8.0
+  options.targets = str("cuda:sm_90");
+  module = parse(context, source);
+  if (mlirLogicalResultIsFailure(
+          mlirQLinearCompileToPTX(module, &options, firstLine, NULL)))
+    return 1;
+
+  // CHECK-NEXT: error: PTX is made for one CUDA target, such as cuda:sm_90, not for
+  // 'cpu'
+  options.targets = str("cpu");
+  if (mlirLogicalResultIsSuccess(
+          mlirQLinearCompileToPTX(module, &options, firstLine, NULL)))
+    return 1;
+  mlirModuleDestroy(module);
+
+  // CHECK-NEXT: error: unknown target 'tpu'; targets are cuda:sm_NN
+  options.targets = str("tpu");
+  if (compile(context, source, &options, argv[1], ""))
+    return 1;
+
+  // CHECK-NEXT: error: the module has no public function with a body
+  options.targets = str("cpu");
+  if (compile(context, "module {}", &options, argv[1], ""))
+    return 1;
+
+  options.targets = str("cpu:portable");
+  // CHECK-NEXT: error: {{.*}}/nowhere/at/all
+  if (compile(context, source, &options, "/nowhere/at/all/layer.so", ""))
+    return 1;
+
+  // CHECK-NEXT: error: {{.*}}QLinearRuntime
+  options.runtimeDir = str("/nowhere/at/all");
+  if (compile(context, source, &options, argv[1], ""))
+    return 1;
+
+  mlirContextDestroy(context);
+  mlirDialectRegistryDestroy(registry);
+  // CHECK-NEXT: all well
+  puts("all well");
+  return 0;
+}
