@@ -113,7 +113,7 @@ Result<void> importWeight(ImportContext &context, const Parts &parts) {
         "without quant_scale, quant_zero and offload_meta",
         s.scales ? s.scales->type : "absent", s.zeros ? s.zeros->type : "absent"));
   auto weights = checkedProduct({s.N, s.K});
-  if (!weights || !*weights || !size || *weights % size)
+  if (!weights || !*weights || !size || *weights % size || (bits == 4 && *weights % 2))
     return parts.bad(fmt::format("a weight of {}x{} does not divide into groups of {}",
                                  s.N, s.K, size));
   auto scales = checkedProduct(s.scales->shape), zeros = checkedProduct(s.zeros->shape);

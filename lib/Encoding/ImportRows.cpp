@@ -90,7 +90,8 @@ Result<void> importPackQuantized(ImportContext &context, const Parts &parts) {
     return parts.bad(fmt::format(
         ".weight_packed must be an I32 matrix of N = {} rows, but is {} of {}", N,
         packed->type, shapeText(packed->shape)));
-  unsigned bits = bitsOf(packed->shape[1], K);
+  // No more columns than bits, so that nothing below overflows.
+  unsigned bits = K <= packed->bytes.size() * 8 ? bitsOf(packed->shape[1], K) : 0;
   if (!bits)
     return parts.bad(fmt::format(
         ".weight_packed has {} words for K = {}; codes of 4, 5, 6 and 8 bits without "

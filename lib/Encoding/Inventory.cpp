@@ -36,6 +36,7 @@ void ImportContext::addUnreadable(std::string name, std::string convention,
     if (!claimed.contains(t))
       w.parts.push_back(t);
   w.defect = std::move(reason);
+  w.load = [why = w.defect]() -> Result<LoadedWeight> { return error(why); };
   add(std::move(w));
 }
 

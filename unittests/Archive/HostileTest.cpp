@@ -13,12 +13,15 @@
 //===----------------------------------------------------------------------===//
 #include "Files.h"
 
+#include <fmt/core.h>
+#include <string_view>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 using namespace qlinear;
 using namespace qlinear::test;
+using namespace std::literals;
 
 namespace {
 
@@ -56,6 +59,64 @@ std::string smallArchive(const TemporaryDirectory &dir) {
   return readFile(dir / "s.safetensors");
 }
 
+/// A safetensors file of tensors whose bytes are small numbers of their types.
+std::string makeCheckpoint(
+    std::string metadata,
+    std::initializer_list<std::tuple<const char *, const char *, const char *, size_t>>
+        tensors) {
+  std::string header = R"({"__metadata__":{)" + std::move(metadata) + "}", data;
+  for (auto [name, type, shape, size] : tensors) {
+    header +=
+        fmt::format(R"(,"{}":{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
+                    name, type, shape, data.size(), data.size() + size);
+    // f16 1, and integers that are 1; of HQQ's bits 8.
+    std::string_view element = type == "F16"sv   ? "\0\x3C"sv
+                               : type == "I64"sv ? "\1\0\0\0\0\0\0\0"sv
+                               : type == "I32"sv ? "\1\0\0\0"sv
+                               : std::string_view(name).ends_with("s") ? "\10"sv
+                                                                       : "\1"sv;
+    for (size_t i = 0; i < size; ++i)
+      data += element[i % element.size()];
+  }
+  return makeSafetensors(header + "}", data);
+}
+
+/// Small checkpoints of the conventions that importers read.
+std::string smallCheckpoint(std::string_view kind) {
+  if (kind == "gptq")
+    return makeCheckpoint("", {{"x.qweight", "I32", "4,8", 128},
+                               {"x.qzeros", "I32", "2,1", 8},
+                               {"x.scales", "F16", "2,8", 32}});
+  if (kind == "compressed") // 1 x 1, and 2 x 16
+    return makeCheckpoint("", {{"x.weight_packed", "I32", "1,1", 4},
+                               {"x.weight_shape", "I64", "2", 16},
+                               {"x.weight_scale", "F16", "1,1", 2},
+                               {"x.weight_zero_point", "I32", "1,1", 4},
+                               {"y.weight", "I8", "2,16", 32},
+                               {"y.weight_scale", "F16", "2,1", 4}});
+  if (kind == "torchao")
+    return makeCheckpoint(
+        R"("x.weight":"{\"_type\":\"Int4Tensor\",\"_data\":{\"block_size\":[1,16]}}",)"
+        R"("y.weight":"{\"_type\":\"Int8Tensor\",\"_data\":{\"block_size\":[1,32]}}")",
+        {{"x._weight_qdata", "I8", "2,16", 32},
+         {"x._weight_scale", "F16", "2,2", 8},
+         {"x._weight_zero_point", "F16", "2,2", 8},
+         {"y._weight_qdata", "I8", "2,32", 64},
+         {"y._weight_scale", "F16", "2,1", 4}});
+  if (kind == "hqq")
+    return makeCheckpoint("", {{"x.W_q", "U8", "1,1", 1},
+                               {"x.scale", "F16", "1,1", 2},
+                               {"x.zero", "F16", "1,1", 2},
+                               {"x.nbits", "U8", "", 1},
+                               {"x.group_size", "I32", "", 4},
+                               {"x.axis", "I32", "", 4},
+                               {"x.shape", "I64", "2", 16}});
+  return makeCheckpoint(R"("x":"{\"codes\":\"u4\",\"k\":32}")",
+                        {{"x.codes", "U8", "2,16", 32},
+                         {"x.scales", "F16", "2,2", 8},
+                         {"x.zeros", "U8", "2,2", 4}});
+}
+
 /// Bytes of the header, without the spaces that pad it.
 size_t headerEnd(const std::string &bytes) {
   if (bytes.starts_with("GGUF"))
@@ -73,7 +134,8 @@ protected:
     std::string kind = GetParam();
     good = kind == "gguf"          ? smallGguf()
            : kind == "safetensors" ? smallSafetensors()
-                                   : smallArchive(dir);
+           : kind == "archive"     ? smallArchive(dir)
+                                   : smallCheckpoint(kind);
     ASSERT_TRUE(readable(good));
   }
   void TearDown() override { close(memory); }
@@ -130,7 +192,8 @@ TEST_P(Hostile, RandomDamage) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, Hostile,
-                         ::testing::Values("gguf", "safetensors", "archive"),
+                         ::testing::Values("gguf", "safetensors", "archive", "gptq",
+                                           "compressed", "torchao", "hqq", "plain"),
                          [](const auto &info) { return std::string(info.param); });
 
 /// Deep nesting, a huge header length and absurd shapes end in errors with

@@ -36,8 +36,8 @@ struct SourceWeight {
   uint64_t N = 0, K = 0;
   bool isFloat = false;  ///< needs quantizing
   bool isPacked = false; ///< of a packed archive: cannot be carried over as it is
-  /// Why its codes cannot be read; if not empty it can only be carried over, and
-  /// there is neither shape nor `load`.
+  /// Why its codes cannot be read; if not empty there is no shape, `load` fails, and it
+  /// can only be carried over.
   std::string defect;
   /// The key of __metadata__ that describes `parts`, and nothing without them.
   std::string metadataKey;
