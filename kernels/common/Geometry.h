@@ -56,6 +56,33 @@ struct RecordKind {
   constexpr bool operator==(const RecordKind &) const = default;
 };
 
+/// Where the activations of `tokens` tokens lie in shared memory, `units` units of K
+/// each. dp4a reads them token by token; tensor cores read the same columns of all
+/// tokens at once, for which tokens are skewed by a bank of 16 bytes and the records
+/// of a chunk's tokens lie side by side.
+struct StagedActivations {
+  int tokens, units;
+  bool tensor;
+  constexpr int codeStride() const { return units * layout::kUnitK + (tensor ? 16 : 0); }
+  constexpr int codeBytes() const { return tokens * codeStride(); }
+  /// Of the chunk's first 16 columns; the others are 128 bytes on.
+  constexpr int code(int token, int chunk) const {
+    return token * codeStride() + chunk / 8 * 256 + chunk % 8 * 16;
+  }
+  constexpr int records() const { return tokens * units * layout::kUnitChunks; }
+  /// Index of the record of a token's chunk.
+  constexpr int record(int token, int chunk) const {
+    return tensor ? chunk * tokens + token : token * units * layout::kUnitChunks + chunk;
+  }
+};
+
+/// Bytes in which a warp hands on the scales and offsets of a unit (Fragment.h).
+constexpr int exchangeBytes(const Spec &s) {
+  RecordKind kind = RecordKind::of(s);
+  return layout::kTileRows * layout::kUnitChunks * kind.halves *
+         (1 + kind.hasOffset) * 4;
+}
+
 /// Floats kept per row of one metadata tensor: the whole value with one group
 /// per row, else the step, the base and step, or the base.
 constexpr int rowFloats(const Spec &s, const Meta &m) {

@@ -35,35 +35,28 @@ struct Rows {
   float scale[4][2], offset[4][2];
 };
 
-/// Loads the share of lane `lane` from a unit. `Source` reads 1..16 bytes at an
-/// offset: `unit` from the unit's start, `steps` from its 16 block step entries
+/// The chunk that lane `lane` owns. Lanes past a tail unit's last chunk read the
+/// last one; their activations are zero.
+QL_INLINE int chunkOf(const UnitLayout &l, int lane) {
+  return l.chunks == layout::kUnitChunks ? lane & 7 : min(lane & 7, l.chunks - 1);
+}
+
+template <class Source> QL_INLINE void load16(const Source &from, int offset, u32 *to) {
+  u32x4 v = from.load16(offset);
+  to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
+}
+template <class Source> QL_INLINE void load8(const Source &from, int offset, u32 *to) {
+  u32x2 v = from.load8(offset);
+  to[0] = v.x, to[1] = v.y;
+}
+
+/// Loads the metadata of lane `lane`'s share from a unit. `Source` reads 1..16 bytes
+/// at an offset: `unit` from the unit's start, `steps` from its 16 block step entries
 /// (the same source if they lie inside).
 template <class Source>
-QL_INLINE_LATE inline void loadUnit(const UnitLayout &l, int lane, const Source &unit,
-                        const Source &steps, Unit &u) {
-  int r0 = lane >> 3, c = lane & 7;
-  // Lanes past a tail unit's last chunk read the last one; their activations
-  // are zero.
-  if (l.chunks != layout::kUnitChunks)
-    c = min(c, l.chunks - 1);
-  auto load16 = [](const Source &from, int offset, u32 *to) {
-    u32x4 v = from.load16(offset);
-    to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
-  };
-  auto load8 = [](const Source &from, int offset, u32 *to) {
-    u32x2 v = from.load8(offset);
-    to[0] = v.x, to[1] = v.y;
-  };
-  QL_UNROLL
-  for (int j = 0; j < 4; ++j) {
-    load16(unit, l.low(j, r0, c), u.low[j]);
-    if (l.spec.codeBits == 8)
-      load16(unit, l.low(j, r0, c, 1), u.low[j] + 4);
-    if (l.spec.codeBits == 5)
-      u.high[j][0] = unit.load4(l.high5(j, r0, c));
-    if (l.spec.codeBits == 6 && j % 2 == 0)
-      load16(unit, l.high6(j, r0, c), u.high[j]);
-  }
+QL_INLINE void loadMetadata(const UnitLayout &l, int lane, const Source &unit,
+                            const Source &steps, Unit &u) {
+  int r0 = lane >> 3, c = chunkOf(l, lane);
   if (l.perGroup()) {
     QL_UNROLL
     for (int i = 0; i < 18; ++i)
@@ -103,6 +96,24 @@ QL_INLINE_LATE inline void loadUnit(const UnitLayout &l, int lane, const Source 
         load16(from, offset + i, u.steps + i / 4);
     }
   }
+}
+
+/// Loads all of lane `lane`'s share.
+template <class Source>
+QL_INLINE_LATE inline void loadUnit(const UnitLayout &l, int lane, const Source &unit,
+                                    const Source &steps, Unit &u) {
+  int r0 = lane >> 3, c = chunkOf(l, lane);
+  QL_UNROLL
+  for (int j = 0; j < 4; ++j) {
+    load16(unit, l.low(j, r0, c), u.low[j]);
+    if (l.spec.codeBits == 8)
+      load16(unit, l.low(j, r0, c, 1), u.low[j] + 4);
+    if (l.spec.codeBits == 5)
+      u.high[j][0] = unit.load4(l.high5(j, r0, c));
+    if (l.spec.codeBits == 6 && j % 2 == 0)
+      load16(unit, l.high6(j, r0, c), u.high[j]);
+  }
+  loadMetadata(l, lane, unit, steps, u);
 }
 
 /// The codes of row j as 8 words of 4 bytes: columns 0..15, then 16..31. The high

@@ -51,10 +51,25 @@ QL_INLINE void storeSome(int dtype, void *p, u64 count, Floats v) {
 
 QL_INLINE int sumOf(Ints v) { return __builtin_reduce_add(v); }
 
+/// The exact products x * r, rounded to integers (to even); |x * r| < 2^22.
+QL_INLINE Ints roundProduct(Floats x, float r) {
+  // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
+#if defined(__FMA__)
+  Floats magic = splat(0x1.8p23f);
+  return (Ints)fma(x, splat(r), magic) - (Ints)magic;
+#else
+  // The same in double precision, where products of floats are exact.
+  typedef double Doubles __attribute__((vector_size(128)));
+  typedef long long Longs __attribute__((vector_size(128)));
+  Doubles sum = __builtin_convertvector(x, Doubles) * double(r) + 0x1.8p52;
+  return __builtin_convertvector((Longs)sum, Ints);
+#endif
+}
+
 /// Quantizes a chunk: 16 codes at low, 16 at high, the record after them.
 ///
-/// d = max|x| / 127 and q = rint(x * (127 / max|x|)), each operation rounded to
-/// f32: the same bits on every target. A chunk below kTiny is zero (its
+/// d = max|x| / 127 and q = rint(x * (127 / max|x|)), d and the quotient rounded to f32
+/// and the exact product to an integer: the same bits on every target. A chunk below kTiny is zero (its
 /// reciprocal would overflow). A chunk with a NaN or an infinity has d = NaN and
 /// codes 0, so that every result it takes part in is NaN.
 QL_INLINE void quantizeChunk(Floats x0, Floats x1, u8 *low, u8 *high, u8 *record) {
@@ -67,13 +82,9 @@ QL_INLINE void quantizeChunk(Floats x0, Floats x1, u8 *low, u8 *high, u8 *record
   bool finite = bits < kInfinity, used = finite && bits >= kTiny;
   float d = used ? max / 127.0f : finite ? 0.0f : __builtin_nanf("");
   float r = used ? 127.0f / max : 0.0f;
-  // Adding 1.5 * 2^23 rounds to an integer, to even, and leaves it in the low
-  // bits; the product is rounded before.
-  Floats magic = splat(0x1.8p23f);
   Words keep = splatWord(used ? ~0u : 0u);
-  Ints magicBits = (Ints)magic;
-  Ints q0 = (Ints)((Words)((Ints)(x0 * splat(r) + magic) - magicBits) & keep);
-  Ints q1 = (Ints)((Words)((Ints)(x1 * splat(r) + magic) - magicBits) & keep);
+  Ints q0 = (Ints)((Words)roundProduct(x0, r) & keep);
+  Ints q1 = (Ints)((Words)roundProduct(x1, r) & keep);
   typedef signed char SBytes16 __attribute__((vector_size(16)));
   store(low, __builtin_convertvector(q0, SBytes16));
   store(high, __builtin_convertvector(q1, SBytes16));

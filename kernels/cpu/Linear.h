@@ -84,10 +84,12 @@ struct Codes {
 QL_INLINE Codes codesOf(const UnitLayout &unit, const u8 *base, int j, int r0, int h) {
   int chunks = unit.chunks - 4 * h < 4 ? unit.chunks - 4 * h : 4;
   int bits = unit.spec.codeBits;
-  Words plane = loadQuarters(base + unit.low(j, r0, 4 * h), chunks);
+  // Of a swizzle, bit 2 says which half of the row's chunks comes first.
+  int swizzle = unit.swizzle(4 * j + r0), first = 4 * h ^ (swizzle & 3);
+  Words plane = loadQuarters(base + unit.low(j, r0, first), chunks, swizzle & 3);
   if (bits == 8)
-    return {(Bytes)plane,
-            (Bytes)loadQuarters(base + unit.low(j, r0, 4 * h, 1), chunks)};
+    return {(Bytes)plane, (Bytes)loadQuarters(base + unit.low(j, r0, first, 1), chunks,
+                                              swizzle & 3)};
   Words low = plane & 0x0F0F0F0F, high = plane >> 4 & 0x0F0F0F0F;
   // Lane k of a quarter holds columns 4 k .. 4 k + 3 of its chunk.
   Words k{0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
@@ -99,8 +101,9 @@ QL_INLINE Codes codesOf(const UnitLayout &unit, const u8 *base, int j, int r0, i
   } else if (bits == 6) {
     // The two words of row j are the first or last half of each quarter; the
     // plane interleaves two rows, so whole quarters but the last half are safe.
-    const u8 *p = base + unit.high6(j & ~1, r0, 4 * h);
-    Words w = loadQuarters(p, chunks);
+    int swizzle6 = unit.swizzle(j / 2 * 4 + r0) & 3;
+    const u8 *p = base + unit.high6(j & ~1, r0, 4 * h ^ swizzle6);
+    Words w = loadQuarters(p, chunks, swizzle6);
     Words w0 = j % 2 ? broadcastInQuarter<2>(w) : broadcastInQuarter<0>(w);
     Words w1 = j % 2 ? broadcastInQuarter<3>(w) : broadcastInQuarter<1>(w);
     low |= (w0 >> 2 * k & 0x03030303) << 4;

@@ -77,6 +77,27 @@ QL_INLINE Words loadQuarters(const void *p, int count) {
                                  14, 15);
 }
 
+/// The first `count` (1..4) quarters at p, quarter i from place i ^ swizzle (0..3, and
+/// 0 where count < 4).
+QL_INLINE Words loadQuarters(const u8 *p, int count, int swizzle) {
+  if (count < 4)
+    return loadQuarters(p, count);
+#if defined(__AVX512F__)
+  Words lane{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return (Words)_mm512_permutexvar_epi32((__m512i)(lane ^ u32(4 * swizzle)),
+                                         load<__m512i>(p));
+#else
+  typedef u32 Quarter __attribute__((vector_size(16)));
+  auto quarter = [&](int i) QL_LAMBDA {
+    return load<Quarter>(p + 16 * (i ^ swizzle));
+  };
+  auto lo = __builtin_shufflevector(quarter(0), quarter(1), 0, 1, 2, 3, 4, 5, 6, 7);
+  auto hi = __builtin_shufflevector(quarter(2), quarter(3), 0, 1, 2, 3, 4, 5, 6, 7);
+  return __builtin_shufflevector(lo, hi, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13,
+                                 14, 15);
+#endif
+}
+
 /// Lane l of the result is lane index(l) of v.
 template <typename V, typename F> QL_INLINE V permute(V v, F index) {
   V r{};

@@ -15,7 +15,8 @@ void nvvm_warp_barrier(i32) __asm("llvm.nvvm.bar.warp.sync");
 i32 nvvm_shuffle(i32, i32, i32, i32) __asm("llvm.nvvm.shfl.sync.bfly.i32");
 i32 nvvm_dp4a(i32, i32, i32) __asm("llvm.nvvm.idp4a.u.s");
 i32 nvvm_prmt(i32, i32, i32) __asm("llvm.nvvm.prmt");
-float nvvm_exp2(float) __asm("llvm.nvvm.ex2.approx.f");
+float nvvm_exp2(float) __asm("llvm.nvvm.ex2.approx.ftz.f");
+float nvvm_reciprocal(float) __asm("llvm.nvvm.rcp.approx.ftz.f");
 
 i32 ql_ptx_thread() { return nvvm_tid(); }
 i32 ql_ptx_block() { return nvvm_ctaid(); }
@@ -29,6 +30,33 @@ u32 ql_ptx_byte_permute(u32 a, u32 b, u32 selector) {
   return u32(nvvm_prmt(i32(a), i32(b), i32(selector)));
 }
 float ql_ptx_exp2(float x) { return nvvm_exp2(x); }
+float ql_ptx_reciprocal(float x) { return nvvm_reciprocal(x); }
+
+u32x4 ql_ptx_mma32(u32x4 a, u32x2 b, u32x4 c) {
+  u32x4 d;
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, "
+      "{%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"
+      : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(c[0]),
+        "r"(c[1]), "r"(c[2]), "r"(c[3]));
+  return d;
+}
+u32x4 ql_ptx_mma16(u32x2 a, u32 b, u32x4 c) {
+  u32x4 d;
+  asm("mma.sync.aligned.m16n8k16.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, "
+      "{%4,%5}, {%6}, {%7,%8,%9,%10};"
+      : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(b), "r"(c[0]), "r"(c[1]), "r"(c[2]), "r"(c[3]));
+  return d;
+}
+u32x4 ql_ptx_load_matrices(QL_SHARED const void *row) {
+  u32x4 d;
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+               : "r"(u32(u64(row)))
+               : "memory");
+  return d;
+}
 
 // Weights never change while a kernel runs, so their loads may move: not volatile.
 u32x4 ql_ptx_stream16(const void *p) {
@@ -57,6 +85,27 @@ u32x4 ql_ptx_load16_l2(const void *p) {
                : "l"(p)
                : "memory");
   return v;
+}
+
+i32 ql_ptx_cluster_rank(i32) {
+  i32 rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+void ql_ptx_cluster_arrive(i32) {
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+}
+void ql_ptx_cluster_wait() {
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+void ql_ptx_cluster_store(QL_SHARED float *at, i32 rank, float value) {
+  asm volatile("{\n"
+               ".reg .u32 there;\n"
+               "mapa.shared::cluster.u32 there, %0, %1;\n"
+               "st.shared::cluster.f32 [there], %2;\n"
+               "}" ::"r"(u32(u64(at))),
+               "r"(rank), "f"(value)
+               : "memory");
 }
 
 void ql_ptx_launch_dependents() {

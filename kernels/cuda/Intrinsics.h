@@ -37,8 +37,21 @@ i32 ql_ptx_dp4a(u32 a, u32 b, i32 c);
 /// Result byte i is the byte of {b, a} (b is bytes 4..7) that bits 4i..4i+2 of
 /// `selector` name.
 u32 ql_ptx_byte_permute(u32 a, u32 b, u32 selector);
-/// 2^x to within 2 ulp.
+/// 2^x to within 2 ulp; subnormal numbers count as zero.
 float ql_ptx_exp2(float x);
+/// 1 / x to within 1 ulp, 1 <= x < 2.
+float ql_ptx_reciprocal(float x);
+
+// Tensor cores (sm_80), by whole warps. With g = lane / 4 and t = lane % 4, a lane
+// holds of the matrices of m16n8k32 (k16: without those marked *): of A, unsigned,
+// bytes 4 t .. 4 t + 3 of row g, of row g + 8, * bytes 16 + 4 t .. of row g, * of
+// row g + 8; of B, signed, of column g bytes 4 t .. 4 t + 3, * bytes 16 + 4 t ..; of C
+// and the result C + A B, int32, row g columns 2 t and 2 t + 1, row g + 8 the same.
+u32x4 ql_ptx_mma32(u32x4 a, u32x2 b, u32x4 c);
+u32x4 ql_ptx_mma16(u32x2 a, u32 b, u32x4 c);
+/// Four matrices of 8 rows of 16 bytes: lane 8 i + r gives the address of row r of
+/// matrix i, and gets of each matrix the word t of row g.
+u32x4 ql_ptx_load_matrices(QL_SHARED const void *row);
 
 // Memory.
 /// 16, 8, 4 bytes of constant memory that is read once: not kept in L1.
@@ -47,6 +60,14 @@ u32x2 ql_ptx_stream8(const void *p);
 u32 ql_ptx_stream4(const void *p);
 /// 16 bytes written by another kernel: read from L2.
 u32x4 ql_ptx_load16_l2(const void *p);
+
+// Clusters of `size` blocks (sm_90); `size` is only for the emulated device. The
+// barrier is for all threads: writes before an arrival are seen after the wait.
+i32 ql_ptx_cluster_rank(i32 size);
+void ql_ptx_cluster_arrive(i32 size);
+void ql_ptx_cluster_wait();
+/// Stores where `at` is in the shared memory of block `rank` of the cluster.
+void ql_ptx_cluster_store(QL_SHARED float *at, i32 rank, float value);
 
 // Programmatic dependent launch (sm_90): let the next kernel of the stream
 // start; wait until the previous one is complete and its writes are visible.

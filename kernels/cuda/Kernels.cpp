@@ -26,15 +26,16 @@ using namespace qlinear::kernels;
 extern "C" {
 
 /// Sets a walk up: `tiles` tiles from `tile0` of `weights` weights of N x K, of each
-/// tile `units` units from `unit0`. Each
-/// warp has `stages` stages in its own `ringBytes` bytes from `ring` on, and as
-/// many mbarriers from `barriers` on.
-void ql_walk_init(Walk *walk, i32 mode, u64 spec, i64 N, i64 K, i32 weights,
+/// tile `units` units from `unit0`. Each warp has `stages` stages in its own
+/// `ringBytes` bytes from `ring` on, as many mbarriers from `barriers` on, and with
+/// `tensor` (multiply on tensor cores) exchangeBytes from `exchange` on.
+void ql_walk_init(Walk *walk, i32 mode, i32 tensor, u64 spec, i64 N, i64 K, i32 weights,
                   i32 unit0, i32 units, i32 warps, i32 stages, i32 ringBytes,
                   i32 tile0, i32 tiles,
-                  QL_SHARED u8 *ring, QL_SHARED u64 *barriers) {
+                  QL_SHARED u8 *ring, QL_SHARED u64 *barriers, QL_SHARED u8 *exchange) {
   Walk &w = *walk;
   w.mode = mode;
+  w.tensor = tensor;
   w.weights = weights;
   w.warps = warps;
   w.stages = stages;
@@ -48,6 +49,7 @@ void ql_walk_init(Walk *walk, i32 mode, u64 spec, i64 N, i64 K, i32 weights,
   w.lane = thread % kWarp;
   w.ring = ring + w.warp * ringBytes;
   w.barriers = barriers + w.warp * stages;
+  w.exchange = exchange + w.warp * exchangeBytes(w.layout.spec);
   w.partition();
 }
 
@@ -57,16 +59,12 @@ void ql_walk_weight(Walk *walk, i32 index, const u8 *blob) {
 
 void ql_walk_start(Walk *walk) { walk->start(); }
 
-/// `codes`: tokens x 256 bytes per unit; `records`: tokens x 8 per unit, of the
-/// spec's kind; `constants`: runs x 16 x rowFloats; `slots`: see Geometry.h.
+/// `codes` and `records` (of the spec's kind): StagedActivations; `constants`: runs x
+/// 16 x rowFloats; `slots`: see Geometry.h.
 void ql_walk_multiply(Walk *walk, i32 tokens, QL_SHARED const u8 *codes,
                       QL_SHARED const u8 *records,
                       QL_SHARED const float *constants, QL_SHARED float *slots) {
-  int recordBytes = RecordKind::of(walk->layout.spec).bytes();
-  walk->multiply(tokens,
-                 {codes, records, walk->units * qlinear::layout::kUnitK,
-                  walk->units * qlinear::layout::kUnitChunks * recordBytes},
-                 constants, slots);
+  walk->multiply(tokens, codes, records, constants, slots);
 }
 
 /// Row `row` of the block's tiles (0 .. 16 tiles - 1) of weight `weight`.
@@ -76,6 +74,32 @@ float ql_walk_total(const Walk *walk, i32 tokens, i32 token, i32 weight, i32 row
   int tile = row / qlinear::layout::kTileRows;
   return walk->total(tokens, token, tile * walk->weights + weight,
                      row % qlinear::layout::kTileRows, constants, slots);
+}
+
+/// A finished row for the block `owner` = tile % split of the cluster, which has the
+/// room `gather` for it: per rank and weight `tiles` tiles of `tokens` x 16 floats.
+void ql_gather_store(QL_SHARED float *gather, i32 split, i32 rank, i32 weights,
+                     i32 tiles, i32 tokens, i32 token, i32 weight, i32 row,
+                     float value) {
+  int tile = row / 16, own = tile / split;
+  int at = (((rank * weights + weight) * tiles + own) * tokens + token) * 16 + row % 16;
+  ql_ptx_cluster_store(gather + at, tile % split, value);
+}
+
+/// The sum of what all blocks stored for row `row` of this block's own tiles.
+float ql_gather_total(QL_SHARED const float *gather, i32 split, i32 weights, i32 tiles,
+                      i32 tokens, i32 token, i32 weight, i32 row) {
+  float sum = 0.0f;
+  QL_UNROLL
+  for (int rank = 0; rank < split; ++rank)
+    sum += gather[(((rank * weights + weight) * tiles + row / 16) * tokens + token) * 16 +
+                  row % 16];
+  return sum;
+}
+
+/// Which row of the cluster's tiles row `row` of the block's own tiles is.
+i32 ql_gather_row(i32 split, i32 rank, i32 row) {
+  return (row / 16 * split + rank) * 16 + row % 16;
 }
 
 /// Reads the row constants of the block's tiles of one weight.
@@ -107,15 +131,15 @@ i32 ql_divide(i32 dividend, i32 divisor) { return divide(dividend, divisor); }
 
 /// Quantizes `rows` rows of x (rows x K, element type `type`), of each the columns
 /// of `units` units from `unit0`, into shared memory for `tokens` tokens; tokens
-/// past `rows` become zero. The kernel waits here for what the last one wrote:
-/// the next item's loads are under way while one is quantized, in a loop that is
-/// not unrolled, since its instructions have to be fetched too.
-void ql_stage_activations(i32 type, i64 K, i32 unit0, i32 units, i32 tokens, i32 rows,
-                          i32 threads, u64 kinds, const u8 *x, QL_SHARED u8 *codes,
+/// past `rows` become zero. The kernel waits here for what the last one wrote, and
+/// latency is what counts: a thread quantizes up to four items side by side; where it
+/// has more, two while the next two are loaded. `tensor`: as StagedActivations has it.
+void ql_stage_activations(i32 type, i64 K, i32 unit0, i32 units, i32 tokens,
+                          i32 tensor, i32 rows, i32 threads, u64 kinds, const u8 *x, QL_SHARED u8 *codes,
                           QL_SHARED u8 *records) {
   int k0 = unit0 * qlinear::layout::kUnitK;
   int perToken = units * qlinear::layout::kUnitK / kItem, items = tokens * perToken;
-  int chunks = tokens * units * qlinear::layout::kUnitChunks;
+  StagedActivations staged{tokens, units, bool(tensor)};
   auto fetch = [&](int i) {
     int token = tokens == 1 ? 0 : i / perToken;
     RawItem raw = {};
@@ -124,38 +148,65 @@ void ql_stage_activations(i32 type, i64 K, i32 unit0, i32 units, i32 tokens, i32
                      k0 + (i - token * perToken) * kItem, int(K));
     return raw;
   };
-  constexpr int kAhead = 2;
-  RawItem ahead[kAhead];
-  int thread = ql_ptx_thread();
+  constexpr int kMaxBatch = 4;
+  int rounds = (items + threads - 1) / threads;
+  int batch = rounds <= kMaxBatch ? rounds : 2;
+  RawItem next[kMaxBatch];
+  int thread = ql_ptx_thread(), part = thread % kItemsPerChunk;
   QL_UNROLL
-  for (int b = 0; b < kAhead; ++b)
-    ahead[b] = fetch(thread + b * threads);
+  for (int b = 0; b < batch; ++b)
+    next[b] = fetch(thread + b * threads);
   QL_NO_UNROLL
-  for (int i = thread; i < int(alignTo(u64(u32(items)), kWarp)); i += threads) {
-    float values[kItem];
-    itemValues(type, ahead[0], values);
+  for (int base = thread; base < rounds * threads; base += threads * batch) {
+    RawItem raw[kMaxBatch];
     QL_UNROLL
-    for (int b = 1; b < kAhead; ++b)
-      ahead[b - 1] = ahead[b];
-    ahead[kAhead - 1] = fetch(i + kAhead * threads);
-    int part = i % kItemsPerChunk, chunk = i / kItemsPerChunk;
-    QuantizedItem q = quantizeItem(values, part); // by whole warps
-    if (i >= items)
-      continue;
-    *(QL_SHARED u32x4 *)(codes + chunk / 8 * 256 + part * 128 + chunk % 8 * 16) =
-        q.codes;
-    if (part == 0)
-      writeRecords(kinds, records, chunks, chunk, q.d, q.lowSum, q.highSum);
+    for (int b = 0; b < batch; ++b) {
+      raw[b] = next[b];
+      if (batch < rounds)
+        next[b] = fetch(base + (b + batch) * threads);
+    }
+    QuantizedItem q[kMaxBatch];
+    QL_UNROLL
+    for (int b = 0; b < batch; ++b)
+      q[b] = quantizeItem(type, raw[b], part); // by whole warps
+    QL_UNROLL
+    for (int b = 0; b < batch; ++b) {
+      int i = base + b * threads, token = tokens == 1 ? 0 : i / perToken;
+      int chunk = (i - token * perToken) / kItemsPerChunk;
+      if (i >= items)
+        continue;
+      *(QL_SHARED u32x4 *)(codes + staged.code(token, chunk) + part * 128) = q[b].codes;
+      if (part == 0)
+        writeRecords(kinds, records, staged.records(), staged.record(token, chunk),
+                     q[b].d, q[b].lowSum, q[b].highSum);
+    }
   }
 }
 
 /// The same from quantized activations (ActivationLayout in Layout.h), in pieces of
-/// 16 bytes: first those of the codes, then those of the records.
-void ql_stage_quantized(i64 K, i32 unit0, i32 units, i32 tokens, i32 rows,
-                        i32 threads, u64 kinds, const u8 *a, QL_SHARED u8 *codes,
+/// 16 bytes: first those of the codes, then those of the records. With `bulk`, bulk
+/// copies bring the codes; ql_await_codes waits for them. `phase` counts the
+/// calls. Codes of tokens past `rows` are then undefined, as are their results.
+void ql_stage_quantized(i64 K, i32 unit0, i32 units, i32 tokens, i32 tensor, i32 rows,
+                        i32 threads, u64 kinds, i32 bulk, i32 phase,
+                        QL_SHARED u64 *barrier, const u8 *a, QL_SHARED u8 *codes,
                         QL_SHARED u8 *records) {
   ActivationLayout l{u64(K)};
-  int codePieces = units * qlinear::layout::kUnitK / 16;
+  StagedActivations staged{tokens, units, bool(tensor)};
+  if (bulk && ql_ptx_thread() == 0) {
+    if (phase == 0) {
+      ql_ptx_mbarrier_init(barrier);
+      ql_ptx_mbarrier_fence();
+    }
+    u32 bytes = u32(units) * qlinear::layout::kUnitK;
+    ql_ptx_mbarrier_expect(barrier, bytes * u32(rows));
+    QL_NO_UNROLL
+    for (int token = 0; token < rows; ++token)
+      ql_ptx_bulk_copy(codes + token * staged.codeStride(),
+                       a + token * i64(l.bytes()) + unit0 * qlinear::layout::kUnitK,
+                       bytes, barrier);
+  }
+  int codePieces = bulk ? 0 : units * qlinear::layout::kUnitK / 16;
   int perToken = units * qlinear::layout::kUnitChunks;
   int pieces = codePieces + perToken / 2, all = tokens * pieces;
   constexpr int kMaxBatch = 8; // loads under way per thread
@@ -184,16 +235,21 @@ void ql_stage_quantized(i64 K, i32 unit0, i32 units, i32 tokens, i32 rows,
       if (i >= all)
         continue;
       if (piece < codePieces) {
-        *(QL_SHARED u32x4 *)(codes + (token * codePieces + piece) * 16) = v;
+        *(QL_SHARED u32x4 *)(codes + token * staged.codeStride() + piece * 16) = v;
       } else { // two records
-        int chunk = token * perToken + 2 * (piece - codePieces);
-        writeRecords(kinds, records, tokens * perToken, chunk, bitCast<float>(u32(v.x)),
-                     i16(v.y), i16(v.y >> 16));
-        writeRecords(kinds, records, tokens * perToken, chunk + 1,
+        int chunk = 2 * (piece - codePieces);
+        writeRecords(kinds, records, staged.records(), staged.record(token, chunk),
+                     bitCast<float>(u32(v.x)), i16(v.y), i16(v.y >> 16));
+        writeRecords(kinds, records, staged.records(), staged.record(token, chunk + 1),
                      bitCast<float>(u32(v.z)), i16(v.w), i16(v.w >> 16));
       }
     }
   }
+}
+
+/// After a block barrier: the codes that ql_stage_quantized began to copy in `phase`.
+void ql_await_codes(i32 phase, QL_SHARED u64 *barrier) {
+  ql_ptx_mbarrier_wait(barrier, u32(phase & 1));
 }
 
 /// Quantizes `rows` rows of x into quantized activations; `blocks` blocks of
@@ -210,10 +266,8 @@ void ql_quantize(i32 type, i64 K, i32 rows, i32 threads, i32 blocks, const u8 *x
     if (i < items)
       raw = loadItem(type, x + i64(token) * K * qlinear::layout::floatBytes(type), k,
                      int(K));
-    float values[kItem];
-    itemValues(type, raw, values);
     int part = i % kItemsPerChunk;
-    QuantizedItem q = quantizeItem(values, part); // by whole warps
+    QuantizedItem q = quantizeItem(type, raw, part); // by whole warps
     if (i >= items)
       continue;
     u8 *to = out + token * i64(l.bytes());

@@ -5,8 +5,9 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Quantization: per 32 columns d = max|x| / 127 and q = rint(x * (127 / max|x|)),
-// in f32 with IEEE rounding. A thread takes half a chunk.
+// Quantization: per 32 columns d = max|x| / 127 and q = rint(x * (127 / max|x|)), with
+// d and the quotient rounded to f32 and the exact product to an integer. A thread
+// takes half a chunk.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_KERNELS_CUDA_STAGING_H
@@ -50,6 +51,25 @@ QL_INLINE RawItem loadItem(int type, const u8 *row, int k, int K) {
   return item;
 }
 
+/// The bits of max|x| as a float: magnitudes order as integers, NaN above infinity.
+QL_INLINE u32 itemMagnitude(int type, const RawItem &item) {
+  auto larger = [](auto a, auto b) { return __builtin_elementwise_max(a, b); };
+  if (type == layout::kF32) {
+    u32 most = 0;
+    QL_UNROLL
+    for (int i = 0; i < kItem; ++i)
+      most = larger(most, item.words[i / 4][i % 4] & 0x7FFFFFFF);
+    return most;
+  }
+  using u16x2 = u16 __attribute__((ext_vector_type(2)));
+  u16x2 most = {0, 0};
+  QL_UNROLL
+  for (int i = 0; i < kItem / 2; ++i)
+    most = larger(most, bitCast<u16x2>(item.words[i / 4][i % 4] & 0x7FFF7FFF));
+  u32 bits = larger(most.x, most.y);
+  return bitCast<u32>(floatField(&bits, 0, type));
+}
+
 QL_INLINE void itemValues(int type, const RawItem &item, float *values) {
   u32 words[16];
   QL_UNROLL
@@ -58,6 +78,18 @@ QL_INLINE void itemValues(int type, const RawItem &item, float *values) {
   QL_UNROLL
   for (int i = 0; i < kItem; ++i)
     values[i] = floatField(words, i * 8 * layout::floatBytes(type), type);
+}
+
+/// The correctly rounded 127 / x of a normal x >= 2^-119, without a branch: that of x's
+/// mantissa, a reciprocal corrected by its remainder and a quotient corrected by its
+/// own, with x's exponent taken off.
+QL_INLINE float quotient127(float x) {
+  u32 bits = bitCast<u32>(x);
+  float m = bitCast<float>((bits & 0x007FFFFF) | 0x3F800000), r = ql_ptx_reciprocal(m);
+  r = fma(r, fma(-m, r, 1.0f), r);
+  float q = 127.0f * r;
+  q = fma(r, fma(-m, q, 127.0f), q);
+  return bitCast<float>(bitCast<u32>(q) - (bits & 0x7F800000) + 0x3F800000);
 }
 
 /// A quantized item: 16 codes, and the scale and half sums of its chunk.
@@ -69,22 +101,20 @@ struct QuantizedItem {
 
 /// Both threads of a chunk call it together; `part` is the thread's half. A chunk
 /// below 2^-119 is zero (its reciprocal would overflow). A chunk with a NaN or an
-/// infinity has d = NaN and codes 0, so that its results are NaN.
-QL_INLINE QuantizedItem quantizeItem(const float *x, int part) {
+/// infinity has d = NaN and any codes, so that its results are NaN.
+QL_INLINE QuantizedItem quantizeItem(int type, const RawItem &item, int part) {
   constexpr u32 kInfinity = 0x7F800000, kTiny = 0x04000000;
-  auto larger = [](u32 a, u32 b) { return a > b ? a : b; };
-  u32 most = 0; // magnitudes order as integers, NaN above infinity
-  QL_UNROLL
-  for (int i = 0; i < kItem; ++i)
-    most = larger(most, bitCast<u32>(x[i]) & 0x7FFFFFFF);
-  most = larger(most, ql_ptx_shuffle_xor(most, 1));
+  u32 most = itemMagnitude(type, item);
+  most = __builtin_elementwise_max(most, ql_ptx_shuffle_xor(most, 1));
   bool finite = most < kInfinity, used = finite && most >= kTiny;
   float largest = bitCast<float>(used ? most : 0x3F800000u);
-  float inverse = 127.0f / largest;
+  float inverse = used ? quotient127(largest) : 0.0f;
+  float x[kItem];
+  itemValues(type, item, x);
   u32 codes[kItem];
   QL_UNROLL
   for (int i = 0; i < kItem; ++i) // the low byte of the magic sum is the code
-    codes[i] = bitCast<u32>(x[i] * inverse + kMagic);
+    codes[i] = bitCast<u32>(fma(x[i], inverse, kMagic));
   QuantizedItem q;
   i32 sum = 0;
   QL_UNROLL
@@ -92,8 +122,7 @@ QL_INLINE QuantizedItem quantizeItem(const float *x, int part) {
     u32 packed =
         ql_ptx_byte_permute(
             ql_ptx_byte_permute(codes[4 * i], codes[4 * i + 1], 0x0040),
-            ql_ptx_byte_permute(codes[4 * i + 2], codes[4 * i + 3], 0x0040), 0x5410) &
-        (used ? ~0u : 0u);
+            ql_ptx_byte_permute(codes[4 * i + 2], codes[4 * i + 3], 0x0040), 0x5410);
     q.codes[i] = packed;
     sum = ql_ptx_dp4a(0x01010101u, packed, sum);
   }
@@ -117,8 +146,9 @@ QL_INLINE void writeRecord(RecordKind kind, QL_SHARED u8 *record, float d, i32 l
     *(QL_SHARED u32x2 *)record = u32x2{bitCast<u32>(d), extra(low + high)};
 }
 
-/// Planes of records, one after the other, `kinds` packed 16 bits each.
-QL_INLINE void writeRecords(u64 kinds, QL_SHARED u8 *records, int chunks, int chunk,
+/// Record `index` of planes of `count` records, one after the other, `kinds` packed
+/// 16 bits each.
+QL_INLINE void writeRecords(u64 kinds, QL_SHARED u8 *records, int count, int index,
                             float d, i32 low, i32 high) {
   QL_UNROLL
   for (int i = 0; i < kMaxRecordKinds; ++i) {
@@ -126,8 +156,8 @@ QL_INLINE void writeRecords(u64 kinds, QL_SHARED u8 *records, int chunks, int ch
     if (!packed)
       continue;
     RecordKind kind = RecordKind::unpack(packed);
-    writeRecord(kind, records + chunk * kind.bytes(), d, low, high);
-    records += chunks * kind.bytes();
+    writeRecord(kind, records + index * kind.bytes(), d, low, high);
+    records += count * kind.bytes();
   }
 }
 

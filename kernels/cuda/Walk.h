@@ -15,47 +15,28 @@
 //
 // A warp keeps `stages` units under way in a ring of its own in shared memory,
 // filled by bulk copies (sm_90) or cp.async (sm_80), or one unit in registers. At
-// the end of each run it adds up the 8 lanes that share rows and writes 16
-// sums per token to the slot of (run, warp). `total` adds a row's slots in the
+// the end of each run it adds up the lanes that share rows (none on tensor cores) and
+// writes 16 sums per token to the slot of (run, warp). `total` adds a row's slots in the
 // order of K, so results do not depend on timing.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_KERNELS_CUDA_WALK_H
 #define QLINEAR_KERNELS_CUDA_WALK_H
 
-#include "../common/Unit.h"
-#include "Intrinsics.h"
+#include "Fragment.h"
 
 namespace qlinear::kernels {
 
-/// Reads a unit in shared memory.
-struct SharedSource {
-  QL_SHARED const u8 *p;
-  QL_INLINE u32x4 load16(int o) const { return *(QL_SHARED const u32x4 *)(p + o); }
-  QL_INLINE u32x2 load8(int o) const { return *(QL_SHARED const u32x2 *)(p + o); }
-  QL_INLINE u32 load4(int o) const { return *(QL_SHARED const u32 *)(p + o); }
-  QL_INLINE u32 load2(int o) const { return *(QL_SHARED const u16 *)(p + o); }
-  QL_INLINE u32 load1(int o) const { return *(QL_SHARED const u8 *)(p + o); }
-};
-/// Reads a unit in global memory.
-struct StreamSource {
-  const u8 *p;
-  QL_INLINE u32x4 load16(int o) const { return ql_ptx_stream16(p + o); }
-  QL_INLINE u32x2 load8(int o) const { return ql_ptx_stream8(p + o); }
-  QL_INLINE u32 load4(int o) const { return ql_ptx_stream4(p + o); }
-  QL_INLINE u32 load2(int o) const { return *(const u16 *)(p + o); }
-  QL_INLINE u32 load1(int o) const { return p[o]; }
-};
-
 struct Walk {
   // The same in all threads; constants up to tile0.
-  int mode, weights, warps, stages;
+  int mode, tensor, weights, warps, stages;
   WeightLayout layout;
   int unit0, units; ///< of each tile: the walk's range of K
   int tile0, tiles;
   const u8 *blobs[kMaxWeights];
   QL_SHARED u8 *ring;      ///< of this warp
   QL_SHARED u64 *barriers; ///< of this warp
+  QL_SHARED u8 *exchange;  ///< of this warp, on tensor cores
   int warp, lane;
   int first, count; ///< units of this warp
   // Consumer: the stage that comes next, and its phase.
@@ -75,7 +56,9 @@ struct Walk {
   }
   QL_INLINE u64 tileOf(int r) const { return u64(u32(tile0 + r / weights)); }
   /// Full units of a tile in the walk's range, which may end in the tail unit.
-  QL_INLINE int fullUnits() const { return min(units, int(layout.fullUnits()) - unit0); }
+  QL_INLINE int fullUnits() const {
+    return layout.tailChunks() ? min(units, int(layout.fullUnits()) - unit0) : units;
+  }
   QL_INLINE bool hasTail() const { return fullUnits() != units; }
   QL_INLINE bool isTail(int u) const { return hasTail() && u == fullUnits(); }
   QL_INLINE u64 offsetOf(int r, int u) const {
@@ -168,8 +151,9 @@ struct Walk {
     }
   }
 
-  /// Loads the ring's oldest unit (unit u of its tile) and refills its stage.
-  QL_INLINE void take(const UnitLayout &l, int u, Unit &out) {
+  /// Loads the ring's oldest unit (unit u of its tile) and refills its stage. With
+  /// `codes` those of tensor cores go there, and only metadata into `out`.
+  QL_INLINE void take(const UnitLayout &l, int u, Unit &out, Fragments *codes) {
     if (mode == kBulk) {
       ql_ptx_mbarrier_wait(barriers + stage, parity);
     } else {
@@ -177,8 +161,13 @@ struct Walk {
       ql_ptx_warp_barrier();
     }
     QL_SHARED u8 *at = ring + stage * stageBytes(layout);
-    loadUnit(l, lane, SharedSource{at + misalignment(u)},
-             SharedSource{at + unitStageBytes(layout)}, out);
+    SharedSource from{at + misalignment(u)}, steps{at + unitStageBytes(layout)};
+    if (tensor) {
+      loadFragments(l, lane, from.p, *codes);
+      loadMetadata(l, lane, from, steps, out);
+    } else {
+      loadUnit(l, lane, from, steps, out);
+    }
     ql_ptx_warp_barrier();
     if (left > 0)
       fetch(stage);
@@ -236,13 +225,34 @@ struct Walk {
     }
   }
 
+  QL_INLINE static void flushFragments(const LaneShare &share, const float *acc,
+                                       QL_SHARED float *slot) {
+    QL_UNROLL
+    for (int h = 0; h < share.rows(); ++h)
+      QL_UNROLL
+      for (int i = 0; i < share.columns(); ++i)
+        slot[share.token(i) * layout::kTileRows + share.row(h)] = acc[2 * h + i];
+  }
+
   /// Multiplies all units of the warp with the activations of `tokens` tokens.
-  QL_INLINE void multiply(int tokens, Activations a,
+  QL_INLINE void multiply(int tokens, QL_SHARED const u8 *codes,
+                          QL_SHARED const u8 *records,
                           QL_SHARED const float *constants,
                           QL_SHARED float *slots) {
-    int recordBytes = RecordKind::of(layout.spec).bytes();
-    a.codes += (lane & 7) * 16;
-    a.records += (lane & 7) * recordBytes;
+    RecordKind kind = RecordKind::of(layout.spec);
+    StagedActivations staged{tokens, units, bool(tensor)};
+    int codeStride = staged.codeStride();
+    LaneShare share{tokens, lane};
+    Exchange groups{exchange, kind.halves, kind.hasOffset};
+    if (tensor) {
+      codes += (lane & (tokens - 1)) * codeStride + (lane >> 3 & 1) * 128 +
+               (lane >> 4) * 16;
+      records += share.token(0) * kind.bytes();
+    } else {
+      codes += (lane & 7) * 16;
+      records += (lane & 7) * kind.bytes();
+    }
+    int unitRecords = staged.record(0, layout::kUnitChunks) * kind.bytes();
     int r = first / units, u = first - r * units, remaining = count;
     Unit next;
     if (mode == kDirect && left > 0)
@@ -252,25 +262,33 @@ struct Walk {
       int n = min(units - u, remaining);
       int full = hasTail() ? min(n, fullUnits() - u) : n;
       Rows rows = rowsOf(constants, r);
-      Activations at = a;
-      at.codes += u * layout::kUnitK;
-      at.records += u * layout::kUnitChunks * recordBytes;
+      QL_SHARED const u8 *codesAt = codes + u * layout::kUnitK;
+      QL_SHARED const u8 *recordsAt = records + u * unitRecords;
       float acc[4 * kMaxTokens];
       QL_UNROLL
       for (int i = 0; i < 4 * tokens; ++i)
         acc[i] = 0.0f;
       auto one = [&](const UnitLayout &l, int index) {
         Unit unitNow;
+        Fragments fragments;
         if (mode == kDirect) {
           unitNow = next;
           if (left > 0)
             load(next);
         } else {
-          take(l, index, unitNow);
+          take(l, index, unitNow, &fragments);
         }
-        dotUnit(l, tokens, unitNow, rows, at, acc);
-        at.codes += layout::kUnitK;
-        at.records += layout::kUnitChunks * recordBytes;
+        if (tensor) {
+          exchangeGroups(l, lane, unitNow, rows, groups);
+          dotFragments(l, share, fragments, groups, {codesAt, recordsAt}, acc);
+        } else {
+          dotUnit(l, tokens, unitNow, rows,
+                  {codesAt, recordsAt, codeStride,
+                   staged.record(1, 0) * kind.bytes()},
+                  acc);
+        }
+        codesAt += layout::kUnitK;
+        recordsAt += unitRecords;
       };
       if (fullUnits()) {
         QL_NO_UNROLL
@@ -279,7 +297,11 @@ struct Walk {
       }
       if (hasTail() && n > full)
         one(layout.tailUnit(), fullUnits());
-      flush(tokens, acc, slots + (r + warp) * tokens * layout::kTileRows);
+      QL_SHARED float *slot = slots + (r + warp) * tokens * layout::kTileRows;
+      if (tensor)
+        flushFragments(share, acc, slot);
+      else
+        flush(tokens, acc, slot);
       ++r;
       u = 0;
       remaining -= n;

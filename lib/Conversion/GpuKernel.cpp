@@ -11,6 +11,7 @@
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/BitVector.h"
 
 using namespace mlir;
 using namespace mlir::qlinear;
@@ -72,7 +73,25 @@ private:
   OpBuilder &b;
   Location loc;
   Type i32, i64, f32, ptr, sharedPtr;
+  /// First unit of a block's phase.
+  Value unit0(const KernelPlan &plan, int phase) {
+    Value first = constant(phase * plan.phaseUnits);
+    return plan.split == 1
+               ? first
+               : arith::AddIOp::create(
+                     b, loc, first,
+                     arith::MulIOp::create(b, loc, rank, constant(plan.units)));
+  }
+  /// Calls `body(row, token)` for rows 16 `tiles` tiles, shared among threads.
+  void forEachRow(const KernelPlan &plan, Value tiles,
+                  llvm::function_ref<void(Value, Value)> body);
+  SmallVector<Value> totals(LinearOp op, const KernelPlan &plan, ArrayRef<Active> walks,
+                            Value row, Value token);
+  void gather(LinearOp op, const KernelPlan &plan, const KernelSegment &segment,
+              ArrayRef<Active> walks);
+
   Value thread, rows;
+  Value rank; ///< in the cluster, if plan.split > 1
 };
 } // namespace
 
@@ -132,7 +151,7 @@ std::pair<Value, Value> Skeleton::tilesOf(const KernelPlan &plan,
   auto tileAt = [&](Value index) -> Value {
     Value at = arith::DivUIOp::create(
         b, loc, arith::MulIOp::create(b, loc, index, constant(plan.totalCost)),
-        constant(plan.grid));
+        constant(plan.grid / plan.split));
     if (plan.segments.size() == 1 && segment.cost == 1)
       return at;
     at = arith::SubIOp::create(b, loc, at, constant(segment.start));
@@ -155,12 +174,12 @@ Skeleton::Active Skeleton::begin(gpu::GPUFuncOp f, const KernelPlan &plan,
       b, loc, ptr, LLVM::LLVMArrayType::get(i64, kWalkWords), constant(1));
   const layout::WeightLayout &l = walk.layout;
   call("ql_walk_init",
-       {active.state, constant(plan.mode), constant64(int64_t(l.spec.pack())),
+       {active.state, constant(plan.mode), constant(plan.tensor), constant64(int64_t(l.spec.pack())),
         constant64(int64_t(l.N)), constant64(int64_t(l.K)),
-        constant(int64_t(walk.weights.size())), constant(phase * plan.phaseUnits),
+        constant(int64_t(walk.weights.size())), unit0(plan, phase),
         constant(plan.unitsOf(phase)), constant(plan.warps), constant(plan.stages),
         constant(plan.ringBytes), active.tile0, active.tiles, shared(0),
-        shared(walk.barriers[phase])});
+        shared(walk.barriers[phase]), shared(walk.exchange)});
   for (auto [i, weight] : llvm::enumerate(walk.weights))
     call("ql_walk_weight",
          {active.state, constant(int64_t(i)), f.getArgument(weight)});
@@ -184,9 +203,10 @@ void Skeleton::stageActivations(gpu::GPUFuncOp f, LinearOp op, const KernelPlan 
     kinds |= uint64_t(kind.pack()) << 16 * i;
   Value x = f.getArgument(unsigned(op.getWeights().size()));
   SmallVector<Value> args{constant64(plan.K),
-                          constant(phase * plan.phaseUnits),
+                          unit0(plan, phase),
                           constant(plan.unitsOf(phase)),
                           constant(plan.tokens),
+                          constant(plan.tensor),
                           rows,
                           constant(plan.threads()),
                           constant64(int64_t(kinds)),
@@ -197,8 +217,61 @@ void Skeleton::stageActivations(gpu::GPUFuncOp f, LinearOp op, const KernelPlan 
     args.insert(args.begin(), constant(elementOf(type.getElementType())));
     call("ql_stage_activations", args);
   } else {
+    args.insert(args.begin() + 8, {constant(plan.bulkCodes), constant(phase),
+                                   shared(plan.codesBarrier)});
     call("ql_stage_quantized", args);
   }
+}
+
+void Skeleton::forEachRow(const KernelPlan &plan, Value tiles,
+                          llvm::function_ref<void(Value, Value)> body) {
+  Value count = arith::MulIOp::create(b, loc, tiles, constant(layout::kTileRows));
+  // Threads share the rows of all tokens: element i is row i % count of token
+  // i / count.
+  Value all = plan.tokens == 1 ? count : arith::MulIOp::create(b, loc, count, rows);
+  auto loop = scf::ForOp::create(b, loc, thread, all, constant(plan.threads()));
+  b.setInsertionPointToStart(loop.getBody());
+  Value row = loop.getInductionVar(), token = constant(0);
+  if (plan.tokens > 1) {
+    token = call("ql_divide", i32, {row, count});
+    row = arith::SubIOp::create(b, loc, row,
+                                arith::MulIOp::create(b, loc, token, count));
+  }
+  body(row, token);
+  b.setInsertionPointAfter(loop);
+}
+
+/// The block's products of each weight at a row of its tiles; null for weights of
+/// other segments.
+SmallVector<Value> Skeleton::totals(LinearOp op, const KernelPlan &plan,
+                                    ArrayRef<Active> walks, Value row, Value token) {
+  SmallVector<Value> products(op.getWeights().size());
+  for (const Active &active : walks)
+    for (auto [i, weight] : llvm::enumerate(active.walk->weights)) {
+      Value total = call("ql_walk_total", f32,
+                         {active.state, constant(plan.tokens), token,
+                          constant(int64_t(i)), row, shared(active.walk->constants),
+                          shared(active.walk->slots[active.phase])});
+      Value &product = products[weight];
+      product = product ? arith::AddFOp::create(b, loc, product, total) : total;
+    }
+  return products;
+}
+
+/// Hands the block's products to the blocks of the cluster that finish them.
+void Skeleton::gather(LinearOp op, const KernelPlan &plan, const KernelSegment &segment,
+                      ArrayRef<Active> walks) {
+  forEachRow(plan, walks.front().tiles, [&](Value row, Value token) {
+    SmallVector<Value> products = totals(op, plan, walks, row, token);
+    int64_t weights = llvm::count_if(products, [](Value v) { return bool(v); });
+    int64_t index = 0;
+    for (Value product : products)
+      if (product)
+        call("ql_gather_store",
+             {shared(segment.gather), constant(plan.split), rank, constant(weights),
+              constant(plan.ownTiles(segment)), constant(plan.tokens), token,
+              constant(index++), row, product});
+  });
 }
 
 /// For each row of x and each finished row of the block's tiles: the epilogue.
@@ -208,77 +281,88 @@ void Skeleton::epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
   unsigned firstExtra = nWeights + 1;
   unsigned firstResult = firstExtra + unsigned(op.getExtras().size());
   Value tiles = walks.front().tiles;
-  Value count =
-      arith::MulIOp::create(b, loc, tiles, constant(layout::kTileRows));
+  if (plan.split > 1) // tiles rank, rank + split, ...
+    tiles = arith::DivUIOp::create(
+        b, loc,
+        arith::SubIOp::create(
+            b, loc,
+            arith::AddIOp::create(b, loc, tiles, constant(plan.split - 1)), rank),
+        constant(plan.split));
   Value base = arith::MulIOp::create(b, loc, walks.front().tile0,
                                      constant(layout::kTileRows));
-  // Threads share the rows of all tokens: element i is row i % count of token
-  // i / count.
-  Value all = plan.tokens == 1 ? count : arith::MulIOp::create(b, loc, count, rows);
-  auto overElements =
-      scf::ForOp::create(b, loc, thread, all, constant(plan.threads()));
-  b.setInsertionPointToStart(overElements.getBody());
-  Value row = overElements.getInductionVar();
-  Value m = constant(0);
-  if (plan.tokens > 1) {
-    m = call("ql_divide", i32, {row, count});
-    row = arith::SubIOp::create(b, loc, row, arith::MulIOp::create(b, loc, m, count));
-  }
-  Value n = arith::AddIOp::create(b, loc, base, row);
-  if (segment.N % layout::kTileRows) {
-    Value inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, n,
-                                         constant(segment.N));
-    auto guard = scf::IfOp::create(b, loc, inside, /*withElseRegion=*/false);
-    b.setInsertionPointToStart(guard.thenBlock());
-  }
-  Value n64 = arith::ExtUIOp::create(b, loc, i64, n);
-  Value at = arith::AddIOp::create(
-      b, loc, n64,
-      arith::MulIOp::create(b, loc, arith::ExtUIOp::create(b, loc, i64, m),
-                            constant64(segment.N)));
-
-  IRMapping map;
-  SmallVector<Value> products(nWeights);
-  for (const Active &active : walks)
-    for (auto [i, weight] : llvm::enumerate(active.walk->weights)) {
-      Value total = call("ql_walk_total", f32,
-                         {active.state, constant(plan.tokens), m, constant(int64_t(i)),
-                          row, shared(active.walk->constants),
-                          shared(active.walk->slots[active.phase])});
-      Value &product = products[weight];
-      product = product ? arith::AddFOp::create(b, loc, product, total) : total;
+  forEachRow(plan, tiles, [&](Value row, Value m) {
+    SmallVector<Value> products;
+    Value inTiles = row; // of the cluster
+    if (plan.split > 1) {
+      int64_t weights = 0, index = 0;
+      for (const KernelWalk &walk : segment.walks)
+        weights += int64_t(walk.weights.size());
+      llvm::BitVector used(nWeights);
+      for (const KernelWalk &walk : segment.walks)
+        for (unsigned weight : walk.weights)
+          used.set(weight);
+      for (unsigned weight = 0; weight < nWeights; ++weight)
+        products.push_back(
+            used.test(weight)
+                ? call("ql_gather_total", f32,
+                       {shared(segment.gather), constant(plan.split), constant(weights),
+                        constant(plan.ownTiles(segment)), constant(plan.tokens), m,
+                        constant(index++), row})
+                : Value());
+      inTiles = call("ql_gather_row", i32, {constant(plan.split), rank, row});
+    } else {
+      products = totals(op, plan, walks, row, m);
     }
-  SmallVector<Value> values;
-  if (op.hasEpilogue()) {
-    for (auto [argument, product] : llvm::zip(op.getProductArguments(), products))
-      map.map(argument, product);
-    for (auto [i, argument] : llvm::enumerate(op.getExtraArguments())) {
-      auto type = cast<RankedTensorType>(op.getExtras()[i].getType());
-      Value address = element(f.getArgument(firstExtra + unsigned(i)),
-                              type.getRank() == 1 ? n64 : at, type.getElementType());
-      map.map(argument,
-              LLVM::LoadOp::create(b, loc, type.getElementType(), address));
+    Value n = arith::AddIOp::create(b, loc, base, inTiles);
+    if (segment.N % layout::kTileRows) {
+      Value inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, n,
+                                           constant(segment.N));
+      auto guard = scf::IfOp::create(b, loc, inside, /*withElseRegion=*/false);
+      b.setInsertionPointToStart(guard.thenBlock());
     }
-    for (Operation &inner : op.getBody().without_terminator())
-      b.clone(inner, map);
-    for (Value value : op.getBody().getTerminator()->getOperands())
-      values.push_back(map.lookup(value));
-  } else {
-    values.push_back(products[walks.front().walk->weights.front()]);
-  }
-  for (auto [result, value] : llvm::zip(segment.results, values)) {
-    Type type =
-        cast<RankedTensorType>(op.getResult(result).getType()).getElementType();
-    if (value.getType() != type)
-      value = arith::TruncFOp::create(b, loc, type, value);
-    LLVM::StoreOp::create(b, loc, value,
-                          element(f.getArgument(firstResult + result), at, type));
-  }
-  b.setInsertionPointAfter(overElements);
+    Value n64 = arith::ExtUIOp::create(b, loc, i64, n);
+    Value at = arith::AddIOp::create(
+        b, loc, n64,
+        arith::MulIOp::create(b, loc, arith::ExtUIOp::create(b, loc, i64, m),
+                              constant64(segment.N)));
+    IRMapping map;
+    SmallVector<Value> values;
+    if (op.hasEpilogue()) {
+      for (auto [argument, product] : llvm::zip(op.getProductArguments(), products))
+        map.map(argument, product);
+      for (auto [i, argument] : llvm::enumerate(op.getExtraArguments())) {
+        auto type = cast<RankedTensorType>(op.getExtras()[i].getType());
+        Value address = element(f.getArgument(firstExtra + unsigned(i)),
+                                type.getRank() == 1 ? n64 : at, type.getElementType());
+        map.map(argument,
+                LLVM::LoadOp::create(b, loc, type.getElementType(), address));
+      }
+      for (Operation &inner : op.getBody().without_terminator())
+        b.clone(inner, map);
+      for (Value value : op.getBody().getTerminator()->getOperands())
+        values.push_back(map.lookup(value));
+    } else {
+      values.push_back(products[walks.front().walk->weights.front()]);
+    }
+    for (auto [result, value] : llvm::zip(segment.results, values)) {
+      Type type =
+          cast<RankedTensorType>(op.getResult(result).getType()).getElementType();
+      if (value.getType() != type)
+        value = arith::TruncFOp::create(b, loc, type, value);
+      LLVM::StoreOp::create(b, loc, value,
+                            element(f.getArgument(firstResult + result), at, type));
+    }
+  });
 }
 
 void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
   Value block = call("ql_ptx_block", i32, {});
+  if (plan.split > 1) {
+    Value split = constant(plan.split);
+    rank = call("ql_ptx_cluster_rank", i32, {split});
+    block = arith::DivUIOp::create(b, loc, block, split);
+    call("ql_ptx_cluster_arrive", {split}); // the block has started
+  }
   Value yes = arith::ConstantIntOp::create(b, loc, b.getI1Type(), 1);
   // Walks in the order in which they are done: phase by phase.
   SmallVector<SmallVector<Active>> phases(plan.phases);
@@ -287,16 +371,19 @@ void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
       for (const KernelWalk &walk : segment.walks)
         phases[phase].push_back(begin(f, plan, segment, walk, block, phase));
 
-  // Copies of the block's first walk that has tiles start before anything waits.
-  Value none;
-  for (Active &active : phases.front()) {
-    Value any = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sgt, active.tiles,
-                                      constant(0));
-    active.startEarly = none ? arith::AndIOp::create(b, loc, none, any) : any;
-    Value empty = arith::XOrIOp::create(b, loc, any, yes);
-    none = none ? arith::AndIOp::create(b, loc, none, empty) : empty;
-    start(active, active.startEarly);
-  }
+  // The copies of a phase's first walk that has tiles start before anything waits.
+  auto startFirst = [&](MutableArrayRef<Active> walks) {
+    Value none;
+    for (Active &active : walks) {
+      Value any = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sgt, active.tiles,
+                                        constant(0));
+      active.startEarly = none ? arith::AndIOp::create(b, loc, none, any) : any;
+      Value empty = arith::XOrIOp::create(b, loc, any, yes);
+      none = none ? arith::AndIOp::create(b, loc, none, empty) : empty;
+      start(active, active.startEarly);
+    }
+  };
+  startFirst(phases.front());
   if (plan.pdl)
     call("ql_ptx_launch_dependents", {});
   for (const Active &active : phases.front())
@@ -306,30 +393,42 @@ void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
   if (plan.pdl)
     call("ql_ptx_wait_prior_grids", {});
 
+  bool quantized = !isa<RankedTensorType>(op.getX().getType());
   for (int phase = 0; phase < plan.phases; ++phase) {
     stageActivations(f, op, plan, phase);
     call("ql_ptx_barrier", {});
+    if (quantized && plan.bulkCodes)
+      call("ql_await_codes", {constant(phase), shared(plan.codesBarrier)});
     for (Active &active : phases[phase]) {
-      if (phase > 0)
-        start(active, Value());
-      else if (phases.front().size() > 1)
+      if (phases[phase].size() > 1)
         start(active, arith::XOrIOp::create(b, loc, active.startEarly, yes));
       call("ql_walk_multiply",
            {active.state, constant(plan.tokens), shared(plan.codes),
-            shared(plan.recordsOf(*active.walk)), shared(active.walk->constants),
+            shared(plan.recordsOf(*active.walk, phase)), shared(active.walk->constants),
             shared(active.walk->slots[phase])});
     }
+    if (phase + 1 < plan.phases)
+      startFirst(phases[phase + 1]); // a warp's own ring is free
     call("ql_ptx_barrier", {});
   }
 
-  for (const KernelSegment &segment : plan.segments) {
+  auto walksOf = [&](const KernelSegment &segment) {
     SmallVector<Active> walks;
     for (const auto &phase : phases)
       llvm::copy_if(phase, std::back_inserter(walks), [&](const Active &active) {
         return active.segment == &segment;
       });
-    epilogue(f, op, plan, segment, walks);
+    return walks;
+  };
+  if (plan.split > 1) {
+    call("ql_ptx_cluster_wait", {});
+    for (const KernelSegment &segment : plan.segments)
+      gather(op, plan, segment, walksOf(segment));
+    call("ql_ptx_cluster_arrive", {constant(plan.split)});
+    call("ql_ptx_cluster_wait", {});
   }
+  for (const KernelSegment &segment : plan.segments)
+    epilogue(f, op, plan, segment, walksOf(segment));
 }
 
 void Skeleton::quantize(gpu::GPUFuncOp f, RankedTensorType input, int64_t grid,
@@ -351,6 +450,9 @@ gpu::GPUFuncOp buildKernel(OpBuilder &builder, StringRef name, LinearOp op,
       unsigned(op.getWeights().size() + 1 + op.getExtras().size() + op.getNumResults());
   gpu::GPUFuncOp f =
       skeleton.open(name, pointers, plan.threads(), plan.blocksPerMultiprocessor);
+  if (plan.split > 1)
+    f->setAttr(NVVM::NVVMDialect::getClusterDimAttrName(),
+               builder.getDenseI32ArrayAttr({plan.split, 1, 1}));
   skeleton.linear(f, op, plan);
   skeleton.close(f);
   return f;

@@ -31,7 +31,7 @@ struct KernelWalk {
   // Where its parts lie in shared memory (barriers and slots of each phase), and the
   // index of its record plane.
   llvm::SmallVector<int64_t> barriers, slots;
-  int64_t constants = 0;
+  int64_t constants = 0, exchange = 0;
   unsigned recordKind = 0;
 };
 
@@ -42,6 +42,7 @@ struct KernelSegment {
   int64_t maxTiles = 0;        ///< of one block
   std::vector<KernelWalk> walks;
   llvm::SmallVector<unsigned> results; ///< of the linear
+  int64_t gather = 0;          ///< in shared memory: sums of the cluster's blocks
 };
 
 /// All constants of one kernel: shapes, ranges, shared memory.
@@ -50,24 +51,37 @@ struct KernelPlan {
   int64_t K = 0, grid = 0, totalCost = 0;
   kernels::CopyMode mode = kernels::kDirect;
   bool pdl = false;
+  bool tensor = false; ///< multiply on tensor cores
+  bool bulkCodes = false; ///< bulk copies of quantized activations
   /// Blocks of this kernel and the next that a multiprocessor has to hold at once.
   int blocksPerMultiprocessor = 1;
-  /// K is done in phases of at most `phaseUnits` units, whose activations are in
-  /// shared memory at a time.
+  /// Blocks of a cluster, which work on the same tiles, each on its part of K. A tile
+  /// is finished by block tile % split of the cluster.
+  int split = 1;
+  /// A block's `units` units are done in phases of at most `phaseUnits` units, whose
+  /// activations are in shared memory at a time.
   int phases = 1;
   int64_t units = 0, phaseUnits = 0;
   std::vector<KernelSegment> segments;
   std::vector<kernels::RecordKind> recordKinds;
   // Bytes and offsets in shared memory.
   int64_t ringBytes = 0; ///< of one warp, from offset 0
-  int64_t codes = 0, records = 0, sharedBytes = 0;
+  int64_t codes = 0, records = 0, codesBarrier = 0, sharedBytes = 0;
 
   int64_t unitsOf(int phase) const {
     return std::min(phaseUnits, units - phase * phaseUnits);
   }
+  /// Tiles of a segment that one block finishes, at most.
+  int64_t ownTiles(const KernelSegment &segment) const {
+    return (segment.maxTiles + split - 1) / split;
+  }
   int64_t threads() const { return warps * kernels::kWarp; }
+  /// A phase's activations.
+  kernels::StagedActivations staged(int units) const {
+    return {tokens, units, tensor};
+  }
   /// Where the records of a walk lie.
-  int64_t recordsOf(const KernelWalk &walk) const;
+  int64_t recordsOf(const KernelWalk &walk, int phase) const;
 };
 
 /// Plans the kernel of `op` for `tokens` rows. Where shared memory is short, K is cut

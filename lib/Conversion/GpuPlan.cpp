@@ -14,11 +14,12 @@ using namespace mlir::qlinear;
 
 namespace qlinear {
 
-int64_t KernelPlan::recordsOf(const KernelWalk &walk) const {
+constexpr int64_t kMaxCluster = 8; // blocks, on every chip that has clusters
+
+int64_t KernelPlan::recordsOf(const KernelWalk &walk, int phase) const {
   int64_t at = records;
-  int64_t chunks = tokens * phaseUnits * layout::kUnitChunks;
   for (unsigned i = 0; i < walk.recordKind; ++i)
-    at += chunks * recordKinds[i].bytes();
+    at += staged(int(unitsOf(phase))).records() * recordKinds[i].bytes();
   return at;
 }
 
@@ -68,7 +69,8 @@ static void shareTiles(KernelPlan &plan) {
   int64_t total = 0;
   for (KernelSegment &segment : plan.segments)
     total += segment.cost / unit * segment.tiles;
-  int64_t shrink = std::max<int64_t>(1, llvm::divideCeil(total * plan.grid, 1 << 30));
+  int64_t shares = plan.grid / plan.split;
+  int64_t shrink = std::max<int64_t>(1, llvm::divideCeil(total * shares, 1 << 30));
   plan.totalCost = 0;
   for (KernelSegment &segment : plan.segments) {
     segment.cost = std::max<int64_t>(1, segment.cost / unit / shrink);
@@ -77,11 +79,11 @@ static void shareTiles(KernelPlan &plan) {
   }
   for (KernelSegment &segment : plan.segments) {
     auto tileAt = [&](int64_t block) {
-      int64_t at = block * plan.totalCost / plan.grid - segment.start;
+      int64_t at = block * plan.totalCost / shares - segment.start;
       return std::min(segment.tiles,
                       int64_t(llvm::divideCeil(std::max<int64_t>(at, 0), segment.cost)));
     };
-    for (int64_t block = 0; block < plan.grid; ++block)
+    for (int64_t block = 0; block < shares; ++block)
       segment.maxTiles =
           std::max(segment.maxTiles, tileAt(block + 1) - tileAt(block));
   }
@@ -102,16 +104,28 @@ static int64_t layOut(KernelPlan &plan) {
   bool ring = plan.mode != kernels::kDirect;
   plan.ringBytes = ring ? stage * plan.stages : 0;
   reserve(plan.ringBytes * plan.warps, layout::kLine);
-  plan.codes = reserve(plan.tokens * plan.phaseUnits * layout::kUnitK, layout::kLine);
+  kernels::StagedActivations staged = plan.staged(int(plan.phaseUnits));
+  plan.codes = reserve(staged.codeBytes(), layout::kLine);
   int64_t records = 0;
   for (kernels::RecordKind kind : plan.recordKinds)
-    records += plan.tokens * plan.phaseUnits * layout::kUnitChunks * kind.bytes();
+    records += staged.records() * kind.bytes();
   plan.records = reserve(records, 16);
-  for (KernelSegment &segment : plan.segments)
+  plan.codesBarrier = reserve(plan.bulkCodes ? 8 : 0, 8);
+  for (KernelSegment &segment : plan.segments) {
+    if (plan.split > 1) {
+      size_t weights = 0;
+      for (KernelWalk &walk : segment.walks)
+        weights += walk.weights.size();
+      segment.gather = reserve(plan.split * int64_t(weights) * plan.ownTiles(segment) *
+                                   kernels::slotBytes(plan.tokens), 16);
+    }
     for (KernelWalk &walk : segment.walks) {
       int64_t runs = segment.maxTiles * int64_t(walk.weights.size());
       walk.constants = reserve(
           runs * layout::kTileRows * 4 * kernels::rowFloats(walk.layout.spec), 16);
+      if (plan.tensor)
+        walk.exchange =
+            reserve(plan.warps * kernels::exchangeBytes(walk.layout.spec), 16);
       walk.barriers.clear();
       walk.slots.clear();
       for (int phase = 0; phase < plan.phases; ++phase) {
@@ -121,17 +135,40 @@ static int64_t layOut(KernelPlan &plan) {
                                          kernels::slotBytes(plan.tokens), 16));
       }
     }
+  }
   return int64_t(llvm::alignTo(at, 16));
+}
+
+/// Fewest tokens for which tensor cores are faster than dp4a (on sm_90; dp4a is ahead
+/// by 2% at 2 tokens, and behind by 3% at 4 and 28% at 8).
+constexpr int kTensorTokens = 3;
+
+/// Blocks that share K. A single token gains nothing: its activations are few, and the
+/// cluster's barrier costs more than quantizing them.
+static int splitOf(const KernelPlan &plan, const ScheduleAttr::Fields &schedule,
+                   const GpuChip &chip) {
+  if (!chip.pdl || plan.tokens == 1 || plan.K % layout::kUnitK)
+    return 1;
+  int64_t split = std::min({schedule.splitK, plan.grid, kMaxCluster});
+  while (plan.units % split)
+    --split;
+  return int(split);
 }
 
 std::optional<KernelPlan> planKernel(LinearOp op, const ScheduleAttr::Fields &schedule,
                                      int tokens, const GpuChip &chip) {
   KernelPlan plan;
-  plan.tokens = tokens;
   plan.K = op.getK();
   plan.warps = int(schedule.warps);
   plan.mode = modeOf(schedule.copy);
   plan.pdl = schedule.pdl && chip.pdl;
+  plan.tensor = tokens >= kTensorTokens && plan.mode != kernels::kDirect;
+  // Bulk copies bring quantized activations, unless they would queue behind those that
+  // fill the ring at that time (a kernel for up to 2 tokens has filled it before), which
+  // is worse than loads by threads as long as those are few.
+  plan.bulkCodes = plan.mode == kernels::kBulk && (tokens <= 2 || tokens > 4);
+  // Fragments have 8 columns, for which tokens are repeated.
+  plan.tokens = plan.tensor ? int(llvm::PowerOf2Ceil(unsigned(tokens))) : tokens;
 
   llvm::SmallVector<unsigned> all(op.getWeights().size());
   std::iota(all.begin(), all.end(), 0);
@@ -159,8 +196,11 @@ std::optional<KernelPlan> planKernel(LinearOp op, const ScheduleAttr::Fields &sc
   if (plan.recordKinds.size() > kernels::kMaxRecordKinds)
     return std::nullopt;
   plan.grid = std::min(schedule.grid ? schedule.grid : chip.multiprocessors, tiles);
-  shareTiles(plan);
   plan.units = int64_t(plan.segments.front().walks.front().layout.unitsPerTile());
+  plan.split = splitOf(plan, schedule, chip);
+  plan.units /= plan.split;
+  plan.grid = plan.grid / plan.split * plan.split;
+  shareTiles(plan);
   int most = int(std::min<int64_t>(schedule.stages, 8));
   auto fits = [&](int64_t bytes, int phases, int leastStages) {
     plan.phases = phases;

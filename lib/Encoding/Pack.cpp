@@ -36,31 +36,36 @@ void store32(u8 *p, u32 v) { std::memcpy(p, &v, 4); }
 // Codes of one row of a unit: `chunks` x 32 columns
 //===----------------------------------------------------------------------===//
 
-/// Where the codes of row r = 4 j + r0 lie, all chunks of a row in a row.
+/// Where the codes of row r = 4 j + r0 lie: chunk c at place c ^ swizzle of 16 bytes
+/// (in the high plane of 5-bit codes, at place c of 4).
 struct RowPlaces {
   u8 *low, *lowHalf1, *high;
-  int highStride;
+  int swizzle, highSwizzle, highStride;
 };
 
 RowPlaces placesOf(const UnitLayout &L, u8 *unit, int r) {
   int j = r / 4, r0 = r % 4, bits = L.spec.codeBits;
-  return {unit + L.low(j, r0, 0), unit + L.low(j, r0, 0, bits == 8),
-          unit + (bits == 6 ? L.high6(j, r0, 0) : L.high5(j, r0, 0)),
+  int swizzle = L.swizzle(r), high6Swizzle = L.swizzle(j / 2 * 4 + r0);
+  return {unit + L.low(j, r0, swizzle),
+          unit + L.low(j, r0, swizzle, bits == 8),
+          unit + (bits == 6 ? L.high6(j, r0, high6Swizzle) : L.high5(j, r0, 0)),
+          swizzle,
+          bits == 6 ? high6Swizzle : 0,
           bits == 6 ? 16 : 4};
 }
 
 template <int Bits> void packRow(const u8 *from, int chunks, RowPlaces to) {
   for (int c = 0; c < chunks; ++c, from += kChunk) {
     if constexpr (Bits == 8) {
-      std::memcpy(to.low + c * 16, from, 16);
-      std::memcpy(to.lowHalf1 + c * 16, from + 16, 16);
+      std::memcpy(to.low + (c ^ to.swizzle) * 16, from, 16);
+      std::memcpy(to.lowHalf1 + (c ^ to.swizzle) * 16, from + 16, 16);
     } else {
       const u8 *__restrict in = from;
-      u8 *__restrict low = to.low + c * 16;
+      u8 *__restrict low = to.low + (c ^ to.swizzle) * 16;
       for (int i = 0; i < 16; ++i)
         low[i] = u8((in[i] & 15) | in[16 + i] << 4);
     }
-    u8 *high = to.high + c * to.highStride;
+    u8 *high = to.high + (c ^ to.highSwizzle) * to.highStride;
     if constexpr (Bits == 5) {
       u32 word = 0;
       for (int i = 0; i < 8; ++i)
@@ -80,17 +85,17 @@ template <int Bits> void packRow(const u8 *from, int chunks, RowPlaces to) {
 template <int Bits> void unpackRow(RowPlaces from, int chunks, u8 *to) {
   for (int c = 0; c < chunks; ++c, to += kChunk) {
     if constexpr (Bits == 8) {
-      std::memcpy(to, from.low + c * 16, 16);
-      std::memcpy(to + 16, from.lowHalf1 + c * 16, 16);
+      std::memcpy(to, from.low + (c ^ from.swizzle) * 16, 16);
+      std::memcpy(to + 16, from.lowHalf1 + (c ^ from.swizzle) * 16, 16);
     } else {
-      const u8 *__restrict low = from.low + c * 16;
+      const u8 *__restrict low = from.low + (c ^ from.swizzle) * 16;
       u8 *__restrict out = to;
       for (int i = 0; i < 16; ++i) {
         out[i] = low[i] & 15;
         out[16 + i] = low[i] >> 4;
       }
     }
-    const u8 *high = from.high + c * from.highStride;
+    const u8 *high = from.high + (c ^ from.highSwizzle) * from.highStride;
     if constexpr (Bits == 5) {
       u32 word = load32(high);
       for (int i = 0; i < 8; ++i)

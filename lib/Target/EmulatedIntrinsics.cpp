@@ -101,6 +101,20 @@ private:
     return b.CreateBinaryIntrinsic(id, arg(0), arg(1));
   }
   Value *laneMask(CmpInst::Predicate predicate);
+  /// A place on the stack that holds `v`.
+  Value *inMemory(Value *v) {
+    IRBuilder<> entry(&*call.getFunction()->getEntryBlock().getFirstInsertionPt());
+    Value *at = entry.CreateAlloca(v->getType());
+    b.CreateStore(v, at);
+    return at;
+  }
+  /// Calls an emulated function whose last argument is where its result goes, and
+  /// `initial` is before.
+  Value *onMemory(StringRef function, SmallVector<Value *> args, Value *initial) {
+    args.push_back(inMemory(initial));
+    act(function, args);
+    return b.CreateLoad(initial->getType(), args.back());
+  }
 
   Value *specialRegister(StringRef reg);
   Value *warp();
@@ -469,12 +483,27 @@ Value *Lowering::wrapper(StringRef function) {
     return permute();
   if (function == "exp2")
     return unary(Intrinsic::exp2);
+  if (function == "mma32" || function == "mma16")
+    return onMemory("mma", {num(function == "mma32" ? 32 : 16), inMemory(arg(0)),
+                            inMemory(arg(1))}, arg(2));
+  if (function == "load_matrices")
+    return onMemory("ldmatrix", {arg(0)}, PoisonValue::get(type));
+  if (function == "reciprocal")
+    return b.CreateFDiv(ConstantFP::get(type, 1.0), arg(0));
   if (function == "stream16" || function == "load16_l2")
     return load(16);
   if (function == "stream8")
     return load(8);
   if (function == "stream4")
     return load(4);
+  if (function == "cluster_rank")
+    return emu("cluster_rank", i32, {arg(0)});
+  if (function == "cluster_arrive")
+    return act("cluster_arrive", {arg(0)});
+  if (function == "cluster_wait")
+    return act("cluster_wait", {});
+  if (function == "cluster_store")
+    return act("cluster_store", {arg(0), arg(1), arg(2)});
   if (function == "launch_dependents")
     return act("griddep_launch", {});
   if (function == "wait_prior_grids")

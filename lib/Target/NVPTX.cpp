@@ -118,9 +118,10 @@ struct LowerKernels : PassWrapper<LowerKernels, OperationPass<gpu::GPUModuleOp>>
       kernel->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), b.getUnitAttr());
       if (auto block = f.getKnownBlockSizeAttr())
         kernel->setAttr(NVVM::NVVMDialect::getReqntidAttrName(), block);
-      StringRef minBlocks = NVVM::NVVMDialect::getMinctasmAttrName();
-      if (Attribute count = f->getAttr(minBlocks))
-        kernel->setAttr(minBlocks, count);
+      for (StringRef name : {NVVM::NVVMDialect::getMinctasmAttrName(),
+                             NVVM::NVVMDialect::getClusterDimAttrName()})
+        if (Attribute value = f->getAttr(name))
+          kernel->setAttr(name, value);
       kernel.getBody().takeBody(f.getBody());
       kernel.walk([](gpu::ReturnOp op) {
         OpBuilder at(op);

@@ -253,8 +253,8 @@ static Value decodeTensor(OpBuilder &b, Location loc, PackOp pack, Value codes,
 
 /// What M x K float activations are after quantization, in f64:
 ///   d = max|x| / 127,  q = rint(x * (127 / max|x|)),  value d * q
-/// with d, 127 / max|x| and the product in f32, per 32 columns; 0 where max|x| is
-/// below 2^-119, NaN where it is not finite.
+/// with d and 127 / max|x| in f32 and the exact product, per 32 columns; 0 where
+/// max|x| is below 2^-119, NaN where it is not finite.
 static Value quantizeTensor(OpBuilder &b, Location loc, Value x) {
   constexpr int64_t kChunk = ::qlinear::layout::kChunk;
   FloatType f32 = b.getF32Type(), f64 = b.getF64Type();
@@ -308,10 +308,12 @@ static Value quantizeTensor(OpBuilder &b, Location loc, Value x) {
                    Value limit = constant(b, loc, f32, 127), max = arguments[1];
                    Value d = arith::DivFOp::create(b, loc, max, limit);
                    Value inverse = arith::DivFOp::create(b, loc, limit, max);
-                   Value scaled = arith::MulFOp::create(b, loc, arguments[0], inverse);
+                   Value scaled =
+                       arith::MulFOp::create(b, loc, toFloat(b, loc, arguments[0], f64),
+                                             toFloat(b, loc, inverse, f64));
                    Value q = math::RoundEvenOp::create(b, loc, scaled);
-                   Value value = arith::MulFOp::create(b, loc, toFloat(b, loc, d, f64),
-                                                       toFloat(b, loc, q, f64));
+                   Value value =
+                       arith::MulFOp::create(b, loc, toFloat(b, loc, d, f64), q);
                    auto below = [&](double bound) {
                      return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT,
                                                   max, constant(b, loc, f32, bound));

@@ -85,9 +85,12 @@ void Block::finish() {
   statics.clear();
 }
 
-std::string Block::run(uint32_t blockIndex) {
+void Block::load(uint32_t blockIndex) {
   index = blockIndex;
   events = idlePolls = 0;
+  cluster = 1;
+  clusterArrived = clusterPassed = 0;
+  peers.clear();
   error.clear();
   mbarriers.clear();
   std::ranges::fill(barriers, Barrier{});
@@ -96,8 +99,10 @@ std::string Block::run(uint32_t blockIndex) {
   // Exactly as many bytes as asked for, so that AddressSanitizer sees the end;
   // all ones, so that reading before writing is likely to show.
   void *memory = nullptr;
-  if (launch.smem && posix_memalign(&memory, 128, launch.smem))
-    return fmt::format("no memory for {} bytes of shared memory", launch.smem);
+  if (launch.smem && posix_memalign(&memory, 128, launch.smem)) {
+    error = fmt::format("no memory for {} bytes of shared memory", launch.smem);
+    return;
+  }
   shared = static_cast<std::byte *>(memory);
   if (shared)
     std::memset(shared, 0xFF, launch.smem);
@@ -114,12 +119,18 @@ std::string Block::run(uint32_t blockIndex) {
         });
     ready.push_back(i);
   }
+}
 
+void Block::advance() {
   Block *outer = currentBlock;
   currentBlock = this;
   while (alive && error.empty()) {
     if (ready.empty() && !landCopies(nullptr)) {
-      error = deadlock();
+      bool forCluster = std::ranges::any_of(threads, [](const Thread &t) {
+        return t.state == ThreadState::cluster;
+      });
+      if (!forCluster)
+        error = deadlock();
       break;
     }
     if (ready.empty())
@@ -131,7 +142,9 @@ std::string Block::run(uint32_t blockIndex) {
     resume(next);
   }
   currentBlock = outer;
+}
 
+std::string Block::end() {
   if (error.empty() && !inFlight.empty())
     error = fmt::format("block {}: the block ends while a bulk copy of {} bytes "
                         "to {} is in flight; wait for its mbarrier",
@@ -206,6 +219,51 @@ std::byte *Block::staticShared(const void *key, uint64_t bytes, uint32_t align) 
   return it->second.data;
 }
 
+void Block::arriveAtCluster(uint32_t size) {
+  if (!size || launch.grid % size || size > kMaxCluster)
+    fail(fmt::format("clusters of {} blocks; a cluster has 1 to {} blocks, and the grid "
+                     "of {} is a multiple of it",
+                     size, kMaxCluster, launch.grid));
+  if (cluster != 1 && cluster != size)
+    fail(fmt::format("a cluster of {} blocks has become one of {}", cluster, size));
+  cluster = size;
+  if (self().clusterArrivals++ != clusterPassed)
+    fail("arrives at the cluster's barrier twice; wait for it in between");
+  ++clusterArrived;
+  ++events;
+}
+
+void Block::waitForCluster() {
+  if (self().clusterArrivals == 0)
+    fail("waits for the cluster's barrier, at which it has not arrived");
+  while (clusterPassed < self().clusterArrivals)
+    suspend(ThreadState::cluster);
+}
+
+void Block::passClusterBarrier() {
+  clusterArrived = 0;
+  ++clusterPassed;
+  for (uint32_t i = 0; i < threads.size(); ++i)
+    if (threads[i].state == ThreadState::cluster)
+      wake(i);
+}
+
+void *Block::inCluster(void *at, uint64_t bytes, uint32_t rank) {
+  uint64_t offset = uint64_t(static_cast<std::byte *>(at) - shared);
+  if (offset > launch.smem || launch.smem - offset < bytes)
+    fail(fmt::format("{} bytes at {} are not in the block's shared memory", bytes,
+                     where(at)));
+  if (rank >= peers.size())
+    fail(peers.empty() ? std::string("uses shared memory of its cluster before it has "
+                                     "waited for the others to start")
+                       : fmt::format("uses shared memory of block {} of a cluster of {}",
+                                     rank, peers.size()));
+  if (!peers[rank]->shared)
+    fail(fmt::format("uses shared memory of block {}, which has ended",
+                     peers[rank]->index));
+  return peers[rank]->shared + offset;
+}
+
 const Barrier &Block::barrier(uint32_t id, uint32_t count, bool wait,
                               uint32_t predicate) {
   if (id >= kBarriers)
@@ -273,6 +331,11 @@ std::string Block::deadlock() const {
                          t.waitsAt, where(t.waitsOn), m.pending, m.tx);
       break;
     }
+    case ThreadState::cluster:
+      what = fmt::format("waiting for its cluster ({} of {} threads of the block have "
+                         "arrived)",
+                         clusterArrived, launch.block);
+      break;
     case ThreadState::done:
       what = "exited";
       break;

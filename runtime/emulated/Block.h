@@ -26,17 +26,21 @@ namespace qlinear::emulated {
 
 inline constexpr uint32_t kWarp = 32;
 inline constexpr uint32_t kBarriers = 16;
+inline constexpr uint32_t kMaxCluster = 8; ///< blocks, on every GPU
 
-enum class ThreadState : uint8_t { ready, barrier, warp, mbarrier, done };
+enum class ThreadState : uint8_t { ready, barrier, warp, mbarrier, cluster, done };
 
 /// What a thread brings to a warp-wide operation.
 struct WarpRequest {
-  enum class Kind : uint8_t { shuffle, vote, redux, match, sync };
+  enum class Kind : uint8_t { shuffle, vote, redux, match, sync, mma, ldmatrix };
   Kind kind = Kind::sync;
   int mode = 0;
   uint32_t mask = 0, value = 0, b = 0, c = 0;
   uint32_t result = 0;
   bool valid = true;
+  // Operands of matrix operations, in the waiting lane's memory.
+  const void *in[2] = {};
+  uint32_t *out = nullptr;
 };
 const char *spelling(WarpRequest::Kind kind);
 
@@ -58,6 +62,7 @@ struct Thread {
   ThreadState state = ThreadState::ready;
   uint32_t waitsAt = 0;          ///< barrier id, or mbarrier parity
   const void *waitsOn = nullptr; ///< mbarrier
+  uint32_t clusterArrivals = 0;
   WarpRequest request;
   CopyGroups copies, stores;
 };
@@ -104,8 +109,24 @@ public:
   ~Block();
   Block(const Block &) = delete;
 
-  /// Runs block `index` to its end; the message of an error, or "".
-  std::string run(uint32_t index);
+  /// Starts block `index`.
+  void load(uint32_t index);
+  /// Runs its threads until they have ended, failed, or wait for the other blocks of
+  /// the cluster.
+  void advance();
+  bool ended() const { return !alive || failed(); }
+  bool failed() const { return !error.empty(); }
+  /// Checks and frees what the block leaves; the message of an error, or "".
+  std::string end();
+
+  /// Blocks of its cluster, which it names at its first arrival (1 before).
+  uint32_t clusterSize() const { return cluster; }
+  /// All blocks of the cluster in the order of their rank, from when they run.
+  void joinCluster(std::vector<Block *> blocks) { peers = std::move(blocks); }
+  /// Whether all threads have arrived at the cluster's next barrier.
+  bool atClusterBarrier() const { return clusterArrived == launch.block; }
+  void passClusterBarrier();
+  void failInCluster() { error = deadlock(); }
 
   /// The block whose thread is running on this OS thread.
   static Block &current();
@@ -125,9 +146,16 @@ public:
   // Warp-wide operations (Warp.cpp).
   const WarpRequest &warp(const WarpRequest &request);
   uint32_t activeMask() const;
+  void multiplyMatrices(uint32_t base, int k);
+  void loadMatrices(uint32_t base);
 
   // Barriers.
   const Barrier &barrier(uint32_t id, uint32_t count, bool wait, uint32_t predicate);
+
+  // Clusters.
+  void arriveAtCluster(uint32_t size);
+  void waitForCluster();
+  void *inCluster(void *at, uint64_t bytes, uint32_t rank);
 
   // Asynchronous copies (Async.cpp).
   void checkCopy(const char *what, const void *shared, const void *global,
@@ -168,7 +196,7 @@ private:
   std::vector<Thread> threads;
   std::deque<uint32_t> ready;
   uint32_t running = 0, alive = 0;
-  void *scheduler = nullptr; ///< context of run()
+  void *scheduler = nullptr; ///< context of advance()
   void *schedulerFakeStack = nullptr;
   const void *schedulerStack = nullptr;
   size_t schedulerStackSize = 0;
@@ -185,6 +213,9 @@ private:
   std::map<const void *, Mbarrier> mbarriers;
   std::vector<BulkCopy> inFlight;
   uint64_t idlePolls = 0;
+
+  uint32_t cluster = 1, clusterArrived = 0, clusterPassed = 0;
+  std::vector<Block *> peers;
 };
 
 /// AddressSanitizer, where the process has it; no effect elsewhere.

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <numeric>
 #include <random>
@@ -18,6 +19,89 @@
 #include <tbb/task_arena.h>
 
 namespace qlinear::emulated {
+
+namespace {
+
+/// Runs blocks one after the other; blocks of a cluster take turns.
+class Runner {
+public:
+  Runner(const Launch &launch, ThreadFunction thread, void *const *params)
+      : launch(launch), thread(thread), params(params) {}
+
+  /// Runs block `index` with its cluster, and marks what has run in `done`.
+  Result<void> run(uint32_t index, std::vector<char> &done) {
+    if (done[index])
+      return {};
+    if (Result<void> room = makeRoom(1); !room)
+      return room;
+    Block &first = *blocks[0];
+    first.load(index);
+    first.advance();
+    uint32_t size = first.ended() ? 1 : first.clusterSize();
+    if (Result<void> room = makeRoom(size); !room)
+      return room;
+    uint32_t base = index - index % size;
+    std::vector<Block *> cluster(size);
+    for (uint32_t rank = 0, spare = 1; rank < size; ++rank) {
+      cluster[rank] = base + rank == index ? &first : blocks[spare++].get();
+      if (cluster[rank] != &first)
+        cluster[rank]->load(base + rank);
+      done[base + rank] = true;
+    }
+    for (Block *block : cluster)
+      block->joinCluster(cluster);
+    takeTurns(cluster);
+    std::string message;
+    for (Block *block : cluster)
+      if (std::string text = block->end(); message.empty())
+        message = std::move(text);
+    if (message.empty())
+      return {};
+    return error(std::move(message));
+  }
+
+private:
+  static void takeTurns(const std::vector<Block *> &cluster) {
+    while (true) {
+      bool allEnded = true, allArrived = true;
+      for (Block *block : cluster) {
+        if (!block->ended())
+          block->advance();
+        if (block->failed())
+          return;
+        allEnded &= block->ended();
+        allArrived &= block->atClusterBarrier();
+      }
+      if (allEnded)
+        return;
+      for (Block *block : cluster)
+        if (allArrived)
+          block->passClusterBarrier();
+        else if (!block->ended())
+          return block->failInCluster();
+    }
+  }
+
+  /// Has at least `count` blocks ready for use.
+  Result<void> makeRoom(uint32_t count) {
+    while (blocks.size() < count) {
+      Result<Stacks> memory = Stacks::allocate(launch.block);
+      if (!memory)
+        return error(memory.error());
+      stacks.push_back(std::make_unique<Stacks>(std::move(*memory)));
+      blocks.push_back(std::make_unique<Block>(launch, thread, params, *stacks.back()));
+    }
+    return {};
+  }
+
+  const Launch &launch;
+  ThreadFunction thread;
+  void *const *params;
+  std::vector<std::unique_ptr<Stacks>> stacks;
+  std::vector<std::unique_ptr<Block>> blocks;
+};
+
+} // namespace
 
 Result<void> run(const Launch &launch, ThreadFunction thread, void *const *params) {
   if (launch.block == 0 || launch.block > 1024)
@@ -32,6 +116,7 @@ Result<void> run(const Launch &launch, ThreadFunction thread, void *const *param
   std::mutex mutex;
   std::string message;
   std::atomic<uint32_t> failed = launch.grid; // the lowest block that failed
+  std::vector<char> done(launch.grid);
   auto runBlocks = [&](uint32_t begin, uint32_t end, auto &&block) {
     auto report = [&](uint32_t index, std::string text) {
       std::lock_guard lock(mutex);
@@ -40,13 +125,10 @@ Result<void> run(const Launch &launch, ThreadFunction thread, void *const *param
         message = fmt::format("kernel {}, {}", launch.kernel, text);
       }
     };
-    Result<Stacks> stacks = Stacks::allocate(launch.block);
-    if (!stacks)
-      return report(begin, stacks.error());
-    Block runner(launch, thread, params, *stacks);
+    Runner runner(launch, thread, params);
     for (uint32_t i = begin; i < end && failed == launch.grid; ++i)
-      if (std::string text = runner.run(block(i)); !text.empty())
-        report(block(i), std::move(text));
+      if (Result<void> result = runner.run(block(i), done); !result)
+        report(block(i), result.error());
   };
 
   if (launch.seed || launch.grid == 1) {
@@ -57,12 +139,16 @@ Result<void> run(const Launch &launch, ThreadFunction thread, void *const *param
       std::shuffle(order.begin(), order.end(), random);
     runBlocks(0, launch.grid, [&](uint32_t i) { return order[i]; });
   } else {
-    // One piece per worker: stacks are allocated once per piece.
+    // One piece per worker, stacks are allocated once per piece; no piece ends within
+    // a cluster, whatever its size.
+    uint32_t groups = (launch.grid + kMaxCluster - 1) / kMaxCluster;
     uint32_t pieces = std::min<uint32_t>(
-        launch.grid, std::max(1, tbb::this_task_arena::max_concurrency()));
+        groups, std::max(1, tbb::this_task_arena::max_concurrency()));
+    auto start = [&](uint32_t p) {
+      return std::min<uint32_t>(launch.grid, groups * p / pieces * kMaxCluster);
+    };
     tbb::parallel_for(0u, pieces, [&](uint32_t p) {
-      runBlocks(uint64_t(launch.grid) * p / pieces,
-                uint64_t(launch.grid) * (p + 1) / pieces, [](uint32_t i) { return i; });
+      runBlocks(start(p), start(p + 1), [](uint32_t i) { return i; });
     });
   }
   if (!message.empty())

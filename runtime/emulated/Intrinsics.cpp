@@ -11,6 +11,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 
 using namespace qlinear::emulated;
 using Kind = WarpRequest::Kind;
@@ -62,6 +63,18 @@ void qlr_emu_bar_warp_sync(unsigned mask) {
   block().warp({.kind = Kind::sync, .mask = mask});
 }
 
+void qlr_emu_mma(int k, const unsigned *a, const unsigned *b, unsigned *c) {
+  block().warp({.kind = Kind::mma, .mode = k, .mask = ~0u, .in = {a, b}, .out = c});
+}
+
+void qlr_emu_ldmatrix(const void *row, unsigned *out) {
+  Block &b = block();
+  if (reinterpret_cast<uintptr_t>(row) % 16)
+    b.fail(fmt::format("ldmatrix of a row at {:#x}, which is not a multiple of 16",
+                       reinterpret_cast<uintptr_t>(row)));
+  b.warp({.kind = Kind::ldmatrix, .mask = ~0u, .in = {row, nullptr}, .out = out});
+}
+
 unsigned qlr_emu_activemask() { return block().activeMask(); }
 
 void qlr_emu_barrier_sync(unsigned id, unsigned count) {
@@ -78,6 +91,13 @@ unsigned qlr_emu_barrier_red(int kind, unsigned id, unsigned count,
   return kind == 0   ? b.lastPopc == b.lastTotal
          : kind == 1 ? b.lastPopc != 0
                      : b.lastPopc;
+}
+
+unsigned qlr_emu_cluster_rank(unsigned size) { return block().index % size; }
+void qlr_emu_cluster_arrive(unsigned size) { block().arriveAtCluster(size); }
+void qlr_emu_cluster_wait() { block().waitForCluster(); }
+void qlr_emu_cluster_store(void *at, unsigned rank, float value) {
+  std::memcpy(block().inCluster(at, sizeof value, rank), &value, sizeof value);
 }
 
 void qlr_emu_cp_async(void *dst, const void *src, unsigned bytes, unsigned srcBytes) {

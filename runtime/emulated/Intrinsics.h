@@ -55,6 +55,11 @@ QLR_EMU unsigned qlr_emu_redux_sync(int kind, unsigned mask, unsigned value);
 /* match.any.sync */
 QLR_EMU unsigned qlr_emu_match_any_sync(unsigned mask, unsigned value);
 QLR_EMU void qlr_emu_bar_warp_sync(unsigned mask);
+/* mma.m16n8k32 (k16) of u8 and s8: 4 (2) words of A, 2 (1) of B; 4 of C in, the
+ * result out. */
+QLR_EMU void qlr_emu_mma(int k, const unsigned *a, const unsigned *b, unsigned *c);
+/* ldmatrix.x4 of 8 x 16 bytes: the address of a row, 4 words out. */
+QLR_EMU void qlr_emu_ldmatrix(const void *row, unsigned *out);
 /* Lanes of the warp that have not exited. */
 QLR_EMU unsigned qlr_emu_activemask(void);
 
@@ -64,6 +69,13 @@ QLR_EMU void qlr_emu_barrier_arrive(unsigned id, unsigned count);
 /* bar.red; `kind`: 0 and, 1 or, 2 popc. */
 QLR_EMU unsigned qlr_emu_barrier_red(int kind, unsigned id, unsigned count,
                                      unsigned predicate);
+
+/* Clusters of `size` blocks: rank of this one; barrier.cluster.arrive and wait; a
+ * store to where `at` is in the shared memory of block `rank`. */
+QLR_EMU unsigned qlr_emu_cluster_rank(unsigned size);
+QLR_EMU void qlr_emu_cluster_arrive(unsigned size);
+QLR_EMU void qlr_emu_cluster_wait(void);
+QLR_EMU void qlr_emu_cluster_store(void *at, unsigned rank, float value);
 
 /* cp.async: `bytes` 4, 8 or 16, of which `srcBytes` come from src, zeros after. */
 QLR_EMU void qlr_emu_cp_async(void *dst, const void *src, unsigned bytes,

@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 namespace qlinear::emulated {
 
@@ -30,6 +31,10 @@ const char *spelling(WarpRequest::Kind kind) {
     return "match.sync";
   case WarpRequest::Kind::sync:
     return "bar.warp.sync";
+  case WarpRequest::Kind::mma:
+    return "mma.sync";
+  case WarpRequest::Kind::ldmatrix:
+    return "ldmatrix.sync";
   }
   return "";
 }
@@ -141,9 +146,47 @@ static uint32_t sourceLane(const WarpRequest &r, int lane, bool &valid) {
   return valid ? source : lane;
 }
 
+/// mma.m16n8k32 or k16, fragments as the PTX manual lays them out.
+void Block::multiplyMatrices(uint32_t base, int k) {
+  uint8_t a[16][32];
+  int8_t b[32][8];
+  for (int lane = 0; lane < 32; ++lane) {
+    const WarpRequest &r = threads[base + uint32_t(lane)].request;
+    const auto *aw = static_cast<const uint32_t *>(r.in[0]);
+    const auto *bw = static_cast<const uint32_t *>(r.in[1]);
+    int g = lane / 4, t = lane % 4;
+    for (int i = 0; i < 4; ++i)
+      for (int half = 0; half < k / 16; ++half) {
+        int at = 16 * half + 4 * t + i;
+        a[g][at] = uint8_t(aw[2 * half] >> 8 * i);
+        a[g + 8][at] = uint8_t(aw[2 * half + 1] >> 8 * i);
+        b[at][g] = int8_t(bw[half] >> 8 * i);
+      }
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    uint32_t *c = threads[base + uint32_t(lane)].request.out;
+    for (int i = 0; i < 4; ++i)
+      for (int at = 0; at < k; ++at)
+        c[i] += uint32_t(a[lane / 4 + i / 2 * 8][at] * b[at][lane % 4 * 2 + i % 2]);
+  }
+}
+
+void Block::loadMatrices(uint32_t base) {
+  for (uint32_t lane = 0; lane < 32; ++lane)
+    for (uint32_t i = 0; i < 4; ++i) {
+      const auto *row = static_cast<const std::byte *>(
+          threads[base + 8 * i + lane / 4].request.in[0]);
+      std::memcpy(&threads[base + lane].request.out[i], row + lane % 4 * 4, 4);
+    }
+}
+
 /// Computes the results of all lanes of the mask.
 void Block::combine(uint32_t base, uint32_t mask) {
   const WarpRequest &first = self().request;
+  if (first.kind == WarpRequest::Kind::mma)
+    return multiplyMatrices(base, first.mode);
+  if (first.kind == WarpRequest::Kind::ldmatrix)
+    return loadMatrices(base);
   uint32_t ballot = 0, sum = 0;
   bool isFirst = true;
   for (uint32_t rest = mask; rest; rest &= rest - 1) {
@@ -158,6 +201,8 @@ void Block::combine(uint32_t base, uint32_t mask) {
     WarpRequest &r = threads[base + lane].request;
     switch (r.kind) {
     case WarpRequest::Kind::sync:
+    case WarpRequest::Kind::mma:
+    case WarpRequest::Kind::ldmatrix:
       break;
     case WarpRequest::Kind::shuffle: {
       uint32_t source = sourceLane(r, int(lane), r.valid);

@@ -46,14 +46,14 @@ Result<const AffineWeight *> Weights::get(size_t index) {
 }
 
 /// One chunk of up to 32 columns: x = d * code, as docs/architecture.md defines it,
-/// in f32 with IEEE rounding.
+/// products in f64, where they are exact.
 static float quantizeChunk(const float *x, int64_t count, int8_t *codes) {
   float largest = 0;
   for (int64_t i = 0; i < count; ++i)
     largest = std::max(largest, std::fabs(x[i]));
   float inverse = largest > 0 ? 127.0f / largest : 0.0f;
   for (int64_t i = 0; i < count; ++i)
-    codes[i] = int8_t(std::nearbyintf(x[i] * inverse));
+    codes[i] = int8_t(std::nearbyint(double(x[i]) * double(inverse)));
   return largest / 127.0f;
 }
 

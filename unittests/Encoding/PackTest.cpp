@@ -101,17 +101,20 @@ public:
     uint64_t t = n / 16, r = n % 16, u = k / 256, chunks = chunksOf(u);
     uint64_t j = r / 4, r0 = r % 4, c = k % 256 / 32;
     unsigned i = unsigned(k % 32), b = e.codes.bits;
-    uint64_t at = unitAt(t, u), place = (4 * j + r0) * chunks + c;
+    // Only full units swizzle the chunks of a row.
+    auto swizzled = [&](uint64_t row) { return chunks == 8 ? c ^ row % 8 : c; };
+    uint64_t at = unitAt(t, u), place = (4 * j + r0) * chunks + swizzled(r);
     uint64_t plane = 16 * chunks * 16;
     if (b == 8)
       return bits(at + (i / 16) * plane + place * 16 + i % 16, 0, 8);
     uint32_t v = bits(at + place * 16 + i % 16, i < 16 ? 0 : 4, 4);
     uint64_t high = at + plane;
     if (b == 5) // byte b, bit i is column 4 i + b
-      v |= bit(high + place * 4 + i % 4, i / 4) << 4;
+      v |= bit(high + (r * chunks + c) * 4 + i % 4, i / 4) << 4;
     if (b == 6) {
+      uint64_t pair = (j / 2) * 4 + r0;
       uint64_t word =
-          high + (((j / 2) * 4 + r0) * chunks + c) * 16 + (j % 2) * 8 + (i / 16) * 4;
+          high + (pair * chunks + swizzled(pair)) * 16 + (j % 2) * 8 + (i / 16) * 4;
       v |= bits(word + i % 4, 2 * (i % 16 / 4), 2) << 4;
     }
     return v;

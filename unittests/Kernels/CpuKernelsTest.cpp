@@ -80,7 +80,7 @@ QuantizedRow quantize(const float *x, uint64_t K) {
     r.d.push_back(max / 127.f);
     float inverse = max > 0 ? 127.f / max : 0;
     for (uint64_t i = k; i < std::min(K, k + 32); ++i)
-      r.codes[i] = int(std::nearbyintf(x[i] * inverse));
+      r.codes[i] = int(std::nearbyint(double(x[i]) * double(inverse)));
   }
   return r;
 }

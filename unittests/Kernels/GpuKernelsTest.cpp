@@ -25,6 +25,7 @@
 #include "llvm/IR/Module.h"
 #include "llvm/Target/TargetMachine.h"
 
+#include <array>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -144,7 +145,7 @@ std::vector<double> quantized(std::vector<float> x, uint64_t K, FloatType type) 
         max = std::max(max, std::fabs(x[i]));
       float d = max / 127.0f, inverse = max > 0 ? 127.0f / max : 0.0f;
       for (size_t i = begin; i < end; ++i)
-        values[i] = double(d) * std::nearbyint(double(x[i] * inverse));
+        values[i] = double(d) * std::nearbyint(double(x[i]) * double(inverse));
     }
   return values;
 }
@@ -260,6 +261,42 @@ TEST(GpuKernelsTest, CopyModes) {
       }
 }
 
+// From 3 tokens on kernels use tensor cores, for every width of codes and both widths
+// of products.
+TEST(GpuKernelsTest, TensorCores) {
+  std::mt19937_64 rng(7);
+  const char *copies[] = {"bulk", "async"};
+  int i = 0;
+  for (const char *bits : {"4", "5", "6", "8"})
+    for (const char *form : {"u%s, group = 16, zero, scale = u8 * row<bf16>, offset = u4",
+                             "i%s, group = 16, symmetric, scale = bf16",
+                             "u%s, group = 64, min, scale = f16, offset = f16",
+                             "i%s, group = 32, symmetric, scale = u8 * row<f32>"}) {
+      Case c{parse(std::string(form).replace(1, 2, bits).c_str()), 23,
+             i % 3 ? uint64_t(576) : 512, FloatType::bf16, FloatType::f32,
+             std::array{3, 4, 7, 8}[size_t(i % 4)],
+             std::string("rows = [") + (i % 4 < 2 ? "4" : "8") +
+                 "], grid = 1, warps = 3, copy = " + copies[i % 2]};
+      EXPECT_LE(errorOf(c, rng, uint64_t(i++)), 1e-3) << describe(c);
+    }
+}
+
+// Blocks of a cluster that share K, with and without phases.
+TEST(GpuKernelsTest, SplitK) {
+  std::mt19937_64 rng(8);
+  for (int split : {2, 3, 4})
+    for (int rows : {2, 4, 8}) {
+      const char *text = rows == 2 ? kQ4K : split == 2 ? kQ6K : kRowU8;
+      Case c{parse(text), 150, 3072, FloatType::bf16, FloatType::f32, rows,
+             "rows = [" + std::to_string(rows) + "], grid = 9, warps = 3, copy = bulk, " +
+                 "split_k = " + std::to_string(split)};
+      EXPECT_LE(errorOf(c, rng, uint64_t(rows)), 1e-3) << describe(c);
+    }
+  Case phases{parse(kRowU8), 40, 43008, FloatType::bf16, FloatType::f32, 8,
+              "rows = [8], grid = 2, warps = 4, copy = bulk, split_k = 2"};
+  EXPECT_LE(errorOf(phases, rng), 1e-3) << describe(phases);
+}
+
 /// A kernel that compiles and runs fast.
 const char *const kSmall = "rows = [1], grid = 1, warps = 2, copy = bulk";
 
@@ -330,7 +367,8 @@ TEST(GpuKernelsTest, RandomEncodingsAndShapes) {
            FloatType(rng() % 3),
            int(rng() % 8) + 1,
            "rows = [8], grid = " + std::to_string(rng() % 3 + 1) + ", warps = " +
-               std::to_string(rng() % 5 + 1) + ", copy = " + copies[rng() % 3]};
+               std::to_string(rng() % 5 + 1) + ", copy = " + copies[rng() % 3] +
+               ", split_k = " + std::to_string(rng() % 2 + 1)};
     EXPECT_LE(errorOf(c, rng, uint64_t(i)), c.y == FloatType::f32 ? 1e-3 : 4e-3)
         << describe(c);
   }

@@ -157,7 +157,8 @@ std::vector<double> product(const EncodedWeight &w, const std::vector<float> &x,
         max = std::max(max, std::fabs(x[m * w.K + i]));
       for (uint64_t i = k; i < end; ++i)
         row[i] =
-            max ? double(max / 127.f) * std::nearbyintf(x[m * w.K + i] * (127.f / max))
+            max ? double(max / 127.f) *
+                      std::nearbyint(double(x[m * w.K + i]) * double(127.f / max))
                 : 0;
     }
     for (uint64_t n = 0; n < w.N; ++n)

@@ -156,7 +156,8 @@ TEST_F(References, QuantizedActivations) {
     for (size_t i = first; i < first + 32; ++i)
       largest = std::max(largest, std::fabs(x[i]));
     for (size_t i = first; i < first + 32; ++i)
-      x[i] = std::nearbyintf(x[i] * (127.0f / largest)) * (largest / 127.0f);
+      x[i] = float(std::nearbyint(double(x[i]) * double(127.0f / largest)) *
+                   double(largest / 127.0f));
   }
   std::vector<double> want = expected(x);
   inputs[0] = quantizeActivations(randomInput(2), 2, kK);

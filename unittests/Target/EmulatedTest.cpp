@@ -210,7 +210,47 @@ struct Misuse {
   const char *kernel;
   uint64_t smem;
   const char *message;
+  uint32_t grid = 1;
 };
+TEST_P(Emulated, Matrices) {
+  std::mt19937 random(7);
+  for (uint32_t k : {16u, 32u}) {
+    std::vector<uint8_t> a(16 * k), b(8 * k);
+    std::vector<uint32_t> c(16 * 8), want(16 * 8);
+    for (auto *bytes : {&a, &b})
+      for (uint8_t &byte : *bytes)
+        byte = uint8_t(random());
+    for (size_t i = 0; i < c.size(); ++i) {
+      c[i] = random();
+      int sum = 0;
+      for (uint32_t j = 0; j < k; ++j)
+        sum += a[i / 8 * k + j] * int8_t(b[i % 8 * k + j]);
+      want[i] = c[i] + uint32_t(sum);
+    }
+    EXPECT_EQ(run({.kernel = "matrices", .smem = 16 * k}, a.data(), b.data(), c.data(), k),
+              "");
+    EXPECT_EQ(c, want) << k;
+  }
+}
+
+TEST_P(Emulated, Clusters) {
+  for (uint32_t size : {1u, 2u, 4u, 8u}) {
+    constexpr uint32_t kBlocks = 24, kThreads = 64;
+    std::vector<float> out(kBlocks * kThreads);
+    EXPECT_EQ(run({.kernel = "cluster_ring",
+                   .grid = kBlocks,
+                   .block = kThreads,
+                   .smem = kThreads * 4},
+                  out.data(), size),
+              "");
+    for (uint32_t i = 0; i < out.size(); ++i) {
+      uint32_t block = i / kThreads;
+      uint32_t from = block - block % size + (block + size - 1) % size;
+      EXPECT_EQ(out[i], float(100 * from + i % kThreads)) << size << ' ' << i;
+    }
+  }
+}
+
 TEST_P(Emulated, MisuseIsReported) {
   std::vector<uint32_t> words(256);
   const Misuse cases[] = {
@@ -227,11 +267,16 @@ TEST_P(Emulated, MisuseIsReported) {
       {"bad_in_flight", 96, "a bulk copy of 64 bytes to shared + 0x0 is in flight"},
       {"bad_copy_outside", 96, "not inside the block's 96 bytes of shared memory"},
       {"bad_trap", 0, "thread 3: trap"},
+      {"bad_cluster_store", 64, "before it has waited for the others to start"},
+      {"bad_cluster_exit", 0, "waiting for its cluster", 2},
+      {"bad_cluster_arrivals", 0, "arrives at the cluster's barrier twice"},
+      {"bad_cluster_size", 0, "clusters of 3 blocks; a cluster has 1 to 8 blocks", 2},
       {"block_sum", 1 << 20, "1048576 bytes of shared memory; a block has at most"},
   };
   for (const Misuse &c : cases) {
     std::string error =
-        run({.kernel = c.kernel, .smem = c.smem}, words.data(), words.data(), 0u, 0u);
+        run({.kernel = c.kernel, .grid = c.grid, .smem = c.smem}, words.data(),
+            words.data(), 0u, 0u);
     EXPECT_NE(error.find(c.message), std::string::npos) << c.kernel << ": " << error;
     EXPECT_EQ(error.find(std::string("kernel ") + c.kernel), 0u) << error;
   }

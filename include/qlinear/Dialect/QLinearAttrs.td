@@ -97,7 +97,7 @@ def QLinear_ScheduleAttr : QLinear_Attr<"Schedule", "schedule"> {
     | `copy` | `load` | GPU: `bulk` copies, `async` 16-byte copies, or a `load` to registers |
     | `quantize` | `inside` | activations quantized `inside` the kernel, or `separate`ly before |
     | `pdl` | false | GPU: programmatic dependent launch |
-    | `split_k` | 1 | parts of K computed by different blocks or threads |
+    | `split_k` | 1 | GPU: most blocks, of one cluster, that share K for several rows |
     | `isa` | `""` | CPU: `avx512vnni`, `avx2`, `portable` |
     | `tiles` | 1 | CPU: tiles of 16 rows of the weight in a work item |
 

@@ -241,8 +241,9 @@ def QLinear_QuantizeActivationsOp : QLinear_ComputeOp<"quantize_activations", [
     InferTypeOpAdaptor]> {
   let summary = "activations as int8 codes and a scale per 32 columns";
   let description = [{
-    In f32, per row and per chunk of 32 columns: `d = max|x| / 127` and
-    `q = rint(x * (127 / max|x|))`, to nearest even. A chunk with `max|x|` below
+    Per row and per chunk of 32 columns: `d = max|x| / 127` and
+    `q = rint(x * (127 / max|x|))`, to nearest even; `d` and `127 / max|x|` are rounded
+    to f32, the product is exact. A chunk with `max|x|` below
     2^-119, whose reciprocal would overflow, is zero; one with an infinity or a NaN
     stands for NaN.
 

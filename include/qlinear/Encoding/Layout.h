@@ -18,15 +18,17 @@
 //   units = tile 0: [unit 0][unit 1]...[tail unit], padded to 128 bytes; tile 1
 //   unit  = low plane | high plane | group records [| block steps]
 //
-// low plane    4-bit codes: at ((4 j + r0) * chunks + c) * 16 the 16 bytes of
-//   row 4j + r0, chunk c; byte i holds column i of the chunk in its low nibble
+// low plane    4-bit codes: at (row * chunks + place) * 16 the 16 bytes of row
+//   4j + r0, chunk c, at place c ^ (row & 7) in a full unit and c in a tail unit:
+//   the 8 rows of a matrix fragment are then in different banks of a GPU's shared
+//   memory, as are the 8 chunks of a row. Byte i holds column i of the chunk in its low nibble
 //   and column 16 + i in its high nibble. 8-bit codes have two such planes of
 //   whole bytes: columns 0..15, then columns 16..31. For 5- and 6-bit codes the
 //   low plane holds the low 4 bits.
 // high plane   5-bit codes: at ((4 j + r0) * chunks + c) * 4 a 32-bit word;
 //   byte b, bit i is bit 4 of column 4 i + b (i < 4: columns 0..15, i >= 4:
-//   16..31). 6-bit codes: at (((j / 2) * 4 + r0) * chunks + c) * 16 + (j % 2) * 8
-//   two 32-bit words (columns 0..15, columns 16..31); byte b, bits 2i, 2i+1 are
+//   16..31). 6-bit codes: at (pair * chunks + place) * 16 + (j % 2) * 8, with pair
+//   4 (j / 2) + r0 and place c ^ pair (c in a tail unit), two 32-bit words (columns 0..15, columns 16..31); byte b, bits 2i, 2i+1 are
 //   bits 4, 5 of column 4 i + b of that half.
 // group records   one per r0 and per group column p (p = the group's index in
 //   the unit; for group 16 the two groups of chunk p): the bit string
@@ -181,17 +183,20 @@ struct UnitLayout {
     return spec.codeBits == 8 ? 0 : kTileRows * chunks * 4 * (spec.codeBits - 4);
   }
   constexpr int codeBytes() const { return lowPlaneBytes() + highPlaneBytes(); }
+  /// Chunk c of row (or pair of rows) `row` is at place c ^ swizzle(row).
+  constexpr int swizzle(int row) const { return chunks == kUnitChunks ? row & 7 : 0; }
   /// Offset of the 16 low bytes of row 4j+r0, chunk c; `half` only for 8 bits.
   constexpr int low(int j, int r0, int c, int half = 0) const {
-    return half * kTileRows * chunks * 16 + ((4 * j + r0) * chunks + c) * 16;
+    int row = 4 * j + r0;
+    return half * kTileRows * chunks * 16 + (row * chunks + (c ^ swizzle(row))) * 16;
   }
   constexpr int high5(int j, int r0, int c) const {
     return lowPlaneBytes() + ((4 * j + r0) * chunks + c) * 4;
   }
   /// Offset of the two words of row 4j+r0, chunk c.
   constexpr int high6(int j, int r0, int c) const {
-    return lowPlaneBytes() + (((j / 2) * 4 + r0) * chunks + c) * 16 +
-           (j % 2) * 8;
+    int pair = j / 2 * 4 + r0;
+    return lowPlaneBytes() + (pair * chunks + (c ^ swizzle(pair))) * 16 + j % 2 * 8;
   }
 
   /// Groups of one chunk column in a record: 2 for group 16, else 1.

@@ -25,7 +25,7 @@ struct GpuChip {
   int64_t sharedBytes;      ///< most dynamic shared memory of a block
   int64_t warps;            ///< of a block
   mlir::qlinear::CopyKind copy;
-  bool pdl;                 ///< has programmatic dependent launch
+  bool pdl;                 ///< has programmatic dependent launch, and clusters
 
   /// The chip of a target such as "cuda:sm_90", "cuda:sm_100a", "cuda:emulated"
   /// (which has all that sm_90 has, and 4 multiprocessors); nothing for others.

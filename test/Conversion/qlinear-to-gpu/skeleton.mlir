@@ -66,6 +66,15 @@ func.func @quantize(%x: tensor<?x512xf32>) -> !qlinear.activations<?x512> {
   return %a : !qlinear.activations<?x512>
 }
 
+// A long K, which two blocks share where there are several rows.
+// CHECK-LABEL: func.func @split
+func.func @split(%x: tensor<2x21504xbf16>, %w: !qlinear.weight<5376x21504, #q4>)
+    -> tensor<2x5376xbf16> {
+  %y = qlinear.linear %x, %w
+      : (tensor<2x21504xbf16>, !qlinear.weight<5376x21504, #q4>) -> tensor<2x5376xbf16>
+  return %y : tensor<2x5376xbf16>
+}
+
 // The kernels' module, after the functions.
 // CHECK: gpu.module @qlinear_kernels [#nvvm.target<O = 3, chip = "sm_90"
 // CHECK: gpu.func @linear0_m1(%[[W:.*]]: !llvm.ptr, %[[X:.*]]: !llvm.ptr, %[[Y:.*]]: !llvm.ptr, %[[ROWS:.*]]: i32) kernel
@@ -91,9 +100,9 @@ func.func @quantize(%x: tensor<?x512xf32>) -> !qlinear.activations<?x512> {
 // N = 100 is no multiple of 16, so rows past it are not stored.
 // CHECK: gpu.func @linear1_m1
 // CHECK-COUNT-2: llvm.call @ql_walk_weight
+// CHECK-COUNT-2: llvm.call @ql_walk_total
 // CHECK: arith.cmpi slt
 // CHECK: scf.if
-// CHECK-COUNT-2: llvm.call @ql_walk_total
 // CHECK: llvm.load %{{.*}} : !llvm.ptr -> f16
 // CHECK: arith.extf
 // CHECK: arith.addf
@@ -101,8 +110,26 @@ func.func @quantize(%x: tensor<?x512xf32>) -> !qlinear.activations<?x512> {
 
 // CHECK: gpu.func @linear2_m1
 // CHECK: llvm.call @ql_stage_quantized
+// CHECK: llvm.call @ql_ptx_barrier
+// CHECK: llvm.call @ql_await_codes
 // CHECK-COUNT-2: llvm.call @ql_walk_multiply
 
-// CHECK-NOT: gpu.func @linear3
+// Of a cluster, each block hands its sums on and finishes its own tiles.
+// CHECK: gpu.func @linear3_m1
+// CHECK-NOT: ql_ptx_cluster
+// CHECK: gpu.func @linear3_m2
+// CHECK-SAME: nvvm.cluster_dim = array<i32: 2, 1, 1>
+// CHECK: llvm.call @ql_ptx_cluster_rank
+// CHECK: llvm.call @ql_ptx_cluster_arrive
+// CHECK: llvm.call @ql_walk_multiply
+// CHECK: llvm.call @ql_ptx_cluster_wait
+// CHECK: llvm.call @ql_walk_total
+// CHECK: llvm.call @ql_gather_store
+// CHECK: llvm.call @ql_ptx_cluster_arrive
+// CHECK: llvm.call @ql_ptx_cluster_wait
+// CHECK: llvm.call @ql_gather_total
+// CHECK: llvm.store
+
+// CHECK-NOT: gpu.func @linear4
 // CHECK: gpu.func @quantize0_m1
 // CHECK: llvm.call @ql_quantize

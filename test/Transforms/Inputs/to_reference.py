@@ -20,6 +20,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from fractions import Fraction
 
 RUNNER = shutil.which("mlir-runner")
 LIBS = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(RUNNER))), "lib")
@@ -228,7 +229,7 @@ class Weight:
 
 
 def quantize(row):
-    """int8 per 32 columns: d = max|x| / 127, q = rint(x * (127 / max|x|)), in f32."""
+    """int8 per 32 columns: d = max|x| / 127, q = rint(x * (127 / max|x|)), products exact."""
     values = []
     for begin in range(0, len(row), 32):
         chunk = row[begin : begin + 32]
@@ -240,7 +241,7 @@ def quantize(row):
             values += [0.0] * len(chunk)
             continue
         d, inverse = f32(largest / 127), f32(127 / largest)
-        values += [d * round(f32(v * inverse)) for v in chunk]
+        values += [d * round(Fraction(v) * Fraction(inverse)) for v in chunk]
     return values
 
 

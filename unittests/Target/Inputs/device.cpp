@@ -41,11 +41,70 @@ bool mbarWait(SHARED u64 *, u32) __asm("llvm.nvvm.mbarrier.try.wait.parity.scope
 bool mbarTest(SHARED u64 *, u32) __asm("llvm.nvvm.mbarrier.test.wait.parity.scope.cta.space.cta");
 // The wrappers of kernels/cuda/Intrinsics.h.
 void bulk(SHARED void *, const void *, u32, SHARED u64 *) __asm("ql_ptx_bulk_copy");
+typedef u32 u32x2 __attribute__((ext_vector_type(2)));
+typedef u32 u32x4 __attribute__((ext_vector_type(4)));
+u32x4 mma32(u32x4, u32x2, u32x4) __asm("ql_ptx_mma32");
+u32x4 mma16(u32x2, u32, u32x4) __asm("ql_ptx_mma16");
+u32x4 loadMatrices(SHARED const void *) __asm("ql_ptx_load_matrices");
+int clusterRank(int) __asm("ql_ptx_cluster_rank");
+void clusterArrive(int) __asm("ql_ptx_cluster_arrive");
+void clusterWait() __asm("ql_ptx_cluster_wait");
+void clusterStore(SHARED float *, int, float) __asm("ql_ptx_cluster_store");
 }
 
 extern SHARED u8 smem[] __attribute__((aligned(128)));
 static SHARED u32 warpSums[32];
 constexpr u32 kAll = 0xFFFFFFFF;
+
+/// c + a b for a of 16 x k bytes (the products of one warp), b of k x 8 column by column.
+/// a comes through loads of matrices: the 8 x 16 parts of a are left to right, top down.
+KERNEL matrices(const u8 *a, const u8 *b, u32 *c, u32 k) {
+  u32 lane = laneid(), g = lane / 4, t = lane % 4;
+  for (u32 i = lane; i < 16 * k; i += 32)
+    smem[i] = a[i];
+  barrier(0);
+  // Lane 8 i + r: row r of matrix i, which are rows 0..7, rows 8..15, then k from 16.
+  u32 row = lane % 16, half = k == 32 ? lane / 16 : 0;
+  u32x4 f = loadMatrices(smem + row * k + half * 16);
+  auto word = [&](u32 at) { return *(const u32 *)(b + g * k + at); };
+  u32x4 sums = {c[g * 8 + 2 * t], c[g * 8 + 2 * t + 1], c[(g + 8) * 8 + 2 * t],
+                c[(g + 8) * 8 + 2 * t + 1]};
+  if (k == 32)
+    sums = mma32(f, u32x2{word(4 * t), word(16 + 4 * t)}, sums);
+  else
+    sums = mma16(u32x2{f.x, f.y}, word(4 * t), sums);
+  c[g * 8 + 2 * t] = sums.x, c[g * 8 + 2 * t + 1] = sums.y;
+  c[(g + 8) * 8 + 2 * t] = sums.z, c[(g + 8) * 8 + 2 * t + 1] = sums.w;
+}
+
+/// Thread t of block b stores 100 b + t in the next block of its cluster of `size`.
+KERNEL cluster_ring(float *out, u32 size) {
+  auto *mine = (SHARED float *)smem;
+  int rank = clusterRank(int(size));
+  clusterArrive(int(size));
+  clusterWait();
+  clusterStore(mine + tid(), (rank + 1) % int(size), float(100 * ctaid() + tid()));
+  clusterArrive(int(size));
+  clusterWait();
+  out[ctaid() * ntid() + tid()] = mine[tid()];
+}
+/// Stores before the other blocks are known to have started.
+KERNEL bad_cluster_store(const u32 *, u32 *, u32, u32) {
+  clusterStore((SHARED float *)smem, 0, 1.0f);
+}
+KERNEL bad_cluster_exit(const u32 *, u32 *, u32, u32) {
+  clusterArrive(2);
+  if (ctaid() == 1 && tid() == 3)
+    return;
+  clusterWait();
+  clusterArrive(2);
+  clusterWait();
+}
+KERNEL bad_cluster_arrivals(const u32 *, u32 *, u32, u32) {
+  clusterArrive(1);
+  clusterArrive(1);
+}
+KERNEL bad_cluster_size(const u32 *, u32 *, u32, u32) { clusterArrive(3); }
 
 /// Sum of `n` integers, by all threads of the block: shuffles, then shared memory.
 KERNEL block_sum(const u32 *in, u32 *out, u32 n) {

@@ -12,13 +12,13 @@ import re
 import sys
 
 kernel = None
-blocks = []  # [instructions, dp4a] of each basic block of the kernel
+blocks = []  # [instructions, products] of each basic block of the kernel
 
 
 def report():
     if kernel:
         hot = max(blocks, key=lambda block: block[1])
-        print(f"{kernel}: {hot[0]} instructions, {hot[1]} dp4a")
+        print(f"{kernel}: {hot[0]} instructions, {hot[1]} products")
 
 
 for line in sys.stdin:
@@ -31,5 +31,5 @@ for line in sys.stdin:
         blocks.append([0, 0])
     elif kernel and line.endswith(";") and not line.startswith((".", "//")):
         blocks[-1][0] += 1
-        blocks[-1][1] += line.startswith("dp4a")
+        blocks[-1][1] += line.startswith(("dp4a", "mma.sync"))
 report()

@@ -16,6 +16,7 @@ import os
 import random
 import struct
 import sys
+from fractions import Fraction
 
 N, K = 48, 64
 
@@ -57,7 +58,7 @@ def linear(x, codes, scales):
             largest = max(abs(v) for v in chunk)
             inverse = f32(127 / largest)
             d = f32(largest / 127)
-            quantized += [d * round(f32(v * inverse)) for v in chunk]
+            quantized += [d * round(Fraction(v) * Fraction(inverse)) for v in chunk]
         y += [
             math.fsum(quantized[k] * codes[n][k] * scales[n][k // 32] for k in range(K))
             for n in range(N)
