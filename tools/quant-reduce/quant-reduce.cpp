@@ -12,7 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "qlinear/Dialect/QLinear.h"
-#include "qlinear/Transforms/Passes.h"
+#include "qlinear/InitAllPasses.h"
 
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/InitAllDialects.h"
@@ -22,7 +22,7 @@
 
 int main(int argc, char **argv) {
   mlir::registerAllPasses();
-  mlir::qlinear::registerQLinearPasses();
+  qlinear::registerAllPasses();
 
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
