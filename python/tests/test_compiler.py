@@ -5,6 +5,7 @@
 #
 # ===------------------------------------------------------------------------===#
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,13 @@ def test_compile_errors(cache, tmp_path):
     with pytest.raises(qlinear.CompileError, match="cannot read 'nowhere.mlir': No such file"):
         qlinear.compile("nowhere.mlir")
     assert not list(tmp_path.glob("cache/*.so"))
+
+
+def test_version():
+    """The package, its metadata and the runtime are of one version."""
+    project = pathlib.Path(__file__).resolve().parents[1] / "pyproject.toml"
+    assert f'version = "{qlinear.__version__}"' in project.read_text()
+    assert qlinear.runtime_version() == qlinear.__version__
 
 
 def test_no_library(tmp_path):

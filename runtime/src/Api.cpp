@@ -171,6 +171,10 @@ qlr_status qlr_module_set_weight(qlr_module *module, const char *name, const voi
   });
 }
 
+const char *qlr_module_target(const qlr_module *module) {
+  return module ? module->impl->target().c_str() : "";
+}
+
 int32_t qlr_function_count(const qlr_module *module) {
   return module ? int32_t(module->impl->functions().size()) : 0;
 }

@@ -32,6 +32,7 @@ public:
   const std::string &loadedCode() const {
     return code->image ? code->image->name : code->target->target;
   }
+  const std::string &target() const { return code->target->target; }
   int32_t functionIndex(std::string_view name) const;
   Expected<std::unique_ptr<Workspace>> createWorkspace(int32_t function,
                                                        int64_t maxRows) const;

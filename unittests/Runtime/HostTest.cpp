@@ -27,6 +27,11 @@ TEST_P(HostCalls, EveryRowCountMatchesFloat64) {
   ASSERT_TRUE(device.status == QLR_OK) << qlr_last_error();
   Module module(device, test.descriptor(), writeTestArchive("w.safetensors"));
   ASSERT_TRUE(module.status == QLR_OK) << qlr_last_error();
+  EXPECT_EQ(std::string(qlr_module_target(module)).substr(0, 4),
+            std::string(qlr_device_target(device)).substr(0, 4));
+  EXPECT_NE(std::string(qlr_artifact_manifest(module.artifact))
+                .find(std::string("\"") + qlr_module_target(module) + "\""),
+            std::string::npos);
   int32_t f = qlr_function_index(module, "linear");
   Workspace workspace(module, f, 11);
   ASSERT_TRUE(workspace.status == QLR_OK) << qlr_last_error();

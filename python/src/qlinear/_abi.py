@@ -122,6 +122,7 @@ _SIGNATURES = {
     "qlr_module_load": ("status", ["ptr", "ptr", "char*", "out"]),
     "qlr_module_unload": (None, ["ptr"]),
     "qlr_module_set_weight": ("status", ["ptr", "char*", "ptr", "size"]),
+    "qlr_module_target": ("char*", ["ptr"]),
     "qlr_function_index": ("int", ["ptr", "char*"]),
     "qlr_workspace_create": ("status", ["ptr", "int", "int64", "out"]),
     "qlr_workspace_destroy": (None, ["ptr"]),

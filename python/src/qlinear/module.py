@@ -85,18 +85,10 @@ class Module:
         self._weights = {}
         for name, blob in ({} if is_path or weights is None else weights).items():
             self.set_weight(name, blob)
-        #: The target that was chosen: "cpu:avx2", "cuda:sm_90".
-        self.target, entries = self._functions_of_target()
-        self.functions = {f["name"]: Function(self, f) for f in entries}
-
-    def _functions_of_target(self):
-        """The runtime takes one target's code; all have the same functions."""
-        targets = self.artifact.manifest["targets"]
-        best = next((t for t in targets if t["target"] == self.device.target), None)
-        best = best or next(
-            t for t in targets if t["target"].split(":")[0] == self.device.target.split(":")[0]
-        )
-        return best["target"], best["functions"]
+        #: The target whose code was loaded: "cpu:avx2", "cuda:sm_90".
+        self.target = _abi.library().qlr_module_target(self.handle.value).decode()
+        chosen = next(t for t in artifact.manifest["targets"] if t["target"] == self.target)
+        self.functions = {f["name"]: Function(self, f) for f in chosen["functions"]}
 
     def set_weight(self, name, blob):
         """Binds a packed weight, a uint8 array on the device, used where it lies."""

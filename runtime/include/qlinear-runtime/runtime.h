@@ -118,6 +118,9 @@ QLR_API const char *qlr_module_code(const qlr_module *module);
 QLR_API qlr_status qlr_module_set_weight(qlr_module *module, const char *name,
                                          const void *blob, size_t bytes);
 
+/* The target of the artifact whose code was loaded: "cpu:avx2", "cuda:sm_80". */
+QLR_API const char *qlr_module_target(const qlr_module *module);
+
 QLR_API int32_t qlr_function_count(const qlr_module *module);
 QLR_API const char *qlr_function_name(const qlr_module *module, int32_t index);
 /* Index of a function, or -1. */
