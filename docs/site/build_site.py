@@ -106,6 +106,7 @@ class Stage:
             self.write(site_path, self.links(self.folder(repo_path), repo_path + "/x", site_path))
         elif path.suffix == ".md":
             text = indent_lists(self.texts.get(path) or path.read_text())
+            text = text.replace("```console\n", "```sh\n")  # there are no prompts in them
             self.write(site_path, self.links(text, repo_path, site_path))
         elif site_path.endswith(".md"):  # a source file
             language = LANGUAGES.get(path.suffix, "text")
@@ -160,12 +161,13 @@ def own_passes(text):
     """Of an MLIR driver's help, the passes and pipelines named qlinear-*."""
     lines, keep = [], False
     for line in text.splitlines():
-        if match := re.match(r"( *)--([\w-]+)", line):
-            keep = match[2].startswith("qlinear-") or keep and len(match[1]) > 6
+        if match := re.match(r"( *)(--([\w-]+)\S*) +- +(.*)", line):
+            is_option = len(match[1]) > 6
+            keep = keep if is_option else match[3].startswith("qlinear-")
+            if keep:
+                lines.append(f"{'  ' * is_option + match[2]:<34}  {match[4]}")
         elif not re.match(r" +=", line):
             keep = False
-        if keep:
-            lines.append(line)
     return "\n".join(lines)
 
 
