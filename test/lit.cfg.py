@@ -31,7 +31,16 @@ llvm_config.with_environment("PATH", config.qlinear_tools_dir, append_path=True)
 llvm_config.with_system_environment(["HOME", "CUDA_HOME", "CUDA_VISIBLE_DEVICES"])
 
 oracle_python = os.environ.get("QLINEAR_ORACLE_PYTHON", config.python)
-packages = ["torchao", "hqq", "compressed_tensors", "gptqmodel", "awq", "mlx", "onnxruntime"]
+packages = [
+    "torchao",
+    "hqq",
+    "compressed_tensors",
+    "gptqmodel",
+    "awq",
+    "mlx",
+    "onnxruntime",
+    "onnx_ir",
+]
 found = subprocess.run(
     [
         oracle_python,

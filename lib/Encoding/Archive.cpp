@@ -179,6 +179,11 @@ Result<Checkpoint> Checkpoint::open(const std::string &name) {
         "code from it; load it with torch and write it with "
         "safetensors.torch.save_file",
         *path));
+  if (path->ends_with(".onnx"))
+    return error(
+        fmt::format("'{}' is an ONNX model by its name; quant-import-onnx makes "
+                    "a packed archive of its linear layers",
+                    *path));
   // The ninth byte of safetensors opens the header; an index is a JSON object.
   bool isIndex = path->ends_with(".json");
   auto out = isIndex ? readShards(*file) : readSafetensors(*file);

@@ -187,6 +187,10 @@ os.remove("config.json")
 open("model.bin", "wb").write(b"PK\x03\x04" + bytes(100))
 _, message = quant_pack("model.bin", "-o", "out/x.safetensors", status=1)
 assert "'model.bin' is a zip file as torch.save writes it" in message, message
+os.rename("model.bin", "model.onnx")
+open("model.onnx", "wb").write(b"\x08\x0a")
+_, message = quant_pack("model.onnx", "-o", "out/x.safetensors", status=1)
+assert "'model.onnx' is an ONNX model by its name; quant-import-onnx" in message, message
 
 # Cut anywhere, a file is an error that names it.
 save_file(good, "model.safetensors")
