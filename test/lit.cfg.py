@@ -33,6 +33,7 @@ llvm_config.with_system_environment(["HOME", "CUDA_HOME", "CUDA_VISIBLE_DEVICES"
 oracle_python = os.environ.get("QLINEAR_ORACLE_PYTHON", config.python)
 packages = [
     "torchao",
+    "transformers",
     "hqq",
     "compressed_tensors",
     "gptqmodel",

@@ -9,6 +9,7 @@ quant-pack decodes to the same f32 weights as the package."""
 
 import json
 import os
+import shutil
 import sys
 import warnings
 
@@ -104,6 +105,43 @@ def torchao():
         w = Int4PlainInt32Tensor(words.to(torch.int32), s, z, [1, group], torch.Size((n, k)))
         total += check(w, (q + 8 - each(z)) * each(s), f"torchao u4:{group}")
     return total
+
+
+def transformers():
+    """Sharded models that transformers saves: parts of a weight lie in different files."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import torch
+    from checkpoints import quant_pack
+    from safetensors.torch import load_file
+    from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig, PerGroup
+    from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, TorchAoConfig
+
+    sizes = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2}
+    config = LlamaConfig(**sizes, num_attention_heads=4, num_key_value_heads=2, vocab_size=512)
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained("floats")
+    count = 0
+    for quantizer in (
+        IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(32)),
+        Int8WeightOnlyConfig(version=2),
+    ):
+        model = AutoModelForCausalLM.from_pretrained(
+            "floats",
+            quantization_config=TorchAoConfig(quantizer),
+            device_map="cpu",
+            dtype=torch.bfloat16,
+        )
+        model.save_pretrained("model", max_shard_size="150KB")
+        assert os.path.exists("model/model.safetensors.index.json")
+        quant_pack("model", "-o", "packed.safetensors", "--encoding", "lossless")
+        quant_pack("packed.safetensors", "-o", "back.safetensors", "--dequantize", "bf16")
+        ours = load_file("back.safetensors")
+        for name, w in model.state_dict().items():
+            w = w.dequantize() if hasattr(w, "qdata") else w
+            assert torch.equal(ours.pop(name), w), name
+            count += w.numel()
+        assert not ours, ours.keys()
+        shutil.rmtree("model")
+    return count
 
 
 def hqq():
