@@ -1,0 +1,244 @@
+//===- Request.cpp - Shapes to tune, and schedules as text ----------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Tune.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <fstream>
+
+using namespace qlinear;
+using namespace qlinear::tune;
+using nlohmann::json;
+
+//===----------------------------------------------------------------------===//
+// Shapes
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// What is wrong, thrown inside this file.
+struct Bad {
+  std::string what;
+};
+
+const json &need(const json &object, const char *key, const std::string &where) {
+  if (!object.is_object() || !object.contains(key))
+    throw Bad{fmt::format("{} has no \"{}\"", where, key)};
+  return object[key];
+}
+
+int64_t positive(const json &value, const std::string &where) {
+  if (!value.is_number_integer() || value.get<int64_t>() <= 0)
+    throw Bad{fmt::format("{} is {}, not a positive integer", where, value.dump())};
+  return value.get<int64_t>();
+}
+
+std::string word(const json &value, const std::string &where) {
+  if (!value.is_string())
+    throw Bad{fmt::format("{} is {}, not a string", where, value.dump())};
+  return value.get<std::string>();
+}
+
+/// One of `names`.
+std::string oneOf(const json &object, const char *key, const std::string &otherwise,
+                  std::initializer_list<const char *> names, const std::string &where) {
+  if (!object.contains(key))
+    return otherwise;
+  std::string value = word(object[key], fmt::format("{}: \"{}\"", where, key)), list;
+  for (const char *name : names) {
+    if (value == name)
+      return value;
+    list += (list.empty() ? "" : ", ") + std::string(name);
+  }
+  throw Bad{fmt::format("{}: \"{}\" is '{}'; there are {}", where, key, value, list)};
+}
+
+Layer::Weight weightOf(const json &w, const std::string &encoding,
+                       const std::string &where) {
+  Result<Encoding> parsed = Encoding::parse(encoding);
+  if (!parsed)
+    throw Bad{fmt::format("{}: encoding '{}': {}", where, encoding, parsed.error())};
+  Layer::Weight weight{parsed->str(), positive(need(w, "n", where), where + ": \"n\""),
+                       positive(need(w, "k", where), where + ": \"k\"")};
+  if (Result<void> fits = parsed->verifyShape(uint64_t(weight.n), uint64_t(weight.k));
+      !fits)
+    throw Bad{fmt::format("{}: {}", where, fits.error())};
+  return weight;
+}
+
+/// The layers of one item: one per encoding of its "encodings".
+void addLayers(const json &item, size_t index, std::vector<Layer> &layers) {
+  std::string where = fmt::format("layer {}", index);
+  Layer layer;
+  layer.name = word(need(item, "name", where), where + ": \"name\"");
+  where = fmt::format("layer '{}'", layer.name);
+  layer.input = oneOf(item, "input", "bf16", {"bf16", "f16", "f32", "int8"}, where);
+  layer.output = oneOf(item, "output", "bf16", {"bf16", "f16", "f32"}, where);
+  if (item.contains("m"))
+    layer.m = positive(item["m"], where + ": \"m\"");
+  if (item.contains("rows"))
+    for (const json &m : item["rows"])
+      layer.rows.push_back(positive(m, where + ": \"rows\""));
+  if (layer.rows.empty())
+    layer.rows = {layer.m.value_or(1)};
+  if (layer.m && layer.rows != std::vector<int64_t>{*layer.m})
+    throw Bad{fmt::format("{}: \"rows\" must be left out where \"m\" = {} is static",
+                          where, *layer.m)};
+  const json &weights = need(item, "weights", where);
+  if (!weights.is_array() || weights.empty())
+    throw Bad{fmt::format("{}: \"weights\" is not a list of weights", where)};
+  std::vector<std::string> shared;
+  if (item.contains("encodings"))
+    for (const json &e : item["encodings"])
+      shared.push_back(word(e, where + ": \"encodings\""));
+  if (shared.empty())
+    shared.push_back("");
+  for (const std::string &encoding : shared) {
+    Layer each = layer;
+    for (const json &w : weights)
+      each.weights.push_back(
+          weightOf(w,
+                   !encoding.empty() && !w.contains("encoding")
+                       ? encoding
+                       : word(need(w, "encoding", where), where + ": \"encoding\""),
+                   where));
+    layers.push_back(std::move(each));
+  }
+}
+
+} // namespace
+
+Result<Request> tune::readRequest(const std::string &path) {
+  std::ifstream in(path);
+  if (!in)
+    return error(fmt::format("cannot read '{}'", path));
+  try {
+    json document = json::parse(in);
+    Request request;
+    if (document.contains("target"))
+      request.target = word(document["target"], "\"target\"");
+    if (document.contains("vary"))
+      for (auto &[field, values] : document["vary"].items()) {
+        if (!values.is_array())
+          throw Bad{fmt::format("\"vary\": \"{}\" is not a list of values", field)};
+        for (const json &v : values)
+          request.vary[field].push_back(v.is_string() ? v.get<std::string>()
+                                                      : v.dump());
+      }
+    else if (request.target.starts_with("cuda"))
+      request.vary = {{"warps", {"8", "12", "16"}},
+                      {"stages", {"2", "3", "4"}},
+                      {"grid", {"even"}}};
+    else
+      request.vary = {{"tiles", {"1", "2", "4"}}};
+    const json &layers = need(document, "layers", "the file");
+    if (!layers.is_array() || layers.empty())
+      throw Bad{"\"layers\" is not a list of layers"};
+    for (size_t i = 0; i < layers.size(); ++i)
+      addLayers(layers[i], i, request.layers);
+    return request;
+  } catch (const json::exception &e) {
+    return error(fmt::format("'{}': {}", path, e.what()));
+  } catch (const Bad &bad) {
+    return error(fmt::format("'{}': {}", path, bad.what));
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Schedules as text
+//===----------------------------------------------------------------------===//
+
+static constexpr std::string_view kPrefix = "#qlinear.schedule<";
+
+/// The fields of a schedule in order: names and values.
+static std::vector<std::pair<std::string, std::string>>
+fieldsOf(const std::string &schedule) {
+  std::vector<std::pair<std::string, std::string>> fields;
+  std::string body =
+      schedule.substr(kPrefix.size(), schedule.size() - kPrefix.size() - 1);
+  int depth = 0;
+  std::string part;
+  auto finish = [&] {
+    size_t equals = part.find('=');
+    if (equals == std::string::npos)
+      return part.clear();
+    auto trim = [](std::string s) {
+      s.erase(0, s.find_first_not_of(' '));
+      s.erase(s.find_last_not_of(' ') + 1);
+      return s;
+    };
+    fields.emplace_back(trim(part.substr(0, equals)), trim(part.substr(equals + 1)));
+    part.clear();
+  };
+  for (char c : body) {
+    depth += (c == '[') - (c == ']');
+    if (c == ',' && depth == 0)
+      finish();
+    else
+      part += c;
+  }
+  finish();
+  return fields;
+}
+
+std::string tune::fieldOf(const std::string &schedule, const std::string &field) {
+  for (auto &[name, value] : fieldsOf(schedule))
+    if (name == field)
+      return value;
+  return "";
+}
+
+std::string tune::withFields(const std::string &schedule,
+                             const std::map<std::string, std::string> &changes) {
+  std::string text(kPrefix);
+  auto add = [&](const std::string &name, const std::string &value) {
+    text += (text.size() > kPrefix.size() ? ", " : "") + name + " = " + value;
+  };
+  std::map<std::string, std::string> left = changes;
+  for (auto &[name, value] : fieldsOf(schedule)) {
+    auto it = left.find(name);
+    add(name, it == left.end() ? value : it->second);
+    if (it != left.end())
+      left.erase(it);
+  }
+  for (auto &[name, value] : left)
+    add(name, value);
+  return text + ">";
+}
+
+/// As many blocks as share the tiles of 16 rows evenly, at most `blocks`.
+static std::string evenGrid(const Layer &layer, const std::string &blocks) {
+  int64_t tiles = 0, most = std::max<int64_t>(1, std::atoll(blocks.c_str()));
+  for (const Layer::Weight &w : layer.weights)
+    tiles += (w.n + 15) / 16;
+  int64_t each = (tiles + most - 1) / most;
+  return std::to_string((tiles + each - 1) / each);
+}
+
+std::vector<std::string> tune::candidatesOf(const std::string &schedule,
+                                            const Layer &layer, const Space &space) {
+  std::vector<std::string> all = {schedule};
+  for (auto &[field, values] : space) {
+    // What there is so far, with this field as it was and with each value.
+    std::vector<std::string> more;
+    for (const std::string &s : all) {
+      more.push_back(s);
+      for (const std::string &value : values) {
+        std::string changed = field == "grid" && value == "even"
+                                  ? evenGrid(layer, fieldOf(s, "grid"))
+                                  : value;
+        more.push_back(withFields(s, {{field, changed}}));
+      }
+    }
+    all.clear();
+    for (std::string &s : more)
+      if (std::find(all.begin(), all.end(), s) == all.end())
+        all.push_back(std::move(s));
+  }
+  return all;
+}

@@ -1,0 +1,213 @@
+//===- Table.cpp - Plans and tables as files ------------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Tune.h"
+
+#include <fcntl.h>
+#include <filesystem>
+#include <fmt/format.h>
+#include <fstream>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace qlinear;
+using namespace qlinear::tune;
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+//===----------------------------------------------------------------------===//
+// Files and programs
+//===----------------------------------------------------------------------===//
+
+Result<void> tune::writeFile(const std::string &path, const std::string &text) {
+  std::string beside = fmt::format("{}.{}.tmp", path, getpid());
+  std::ofstream out(beside, std::ios::binary);
+  out << text;
+  out.close();
+  std::error_code ec;
+  if (out)
+    std::filesystem::rename(beside, path, ec);
+  if (!out || ec) {
+    std::string why = ec ? ec.message() : strerror(errno);
+    std::filesystem::remove(beside, ec);
+    return error(fmt::format("cannot write '{}': {}", path, why));
+  }
+  return {};
+}
+
+/// All that can be read from a pipe's end, which is closed.
+static std::string drain(int fd) {
+  std::string text;
+  char part[4096];
+  for (ssize_t n; (n = read(fd, part, sizeof part)) > 0;)
+    text.append(part, size_t(n));
+  close(fd);
+  return text;
+}
+
+Result<std::string> tune::runTool(const std::vector<std::string> &command) {
+  int out[2];
+  // Errors go to a file: two pipes could block each other.
+  FILE *errors = tmpfile();
+  if (!errors || pipe2(out, O_CLOEXEC) != 0)
+    return error(fmt::format("cannot run '{}': {}", command[0], strerror(errno)));
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, out[1], 1);
+  posix_spawn_file_actions_adddup2(&actions, fileno(errors), 2);
+  std::vector<char *> arguments;
+  for (const std::string &word : command)
+    arguments.push_back(const_cast<char *>(word.c_str()));
+  arguments.push_back(nullptr);
+  pid_t child = 0;
+  int failed =
+      posix_spawnp(&child, arguments[0], &actions, nullptr, arguments.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  close(out[1]);
+  std::string text = drain(out[0]);
+  int status = 0;
+  if (!failed)
+    waitpid(child, &status, 0);
+  std::string complaint;
+  std::rewind(errors);
+  char part[4096];
+  for (size_t n; (n = std::fread(part, 1, sizeof part, errors)) > 0;)
+    complaint.append(part, n);
+  std::fclose(errors);
+  if (failed)
+    return error(fmt::format("cannot run '{}': {}", command[0], strerror(failed)));
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    return error(complaint.empty() ? fmt::format("'{}' failed", command[0])
+                                   : complaint);
+  return text;
+}
+
+//===----------------------------------------------------------------------===//
+// Plans
+//===----------------------------------------------------------------------===//
+
+Result<void> tune::writePlan(const std::string &folder, const Plan &plan) {
+  ordered_json layers = ordered_json::array();
+  for (const Generated &g : plan.layers) {
+    ordered_json layer = {{"name", g.layer.name}, {"artifact", g.artifact}};
+    if (g.layer.m)
+      layer["m"] = *g.layer.m;
+    layer["rows"] = g.layer.rows;
+    layer["input"] = g.layer.input;
+    layer["output"] = g.layer.output;
+    for (const Layer::Weight &w : g.layer.weights)
+      layer["weights"].push_back({{"encoding", w.encoding}, {"n", w.n}, {"k", w.k}});
+    for (const Candidate &c : g.candidates)
+      layer["candidates"].push_back(
+          {{"function", c.function}, {"schedule", c.schedule}});
+    layers.push_back(layer);
+  }
+  ordered_json document = {{"version", 1}, {"target", plan.target}, {"layers", layers}};
+  return writeFile(folder + "/tune.json", document.dump(1) + "\n");
+}
+
+Result<Plan> tune::readPlan(const std::string &folder) {
+  std::string path = folder + "/tune.json";
+  std::ifstream in(path);
+  if (!in)
+    return error(
+        fmt::format("cannot read '{}'; make it with quant-tune generate", path));
+  try {
+    json document = json::parse(in);
+    if (document.at("version") != 1)
+      return error(fmt::format("'{}' is of version {}, not 1; generate it again", path,
+                               document["version"].dump()));
+    Plan plan{document.at("target"), {}};
+    for (const json &item : document.at("layers")) {
+      Generated g;
+      g.layer.name = item.at("name");
+      g.artifact = item.at("artifact");
+      if (item.contains("m"))
+        g.layer.m = item["m"];
+      g.layer.rows = item.at("rows").get<std::vector<int64_t>>();
+      g.layer.input = item.at("input");
+      g.layer.output = item.at("output");
+      for (const json &w : item.at("weights")) {
+        std::string encoding = w.at("encoding");
+        if (Result<Encoding> parsed = Encoding::parse(encoding); !parsed)
+          return error(
+              fmt::format("'{}': encoding '{}': {}", path, encoding, parsed.error()));
+        g.layer.weights.push_back({encoding, w.at("n"), w.at("k")});
+      }
+      for (const json &c : item.at("candidates"))
+        g.candidates.push_back({c.at("function"), c.at("schedule")});
+      if (g.layer.rows.empty() || g.layer.weights.empty() || g.candidates.empty())
+        return error(fmt::format("'{}': layer '{}' has no rows, weights or candidates",
+                                 path, g.layer.name));
+      plan.layers.push_back(std::move(g));
+    }
+    return plan;
+  } catch (const json::exception &e) {
+    return error(fmt::format("'{}': {}", path, e.what()));
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Tables
+//===----------------------------------------------------------------------===//
+
+/// What an entry is for: target, static M, weights.
+static std::string keyOf(const ordered_json &entry) {
+  std::string key = entry.at("target").get<std::string>();
+  key += entry.contains("m") ? "|m" + entry["m"].dump() : "";
+  for (const ordered_json &w : entry.at("weights")) {
+    Result<Encoding> parsed = Encoding::parse(w.at("encoding").get<std::string>());
+    key += fmt::format("|{}|{}|{}",
+                       parsed ? parsed->str() : w.at("encoding").get<std::string>(),
+                       w.at("n").get<int64_t>(), w.at("k").get<int64_t>());
+  }
+  return key;
+}
+
+Result<ordered_json> tune::readTable(const std::string &path) {
+  std::ifstream in(path);
+  if (!in)
+    return error(fmt::format("cannot read '{}'", path));
+  size_t index = 0;
+  try {
+    ordered_json table = ordered_json::parse(in);
+    if (!table.is_array())
+      return error(fmt::format("'{}' is not a schedule table: no JSON array", path));
+    for (const ordered_json &entry : table) {
+      (void)keyOf(entry);
+      (void)entry.at("schedule").get<std::string>();
+      ++index;
+    }
+    return table;
+  } catch (const json::parse_error &e) {
+    return error(fmt::format("'{}': {}", path, e.what()));
+  } catch (const json::exception &e) {
+    return error(fmt::format("'{}', entry {}: {}", path, index, e.what()));
+  }
+}
+
+ordered_json tune::merge(const std::vector<ordered_json> &tables) {
+  ordered_json merged = ordered_json::array();
+  std::map<std::string, size_t> places;
+  for (const ordered_json &table : tables)
+    for (const ordered_json &entry : table) {
+      auto [it, added] = places.try_emplace(keyOf(entry), merged.size());
+      if (added)
+        merged.push_back(entry);
+      else
+        merged[it->second] = entry;
+    }
+  return merged;
+}
+
+Result<void> tune::writeTable(const std::string &path, const ordered_json &table) {
+  std::string text = "[";
+  for (const ordered_json &entry : table)
+    text += (text.size() > 1 ? ",\n " : "") + entry.dump();
+  return writeFile(path, text + "]\n");
+}

@@ -1,0 +1,109 @@
+//===- Tune.h - Candidates, their times, the table --------------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Tuning in two steps. `generate` needs the compiler: it writes each layer's candidate
+// schedules as MLIR and has quant-compile make one artifact of them. `measure` needs
+// the runtime and the device: it times the candidates and writes the table that the
+// compiler reads. What goes from one to the other is a folder with tune.json and the
+// artifacts.
+//
+// Schedules are text here, "#qlinear.schedule<grid = 132, copy = bulk>": fields are
+// changed by name, so a new field needs no change of this tool.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_TOOLS_QUANTTUNE_TUNE_H
+#define QLINEAR_TOOLS_QUANTTUNE_TUNE_H
+
+#include "qlinear/Encoding/Encoding.h"
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace qlinear::tune {
+
+/// A linear to tune: what a table's entry is found by, and how it is measured.
+struct Layer {
+  struct Weight {
+    std::string encoding; ///< as Encoding::str() spells it
+    int64_t n = 0, k = 0;
+  };
+  std::string name;
+  std::vector<Weight> weights;
+  std::vector<int64_t> rows; ///< values of M to measure
+  std::optional<int64_t> m;  ///< the linear's static M; else M is dynamic
+  std::string input = "bf16", output = "bf16";
+};
+
+/// Values to try per field of the schedule: every combination of them.
+using Space = std::map<std::string, std::vector<std::string>>;
+
+/// What a shapes file says.
+struct Request {
+  std::string target = "cuda:sm_90";
+  Space vary;
+  std::vector<Layer> layers;
+};
+/// Reads a shapes file; errors name the file, the layer and the field.
+Result<Request> readRequest(const std::string &path);
+
+/// A schedule with some fields set to other values.
+std::string withFields(const std::string &schedule,
+                       const std::map<std::string, std::string> &fields);
+/// A field's value, "" where the schedule leaves it out.
+std::string fieldOf(const std::string &schedule, const std::string &field);
+/// The schedule and its combinations with the space; the schedule itself first.
+std::vector<std::string> candidatesOf(const std::string &schedule, const Layer &layer,
+                                      const Space &space);
+
+/// What goes from generating to measuring: tune.json.
+struct Candidate {
+  std::string function, schedule;
+};
+struct Generated {
+  Layer layer;
+  std::string artifact;              ///< file in the folder
+  std::vector<Candidate> candidates; ///< the cost model's first
+};
+struct Plan {
+  std::string target;
+  std::vector<Generated> layers;
+};
+Result<void> writePlan(const std::string &folder, const Plan &plan);
+Result<Plan> readPlan(const std::string &folder);
+
+/// Compiles the candidates into `folder`. `tools` is where quant-opt and quant-compile
+/// lie.
+Result<Plan> generate(const Request &request, const std::string &folder,
+                      const std::string &tools, bool verbose);
+
+struct MeasureOptions {
+  std::string device = "cuda";
+  int rounds = 3;  ///< over all candidates
+  int replays = 5; ///< of a graph per round
+  bool verbose = false;
+};
+/// Entries of a table, one per layer. On a device without a speed of its own it only
+/// runs everything once and returns an empty array.
+Result<nlohmann::ordered_json> measure(const Plan &plan, const std::string &folder,
+                                       const MeasureOptions &options);
+
+/// Reads a table; each entry is checked.
+Result<nlohmann::ordered_json> readTable(const std::string &path);
+/// The entries of all; of those for the same linear the last one stays.
+nlohmann::ordered_json merge(const std::vector<nlohmann::ordered_json> &tables);
+/// Writes a file beside `path` and renames it. One entry per line for tables.
+Result<void> writeTable(const std::string &path, const nlohmann::ordered_json &table);
+Result<void> writeFile(const std::string &path, const std::string &text);
+
+/// Runs a program and returns its standard output; an error has its standard error.
+Result<std::string> runTool(const std::vector<std::string> &command);
+
+} // namespace qlinear::tune
+#endif
