@@ -179,7 +179,7 @@ int main(int argc, char **argv) {
           }));
   }
 
-  gpu::HandMade hand(weights);
+  gpu::HandMade hand(weights, /*copies=*/1);
   qlr_artifact *artifact = nullptr;
   check(qlr_artifact_from_descriptor(hand.descriptor(), &artifact));
   qlr_module *module = nullptr;

@@ -86,24 +86,26 @@ static json function(const std::string &name, size_t bytes, const json &args) {
       {"steps", json::array({{{"kernels", json::array({kernel})}, {"args", args}}})}};
 }
 
-HandMade::HandMade(std::vector<Weight> weights) : code(kHeader) {
+HandMade::HandMade(std::vector<Weight> weights, size_t copies) : code(kHeader) {
   json output = {{"output", 0}};
   json functions = json::array({function("trap", 16, json::array({output})),
                                 function("stray", 16, json::array({output}))});
   json listed = json::array();
   for (size_t i = 0; i < weights.size(); ++i) {
     const Weight &w = weights[i];
+    listed.push_back({{"name", w.name},
+                      {"encoding", encoding()},
+                      {"n", w.n},
+                      {"k", w.k},
+                      {"bytes", w.bytes()}});
+    if (i >= copies)
+      continue;
     std::string name = "copy" + std::to_string(i), kernel = kCopy;
     replace(kernel, "$NAME", name);
     replace(kernel, "$BYTES", std::to_string(w.bytes()));
     code += kernel;
     functions.push_back(
         function(name, w.bytes(), json::array({{{"weight", i}}, output})));
-    listed.push_back({{"name", w.name},
-                      {"encoding", encoding()},
-                      {"n", w.n},
-                      {"k", w.k},
-                      {"bytes", w.bytes()}});
   }
   json images = json::array({{{"kind", "ptx"}, {"name", "ptx"}, {"version", "6.5"}}});
   json manifest = {{"version", 1},

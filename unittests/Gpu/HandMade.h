@@ -27,7 +27,8 @@ public:
     int64_t n, k;
     size_t bytes() const;
   };
-  explicit HandMade(std::vector<Weight> weights = {});
+  /// With copy functions for the first `copies` weights.
+  explicit HandMade(std::vector<Weight> weights = {}, size_t copies = SIZE_MAX);
   const void *descriptor() const { return &raw; }
   static const char *encoding();
 

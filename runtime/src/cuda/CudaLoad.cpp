@@ -11,7 +11,9 @@
 #include <charconv>
 #include <cstring>
 #include <sys/mman.h>
+#include <tbb/info.h>
 #include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
 
 using namespace qlinear::runtime;
 using namespace qlinear::runtime::cuda;
@@ -198,6 +200,8 @@ namespace {
 // Pinning takes 0.3 ms per megabyte, so there is no more of it than hides the waits.
 constexpr size_t kStagingBytes = 8 << 20;
 constexpr size_t kStagingBuffers = 4;
+/// More threads than this take from the bus what they add.
+constexpr int kStagingThreads = 8;
 
 /// Copies from mapped files to the device through a ring of pinned buffers: host
 /// memory is bounded, and filling a buffer overlaps with the copies of the others.
@@ -211,6 +215,7 @@ class StagingRing {
     bool busy = false;
   } buffers[kStagingBuffers];
   size_t next = 0, bufferBytes;
+  tbb::task_arena threads{std::min(kStagingThreads, tbb::info::default_concurrency())};
   bool pending = false; ///< copies that nobody has waited for
 
 public:
@@ -274,14 +279,14 @@ private:
   }
 
   /// One core reads a mapped file more slowly than the bus takes it.
-  static void fill(std::byte *to, std::span<const std::byte> from) {
+  void fill(std::byte *to, std::span<const std::byte> from) {
     constexpr size_t kPart = 256 << 10;
     if (from.size() <= kPart) {
       std::memcpy(to, from.data(), from.size());
       return;
     }
     size_t parts = (from.size() + kPart - 1) / kPart;
-    tbb::parallel_for(size_t(0), parts, [&](size_t p) {
+    auto fillPart = [&](size_t p) {
       std::span<const std::byte> part =
           from.subspan(p * kPart, std::min(kPart, from.size() - p * kPart));
 #ifdef MADV_POPULATE_READ
@@ -293,7 +298,8 @@ private:
                     MADV_POPULATE_READ);
 #endif
       std::memcpy(to + p * kPart, part.data(), part.size());
-    });
+    };
+    threads.execute([&] { tbb::parallel_for(size_t(0), parts, fillPart); });
   }
 };
 
@@ -307,16 +313,16 @@ Status CudaDevice::place(std::span<const std::span<const std::byte>> blobs,
   for (auto blob : blobs)
     total += blob.size();
   Status status = within([&]() -> Status {
+    // Each is allocated when its turn comes: the copies before it go on meanwhile.
+    StagingRing ring(*this, total);
     for (size_t i = 0; i < blobs.size(); ++i) {
       DevicePtr ptr = 0;
       QLR_TRY(allocated(api->cuMemAlloc_v2(&ptr, std::max<size_t>(blobs[i].size(), 1)),
                         text("for weight ", i + 1, " of ", blobs.size(), ", ",
                              blobs[i].size(), " of ", total, " bytes")));
       placed[i] = reinterpret_cast<void *>(ptr);
+      QLR_TRY(ring.copy(ptr, blobs[i]));
     }
-    StagingRing ring(*this, total);
-    for (size_t i = 0; i < blobs.size(); ++i)
-      QLR_TRY(ring.copy(reinterpret_cast<DevicePtr>(placed[i]), blobs[i]));
     return ring.finish();
   });
   if (!status)
