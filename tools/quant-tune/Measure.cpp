@@ -262,13 +262,17 @@ private:
     return timing->median / double(calls);
   }
 
-  /// The candidate with the least geometric mean over M of its time relative to the
-  /// best. The cost model's stays unless another is 0.5% better: less is noise.
+  /// The candidate with the least geometric mean of its times, of those that are with no
+  /// M over 1% slower than the cost model's. That one stays unless another is 0.5% better:
+  /// less is noise.
   static size_t choose(const std::vector<std::vector<double>> &times) {
     auto score = [&](size_t c) {
       double sum = 0;
-      for (double us : times[c])
-        sum += std::log(us);
+      for (size_t i = 0; i < times[c].size(); ++i) {
+        if (times[c][i] > 1.01 * times[0][i])
+          return HUGE_VAL;
+        sum += std::log(times[c][i]);
+      }
       return sum / double(times[c].size());
     };
     size_t best = 0;
