@@ -236,8 +236,9 @@ def Schedule : Pass<"qlinear-schedule"> {
   let options = [
     Option<"target", "target", "std::string", "\"cuda:sm_90\"",
            "cuda:sm_NN, cuda:emulated or cpu:ISA">,
-    Option<"table", "table", "std::string", "", "Measured schedules: a JSON file, or the name of a table that "
-           "the compiler comes with">];
+    Option<"table", "table", "std::string", "",
+           "Measured schedules: a JSON file, or the name of a table that the compiler "
+           "comes with">];
   let statistics = [
     Statistic<"numFromTable", "from-table", "Number of schedules found in the table">,
     Statistic<"numFromModel", "from-model", "Number of schedules of the cost model">];
