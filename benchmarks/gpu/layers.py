@@ -21,6 +21,8 @@ SHAPES = {  # name: (N, K, code bits), as in Workload.h
     "qk": (18432, 5376, 4), "o_global": (5376, 16384, 4),
     "kv": (4096, 5376, 4), "lm_head": (262144, 5376, 6),
 }
+# How often a token uses each (decodeChain in Workload.h).
+CHAIN = {"qkv": 50, "o": 50, "qk": 10, "o_global": 10, "gate_up": 60, "down": 60, "lm_head": 1}
 INT4 = {
     "bf16": "u4, group = 32, zero, scale = bf16, offset = bf16",
     "row-u8": "u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>",
@@ -30,6 +32,8 @@ INT4 = {
                "offset = u6 * block<256, f16>",
     "delta": "u4, group = 32, zero, scale = delta12 * row<bf16>, offset = u4",
     "log": "u4, group = 32, zero, scale = log8 * row<f32>, offset = u4",
+    # What `auto` takes for integer zeros and bf16 scales: exact.
+    "auto": "u4, group = 32, zero, scale = delta10 * row<bf16>, offset = u4",
 }
 INT6 = {
     "bf16": "i6, group = 16, symmetric, scale = bf16",
@@ -38,6 +42,7 @@ INT6 = {
     "k-quant": "i6, group = 16, symmetric, scale = i8 * block<256, f16>",
     "delta": "i6, group = 16, symmetric, scale = i8 * row<bf16>",
     "log": "i6, group = 16, symmetric, scale = i8 * row<bf16>",
+    "auto": "i6, group = 16, symmetric, scale = delta10 * row<bf16>",
 }
 
 

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+# ===- tables.py - Tables of a benchmark's report -------------*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""Prints the tables of docs/performance.md from the report of qlinear-gpu-bench.
+
+    tables.py docs/data/h200.json --encodings docs/data/encodings.json
+
+The SNR of an encoding is the median over the weight families of the encodings' report.
+"""
+import argparse
+import json
+import pathlib
+import statistics
+
+from layers import CHAIN, INT4, SHAPES
+
+# What an encoding is called, and in which of the encodings' sources its SNR is.
+NAMES = {
+    "bf16": ("bf16 metadata (before)", "bf16"),
+    "row-u8": ("per-row steps (the mission's)", "row-u8"),
+    "block-u8": ("steps per 256", "block-u8"),
+    "k-quant": ("native Q4_K + Q6_K", None),
+    "delta": ("delta12 + u4 zeros", INT4["delta"]),
+    "log": ("log8 + u4 zeros", INT4["log"]),
+    "auto": ("`auto` on integer zeros", INT4["auto"]),
+}
+INTEGER_ZEROS, FLOAT_ZEROS = "int4, group 32, integer zeros", "int4, group 32, float zeros"
+ROWS = ("1", "2", "4", "8")
+
+
+def row(*cells):
+    print("| " + " | ".join(cells) + " |")
+
+
+def header(*cells):
+    row(*cells)
+    row(*["---"] * len(cells))
+
+
+def split(implementation):
+    """"qlinear row-u8 (int8 in)" as (encoding, int8); peers as (name, False)."""
+    name = implementation.removeprefix("qlinear ")
+    return name.removesuffix(" (int8 in)"), name.endswith("(int8 in)")
+
+
+def chain(report):
+    header("", "GB", "read ms", *(f"M = {m}" for m in ROWS))
+    for r in report["chains"]:
+        read = r["read_us"]["dependent"]
+        name, int8 = split(r["implementation"])
+        times = [f"{r['us'][m] / 1e3:.3f} ({r['us'][m] / read:.3f})" if m in r["us"] else "–"
+                 for m in ROWS]
+        row(name + (", int8 activations in" if int8 else ""), f"{r['bytes'] / 1e9:.2f}",
+            f"{read / 1e3:.3f}", *times)
+
+
+def shapes(report):
+    wanted = ["row-u8", "k-quant", "row-u8 (int8 in)", "executorch", "llama.cpp"]
+    times = {}
+    for r in report["shapes"]:
+        times.setdefault(r["shape"], {})[r["implementation"].removeprefix("qlinear ")] = r
+    header("shape", "N x K", "MB", "dependent read", "row-u8", "Q4_K / Q6_K",
+           "row-u8, int8 in (of read)", "ExecuTorch", "llama.cpp")
+    for shape, of in times.items():
+        n, k, _ = SHAPES[shape]
+        read = of["row-u8"]["read_us"]["dependent"]
+        cells = [f"{of[w]['us']['1']:.2f}" for w in wanted]
+        cells[2] += f" ({of[wanted[2]]['read_us']['dependent'] / of[wanted[2]]['us']['1']:.0%})"
+        row(shape, f"{n} x {k}", f"{of['row-u8']['bytes'] / 1e6:.1f}", f"{read:.2f}", *cells)
+
+
+def snr(encodings, source, encoding):
+    for s in encodings["sources"]:
+        for e in s["encodings"]:
+            if s["title"] == source and e["encoding"] == encoding:
+                values = [v for v in e["snr_db"] if v is not None]
+                exact = len(values) < len(e["snr_db"])
+                return "exact" if exact else f"{statistics.median(values):.1f}"
+    return "–"
+
+
+def before_and_after(report, encodings):
+    """Bits, memory, time and SNR of each encoding against bf16 metadata."""
+    chains = {split(r["implementation"])[0]: r for r in report["chains"]
+              if not r["implementation"].endswith("(int8 in)")}
+    weights = sum(SHAPES[s][0] * SHAPES[s][1] * count for s, count in CHAIN.items())
+    before = chains["bf16"]
+    header("encoding", "bits/weight", "GiB", "ms/token", "memory", "tokens/s",
+           "SNR dB, integer zeros", "SNR dB, float zeros")
+    for name, (title, key) in NAMES.items():
+        r = chains.get(name)
+        if not r:
+            continue
+        ms, was = r["us"]["1"] / 1e3, before["us"]["1"] / 1e3
+        levels = (["exact for K-quants"] * 2 if key is None else
+                  [snr(encodings, s, key) for s in (INTEGER_ZEROS, FLOAT_ZEROS)])
+        row(title, f"{8 * r['bytes'] / weights:.3f}", f"{r['bytes'] / 2**30:.2f}", f"{ms:.3f}",
+            f"{r['bytes'] / before['bytes'] - 1:+.1%}", f"{was / ms - 1:+.1%}", *levels)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("report", type=pathlib.Path)
+    parser.add_argument("--encodings", type=pathlib.Path, required=True)
+    args = parser.parse_args()
+    report = json.loads(args.report.read_text())
+    chain(report)
+    print()
+    shapes(report)
+    print()
+    before_and_after(report, json.loads(args.encodings.read_text()))
+
+
+if __name__ == "__main__":
+    main()
