@@ -167,8 +167,10 @@ void defineOptions(CLI::App &app, CommandLine &line) {
   };
   app.add_option(
          "IN", line.input,
-         "GGUF v3, safetensors, model.safetensors.index.json, a directory with one of "
-         "these, or a packed archive")
+         "GGUF v3, safetensors (floats, GPTQ, AWQ, compressed-tensors, torchao, HQQ, "
+         "MLX), model.safetensors.index.json, a directory with one of these, or a "
+         "packed "
+         "archive")
       ->required()
       ->type_name("");
   auto *output = app.add_option("-o,--output", line.output, "The file to write")
