@@ -69,9 +69,9 @@ QL_INLINE Ints roundProduct(Floats x, float r) {
 /// Quantizes a chunk: 16 codes at low, 16 at high, the record after them.
 ///
 /// d = max|x| / 127 and q = rint(x * (127 / max|x|)), d and the quotient rounded to f32
-/// and the exact product to an integer: the same bits on every target. A chunk below kTiny is zero (its
-/// reciprocal would overflow). A chunk with a NaN or an infinity has d = NaN and
-/// codes 0, so that every result it takes part in is NaN.
+/// and the exact product to an integer: the same bits on every target. A chunk below
+/// kTiny is zero (its reciprocal would overflow). A chunk with a NaN or an infinity has
+/// d = NaN and codes 0, so that every result it takes part in is NaN.
 QL_INLINE void quantizeChunk(Floats x0, Floats x1, u8 *low, u8 *high, u8 *record) {
   constexpr u32 kInfinity = 0x7F800000;
   constexpr u32 kTiny = 0x04000000; // 2^-119

@@ -135,8 +135,8 @@ i32 ql_divide(i32 dividend, i32 divisor) { return divide(dividend, divisor); }
 /// latency is what counts: a thread quantizes up to four items side by side; where it
 /// has more, two while the next two are loaded. `tensor`: as StagedActivations has it.
 void ql_stage_activations(i32 type, i64 K, i32 unit0, i32 units, i32 tokens,
-                          i32 tensor, i32 rows, i32 threads, u64 kinds, const u8 *x, QL_SHARED u8 *codes,
-                          QL_SHARED u8 *records) {
+                          i32 tensor, i32 rows, i32 threads, u64 kinds, const u8 *x,
+                          QL_SHARED u8 *codes, QL_SHARED u8 *records) {
   int k0 = unit0 * qlinear::layout::kUnitK;
   int perToken = units * qlinear::layout::kUnitK / kItem, items = tokens * perToken;
   StagedActivations staged{tokens, units, bool(tensor)};

@@ -174,12 +174,12 @@ Skeleton::Active Skeleton::begin(gpu::GPUFuncOp f, const KernelPlan &plan,
       b, loc, ptr, LLVM::LLVMArrayType::get(i64, kWalkWords), constant(1));
   const layout::WeightLayout &l = walk.layout;
   call("ql_walk_init",
-       {active.state, constant(plan.mode), constant(plan.tensor), constant64(int64_t(l.spec.pack())),
-        constant64(int64_t(l.N)), constant64(int64_t(l.K)),
-        constant(int64_t(walk.weights.size())), unit0(plan, phase),
-        constant(plan.unitsOf(phase)), constant(plan.warps), constant(plan.stages),
-        constant(plan.ringBytes), active.tile0, active.tiles, shared(0),
-        shared(walk.barriers[phase]), shared(walk.exchange)});
+       {active.state, constant(plan.mode), constant(plan.tensor),
+        constant64(int64_t(l.spec.pack())), constant64(int64_t(l.N)),
+        constant64(int64_t(l.K)), constant(int64_t(walk.weights.size())),
+        unit0(plan, phase), constant(plan.unitsOf(phase)), constant(plan.warps),
+        constant(plan.stages), constant(plan.ringBytes), active.tile0, active.tiles,
+        shared(0), shared(walk.barriers[phase]), shared(walk.exchange)});
   for (auto [i, weight] : llvm::enumerate(walk.weights))
     call("ql_walk_weight",
          {active.state, constant(int64_t(i)), f.getArgument(weight)});

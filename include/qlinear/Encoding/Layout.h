@@ -27,9 +27,9 @@
 //   low plane holds the low 4 bits.
 // high plane   5-bit codes: at ((4 j + r0) * chunks + c) * 4 a 32-bit word;
 //   byte b, bit i is bit 4 of column 4 i + b (i < 4: columns 0..15, i >= 4:
-//   16..31). 6-bit codes: at (pair * chunks + place) * 16 + (j % 2) * 8, with pair
-//   4 (j / 2) + r0 and place c ^ pair (c in a tail unit), two 32-bit words (columns 0..15, columns 16..31); byte b, bits 2i, 2i+1 are
-//   bits 4, 5 of column 4 i + b of that half.
+//   16..31). 6-bit codes: at (pair * chunks + place) * 16 + (j % 2) * 8, with pair 4 (j / 2) + r0
+//   and place c ^ pair (c in a tail unit), two 32-bit words (columns 0..15, columns
+//   16..31); byte b, bits 2i, 2i+1 are bits 4, 5 of column 4 i + b of that half.
 // group records   one per r0 and per group column p (p = the group's index in
 //   the unit; for group 16 the two groups of chunk p): the bit string
 //     scale field of entry 0, 1, ... | offset field of entry 0, 1, ...
