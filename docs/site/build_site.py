@@ -186,6 +186,8 @@ def commands_page(tools):
     text = "# Command lines\n\nWhat each tool says with `--help`.\n"
     others = sorted(path.name for path in tools.glob("quant-*") if path.name not in TOOLS)
     for tool, intro in [*TOOLS.items(), *((tool, None) for tool in others)]:
+        if not (tools / tool).exists():
+            sys.exit(f"{tool} is not in {tools}; build it first")
         # Scripts among the tools run in the Python that runs this.
         path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
         run = subprocess.run([tools / tool, "--help"], capture_output=True, text=True, check=True,
