@@ -208,7 +208,8 @@ def stage(pages, reference, tools):
         staged.add(f"docs/{path.name}")
     staged.add("CONTRIBUTING.md")
     staged.add("docs/site/extra.css")
-    titles = {"QLinearPasses": "Passes", "QLinearConversionPasses": "Lowering passes"}
+    titles = {"QLinearPasses": "Passes", "QLinearConversionPasses": "Lowering passes",
+              "QLinearTargetPasses": "Passes to code"}
     for path in sorted(reference.glob("*.md")):
         page = generated_reference(path.read_text(), titles.get(path.stem))
         staged.write(f"reference/{path.name}", page)

@@ -14,6 +14,7 @@
 #include "qlinear/Conversion/Passes.h"
 #include "qlinear/Target/HostCode.h"
 #include "qlinear/Target/NVPTX.h"
+#include "qlinear/Target/Passes.h"
 #include "qlinear/Target/Pipelines.h"
 #include "qlinear/Transforms/Passes.h"
 
@@ -22,6 +23,7 @@ namespace qlinear {
 inline void registerAllPasses() {
   mlir::qlinear::registerQLinearPasses();
   mlir::qlinear::registerQLinearConversionPasses();
+  mlir::qlinear::registerQLinearTargetPasses();
   registerHostCodePasses();
   registerNVPTXPasses();
   registerPipelines();

@@ -61,6 +61,7 @@ public:
       : source(source), settings(settings), stage(stage), name(name), timing(timing) {}
 
   FailureOr<Compilation> run();
+  FailureOr<Compilation> runLaunches(ArrayRef<func::FuncOp> functions);
 
 private:
   LogicalResult runPasses(ModuleOp module, StringRef pipeline, TimingScope &scope);
@@ -70,7 +71,8 @@ private:
   FailureOr<TargetCode> compileTarget(const Target &target, Object &description);
   LogicalResult makeCode(TargetCode &code, Object &description);
   LogicalResult makeDeviceCode(TargetCode &code);
-  LogicalResult makeArtifact();
+  void makeManifest(Array targets);
+  LogicalResult makeArtifact(ArrayRef<func::FuncOp> exported);
 
   ModuleOp source;
   const CompileSettings &settings;
@@ -297,7 +299,17 @@ LogicalResult Driver::makeCode(TargetCode &code, Object &description) {
   return success();
 }
 
-LogicalResult Driver::makeArtifact() {
+void Driver::makeManifest(Array targets) {
+  Object manifest{{"version", 1},
+                  {"producer", "qlinear " QLINEAR_VERSION},
+                  {"weights", weights.describe()},
+                  {"targets", std::move(targets)}};
+  if (!weights.constantTensors().empty())
+    manifest["constants"] = weights.describeConstants();
+  llvm::raw_string_ostream(result.manifest) << llvm::json::Value(std::move(manifest));
+}
+
+LogicalResult Driver::makeArtifact(ArrayRef<func::FuncOp> exported) {
   TimingScope scope = timing.nest("artifact");
   std::vector<ArtifactImage> images;
   for (TargetCode &code : result.targets) {
@@ -337,9 +349,7 @@ LogicalResult Driver::makeArtifact() {
     images.push_back({WeightTable::constantImage(index), data, "", 128});
   }
 
-  SmallVector<func::FuncOp> functions = exportedFunctions(source);
-  result.artifact =
-      buildDescriptor(*result.context, result.manifest, images, functions);
+  result.artifact = buildDescriptor(*result.context, result.manifest, images, exported);
   auto machine = createHostMachine();
   if (!machine)
     return source.emitError() << llvm::toString(machine.takeError());
@@ -380,17 +390,46 @@ FailureOr<Compilation> Driver::run() {
   }
   if (stage == Stage::mlir)
     return std::move(result);
-  Object manifest{{"version", 1},
-                  {"producer", "qlinear " QLINEAR_VERSION},
-                  {"weights", weights.describe()},
-                  {"targets", std::move(targets)}};
-  if (!weights.constantTensors().empty())
-    manifest["constants"] = weights.describeConstants();
-  llvm::raw_string_ostream(result.manifest) << llvm::json::Value(std::move(manifest));
+  makeManifest(std::move(targets));
   result.header = writeHeader(exportedFunctions(source), name);
-  if (stage == Stage::artifact && failed(makeArtifact()))
+  if (stage == Stage::artifact && failed(makeArtifact(exportedFunctions(source))))
     return failure();
   return std::move(result);
+}
+
+FailureOr<Compilation> Driver::runLaunches(ArrayRef<func::FuncOp> functions) {
+  result.context = std::make_unique<llvm::LLVMContext>();
+  Array targets;
+  for (const Target &target : settings.targets) {
+    Array list;
+    for (func::FuncOp function : functions) {
+      FailureOr<Object> entry = describeSignature(function);
+      FailureOr<Object> steps =
+          failed(entry) ? FailureOr<Object>() : describeSteps(function, weights);
+      if (failed(steps))
+        return failure();
+      for (auto &[key, value] : *steps)
+        (*entry)[key] = std::move(value);
+      list.push_back(std::move(*entry));
+    }
+    Object description{{"target", target.str()}, {"functions", std::move(list)}};
+    TargetCode code{target, source.clone(), nullptr, {}};
+    if (failed(makeCode(code, description)))
+      return failure();
+    result.targets.push_back(std::move(code));
+    targets.push_back(std::move(description));
+  }
+  makeManifest(std::move(targets));
+  if (failed(makeArtifact({})))
+    return failure();
+  return std::move(result);
+}
+
+FailureOr<Compilation> compileLaunches(ModuleOp kernels,
+                                       ArrayRef<func::FuncOp> functions,
+                                       const CompileSettings &settings,
+                                       TimingScope &timing) {
+  return Driver(kernels, settings, Stage::artifact, "", timing).runLaunches(functions);
 }
 
 FailureOr<Compilation> compile(ModuleOp source, const CompileSettings &settings,

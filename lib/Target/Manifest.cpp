@@ -10,6 +10,7 @@
 #include "qlinear/Encoding/Codec.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/Matchers.h"
 
 #include <cmath>
@@ -248,7 +249,8 @@ FailureOr<Object> describeSteps(func::FuncOp function, WeightTable &weights) {
   int64_t rowsOfFunction = 0;
   for (Operation &op : body.without_terminator()) {
     // Weights and their components; launches look them up.
-    if (isa<ql::LoadOp, ql::PackOp>(op) || op.hasTrait<OpTrait::ConstantLike>())
+    if (isa<ql::LoadOp, ql::PackOp, memref::GetGlobalOp>(op) ||
+        op.hasTrait<OpTrait::ConstantLike>())
       continue;
     auto launch = dyn_cast<ql::LaunchOp>(op);
     if (!launch) {

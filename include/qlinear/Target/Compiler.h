@@ -17,6 +17,7 @@
 #include "qlinear/Target/NVPTX.h"
 #include "qlinear/Target/Pipelines.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "mlir/Support/Timing.h"
@@ -82,6 +83,15 @@ llvm::Error writeObject(const Compilation &compilation, llvm::StringRef path);
 /// (AddressSanitizer's runtime).
 llvm::Error writeSharedLibrary(const Compilation &compilation, llvm::StringRef path,
                                llvm::StringRef runtimeDir, bool allowUndefined = false);
+
+/// Compiles the kernels of `kernels` (what qlinear-to-cpu or qlinear-to-gpu put into
+/// a module) for all targets, as an artifact with the functions of launches
+/// `functions`, which may be in another module. Nothing is exported but the
+/// descriptor. Emits diagnostics on failure.
+mlir::FailureOr<Compilation>
+compileLaunches(mlir::ModuleOp kernels,
+                llvm::ArrayRef<mlir::func::FuncOp> functions,
+                const CompileSettings &settings, mlir::TimingScope &timing);
 
 } // namespace qlinear
 #endif

@@ -32,7 +32,7 @@ def names_in_sources():
         names.update(re.findall(r'Pass<"(qlinear-[\w-]+)"', text))
         argument = r'getArgument\(\) const override \{\s*return "(qlinear-[\w-]+)"'
         names.update(re.findall(argument, text))
-        names.update(re.findall(r'PassPipelineRegistration<[^;]*?"(qlinear-[\w-]+)"', text))
+        names.update(re.findall(r'\badd<\w+>\(\s*"(qlinear-[\w-]+)"', text))
     return names
 
 
