@@ -6,7 +6,8 @@
 # ===------------------------------------------------------------------------===#
 #
 # Substitutions: %python, %ptxas, %mlir_opt (the distribution's own), %cc, %cxx,
-# %cmake, %src (the sources), %obj (the build), %libs (libraries and plugins).
+# %cmake, %src (the sources), %obj (the build), %libs (libraries and plugins),
+# %mlir_libs (those of the distribution).
 # %with_asan (runs a program that loads code compiled with --sanitize=address),
 # %pytest (the Python package's tests).
 # Features: mkdocs, torch, ptxas, asan, asan-runtime, and the CPU's avx2 and avx512_vnni.
@@ -66,6 +67,7 @@ for name, value in {
     "%src": config.qlinear_src_root,
     "%obj": config.qlinear_obj_root,
     "%libs": config.qlinear_libs_dir,
+    "%mlir_libs": os.path.join(os.path.dirname(config.llvm_tools_dir), "lib"),
     # pytest on the Python package of the sources and the build's library and tools.
     "%pytest": f"env QLINEAR_HOME={config.qlinear_obj_root} QLINEAR_CACHE=%t.cache "
     f"PYTHONPATH={config.qlinear_src_root}/python/src PYTHONDONTWRITEBYTECODE=1 "

@@ -1,0 +1,36 @@
+// RUN: quant-opt %s --split-input-file --verify-diagnostics --qlinear-to-runtime=target=cpu:portable
+// RUN: not quant-opt %s --split-input-file --qlinear-to-runtime=target=cpu:nope 2>&1 | FileCheck %s
+// CHECK: error: unknown target 'cpu:nope'; targets are
+
+func.func private @k()
+func.func @tensors(%x: tensor<4x64xf32>) -> tensor<4x8xf32> {
+  // expected-error @below {{is on tensors; run one-shot-bufferize before qlinear-to-runtime}}
+  %y = qlinear.launch [#qlinear.variant<rows = 4, kernel = @k, items = 1>] ins(%x)
+      : (tensor<4x64xf32>) -> tensor<4x8xf32>
+  return %y : tensor<4x8xf32>
+}
+
+// -----
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func private @k()
+func.func @argument(%w: !qlinear.weight<8x64, #q8>, %x: memref<4x320xi8>, %y: memref<4x8xf32>) {
+  // expected-error @below {{a weight is an argument of the function; make it a qlinear.parameter or a qlinear.pack of constants}}
+  qlinear.launch [#qlinear.variant<rows = 4, kernel = @k, items = 1>] weights(%w) ins(%x) outs(%y)
+      : (!qlinear.weight<8x64, #q8>, memref<4x320xi8>, memref<4x8xf32>) -> ()
+  return
+}
+
+// -----
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+qlinear.parameter @w : !qlinear.weight<8x64, #q8>
+llvm.func @k(%0: !llvm.ptr, %1: i32, %2: i64, %3: i64) attributes {qlinear.kernel} { llvm.return }
+// expected-error @below {{the name 'qlinear.artifact' is needed for compiled kernels; rename it, or use another prefix than 'qlinear'}}
+func.func private @qlinear.artifact()
+func.func @name(%x: memref<4x320xi8>, %y: memref<4x8xf32>) {
+  %w = qlinear.load @w : !qlinear.weight<8x64, #q8>
+  qlinear.launch [#qlinear.variant<rows = 4, kernel = @k, items = 1>] weights(%w) ins(%x) outs(%y)
+      : (!qlinear.weight<8x64, #q8>, memref<4x320xi8>, memref<4x8xf32>) -> ()
+  return
+}
