@@ -101,6 +101,17 @@ private:
       op->getResult(0).replaceAllUsesWith(result == replaced ? y : result);
     replaced.replaceAllUsesWith(y);
     erased.push_back(op);
+    if (!result || Frontends::nameOf(result.getDefiningOp()) !=
+                       "torch_c.from_builtin_tensor")
+      return;
+    // Back to a builtin tensor at once.
+    Value source = result.getDefiningOp()->getOperand(0);
+    for (Operation *user : llvm::to_vector(result.getUsers()))
+      if (Frontends::nameOf(user) == "torch_c.to_builtin_tensor" &&
+          user->getResult(0).getType() == source.getType()) {
+        user->getResult(0).replaceAllUsesWith(source);
+        erased.push_back(user);
+      }
   }
 
   Frontends *frontends = nullptr;

@@ -207,7 +207,8 @@ Scalar *ScalarAnalysis::seeThrough(Value tensor, AffineMap map) {
                      AffineMap::get(map.getNumDims(), 0, indices, context));
   }
   if (auto op = dyn_cast<tensor::CollapseShapeOp>(def)) {
-    SmallVector<AffineExpr> indices(op.getSrcType().getRank());
+    SmallVector<AffineExpr> indices(op.getSrcType().getRank(),
+                                    getAffineConstantExpr(0, context));
     for (auto [group, index] :
          llvm::zip_equal(op.getReassociationIndices(), map.getResults())) {
       AffineExpr rest = index;

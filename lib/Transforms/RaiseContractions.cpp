@@ -34,9 +34,9 @@ std::optional<Frontends::Linear> Frontends::build(Operation *op, Value x, Value 
   if (!result || !input || !matrix || matrix->type.getRank() != 2 ||
       input->type.getRank() == 0 || result->type.getRank() != input->type.getRank() ||
       !isa<FloatType>(result->type.getElementType()))
-    return decline(op, nameOf(op) +
-                           " of a dequantized weight whose operands and result "
-                           "are not tensors of known rank, the weight a matrix");
+    return decline(op, "the operands and the result of " + nameOf(op) +
+                           " are not all tensors of known shape and type, the weight a "
+                           "matrix; run shape inference before");
   Type element = result->type.getElementType();
   int64_t rank = input->type.getRank();
   x = toBuiltin(x);
@@ -146,7 +146,7 @@ std::optional<Frontends::Linear> Frontends::lowerLinear(Operation *op) {
     return std::nullopt;
   Value x = op->getOperand(isMatvec || isAddmm ? 1 : 0);
   Value weight = op->getOperand(isMatvec ? 0 : isAddmm ? 2 : 1);
-  auto couldBe = [](Value v) { return isTensor(v) && isDequantized(v); };
+  auto couldBe = [](Value v) { return isDequantized(v); };
   std::optional<TensorInfo> left = infoOf(x.getType()),
                             right = infoOf(weight.getType());
   if (couldBe(x) && !couldBe(weight) && left && right && left->type.getRank() == 2 &&

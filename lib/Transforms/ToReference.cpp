@@ -589,7 +589,8 @@ struct ToReference : mlir::qlinear::impl::ToReferenceBase<ToReference> {
     });
     target.markUnknownOpDynamicallyLegal([&](Operation *op) {
       return isa<ParameterOp>(op) ||
-             (!isa<QLinearDialect>(op->getDialect()) && converter.isLegal(op));
+             (!isa_and_nonnull<QLinearDialect>(op->getDialect()) &&
+              converter.isLegal(op));
     });
     if (failed(applyFullConversion(module, target, std::move(patterns))))
       return signalPassFailure();

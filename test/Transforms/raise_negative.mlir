@@ -266,3 +266,74 @@ func.func @batched(%q: tensor<3x8x64xi8>, %s: tensor<3x8xf32>, %x: tensor<3x64xf
       outs(%init : tensor<3x8xf32>) -> tensor<3x8xf32>
   return %y : tensor<3x8xf32>
 }
+
+// -----
+
+#mgk = affine_map<(m, n, g, k) -> (m, g, k)>
+#ngk = affine_map<(m, n, g, k) -> (n, g, k)>
+// Partial sums that are scaled later, which somebody else reads as well.
+// CHECK: Reason="the partial sums have another user"
+func.func @shared_sums(%q: tensor<8x2x32xi8>, %s: tensor<8x2xf32>, %x: tensor<3x2x32xf32>,
+                       %init: tensor<3x8xf32>) -> (tensor<3x8xf32>, tensor<3x8x2xf32>) {
+  %zero = arith.constant dense<0.0> : tensor<3x8x2xf32>
+  %p = linalg.generic {indexing_maps = [#mgk, #ngk, affine_map<(m, n, g, k) -> (m, n, g)>],
+      iterator_types = ["parallel", "parallel", "parallel", "reduction"]}
+      ins(%x, %q : tensor<3x2x32xf32>, tensor<8x2x32xi8>) outs(%zero : tensor<3x8x2xf32>) {
+  ^bb0(%a: f32, %b: i8, %o: f32):
+    %0 = arith.sitofp %b : i8 to f32
+    %1 = arith.mulf %a, %0 : f32
+    %2 = arith.addf %o, %1 : f32
+    linalg.yield %2 : f32
+  } -> tensor<3x8x2xf32>
+  %y = linalg.generic {indexing_maps = [affine_map<(m, n, g) -> (m, n, g)>,
+      affine_map<(m, n, g) -> (n, g)>, affine_map<(m, n, g) -> (m, n)>],
+      iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%p, %s : tensor<3x8x2xf32>, tensor<8x2xf32>) outs(%init : tensor<3x8xf32>) {
+  ^bb0(%a: f32, %b: f32, %o: f32):
+    %0 = arith.mulf %a, %b : f32
+    %1 = arith.addf %o, %0 : f32
+    linalg.yield %1 : f32
+  } -> tensor<3x8xf32>
+  return %y, %p : tensor<3x8xf32>, tensor<3x8x2xf32>
+}
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+#group = affine_map<(n, k) -> (n, k floordiv 32)>
+// CHECK: Reason="the codes are subtracted from the zero"
+func.func @negated(%q: tensor<8x64xi8>, %s: tensor<8x2xf32>, %z: tensor<8x2xf32>,
+                   %x: tensor<64xf32>, %init: tensor<8xf32>) -> tensor<8xf32> {
+  %e = tensor.empty() : tensor<8x64xf32>
+  %w = linalg.generic {indexing_maps = [#nk, #group, #group, #nk], iterator_types = ["parallel", "parallel"]}
+      ins(%q, %s, %z : tensor<8x64xi8>, tensor<8x2xf32>, tensor<8x2xf32>) outs(%e : tensor<8x64xf32>) {
+  ^bb0(%a: i8, %b: f32, %c: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.subf %c, %0 : f32
+    %2 = arith.mulf %1, %b : f32
+    linalg.yield %2 : f32
+  } -> tensor<8x64xf32>
+  %y = linalg.matvec ins(%w, %x : tensor<8x64xf32>, tensor<64xf32>) outs(%init : tensor<8xf32>) -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+#group = affine_map<(n, k) -> (n, k floordiv 32)>
+// CHECK: Reason="the weight has both a zero and a min"
+func.func @zero_and_min(%q: tensor<8x64xi8>, %s: tensor<8x2xf32>, %z: tensor<8x2xf32>,
+                        %x: tensor<64xf32>, %init: tensor<8xf32>) -> tensor<8xf32> {
+  %e = tensor.empty() : tensor<8x64xf32>
+  %w = linalg.generic {indexing_maps = [#nk, #group, #group, #nk], iterator_types = ["parallel", "parallel"]}
+      ins(%q, %s, %z : tensor<8x64xi8>, tensor<8x2xf32>, tensor<8x2xf32>) outs(%e : tensor<8x64xf32>) {
+  ^bb0(%a: i8, %b: f32, %c: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.subf %0, %c : f32
+    %2 = arith.mulf %1, %b : f32
+    %3 = arith.addf %2, %c : f32
+    linalg.yield %3 : f32
+  } -> tensor<8x64xf32>
+  %y = linalg.matvec ins(%w, %x : tensor<8x64xf32>, tensor<64xf32>) outs(%init : tensor<8xf32>) -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}

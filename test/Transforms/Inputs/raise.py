@@ -5,10 +5,12 @@
 #
 # ===------------------------------------------------------------------------===#
 #
-# Writes linears on dequantized weights in linalg, with random form, layout, types,
-# loop and operand order, whole or in steps or fused. Each is run by upstream's
-# lowering as it is, and after qlinear-raise and qlinear-to-reference; both are
-# compared with the sum in Python's floats. All of them have to be raised.
+# Writes linears on dequantized weights, with random form, layout, types, loop and
+# operand order, whole or in steps or fused: in linalg, here and in raise_blocks.py, and
+# in the operations of other dialects, in raise_frontends.py. Those in linalg are run by
+# upstream's lowering as they are; all are run after qlinear-raise and
+# qlinear-to-reference, and compared with the sum in Python's floats. All of them have
+# to be raised.
 #
 # Usage: raise.py COUNT [SEED]
 
@@ -16,75 +18,16 @@ import random
 import subprocess
 import sys
 
+import raise_blocks
+import raise_frontends
 import to_reference as ref
-
-
-def tensor(shape, element):
-    return "tensor<" + "".join("%dx" % n for n in shape) + element + ">"
-
-
-def nested(shape, at, index=()):
-    if len(index) == len(shape):
-        v = at(*index)
-        return str(v) if isinstance(v, int) else ref.literal(v)
-    return "[" + ", ".join(nested(shape, at, (*index, i)) for i in range(shape[len(index)])) + "]"
-
-
-class Writer:
-    def __init__(self, rng, name):
-        self.rng, self.name, self.lines, self.count = rng, name, [], 0
-
-    def new(self):
-        self.count += 1
-        return "%%%s_%d" % (self.name, self.count)
-
-    def emit(self, text):
-        name = self.new()
-        self.lines.append("    %s = %s" % (name, text))
-        return name
-
-    def constant(self, shape, element, at):
-        type = tensor(shape, element)
-        return self.emit("arith.constant dense<%s> : %s" % (nested(shape, at), type)), type
-
-    def swap(self, a, b):
-        return (a, b) if self.rng.random() < 0.5 else (b, a)
-
-    def generic(self, loops, reductions, inputs, output, out_map, body):
-        """`inputs`: (value, type, indices); `body` writes lines from argument names."""
-        maps = [i for _, _, i in inputs] + [out_map]
-        text = ", ".join(
-            "affine_map<(%s) -> (%s)>" % (", ".join(loops), ", ".join(m)) for m in maps
-        )
-        kinds = ", ".join('"reduction"' if i in reductions else '"parallel"' for i in loops)
-        name, saved, self.lines = self.new(), self.lines, []
-        arguments = [self.new() for _ in maps]
-        value, type = body(*arguments)
-        types = [t for _, t, _ in inputs] + [output[1]]
-        block = ", ".join(
-            "%s: %s" % (a, t[:-1].rsplit("x", 1)[1]) for a, t in zip(arguments, types, strict=True)
-        )
-        inner, self.lines = self.lines, saved
-        self.lines += [
-            "    %s = linalg.generic {indexing_maps = [%s], iterator_types = [%s]}" % (name, text, kinds),
-            "        ins(%s : %s) outs(%s : %s) {"
-            % (", ".join(v for v, _, _ in inputs), ", ".join(types[:-1]), *output),
-            "    ^bb0(%s):" % block,
-            *inner,
-            "      linalg.yield %s : %s" % (value, type),
-            "    } -> %s" % output[1],
-        ]
-        return name
-
-
-def convert(w, value, source, target):
-    if source == target:
-        return value
-    return w.emit("arith.extf %s : %s to %s" % (value, source, target))
+from raise_writer import Writer, convert, tensor
 
 
 class Linear:
-    """One random linear: its IR, and its result in Python."""
+    """One random linear in linalg: its IR, and its result in Python."""
+
+    runs_unraised = True
 
     def __init__(self, rng, name):
         self.rng, self.w = rng, Writer(rng, name)
@@ -93,9 +36,8 @@ class Linear:
         M, K = rng.choice([1, 2, 3]), G * B
         self.M, self.N = M, N
         bits, signed = rng.choice([4, 8]), rng.random() < 0.5
-        form = rng.choice(
-            ["zero", "integer zero", "converted zero", "constant zero", "none", "add min", "sub min"]
-        )
+        zeros = ["zero", "integer zero", "converted zero", "constant zero"]
+        form = rng.choice([*zeros, "none", "add min", "sub min"])
         scale_type, x_type = rng.choice(["f32", "f16", "bf16"]), rng.choice(["f32", "f16", "bf16"])
         low = -(1 << (bits - 1)) if signed else 0
         codes = [[rng.randrange(low, low + (1 << bits)) for _ in range(K)] for _ in range(N)]
@@ -211,9 +153,8 @@ class Linear:
         if not vector and rng.random() < 0.4:
             source = activations[1]
             at = x_dims.index("m")
-            type = "tensor<" + "".join(
-                "?x" if i == at else "%dx" % n for i, n in enumerate(shape(x_dims))
-            ) + x_type + ">"
+            sizes = ["?" if i == at else n for i, n in enumerate(shape(x_dims))]
+            type = tensor(sizes, x_type)
             cast = w.emit("tensor.cast %s : %s to %s" % (activations[0], source, type))
             activations = (cast, type, x_dims)
 
@@ -236,7 +177,10 @@ class Linear:
                     % (weight, output[1], empty, type)
                 )
                 output = (empty, type)
-            elif split and dims.index("b") == dims.index("g") + 1 and not vector and rng.random() < 0.5:
+            elif (
+                split and dims.index("b") == dims.index("g") + 1 and not vector
+                and rng.random() < 0.5
+            ):
                 # To K, and back: the group is found through both.
                 flat = [d if d == "n" else "k" for d in dims if d != "b"]
                 groups = "[[0], [1, 2]]" if flat[0] == "n" else "[[0, 1], [2]]"
@@ -256,16 +200,12 @@ class Linear:
         out_type = tensor(shape(out_dims), "f32")
         start = w.constant(shape(out_dims), "f32", lambda *_: ref.f32(self.bias))[0]
         loops = ["n"] + k_loops + ([] if vector else ["m"])
-        if split:
-            rng.shuffle(loops)
-        else:
-            rng.shuffle(loops)
+        rng.shuffle(loops)
         dynamic = "?" in activations[1]
         if dynamic:
             static = out_type
-            out_type = "tensor<" + "".join(
-                "?x" if d == "m" else "%dx" % self.sizes[d] for d in out_dims
-            ) + "f32>"
+            sizes = ["?" if d == "m" else self.sizes[d] for d in out_dims]
+            out_type = tensor(sizes, "f32")
             start = w.emit("tensor.cast %s : %s to %s" % (start, static, out_type))
 
         def multiply(a, *rest):
@@ -303,28 +243,46 @@ def main():
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1 << 30)
     print("seed %d" % seed)
     rng = random.Random(seed)
+    kinds = [Linear] * 6 + raise_blocks.FORMS * 2 + raise_frontends.FORMS
     batch = 20
     for begin in range(0, count, batch):
-        linears = [Linear(rng, "l%d" % i) for i in range(begin, min(begin + batch, count))]
-        body = "\n".join(line for linear in linears for line in linear.w.lines)
-        results = [linear.result for linear in linears]
-        module = "func.func @main() {\n%s\n    return\n}\n" % body
-        opt = subprocess.run(
-            ["quant-opt", "-", "--qlinear-raise", "--remarks-filter=qlinear.*", "--mlir-print-op-generic"],
-            input=module, capture_output=True, text=True,
-        )
-        raised = opt.stderr.count("[Passed] Raise")
-        if opt.returncode or raised != len(linears):
-            for linear in linears:
-                print(linear.what)
-            sys.exit("%d of %d were raised, seed %d:\n%s" % (raised, len(linears), seed, opt.stderr))
-        before = ref.run(body, results)
-        after = ref.run(body, results, passes=["--qlinear-raise"])
-        for linear, a, b in zip(linears, before, after, strict=True):
-            ref.check(linear.what + ": as it is", a, linear.expected, linear.tolerance)
-            ref.check(linear.what + ": raised", b, linear.expected, linear.tolerance)
+        names = ["l%d" % i for i in range(begin, min(begin + batch, count))]
+        linears = [rng.choice(kinds)(rng, name) for name in names]
+        raise_and_run(linears, rng, seed)
     if ref.failures:
         sys.exit("%d failures with seed %d" % (ref.failures, seed))
+
+
+def raise_and_run(linears, rng, seed):
+    def body(some):
+        return "\n".join(line for linear in some for line in linear.w.lines)
+
+    globals = "\n".join(line for linear in linears for line in linear.w.globals)
+    passes = ["--allow-unregistered-dialect", "--qlinear-raise"]
+    if rng.random() < 0.3:
+        passes.insert(1, "--linalg-fuse-elementwise-ops")
+    uses = "\n".join('"test.use"(%s) : (%s) -> ()' % linear.result[:2] for linear in linears)
+    module = "%s\nfunc.func @main() {\n%s\n%s\n    return\n}\n" % (globals, body(linears), uses)
+    opt = subprocess.run(
+        ["quant-opt", "-", *passes, "--remarks-filter=qlinear.*", "--mlir-print-op-generic"],
+        input=module, capture_output=True, text=True,
+    )
+    raised = opt.stderr.count("[Passed] Raise")
+    if opt.returncode or raised != len(linears):
+        for linear in linears:
+            print(linear.what)
+        message = "%d of %d were raised, seed %d:\n%s"
+        sys.exit(message % (raised, len(linears), seed, opt.stderr))
+    runnable = [linear for linear in linears if linear.runs_unraised]
+    results = [linear.result for linear in runnable]
+    before = iter(ref.run(body(runnable), results, module=globals) if runnable else [])
+    results = [linear.result for linear in linears]
+    after = ref.run(body(linears), results, module=globals, passes=passes)
+    for linear, raised in zip(linears, after, strict=True):
+        if linear.runs_unraised:
+            what = linear.what + ": as it is"
+            ref.check(what, next(before), linear.expected, linear.tolerance)
+        ref.check(linear.what + ": raised", raised, linear.expected, linear.tolerance)
 
 
 if __name__ == "__main__":
