@@ -141,15 +141,15 @@ def Fuse : Pass<"qlinear-fuse"> {
 }
 
 def Raise : Pass<"qlinear-raise"> {
-  let summary = "find dequantized weights in linalg and make them qlinear";
+  let summary = "find dequantized weights and make them qlinear";
   let description = [{
-    A contraction in `linalg` whose weight is computed from integer codes becomes a
-    `qlinear.pack` of the components and a `qlinear.linear`. The operations are
-    understood by their indexing maps and the arithmetic of their bodies, so it
-    does not matter whether the weight is computed by one operation or several or
-    in the contraction itself, in which order the operands come, or which
-    transposes and reshapes lie between. With q the code and s, z, m the same for
-    each group along K, the weight may be
+    A contraction whose weight is computed from integer codes becomes a `qlinear.pack`
+    of the components and a `qlinear.linear`. Operations of `linalg` are understood by
+    their indexing maps and the arithmetic of their bodies, so it does not matter
+    whether the weight is computed by one operation or several or in the contraction
+    itself, in which order the operands come, or which transposes and reshapes lie
+    between. With q the code and s, z, m the same for each group along K, the weight
+    may be
 
     | value | form |
     | --- | --- |
@@ -157,9 +157,18 @@ def Raise : Pass<"qlinear-raise"> {
     | `s * q` | symmetric; zero, if the codes are unsigned |
     | `s * q + m`, `s * q - m` | min |
 
+    Each of s, z and m is an element, a constant, an integer code, a code times a float
+    per row or per 256 weights (Q4_K), or any other product, which is then computed.
+    Integers may be put together from parts. Sums over groups may be scaled afterwards.
+
+    `quant.dcast` is understood, and by their names `dequantize_affine`,
+    `quantized_decomposed.dequantize_*`, `aten.linear`, `mm`, `matmul`, `addmm` and
+    `mv` of torch, ONNX's `MatMulNBits`, `DequantizeLinear`, `MatMul` and `Gemm`,
+    and IREE's `dequantize_affine`, whether their dialects are registered or not.
+
     Roundings of intermediate values in `f16` or `bf16` are not kept: the linear
-    computes the weight exactly. Every weight that is left alone is a remark that
-    says why (`--remarks-filter=qlinear.*`).
+    computes the weight exactly. Zeros of 32 and 64 bits are read as f32. Every weight
+    that is left alone is a remark that says why (`--remarks-filter=qlinear.*`).
 
     ```mlir
     %w = linalg.generic ... ins(%codes, %scales, %zeros) ... {
