@@ -178,7 +178,9 @@ class Linear:
                 )
                 output = (empty, type)
             elif (
-                split and dims.index("b") == dims.index("g") + 1 and not vector
+                split
+                and dims.index("b") == dims.index("g") + 1
+                and not vector
                 and rng.random() < 0.5
             ):
                 # To K, and back: the group is found through both.
@@ -230,8 +232,12 @@ class Linear:
             )
         self.result = (y, tensor([M, N], "f32"), (M, N))
         self.what = "%s%d %s, %s%s, %s" % (
-            "i" if signed else "u", bits, form, " x ".join(code_dims),
-            ", fused" if fused else "", x_type,
+            "i" if signed else "u",
+            bits,
+            form,
+            " x ".join(code_dims),
+            ", fused" if fused else "",
+            x_type,
         )
         self.expected = [[v + ref.f32(self.bias) for v in row] for row in self.expected]
         # f32 rounds each weight a few times, each product and each partial sum.
@@ -265,7 +271,9 @@ def raise_and_run(linears, rng, seed):
     module = "%s\nfunc.func @main() {\n%s\n%s\n    return\n}\n" % (globals, body(linears), uses)
     opt = subprocess.run(
         ["quant-opt", "-", *passes, "--remarks-filter=qlinear.*", "--mlir-print-op-generic"],
-        input=module, capture_output=True, text=True,
+        input=module,
+        capture_output=True,
+        text=True,
     )
     raised = opt.stderr.count("[Passed] Raise")
     if opt.returncode or raised != len(linears):

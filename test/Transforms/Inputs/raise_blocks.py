@@ -23,12 +23,8 @@ class Blocks:
         M, N, K = len(x), len(w), len(w[0])
         self.result = (value, tensor([M, N], "f32"), (M, N))
         self.what = name
-        self.expected = [
-            [sum(a * row[k][0] for k, a in enumerate(xs)) for row in w] for xs in x
-        ]
-        magnitude = [
-            [sum(abs(a) * row[k][1] for k, a in enumerate(xs)) for row in w] for xs in x
-        ]
+        self.expected = [[sum(a * row[k][0] for k, a in enumerate(xs)) for row in w] for xs in x]
+        magnitude = [[sum(abs(a) * row[k][1] for k, a in enumerate(xs)) for row in w] for xs in x]
         self.tolerance = [[(K + roundings) * 2.0**-24 * (v + 1) for v in row] for row in magnitude]
 
 
@@ -56,15 +52,23 @@ class Q4K(Blocks):
 
         block, group = ["n", "s"], ["n", "s", "g"]
         inputs = [
-            (*w.constant([N, S, 8, 32], "i4", lambda n, s, g, k: q[n][256 * s + 32 * g + k]),
-             ["n", "s", "g", "k"]),
+            (
+                *w.constant([N, S, 8, 32], "i4", lambda n, s, g, k: q[n][256 * s + 32 * g + k]),
+                ["n", "s", "g", "k"],
+            ),
             (*w.constant([N, S], step, lambda n, s: d[n][s]), block),
             (*w.constant([N, S], step, lambda n, s: dmin[n][s]), block),
         ]
         for codes in (scales, mins):
             inputs += [
-                (*w.constant([N, S, 8], "i2", lambda n, s, g, c=codes: c[n][8 * s + g] >> 4), group),
-                (*w.constant([N, S, 8], "i4", lambda n, s, g, c=codes: c[n][8 * s + g] & 15), group),
+                (
+                    *w.constant([N, S, 8], "i2", lambda n, s, g, c=codes: c[n][8 * s + g] >> 4),
+                    group,
+                ),
+                (
+                    *w.constant([N, S, 8], "i4", lambda n, s, g, c=codes: c[n][8 * s + g] & 15),
+                    group,
+                ),
             ]
         wide = rng.choice(["i8", "i32"])
 
@@ -95,8 +99,10 @@ class Q4K(Blocks):
                 dims, [], inputs, (empty, type), dims, lambda *a: (weight(*a[:-1]), "f32")
             )
             inputs = [(value, type, dims)]
-        xs = (*w.constant([M, S, 8, 32], x_type, lambda m, s, g, k: x[m][256 * s + 32 * g + k]),
-              ["m", "s", "g", "k"])
+        xs = (
+            *w.constant([M, S, 8, 32], x_type, lambda m, s, g, k: x[m][256 * s + 32 * g + k]),
+            ["m", "s", "g", "k"],
+        )
         out = tensor([M, N], "f32")
         start = w.emit("arith.constant dense<0.0> : " + out)
 
@@ -122,10 +128,17 @@ class PostScale(Blocks):
 
     def __init__(self, rng, name):
         w = self.w = raise_writer.Writer(rng, name)
-        N, G, B, M = rng.choice([1, 3]), rng.choice([2, 3]), rng.choice([16, 32]), rng.choice([1, 2])
+        N, G, B, M = (
+            rng.choice([1, 3]),
+            rng.choice([2, 3]),
+            rng.choice([16, 32]),
+            rng.choice([1, 2]),
+        )
         K, signed, zero = G * B, rng.random() < 0.5, rng.random() < 0.5
-        q = [[rng.randrange(-8, 8) if signed else rng.randrange(16) for _ in range(K)]
-             for _ in range(N)]
+        q = [
+            [rng.randrange(-8, 8) if signed else rng.randrange(16) for _ in range(K)]
+            for _ in range(N)
+        ]
         s = [[ref.f32(rng.uniform(0.01, 1)) for _ in range(G)] for _ in range(N)]
         z = [[rng.randrange(8) for _ in range(G)] for _ in range(N)]
         x = random_x(rng, M, K, "f32")
@@ -193,8 +206,7 @@ class Named(Blocks):
         if scalar:
             scale = (*w.constant([], element, lambda: s[0][0]), [])
         else:
-            scale = (*w.constant([N, G], element, lambda n, g: s[n][g]),
-                     ["n", "k floordiv %d" % B])
+            scale = (*w.constant([N, G], element, lambda n, g: s[n][g]), ["n", "k floordiv %d" % B])
         type = tensor(shape, element)
         empty = w.emit("tensor.empty() : " + type)
 
@@ -209,7 +221,7 @@ class Named(Blocks):
             weight = w.emit(
                 "linalg.broadcast ins(%s : %s) outs(%s : %s) dimensions = [0]"
                 % (weight, type, empty, wide)
-            ) 
+            )
             x_value, x_type = w.constant(
                 [2, M // 2, K], element, lambda b, m, k: x[b * (M // 2) + m][k]
             )
@@ -226,7 +238,16 @@ class Named(Blocks):
             operands.reverse()
         y = w.emit(
             "linalg.%s ins(%s, %s : %s, %s) outs(%s : %s) -> %s"
-            % (kind, operands[0][0], operands[1][0], operands[0][1], operands[1][1], start, out, out)
+            % (
+                kind,
+                operands[0][0],
+                operands[1][0],
+                operands[0][1],
+                operands[1][1],
+                start,
+                out,
+                out,
+            )
         )
         result = tensor([M, N], element)
         if kind == "batch_matmul":
@@ -238,9 +259,7 @@ class Named(Blocks):
             )
         if element != "f32":
             y = w.emit("arith.extf %s : %s to %s" % (y, result, tensor([M, N], "f32")))
-        values = [
-            [(s[n][k // B] * q[n][k], s[n][k // B] * 8) for k in range(K)] for n in range(N)
-        ]
+        values = [[(s[n][k // B] * q[n][k], s[n][k // B] * 8) for k in range(K)] for n in range(N)]
         self.finish(values, x, y, "linalg.%s in %s" % (kind, element))
         # Each product and partial sum is rounded to the element type.
         scale = {"f32": 1, "f16": 2.0**13, "bf16": 2.0**16}[element]

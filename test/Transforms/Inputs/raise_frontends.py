@@ -69,7 +69,9 @@ class Foreign(Blocks):
         """x with its rows in `rank` - 1 dimensions."""
         M, K = len(x), len(x[0])
         self.rows = [M] if rank == 2 else [1, M] if rank == 3 else []
-        return self.constant(self.rows + [K], element, lambda *i: x[i[-2] if rank > 1 else 0][i[-1]])
+        return self.constant(
+            self.rows + [K], element, lambda *i: x[i[-2] if rank > 1 else 0][i[-1]]
+        )
 
     def end(self, y, w, x, element, what, bias=None):
         """From the result y to an M x N tensor of f32."""
@@ -91,7 +93,9 @@ class Foreign(Blocks):
             value = self.w.emit(text)
         self.finish(w, x, value, what + (", torch" if self.torch else "") + ", " + element)
         if bias:
-            self.expected = [[v + b for v, b in zip(row, bias, strict=True)] for row in self.expected]
+            self.expected = [
+                [v + b for v, b in zip(row, bias, strict=True)] for row in self.expected
+            ]
         # The result is rounded, and again after the bias.
         rounding = {"f32": 2.0**-22, "f16": 2.0**-9, "bf16": 2.0**-6}[element]
         self.tolerance = [
@@ -138,8 +142,10 @@ def random_weight(rng, low, high, groups, block, zeros, element, N=None):
     z = [[zeros() for _ in range(groups)] for _ in range(N)]
     w = [
         [
-            (s[n][k // block] * (q[n][k] - z[n][k // block]),
-             s[n][k // block] * (abs(q[n][k]) + abs(z[n][k // block])))
+            (
+                s[n][k // block] * (q[n][k] - z[n][k // block]),
+                s[n][k // block] * (abs(q[n][k]) + abs(z[n][k // block])),
+            )
             for k in range(K)
         ]
         for n in range(N)
@@ -159,19 +165,30 @@ class DequantizeAffine(Foreign):
         if low < 0 and domain == "float":
             domain = "int"
         middle = (low + high + 1) // 2
-        zeros = {"int": lambda: rng.randint(low, high), "none": lambda: 0,
-                 "float": lambda: 0}[domain]
+        zeros = {"int": lambda: rng.randint(low, high), "none": lambda: 0, "float": lambda: 0}[
+            domain
+        ]
         q, s, z, w = random_weight(rng, low, high, G, B, zeros, element)
         N, K = len(q), G * B
         if domain == "float":
             add = [[ref.ROUND[element](rng.uniform(-2, 2)) for _ in range(G)] for _ in range(N)]
-            w = [[(s[n][k // B] * (q[n][k] - middle) + add[n][k // B],
-                   s[n][k // B] * 256 + 2) for k in range(K)] for n in range(N)]
+            w = [
+                [
+                    (s[n][k // B] * (q[n][k] - middle) + add[n][k // B], s[n][k // B] * 256 + 2)
+                    for k in range(K)
+                ]
+                for n in range(N)
+            ]
         code = ("ui8" if low >= 0 and high > 127 else "si8") if self.torch else "i8"
         if code == "i8" and high > 127:
-            as_signed = lambda n, k: q[n][k] - 256 if q[n][k] > 127 else q[n][k]
+
+            def as_signed(n, k):
+                return q[n][k] - 256 if q[n][k] > 127 else q[n][k]
         else:
-            as_signed = lambda n, k: q[n][k]
+
+            def as_signed(n, k):
+                return q[n][k]
+
         codes = self.constant([N, K], code, as_signed)
         scales = self.constant([N, G], element, lambda n, g: s[n][g])
         zero = None
@@ -183,8 +200,15 @@ class DequantizeAffine(Foreign):
             zero = self.constant([N, G], element, lambda n, g: add[n][g])
         type, attributes = self.type([N, K], element), ""
         if rng.random() < 0.5:
-            operands = [codes, self.list([1, B]), scales, zero or self.scalar(None),
-                        self.scalar(1), self.scalar(low), self.scalar(high)]
+            operands = [
+                codes,
+                self.list([1, B]),
+                scales,
+                zero or self.scalar(None),
+                self.scalar(1),
+                self.scalar(low),
+                self.scalar(high),
+            ]
             if domain == "float":
                 attributes = 'zero_point_domain = "FLOAT"'
         else:
@@ -210,11 +234,16 @@ class Decomposed(Foreign):
         low, high = rng.choice([(-8, 7), (0, 15), (-128, 127)])
         G, B = (rng.choice([1, 2, 3]), rng.choice([16, 32])) if form.endswith("group") else (1, 48)
         symmetric = rng.random() < 0.4
-        zeros = lambda: 0 if symmetric else rng.randint(low, high)
+
+        def zeros():
+            return 0 if symmetric else rng.randint(low, high)
+
         q, s, z, w = random_weight(rng, low, high, G, B, zeros, "f32")
         N, K = len(q), G * B
         if form == "per_tensor.tensor":
-            w = [[(s[0][0] * (q[n][k] - z[0][0]), s[0][0] * 256) for k in range(K)] for n in range(N)]
+            w = [
+                [(s[0][0] * (q[n][k] - z[0][0]), s[0][0] * 256) for k in range(K)] for n in range(N)
+            ]
         k_major = form == "per_channel" and rng.random() < 0.5
         code, wide = ("si8", "si64") if self.torch else ("i8", "i64")
         if k_major:
@@ -222,7 +251,10 @@ class Decomposed(Foreign):
         else:
             codes = self.constant([N, K], code, lambda n, k: q[n][k])
         shape = {"per_channel_group": [N, G], "per_channel": [N], "per_tensor.tensor": []}[form]
-        at = lambda v: lambda *i: v[i[0] if i else 0][i[1] if len(i) > 1 else 0]
+
+        def at(v):
+            return lambda *i: v[i[0] if i else 0][i[1] if len(i) > 1 else 0]
+
         operands = [codes, self.constant(shape, "f32", at(s)), self.constant(shape, wide, at(z))]
         if form == "per_channel":
             operands.append(self.scalar(rng.choice([1, -1]) if k_major else 0))
@@ -253,8 +285,11 @@ class MatMulNBits(Foreign):
         bits, element = rng.choice([2, 4, 4, 8]), rng.choice(["f32", "f16"])
         G, B, form = rng.choice([1, 2, 3]), rng.choice([16, 32]), rng.randrange(3)
         high = (1 << bits) - 1
-        zeros = [lambda: 1 << (bits - 1), lambda: rng.randint(0, high),
-                 lambda: ref.ROUND[element](rng.uniform(0, high))][form]
+        zeros = [
+            lambda: 1 << (bits - 1),
+            lambda: rng.randint(0, high),
+            lambda: ref.ROUND[element](rng.uniform(0, high)),
+        ][form]
         q, s, z, w = random_weight(rng, 0, high, G, B, zeros, element)
         N, K = len(q), G * B
         x = random_x(rng, rng.choice([1, 2]), K, element)
@@ -269,7 +304,10 @@ class MatMulNBits(Foreign):
         ]
         flat = rng.random() < 0.5
         shape = [N * G] if flat else [N, G]
-        at = lambda v: (lambda i: v[i // G][i % G]) if flat else (lambda n, g: v[n][g])
+
+        def at(v):
+            return (lambda i: v[i // G][i % G]) if flat else (lambda n, g: v[n][g])
+
         operands.append(self.constant(shape, element, at(s)))
         if form == 1:
             packed = [b for row in z for b in pack(row, bits)]
@@ -302,11 +340,16 @@ class DequantizeLinear(Foreign):
         form = rng.choice(["blocks", "blocks", "axis", "one"])
         G, B = (rng.choice([1, 2, 3]), rng.choice([16, 32])) if form == "blocks" else (1, 32)
         has_zero = rng.random() < 0.7
-        zeros = lambda: rng.randint(low, high) if has_zero else 0
+
+        def zeros():
+            return rng.randint(low, high) if has_zero else 0
+
         q, s, z, w = random_weight(rng, low, high, G, B, zeros, element)
         N, K = len(q), G * B
         if form == "one":
-            w = [[(s[0][0] * (q[n][k] - z[0][0]), s[0][0] * 256) for k in range(K)] for n in range(N)]
+            w = [
+                [(s[0][0] * (q[n][k] - z[0][0]), s[0][0] * 256) for k in range(K)] for n in range(N)
+            ]
         k_major = rng.random() < 0.5
         turn = (lambda f: lambda a, b: f(b, a)) if k_major else (lambda f: f)
         order = (lambda n, k: [k, n]) if k_major else (lambda n, k: [n, k])
@@ -321,7 +364,10 @@ class DequantizeLinear(Foreign):
                 operands.append(self.constant([], type, lambda v=values: v[0][0]))
         axis = (0 if k_major else 1) if form == "blocks" else (1 if k_major else 0)
         prefix = "torch.onnx." if self.torch else ""
-        integers = {"axis": rng.choice([axis, axis - 2]), "block_size": B if form == "blocks" else 0}
+        integers = {
+            "axis": rng.choice([axis, axis - 2]),
+            "block_size": B if form == "blocks" else 0,
+        }
         attributes = ", ".join("%s%s = %d : si64" % (prefix, k, v) for k, v in integers.items())
         type = self.type(order(N, K), element)
         weight = self.op("onnx.DequantizeLinear", operands, type, attributes)
@@ -346,7 +392,10 @@ class GroupQuant(Foreign):
         super().__init__(rng, name, True)
         bits, element = rng.choice([4, 8]), rng.choice(["f32", "f16"])
         G, B, high = rng.choice([1, 2, 3]), rng.choice([16, 32]), (1 << bits) - 1
-        zeros = lambda: ref.ROUND[element](rng.uniform(0, high))
+
+        def zeros():
+            return ref.ROUND[element](rng.uniform(0, high))
+
         q, s, z, w = random_weight(rng, 0, high, G, B, zeros, element)
         N, K = len(q), G * B
         x = random_x(rng, rng.choice([1, 2]), K, element)
@@ -356,7 +405,8 @@ class GroupQuant(Foreign):
             self.constant([N, K * bits // 8], "ui8", lambda n, b: rows[n][b]),
             self.constant([N, G, 1], element, lambda n, g, _: s[n][g]),
             self.constant([N, G, 1], element, lambda n, g, _: z[n][g]),
-            self.scalar(bits), self.scalar(B),
+            self.scalar(bits),
+            self.scalar(B),
         ]
         type = self.type(self.rows + [N], element)
         y = self.op("quant.matmul_rhs_group_quant", operands, type)
@@ -377,8 +427,13 @@ class InLinalg(Foreign):
         q, s, z, w = random_weight(rng, low, high, G, B, lambda: rng.randint(low, high), element)
         N, K = len(q), G * B
         if form == "one":
-            w = [[(s[0][0] * (q[n][k] - z[0][0]), s[0][0] * 512) for k in range(K)] for n in range(N)]
-        signless = lambda v: v - (1 << bits) if v >= 1 << (bits - 1) else v
+            w = [
+                [(s[0][0] * (q[n][k] - z[0][0]), s[0][0] * 512) for k in range(K)] for n in range(N)
+            ]
+
+        def signless(v):
+            return v - (1 << bits) if v >= 1 << (bits - 1) else v
+
         codes, type = self.constant([N, K], "i%d" % bits, lambda n, k: signless(q[n][k]))
         dequantized = tensor([N, K], element)
         if form == "iree":

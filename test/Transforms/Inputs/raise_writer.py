@@ -60,7 +60,8 @@ class Writer:
         value, type = body(*arguments)
         types = [t for _, t, _ in inputs] + [output[1]]
         block = ", ".join(
-            "%s: %s" % (a, t[7:-1].rsplit("x", 1)[-1]) for a, t in zip(arguments, types, strict=True)
+            "%s: %s" % (a, t[7:-1].rsplit("x", 1)[-1])
+            for a, t in zip(arguments, types, strict=True)
         )
         inner, self.lines = self.lines, saved
         self.lines += [
