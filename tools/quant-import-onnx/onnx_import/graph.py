@@ -204,15 +204,49 @@ class Graph:
                         yield from self.subgraphs[id(item), a.name].others()
 
 
+# Operators that ONNX's inference does not know, and their outputs of the type of their
+# first input; the attentions only if query, key and value are apart.
+LIKE_FIRST = {
+    "BiasGelu": (0,),
+    "FastGelu": (0,),
+    "QuickGelu": (0,),
+    "RotaryEmbedding": (0,),
+    "SimplifiedLayerNormalization": (0,),
+    "SkipLayerNormalization": (0, 3),
+    "SkipSimplifiedLayerNormalization": (0, 3),
+    "GroupQueryAttention": (0,),
+    "MultiHeadAttention": (0,),
+}
+
+
+def stand_ins(node, inputs):
+    """Standard nodes whose outputs have the types of this node's; fake weights that they
+    need are added to `inputs`."""
+    if node.op_type == "MatMulNBits":
+        a, name = attributes(node), f"{node.output[0]}.shape"
+        shape = [int(a.get("K", 0)), int(a.get("N", 0))]
+        inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        return [helper.make_node("MatMul", [node.input[0], name], node.output[:1])]
+    if node.op_type in LIKE_FIRST and (
+        not node.op_type.endswith("Attention") or (len(node.input) > 1 and node.input[1])
+    ):
+        outputs = [o for i, o in enumerate(node.output) if o and i in LIKE_FIRST[node.op_type]]
+        return [helper.make_node("Identity", node.input[:1], [o]) for o in outputs]
+    return [node]
+
+
 def value_types(model):
-    """{name: (element type, dimensions or None)} by ONNX's shape inference, for which a
-    MatMulNBits is a MatMul with a weight of its shape."""
+    """{name: (element type, dimensions or None)} by ONNX's shape inference, for which other
+    operators are replaced by standard ones of the same types."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-
     domains = {o.domain for o in copy.opset_import}
 
     def prepare(graph):
+        nodes = [part for node in graph.node for part in stand_ins(node, copy.graph.input)]
+        nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        del graph.node[:]
+        graph.node.extend(nodes)
         for node in graph.node:
             if node.domain not in domains:  # inference would stop there
                 domains.add(node.domain)
@@ -220,15 +254,6 @@ def value_types(model):
             for a in node.attribute:
                 if a.type == onnx.AttributeProto.GRAPH:
                     prepare(a.g)
-            if node.op_type == "MatMulNBits":
-                a = attributes(node)
-                name = f"{node.output[0]}.shape"
-                shape = [int(a["K"]), int(a["N"])]
-                copy.graph.input.append(helper.make_tensor_value_info(name, 1, shape))
-                x = node.input[0]
-                node.op_type, node.domain = "MatMul", ""
-                del node.input[:], node.attribute[:]
-                node.input.extend([x, name])
         # Large constants are nothing but their shapes; small ones may be shapes of others.
         kept = [t for t in graph.initializer if np.prod(t.dims, dtype=np.int64) <= 64]
         for t in graph.initializer:

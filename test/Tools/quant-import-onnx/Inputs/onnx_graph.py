@@ -53,7 +53,15 @@ other = helper.make_graph([cast, plain, wide, last], "else", [], [value("e", ["B
 save(
     "graph.onnx",
     [
-        helper.make_node("Relu", ["x"], ["h"], "relu"),
+        # Types that ONNX itself cannot infer.
+        helper.make_node(
+            "SkipSimplifiedLayerNormalization",
+            ["x", "x", "gamma"],
+            ["h0", "", "", "skip"],
+            "norm",
+            domain="com.microsoft",
+        ),
+        helper.make_node("Add", ["h0", "skip"], ["h"], "sum"),
         nodes["q"],
         nodes["k"],
         helper.make_node("Add", ["k.bias", "k0"], ["k"], "add"),
@@ -81,6 +89,7 @@ save(
     + [
         bias,
         numpy_helper.from_array(np.array([-1, 16]), "shape"),
+        numpy_helper.from_array(np.ones(64, np.float32), "gamma"),
         numpy_helper.from_array(np.array([[True, False]]), "mask"),
         numpy_helper.from_array(np.float16([1, 2]), "half"),
         numpy_helper.from_array(np.ones((32, 16), np.float16), "plain.half"),
