@@ -39,7 +39,7 @@ def write_plain(path, weights, constants):
 
         for w in weights:
             codes, scales, zeros = w.read()
-            if w.codes[1] == "4" and w.k % 2 == 0:
+            if w.codes[1] == "4" and w.k % 2 == 0 and codes.shape[1] == w.k:
                 q = codes.astype(np.uint8) & 15
                 codes = q[:, ::2] | q[:, 1::2] << 4
             for part, array in (("codes", codes), ("scales", scales), ("zeros", zeros)):

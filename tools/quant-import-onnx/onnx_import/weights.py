@@ -37,7 +37,8 @@ def title(node):
 
 
 class Weight:
-    """An N x K weight: `read` gives its codes [N, K], scales [N, G] and zeros [N, G] or
+    """An N x K weight: `read` gives its codes [N, K] (of 4 bits also packed as [N, K / 2],
+    the even column low, signed ones as two's complement), scales [N, G] and zeros [N, G] or
     None, for groups of K / G columns."""
 
     def __init__(self, key, n, k, codes, source, floats, read):
@@ -118,9 +119,14 @@ def matmul_nbits(graph, node):
     group = group_for(k, block, where)
 
     def read():
-        q = unpack_bits(graph.constant(names[1]).reshape(n, -1), bits)[:, :k]
+        q = graph.constant(names[1]).reshape(n, -1)
+        # Whole bytes stay as they are: the archive has the even column low, too.
+        is_packed_k = bits == 4 and k % 2 == 0
+        q = q[:, : k // 2] if is_packed_k else unpack_bits(q, bits)[:, :k]
         s = regroup(graph.constant(names[2]).reshape(n, count), k, block, group)
         if zeros is None:  # they are in the middle
+            if is_packed_k:
+                return q ^ 0x88, s, None
             return (q.astype(np.int16) - (1 << (bits - 1))).astype(np.int8), s, None
         z = graph.constant(names[3]).reshape(n, -1)
         z = unpack_bits(z, bits)[:, :count] if is_packed else z

@@ -171,6 +171,7 @@ def all_forms(rng):
     nbits("in_order", 16, 64, 4, 32, index=True)
     # A block longer than the row, a last block that is cut, and one that kernels lack.
     nbits("short_row", 24, 48, 4, 64, "packed")
+    nbits("odd_row", 24, 35, 4, 64)
     nbits("cut_block", 24, 80, 4, 32, "packed")
     nbits("cut_block8", 24, 176, 8, 128, "default", True)
     nbits("large_block", 24, 1024, 4, 512, "packed")
