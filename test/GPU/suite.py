@@ -135,15 +135,15 @@ def large_entries(name):
         yield entry
 
 
-def fused_entry():
-    """Several weights in one launch: q/k/v, and gate/up with bias and residual."""
-    entry = Entry("fused")
+def add_fused(entry, qkv, gate_up, schedule_of):
+    """Several weights in one launch: q/k/v, and gate/up with bias and residual. `qkv` and
+    `gate_up` are the columns of the weights."""
     for name, encoding in MAIN.items():
         schedule = schedule_of(name)
         for x in ["bf16", "i8"]:
-            source = "!qlinear.activations<?x416>" if x == "i8" else f"tensor<?x416x{x}>"
+            source = f"!qlinear.activations<?x{qkv}>" if x == "i8" else f"tensor<?x{qkv}x{x}>"
             sizes = [(64, encoding), (17, encoding), (17, MAIN["q6k"])]
-            weights = [entry.weight(e, n, 416) for n, e in sizes]
+            weights = [entry.weight(e, n, qkv) for n, e in sizes]
             loads = "".join(f"  %{w} = qlinear.load @{w} : {t}\n" for w, t in weights)
             results = [f"tensor<?x{n}xbf16>" for n, _ in sizes]
             entry.function(
@@ -155,10 +155,10 @@ def fused_entry():
                 f" -> ({', '.join(results)})\n"
                 f"  return %y#0, %y#1, %y#2 : {', '.join(results)}\n",
             )
-        weights = [entry.weight(encoding, 100, 384) for _ in range(2)]
+        weights = [entry.weight(encoding, 100, gate_up) for _ in range(2)]
         loads = "".join(f"  %{w} = qlinear.load @{w} : {t}\n" for w, t in weights)
         (g, kind), (u, _) = weights
-        x, b = "tensor<?x384xf16>", "tensor<100xf32>"
+        x, b = f"tensor<?x{gate_up}xf16>", "tensor<100xf32>"
         r, y = "tensor<?x100xbf16>", "tensor<?x100xf32>"
         entry.function(
             f"gate_up_{name}",
@@ -179,6 +179,26 @@ def fused_entry():
             "    qlinear.yield %7 : f32\n"
             f"  }}\n  return %y : {y}\n",
         )
+
+
+def fused_entry():
+    entry = Entry("fused")
+    add_fused(entry, 416, 384, schedule_of)
+    return entry
+
+
+def clusters_entry():
+    """Blocks that share K: with one weight, several, and an epilogue."""
+    entry = Entry("clusters")
+
+    def schedule(split):
+        return (" {schedule = #qlinear.schedule<rows = [2, 4, 8], grid = 8, warps = 3, "
+                f"copy = bulk, pdl = true, split_k = {split}>}}")
+
+    for name, encoding in MAIN.items():
+        for x in ["f32", "i8"]:
+            entry.linear(f"{name}_{x}", encoding, 150, 1024, x, "f32", schedule(4))
+    add_fused(entry, 1024, 768, lambda name: schedule(2))
     return entry
 
 
@@ -242,6 +262,7 @@ def entries():
         yield types_entry(name)
         yield shapes_entry(name)
     yield fused_entry()
+    yield clusters_entry()
     yield quantize_entry()
     yield exact_entry()
     for name in MAIN:
