@@ -5,7 +5,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===------------------------------------------------------------------------===#
-"""Draws the report of qlinear-gpu-bench: gpu-chain.svg, gpu-shapes.svg.
+"""Draws the report of qlinear-gpu-bench: gpu-chain.svg, gpu-shapes.svg, gpu-rows.svg.
 
     plot.py gpu.json --out docs/images
 """
@@ -33,34 +33,62 @@ def chain(report, out):
     labels = [f"{r['implementation']}\n{r['bytes'] / 1e9:.2f} GB" for r in rows]
     axes.set_yticks(range(len(rows)), labels)
     axes.set_xlabel("ms per token at M = 1; black: dependent read of the same bytes")
-    axes.margins(x=0.18)
+    axes.margins(x=0.2, y=0.02)
     axes.set_title(report["device"])
     figure.tight_layout()
     figure.savefig(out / "gpu-chain.svg")
 
 
 def shapes(report, out):
-    """Share of the dependent read's bandwidth that each implementation gets."""
-    names = list(dict.fromkeys(r["implementation"] for r in report["shapes"]))
+    """Share of the dependent read's bandwidth that each implementation gets, per shape:
+    of ours the first two artifacts, and the first with int8 activations."""
+    times = {}
+    for r in report["shapes"]:
+        if "1" in r.get("us", {}):
+            times.setdefault(r["implementation"], {})[r["shape"]] = r
+    ours = [name for name in times if name.startswith("qlinear")]
+    plain = [name for name in ours if not name.endswith("(int8 in)")][:2]
+    peers = [name for name in times if name not in ours]
+    chosen = plain + [name for name in ours if name == f"{plain[0]} (int8 in)"] + peers
+    first = times[chosen[0]]
+    order = sorted(first, key=lambda shape: first[shape]["bytes"])
     figure, axes = plt.subplots(figsize=(9, 5))
-    for name in names:
-        rows = [r for r in report["shapes"]
-                if r["implementation"] == name and "1" in r.get("us", {})]
-        rows.sort(key=lambda r: r["bytes"])
-        axes.plot([r["bytes"] / 1e6 for r in rows],
-                  [r["read_us"]["dependent"] / r["us"]["1"] for r in rows],
-                  marker="o", label=name)
-        if name == names[0]:
-            for r in rows:
-                axes.annotate(r["shape"], (r["bytes"] / 1e6, 0.02), rotation=90,
-                              fontsize=8, color="gray")
+    width = 0.8 / len(chosen)
+    for i, name in enumerate(chosen):
+        of = times[name]
+        share = [of[s]["read_us"]["dependent"] / of[s]["us"]["1"] if s in of else 0
+                 for s in order]
+        axes.bar([x + (i - (len(chosen) - 1) / 2) * width for x in range(len(order))], share,
+                 width, label=name, color=f"C{i}" if name in ours else ("gray", "silver")[i % 2])
     axes.axhline(1, color="black", linewidth=1)
-    axes.set(xscale="log", xlabel="MB of weights", ylim=(0, 1.1),
-             ylabel="share of the dependent read's bandwidth, M = 1")
-    axes.legend(fontsize=8)
+    labels = [f"{s}\n{first[s]['bytes'] / 1e6:.0f} MB" for s in order]
+    axes.set_xticks(range(len(order)), labels)
+    axes.set(ylim=(0, 1.3), ylabel="share of the dependent read's bandwidth, M = 1")
+    axes.legend(fontsize=8, ncols=3, loc="upper center")
     axes.set_title(report["device"])
     figure.tight_layout()
     figure.savefig(out / "gpu-shapes.svg")
+
+
+def rows(report, out):
+    """Milliseconds per token at M = 1, 2, 4, 8, activations quantized inside."""
+    figure, axes = plt.subplots(figsize=(9, 4))
+    for r in report["chains"]:
+        name = r["implementation"]
+        if name.endswith("(int8 in)"):
+            continue
+        m = sorted(map(int, r["us"]))
+        axes.plot(m, [r["us"][str(i)] / 1e3 for i in m], marker="o", label=name,
+                  linestyle="-" if name.startswith("qlinear") else "--")
+    axes.set(xscale="log", yscale="log", xlabel="M, tokens at once", ylabel="ms per step")
+    axes.set_xticks([1, 2, 4, 8], ["1", "2", "4", "8"])
+    axes.set_yticks([4, 6, 8, 12, 20, 40], ["4", "6", "8", "12", "20", "40"])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    axes.set_title(report["device"])
+    figure.tight_layout()
+    figure.savefig(out / "gpu-rows.svg")
 
 
 def main():
@@ -73,6 +101,7 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     if report.get("chains"):
         chain(report, args.out)
+        rows(report, args.out)
     if report.get("shapes"):
         shapes(report, args.out)
 
