@@ -202,7 +202,7 @@ namespace {
 constexpr size_t kStagingBytes = 8 << 20;
 constexpr size_t kStagingBuffers = 4;
 /// Enough to fill the bus; many more take its memory bandwidth away.
-constexpr int kStagingThreads = 12;
+constexpr int kStagingThreads = 16;
 
 /// Copies from mapped files to the device through a ring of pinned buffers: host
 /// memory is bounded, and filling a buffer overlaps with the copies of the others.
