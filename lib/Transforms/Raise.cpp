@@ -101,8 +101,8 @@ private:
       op->getResult(0).replaceAllUsesWith(result == replaced ? y : result);
     replaced.replaceAllUsesWith(y);
     erased.push_back(op);
-    if (!result || Frontends::nameOf(result.getDefiningOp()) !=
-                       "torch_c.from_builtin_tensor")
+    if (!result ||
+        Frontends::nameOf(result.getDefiningOp()) != "torch_c.from_builtin_tensor")
       return;
     // Back to a builtin tensor at once.
     Value source = result.getDefiningOp()->getOperand(0);

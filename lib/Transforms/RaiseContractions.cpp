@@ -37,6 +37,8 @@ std::optional<Frontends::Linear> Frontends::build(Operation *op, Value x, Value 
     return decline(op, "the operands and the result of " + nameOf(op) +
                            " are not all tensors of known shape and type, the weight a "
                            "matrix; run shape inference before");
+  if (bias && !isTensor(bias))
+    return decline(op, "the bias is not a tensor; add it in an operation of its own");
   Type element = result->type.getElementType();
   int64_t rank = input->type.getRank();
   x = toBuiltin(x);
@@ -124,6 +126,9 @@ std::optional<Frontends::Linear> Frontends::build(Operation *op, Value x, Value 
     y = tensor::ExpandShapeOp::create(b, loc, RankedTensorType::get(shape, element), y,
                                       groups, sizes);
   }
+  if (!tensor::CastOp::areCastCompatible(y.getType(), result->type))
+    return decline(op, "the result of " + nameOf(op) +
+                           " has another shape than its operands make");
   if (y.getType() != result->type)
     y = tensor::CastOp::create(b, loc, result->type, y);
   return Linear{contraction, fromBuiltin(b, loc, y, op->getResult(0).getType())};

@@ -75,9 +75,17 @@ Value Frontends::lower(Value value) {
     return known;
   builder.setInsertionPointAfter(def);
   Value result = lowerOp(def);
-  if (result)
-    lowered[value] = result;
-  return result;
+  if (!result)
+    return {};
+  // Nobody has verified an operation of a dialect that is not linked.
+  if (cast<RankedTensorType>(result.getType()).getShape() !=
+      infoOf(value.getType())->type.getShape()) {
+    decline(def, "the result of " + nameOf(def) +
+                     " has another shape than its operands "
+                     "make");
+    return {};
+  }
+  return lowered[value] = result;
 }
 
 /// The order of the dimensions; none (with a reason) if it is not known.
@@ -173,13 +181,19 @@ Value Frontends::build(OpBuilder &b, Operation *op, Dequantization d,
                              "bf16 scales and results, and integer or float zeros");
     return {};
   }
+  auto codes = cast<RankedTensorType>(d.codes.getType());
+  if (!d.resultMap && type.getShape() != codes.getShape()) {
+    decline(op, "the result of " + nameOf(op) +
+                    " has another shape than its operands make");
+    return {};
+  }
   if (!narrow(b, op, d))
     return {};
   if (d.zero) {
     d.zero = narrowZeros(b, loc, d.zero, d.isZeroSigned);
     zeroType = getElementTypeOrSelf(d.zero.getType());
   }
-  int64_t rank = cast<RankedTensorType>(d.codes.getType()).getRank();
+  int64_t rank = codes.getRank();
   AffineMap identity = b.getMultiDimIdentityMap(rank);
   SmallVector<Value> inputs = {d.codes, d.scale};
   SmallVector<AffineMap> maps = {d.codeMap ? d.codeMap : identity, d.scaleMap};
@@ -411,6 +425,18 @@ std::optional<Dequantization> Frontends::linalgExtDequantize(Operation *op) {
     d.isZeroSigned = !attributeOf(op, "zp_unsigned");
   }
   d.resultMap = maps.back();
+  for (auto [value, map] : llvm::zip_equal(
+           SmallVector<Value>{d.codes, d.scale, d.zero, op->getOperands().back()},
+           SmallVector<AffineMap>{d.codeMap, d.scaleMap, d.zeroMap, d.resultMap})) {
+    auto type = value ? dyn_cast<RankedTensorType>(value.getType()) : nullptr;
+    if (value && (!type || type.getRank() != map.getNumResults() ||
+                  map.getNumDims() != d.resultMap.getNumDims() || map.getNumSymbols()))
+      return decline(op, "iree_linalg_ext.dequantize_affine: an indexing map does not "
+                         "fit the rank of its operand");
+  }
+  if (!d.resultMap.isPermutation() || !d.codeMap.isPermutation())
+    return decline(op, "iree_linalg_ext.dequantize_affine: the codes or the result are "
+                       "not indexed by a permutation of the loops");
   setRange(d, op, !attributeOf(op, "input_unsigned"), ~0u - 1);
   return d;
 }

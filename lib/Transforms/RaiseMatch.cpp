@@ -344,24 +344,25 @@ bool Raiser::match(bool seeSums) {
   if (product->is("arith.truncf"))
     return decline("the accumulator is narrower than the input: the products are "
                    "rounded before the sum");
-  if (findCodes(product))
-    return true;
   if (seeSums) {
-    // Sums over groups of what is summed up in the groups; all else is two linears.
-    bool isGrouped = true;
-    for (unsigned loop = 0; loop < op.getNumLoops(); ++loop)
-      isGrouped &= analysis.loops.kinds[loop] != utils::IteratorType::reduction ||
-                   codes->access.map.isFunctionOfDim(loop);
-    bool isSum = false;
-    walk(product,
-         [&](Scalar *s) { isSum |= s->kind == Scalar::Kind::sum && readsCodes(s); });
-    if (!isGrouped || !isSum)
+    // One sum, which has all that is quantized.
+    unsigned sums = 0, inside = 0, all = 0;
+    walk(product, [&](Scalar *s) {
+      all += isConversion(s);
+      if (s->kind == Scalar::Kind::sum && sums++ == 0)
+        walk(s, [&](Scalar *part) { inside += isConversion(part); });
+    });
+    if (sums != 1 || inside != all || findCodes(product)) {
+      why.clear();
       return false;
+    }
+  } else if (findCodes(product)) {
+    return true;
   }
 
   SmallVector<Scalar *> others;
   Scalar *rest = nullptr;
-  if (splitProduct(product, others, rest) || matchFormula(rest))
+  if (splitProduct(product, others, rest))
     return true;
   // x is what depends on all of k, and not on n.
   auto countLoops = [&](Scalar *s, bool ofK) {
@@ -381,8 +382,18 @@ bool Raiser::match(bool seeSums) {
     if (!activation || rank(other) > rank(activation))
       activation = other;
   }
+  if (seeSums) {
+    // Sums over groups of what is summed up in the groups; all else is two linears.
+    for (unsigned loop = 0; loop < op.getNumLoops(); ++loop)
+      if (analysis.loops.kinds[loop] == utils::IteratorType::reduction &&
+          (!activation || !dependsOn(activation, loop) ||
+           !codes->access.map.isFunctionOfDim(loop)))
+        return false;
+  }
   if (!activation || countLoops(activation, true) == 0)
     return decline("the body is not a sum of products of a weight and an x along k");
+  if (matchFormula(rest))
+    return true;
   for (Scalar *other : others) {
     if (other == activation)
       continue;

@@ -163,3 +163,33 @@ func.func @unranked(%x: !torch.vtensor<[2,64],f32>, %q: !torch.vtensor<[8,64],si
   %y = "torch.aten.linear"(%x, %w) : (!torch.vtensor<[2,64],f32>, !torch.vtensor) -> !torch.vtensor
   return %y : !torch.vtensor
 }
+
+// -----
+
+// Nobody verifies operations of dialects that are not linked.
+// CHECK: Reason="the result of torchao.dequantize_affine has another shape than its operands make"
+func.func @shapes(%x: tensor<2x32xf32>, %q: tensor<8x64xi8>, %s: tensor<8x2xf32>) -> tensor<2x8xf32> {
+  %w = "torch.operator"(%q, %s) {name = "torch.torchao.dequantize_affine"} : (tensor<8x64xi8>, tensor<8x2xf32>) -> tensor<8x32xf32>
+  %y = "torch.aten.linear"(%x, %w) : (tensor<2x32xf32>, tensor<8x32xf32>) -> tensor<2x8xf32>
+  return %y : tensor<2x8xf32>
+}
+
+// -----
+
+// CHECK: Reason="iree_linalg_ext.dequantize_affine: an indexing map does not fit the rank of its operand"
+func.func @maps(%x: tensor<3x64xf32>, %q: tensor<64x8xi8>, %s: tensor<2x8xf32>, %e: tensor<64x8xf32>, %init: tensor<3x8xf32>) -> tensor<3x8xf32> {
+  %w = "iree_linalg_ext.dequantize_affine"(%q, %s, %e)
+      {indexing_maps = [affine_map<(k, n) -> (k, n)>, affine_map<(k, n) -> (n)>, affine_map<(k, n) -> (k, n)>]}
+      : (tensor<64x8xi8>, tensor<2x8xf32>, tensor<64x8xf32>) -> tensor<64x8xf32>
+  %y = linalg.matmul ins(%x, %w : tensor<3x64xf32>, tensor<64x8xf32>) outs(%init : tensor<3x8xf32>) -> tensor<3x8xf32>
+  return %y : tensor<3x8xf32>
+}
+
+// -----
+
+// CHECK: Reason="the bias is not a tensor; add it in an operation of its own"
+func.func @bias(%x: tensor<2x64xf32>, %q: tensor<8x64xi8>, %s: tensor<8xf32>, %b: f32) -> tensor<2x8xf32> {
+  %w = "torch.quantized_decomposed.dequantize_per_channel"(%q, %s) {axis = 0 : i64} : (tensor<8x64xi8>, tensor<8xf32>) -> tensor<8x64xf32>
+  %y = "torch.aten.linear"(%x, %w, %b) : (tensor<2x64xf32>, tensor<8x64xf32>, f32) -> tensor<2x8xf32>
+  return %y : tensor<2x8xf32>
+}

@@ -244,3 +244,37 @@ func.func @super_block(%q: tensor<4x2x8x32xi4>, %d: tensor<4x2xf16>, %c: tensor<
   } -> tensor<4xf32>
   return %y : tensor<4xf32>
 }
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+#n = affine_map<(n, k) -> (n)>
+// The second linear takes the first one's result, and a float matrix that of the second:
+// these are linears of their own, not sums of sums.
+// CHECK-LABEL: @chain
+// CHECK: %[[Y:.*]] = qlinear.linear
+// CHECK: %[[Z:.*]] = qlinear.linear %[[Y]]
+// CHECK: linalg.matmul ins(%[[Z]], %arg5
+func.func @chain(%q: tensor<64x64xi8>, %s: tensor<64xf32>, %p: tensor<64x64xi8>, %t: tensor<64xf32>,
+                 %x: tensor<2x64xf32>, %f: tensor<64x64xf32>) -> tensor<2x64xf32> {
+  %e = tensor.empty() : tensor<64x64xf32>
+  %v = linalg.generic {indexing_maps = [#nk, #n, affine_map<(n, k) -> (k, n)>], iterator_types = ["parallel", "parallel"]}
+      ins(%q, %s : tensor<64x64xi8>, tensor<64xf32>) outs(%e : tensor<64x64xf32>) {
+  ^bb0(%a: i8, %b: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.mulf %0, %b : f32
+    linalg.yield %1 : f32
+  } -> tensor<64x64xf32>
+  %w = linalg.generic {indexing_maps = [#nk, #n, affine_map<(n, k) -> (k, n)>], iterator_types = ["parallel", "parallel"]}
+      ins(%p, %t : tensor<64x64xi8>, tensor<64xf32>) outs(%e : tensor<64x64xf32>) {
+  ^bb0(%a: i8, %b: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.mulf %0, %b : f32
+    linalg.yield %1 : f32
+  } -> tensor<64x64xf32>
+  %init = arith.constant dense<0.0> : tensor<2x64xf32>
+  %y = linalg.matmul ins(%x, %v : tensor<2x64xf32>, tensor<64x64xf32>) outs(%init : tensor<2x64xf32>) -> tensor<2x64xf32>
+  %z = linalg.matmul ins(%y, %w : tensor<2x64xf32>, tensor<64x64xf32>) outs(%init : tensor<2x64xf32>) -> tensor<2x64xf32>
+  %u = linalg.matmul ins(%z, %f : tensor<2x64xf32>, tensor<64x64xf32>) outs(%init : tensor<2x64xf32>) -> tensor<2x64xf32>
+  return %u : tensor<2x64xf32>
+}
