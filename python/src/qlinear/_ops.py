@@ -21,7 +21,7 @@ import torch
 
 from . import _abi, _arrays, compiler
 from ._abi import ArgumentError, Error
-from .module import Module, torch_workspace
+from .module import Module, TorchWorkspace
 
 _TYPES = {torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16"}
 _host = "cpu"
@@ -99,13 +99,18 @@ class Kernel:
             inputs[1].data = bias.data_ptr()
         blob[0].data, blob[0].bytes = packed.data_ptr(), packed.numel()
         function, handle = self.function, self.module.handle.value
+        arguments = inputs, self.inputs, output, 1, blob, 1, stream
         if not function.has_temps:
-            self.call(handle, function.index, None, inputs, self.inputs, output, 1, blob, 1, stream)
-            return
-        with function.workspace(rows, stream, torch_stream=True) as workspace:
-            self.call(
-                handle, function.index, workspace, inputs, self.inputs, output, 1, blob, 1, stream
-            )
+            self.call(handle, function.index, None, *arguments)
+        elif stream is None:
+            with function.workspace(rows, 0, torch_stream=False) as workspace:
+                self.call(handle, function.index, workspace, *arguments)
+        else:
+            workspace = TorchWorkspace(self.module, function.index, rows, stream)
+            try:
+                self.call(handle, function.index, workspace.value, *arguments)
+            finally:
+                workspace.close()
 
 
 _kernels = {}
@@ -184,7 +189,8 @@ def _linear(x, packed, bias, encoding, n):
     x = _aligned(x)
     if bias is not None:
         bias = _aligned(bias)
-    stream = 0 if index is None else torch.cuda.current_stream(index).cuda_stream
+    # What current_stream(index).cuda_stream is, in a tenth of the time.
+    stream = None if index is None else torch._C._cuda_getCurrentRawStream(index)
     kernel.run(x, packed, bias, y, x.numel() // k, stream)
     return y
 

@@ -82,13 +82,22 @@ class Module:
             archive,
             keeps=(device, artifact),
         )
-        self._weights = {}
+        self._weights, self._workspace_bytes = {}, {}
         for name, blob in ({} if is_path or weights is None else weights).items():
             self.set_weight(name, blob)
         #: The target whose code was loaded: "cpu:avx2", "cuda:sm_90".
         self.target = _abi.library().qlr_module_target(self.handle.value).decode()
         chosen = next(t for t in artifact.manifest["targets"] if t["target"] == self.target)
         self.functions = {f["name"]: Function(self, f) for f in chosen["functions"]}
+
+    def workspace_bytes(self, index, rows):
+        """Scratch memory of function `index` for up to `rows` rows."""
+        size = self._workspace_bytes.get((index, rows))
+        if size is None:
+            out = ctypes.c_size_t()
+            _abi.library().qlr_workspace_bytes(self.handle.value, index, rows, ctypes.byref(out))
+            size = self._workspace_bytes[index, rows] = out.value
+        return size
 
     def set_weight(self, name, blob):
         """Binds a packed weight, a uint8 array on the device, used where it lies."""
@@ -356,30 +365,32 @@ class Function:
         if not self.module.device.is_cuda:
             return self._workspaces.on_host(rows)
         if torch_stream:
-            return torch_workspace(self.module, self.index, rows, stream)
+            return TorchWorkspace(self.module, self.index, rows, stream)
         return self._workspaces.on_stream(rows, stream)
 
 
-@contextlib.contextmanager
-def torch_workspace(module, index, rows, stream):
+class TorchWorkspace:
     """Scratch memory of torch's allocator, which knows the stream and graph captures:
-    it is free for later work on the stream as soon as the call is enqueued."""
-    import torch
+    it is free for later work on the stream as soon as the call is enqueued. `value` is
+    the runtime's handle."""
 
-    lib, handle = _abi.library(), ctypes.c_void_p()
-    size = ctypes.c_size_t()
-    lib.qlr_workspace_bytes(module.handle.value, index, rows, ctypes.byref(size))
-    memory = torch.empty(size.value, dtype=torch.uint8, device=module.device.name)
-    lib.qlr_workspace_create_in(
-        module.handle.value,
-        index,
-        rows,
-        memory.data_ptr(),
-        size.value,
-        stream,
-        ctypes.byref(handle),
-    )
-    try:
-        yield handle.value
-    finally:
-        lib.qlr_workspace_destroy(handle)
+    def __init__(self, module, index, rows, stream):
+        import torch
+
+        lib, out = _abi.library(), ctypes.c_void_p()
+        size = module.workspace_bytes(index, rows)
+        self.memory = torch.empty(size, dtype=torch.uint8, device=module.device.name)
+        lib.qlr_workspace_create_in(
+            module.handle.value, index, rows, self.memory.data_ptr(), size, stream,
+            ctypes.byref(out),
+        )  # fmt: skip
+        self.value = out.value
+
+    def close(self):
+        _abi.library().qlr_workspace_destroy(self.value)
+
+    def __enter__(self):
+        return self.value
+
+    def __exit__(self, *exception):
+        self.close()
