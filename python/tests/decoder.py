@@ -62,7 +62,7 @@ def quantized(x):
     # A division: `127 / tensor` multiplies by the reciprocal, which rounds twice.
     inverse = torch.div(torch.full_like(largest, 127), largest)
     inverse = torch.where(largest > 0, inverse, torch.zeros_like(largest))
-    codes = torch.round(chunks * inverse).double()
+    codes = torch.round(chunks.double() * inverse.double())  # of the exact product
     return (codes * (largest / 127).double()).flatten(-2)
 
 

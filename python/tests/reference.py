@@ -102,7 +102,9 @@ class Encoding:
         out = np.zeros((u.chunks, 32), np.int64)
         i = np.arange(16)
         for c in range(u.chunks):
-            at = (row * u.chunks + c) * 16
+            # In a full unit chunks are at places that differ from row to row.
+            mask = 7 if u.chunks == 8 else 0
+            at = (row * u.chunks + (c ^ (row & mask))) * 16
             low = unit[at : at + 16].astype(np.int64)
             if self.bits == 8:
                 out[c] = np.r_[low, unit[u.low // 2 + at : u.low // 2 + at + 16]]
@@ -114,7 +116,8 @@ class Encoding:
                 k = np.arange(32)
                 out[c] |= (word[k % 4] >> (k // 4) & 1) << 4
             elif self.bits == 6:
-                at = u.low + ((j // 2 * 4 + r0) * u.chunks + c) * 16 + j % 2 * 8
+                pair = j // 2 * 4 + r0
+                at = u.low + (pair * u.chunks + (c ^ (pair & mask))) * 16 + j % 2 * 8
                 words = unit[at : at + 8].astype(np.int64)
                 for half in range(2):
                     high = words[half * 4 + i % 4] >> (2 * (i // 4)) & 3
@@ -209,7 +212,8 @@ def quantize_activations(x):
     largest = np.abs(chunks).max(axis=2, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = np.where(largest > 0, np.float32(127) / largest, np.float32(0))
-    codes = np.rint(chunks * inverse.astype(np.float32)).astype(np.float64)
+    # The product is exact: it is rounded once, to an integer.
+    codes = np.rint(chunks.astype(np.float64) * inverse.astype(np.float32))
     d = (largest / np.float32(127)).astype(np.float64)
     return (codes * d).reshape(padded.shape)[:, :k]
 
