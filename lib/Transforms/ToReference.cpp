@@ -7,12 +7,10 @@
 //
 // Every value of a qlinear type becomes the f64 tensor of the values that it
 // stands for, also across functions:
-//
 //   !qlinear.weight<NxK>        tensor<NxKxf64>   s * (q - z), ... per code
 //   !qlinear.activations<MxK>   tensor<MxKxf64>   d * q per code
 //
 // so that a linear is a plain contraction of two such tensors:
-//
 //   p[m, n] = sum over k of x[m, k] * w[n, k]
 //   y[m, n] = epilogue(f32(p[m, n]), extras...)    or p rounded to y's type
 //
@@ -308,12 +306,12 @@ static Value quantizeTensor(OpBuilder &b, Location loc, Value x) {
                    Value limit = constant(b, loc, f32, 127), max = arguments[1];
                    Value d = arith::DivFOp::create(b, loc, max, limit);
                    Value inverse = arith::DivFOp::create(b, loc, limit, max);
-                   Value scaled =
-                       arith::MulFOp::create(b, loc, toFloat(b, loc, arguments[0], f64),
-                                             toFloat(b, loc, inverse, f64));
-                   Value q = math::RoundEvenOp::create(b, loc, scaled);
-                   Value value =
-                       arith::MulFOp::create(b, loc, toFloat(b, loc, d, f64), q);
+                   auto product = [&](Value x, Value y) -> Value {
+                     return arith::MulFOp::create(b, loc, toFloat(b, loc, x, f64), y);
+                   };
+                   inverse = toFloat(b, loc, inverse, f64);
+                   Value value = product(
+                       d, math::RoundEvenOp::create(b, loc, product(arguments[0], inverse)));
                    auto below = [&](double bound) {
                      return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT,
                                                   max, constant(b, loc, f32, bound));
