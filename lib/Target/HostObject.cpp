@@ -161,6 +161,10 @@ Error linkSharedLibrary(StringRef path, ArrayRef<std::string> objects,
     return createStringError("%s failed to link %s%s%s", linker.c_str(),
                              path.str().c_str(), linkerMessage(log).c_str(),
                              message.c_str());
+  // A rename would put a file in the place of a device.
+  if (sys::fs::exists(path) && !sys::fs::is_regular_file(path))
+    return createStringError("cannot write '%s': it exists and is not a regular file",
+                             path.str().c_str());
   if (std::error_code ec = sys::fs::rename(beside, path))
     return createStringError(ec, "cannot rename %s to %s: %s", beside.c_str(),
                              path.str().c_str(), ec.message().c_str());

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 #include <sys/ioctl.h>
@@ -204,6 +205,11 @@ Result<void> qlinear::writeReport(const PackReport &report, const std::string &i
     out["tensors"].push_back(reportOf(t));
 
   std::string text = out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+  // A rename would put a file in the place of a device.
+  std::error_code ec;
+  if (std::filesystem::exists(path, ec) && !std::filesystem::is_regular_file(path, ec))
+    return error(fmt::format(
+        "cannot write the report '{}': it exists and is not a regular file", path));
   std::string temporary = fmt::format("{}.{}.tmp", path, getpid());
   FILE *file = fopen(temporary.c_str(), "wxe");
   bool ok = file && fwrite(text.data(), 1, text.size(), file) == text.size();

@@ -248,7 +248,11 @@ Result<void> qlinear::run::writeNpy(const std::string &path, const Array &array)
                   array.bytes.size();
   good &= std::fclose(file) == 0;
   std::error_code failed;
-  if (good)
+  // A rename would put a file in the place of a device.
+  if (std::filesystem::exists(path, failed) &&
+      !std::filesystem::is_regular_file(path, failed))
+    failed = std::make_error_code(std::errc::not_supported);
+  if (good && !failed)
     std::filesystem::rename(temporary, path, failed);
   if (good && !failed)
     return {};

@@ -25,6 +25,12 @@ using nlohmann::ordered_json;
 //===----------------------------------------------------------------------===//
 
 Result<void> tune::writeFile(const std::string &path, const std::string &text) {
+  // A rename would put a file in the place of a device.
+  std::error_code unknown;
+  if (std::filesystem::exists(path, unknown) &&
+      !std::filesystem::is_regular_file(path, unknown))
+    return error(
+        fmt::format("cannot write '{}': it exists and is not a regular file", path));
   std::string beside = fmt::format("{}.{}.tmp", path, getpid());
   std::ofstream out(beside, std::ios::binary);
   out << text;

@@ -84,6 +84,8 @@ def run(arguments):
     for path in (arguments.output, arguments.weights):
         if os.path.realpath(path) == inputs:
             raise Problem(f"'{path}' is the model; write to another file")
+        if os.path.exists(path) and not os.path.isfile(path):  # which a rename would replace
+            raise Problem(f"cannot write '{path}': it exists and is not a regular file")
     if os.path.realpath(arguments.output) == os.path.realpath(arguments.weights):
         raise Problem(f"'{arguments.output}' is both --output and --weights")
     graph = Graph(model.graph, os.path.dirname(inputs))

@@ -195,6 +195,10 @@ fails("'text.onnx' is not an ONNX model", None, ("text.onnx", "-o", "a", "--weig
 onnx.save(nbits(), "m.onnx")
 fails("'m.onnx' is the model; write to", None, ("m.onnx", "-o", "m.onnx", "--weights", "b"))
 fails("'a' is both --output and --weights", None, ("m.onnx", "-o", "a", "--weights", "a"))
+os.mkdir("folder")
+device = "cannot write 'folder': it exists and is not a regular file"
+fails(device, None, ("m.onnx", "-o", "folder", "--weights", "b"))
+fails(device, None, ("m.onnx", "-o", "a", "--weights", "folder"))
 fails("none", None, ("m.onnx", "-o", "none/a", "--weights", "b"))
 fails("none", None, ("m.onnx", "-o", "a", "--weights", "none/b"))
 fails(

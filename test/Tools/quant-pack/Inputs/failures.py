@@ -80,6 +80,9 @@ for size in (0, 3, 100, len(data) - 1):
     open("short.gguf", "wb").write(data[:size])
     fails(1, "short.gguf", "short.gguf", "-o", "o")
 
+os.mkfifo("pipe")
+_, message = quant_pack("a.gguf", "-o", "o", "--report", "pipe", status=1)
+assert "cannot write the report 'pipe': it exists and is not a regular file" in message
 # A report that cannot be written is an error, after the archive.
 _, message = quant_pack("a.gguf", "-o", "o", "--report", "none/r.json", status=1)
 assert "cannot write the report 'none/r.json'" in message
