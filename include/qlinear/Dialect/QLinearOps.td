@@ -13,6 +13,7 @@ include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
+include "mlir/Interfaces/TilingInterface.td"
 
 //===----------------------------------------------------------------------===//
 // Operands
@@ -279,6 +280,10 @@ def QLinear_QuantizeActivationsOp : QLinear_ComputeOp<"quantize_activations", [
 
 def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
     AttrSizedOperandSegments, IsolatedFromAbove,
+    DeclareOpInterfaceMethods<TilingInterface, [
+        "getLoopIteratorTypes", "getIterationDomain", "getTiledImplementation",
+        "getResultTilePosition", "generateResultTileValue",
+        "getIterationDomainTileFromResultTile"]>,
     DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
                               ["reifyResultShapes"]>]> {
   let summary = "products of shared activations with quantized weights";
@@ -303,6 +308,10 @@ def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
     contents are not read. After bufferization all operands but the weights are
     buffers, the results are written into `outs`, which no other operand may
     overlap, and the operation has no results.
+
+    It can be tiled along M, its one loop: the rows are independent. It has no loop
+    over N, since a weight is a whole, whose layout and metadata belong together;
+    the kernels divide N among themselves as the schedule says.
 
     Example:
 
