@@ -592,7 +592,6 @@ struct ToReference : mlir::qlinear::impl::ToReferenceBase<ToReference> {
     });
     if (failed(applyFullConversion(module, target, std::move(patterns))))
       return signalPassFailure();
-    // Nothing loads the parameters now.
     for (ParameterOp op : llvm::make_early_inc_range(module.getOps<ParameterOp>()))
       op.erase();
   }
