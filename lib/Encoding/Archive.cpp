@@ -317,10 +317,13 @@ Result<Archive> Archive::open(Checkpoint checkpoint) {
   if (!root.is_object())
     return error(fmt::format("{}: must be an object", where));
   auto version = jsonUnsigned(root, "version");
-  if (!version || *version != 1)
-    return error(fmt::format("{}: version must be 1; pack the weights again with this "
-                             "version's quant-pack",
-                             where));
+  if (!version)
+    return error(fmt::format("{}: 'version' must be a number", where));
+  if (*version != layout::kVersion)
+    return error(fmt::format("{}: the layout of packed weights is version {}, and this "
+                             "is version {}'s; pack the weights again with this "
+                             "quant-pack",
+                             where, *version, layout::kVersion));
   auto weights = root.find("weights");
   if (weights == root.end() || !weights->is_object())
     return error(fmt::format("{}: 'weights' must be an object", where));

@@ -368,7 +368,7 @@ Result<std::string> describe(const std::vector<Job> &jobs, const Checkpoint &che
   }
   if (weights.empty() && carried.empty())
     return std::string();
-  json root = {{"version", 1}, {"weights", std::move(weights)}};
+  json root = {{"version", layout::kVersion}, {"weights", std::move(weights)}};
   if (!carried.empty())
     root["carried"] = std::move(carried);
   return root.dump();

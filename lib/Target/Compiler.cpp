@@ -301,6 +301,7 @@ LogicalResult Driver::makeCode(TargetCode &code, Object &description) {
 
 void Driver::makeManifest(Array targets) {
   Object manifest{{"version", 1},
+                  {"layout", layout::kVersion},
                   {"producer", "qlinear " QLINEAR_VERSION},
                   {"weights", weights.describe()},
                   {"targets", std::move(targets)}};

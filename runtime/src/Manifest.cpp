@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Manifest.h"
+#include "qlinear/Encoding/Layout.h"
 
 #include <charconv>
 #include <nlohmann/json.hpp>
@@ -327,6 +328,10 @@ Expected<Manifest> Manifest::parse(std::string_view text) {
       defect("version is ", version,
              ", but this runtime reads version 1; use the runtime of the compiler "
              "that wrote the artifact");
+    int64_t packing = root.integer("layout", 0, kMaxInt32, qlinear::layout::kVersion);
+    if (packing != qlinear::layout::kVersion)
+      defect("layout is ", packing, ", but this runtime reads version ", qlinear::layout::kVersion,
+             " of the layout of packed weights; compile and pack again with one version");
     Manifest m;
     if (root.has("producer"))
       m.producer = root["producer"].string();

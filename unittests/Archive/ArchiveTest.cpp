@@ -138,7 +138,9 @@ TEST_F(ArchiveTest, Validation) {
     EXPECT_NE(message.find(part), std::string::npos) << message;
   };
   expect("\"qlinear\"", "\"other\"", "is not a packed archive");
-  expect("\\\"version\\\":1", "\\\"version\\\":2", "version must be 1");
+  expect("\\\"version\\\":2", "\\\"version\\\":1",
+         "the layout of packed weights is version 1, and this is version 2's");
+  expect("\\\"version\\\":2", "\\\"version\\\":-", "'qlinear' of __metadata__");
   expect("\\\"weights\\\":{", "\\\"weighty\\\":{", "'weights' must be an object");
   expect("\\\"n\\\":20", "\\\"n\\\":33", "weight 'w': 33x768 of this encoding takes");
   expect("\\\"n\\\":20", "\\\"n\\\":-1", "weight 'w': needs 'encoding'");

@@ -49,7 +49,7 @@ TEST(Upload, EveryByteInBoundedMemory) {
   std::string path = testing::TempDir() + "/qlinear-upload-" +
                      std::to_string(getpid()) + ".safetensors";
   {
-    nlohmann::json meta = {{"version", 1}, {"weights", nlohmann::json::object()}};
+    nlohmann::json meta = {{"version", layout::kVersion}, {"weights", nlohmann::json::object()}};
     std::vector<std::vector<std::byte>> blobs;
     std::vector<Tensor> tensors;
     for (const HandMade::Weight &w : weights) {

@@ -35,6 +35,7 @@ struct Case {
 
 const Case kCases[] = {
     {"/version", 2, "version is 2, but this runtime reads version 1"},
+    {"/layout", 1, "layout is 1, but this runtime reads version 2 of the layout of packed weights"},
     {"/version", "1", "version is \"1\", not an integer"},
     {"-/version", {}, "the manifest has no \"version\""},
     {"/producer", 7, "producer is not a string"},

@@ -74,7 +74,7 @@ std::string writeTestArchive(const std::string &name, const std::string &weight,
   uint64_t bytes =
       layoutOf(*Encoding::parse(encoding), uint64_t(n), uint64_t(k)).bytes();
   json meta = {
-      {"version", 1},
+      {"version", layout::kVersion},
       {"weights",
        {{weight, {{"encoding", encoding}, {"n", n}, {"k", k}, {"source", "test"}}}}}};
   // The test's weight, or bytes that tell their place.

@@ -12,7 +12,7 @@
 // A packed archive is a safetensors file. Each quantized weight is one U8
 // tensor (its blob, as Layout.h says) under the weight's own name, 128-byte
 // aligned in the file; the key "qlinear" of __metadata__ holds a JSON object
-//   {"version": 1,
+//   {"version": 2,
 //    "weights": {NAME: {"encoding": SPELLING, "n": N, "k": K, "source": "Q4_K"}},
 //    "carried": {NAME: {"type": "IQ4_XS", "shape": [N, K]}}}
 // Tensors that are not quantized are carried over as they are; where safetensors

@@ -57,6 +57,9 @@ using u8 = unsigned char;
 using u32 = unsigned int;
 using u64 = unsigned long long;
 
+/// Version of all this, in every archive of packed weights. 2 swizzles chunks.
+inline constexpr int kVersion = 2;
+
 inline constexpr int kTileRows = 16;
 inline constexpr int kUnitK = 256;
 inline constexpr int kChunk = 32;      ///< columns of one lane

@@ -21,6 +21,9 @@ from ._abi import Error
 #: file), `encoding` its spelling, `n` x `k` its shape, `source` what it was packed from.
 PackedWeight = collections.namedtuple("PackedWeight", "name encoding n k source blob")
 
+#: Of the layout of packed weights (kVersion in include/qlinear/Encoding/Layout.h).
+LAYOUT_VERSION = 2
+
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U8": 1}
 
 
@@ -48,6 +51,11 @@ class Archive:
                 if len(part) != end - begin:
                     raise ValueError(f"tensor '{name}' reaches beyond the end")
                 self.tensors[name] = entry["dtype"], tuple(entry["shape"]), part
+            if about.get("version") != LAYOUT_VERSION:
+                raise ValueError(
+                    f"its layout of packed weights is version {about.get('version')}, and this "
+                    f"is version {LAYOUT_VERSION}'s"
+                )
             for name, w in about["weights"].items():
                 blob = self.tensors.pop(name)[2]
                 self.weights[name] = PackedWeight(
@@ -105,5 +113,5 @@ def write_archive(path, weights):
     write_tensors(
         path,
         {w.name: ("U8", [len(w.blob)], w.blob) for w in weights},
-        {"qlinear": json.dumps({"version": 1, "weights": about})},
+        {"qlinear": json.dumps({"version": LAYOUT_VERSION, "weights": about})},
     )

@@ -26,7 +26,7 @@ except ImportError:
 from . import _abi, _ops, compiler
 from ._abi import ArgumentError, Error
 from ._ops import host_device
-from .archive import Archive, PackedWeight, write_archive, write_tensors
+from .archive import LAYOUT_VERSION, Archive, PackedWeight, write_archive, write_tensors
 
 __all__ = ["Linear", "Swap", "host_device", "prepare", "swap_linears"]
 
@@ -175,7 +175,7 @@ class Linear(torch.nn.Module):
 
     def get_extra_state(self):
         about = {
-            "version": 1,
+            "version": LAYOUT_VERSION,
             "encoding": self.encoding,
             "n": self.out_features,
             "k": self.in_features,
@@ -195,10 +195,10 @@ class Linear(torch.nn.Module):
             )
         if f"{prefix}_extra_state" in state_dict:
             about = json.loads(bytes(state_dict[f"{prefix}_extra_state"].cpu().numpy()))
-            if about.get("version") != 1:
+            if about.get("version") != LAYOUT_VERSION:
                 errors.append(
-                    f"{prefix}_extra_state has version {about.get('version')}, not 1; "
-                    "it was saved by a newer qlinear"
+                    f"{prefix}packed has version {about.get('version')} of the layout of packed "
+                    f"weights, and this qlinear reads {LAYOUT_VERSION}; pack the layer again"
                 )
                 return
             if (about["n"], about["k"]) != (self.out_features, self.in_features):

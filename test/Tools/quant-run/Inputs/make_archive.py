@@ -73,7 +73,7 @@ def main():
     scales = [[f32(rng.uniform(0.001, 0.01)) for _ in range(2)] for _ in range(N)]
     blob = pack(codes, scales)
     info = {"encoding": "i8, group = 32, symmetric, scale = f32", "n": N, "k": K}
-    meta = json.dumps({"version": 1, "weights": {"w": {**info, "source": "test"}}})
+    meta = json.dumps({"version": 2, "weights": {"w": {**info, "source": "test"}}})
     header = {
         "__metadata__": {"qlinear": meta},
         "w": {"dtype": "U8", "shape": [len(blob)], "data_offsets": [0, len(blob)]},
