@@ -1,4 +1,12 @@
 // RUN: quant-opt %s --split-input-file --pass-pipeline='builtin.module(qlinear-to-cpu,one-shot-bufferize{bufferize-function-boundaries},qlinear-to-runtime{target=cpu:portable})' | FileCheck %s
+// RUN: quant-opt %s --split-input-file --pass-pipeline='builtin.module(qlinear-cuda{target=cuda:sm_90},one-shot-bufferize{bufferize-function-boundaries},qlinear-to-runtime{target=cuda:sm_90})' | FileCheck %s --check-prefix=CUDA
+
+// On a CUDA target the kernels are PTX (and, where there is ptxas, a cubin).
+// CUDA-LABEL: func.func @twice
+// CUDA-COUNT-4: llvm.call @qlinear.launch
+// CUDA: return
+// CUDA: .target sm_90
+// CUDA: llvm.func @qlr_program_launch
 
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 qlinear.parameter @w : !qlinear.weight<16x64, #q8> from "blk.0"
