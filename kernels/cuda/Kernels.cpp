@@ -23,6 +23,13 @@
 
 using namespace qlinear::kernels;
 
+/// Where the room for finished rows (ql_gather_store) has row `row` of a block's own
+/// tiles.
+static QL_INLINE int gatherPlace(int weights, int tiles, int tokens, int rank, int weight,
+                                 int token, int row) {
+  return (((rank * weights + weight) * tiles + row / 16) * tokens + token) * 16 + row % 16;
+}
+
 extern "C" {
 
 /// Sets a walk up: `tiles` tiles from `tile0` of `weights` weights of N x K, of each
@@ -76,14 +83,15 @@ float ql_walk_total(const Walk *walk, i32 tokens, i32 token, i32 weight, i32 row
                      row % qlinear::layout::kTileRows, constants, slots);
 }
 
-/// A finished row for the block `owner` = tile % split of the cluster, which has the
+/// A finished row for the block tile % split of the cluster, which has the
 /// room `gather` for it: per rank and weight `tiles` tiles of `tokens` x 16 floats.
 void ql_gather_store(QL_SHARED float *gather, i32 split, i32 rank, i32 weights,
                      i32 tiles, i32 tokens, i32 token, i32 weight, i32 row,
                      float value) {
-  int tile = row / 16, own = tile / split;
-  int at = (((rank * weights + weight) * tiles + own) * tokens + token) * 16 + row % 16;
-  ql_ptx_cluster_store(gather + at, tile % split, value);
+  int tile = row / 16, own = tile / split * 16 + row % 16;
+  ql_ptx_cluster_store(
+      gather + gatherPlace(weights, tiles, tokens, rank, weight, token, own),
+      tile % split, value);
 }
 
 /// The sum of what all blocks stored for row `row` of this block's own tiles.
@@ -92,8 +100,7 @@ float ql_gather_total(QL_SHARED const float *gather, i32 split, i32 weights, i32
   float sum = 0.0f;
   QL_UNROLL
   for (int rank = 0; rank < split; ++rank)
-    sum += gather[(((rank * weights + weight) * tiles + row / 16) * tokens + token) * 16 +
-                  row % 16];
+    sum += gather[gatherPlace(weights, tiles, tokens, rank, weight, token, row)];
   return sum;
 }
 

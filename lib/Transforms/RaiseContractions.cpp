@@ -243,19 +243,8 @@ std::optional<Dequantization> Frontends::onnxDequantize(Operation *op) {
     indices[axis] = shape[axis] == 1 ? builder.getAffineConstantExpr(0)
                                      : indices[axis].floorDiv(block);
   }
-  builder.setInsertionPointAfter(op);
-  for (Value *tensor : {&d.scale, &d.zero}) {
-    if (!*tensor)
-      continue;
-    auto type = cast<RankedTensorType>(tensor->getType());
-    if (!type.hasStaticShape() ||
-        type.getNumElements() != ShapedType::getNumElements(shape))
-      return decline(op, "onnx.DequantizeLinear: there are not " +
-                             Twine(ShapedType::getNumElements(shape)) +
-                             " scales and zeros, one for each group");
-    *tensor = reshape(builder, op->getLoc(), *tensor, shape);
-  }
-  d.scaleMap = d.zeroMap = AffineMap::get(rank, 0, indices, context);
+  if (!shapeGroups(op, "onnx.DequantizeLinear", shape, indices, d))
+    return std::nullopt;
   return d;
 }
 

@@ -247,17 +247,46 @@ void Frontends::setRange(Dequantization &d, Operation *op, std::optional<bool> i
     d.isSigned = false;
 }
 
-std::optional<Dequantization> Frontends::torchBlocks(Operation *op) {
-  StringRef name = nameOf(op);
-  SmallVector<Value> tensors = tensorsOf(op);
+std::optional<Dequantization> Frontends::codesAndScales(Operation *op,
+                                                        ArrayRef<Value> tensors) {
   if (tensors.size() < 2 || !isTensor(tensors[0]) || !isTensor(tensors[1]))
-    return decline(op, name + " needs tensors of codes and scales");
+    return decline(op, nameOf(op) + " needs tensors of codes and scales");
   Dequantization d;
   d.codes = toBuiltin(tensors[0]);
   d.scale = toBuiltin(tensors[1]);
   if (!d.codes || !d.scale)
     return decline(op, "!torch.vtensor needs torch_c.to_builtin_tensor; load that "
                        "dialect, or allow unregistered ones");
+  return d;
+}
+
+bool Frontends::shapeGroups(Operation *op, StringRef name, ArrayRef<int64_t> shape,
+                            ArrayRef<AffineExpr> indices, Dequantization &d) {
+  int64_t rank = cast<RankedTensorType>(d.codes.getType()).getRank();
+  builder.setInsertionPointAfter(op);
+  for (Value *tensor : {&d.scale, &d.zero}) {
+    if (!*tensor)
+      continue;
+    auto type = cast<RankedTensorType>(tensor->getType());
+    if (!type.hasStaticShape() ||
+        type.getNumElements() != ShapedType::getNumElements(shape)) {
+      decline(op, name + ": there are not " + Twine(ShapedType::getNumElements(shape)) +
+                      " scales and zeros, one for each group");
+      return false;
+    }
+    *tensor = reshape(builder, op->getLoc(), *tensor, shape);
+  }
+  d.scaleMap = d.zeroMap = AffineMap::get(unsigned(rank), 0, indices, context);
+  return true;
+}
+
+std::optional<Dequantization> Frontends::torchBlocks(Operation *op) {
+  StringRef name = nameOf(op);
+  SmallVector<Value> tensors = tensorsOf(op);
+  std::optional<Dequantization> found = codesAndScales(op, tensors);
+  if (!found)
+    return std::nullopt;
+  Dequantization d = *found;
   auto codes = cast<RankedTensorType>(d.codes.getType());
   auto scales = cast<RankedTensorType>(d.scale.getType());
   if (!codes.hasStaticShape() || !scales.hasStaticShape())
@@ -333,14 +362,10 @@ std::optional<Dequantization> Frontends::torchChannels(Operation *op) {
   StringRef name = nameOf(op);
   bool isGrouped = name.ends_with("_group"), isWhole = name.contains("per_tensor");
   SmallVector<Value> tensors = tensorsOf(op);
-  if (tensors.size() < 2 || !isTensor(tensors[0]) || !isTensor(tensors[1]))
-    return decline(op, name + " needs tensors of codes and scales");
-  Dequantization d;
-  d.codes = toBuiltin(tensors[0]);
-  d.scale = toBuiltin(tensors[1]);
-  if (!d.codes || !d.scale)
-    return decline(op, "!torch.vtensor needs torch_c.to_builtin_tensor; load that "
-                       "dialect, or allow unregistered ones");
+  std::optional<Dequantization> found = codesAndScales(op, tensors);
+  if (!found)
+    return std::nullopt;
+  Dequantization d = *found;
   if (tensors.size() > 2 && isTensor(tensors[2])) {
     d.zero = toBuiltin(tensors[2]);
     d.isZeroSigned = infoOf(tensors[2].getType())->isSigned.value_or(true);
@@ -377,19 +402,8 @@ std::optional<Dequantization> Frontends::torchChannels(Operation *op) {
     shape = {codes.getDimSize(*axis)};
     indices = {builder.getAffineDimExpr(*axis)};
   }
-  builder.setInsertionPointAfter(op);
-  for (Value *tensor : {&d.scale, &d.zero}) {
-    if (!*tensor)
-      continue;
-    auto type = cast<RankedTensorType>(tensor->getType());
-    if (!type.hasStaticShape() ||
-        type.getNumElements() != ShapedType::getNumElements(shape))
-      return decline(op, name + ": there are not " +
-                             Twine(ShapedType::getNumElements(shape)) +
-                             " scales and zeros, one for each group");
-    *tensor = reshape(builder, op->getLoc(), *tensor, shape);
-  }
-  d.scaleMap = d.zeroMap = AffineMap::get(rank, 0, indices, context);
+  if (!shapeGroups(op, name, shape, indices, d))
+    return std::nullopt;
   setRange(d, op, infoOf(tensors[0].getType())->isSigned, isGrouped || isWhole ? 3 : 4);
   return d;
 }

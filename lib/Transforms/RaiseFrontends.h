@@ -149,6 +149,12 @@ private:
   Value build(OpBuilder &b, Operation *op, Dequantization d, RankedTensorType type);
   void setRange(Dequantization &d, Operation *op, std::optional<bool> isSigned,
                 unsigned minAt);
+  /// The first two tensors of an operation as codes and scales; declines others.
+  std::optional<Dequantization> codesAndScales(Operation *op, ArrayRef<Value> tensors);
+  /// Gives scales and zeros the shape of the groups, which element d0, d1, ... of the
+  /// codes finds at `indices`; declines another number of them.
+  bool shapeGroups(Operation *op, StringRef name, ArrayRef<int64_t> shape,
+                   ArrayRef<AffineExpr> indices, Dequantization &d);
   std::optional<Dequantization> torchBlocks(Operation *op);
   std::optional<Dequantization> torchChannels(Operation *op);
   std::optional<Dequantization> onnxDequantize(Operation *op);
