@@ -328,6 +328,10 @@ int main(int argc, char **argv) {
     else
       output = (sys::path::stem(input) + extension()).str();
   }
+  for (StringRef written : {StringRef(output), StringRef(header)})
+    if (!written.empty() && sys::fs::equivalent(input, written))
+      return fail(Twine("the output '") + written +
+                  "' is the input; write to another file");
 
   mlir::DefaultTimingManager timingManager;
   mlir::applyDefaultTimingManagerCLOptions(timingManager);

@@ -13,9 +13,16 @@
 // RUN: not quant-compile %t/op.mlir --sanitize=thread 2>&1 | FileCheck %s --check-prefix=SANITIZE
 // RUN: not quant-compile %t/none.mlir 2>&1 | FileCheck %s --check-prefix=NONE
 // RUN: not ls %t.so
+//
+// The default output of --emit=mlir has the name of the input.
+// RUN: cd %t && cp op.mlir same.mlir
+// RUN: cd %t && not quant-compile same.mlir --target=cpu:portable --emit=mlir 2>&1 | FileCheck %s --check-prefix=SAME
+// RUN: not quant-compile %t/same.mlir --target=cpu:portable --header=%t/same.mlir -o %t.so 2>&1 | FileCheck %s --check-prefix=SAME
+// RUN: cmp %t/op.mlir %t/same.mlir
 
 // TARGET: error: unknown target 'cuda:h200'; targets are cuda:sm_NN (such as cuda:sm_90), cuda:emulated, cpu, and cpu:ISA
 // SANITIZE: error: --sanitize=thread is not known; use --sanitize=address
+// SAME: error: the output '{{.*}}same.mlir' is the input; write to another file
 // NONE: error: cannot open input file {{.*}}none.mlir': No such file or directory
 
 //--- op.mlir
