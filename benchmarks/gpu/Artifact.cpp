@@ -35,20 +35,19 @@ std::vector<std::byte> randomBlob(const Encoding &encoding, uint64_t N, uint64_t
   return std::move(*blob);
 }
 
+/// All copies of a shape's weight are called through one module, as the layers of a
+/// model are, whose linears of one shape share a kernel: its code is in the device's
+/// caches, as that of the peers is.
 class Artifact : public Linears {
-  /// One weight: a module whose parameter of this shape is bound to it.
-  struct Copy {
-    Buffer blob;
-    qlr_module *module;
-    qlr_workspace *workspace;
-  };
   std::string label;
   bool quantized;
   qlr_device *device = nullptr;
   qlr_artifact *artifact = nullptr;
+  qlr_module *module = nullptr;
+  qlr_workspace *workspaces[std::size(kShapes)] = {};
   Encoding encodings[std::size(kShapes)];
   bool present[std::size(kShapes)] = {};
-  std::vector<Copy> copies[std::size(kShapes)];
+  std::vector<Buffer> copies[std::size(kShapes)];
 
 public:
   Artifact(const std::string &path, bool quantizedActivations)
@@ -67,66 +66,58 @@ public:
           encodings[s] = *e;
           present[s] = true;
         }
+    CHECK_QLR(qlr_module_load(device, artifact, nullptr, &module));
+    for (size_t s = 0; s < std::size(kShapes); ++s)
+      if (present[s])
+        CHECK_QLR(qlr_workspace_create(module, function(int(s)), 8, &workspaces[s]));
     size_t slash = path.find_last_of('/');
     label = path.substr(slash == std::string::npos ? 0 : slash + 1);
-    label = "qlinear " + label.substr(0, label.find('.')) +
-            (quantized ? " (int8 in)" : "");
+    label =
+        "qlinear " + label.substr(0, label.find('.')) + (quantized ? " (int8 in)" : "");
   }
   ~Artifact() override {
-    dropWeights();
+    for (qlr_workspace *workspace : workspaces)
+      qlr_workspace_destroy(workspace);
+    qlr_module_unload(module);
     qlr_artifact_close(artifact);
     qlr_device_close(device);
   }
+  int32_t function(int shape) const {
+    std::string name = std::string(kShapes[shape].name) + (quantized ? "_i8" : "");
+    return qlr_function_index(module, name.c_str());
+  }
   std::string name() const override { return label; }
   size_t weightBytes(int shape) const override {
-    return present[shape] ? layoutOf(encodings[shape], kShapes[shape].n,
-                                     kShapes[shape].k)
-                                .bytes()
-                          : 0;
+    return present[shape]
+               ? layoutOf(encodings[shape], kShapes[shape].n, kShapes[shape].k).bytes()
+               : 0;
   }
   void dropWeights() override {
-    for (std::vector<Copy> &list : copies) {
-      for (Copy &copy : list) {
-        qlr_workspace_destroy(copy.workspace);
-        qlr_module_unload(copy.module);
-      }
+    for (std::vector<Buffer> &list : copies)
       list.clear();
-    }
   }
   void makeWeights(int shape, int count) override {
     const Shape &s = kShapes[shape];
     std::vector<std::byte> blob = randomBlob(encodings[shape], s.n, s.k);
-    std::string function = std::string(s.name) + (quantized ? "_i8" : "");
     for (int i = 0; i < count; ++i) {
-      Copy copy{Buffer(blob.size()), nullptr, nullptr};
-      if (i == 0)
-        CHECK_CUDA(cudaMemcpy(copy.blob.get(), blob.data(), blob.size(),
-                              cudaMemcpyHostToDevice));
-      else
-        CHECK_CUDA(cudaMemcpy(copy.blob.get(), copies[shape][0].blob.get(),
-                              blob.size(), cudaMemcpyDeviceToDevice));
-      CHECK_QLR(qlr_module_load(device, artifact, nullptr, &copy.module));
-      CHECK_QLR(qlr_module_set_weight(copy.module, s.name, copy.blob.get(),
-                                      blob.size()));
-      int32_t index = qlr_function_index(copy.module, function.c_str());
-      CHECK_QLR(qlr_workspace_create(copy.module, index, 8, &copy.workspace));
-      copies[shape].push_back(std::move(copy));
+      Buffer &copy = copies[shape].emplace_back(blob.size());
+      CHECK_CUDA(cudaMemcpy(copy.get(), i ? copies[shape][0].get() : blob.data(),
+                            blob.size(), cudaMemcpyDefault));
     }
   }
   bool enqueue(Link link, int rows, const Activations &x,
                cudaStream_t stream) override {
     const Shape &s = kShapes[link.shape];
-    Copy &copy = copies[link.shape][link.copy];
-    std::string function = std::string(s.name) + (quantized ? "_i8" : "");
     qlr_tensor input = {x.bf16.get(), QLR_BF16, 2, {rows, s.k}};
     if (quantized) {
       layout::ActivationLayout tokens{uint64_t(s.k)};
       input = {x.int8.get(), QLR_I8, 2, {rows, int64_t(tokens.bytes())}};
     }
     qlr_tensor output = {x.result.get(), QLR_BF16, 2, {rows, s.n}};
-    int32_t index = qlr_function_index(copy.module, function.c_str());
-    CHECK_QLR(qlr_call(copy.module, index, copy.workspace, &input, 1, &output, 1,
-                       stream));
+    CHECK_QLR(qlr_module_set_weight(module, s.name, copies[link.shape][link.copy].get(),
+                                    weightBytes(link.shape)));
+    CHECK_QLR(qlr_call(module, function(link.shape), workspaces[link.shape], &input, 1,
+                       &output, 1, stream));
     return true;
   }
 };
