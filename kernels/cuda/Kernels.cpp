@@ -13,7 +13,9 @@
 //   ql_ptx_launch_dependents
 //   ql_stage_rows                  row constants to shared memory
 //   ql_ptx_wait_prior_grids        before the first access to what they wrote
-//   ql_stage_activations           x quantized into shared memory, or copied
+//   ql_load_activations            x under way
+//   ql_walk_start                  the rest of the copies
+//   ql_stage_activations           x quantized into shared memory
 //   ql_walk_multiply
 //   ql_walk_total                  a finished row, for the epilogue
 //
@@ -25,9 +27,10 @@ using namespace qlinear::kernels;
 
 /// Where the room for finished rows (ql_gather_store) has row `row` of a block's own
 /// tiles.
-static QL_INLINE int gatherPlace(int weights, int tiles, int tokens, int rank, int weight,
-                                 int token, int row) {
-  return (((rank * weights + weight) * tiles + row / 16) * tokens + token) * 16 + row % 16;
+static QL_INLINE int gatherPlace(int weights, int tiles, int tokens, int rank,
+                                 int weight, int token, int row) {
+  return (((rank * weights + weight) * tiles + row / 16) * tokens + token) * 16 +
+         row % 16;
 }
 
 extern "C" {
@@ -37,9 +40,9 @@ extern "C" {
 /// `ringBytes` bytes from `ring` on, as many mbarriers from `barriers` on, and with
 /// `tensor` (multiply on tensor cores) exchangeBytes from `exchange` on.
 void ql_walk_init(Walk *walk, i32 mode, i32 tensor, u64 spec, i64 N, i64 K, i32 weights,
-                  i32 unit0, i32 units, i32 warps, i32 stages, i32 ringBytes,
-                  i32 tile0, i32 tiles,
-                  QL_SHARED u8 *ring, QL_SHARED u64 *barriers, QL_SHARED u8 *exchange) {
+                  i32 unit0, i32 units, i32 warps, i32 stages, i32 ringBytes, i32 tile0,
+                  i32 tiles, QL_SHARED u8 *ring, QL_SHARED u64 *barriers,
+                  QL_SHARED u8 *exchange) {
   Walk &w = *walk;
   w.mode = mode;
   w.tensor = tensor;
@@ -64,20 +67,20 @@ void ql_walk_weight(Walk *walk, i32 index, const u8 *blob) {
   walk->blobs[index] = blob;
 }
 
-void ql_walk_start(Walk *walk) { walk->start(); }
+/// Puts stages first .. last - 1 of the ring under way.
+void ql_walk_start(Walk *walk, i32 first, i32 last) { walk->start(first, last); }
 
 /// `codes` and `records` (of the spec's kind): StagedActivations; `constants`: runs x
 /// 16 x rowFloats; `slots`: see Geometry.h.
 void ql_walk_multiply(Walk *walk, i32 tokens, QL_SHARED const u8 *codes,
-                      QL_SHARED const u8 *records,
-                      QL_SHARED const float *constants, QL_SHARED float *slots) {
+                      QL_SHARED const u8 *records, QL_SHARED const float *constants,
+                      QL_SHARED float *slots) {
   walk->multiply(tokens, codes, records, constants, slots);
 }
 
 /// Row `row` of the block's tiles (0 .. 16 tiles - 1) of weight `weight`.
 float ql_walk_total(const Walk *walk, i32 tokens, i32 token, i32 weight, i32 row,
-                    QL_SHARED const float *constants,
-                    QL_SHARED const float *slots) {
+                    QL_SHARED const float *constants, QL_SHARED const float *slots) {
   int tile = row / qlinear::layout::kTileRows;
   return walk->total(tokens, token, tile * walk->weights + weight,
                      row % qlinear::layout::kTileRows, constants, slots);
@@ -136,61 +139,24 @@ void ql_stage_rows(const Walk *walk, i32 weight, i32 threads,
 /// The quotient of numbers below 2^22, by one reciprocal.
 i32 ql_divide(i32 dividend, i32 divisor) { return divide(dividend, divisor); }
 
-/// Quantizes `rows` rows of x (rows x K, element type `type`), of each the columns
-/// of `units` units from `unit0`, into shared memory for `tokens` tokens; tokens
-/// past `rows` become zero. The kernel waits here for what the last one wrote, and
-/// latency is what counts: a thread quantizes up to four items side by side; where it
-/// has more, two while the next two are loaded. `tensor`: as StagedActivations has it.
-void ql_stage_activations(i32 type, i64 K, i32 unit0, i32 units, i32 tokens,
-                          i32 tensor, i32 rows, i32 threads, u64 kinds, const u8 *x,
-                          QL_SHARED u8 *codes, QL_SHARED u8 *records) {
-  int k0 = unit0 * qlinear::layout::kUnitK;
-  int perToken = units * qlinear::layout::kUnitK / kItem, items = tokens * perToken;
-  StagedActivations staged{tokens, units, bool(tensor)};
-  auto fetch = [&](int i) {
-    int token = tokens == 1 ? 0 : i / perToken;
-    RawItem raw = {};
-    if (i < items && token < rows)
-      raw = loadItem(type, x + i64(token) * K * qlinear::layout::floatBytes(type),
-                     k0 + (i - token * perToken) * kItem, int(K));
-    return raw;
-  };
-  constexpr int kMaxBatch = 4;
-  int rounds = (items + threads - 1) / threads;
-  int batch = rounds <= kMaxBatch ? rounds : 2;
-  RawItem next[kMaxBatch];
-  int thread = ql_ptx_thread(), part = thread % kItemsPerChunk;
-  QL_UNROLL
-  for (int b = 0; b < batch; ++b)
-    next[b] = fetch(thread + b * threads);
-  QL_NO_UNROLL
-  for (int base = thread; base < rounds * threads; base += threads * batch) {
-    RawItem raw[kMaxBatch];
-    QL_UNROLL
-    for (int b = 0; b < batch; ++b) {
-      raw[b] = next[b];
-      if (batch < rounds)
-        next[b] = fetch(base + (b + batch) * threads);
-    }
-    QuantizedItem q[kMaxBatch];
-    QL_UNROLL
-    for (int b = 0; b < batch; ++b)
-      q[b] = quantizeItem(type, raw[b], part); // by whole warps
-    QL_UNROLL
-    for (int b = 0; b < batch; ++b) {
-      int i = base + b * threads, token = tokens == 1 ? 0 : i / perToken;
-      int chunk = (i - token * perToken) / kItemsPerChunk;
-      if (i >= items)
-        continue;
-      *(QL_SHARED u32x4 *)(codes + staged.code(token, chunk) + part * 128) = q[b].codes;
-      if (part == 0)
-        writeRecords(kinds, records, staged.records(), staged.record(token, chunk),
-                     q[b].d, q[b].lowSum, q[b].highSum);
-    }
-  }
+/// Puts the first loads under way of `rows` rows of x (rows x K, element type `type`),
+/// of each the columns of `units` units from `unit0`, for `tokens` tokens; tokens past
+/// `rows` become zero. `tensor`: as StagedActivations has it.
+void ql_load_activations(RawItem *items, i32 type, i64 K, i32 unit0, i32 units,
+                         i32 tokens, i32 tensor, i32 rows, i32 threads, const u8 *x) {
+  Quantization q{type, K, unit0, {tokens, units, bool(tensor)}, rows, threads, x};
+  q.load(items);
 }
 
-/// The same from quantized activations (ActivationLayout in Layout.h), in pieces of
+/// Quantizes them into shared memory.
+void ql_stage_activations(RawItem *items, i32 type, i64 K, i32 unit0, i32 units,
+                          i32 tokens, i32 tensor, i32 rows, i32 threads, const u8 *x,
+                          u64 kinds, QL_SHARED u8 *codes, QL_SHARED u8 *records) {
+  Quantization q{type, K, unit0, {tokens, units, bool(tensor)}, rows, threads, x};
+  q.store(items, kinds, codes, records);
+}
+
+/// The same from quantized activations `a` (ActivationLayout in Layout.h), in pieces of
 /// 16 bytes: first those of the codes, then those of the records. With `bulk`, bulk
 /// copies bring the codes; ql_await_codes waits for them. `phase` counts the
 /// calls. Codes of tokens past `rows` are then undefined, as are their results.

@@ -119,10 +119,9 @@ QL_INLINE QuantizedItem quantizeItem(int type, const RawItem &item, int part) {
   i32 sum = 0;
   QL_UNROLL
   for (int i = 0; i < kItem / 4; ++i) {
-    u32 packed =
-        ql_ptx_byte_permute(
-            ql_ptx_byte_permute(codes[4 * i], codes[4 * i + 1], 0x0040),
-            ql_ptx_byte_permute(codes[4 * i + 2], codes[4 * i + 3], 0x0040), 0x5410);
+    u32 packed = ql_ptx_byte_permute(
+        ql_ptx_byte_permute(codes[4 * i], codes[4 * i + 1], 0x0040),
+        ql_ptx_byte_permute(codes[4 * i + 2], codes[4 * i + 3], 0x0040), 0x5410);
     q.codes[i] = packed;
     sum = ql_ptx_dp4a(0x01010101u, packed, sum);
   }
@@ -160,6 +159,72 @@ QL_INLINE void writeRecords(u64 kinds, QL_SHARED u8 *records, int count, int ind
     records += count * kind.bytes();
   }
 }
+
+/// Quantization of the activations of a kernel, which waits here for what the last one
+/// wrote, and latency is what counts: a thread quantizes up to four items side by side;
+/// where it has more, two while the next two are loaded.
+struct Quantization {
+  static constexpr int kMaxBatch = 4;
+  int type; ///< of x
+  i64 K;
+  int unit0;
+  StagedActivations staged;
+  int rows, threads;
+  const u8 *x;
+
+  QL_INLINE int perToken() const { return staged.units * layout::kUnitK / kItem; }
+  QL_INLINE int items() const { return staged.tokens * perToken(); }
+  QL_INLINE int rounds() const { return (items() + threads - 1) / threads; }
+  QL_INLINE int batch() const { return rounds() <= kMaxBatch ? rounds() : 2; }
+  QL_INLINE int tokenOf(int item) const {
+    return staged.tokens == 1 ? 0 : item / perToken();
+  }
+
+  QL_INLINE RawItem fetch(int i) const {
+    int token = tokenOf(i);
+    RawItem raw = {};
+    if (i < items() && token < rows)
+      raw = loadItem(type, x + i64(token) * K * layout::floatBytes(type),
+                     unit0 * layout::kUnitK + (i - token * perToken()) * kItem, int(K));
+    return raw;
+  }
+  /// The first loads under way, for store().
+  QL_INLINE void load(RawItem *next) const {
+    QL_UNROLL
+    for (int b = 0; b < batch(); ++b)
+      next[b] = fetch(ql_ptx_thread() + b * threads);
+  }
+  QL_INLINE void store(RawItem *next, u64 kinds, QL_SHARED u8 *codes,
+                       QL_SHARED u8 *records) const {
+    int thread = ql_ptx_thread(), part = thread % kItemsPerChunk;
+    QL_NO_UNROLL
+    for (int base = thread; base < rounds() * threads; base += threads * batch()) {
+      RawItem raw[kMaxBatch];
+      QL_UNROLL
+      for (int b = 0; b < batch(); ++b) {
+        raw[b] = next[b];
+        if (batch() < rounds())
+          next[b] = fetch(base + (b + batch()) * threads);
+      }
+      QuantizedItem q[kMaxBatch];
+      QL_UNROLL
+      for (int b = 0; b < batch(); ++b)
+        q[b] = quantizeItem(type, raw[b], part); // by whole warps
+      QL_UNROLL
+      for (int b = 0; b < batch(); ++b) {
+        int i = base + b * threads, token = tokenOf(i);
+        int chunk = (i - token * perToken()) / kItemsPerChunk;
+        if (i >= items())
+          continue;
+        *(QL_SHARED u32x4 *)(codes + staged.code(token, chunk) + part * 128) =
+            q[b].codes;
+        if (part == 0)
+          writeRecords(kinds, records, staged.records(), staged.record(token, chunk),
+                       q[b].d, q[b].lowSum, q[b].highSum);
+      }
+    }
+  }
+};
 
 } // namespace qlinear::kernels
 #endif

@@ -16,8 +16,8 @@
 // A warp keeps `stages` units under way in a ring of its own in shared memory,
 // filled by bulk copies (sm_90) or cp.async (sm_80), or one unit in registers. At
 // the end of each run it adds up the lanes that share rows (none on tensor cores) and
-// writes 16 sums per token to the slot of (run, warp). `total` adds a row's slots in the
-// order of K, so results do not depend on timing.
+// writes 16 sums per token to the slot of (run, warp). `total` adds a row's slots in
+// the order of K, so results do not depend on timing.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_KERNELS_CUDA_WALK_H
@@ -125,14 +125,18 @@ struct Walk {
     }
   }
 
-  /// Fills the ring. In kDirect mode there is none.
-  QL_INLINE void start() {
-    stage = 0;
-    parity = 0;
-    policy = 0;
+  /// Starts the copies that fill stages first .. last - 1 of the ring, all of them in
+  /// one or more calls, the first of which sets the ring up. In kDirect mode there is
+  /// none.
+  QL_INLINE void start(int firstStage, int lastStage) {
+    if (firstStage == 0) {
+      stage = 0;
+      parity = 0;
+      policy = 0;
+    }
     if (mode == kDirect)
       return;
-    if (mode == kBulk) {
+    if (firstStage == 0 && mode == kBulk) {
       policy = ql_ptx_evict_first();
       if (lane == 0) {
         QL_UNROLL
@@ -143,7 +147,7 @@ struct Walk {
       ql_ptx_warp_barrier();
     }
     QL_UNROLL
-    for (int s = 0; s < stages; ++s) {
+    for (int s = firstStage; s < lastStage; ++s) {
       if (left > 0)
         fetch(s);
       if (mode == kAsync)
@@ -236,8 +240,7 @@ struct Walk {
 
   /// Multiplies all units of the warp with the activations of `tokens` tokens.
   QL_INLINE void multiply(int tokens, QL_SHARED const u8 *codes,
-                          QL_SHARED const u8 *records,
-                          QL_SHARED const float *constants,
+                          QL_SHARED const u8 *records, QL_SHARED const float *constants,
                           QL_SHARED float *slots) {
     RecordKind kind = RecordKind::of(layout.spec);
     StagedActivations staged{tokens, units, bool(tensor)};
@@ -245,8 +248,8 @@ struct Walk {
     LaneShare share{tokens, lane};
     Exchange groups{exchange, kind.halves, kind.hasOffset};
     if (tensor) {
-      codes += (lane & (tokens - 1)) * codeStride + (lane >> 3 & 1) * 128 +
-               (lane >> 4) * 16;
+      codes +=
+          (lane & (tokens - 1)) * codeStride + (lane >> 3 & 1) * 128 + (lane >> 4) * 16;
       records += share.token(0) * kind.bytes();
     } else {
       codes += (lane & 7) * 16;
@@ -283,8 +286,7 @@ struct Walk {
           dotFragments(l, share, fragments, groups, {codesAt, recordsAt}, acc);
         } else {
           dotUnit(l, tokens, unitNow, rows,
-                  {codesAt, recordsAt, codeStride,
-                   staged.record(1, 0) * kind.bytes()},
+                  {codesAt, recordsAt, codeStride, staged.record(1, 0) * kind.bytes()},
                   acc);
         }
         codesAt += layout::kUnitK;

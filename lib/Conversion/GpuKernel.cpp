@@ -24,7 +24,7 @@ static layout::Float elementOf(Type type) {
 
 namespace {
 constexpr unsigned kShared = 3; // address space
-constexpr int kWalkWords = 64;  // of 8 bytes: more than sizeof(kernels::Walk)
+constexpr int kStateWords = 64; // of 8 bytes: more than a Walk or a thread's items have
 
 /// Emits one kernel.
 class Skeleton {
@@ -41,8 +41,8 @@ public:
     gpu::ReturnOp::create(b, loc);
   }
   void linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan);
-  void quantize(gpu::GPUFuncOp f, RankedTensorType input, int64_t grid,
-                int64_t threads, bool pdl);
+  void quantize(gpu::GPUFuncOp f, RankedTensorType input, int64_t grid, int64_t threads,
+                bool pdl);
 
 private:
   /// A walk in the making: its state, and the block's tiles.
@@ -57,6 +57,13 @@ private:
   Value constant64(int64_t v) { return arith::ConstantIntOp::create(b, loc, i64, v); }
   /// Calls a micro-kernel, declaring it where needed.
   Value call(StringRef name, Type result, ValueRange args);
+  /// What a micro-kernel keeps from call to call; in a function's first block, so that
+  /// it becomes registers.
+  Value state() {
+    return LLVM::AllocaOp::create(b, loc, ptr,
+                                  LLVM::LLVMArrayType::get(i64, kStateWords),
+                                  constant(1), /*alignment=*/16);
+  }
   void call(StringRef name, ValueRange args) { call(name, Type(), args); }
   Value shared(int64_t offset);
   Value element(Value base, Value index, Type type);
@@ -64,9 +71,9 @@ private:
                                   Value block);
   Active begin(gpu::GPUFuncOp f, const KernelPlan &plan, const KernelSegment &segment,
                const KernelWalk &walk, Value block, int phase);
-  void start(const Active &active, Value condition);
+  void start(const Active &active, Value condition, int firstStage, int lastStage);
   void stageActivations(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
-                        int phase);
+                        int phase, llvm::function_ref<void()> startRest);
   void epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
                 const KernelSegment &segment, ArrayRef<Active> walks);
 
@@ -91,12 +98,14 @@ private:
               ArrayRef<Active> walks);
 
   Value thread, rows;
+  Value items; ///< state of ql_load_activations
   Value rank; ///< in the cluster, if plan.split > 1
 };
 } // namespace
 
 Value Skeleton::call(StringRef name, Type result, ValueRange args) {
-  auto module = b.getInsertionBlock()->getParentOp()->getParentOfType<gpu::GPUModuleOp>();
+  auto module =
+      b.getInsertionBlock()->getParentOp()->getParentOfType<gpu::GPUModuleOp>();
   if (!module.lookupSymbol(name)) {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(module.getBody());
@@ -113,7 +122,8 @@ Value Skeleton::call(StringRef name, Type result, ValueRange args) {
 /// Dynamic shared memory, `offset` bytes on.
 Value Skeleton::shared(int64_t offset) {
   constexpr StringLiteral name = "qlinear_shared";
-  auto module = b.getInsertionBlock()->getParentOp()->getParentOfType<gpu::GPUModuleOp>();
+  auto module =
+      b.getInsertionBlock()->getParentOp()->getParentOfType<gpu::GPUModuleOp>();
   if (!module.lookupSymbol(name)) {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(module.getBody());
@@ -170,8 +180,7 @@ Skeleton::Active Skeleton::begin(gpu::GPUFuncOp f, const KernelPlan &plan,
                                  Value block, int phase) {
   Active active{&segment, &walk, phase, {}, {}, {}, {}};
   std::tie(active.tile0, active.tiles) = tilesOf(plan, segment, block);
-  active.state = LLVM::AllocaOp::create(
-      b, loc, ptr, LLVM::LLVMArrayType::get(i64, kWalkWords), constant(1));
+  active.state = state();
   const layout::WeightLayout &l = walk.layout;
   call("ql_walk_init",
        {active.state, constant(plan.mode), constant(plan.tensor),
@@ -181,45 +190,49 @@ Skeleton::Active Skeleton::begin(gpu::GPUFuncOp f, const KernelPlan &plan,
         constant(plan.stages), constant(plan.ringBytes), active.tile0, active.tiles,
         shared(0), shared(walk.barriers[phase]), shared(walk.exchange)});
   for (auto [i, weight] : llvm::enumerate(walk.weights))
-    call("ql_walk_weight",
-         {active.state, constant(int64_t(i)), f.getArgument(weight)});
+    call("ql_walk_weight", {active.state, constant(int64_t(i)), f.getArgument(weight)});
   return active;
 }
 
-/// Starts the copies of a walk if `condition` holds (null: always).
-void Skeleton::start(const Active &active, Value condition) {
+/// Starts the copies that fill some stages of a walk's ring if `condition` holds (null:
+/// always).
+void Skeleton::start(const Active &active, Value condition, int firstStage,
+                     int lastStage) {
+  SmallVector<Value> args{active.state, constant(firstStage), constant(lastStage)};
   if (!condition)
-    return call("ql_walk_start", {active.state});
+    return call("ql_walk_start", args);
   auto guard = scf::IfOp::create(b, loc, condition, /*withElseRegion=*/false);
   b.setInsertionPointToStart(guard.thenBlock());
-  call("ql_walk_start", {active.state});
+  call("ql_walk_start", args);
   b.setInsertionPointAfter(guard);
 }
 
+/// Activations of a phase into shared memory. `startRest` starts the copies that would
+/// delay the loads of x: they come after those, or where x is quantized already, which
+/// is little to load, when it has arrived.
 void Skeleton::stageActivations(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
-                                int phase) {
+                                int phase, llvm::function_ref<void()> startRest) {
   uint64_t kinds = 0;
   for (auto [i, kind] : llvm::enumerate(plan.recordKinds))
     kinds |= uint64_t(kind.pack()) << 16 * i;
   Value x = f.getArgument(unsigned(op.getWeights().size()));
-  SmallVector<Value> args{constant64(plan.K),
-                          unit0(plan, phase),
-                          constant(plan.unitsOf(phase)),
-                          constant(plan.tokens),
-                          constant(plan.tensor),
-                          rows,
-                          constant(plan.threads()),
-                          constant64(int64_t(kinds)),
-                          x,
-                          shared(plan.codes),
-                          shared(plan.records)};
+  SmallVector<Value> what{
+      constant64(plan.K),      unit0(plan, phase),    constant(plan.unitsOf(phase)),
+      constant(plan.tokens),   constant(plan.tensor), rows,
+      constant(plan.threads())};
   if (auto type = dyn_cast<RankedTensorType>(op.getX().getType())) {
-    args.insert(args.begin(), constant(elementOf(type.getElementType())));
-    call("ql_stage_activations", args);
+    what.insert(what.begin(), {items, constant(elementOf(type.getElementType()))});
+    what.push_back(x);
+    call("ql_load_activations", what);
+    startRest();
+    what.append({constant64(int64_t(kinds)), shared(plan.codes), shared(plan.records)});
+    call("ql_stage_activations", what);
   } else {
-    args.insert(args.begin() + 8, {constant(plan.bulkCodes), constant(phase),
-                                   shared(plan.codesBarrier)});
-    call("ql_stage_quantized", args);
+    what.append({constant64(int64_t(kinds)), constant(plan.bulkCodes), constant(phase),
+                 shared(plan.codesBarrier), x, shared(plan.codes),
+                 shared(plan.records)});
+    call("ql_stage_quantized", what);
+    startRest();
   }
 }
 
@@ -234,8 +247,8 @@ void Skeleton::forEachRow(const KernelPlan &plan, Value tiles,
   Value row = loop.getInductionVar(), token = constant(0);
   if (plan.tokens > 1) {
     token = call("ql_divide", i32, {row, count});
-    row = arith::SubIOp::create(b, loc, row,
-                                arith::MulIOp::create(b, loc, token, count));
+    row =
+        arith::SubIOp::create(b, loc, row, arith::MulIOp::create(b, loc, token, count));
   }
   body(row, token);
   b.setInsertionPointAfter(loop);
@@ -285,11 +298,11 @@ void Skeleton::epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
     tiles = arith::DivUIOp::create(
         b, loc,
         arith::SubIOp::create(
-            b, loc,
-            arith::AddIOp::create(b, loc, tiles, constant(plan.split - 1)), rank),
+            b, loc, arith::AddIOp::create(b, loc, tiles, constant(plan.split - 1)),
+            rank),
         constant(plan.split));
-  Value base = arith::MulIOp::create(b, loc, walks.front().tile0,
-                                     constant(layout::kTileRows));
+  Value base =
+      arith::MulIOp::create(b, loc, walks.front().tile0, constant(layout::kTileRows));
   forEachRow(plan, tiles, [&](Value row, Value m) {
     SmallVector<Value> products;
     Value inTiles = row; // of the cluster
@@ -334,8 +347,7 @@ void Skeleton::epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
         auto type = cast<RankedTensorType>(op.getExtras()[i].getType());
         Value address = element(f.getArgument(firstExtra + unsigned(i)),
                                 type.getRank() == 1 ? n64 : at, type.getElementType());
-        map.map(argument,
-                LLVM::LoadOp::create(b, loc, type.getElementType(), address));
+        map.map(argument, LLVM::LoadOp::create(b, loc, type.getElementType(), address));
       }
       for (Operation &inner : op.getBody().without_terminator())
         b.clone(inner, map);
@@ -356,6 +368,7 @@ void Skeleton::epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
 }
 
 void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
+  items = state();
   Value block = call("ql_ptx_block", i32, {});
   if (plan.split > 1) {
     Value split = constant(plan.split);
@@ -372,7 +385,7 @@ void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
         phases[phase].push_back(begin(f, plan, segment, walk, block, phase));
 
   // The copies of a phase's first walk that has tiles start before anything waits.
-  auto startFirst = [&](MutableArrayRef<Active> walks) {
+  auto startFirst = [&](MutableArrayRef<Active> walks, int stages) {
     Value none;
     for (Active &active : walks) {
       Value any = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sgt, active.tiles,
@@ -380,10 +393,10 @@ void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
       active.startEarly = none ? arith::AndIOp::create(b, loc, none, any) : any;
       Value empty = arith::XOrIOp::create(b, loc, any, yes);
       none = none ? arith::AndIOp::create(b, loc, none, empty) : empty;
-      start(active, active.startEarly);
+      start(active, active.startEarly, 0, stages);
     }
   };
-  startFirst(phases.front());
+  startFirst(phases.front(), plan.earlyStages);
   if (plan.pdl)
     call("ql_ptx_launch_dependents", {});
   for (const Active &active : phases.front())
@@ -395,29 +408,33 @@ void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
 
   bool quantized = !isa<RankedTensorType>(op.getX().getType());
   for (int phase = 0; phase < plan.phases; ++phase) {
-    stageActivations(f, op, plan, phase);
+    stageActivations(f, op, plan, phase, [&] {
+      if (phase == 0 && plan.earlyStages < plan.stages)
+        for (const Active &active : phases.front())
+          start(active, active.startEarly, plan.earlyStages, plan.stages);
+    });
     call("ql_ptx_barrier", {});
     if (quantized && plan.bulkCodes)
       call("ql_await_codes", {constant(phase), shared(plan.codesBarrier)});
     for (Active &active : phases[phase]) {
       if (phases[phase].size() > 1)
-        start(active, arith::XOrIOp::create(b, loc, active.startEarly, yes));
+        start(active, arith::XOrIOp::create(b, loc, active.startEarly, yes), 0,
+              plan.stages);
       call("ql_walk_multiply",
            {active.state, constant(plan.tokens), shared(plan.codes),
             shared(plan.recordsOf(*active.walk, phase)), shared(active.walk->constants),
             shared(active.walk->slots[phase])});
     }
     if (phase + 1 < plan.phases)
-      startFirst(phases[phase + 1]); // a warp's own ring is free
+      startFirst(phases[phase + 1], plan.stages); // a warp's own ring is free
     call("ql_ptx_barrier", {});
   }
 
   auto walksOf = [&](const KernelSegment &segment) {
     SmallVector<Active> walks;
     for (const auto &phase : phases)
-      llvm::copy_if(phase, std::back_inserter(walks), [&](const Active &active) {
-        return active.segment == &segment;
-      });
+      llvm::copy_if(phase, std::back_inserter(walks),
+                    [&](const Active &active) { return active.segment == &segment; });
     return walks;
   };
   if (plan.split > 1) {

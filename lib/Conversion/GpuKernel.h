@@ -48,6 +48,8 @@ struct KernelSegment {
 /// All constants of one kernel: shapes, ranges, shared memory.
 struct KernelPlan {
   int tokens = 1, warps = 0, stages = 0;
+  /// Stages whose copies start before the kernel waits for the one before it.
+  int earlyStages = 0;
   int64_t K = 0, grid = 0, totalCost = 0;
   kernels::CopyMode mode = kernels::kDirect;
   bool pdl = false;

@@ -80,12 +80,11 @@ static void shareTiles(KernelPlan &plan) {
   for (KernelSegment &segment : plan.segments) {
     auto tileAt = [&](int64_t block) {
       int64_t at = block * plan.totalCost / shares - segment.start;
-      return std::min(segment.tiles,
-                      int64_t(llvm::divideCeil(std::max<int64_t>(at, 0), segment.cost)));
+      return std::min(segment.tiles, int64_t(llvm::divideCeil(std::max<int64_t>(at, 0),
+                                                              segment.cost)));
     };
     for (int64_t block = 0; block < shares; ++block)
-      segment.maxTiles =
-          std::max(segment.maxTiles, tileAt(block + 1) - tileAt(block));
+      segment.maxTiles = std::max(segment.maxTiles, tileAt(block + 1) - tileAt(block));
   }
 }
 
@@ -117,7 +116,8 @@ static int64_t layOut(KernelPlan &plan) {
       for (KernelWalk &walk : segment.walks)
         weights += walk.weights.size();
       segment.gather = reserve(plan.split * int64_t(weights) * plan.ownTiles(segment) *
-                                   kernels::slotBytes(plan.tokens), 16);
+                                   kernels::slotBytes(plan.tokens),
+                               16);
     }
     for (KernelWalk &walk : segment.walks) {
       int64_t runs = segment.maxTiles * int64_t(walk.weights.size());
@@ -129,10 +129,11 @@ static int64_t layOut(KernelPlan &plan) {
       walk.barriers.clear();
       walk.slots.clear();
       for (int phase = 0; phase < plan.phases; ++phase) {
-        walk.barriers.push_back(reserve(
-            plan.mode == kernels::kBulk ? plan.warps * plan.stages * 8 : 0, 8));
+        walk.barriers.push_back(
+            reserve(plan.mode == kernels::kBulk ? plan.warps * plan.stages * 8 : 0, 8));
         walk.slots.push_back(reserve(kernels::slotCount(int(runs), plan.warps) *
-                                         kernels::slotBytes(plan.tokens), 16));
+                                         kernels::slotBytes(plan.tokens),
+                                     16));
       }
     }
   }
@@ -159,13 +160,14 @@ std::optional<KernelPlan> planKernel(LinearOp op, const ScheduleAttr::Fields &sc
                                      int tokens, const GpuChip &chip) {
   KernelPlan plan;
   plan.K = op.getK();
-  plan.warps = int(schedule.warps);
+  int warps = int(schedule.warps ? schedule.warps : chip.warpsFor(tokens));
+  plan.warps = warps;
   plan.mode = modeOf(schedule.copy);
   plan.pdl = schedule.pdl && chip.pdl;
   plan.tensor = tokens >= kTensorTokens && plan.mode != kernels::kDirect;
   // Bulk copies bring quantized activations, unless they would queue behind those that
-  // fill the ring at that time (a kernel for up to 2 tokens has filled it before), which
-  // is worse than loads by threads as long as those are few.
+  // fill the ring at that time (a kernel for up to 2 tokens has filled it before),
+  // which is worse than loads by threads as long as those are few.
   plan.bulkCodes = plan.mode == kernels::kBulk && (tokens <= 2 || tokens > 4);
   // Fragments have 8 columns, for which tokens are repeated.
   plan.tokens = plan.tensor ? int(llvm::PowerOf2Ceil(unsigned(tokens))) : tokens;
@@ -215,19 +217,22 @@ std::optional<KernelPlan> planKernel(LinearOp op, const ScheduleAttr::Fields &sc
     return false;
   };
   // Under programmatic dependent launch the next kernel's block fills its ring
-  // beside this one's: that is worth a stage, and warps where two tokens need more
-  // registers (of 64 K, for both blocks). With more tokens long rows do not fit
-  // twice; such a kernel must not share at all: among kernels that leave no room,
-  // one that does would get two blocks on the multiprocessors that are free first.
+  // beside this one's: that is worth a stage, and no more warps than 64 K registers
+  // allow for both. With more tokens long rows do not fit twice; such a kernel must not
+  // share at all: among kernels that leave no room, one that does would get two blocks
+  // on the multiprocessors that are free first.
   constexpr int64_t kReserved = 1024; // of each block, by the system
   int64_t beside = (chip.sharedBytes + kReserved) / 2 - kReserved;
   if (plan.pdl && tokens <= 2) {
-    plan.warps = std::min(plan.warps, tokens == 1 ? 12 : 10);
+    plan.warps = std::min(warps, 12);
     if (fits(beside, 1, std::min(most, 2))) {
       plan.blocksPerMultiprocessor = 2;
+      // What the blocks have under way while they wait stands in one queue with the
+      // results of the kernel before and the loads of x, so the last stage has to wait.
+      plan.earlyStages = std::max(plan.stages - 1, std::min(plan.stages, 2));
       return plan;
     }
-    plan.warps = int(schedule.warps);
+    plan.warps = warps;
   }
   // A ring of one stage hides no latency, so phases come before that.
   for (int least : {std::min(most, 2), 1})
@@ -235,6 +240,7 @@ std::optional<KernelPlan> planKernel(LinearOp op, const ScheduleAttr::Fields &sc
       if (fits(chip.sharedBytes, phases, least)) {
         if (plan.pdl)
           plan.sharedBytes = std::max(plan.sharedBytes, beside + 16);
+        plan.earlyStages = plan.stages;
         return plan;
       }
   return std::nullopt;

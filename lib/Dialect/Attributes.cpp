@@ -418,15 +418,15 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                        << " is negative; use 0 to let the device decide";
   struct {
     StringRef name;
-    int64_t value, max;
-  } limits[] = {{"warps", warps, 32},
-                {"stages", stages, 64},
-                {"split_k", splitK, 65535},
-                {"tiles", tiles, 65535}};
+    int64_t value, min, max;
+  } limits[] = {{"warps", warps, 0, 32},
+                {"stages", stages, 1, 64},
+                {"split_k", splitK, 1, 65535},
+                {"tiles", tiles, 1, 65535}};
   for (auto &limit : limits)
-    if (limit.value < 1 || limit.value > limit.max)
-      return emitError() << limit.name << " = " << limit.value << " is not in 1.."
-                         << limit.max;
+    if (limit.value < limit.min || limit.value > limit.max)
+      return emitError() << limit.name << " = " << limit.value << " is not in "
+                         << limit.min << ".." << limit.max;
   return success();
 }
 

@@ -92,7 +92,7 @@ def QLinear_ScheduleAttr : QLinear_Attr<"Schedule", "schedule"> {
     | --- | --- | --- |
     | `rows` | `[1, 2, 4, 8]` | a kernel for each of these numbers of rows of `x`; ascending |
     | `grid` | 0 | GPU: thread blocks; 0: one per multiprocessor, at most the work |
-    | `warps` | 12 | GPU: warps of a block |
+    | `warps` | 0 | GPU: warps of a block, at most 12 for one and two rows; 0: as suits the rows |
     | `stages` | 3 | units in flight per warp, or ahead of use |
     | `copy` | `load` | GPU: `bulk` copies, `async` 16-byte copies, or a `load` to registers |
     | `quantize` | `inside` | activations quantized `inside` the kernel, or `separate`ly before |
@@ -120,7 +120,7 @@ def QLinear_ScheduleAttr : QLinear_Attr<"Schedule", "schedule"> {
     /// All fields, with their defaults: fill in what differs, then get().
     struct Fields {
       ::llvm::SmallVector<int64_t> rows = {1, 2, 4, 8};
-      int64_t grid = 0, warps = 12, stages = 3;
+      int64_t grid = 0, warps = 0, stages = 3;
       CopyKind copy = CopyKind::load;
       QuantizeKind quantize = QuantizeKind::inside;
       bool pdl = false;

@@ -23,13 +23,16 @@ struct GpuChip {
   std::string name;         ///< "sm_90"
   int64_t multiprocessors;  ///< of the architecture's data-centre (or largest) chip
   int64_t sharedBytes;      ///< most dynamic shared memory of a block
-  int64_t warps;            ///< of a block
+  int64_t warps;            ///< of a block that shares the multiprocessor with the next
   mlir::qlinear::CopyKind copy;
   bool pdl;                 ///< has programmatic dependent launch, and clusters
 
   /// The chip of a target such as "cuda:sm_90", "cuda:sm_100a", "cuda:emulated"
   /// (which has all that sm_90 has, and 4 multiprocessors); nothing for others.
   static std::optional<GpuChip> ofTarget(llvm::StringRef target);
+
+  /// Warps of a block of a kernel for `rows` rows, where a schedule names none.
+  int64_t warpsFor(int rows) const;
 };
 
 /// The schedule of a linear on a GPU, by the cost model.

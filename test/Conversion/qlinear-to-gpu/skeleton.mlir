@@ -6,7 +6,8 @@
 #q6 = #qlinear.encoding<i6, group = 16, symmetric, scale = i8 * block<256, f16>>
 
 // One weight: one segment. Copies start before anything waits, the row constants are
-// staged before the wait for the previous kernel, the activations after it.
+// staged before the wait for the previous kernel, the activations after it; the copies of
+// the last stage do not delay the loads of x.
 // CHECK-LABEL: func.func @one
 // CHECK: qlinear.launch [#qlinear.variant<rows = 1, kernel = @qlinear_kernels::@linear0_m1, grid = 132, block = 384, smem = {{[0-9]+}}>,
 // CHECK-SAME: rows = 8
@@ -82,10 +83,13 @@ func.func @split(%x: tensor<2x21504xbf16>, %w: !qlinear.weight<5376x21504, #q4>)
 // CHECK: llvm.call @ql_walk_init
 // CHECK: llvm.call @ql_walk_weight(%{{.*}}, %{{.*}}, %[[W]])
 // CHECK: scf.if
-// CHECK-NEXT: llvm.call @ql_walk_start
+// CHECK-NEXT: llvm.call @ql_walk_start(%{{.*}}, %c0_i32{{.*}}, %c2_i32
 // CHECK: llvm.call @ql_ptx_launch_dependents
 // CHECK: llvm.call @ql_stage_rows
 // CHECK: llvm.call @ql_ptx_wait_prior_grids
+// CHECK: llvm.call @ql_load_activations({{.*}}%[[X]]
+// CHECK: scf.if
+// CHECK-NEXT: llvm.call @ql_walk_start(%{{.*}}, %c2_i32{{.*}}, %c3_i32
 // CHECK: llvm.call @ql_stage_activations({{.*}}%[[X]]
 // CHECK: llvm.call @ql_ptx_barrier
 // CHECK: llvm.call @ql_walk_multiply
@@ -110,6 +114,7 @@ func.func @split(%x: tensor<2x21504xbf16>, %w: !qlinear.weight<5376x21504, #q4>)
 
 // CHECK: gpu.func @linear2_m1
 // CHECK: llvm.call @ql_stage_quantized
+// CHECK-COUNT-2: llvm.call @ql_walk_start
 // CHECK: llvm.call @ql_ptx_barrier
 // CHECK: llvm.call @ql_await_codes
 // CHECK-COUNT-2: llvm.call @ql_walk_multiply

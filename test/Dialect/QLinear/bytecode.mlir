@@ -2,7 +2,9 @@
 // Inputs/version-N.mlirbc was written once, by version N, from the IR below, and
 // is never written again.
 // RUN: quant-opt %s -o %t.today
-// RUN: quant-opt %S/Inputs/version-1.mlirbc -o %t.1
+// RUN: quant-opt %S/Inputs/version-1.mlirbc -o %t.1.all
+// When that was written, a schedule that named no number of warps had 12.
+// RUN: sed 's/<warps = 12>/<>/; s/<warps = 12, /</; s/, warps = 12\([,>]\)/\1/' %t.1.all > %t.1
 // RUN: diff %t.today %t.1
 
 // And it is written the same again, as long as the version is the same.

@@ -143,7 +143,7 @@ func.func private @f() attributes {a = #qlinear.schedule<grid = -1>}
 
 // -----
 
-// expected-error @below {{warps = 33 is not in 1..32}}
+// expected-error @below {{warps = 33 is not in 0..32}}
 func.func private @f() attributes {a = #qlinear.schedule<warps = 33>}
 
 // -----
