@@ -82,7 +82,7 @@ void writeArchive(const std::string &path,
     state = state * 6364136223846793005u + 1442695040888963407u;
     blob[i] = std::byte(state >> 56);
   }
-  json meta = {{"version", 1}, {"weights", json::object()}};
+  json meta = {{"version", layout::kVersion}, {"weights", json::object()}};
   std::vector<Tensor> tensors;
   for (const gpu::HandMade::Weight &w : weights) {
     meta["weights"][w.name] = {{"encoding", gpu::HandMade::encoding()},

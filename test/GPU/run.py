@@ -13,6 +13,7 @@ came with the suite. The last line is `N passed, N failed, N skipped`.
 import argparse
 import collections
 import concurrent.futures
+import itertools
 import json
 import lzma
 import math
@@ -122,6 +123,15 @@ class Runner:
             verified = all("verify" in r for r in reports) and reports
             complaint = "" if verified else f"quant-run ended with {ran.returncode}"
         return {(r["function"], r["rows"]): r for r in reports}, complaint
+
+    def entries(self, entries, rows, jobs):
+        """(entry, its tests) one after the other, up to `jobs` entries at once."""
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+            for entry, job in [(e, pool.submit(self.entry, e, rows)) for e in entries]:
+                try:
+                    yield entry, job.result()
+                except (OSError, subprocess.CalledProcessError, KeyError) as problem:
+                    yield entry, [Test("failed", entry["name"], str(problem), 0, 0)]
 
     def entry(self, entry, rows):
         """The tests of one artifact."""
@@ -243,24 +253,24 @@ def main():
             chosen.append(entry)
             tests = 0 if runtime else tests - len(entry["functions"]) * len(rows)
         counts["skipped"] += tests
+    # The runtime's tests look at the device's free memory, and take all of it: they have
+    # the device to themselves.
+    alone = [e for e in chosen if e["kind"] == "runtime"]
     with tempfile.TemporaryDirectory() as folder:
         runner = Runner(options, folder)
-        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            for entry, job in [(e, pool.submit(runner.entry, e, rows)) for e in chosen]:
-                try:
-                    tests = job.result()
-                except (OSError, subprocess.CalledProcessError, KeyError) as problem:
-                    tests = [Test("failed", entry["name"], str(problem), 0, 0)]
-                for test in tests:
-                    counts[test.state] += 1
-                    differing, results = differing + test.differing, results + test.results
-                    if test.state == "failed" or options.verbose:
-                        print(f"{test.state}: {test.name}: {test.text}")
-                good = sum(t.state == "passed" for t in tests)
-                line = f"{entry['name']}: {good} of {len(tests)} passed"
-                if results_ := sum(t.results for t in tests):
-                    line += f", {sum(t.differing for t in tests)} of {results_} results differ"
-                print(line, flush=True)
+        for entry, tests in itertools.chain(
+                runner.entries([e for e in chosen if e not in alone], rows, options.jobs),
+                runner.entries(alone, rows, 1)):
+            for test in tests:
+                counts[test.state] += 1
+                differing, results = differing + test.differing, results + test.results
+                if test.state == "failed" or options.verbose:
+                    print(f"{test.state}: {test.name}: {test.text}")
+            good = sum(t.state == "passed" for t in tests)
+            line = f"{entry['name']}: {good} of {len(tests)} passed"
+            if results_ := sum(t.results for t in tests):
+                line += f", {sum(t.differing for t in tests)} of {results_} results differ"
+            print(line, flush=True)
     print(f"{differing} of {results} results differ in bits from the emulated device's or, "
           "where they are exact, from integers'")
     print(", ".join(f"{counts[state]} {state}" for state in ("passed", "failed", "skipped")))
