@@ -165,11 +165,11 @@ int main(int argc, char **argv) {
     check(QLR_CUDA(api, cuMemFree_v2, target));
     return seconds;
   };
-  void *pinned = nullptr;
-  check(QLR_CUDA(api, cuMemHostAlloc, &pinned, each, 0));
-  double bus = copies([&](size_t) { return pinned; });
+  std::vector<std::byte> pinned(each);
+  check(QLR_CUDA(api, cuMemHostRegister_v2, pinned.data(), each, 0));
+  double bus = copies([&](size_t) { return pinned.data(); });
   print("pinned", bus);
-  check(QLR_CUDA(api, cuMemFreeHost, pinned));
+  check(QLR_CUDA(api, cuMemHostUnregister, pinned.data()));
   {
     Result<Archive> archive = Archive::open(path);
     if (!archive)

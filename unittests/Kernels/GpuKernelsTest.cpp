@@ -297,6 +297,23 @@ TEST(GpuKernelsTest, SplitK) {
   EXPECT_LE(errorOf(phases, rng), 1e-3) << describe(phases);
 }
 
+// A ring whose last stage is filled after the loads of x: more and fewer units than
+// stages, one to five stages, x of each kind; and one without room for the next kernel.
+TEST(GpuKernelsTest, LastStageFollows) {
+  std::mt19937_64 rng(19);
+  uint64_t i = 0;
+  for (int stages : {1, 2, 3, 5})
+    for (uint64_t K : {256, 3072, 4992})
+      for (int rows : {1, 2, 4}) {
+        const char *text = std::array{kRowU8, kQ4K, kQ6K}[i % 3];
+        Case c{parse(text), 50, K, std::array{FloatType::bf16, FloatType::f32}[i % 2],
+               FloatType::f32, rows,
+               "rows = [" + std::to_string(rows) + "], grid = 3, warps = 2, stages = " +
+                   std::to_string(stages) + ", copy = bulk, pdl = true"};
+        EXPECT_LE(errorOf(c, rng, i++), 1e-3) << describe(c);
+      }
+}
+
 /// A kernel that compiles and runs fast.
 const char *const kSmall = "rows = [1], grid = 1, warps = 2, copy = bulk";
 

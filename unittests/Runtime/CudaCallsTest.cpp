@@ -222,7 +222,7 @@ TEST_F(Cuda, LargeWeightsGoThroughBoundedMemory) {
     Device device("cuda");
     Module module(device, test.descriptor(), archive);
     ASSERT_EQ(module.status, QLR_OK) << qlr_last_error();
-    EXPECT_EQ(fake.live().count("pinned"), 0u);
+    EXPECT_EQ(fake.live().count("registered"), 0u);
     void *memory = nullptr;
     ASSERT_EQ(qlr_alloc(device, 4096, &memory), QLR_OK);
     qlr_tensor in{memory, QLR_F32, 1, {kK}}, out{memory, QLR_F32, 1, {kN}};

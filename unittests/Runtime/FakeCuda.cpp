@@ -167,27 +167,25 @@ API cuFuncSetAttribute(Function function, int attribute, int value) {
 }
 SUCCEEDS(cuFuncLoad, (Function))
 
-static Result allocate(Fake &f, const char *kind, void **out, size_t bytes) {
-  bool device = !std::strcmp(kind, "memory");
+static Result allocate(Fake &f, void **out, size_t bytes) {
   if (bytes == 0)
     return kInvalidValue;
   if (f.anyCapture())
     return kCaptureUnsupported;
   uint64_t &used = f.devices[f.current()].used;
-  if (device && used + bytes > f.settings.memory)
+  if (used + bytes > f.settings.memory)
     return kOutOfMemory;
   if (posix_memalign(out, 256, bytes) != 0)
     return kOutOfMemory;
   std::memset(*out, 0xCD, bytes); // never zero by chance
-  (device ? used : f.pinned) += bytes;
-  f.pinnedPeak = std::max(f.pinnedPeak, f.pinned);
+  used += bytes;
   f.sizes[*out] = bytes;
-  f.add(kind, *out);
+  f.add("memory", *out);
   return kSuccess;
 }
 API cuMemAlloc_v2(DevicePtr *out, size_t bytes) {
   IN_CONTEXT(cuMemAlloc_v2);
-  return allocate(f, "memory", reinterpret_cast<void **>(out), bytes);
+  return allocate(f, reinterpret_cast<void **>(out), bytes);
 }
 API cuMemGetInfo_v2(size_t *free, size_t *total) {
   IN_CONTEXT(cuMemGetInfo_v2);
@@ -197,7 +195,7 @@ API cuMemGetInfo_v2(size_t *free, size_t *total) {
 }
 API cuMemAllocManaged(DevicePtr *out, size_t bytes, unsigned) {
   IN_CONTEXT(cuMemAllocManaged);
-  return allocate(f, "memory", reinterpret_cast<void **>(out), bytes);
+  return allocate(f, reinterpret_cast<void **>(out), bytes);
 }
 API cuMemFree_v2(DevicePtr ptr) {
   ENTER(cuMemFree_v2);
@@ -205,20 +203,18 @@ API cuMemFree_v2(DevicePtr ptr) {
              ? kInvalidContext
              : f.remove(entered, "memory", reinterpret_cast<void *>(ptr));
 }
-API cuMemHostAlloc(void **out, size_t bytes, unsigned) {
-  IN_CONTEXT(cuMemHostAlloc);
-  return allocate(f, "pinned", out, bytes);
-}
-API cuMemFreeHost(void *ptr) {
-  ENTER(cuMemFreeHost);
-  return contextStack().empty() ? kInvalidContext : f.remove(entered, "pinned", ptr);
-}
-API cuMemHostRegister_v2(void *ptr, size_t, unsigned) {
+API cuMemHostRegister_v2(void *ptr, size_t bytes, unsigned) {
   IN_CONTEXT(cuMemHostRegister_v2);
-  f.objects["registered"][ptr] = f.current();
+  if (bytes == 0)
+    return kInvalidValue;
+  f.pinned += bytes;
+  f.pinnedPeak = std::max(f.pinnedPeak, f.pinned);
+  f.sizes[ptr] = bytes;
+  f.add("registered", ptr);
   return kSuccess;
 }
 API cuMemHostUnregister(void *ptr) {
   ENTER(cuMemHostUnregister);
-  return f.remove(entered, "registered", ptr);
+  return contextStack().empty() ? kInvalidContext
+                                : f.remove(entered, "registered", ptr);
 }

@@ -129,10 +129,13 @@ Result Fake::enter(const char *name) {
 }
 
 void Fake::destroy(const std::string &kind, void *object) {
-  if (kind == "memory" || kind == "pinned") {
-    (kind == "memory" ? devices[objects[kind][object]].used : pinned) -= sizes[object];
+  if (kind == "memory") {
+    devices[objects[kind][object]].used -= sizes[object];
     sizes.erase(object);
     std::free(object);
+  } else if (kind == "registered") {
+    pinned -= sizes[object];
+    sizes.erase(object);
   } else if (kind == "module") {
     for (auto it = functions.begin(); it != functions.end();)
       if (it->first.first == object) {

@@ -197,10 +197,12 @@ Expected<std::unique_ptr<Code>> CudaDevice::load(const Artifact &artifact) {
 
 namespace {
 
-// Pinning takes 0.3 ms per megabyte, so there is no more of it than hides the waits;
-// but copies below 8 MB leave gaps on the bus (at 1 MB a quarter of its rate).
+// Copies below 8 MB leave gaps on the bus (at 1 MB an eighth of its rate). Memory of
+// the driver takes 0.4 ms per megabyte to pin and to free; huge pages, which several
+// threads bring in, take a fifth of it.
 constexpr size_t kStagingBytes = 8 << 20;
 constexpr size_t kStagingBuffers = 4;
+constexpr size_t kHugePage = 2 << 20;
 /// Enough to fill the bus; many more take its memory bandwidth away.
 constexpr int kStagingThreads = 16;
 
@@ -211,29 +213,33 @@ class StagingRing {
   const Driver &api;
   Stream stream = nullptr;
   struct Buffer {
-    void *memory = nullptr;
     Event copied = nullptr;
     bool busy = false;
   } buffers[kStagingBuffers];
-  size_t next = 0, bufferBytes;
+  size_t next = 0, bufferBytes, count; ///< of buffers
+  void *mapped = MAP_FAILED;
+  std::byte *memory = nullptr; ///< of all buffers, in it
+  bool pinned = false;
   tbb::task_arena threads{std::min(kStagingThreads, tbb::info::default_concurrency())};
   bool pending = false; ///< copies that nobody has waited for
 
 public:
   StagingRing(CudaDevice &device, uint64_t total)
       : device(device), api(device.driver()),
-        bufferBytes(size_t(std::min<uint64_t>(total, kStagingBytes))) {}
+        bufferBytes(size_t(std::min<uint64_t>(total, kStagingBytes))),
+        count(size_t(std::min<uint64_t>(total / kStagingBytes + 1, kStagingBuffers))) {}
   StagingRing(const StagingRing &) = delete;
 
   ~StagingRing() {
     if (pending) // a failure: the buffers may be in use
       (void)api.cuStreamSynchronize(stream);
-    for (Buffer &b : buffers) {
+    for (Buffer &b : buffers)
       if (b.copied)
         (void)api.cuEventDestroy_v2(b.copied);
-      if (b.memory)
-        (void)api.cuMemFreeHost(b.memory);
-    }
+    if (pinned)
+      (void)api.cuMemHostUnregister(memory);
+    if (mapped != MAP_FAILED)
+      (void)munmap(mapped, mappedBytes());
     if (stream)
       (void)api.cuStreamDestroy_v2(stream);
   }
@@ -242,18 +248,21 @@ public:
     if (!stream)
       QLR_TRY(device.check(api.cuStreamCreate(&stream, kStreamNonBlocking),
                            "cuStreamCreate"));
+    if (!pinned && !src.empty())
+      QLR_TRY(pin());
     while (!src.empty()) {
       size_t piece = std::min(src.size(), bufferBytes);
       Buffer &b = buffers[next];
+      std::byte *staged = memory + next * bufferBytes;
       QLR_TRY(acquire(b));
-      fill(static_cast<std::byte *>(b.memory), src.first(piece));
-      QLR_TRY(device.check(api.cuMemcpyHtoDAsync_v2(dst, b.memory, piece, stream),
+      fill(staged, src.first(piece));
+      QLR_TRY(device.check(api.cuMemcpyHtoDAsync_v2(dst, staged, piece, stream),
                            "cuMemcpyHtoDAsync"));
       b.busy = pending = true;
       QLR_TRY(device.check(api.cuEventRecord(b.copied, stream), "cuEventRecord"));
       dst += piece;
       src = src.subspan(piece);
-      next = (next + 1) % kStagingBuffers;
+      next = (next + 1) % count;
     }
     return {};
   }
@@ -265,11 +274,30 @@ public:
   }
 
 private:
+  size_t pages() const { return (count * bufferBytes + kHugePage - 1) / kHugePage; }
+  size_t mappedBytes() const { return (pages() + 1) * kHugePage; } // to align within
+
+  Status pin() {
+    std::string size = text("for ", count * bufferBytes, " bytes of staging memory");
+    mapped = mmap(nullptr, mappedBytes(), PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED)
+      return fail(QLR_OUT_OF_MEMORY, "mmap failed ", size, ": ", std::strerror(errno));
+    uintptr_t start = reinterpret_cast<uintptr_t>(mapped);
+    memory =
+        reinterpret_cast<std::byte *>((start + kHugePage - 1) / kHugePage * kHugePage);
+    (void)madvise(memory, pages() * kHugePage, MADV_HUGEPAGE);
+    threads.execute([&] {
+      tbb::parallel_for(size_t(0), pages(),
+                        [&](size_t p) { memory[p * kHugePage] = std::byte(0); });
+    });
+    QLR_TRY(device.check(api.cuMemHostRegister_v2(memory, count * bufferBytes, 0),
+                         "cuMemHostRegister", size));
+    pinned = true;
+    return {};
+  }
+
   Status acquire(Buffer &b) {
-    if (!b.memory)
-      QLR_TRY(device.check(api.cuMemHostAlloc(&b.memory, bufferBytes, 0),
-                           "cuMemHostAlloc",
-                           text("for ", bufferBytes, " bytes of staging memory")));
     if (!b.copied)
       QLR_TRY(device.check(api.cuEventCreate(&b.copied, kEventDisableTiming),
                            "cuEventCreate"));

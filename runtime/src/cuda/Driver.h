@@ -101,8 +101,6 @@ struct LaunchConfig {
   X(cuMemGetInfo_v2, (size_t *, size_t *))                                             \
   X(cuMemFree_v2, (DevicePtr))                                                         \
   X(cuMemAllocManaged, (DevicePtr *, size_t, unsigned))                                \
-  X(cuMemHostAlloc, (void **, size_t, unsigned))                                       \
-  X(cuMemFreeHost, (void *))                                                           \
   X(cuMemHostRegister_v2, (void *, size_t, unsigned))                                  \
   X(cuMemHostUnregister, (void *))                                                     \
   X(cuMemcpyAsync, (DevicePtr, DevicePtr, size_t, Stream))                             \
