@@ -18,6 +18,10 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from layers import SHAPES
+
+SHAPE = "gate_up"  # of the roofline
+
 
 def chain(report, out):
     """Milliseconds per token at each M, and the read ceiling of the same bytes."""
@@ -91,6 +95,40 @@ def rows(report, out):
     figure.savefig(out / "gpu-rows.svg")
 
 
+def roofline(report, out):
+    """Multiply-adds per second over those per byte of weights at M = 1, 2, 4, 8, for the
+    shape with the most bytes in the chain; the roof is the dependent read."""
+    figure, axes = plt.subplots(figsize=(9, 5))
+    n, k, _ = SHAPES[SHAPE]
+    ends = []
+    for r in report["shapes"]:
+        name = r["implementation"]
+        if r["shape"] != SHAPE or not r.get("us"):
+            continue
+        ours = name.startswith("qlinear")
+        if ours and name.removeprefix("qlinear ") not in ("row-u8", "row-u8 (int8 in)", "k-quant"):
+            continue
+        m = sorted(map(int, r["us"]))
+        per_byte = [2 * n * k * i / r["bytes"] for i in m]
+        axes.plot(per_byte, [2 * n * k * i / r["us"][str(i)] / 1e6 for i in m], marker="o",
+                  label=name, linestyle="-" if ours else "--")
+        for i, x, y in zip(m, per_byte, [2 * n * k * i / r["us"][str(i)] / 1e6 for i in m]):
+            if name == "qlinear row-u8 (int8 in)":
+                axes.annotate(f"M = {i}", (x, y), xytext=(-14, 8), textcoords="offset points")
+        ends += [(per_byte[0], r), (per_byte[-1], r)]
+    bandwidth = max(r["bytes"] / r["read_us"]["dependent"] for _, r in ends)  # MB/s
+    span = [min(x for x, _ in ends), max(x for x, _ in ends)]
+    axes.plot(span, [x * bandwidth / 1e6 for x in span], color="black", linewidth=1,
+              label=f"dependent read, {bandwidth / 1e3:.0f} GB/s")
+    axes.set(xscale="log", yscale="log", xlabel="operations per byte of weights",
+             ylabel="10^12 operations per second")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=8)
+    axes.set_title(f"{report['device']}, {SHAPE} {n} x {k}")
+    figure.tight_layout()
+    figure.savefig(out / "gpu-roofline.svg")
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -104,6 +142,7 @@ def main():
         rows(report, args.out)
     if report.get("shapes"):
         shapes(report, args.out)
+        roofline(report, args.out)
 
 
 if __name__ == "__main__":

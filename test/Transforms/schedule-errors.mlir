@@ -24,7 +24,7 @@
 // RUN: not quant-opt %s --qlinear-schedule='table=%t/none.json' 2>&1 | FileCheck %s --check-prefix=FILE
 // FILE: error: cannot read the schedule table {{.*}}none.json: No such file or directory{{$}}
 // RUN: not quant-opt %s --qlinear-schedule='table=h900' 2>&1 | FileCheck %s --check-prefix=NAME
-// NAME: error: cannot read the schedule table h900: No such file or directory; the compiler comes with: h200{{$}}
+// NAME: error: cannot read the schedule table h900: No such file or directory; the compiler comes with: h100, h200{{$}}
 // RUN: quant-opt %s --qlinear-schedule='table=h200' | FileCheck %s --check-prefix=SHIPPED
 // SHIPPED: #qlinear.schedule<
 

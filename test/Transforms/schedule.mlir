@@ -8,7 +8,7 @@
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 
 // CHECK-LABEL: func.func @f
-// CHECK: qlinear.linear {{.*}} #qlinear.schedule<grid = 132, stages = 2, copy = bulk, pdl = true>
+// CHECK: qlinear.linear {{.*}} #qlinear.schedule<grid = 132, warps = 12, stages = 2, copy = bulk, pdl = true>
 // CHECK: qlinear.linear {{.*}} #qlinear.schedule<rows = [1], grid = 7, stages = 5, copy = bulk>
 // CHECK: qlinear.linear {{.*}} #qlinear.schedule<grid = 3>
 func.func @f(%x: tensor<?x256xf16>, %a: !qlinear.weight<64x256, #q8>,
@@ -38,7 +38,7 @@ func.func @m(%x: tensor<4x256xf16>, %z: tensor<2x256xf16>,
 // Warps with four units and more have three stages; long rows are shared by two blocks.
 // CHECK-LABEL: func.func @long
 // CHECK: qlinear.linear {{.*}} #qlinear.schedule<rows = [1], grid = 132, copy = bulk, pdl = true>
-// CHECK: qlinear.linear {{.*}} #qlinear.schedule<rows = [1], grid = 132, stages = 2, copy = bulk, pdl = true, split_k = 2>
+// CHECK: qlinear.linear {{.*}} #qlinear.schedule<rows = [1], grid = 132, warps = 12, stages = 2, copy = bulk, pdl = true, split_k = 2>
 func.func @long(%x: tensor<1x5376xf16>, %z: tensor<1x16384xf16>,
                 %a: !qlinear.weight<4832x5376, #q8>, %b: !qlinear.weight<1536x16384, #q8>)
     -> (tensor<1x4832xf16>, tensor<1x1536xf16>) {

@@ -67,7 +67,7 @@ cl::opt<double> minSnr("min-snr", cl::desc("SNR in dB that --encoding=auto keeps
 cl::opt<std::string> scheduleTable(
     "schedule-table",
     cl::desc("Measured schedules: a file of quant-tune's, or the name of a table that "
-             "the compiler comes with (h200); linears without an entry get the cost "
+             "the compiler comes with (h100, h200); linears without an entry get the cost "
              "model's"),
     cl::value_desc("table"), cl::cat(category));
 cl::opt<bool> raise_("raise",

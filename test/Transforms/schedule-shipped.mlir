@@ -1,0 +1,17 @@
+// The tables that the compiler comes with have the shapes they were measured for; reading
+// one checks every entry.
+//
+// RUN: quant-opt %s --qlinear-schedule='target=cuda:sm_90 table=h200' | FileCheck %s
+// RUN: quant-opt %s --qlinear-schedule='target=cuda:sm_90 table=h100' | FileCheck %s --check-prefix=H100
+// RUN: %python -c "import json; t = [e for d in ('h100', 'h200') for e in json.load(open('%src/share/schedules/' + d + '.json'))]; assert len(t) > 19 and all(e['us'][m] <= 1.01 * e['model_us'][m] for e in t for m in e['us']), t"
+
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>>
+
+// CHECK: qlinear.linear {{.*}} #qlinear.schedule<grid = 132, stages = 2, copy = bulk, pdl = true>
+// H100: qlinear.linear {{.*}} #qlinear.schedule<grid = 132, warps = 12, stages = 2, copy = bulk, pdl = true>
+func.func @kv(%x: tensor<?x5376xbf16>, %w: !qlinear.weight<4096x5376, #q4>)
+    -> tensor<?x4096xbf16> {
+  %y = qlinear.linear %x, %w
+      : (tensor<?x5376xbf16>, !qlinear.weight<4096x5376, #q4>) -> tensor<?x4096xbf16>
+  return %y : tensor<?x4096xbf16>
+}
