@@ -14,7 +14,7 @@
 //   ql_stage_rows                  row constants to shared memory
 //   ql_ptx_wait_prior_grids        before the first access to what they wrote
 //   ql_load_activations            x under way
-//   ql_walk_start                  the rest of the copies
+//   ql_walk_start, ql_walk_take    the rest of the copies
 //   ql_stage_activations           x quantized into shared memory
 //   ql_walk_multiply
 //   ql_walk_total                  a finished row, for the epilogue
@@ -70,12 +70,15 @@ void ql_walk_weight(Walk *walk, i32 index, const u8 *blob) {
 /// Puts stages first .. last - 1 of the ring under way.
 void ql_walk_start(Walk *walk, i32 first, i32 last) { walk->start(first, last); }
 
+/// Takes each warp's first unit out of the ring, for ql_walk_multiply.
+void ql_walk_take(Walk *walk, Unit *unit) { walk->takeFirst(*unit); }
+
 /// `codes` and `records` (of the spec's kind): StagedActivations; `constants`: runs x
-/// 16 x rowFloats; `slots`: see Geometry.h.
+/// 16 x rowFloats; `slots`: see Geometry.h; `ahead`: ql_walk_take has taken `unit`.
 void ql_walk_multiply(Walk *walk, i32 tokens, QL_SHARED const u8 *codes,
                       QL_SHARED const u8 *records, QL_SHARED const float *constants,
-                      QL_SHARED float *slots) {
-  walk->multiply(tokens, codes, records, constants, slots);
+                      QL_SHARED float *slots, Unit *unit, i32 ahead) {
+  walk->multiply(tokens, codes, records, constants, slots, *unit, bool(ahead));
 }
 
 /// Row `row` of the block's tiles (0 .. 16 tiles - 1) of weight `weight`.

@@ -182,6 +182,18 @@ struct Walk {
       parity ^= 1;
     }
   }
+  /// Takes unit u of its tile out of the ring into registers.
+  QL_INLINE void takeAhead(int u, Unit &out) {
+    if (isTail(u))
+      take(layout.tailUnit(), u, out, nullptr);
+    else if (fullUnits())
+      take(layout.fullUnit(), u, out, nullptr);
+  }
+  /// Takes the warp's first unit, which makes room in the ring.
+  QL_INLINE void takeFirst(Unit &out) {
+    if (count > 0)
+      takeAhead(first - first / units * units, out);
+  }
   /// kDirect: loads the producer's unit and moves on.
   QL_INLINE void load(Unit &out) {
     const u8 *blob = blobOf(run);
@@ -238,10 +250,11 @@ struct Walk {
         slot[share.token(i) * layout::kTileRows + share.row(h)] = acc[2 * h + i];
   }
 
-  /// Multiplies all units of the warp with the activations of `tokens` tokens.
+  /// Multiplies all units of the warp with the activations of `tokens` tokens. With
+  /// `ahead` (not on tensor cores) takeFirst has put the first one into `unit`.
   QL_INLINE void multiply(int tokens, QL_SHARED const u8 *codes,
                           QL_SHARED const u8 *records, QL_SHARED const float *constants,
-                          QL_SHARED float *slots) {
+                          QL_SHARED float *slots, Unit &unit, bool ahead) {
     RecordKind kind = RecordKind::of(layout.spec);
     StagedActivations staged{tokens, units, bool(tensor)};
     int codeStride = staged.codeStride();
@@ -257,9 +270,9 @@ struct Walk {
     }
     int unitRecords = staged.record(0, layout::kUnitChunks) * kind.bytes();
     int r = first / units, u = first - r * units, remaining = count;
-    Unit next;
+    int untaken = count - 1; // with `ahead`
     if (mode == kDirect && left > 0)
-      load(next);
+      load(unit);
     QL_NO_UNROLL
     while (remaining > 0) {
       int n = min(units - u, remaining);
@@ -272,23 +285,24 @@ struct Walk {
       for (int i = 0; i < 4 * tokens; ++i)
         acc[i] = 0.0f;
       auto one = [&](const UnitLayout &l, int index) {
-        Unit unitNow;
+        Unit now = unit;
         Fragments fragments;
         if (mode == kDirect) {
-          unitNow = next;
           if (left > 0)
-            load(next);
-        } else {
-          take(l, index, unitNow, &fragments);
+            load(unit);
+        } else if (!ahead) {
+          take(l, index, now, &fragments);
         }
         if (tensor) {
-          exchangeGroups(l, lane, unitNow, rows, groups);
+          exchangeGroups(l, lane, now, rows, groups);
           dotFragments(l, share, fragments, groups, {codesAt, recordsAt}, acc);
         } else {
-          dotUnit(l, tokens, unitNow, rows,
+          dotUnit(l, tokens, now, rows,
                   {codesAt, recordsAt, codeStride, staged.record(1, 0) * kind.bytes()},
                   acc);
         }
+        if (ahead && untaken-- > 0)
+          takeAhead(index + 1 == units ? 0 : index + 1, unit);
         codesAt += layout::kUnitK;
         recordsAt += unitRecords;
       };

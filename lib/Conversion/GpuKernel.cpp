@@ -50,7 +50,7 @@ private:
     const KernelSegment *segment;
     const KernelWalk *walk;
     int phase;
-    Value state, tile0, tiles, startEarly;
+    Value state, unit, tile0, tiles, startEarly;
   };
 
   Value constant(int64_t v) { return arith::ConstantIntOp::create(b, loc, i32, v); }
@@ -99,7 +99,7 @@ private:
 
   Value thread, rows;
   Value items; ///< state of ql_load_activations
-  Value rank; ///< in the cluster, if plan.split > 1
+  Value rank;  ///< in the cluster, if plan.split > 1
 };
 } // namespace
 
@@ -178,9 +178,10 @@ std::pair<Value, Value> Skeleton::tilesOf(const KernelPlan &plan,
 Skeleton::Active Skeleton::begin(gpu::GPUFuncOp f, const KernelPlan &plan,
                                  const KernelSegment &segment, const KernelWalk &walk,
                                  Value block, int phase) {
-  Active active{&segment, &walk, phase, {}, {}, {}, {}};
+  Active active{&segment, &walk, phase, {}, {}, {}, {}, {}};
   std::tie(active.tile0, active.tiles) = tilesOf(plan, segment, block);
   active.state = state();
+  active.unit = state();
   const layout::WeightLayout &l = walk.layout;
   call("ql_walk_init",
        {active.state, constant(plan.mode), constant(plan.tensor),
@@ -407,11 +408,20 @@ void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
     call("ql_ptx_wait_prior_grids", {});
 
   bool quantized = !isa<RankedTensorType>(op.getX().getType());
+  // Quantizing long rows takes as long as filling the ring; the copies go on meanwhile
+  // if the first units are taken out of it (with more than one row the registers are
+  // needed).
+  bool ahead = plan.earlyStages < plan.stages && plan.mode != kernels::kDirect &&
+               plan.tokens == 1 && !quantized && phases.front().size() == 1;
   for (int phase = 0; phase < plan.phases; ++phase) {
     stageActivations(f, op, plan, phase, [&] {
-      if (phase == 0 && plan.earlyStages < plan.stages)
-        for (const Active &active : phases.front())
-          start(active, active.startEarly, plan.earlyStages, plan.stages);
+      if (phase > 0 || plan.earlyStages == plan.stages)
+        return;
+      for (const Active &active : phases.front())
+        start(active, active.startEarly, plan.earlyStages, plan.stages);
+      if (ahead)
+        call("ql_walk_take",
+             {phases.front().front().state, phases.front().front().unit});
     });
     call("ql_ptx_barrier", {});
     if (quantized && plan.bulkCodes)
@@ -423,7 +433,8 @@ void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
       call("ql_walk_multiply",
            {active.state, constant(plan.tokens), shared(plan.codes),
             shared(plan.recordsOf(*active.walk, phase)), shared(active.walk->constants),
-            shared(active.walk->slots[phase])});
+            shared(active.walk->slots[phase]), active.unit,
+            constant(ahead && phase == 0)});
     }
     if (phase + 1 < plan.phases)
       startFirst(phases[phase + 1], plan.stages); // a warp's own ring is free

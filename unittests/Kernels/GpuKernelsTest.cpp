@@ -97,8 +97,8 @@ public:
 private:
   static mlir::DialectRegistry registry() {
     mlir::DialectRegistry registry;
-    registry.insert<ql::QLinearDialect, mlir::func::FuncDialect,
-                    mlir::gpu::GPUDialect>();
+    registry
+        .insert<ql::QLinearDialect, mlir::func::FuncDialect, mlir::gpu::GPUDialect>();
     registerNVPTXTranslations(registry);
     ql::createQLinearToGPU()->getDependentDialects(registry);
     return registry;
@@ -224,8 +224,8 @@ double errorOf(const Case &c, std::mt19937_64 &rng, uint64_t seed = 0) {
 
 std::string describe(const Case &c) {
   return c.encoding.str() + ", N = " + std::to_string(c.N) +
-         ", K = " + std::to_string(c.K) + ", rows = " + std::to_string(c.rows) + ", x " +
-         kElements[int(c.x)] + ", y " + kElements[int(c.y)] + " " + c.schedule;
+         ", K = " + std::to_string(c.K) + ", rows = " + std::to_string(c.rows) +
+         ", x " + kElements[int(c.x)] + ", y " + kElements[int(c.y)] + " " + c.schedule;
 }
 
 Encoding parse(const char *text) {
@@ -244,7 +244,12 @@ TEST(GpuKernelsTest, MainEncodings) {
   std::mt19937_64 rng(1);
   for (const char *text : {kRowU8, kQ4K, kQ6K})
     for (int rows : {1, 2, 3, 8}) {
-      Case c{parse(text), 100, 1280, FloatType::bf16, FloatType::f32, rows,
+      Case c{parse(text),
+             100,
+             1280,
+             FloatType::bf16,
+             FloatType::f32,
+             rows,
              "rows = [" + std::to_string(rows == 3 ? 4 : rows) + "], warps = 4"};
       EXPECT_LE(errorOf(c, rng), 1e-3) << describe(c);
     }
@@ -255,7 +260,12 @@ TEST(GpuKernelsTest, CopyModes) {
   for (const char *copy : {"bulk", "async", "load"})
     for (const char *text : {kRowU8, kQ4K, kQ6K})
       for (uint64_t K : {256, 384, 512, 1056}) {
-        Case c{parse(text), 40, K, FloatType::bf16, FloatType::f32, 2,
+        Case c{parse(text),
+               40,
+               K,
+               FloatType::bf16,
+               FloatType::f32,
+               2,
                std::string("rows = [2], grid = 2, warps = 4, copy = ") + copy};
         EXPECT_LE(errorOf(c, rng, K), 1e-3) << describe(c);
       }
@@ -268,12 +278,16 @@ TEST(GpuKernelsTest, TensorCores) {
   const char *copies[] = {"bulk", "async"};
   int i = 0;
   for (const char *bits : {"4", "5", "6", "8"})
-    for (const char *form : {"u%s, group = 16, zero, scale = u8 * row<bf16>, offset = u4",
-                             "i%s, group = 16, symmetric, scale = bf16",
-                             "u%s, group = 64, min, scale = f16, offset = f16",
-                             "i%s, group = 32, symmetric, scale = u8 * row<f32>"}) {
-      Case c{parse(std::string(form).replace(1, 2, bits).c_str()), 23,
-             i % 3 ? uint64_t(576) : 512, FloatType::bf16, FloatType::f32,
+    for (const char *form :
+         {"u%s, group = 16, zero, scale = u8 * row<bf16>, offset = u4",
+          "i%s, group = 16, symmetric, scale = bf16",
+          "u%s, group = 64, min, scale = f16, offset = f16",
+          "i%s, group = 32, symmetric, scale = u8 * row<f32>"}) {
+      Case c{parse(std::string(form).replace(1, 2, bits).c_str()),
+             23,
+             i % 3 ? uint64_t(576) : 512,
+             FloatType::bf16,
+             FloatType::f32,
              std::array{3, 4, 7, 8}[size_t(i % 4)],
              std::string("rows = [") + (i % 4 < 2 ? "4" : "8") +
                  "], grid = 1, warps = 3, copy = " + copies[i % 2]};
@@ -287,29 +301,47 @@ TEST(GpuKernelsTest, SplitK) {
   for (int split : {2, 3, 4})
     for (int rows : {2, 4, 8}) {
       const char *text = rows == 2 ? kQ4K : split == 2 ? kQ6K : kRowU8;
-      Case c{parse(text), 150, 3072, FloatType::bf16, FloatType::f32, rows,
-             "rows = [" + std::to_string(rows) + "], grid = 9, warps = 3, copy = bulk, " +
+      Case c{parse(text),
+             150,
+             3072,
+             FloatType::bf16,
+             FloatType::f32,
+             rows,
+             "rows = [" + std::to_string(rows) +
+                 "], grid = 9, warps = 3, copy = bulk, " +
                  "split_k = " + std::to_string(split)};
       EXPECT_LE(errorOf(c, rng, uint64_t(rows)), 1e-3) << describe(c);
     }
-  Case phases{parse(kRowU8), 40, 43008, FloatType::bf16, FloatType::f32, 8,
+  Case phases{parse(kRowU8),
+              40,
+              43008,
+              FloatType::bf16,
+              FloatType::f32,
+              8,
               "rows = [8], grid = 2, warps = 4, copy = bulk, split_k = 2"};
   EXPECT_LE(errorOf(phases, rng), 1e-3) << describe(phases);
 }
 
-// A ring whose last stage is filled after the loads of x: more and fewer units than
-// stages, one to five stages, x of each kind; and one without room for the next kernel.
+// A ring whose last stage is filled after the loads of x, and whose first units are
+// taken before x is quantized: more and fewer units than stages, warps without any, a
+// tail unit, one to five stages, every kind of copy; and rows for which all starts
+// early.
 TEST(GpuKernelsTest, LastStageFollows) {
   std::mt19937_64 rng(19);
   uint64_t i = 0;
   for (int stages : {1, 2, 3, 5})
-    for (uint64_t K : {256, 3072, 4992})
-      for (int rows : {1, 2, 4}) {
+    for (uint64_t K : {256, 3072, 5088})
+      for (int rows : {1, 1, 2, 4}) {
         const char *text = std::array{kRowU8, kQ4K, kQ6K}[i % 3];
-        Case c{parse(text), 50, K, std::array{FloatType::bf16, FloatType::f32}[i % 2],
-               FloatType::f32, rows,
+        const char *copy = std::array{"bulk", "async", "bulk", "load"}[i / 4 % 4];
+        Case c{parse(text),
+               i % 2 ? 50u : 7u,
+               K,
+               std::array{FloatType::bf16, FloatType::f32}[i % 2],
+               FloatType::f32,
+               rows,
                "rows = [" + std::to_string(rows) + "], grid = 3, warps = 2, stages = " +
-                   std::to_string(stages) + ", copy = bulk, pdl = true"};
+                   std::to_string(stages) + ", copy = " + copy + ", pdl = true"};
         EXPECT_LE(errorOf(c, rng, i++), 1e-3) << describe(c);
       }
 }
@@ -321,7 +353,12 @@ const char *const kSmall = "rows = [1], grid = 1, warps = 2, copy = bulk";
 TEST(GpuKernelsTest, Phases) {
   std::mt19937_64 rng(5);
   for (const char *text : {kRowU8, kQ6K}) {
-    Case c{parse(text), 20, 21504 + 96, FloatType::bf16, FloatType::f32, 8,
+    Case c{parse(text),
+           20,
+           21504 + 96,
+           FloatType::bf16,
+           FloatType::f32,
+           8,
            "rows = [8], grid = 1, warps = 4, copy = bulk"};
     EXPECT_LE(errorOf(c, rng), 1e-3) << describe(c);
   }
@@ -359,13 +396,18 @@ TEST(GpuKernelsTest, EveryStorage) {
 TEST(GpuKernelsTest, UnalignedFields) {
   std::mt19937_64 rng(6);
   for (const char *scale : {"u6 * row<bf16>", "delta10 * row<bf16>", "log4 * row<f32>"})
-    for (const char *offset : {"bf16", "f16", "f32", "u6", "i8 * block<256, f32>",
-                               "delta12 * row<bf16>"})
+    for (const char *offset :
+         {"bf16", "f16", "f32", "u6", "i8 * block<256, f32>", "delta12 * row<bf16>"})
       for (const char *group : {"16", "32", "256"}) {
         Case c{parse((std::string("u5, group = ") + group + ", min, scale = " + scale +
                       ", offset = " + offset)
                          .c_str()),
-               17, 512, FloatType::f32, FloatType::f32, 1, kSmall};
+               17,
+               512,
+               FloatType::f32,
+               FloatType::f32,
+               1,
+               kSmall};
         EXPECT_LE(errorOf(c, rng), 1e-3) << describe(c);
       }
 }

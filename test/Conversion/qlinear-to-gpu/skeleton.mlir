@@ -7,7 +7,7 @@
 
 // One weight: one segment. Copies start before anything waits, the row constants are
 // staged before the wait for the previous kernel, the activations after it; the copies of
-// the last stage do not delay the loads of x.
+// the last stage do not delay the loads of x, and go on while x is quantized.
 // CHECK-LABEL: func.func @one
 // CHECK: qlinear.launch [#qlinear.variant<rows = 1, kernel = @qlinear_kernels::@linear0_m1, grid = 132, block = 384, smem = {{[0-9]+}}>,
 // CHECK-SAME: rows = 8
@@ -90,6 +90,7 @@ func.func @split(%x: tensor<2x21504xbf16>, %w: !qlinear.weight<5376x21504, #q4>)
 // CHECK: llvm.call @ql_load_activations({{.*}}%[[X]]
 // CHECK: scf.if
 // CHECK-NEXT: llvm.call @ql_walk_start(%{{.*}}, %c2_i32{{.*}}, %c3_i32
+// CHECK: llvm.call @ql_walk_take
 // CHECK: llvm.call @ql_stage_activations({{.*}}%[[X]]
 // CHECK: llvm.call @ql_ptx_barrier
 // CHECK: llvm.call @ql_walk_multiply
