@@ -5,7 +5,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===------------------------------------------------------------------------===#
-"""Draws the report of qlinear-gpu-bench: gpu-chain.svg, gpu-shapes.svg, gpu-rows.svg.
+"""Draws the report of qlinear-gpu-bench: gpu-chain.svg, gpu-rows.svg, gpu-shapes.svg and
+gpu-roofline.svg.
 
     plot.py gpu.json --out docs/images
 """
