@@ -123,7 +123,10 @@ def roofline(report, out):
               label=f"dependent read, {bandwidth / 1e3:.0f} GB/s")
     axes.set(xscale="log", yscale="log", xlabel="operations per byte of weights",
              ylabel="10^12 operations per second")
-    axes.grid(alpha=0.3, which="both")
+    axes.set_xticks([4, 8, 16, 32], ["4", "8", "16", "32"])
+    axes.set_yticks([5, 10, 20, 40, 80, 160], ["5", "10", "20", "40", "80", "160"])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     axes.set_title(f"{report['device']}, {SHAPE} {n} x {k}")
     figure.tight_layout()
