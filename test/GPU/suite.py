@@ -202,6 +202,19 @@ def clusters_entry():
     return entry
 
 
+def ring_entry():
+    """Warps with many units: the ring's last stage follows the loads of x."""
+    entry = Entry("ring")
+    schedule = (" {schedule = #qlinear.schedule<rows = [1, 2, 4, 8], grid = 3, warps = 2, "
+                "copy = bulk, pdl = true>}")
+    for name, encoding in MAIN.items():
+        for x in ["bf16", "i8"]:
+            for k in [768, 5088]:
+                entry.linear(f"{name}_{x}_k{k}", encoding, 50, k, x, "f32", schedule)
+    add_fused(entry, 1056, 160, lambda name: schedule)
+    return entry
+
+
 def quantize_entry():
     """The quantization of activations by itself: int8 codes, their sums and scales."""
     entry = Entry("quantize")
@@ -263,6 +276,7 @@ def entries():
         yield shapes_entry(name)
     yield fused_entry()
     yield clusters_entry()
+    yield ring_entry()
     yield quantize_entry()
     yield exact_entry()
     for name in MAIN:

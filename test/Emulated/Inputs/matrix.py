@@ -79,7 +79,7 @@ CASES = [
 # variant, which takes three times as long to compile as the others.
 SCHEDULES = [
     "",
-    " {schedule = #qlinear.schedule<rows = [1, 4], warps = 4, copy = bulk>}",
+    " {schedule = #qlinear.schedule<rows = [1, 4], warps = 4, copy = bulk, pdl = true>}",
     " {schedule = #qlinear.schedule<rows = [2, 4], warps = 2, copy = load>}",
     " {schedule = #qlinear.schedule<rows = [1, 3], warps = 4, stages = 2, copy = async>}",
     " {schedule = #qlinear.schedule<rows = [4], warps = 3, copy = bulk, quantize = separate>}",
