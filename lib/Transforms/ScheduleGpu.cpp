@@ -83,7 +83,7 @@ ScheduleAttr::Fields scheduleForGpu(LinearOp op, const GpuChip &chip) {
                    [&](int64_t rows) { return rows > 1 && rows / 2 >= op.getM(); });
   fields.grid = chip.multiprocessors;
   fields.stages = chip.copy == CopyKind::load ? 1 : 3;
-  if (chip.copy != CopyKind::load && isShort(op, chip)) {
+  if (chip.pdl && isShort(op, chip)) {
     fields.stages = 2;
     fields.warps = chip.warps;
   }
