@@ -25,8 +25,11 @@ SHAPE = "gate_up"  # of the roofline
 
 
 def chain(report, out):
-    """Milliseconds per token at each M, and the read ceiling of the same bytes."""
-    rows = sorted(report["chains"], key=lambda r: -r["us"].get("1", 0))
+    """Milliseconds per token at M = 1, and the read ceiling of the same bytes."""
+    rows = sorted((r for r in report["chains"] if "1" in r.get("us", {})),
+                  key=lambda r: -r["us"]["1"])
+    if not rows:
+        return
     figure, axes = plt.subplots(figsize=(9, 0.55 * len(rows) + 1.2))
     for y, row in enumerate(rows):
         ours = row["implementation"].startswith("qlinear")
@@ -53,6 +56,8 @@ def shapes(report, out):
             times.setdefault(r["implementation"], {})[r["shape"]] = r
     ours = [name for name in times if name.startswith("qlinear")]
     plain = [name for name in ours if not name.endswith("(int8 in)")][:2]
+    if not plain:
+        return
     peers = [name for name in times if name not in ours]
     chosen = plain + [name for name in ours if name == f"{plain[0]} (int8 in)"] + peers
     first = times[chosen[0]]
@@ -80,7 +85,7 @@ def rows(report, out):
     figure, axes = plt.subplots(figsize=(9, 4))
     for r in report["chains"]:
         name = r["implementation"]
-        if name.endswith("(int8 in)"):
+        if name.endswith("(int8 in)") or not r.get("us"):
             continue
         m = sorted(map(int, r["us"]))
         axes.plot(m, [r["us"][str(i)] / 1e3 for i in m], marker="o", label=name,
@@ -97,28 +102,27 @@ def rows(report, out):
 
 
 def roofline(report, out):
-    """Multiply-adds per second over those per byte of weights at M = 1, 2, 4, 8, for the
+    """Operations per second over those per byte of weights at M = 1, 2, 4, 8, for the
     shape with the most bytes in the chain; the roof is the dependent read."""
+    ours = ("qlinear row-u8", "qlinear row-u8 (int8 in)", "qlinear k-quant")
+    chosen = [r for r in report["shapes"] if r["shape"] == SHAPE and r.get("us")
+              and (r["implementation"] in ours or not r["implementation"].startswith("qlinear"))]
+    if not chosen:
+        return
     figure, axes = plt.subplots(figsize=(9, 5))
     n, k, _ = SHAPES[SHAPE]
-    ends = []
-    for r in report["shapes"]:
-        name = r["implementation"]
-        if r["shape"] != SHAPE or not r.get("us"):
-            continue
-        ours = name.startswith("qlinear")
-        if ours and name.removeprefix("qlinear ") not in ("row-u8", "row-u8 (int8 in)", "k-quant"):
-            continue
-        m = sorted(map(int, r["us"]))
-        per_byte = [2 * n * k * i / r["bytes"] for i in m]
-        axes.plot(per_byte, [2 * n * k * i / r["us"][str(i)] / 1e6 for i in m], marker="o",
-                  label=name, linestyle="-" if ours else "--")
-        for i, x, y in zip(m, per_byte, [2 * n * k * i / r["us"][str(i)] / 1e6 for i in m]):
-            if name == "qlinear row-u8 (int8 in)":
-                axes.annotate(f"M = {i}", (x, y), xytext=(-14, 8), textcoords="offset points")
-        ends += [(per_byte[0], r), (per_byte[-1], r)]
-    bandwidth = max(r["bytes"] / r["read_us"]["dependent"] for _, r in ends)  # MB/s
-    span = [min(x for x, _ in ends), max(x for x, _ in ends)]
+    span = []
+    for r in chosen:
+        points = {i: (2 * n * k * i / r["bytes"], 2 * n * k * i / r["us"][str(i)] / 1e6)
+                  for i in sorted(map(int, r["us"]))}
+        axes.plot(*zip(*points.values()), marker="o", label=r["implementation"],
+                  linestyle="-" if r["implementation"] in ours else "--")
+        if r["implementation"] == "qlinear row-u8 (int8 in)":
+            for i, point in points.items():
+                axes.annotate(f"M = {i}", point, xytext=(-14, 8), textcoords="offset points")
+        span += [x for x, _ in points.values()]
+    span = [min(span), max(span)]
+    bandwidth = max(r["bytes"] / r["read_us"]["dependent"] for r in chosen)  # MB/s
     axes.plot(span, [x * bandwidth / 1e6 for x in span], color="black", linewidth=1,
               label=f"dependent read, {bandwidth / 1e3:.0f} GB/s")
     axes.set(xscale="log", yscale="log", xlabel="operations per byte of weights",

@@ -49,11 +49,11 @@ def split(implementation):
 
 def chain(report):
     header("", "GB", "read ms", *(f"M = {m}" for m in ROWS))
-    for r in report["chains"]:
+    for r in report.get("chains", []):
         read = r["read_us"]["dependent"]
         name, int8 = split(r["implementation"])
-        times = [f"{r['us'][m] / 1e3:.3f} ({r['us'][m] / read:.3f})" if m in r["us"] else "–"
-                 for m in ROWS]
+        us = r.get("us", {})
+        times = [f"{us[m] / 1e3:.3f} ({us[m] / read:.3f})" if m in us else "–" for m in ROWS]
         row(name + (", int8 activations in" if int8 else ""), f"{r['bytes'] / 1e9:.2f}",
             f"{read / 1e3:.3f}", *times)
 
@@ -61,16 +61,21 @@ def chain(report):
 def shapes(report):
     wanted = ["row-u8", "k-quant", "row-u8 (int8 in)", "executorch", "llama.cpp"]
     times = {}
-    for r in report["shapes"]:
+    for r in report.get("shapes", []):
         times.setdefault(r["shape"], {})[r["implementation"].removeprefix("qlinear ")] = r
     header("shape", "N x K", "MB", "dependent read", "row-u8", "Q4_K / Q6_K",
            "row-u8, int8 in (of read)", "ExecuTorch", "llama.cpp")
     for shape, of in times.items():
         n, k, _ = SHAPES[shape]
-        read = of["row-u8"]["read_us"]["dependent"]
-        cells = [f"{of[w]['us']['1']:.2f}" for w in wanted]
-        cells[2] += f" ({of[wanted[2]]['read_us']['dependent'] / of[wanted[2]]['us']['1']:.0%})"
-        row(shape, f"{n} x {k}", f"{of['row-u8']['bytes'] / 1e6:.1f}", f"{read:.2f}", *cells)
+        of = {w: of[w] for w in wanted if "1" in of.get(w, {}).get("us", {})}
+        if not of:
+            continue
+        first = next(iter(of.values()))
+        cells = [f"{of[w]['us']['1']:.2f}" if w in of else "–" for w in wanted]
+        if int8 := of.get("row-u8 (int8 in)"):
+            cells[2] += f" ({int8['read_us']['dependent'] / int8['us']['1']:.0%})"
+        row(shape, f"{n} x {k}", f"{first['bytes'] / 1e6:.1f}",
+            f"{first['read_us']['dependent']:.2f}", *cells)
 
 
 def snr(encodings, source, encoding):
@@ -84,16 +89,17 @@ def snr(encodings, source, encoding):
 
 
 def before_and_after(report, encodings):
-    """Bits, memory, time and SNR of each encoding against bf16 metadata."""
-    chains = {split(r["implementation"])[0]: r for r in report["chains"]
-              if not r["implementation"].endswith("(int8 in)")}
+    """Bits, memory, time and SNR of each encoding against bf16 metadata, where the report
+    has that for one token."""
+    chains = {split(r["implementation"])[0]: r for r in report.get("chains", [])
+              if not r["implementation"].endswith("(int8 in)") and "1" in r.get("us", {})}
     weights = sum(SHAPES[s][0] * SHAPES[s][1] * count for s, count in CHAIN.items())
-    before = chains["bf16"]
+    before = chains.get("bf16")
     header("encoding", "bits/weight", "GiB", "ms/token", "memory", "tokens/s",
            "SNR dB, integer zeros", "SNR dB, float zeros")
     for name, (title, key) in NAMES.items():
         r = chains.get(name)
-        if not r:
+        if not r or not before:
             continue
         ms, was = r["us"]["1"] / 1e3, before["us"]["1"] / 1e3
         levels = (["exact for K-quants"] * 2 if key is None else
