@@ -26,6 +26,9 @@ inline constexpr int kMaxTokens = 8;
 inline constexpr int kMaxWeights = 4; ///< of one walk
 inline constexpr int kMaxRecordKinds = 4;
 
+/// Bytes that a kernel keeps for each of the objects it hands from call to call.
+inline constexpr int kStateBytes = 512;
+
 /// How weights reach the arithmetic.
 enum CopyMode : int {
   kDirect, ///< 16-byte loads into registers, one unit ahead

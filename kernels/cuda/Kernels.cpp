@@ -33,6 +33,9 @@ static QL_INLINE int gatherPlace(int weights, int tiles, int tokens, int rank,
          row % 16;
 }
 
+static_assert(sizeof(Walk) <= kStateBytes && sizeof(Unit) <= kStateBytes &&
+              sizeof(RawItem[Quantization::kMaxBatch]) <= kStateBytes);
+
 extern "C" {
 
 /// Sets a walk up: `tiles` tiles from `tile0` of `weights` weights of N x K, of each
@@ -144,7 +147,9 @@ i32 ql_divide(i32 dividend, i32 divisor) { return divide(dividend, divisor); }
 
 /// Puts the first loads under way of `rows` rows of x (rows x K, element type `type`),
 /// of each the columns of `units` units from `unit0`, for `tokens` tokens; tokens past
-/// `rows` become zero. `tensor`: as StagedActivations has it.
+/// `rows` become zero. `tensor`: as StagedActivations has it. Both this and the next
+/// function get the constants, rather than one what the other keeps: loops over `items`
+/// have to be unrolled before those become registers.
 void ql_load_activations(RawItem *items, i32 type, i64 K, i32 unit0, i32 units,
                          i32 tokens, i32 tensor, i32 rows, i32 threads, const u8 *x) {
   Quantization q{type, K, unit0, {tokens, units, bool(tensor)}, rows, threads, x};

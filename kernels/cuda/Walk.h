@@ -192,7 +192,7 @@ struct Walk {
   /// Takes the warp's first unit, which makes room in the ring.
   QL_INLINE void takeFirst(Unit &out) {
     if (count > 0)
-      takeAhead(first - first / units * units, out);
+      takeAhead(first % units, out);
   }
   /// kDirect: loads the producer's unit and moves on.
   QL_INLINE void load(Unit &out) {

@@ -24,7 +24,6 @@ static layout::Float elementOf(Type type) {
 
 namespace {
 constexpr unsigned kShared = 3; // address space
-constexpr int kStateWords = 64; // of 8 bytes: more than a Walk or a thread's items have
 
 /// Emits one kernel.
 class Skeleton {
@@ -60,9 +59,9 @@ private:
   /// What a micro-kernel keeps from call to call; in a function's first block, so that
   /// it becomes registers.
   Value state() {
-    return LLVM::AllocaOp::create(b, loc, ptr,
-                                  LLVM::LLVMArrayType::get(i64, kStateWords),
-                                  constant(1), /*alignment=*/16);
+    return LLVM::AllocaOp::create(
+        b, loc, ptr, LLVM::LLVMArrayType::get(i64, kernels::kStateBytes / 8),
+        constant(1), /*alignment=*/16);
   }
   void call(StringRef name, ValueRange args) { call(name, Type(), args); }
   Value shared(int64_t offset);
@@ -408,20 +407,15 @@ void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
     call("ql_ptx_wait_prior_grids", {});
 
   bool quantized = !isa<RankedTensorType>(op.getX().getType());
-  // Quantizing long rows takes as long as filling the ring; the copies go on meanwhile
-  // if the first units are taken out of it (with more than one row the registers are
-  // needed).
-  bool ahead = plan.earlyStages < plan.stages && plan.mode != kernels::kDirect &&
-               plan.tokens == 1 && !quantized && phases.front().size() == 1;
   for (int phase = 0; phase < plan.phases; ++phase) {
     stageActivations(f, op, plan, phase, [&] {
-      if (phase > 0 || plan.earlyStages == plan.stages)
+      if (plan.earlyStages == plan.stages)
         return;
-      for (const Active &active : phases.front())
+      for (const Active &active : phases[phase]) {
         start(active, active.startEarly, plan.earlyStages, plan.stages);
-      if (ahead)
-        call("ql_walk_take",
-             {phases.front().front().state, phases.front().front().unit});
+        if (plan.ahead)
+          call("ql_walk_take", {active.state, active.unit});
+      }
     });
     call("ql_ptx_barrier", {});
     if (quantized && plan.bulkCodes)
@@ -433,8 +427,7 @@ void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
       call("ql_walk_multiply",
            {active.state, constant(plan.tokens), shared(plan.codes),
             shared(plan.recordsOf(*active.walk, phase)), shared(active.walk->constants),
-            shared(active.walk->slots[phase]), active.unit,
-            constant(ahead && phase == 0)});
+            shared(active.walk->slots[phase]), active.unit, constant(plan.ahead)});
     }
     if (phase + 1 < plan.phases)
       startFirst(phases[phase + 1], plan.stages); // a warp's own ring is free

@@ -48,8 +48,11 @@ struct KernelSegment {
 /// All constants of one kernel: shapes, ranges, shared memory.
 struct KernelPlan {
   int tokens = 1, warps = 0, stages = 0;
-  /// Stages whose copies start before the kernel waits for the one before it.
+  /// Stages whose copies start before the kernel waits for the one before it. The others
+  /// follow the loads of x; then there is one phase.
   int earlyStages = 0;
+  /// Whether each warp takes its first unit while x is quantized (one walk).
+  bool ahead = false;
   int64_t K = 0, grid = 0, totalCost = 0;
   kernels::CopyMode mode = kernels::kDirect;
   bool pdl = false;

@@ -227,9 +227,18 @@ std::optional<KernelPlan> planKernel(LinearOp op, const ScheduleAttr::Fields &sc
     plan.warps = std::min(warps, 12);
     if (fits(beside, 1, std::min(most, 2))) {
       plan.blocksPerMultiprocessor = 2;
+      plan.earlyStages = plan.stages;
       // What the blocks have under way while they wait stands in one queue with the
       // results of the kernel before and the loads of x, so the last stage has to wait.
-      plan.earlyStages = std::max(plan.stages - 1, std::min(plan.stages, 2));
+      if (plan.stages > 2) {
+        plan.earlyStages = plan.stages - 1;
+        // Quantizing long rows takes as long as filling the ring; the copies go on
+        // meanwhile if the first units are taken out of it (with more than one row the
+        // registers are needed).
+        plan.ahead = tokens == 1 && plan.mode != kernels::kDirect &&
+                     llvm::isa<mlir::RankedTensorType>(op.getX().getType()) &&
+                     plan.segments.size() == 1 && plan.segments[0].walks.size() == 1;
+      }
       return plan;
     }
     plan.warps = warps;

@@ -255,12 +255,12 @@ def main():
         counts["skipped"] += tests
     # The runtime's tests look at the device's free memory, and take all of it: they have
     # the device to themselves.
-    alone = [e for e in chosen if e["kind"] == "runtime"]
+    together, alone = ([e for e in chosen if (e["kind"] == "runtime") == runtime]
+                       for runtime in (False, True))
     with tempfile.TemporaryDirectory() as folder:
         runner = Runner(options, folder)
         for entry, tests in itertools.chain(
-                runner.entries([e for e in chosen if e not in alone], rows, options.jobs),
-                runner.entries(alone, rows, 1)):
+                runner.entries(together, rows, options.jobs), runner.entries(alone, rows, 1)):
             for test in tests:
                 counts[test.state] += 1
                 differing, results = differing + test.differing, results + test.results

@@ -8,6 +8,7 @@
 #include "CudaDevice.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cstring>
 #include <sys/mman.h>
@@ -227,7 +228,8 @@ public:
   StagingRing(CudaDevice &device, uint64_t total)
       : device(device), api(device.driver()),
         bufferBytes(size_t(std::min<uint64_t>(total, kStagingBytes))),
-        count(size_t(std::min<uint64_t>(total / kStagingBytes + 1, kStagingBuffers))) {}
+        count(size_t(std::min<uint64_t>((total + kStagingBytes - 1) / kStagingBytes,
+                                        kStagingBuffers))) {}
   StagingRing(const StagingRing &) = delete;
 
   ~StagingRing() {
