@@ -158,7 +158,9 @@ Status Module::checkWeight(const std::string &name, const WeightInfo &want,
     return fail(QLR_BAD_WEIGHTS, "weight '", name, "': the blob has ", bytes,
                 " bytes, but ", want.n, "x", want.k, " as <", want.encoding, "> has ",
                 want.bytes);
-  if (!blob || reinterpret_cast<uintptr_t>(blob) % device->weightAlignment())
+  if (!blob)
+    return fail(QLR_INVALID_ARGUMENT, "weight '", name, "': the blob is NULL");
+  if (reinterpret_cast<uintptr_t>(blob) % device->weightAlignment())
     return fail(QLR_INVALID_ARGUMENT, "weight '", name, "': the blob is at ", blob,
                 ", not at a multiple of ", device->weightAlignment(),
                 " bytes; memory of qlr_alloc is");

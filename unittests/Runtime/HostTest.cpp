@@ -169,8 +169,8 @@ TEST_F(CallErrors, UnboundAndRebound) {
   const TestWeight &w = testWeight();
   EXPECT_EQ(qlr_module_set_weight(bare, "v", w.blob, w.size), QLR_NOT_FOUND);
   EXPECT_EQ(qlr_module_set_weight(bare, "w", w.blob, w.size - 1), QLR_BAD_WEIGHTS);
-  EXPECT_EQ(qlr_module_set_weight(bare, "w", w.blob + 32, w.size),
-            QLR_INVALID_ARGUMENT);
+  EXPECT_EQ(qlr_module_set_weight(bare, "w", nullptr, w.size), QLR_INVALID_ARGUMENT);
+  EXPECT_EQ(std::string(qlr_last_error()), "weight 'w': the blob is NULL");
   EXPECT_EQ(qlr_module_set_weight(bare, "w", w.blob, w.size), QLR_OK);
   EXPECT_EQ(qlr_call(bare, 0, ws, &in, 1, &out, 1, nullptr), QLR_OK);
   EXPECT_LE(relativeError(y, expected(x)), 1e-6);
@@ -206,7 +206,6 @@ TEST_F(CallErrors, WeightsOfTheCall) {
   EXPECT_LE(relativeError(y, expected(x)), 1e-6);
 
   EXPECT_EQ(run(bare, ws, {w.blob, w.size - 1}), QLR_BAD_WEIGHTS);
-  EXPECT_EQ(run(bare, ws, {w.blob + 32, w.size}), QLR_INVALID_ARGUMENT);
   EXPECT_EQ(run(bare, ws, {w.blob, w.size}, 2), QLR_INVALID_ARGUMENT);
   EXPECT_EQ(std::string(qlr_last_error()),
             "a call of 'linear' with 2 weights, but the artifact has 1; give all of "

@@ -7,15 +7,17 @@
 """The custom op behind qlinear.nn:
 
     qlinear::linear(Tensor x, Tensor packed, Tensor? bias, str encoding, int n) -> Tensor
+    qlinear::linear_backward(Tensor grad, Tensor packed, str encoding, int k) -> Tensor
 
-x (..., K) in f32, f16 or bf16 times an n x K weight that is packed with `encoding`, plus
-bias (n,); the result (..., n) has the type of x. The op has no state: its kernel is
-found by encoding, n, K and types, and compiled at the first use of these; all layers of
-one shape share it, since the weight is an argument."""
+x (..., K) in f32, f16 or bf16 times an n x K weight W that is packed with `encoding`, plus
+bias (n,); the result (..., n) has the type of x. The second is its derivative by x,
+grad (..., n) times W. The ops have no state: their kernel is found by encoding, n, K and
+types, and compiled at the first use of these; all layers of one shape share it, since the
+weight is an argument."""
 
 import contextlib
-import ctypes
 import threading
+import warnings
 
 import torch
 
@@ -24,6 +26,11 @@ from ._abi import ArgumentError, Error
 from .module import Module, TorchWorkspace
 
 _TYPES = {torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16"}
+_FROM_NAME = {name: dtype for dtype, name in _TYPES.items()}
+# What the address of a packed weight has to be a multiple of; the CPU reads it anywhere.
+_ALIGNMENT = {"cpu": 1, "emulated": 64, "cuda": 128}
+# Of the weights that the derivative has as floats at a time, in bytes.
+_FLOATS = 64 << 20
 _host = "cpu"
 
 
@@ -67,11 +74,28 @@ class Kernel:
     def __init__(self, key):
         encoding, n, k, dtype, bias_dtype, device_name = key
         device = _abi.device(device_name)
-        artifact = compiler.compile(module_text(encoding, n, k, dtype, bias_dtype), device.target)
+        text = module_text(encoding, n, k, dtype, bias_dtype)
+        try:
+            artifact = compiler.compile(text, device.target)
+        except Error as problem:
+            if problem.status != "NOT_FOUND":  # of the compiler: the cache has no such kernel
+                raise
+            types = dtype if bias_dtype is None else f"{dtype} and a bias in {bias_dtype}"
+            call = (
+                f"qlinear.nn.prepare([{(encoding, n, k, bias_dtype)!r}], "
+                f"dtype={_FROM_NAME[dtype]}, targets=['{device.target}'])"
+            )
+            raise Error(
+                f"there is no kernel for a {n} x {k} linear <{encoding}> with activations in "
+                f"{types} on {device.target}: {compiler.cache_folder()} has none, and {problem}; "
+                f"or compile it where the compiler is, {call}, and copy qlinear.cache_folder() "
+                "from there to here",
+                "NOT_FOUND",
+            ) from None
         self.module = Module(artifact, None, device)
         self.function = self.module.functions["linear"]
         self.bytes = artifact.manifest["weights"][0]["bytes"]
-        self.n, self.k = n, k
+        self.encoding, self.n, self.k = encoding, n, k
         self.code = _abi.DTYPES[dtype][0]
         self.inputs = 1 + (bias_dtype is not None)
         self.bias_code = _abi.DTYPES[bias_dtype or dtype][0]
@@ -158,39 +182,57 @@ def _aligned(tensor):
     return tensor.clone() if tensor.data_ptr() % 16 else tensor
 
 
+def _kernel_on(x, key):
+    """The kernel of (encoding, n, k, dtype, bias dtype or None) on the device of x, the
+    device's name, and torch's current stream there."""
+    index = x.device.index if x.device.type == "cuda" else None
+    name = _host if index is None else f"cuda:{index}"
+    kernel = _kernels.get((*key, name))
+    if kernel is None:
+        if index is not None and torch.cuda.is_current_stream_capturing():
+            raise Error(
+                f"the first call of a {key[1]} x {key[2]} linear is inside a CUDA graph capture, "
+                "where its kernel cannot be loaded; run the model once before, or call "
+                "qlinear.nn.prepare()"
+            )
+        kernel = kernel_for(*key, name)
+    # What current_stream(index).cuda_stream is, in a tenth of the time.
+    stream = None if index is None else torch._C._cuda_getCurrentRawStream(index)
+    return kernel, name, stream
+
+
+def _placed(packed, kernel, device_name):
+    """The packed weight as the kernel reads it."""
+    if packed.numel() != kernel.bytes:
+        raise ArgumentError(
+            f"packed has {packed.numel()} bytes, but a {kernel.n} x {kernel.k} weight as "
+            f"<{kernel.encoding}> has {kernel.bytes}; is x, with {kernel.k} columns, the input of "
+            "another layer?"
+        )
+    packed = packed.contiguous()
+    alignment = _ALIGNMENT[device_name.partition(":")[0]]
+    if packed.data_ptr() % alignment == 0:
+        return packed
+    warnings.warn(
+        f"packed is at {packed.data_ptr():#x}, but {device_name} reads it at a multiple of "
+        f"{alignment} bytes: it is copied in every call; packed.clone() is there once",
+        stacklevel=2,
+    )
+    return packed.clone()
+
+
 def _linear(x, packed, bias, encoding, n):
     _check(x, packed, bias, n)
     k, dtype = x.shape[-1], _type_of(x, "x")
     bias_dtype = None if bias is None else _type_of(bias, "bias")
     y = torch.empty((*x.shape[:-1], n), dtype=x.dtype, device=x.device)
-    if y.numel() == 0:
+    if x.numel() == 0:
         return y
-    index = x.device.index
-    device = _host if index is None else f"cuda:{index}"
-    key = encoding, n, k, dtype, bias_dtype, device
-    kernel = _kernels.get(key)
-    if kernel is None:
-        if index is not None and torch.cuda.is_current_stream_capturing():
-            raise Error(
-                f"the first call of a {n} x {k} linear is inside a CUDA graph capture, where its "
-                "kernel cannot be loaded; run the model once before, or call qlinear.nn.prepare()"
-            )
-        kernel = kernel_for(*key)
-    if packed.numel() != kernel.bytes:
-        raise ArgumentError(
-            f"packed has {packed.numel()} bytes, but a {n} x {k} weight as <{encoding}> has "
-            f"{kernel.bytes}; is x, with {k} columns, the input of another layer?"
-        )
-    if packed.data_ptr() % 64 or not packed.is_contiguous():
-        raise ArgumentError(
-            f"packed is at {packed.data_ptr():#x} with stride {packed.stride(0)}; it has to be "
-            "contiguous, at a multiple of 64 bytes: packed.clone() is"
-        )
+    kernel, name, stream = _kernel_on(x, (encoding, n, k, dtype, bias_dtype))
+    packed = _placed(packed, kernel, name)
     x = _aligned(x)
     if bias is not None:
         bias = _aligned(bias)
-    # What current_stream(index).cuda_stream is, in a tenth of the time.
-    stream = None if index is None else torch._C._cuda_getCurrentRawStream(index)
     kernel.run(x, packed, bias, y, x.numel() // k, stream)
     return y
 
@@ -201,16 +243,61 @@ def _fake(x, packed, bias, encoding, n):
     return x.new_empty((*x.shape[:-1], n))
 
 
-def _backward(context, grad):
+def _linear_backward(grad, packed, encoding, k):
+    n = grad.shape[-1]
+    rows = grad.reshape(-1, n).float()
+    dx = torch.empty(rows.shape[0], k, device=grad.device)
+    kernel, name, stream = _kernel_on(grad, (encoding, n, k, "f32", None))
+    packed = _placed(packed, kernel, name)
+    # Columns of W are what the kernel gives for columns of the identity. 127 is a code of
+    # its own: such a row is not changed when it becomes int8.
+    step = min(k, max(8, _FLOATS // (4 * max(n, k)) // 8 * 8))
+    with torch.autocast(grad.device.type, enabled=False):
+        for begin in range(0, k if rows.numel() else 0, step):
+            count = min(step, k - begin)
+            unit = torch.zeros(count, k, device=grad.device)
+            unit[:, begin : begin + count].fill_diagonal_(127)
+            columns = torch.empty(count, n, device=grad.device)
+            kernel.run(unit, packed, None, columns, count, stream)
+            torch.mm(rows, columns.t(), out=dx[:, begin : begin + count])
+    return dx.div_(127).to(grad.dtype).reshape(*grad.shape[:-1], k)
+
+
+def _fake_backward(grad, packed, encoding, k):
+    return grad.new_empty((*grad.shape[:-1], k))
+
+
+def _setup(ctx, inputs, output):  # torch passes them by name
+    x, packed, bias, ctx.encoding, ctx.n = inputs
+    ctx.save_for_backward(packed)
+    ctx.k, ctx.bias_dtype = x.shape[-1], None if bias is None else bias.dtype
+
+
+def _backward(ctx, grad):
+    dx = dbias = None
+    if ctx.needs_input_grad[0]:
+        (packed,) = ctx.saved_tensors
+        dx = torch.ops.qlinear.linear_backward(grad, packed, ctx.encoding, ctx.k)
+    if ctx.needs_input_grad[2]:
+        dbias = grad.reshape(-1, ctx.n).sum(0, dtype=torch.float32).to(ctx.bias_dtype)
+    return dx, None, dbias, None, None
+
+
+def _no_backward(ctx, grad):
     raise Error(
-        "qlinear.nn.Linear has no gradient: its weights are frozen codes; run it under "
-        "torch.no_grad(), or train the float model and quantize it then"
+        "qlinear.nn.Linear has no second derivative; call backward() without create_graph=True"
     )
 
 
 _library = torch.library.Library("qlinear", "DEF")
 _library.define("linear(Tensor x, Tensor packed, Tensor? bias, str encoding, int n) -> Tensor")
-_library.impl("linear", _linear, "CPU")
-_library.impl("linear", _linear, "CUDA")
+_library.define("linear_backward(Tensor grad, Tensor packed, str encoding, int k) -> Tensor")
+for _device in ("CPU", "CUDA"):
+    _library.impl("linear", _linear, _device)
+    _library.impl("linear_backward", _linear_backward, _device)
 torch.library.register_fake("qlinear::linear", _fake, lib=_library)
-torch.library.register_autograd("qlinear::linear", _backward, lib=_library)
+torch.library.register_fake("qlinear::linear_backward", _fake_backward, lib=_library)
+torch.library.register_autograd(
+    "qlinear::linear", _backward, setup_context=_setup, lib=_library
+)
+torch.library.register_autograd("qlinear::linear_backward", _no_backward, lib=_library)

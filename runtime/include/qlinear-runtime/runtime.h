@@ -149,7 +149,8 @@ QLR_API qlr_status qlr_call(qlr_module *module, int32_t function,
                             int32_t n_inputs, const qlr_tensor *outputs,
                             int32_t n_outputs, void *stream);
 
-/* A packed weight in device memory: 128-byte aligned on CUDA, 64 on cpu and emulated. */
+/* A packed weight in device memory: 128-byte aligned on CUDA, 64 on emulated,
+ * anywhere on cpu (a multiple of 64 is read fastest). */
 typedef struct qlr_blob {
   const void *data;
   size_t bytes;

@@ -1,0 +1,82 @@
+# ===- _checkpoint.py - Layouts of packed layers in checkpoints ----*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""Which layers of a saved model are packed, and how: for making empty ones of their sizes."""
+
+import json
+import math
+import pathlib
+
+import torch
+
+from ._abi import ArgumentError, Error
+from ._layer import _bytes
+
+
+def layouts_of(source):
+    """{name of a layer: (bytes of its layout, bytes of its packed weight)} of a state_dict, or
+    of a file or folder that has one."""
+    texts, sizes = {}, {}
+    for part in [source] if hasattr(source, "keys") else _parts(pathlib.Path(source)):
+        of_file = isinstance(part, _Safetensors)
+        for name in part:
+            layer, _, key = name.rpartition(".")
+            if key == "layout":
+                texts[layer] = _bytes(part[name])
+            elif key == "packed":
+                sizes[layer] = math.prod(part.shape(name) if of_file else part[name].shape)
+    found = {layer: (texts[layer], sizes[layer]) for layer in texts if layer in sizes}
+    if not found:
+        raise Error(
+            "the checkpoint has no packed layers ('NAME.packed' and 'NAME.layout'); it is not of "
+            "a model after swap_linears()"
+        )
+    return found
+
+
+class _Safetensors:
+    """A file of safetensors; tensors are read as they are asked for."""
+
+    def __init__(self, path):
+        try:
+            from safetensors import safe_open
+        except ImportError:
+            raise Error(
+                f"'{path}' needs safetensors, which is not installed; pip install safetensors"
+            ) from None
+        self.file = safe_open(path, framework="pt")
+
+    def __iter__(self):
+        return iter(self.file.keys())
+
+    def shape(self, name):
+        return self.file.get_slice(name).get_shape()
+
+    def __getitem__(self, name):
+        return self.file.get_tensor(name)
+
+
+def _parts(path):
+    """The state_dicts of a file, an index, or a folder."""
+    if path.is_dir():
+        files = sorted(path.glob("*.safetensors")) or sorted(path.glob("*.bin"))
+        if not files:
+            raise Error(f"'{path}' has neither .safetensors nor .bin files", "NOT_FOUND")
+    elif path.name.endswith(".index.json"):
+        index = json.loads(path.read_text())
+        files = [path.parent / name for name in sorted(set(index["weight_map"].values()))]
+    else:
+        files = [path]
+    for file in files:
+        if not file.is_file():
+            raise Error(f"there is no file '{file}'", "NOT_FOUND")
+        if file.suffix == ".safetensors":
+            yield _Safetensors(file)
+        else:
+            state = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+            if not hasattr(state, "keys"):
+                raise ArgumentError(f"'{file}' holds a {type(state).__name__}, not a state_dict")
+            yield state

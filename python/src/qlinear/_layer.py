@@ -1,0 +1,282 @@
+# ===- _layer.py - A linear with a packed weight -------------------*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""qlinear.nn.Linear, the module."""
+
+import json
+import pathlib
+import re
+import tempfile
+
+import torch
+
+from . import _ops, compiler  # noqa: F401 - _ops registers the operators
+from ._abi import ArgumentError, Error
+from ._quantize import SAFETENSORS, Rule, quantize
+from .archive import LAYOUT_VERSION, Archive, PackedWeight, write_archive
+
+_FROM_SAFETENSORS = {name: dtype for dtype, name in SAFETENSORS.items()}
+
+
+class Linear(torch.nn.Module):
+    """y = x W^T + b with a packed weight, in the place of torch.nn.Linear.
+
+    x (..., in_features) is float32, float16 or bfloat16, and y has its type. Activations
+    are quantized to int8 per 32 columns on the way, sums are in f32. The weight is frozen;
+    x and the bias have gradients: dx = dy W, as if x had not been quantized.
+
+    The buffers `packed`, the bytes of the weight, and `layout`, which says how to read
+    them (the bytes of a JSON text, so that every format of tensors can hold it), move with
+    the module and are in its state_dict. Make a layer with from_float() or from_packed();
+    the constructor gives an empty one, which load_state_dict() fills.
+    """
+
+    __module__ = "qlinear.nn"
+
+    def __init__(
+        self, in_features, out_features, bias=True, *, encoding="", device=None, dtype=None
+    ):
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.register_buffer("packed", torch.empty(0, dtype=torch.uint8, device=device))
+        self._encoding = encoding
+        text = _describe(encoding, out_features, in_features) if encoding else b""
+        layout = torch.tensor(list(text), dtype=torch.uint8, device=device)
+        self.register_buffer("layout", layout)
+        self._read = layout  # the tensor that `_encoding` is of
+        empty = torch.empty(out_features, device=device, dtype=dtype) if bias else None
+        self.bias = torch.nn.Parameter(empty, requires_grad=False) if bias else None
+        #: What quant-pack reported: bits per weight, SNR, ...; None after loading.
+        self.report = None
+
+    @classmethod
+    def from_float(
+        cls, linear, encoding="auto", *, bits=4, group=32, form=None, min_snr=None, search=True
+    ):
+        """Quantizes a torch.nn.Linear.
+
+        encoding: how scales and offsets are stored: "auto" (the smallest that keeps min_snr,
+            45 dB by default, against the quantized weights), "lossless", "row-u8",
+            "block-u8", "bf16", "f16", "f32", or a spelling as in docs/encodings.md, which
+            says bits, group and form itself.
+        bits, group, form: of the codes: 4, 5, 6 or 8 bits; 16 to 256 weights or "row" per
+            scale; "zero", "symmetric", "min" or "centred" (by default "zero" for 4 and 5
+            bits, "symmetric" for 6 and 8).
+        search: scales that minimise the squared error; else of each group's extremes.
+
+        The result is on the device of `linear`, with a frozen copy of its bias. Raises Error
+        if the weight does not fit, such as an in_features that is no multiple of the group.
+        """
+        rule = Rule(encoding, bits, group, form, min_snr, search)
+        ((packed, report),) = quantize({"weight": linear.weight}, rule).values()
+        return cls._of(packed, linear.bias, linear.weight.device, report)
+
+    @classmethod
+    def from_packed(cls, archive, name, bias="auto", *, device=None, dtype=None):
+        """A weight of an archive that quant-pack wrote.
+
+        archive: a path or a qlinear.Archive. name: as in the archive, or without its
+            ".weight".
+        bias: a tensor, None, or "auto": the archive's tensor `name`.bias, if there is one.
+        device, dtype: where the layer is put, and the type of the bias.
+        """
+        archive = archive if isinstance(archive, Archive) else Archive(archive)
+        weight = archive.find(name)
+        if isinstance(bias, str):
+            bias = bias_of(archive, weight.name)
+        if bias is not None and dtype is not None:
+            bias = bias.to(dtype)
+        return cls._of(weight, bias, device, None)
+
+    @classmethod
+    def _of(cls, weight, bias, device, report):
+        """Of a PackedWeight, with a frozen copy of a bias."""
+        layer = cls(weight.k, weight.n, bias=False, encoding=weight.encoding, device=device)
+        # A copy, aligned as torch's memory is: the archive is only mapped.
+        packed = torch.empty(len(weight.blob), dtype=torch.uint8)
+        packed.numpy()[:] = weight.blob
+        layer.packed = packed.to(device)
+        if bias is not None:
+            if tuple(bias.shape) != (weight.n,):
+                raise ArgumentError(
+                    f"bias has the shape {tuple(bias.shape)}, but weight '{weight.name}' has "
+                    f"{weight.n} outputs"
+                )
+            bias = bias.detach().to(device, copy=True)
+            layer.bias = torch.nn.Parameter(bias, requires_grad=False)
+        layer.report = report
+        return layer
+
+    @classmethod
+    def _empty(cls, linear, layout=None, size=0):
+        """Without bytes, for a torch.nn.Linear and with its bias; with the layout and the
+        size that a checkpoint says, where they are known."""
+        device = linear.weight.device
+        layer = cls(linear.in_features, linear.out_features, bias=False, device=device)
+        if layout is not None:
+            about = check_layout(layout, linear.out_features, linear.in_features)
+            layer._encoding = about["encoding"]
+            layer.layout = layer._read = torch.tensor(
+                list(layout), dtype=torch.uint8, device=device
+            )
+            layer.packed = torch.empty(size, dtype=torch.uint8, device=device)
+        layer.bias = linear.bias
+        return layer
+
+    def forward(self, x):
+        if isinstance(x, torch.fx.Proxy):  # nothing to look at yet
+            return torch.ops.qlinear.linear(
+                x, self.packed, self.bias, self.encoding, self.out_features
+            )
+        if x.shape[-1] != self.in_features:
+            raise ArgumentError(
+                f"x has the shape {tuple(x.shape)}, but the layer takes (..., {self.in_features})"
+            )
+        encoding = self.encoding
+        if self.packed.numel() == 0 or not encoding:
+            raise Error(
+                "the layer is empty; fill it with load_state_dict(), or make it with "
+                "Linear.from_float() or Linear.from_packed()"
+            )
+        kind = x.device.type
+        if kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind):
+            x = x.to(torch.get_autocast_dtype(kind))
+        return torch.ops.qlinear.linear(x, self.packed, self.bias, encoding, self.out_features)
+
+    @property
+    def encoding(self):
+        """The spelling of the weight's encoding (docs/encodings.md), or "" if it is empty."""
+        layout = self._buffers["layout"]
+        # Loaders set buffers without asking. While a graph is traced, it is as it was.
+        if torch.compiler.is_compiling() or layout is self._read:
+            return self._encoding
+        if type(layout) is torch.Tensor and not layout.is_meta and layout.numel():
+            about = check_layout(_bytes(layout), self.out_features, self.in_features)
+            self._encoding, self._read = about["encoding"], layout
+        return self._encoding
+
+    def extra_repr(self):
+        bits = f"{self.bits_per_weight:.4g} bits per weight" if self.packed.numel() else "empty"
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}, encoding=<{self.encoding}>, {bits}"
+        )
+
+    @property
+    def bits_per_weight(self):
+        """Codes, metadata and padding, per weight."""
+        return 8 * self.packed.numel() / (self.in_features * self.out_features)
+
+    def dequantize(self):
+        """The weights, out_features x in_features in float32, on the CPU."""
+        weight = PackedWeight(
+            "weight",
+            self.encoding,
+            self.out_features,
+            self.in_features,
+            "",
+            self.packed.cpu().contiguous().numpy(),
+        )
+        with tempfile.TemporaryDirectory() as work:
+            write_archive(f"{work}/packed", [weight])
+            compiler.pack(
+                f"{work}/packed", f"{work}/floats", encoding={}, options=["--dequantize", "f32"]
+            )
+            data = pathlib.Path(f"{work}/floats").read_bytes()
+        size = 4 * self.out_features * self.in_features
+        floats = torch.frombuffer(bytearray(data[-size:]), dtype=torch.float32)
+        return floats.reshape(self.out_features, self.in_features)
+
+    def __getattr__(self, name):
+        if name == "weight":
+            raise AttributeError(
+                "qlinear.nn.Linear has no 'weight': its weight is packed; use 'packed' for the "
+                "bytes, dequantize() for floats, and bias or an input for device and dtype; keep "
+                "the nn.Linear of a module that reads it (select=), and merge adapters into the "
+                "float model, before the swap"
+            )
+        return super().__getattr__(name)
+
+    def _load_from_state_dict(
+        self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors
+    ):
+        packed, layout = (state_dict.get(f"{prefix}{name}") for name in ("packed", "layout"))
+        if f"{prefix}weight" in state_dict and packed is None:
+            errors.append(
+                f"{prefix}weight is a float weight, but the layer is packed; load it into the "
+                "float model, and call swap_linears() then"
+            )
+            return
+        if (packed is None) != (layout is None):
+            there, gone = ("layout", "packed") if packed is None else ("packed", "layout")
+            errors.append(
+                f"the state has {prefix}{there} and no {prefix}{gone}: one says how to read the "
+                "other"
+            )
+            return
+        if packed is not None:
+            try:
+                if layout.is_meta:
+                    raise Error(f"{prefix}layout is on the meta device, where it says nothing")
+                about = check_layout(
+                    _bytes(layout), self.out_features, self.in_features, f"{prefix}packed"
+                )
+            except Error as problem:
+                errors.append(str(problem))
+                return
+            # Another encoding than before: it takes that over.
+            for name, tensor in (("packed", packed), ("layout", layout)):
+                if tensor.shape != self._buffers[name].shape:
+                    device = self._buffers[name].device
+                    self._buffers[name] = torch.empty(
+                        tensor.shape, dtype=torch.uint8, device=device
+                    )
+            self._encoding, self.report = about["encoding"], None
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing, unexpected, errors
+        )
+        if packed is not None:
+            self._read = self._buffers["layout"]
+
+
+def _describe(encoding, n, k):
+    about = {"version": LAYOUT_VERSION, "encoding": encoding, "n": n, "k": k}
+    return json.dumps(about).encode()
+
+
+def _bytes(layout):
+    return layout.detach().cpu().numpy().tobytes()
+
+
+def check_layout(text, n, k, what="the packed weight"):
+    """What the layout of an n x k weight says, parsed; Error about `what` if it is another's."""
+    try:
+        about = json.loads(text)
+        version, have = about["version"], (about["n"], about["k"])
+        encoding = about["encoding"]
+    except (ValueError, KeyError, TypeError):
+        raise Error(f"{what} has a layout that is no text of qlinear.nn.Linear's") from None
+    if version != LAYOUT_VERSION:
+        raise Error(
+            f"{what} has version {version} of the layout of packed weights, and this qlinear reads "
+            f"{LAYOUT_VERSION}; pack the layer again"
+        )
+    if have != (n, k) or not isinstance(encoding, str):
+        raise Error(
+            f"{what} is a {have[0]} x {have[1]} weight, but the layer is {n} x {k} (outputs x inputs)"
+        )
+    return about
+
+
+def bias_of(archive, name):
+    """The archive's tensor beside the weight `name`, or None."""
+    bias = archive.tensors.get(re.sub(r"(\.weight)?$", ".bias", name, count=1))
+    if bias is None:
+        return None
+    dtype, shape, data = bias
+    if dtype not in _FROM_SAFETENSORS:
+        raise Error(f"the bias of '{name}' in '{archive.path}' is {dtype}; pass bias=")
+    return torch.frombuffer(bytearray(data), dtype=_FROM_SAFETENSORS[dtype]).reshape(shape)

@@ -1,0 +1,88 @@
+# ===- _quantize.py - Float weights through quant-pack ----------- -*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""Float weights of PyTorch, quantized by quant-pack."""
+
+import re
+import tempfile
+
+import torch
+
+from . import compiler
+from ._abi import ArgumentError
+from .archive import Archive, write_tensors
+
+SAFETENSORS = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+_NAMES = ("auto", "lossless", "row-u8", "block-u8", "bf16", "f16", "f32")
+# Weights that are quantized in one run of quant-pack: bounds the temporary files.
+_BATCH_BYTES = 2 << 30
+
+
+class Rule:
+    """How float weights are quantized and their metadata stored."""
+
+    def __init__(self, encoding, bits, group, form, min_snr, search):
+        self.encoding, self.min_snr, self.search = encoding, min_snr, search
+        self.is_spelled = encoding not in _NAMES
+        if not self.is_spelled:
+            self.bits, self.group = bits, group
+            self.codes = f"int{bits}:{group}" + (f":{form}" if form else "")
+            return
+        spelled = re.match(r"\s*[ui](\d+)\s*,\s*group\s*=\s*(\w+)\s*,\s*(\w+)", encoding)
+        if not spelled:
+            raise ArgumentError(
+                f"encoding '{encoding}' is neither {', '.join(_NAMES)}, nor a spelling such as "
+                "'u4, group = 32, zero, scale = bf16, offset = u4'"
+            )
+        self.group = spelled[2] if spelled[2] == "row" else int(spelled[2])
+        self.bits = int(spelled[1])
+        self.codes = f"int{spelled[1]}:{spelled[2]}:{spelled[3]}"
+
+    def declines(self, linear):
+        """Why a layer cannot have it, or nothing."""
+        k = linear.in_features
+        if self.group != "row" and k % int(self.group):
+            return f"in_features = {k} is not a multiple of the group size {self.group}"
+        return None
+
+
+def quantize(weights, rule):
+    """{name: tensor} by quant-pack: {name: (PackedWeight, report of it)}."""
+    results, batch, size = {}, {}, 0
+    for name, weight in weights.items():
+        if weight.dtype not in SAFETENSORS or weight.dim() != 2:
+            raise ArgumentError(
+                f"weight '{name}' is a {weight.dtype} tensor of {weight.dim()} dimensions; "
+                "matrices of float32, float16 and bfloat16 can be quantized"
+            )
+        batch[name], size = weight, size + weight.numel() * weight.element_size()
+        if size >= _BATCH_BYTES:
+            results.update(_batch_of(batch, rule))
+            batch, size = {}, 0
+    if batch:
+        results.update(_batch_of(batch, rule))
+    return results
+
+
+def _batch_of(weights, rule):
+    tensors = {}
+    for name, weight in weights.items():
+        data = weight.detach().cpu().contiguous().view(torch.uint8).numpy()
+        tensors[name] = SAFETENSORS[weight.dtype], tuple(weight.shape), data
+    with tempfile.TemporaryDirectory() as work:
+        write_tensors(f"{work}/floats", tensors)
+        report = compiler.pack(
+            f"{work}/floats",
+            f"{work}/packed",
+            encoding=rule.encoding,
+            quantize=rule.codes,
+            include=".",
+            min_snr=rule.min_snr,
+            minmax=not rule.search,
+        )
+        archive = Archive(f"{work}/packed")
+    reports = {entry["name"]: entry for entry in report["tensors"]}
+    return {name: (archive.weights[name], reports[name]) for name in weights}

@@ -1,0 +1,59 @@
+# ===- _reads.py - Which modules read their children's weights -----*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""A module may read `self.out_proj.weight` instead of calling out_proj: to hand it to a fused
+function (torch.nn.MultiheadAttention) or to look at its type (T5). Such a linear has to keep
+its weight. What a forward reads is in its bytecode."""
+
+import dis
+import functools
+import inspect
+
+
+def reader_of(model, name):
+    """The class of the module above `name` whose forward reads the weight of `name`, or None."""
+    parts = name.split(".")
+    for depth in range(len(parts)):
+        parent = model.get_submodule(".".join(parts[:depth]))
+        below = tuple(parts[depth:])
+        for of_self, chain in _chains(type(parent)):
+            if below == chain if of_self else below[-len(chain) :] == chain:
+                return type(parent).__name__
+    return None
+
+
+@functools.lru_cache(maxsize=None)
+def _chains(cls):
+    """What the forward of a class, and the methods it calls, read a `.weight` of: {(whether
+    it is of self, attributes)}, such as (True, ("attention", "out"))."""
+    found, seen, todo = set(), set(), ["forward"]
+    while todo:
+        function = inspect.getattr_static(cls, todo.pop(), None)
+        function = getattr(function, "fget", None) or getattr(function, "__func__", function)
+        function = inspect.unwrap(function) if callable(function) else None
+        codes = [getattr(function, "__code__", None)]
+        while codes:
+            code = codes.pop()
+            if not inspect.iscode(code) or code in seen:
+                continue
+            seen.add(code)
+            codes += code.co_consts
+            todo += code.co_names
+            found.update(_read_in(code))
+    return frozenset(found)
+
+
+def _read_in(code):
+    chain, of_self = [], False
+    for instruction in dis.get_instructions(code):
+        operation, value = instruction.opname, instruction.argval
+        if operation in ("LOAD_ATTR", "LOAD_METHOD"):
+            if value == "weight" and chain:
+                yield of_self, tuple(chain)
+            chain.append(value)
+        elif operation != "EXTENDED_ARG":
+            last = value[-1] if isinstance(value, tuple) and value else value
+            chain, of_self = [], operation.startswith("LOAD_FAST") and last == "self"

@@ -1,0 +1,451 @@
+# ===- _swap.py - Packed layers in the place of a model's linears --*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""qlinear.nn.swap_linears: which linears of a model can be replaced, and doing it."""
+
+import collections
+import re
+import sys
+
+import torch
+
+from ._abi import ArgumentError, Error
+from ._checkpoint import layouts_of
+from ._layer import Linear, bias_of
+from ._names import archive_names
+from ._quantize import SAFETENSORS, Rule, quantize
+from ._reads import reader_of
+from .archive import Archive
+
+
+class Swap(collections.namedtuple("Swap", "name layer reason bytes note")):
+    """What became of one weight of a model: `layer` is the new one, or None with the
+    `reason`; `bytes` is the size of the weight as it is now; `note` says what was done
+    otherwise than asked for."""
+
+    __slots__ = ()
+
+    def __str__(self):
+        if self.layer is None:
+            return f"{self.name}: {self.bytes} bytes as they are: {self.reason}"
+        bits = f"{self.layer.bits_per_weight:.2f} bits per weight" if self.bytes else "empty"
+        return f"{self.name}: {bits}{f'; {self.note}' if self.note else ''}"
+
+
+class Report(list):
+    """A list of Swap, one for each weight of a model with two or more dimensions. As a text:
+    how much of the model is packed, and what is not. `packed_bytes` and `other_bytes` are
+    the sizes of both; what is shared counts once."""
+
+    packed_bytes = other_bytes = 0
+
+    def __str__(self):
+        packed = [s for s in self if s.layer is not None]
+        rest = [s for s in self if s.layer is None]
+        lines = [
+            f"{len(packed)} linears are packed, in {self.packed_bytes} bytes; "
+            f"{self.other_bytes} bytes of weights are as they were"
+        ]
+        lines += [f"  {s}" for s in packed if s.note]
+        # Blocks of a model are alike: one line for what differs in numbers alone.
+        groups = collections.defaultdict(list)
+        for s in rest:
+            groups[re.sub(r"\d+", "*", s.name), s.reason].append(s)
+        for (name, reason), swaps in groups.items():
+            one = swaps[0].name if len(swaps) == 1 else f"{name} ({len(swaps)})"
+            lines.append(f"  {one}: {sum(s.bytes for s in swaps)} bytes: {reason}")
+        return "\n".join(lines)
+
+
+def swap_linears(
+    model,
+    encoding="auto",
+    *,
+    bits=4,
+    group=32,
+    form=None,
+    min_snr=None,
+    search=True,
+    head_bits=6,
+    select=None,
+    archive=None,
+    names=None,
+    empty=False,
+):
+    """Replaces the nn.Linear layers of a model, in place.
+
+    encoding ... search: as of Linear.from_float().
+    head_bits: output heads (what get_output_embeddings() gives, and layers that are called
+        lm_head, score and the like) get at least as many bits; the report says which.
+    select: a function (name, layer) -> bool; by default every layer.
+    archive: take the weights from an archive of quant-pack instead of quantizing; `names`
+        is a function from a layer's name to the archive's, by default the same (with or
+        without ".weight"), or "auto": the names that GGUF files of this kind of model have.
+        Biases stay the model's.
+    empty: make layers without weights, for load_state_dict(). True: of all that can be
+        replaced. A state_dict, or the path of a file or folder of safetensors or of
+        torch.save: of what is packed there, with its encodings and sizes, so that loaders
+        that do not ask the layers (accelerate's) can fill them.
+
+    A new layer takes over the bias, forward and backward hooks, accelerate's hooks, the
+    training flag and further attributes. Layers are left as they are, with a reason, where
+    that would not be right: of a subclass, with a weight that is shared, parametrized or
+    not floats, read by a module above, with hooks on the state_dict, adapters of peft, or
+    with an in_features that does not fit the group. Returns a Report, which also has the
+    weights of other modules. On an error the model is as it was.
+    """
+    if isinstance(model, torch.nn.Linear):
+        raise ArgumentError("the model is itself a Linear; use Linear.from_float(model)")
+    about = _About(model)
+    rules = _Rules(about, (encoding, bits, group, form, min_snr, search), head_bits)
+    reasons, chosen = {}, {}
+    state = layouts_of(empty) if not isinstance(empty, bool) else None
+    for name, layer in model.named_modules():
+        if not isinstance(layer, torch.nn.Linear):
+            continue
+        reason = _why_not(about, name, layer)
+        if select and not select(name, layer):
+            reason = "select() leaves it out"
+        elif reason is None and state is not None:
+            reason = None if name in state else "the checkpoint has no packed weight of it"
+        elif reason is None and archive is None and not empty:
+            reason = rules.of(name, layer).declines(layer)
+        if reason is None:
+            chosen[name] = layer
+        reasons[name] = reason
+    notes = {}
+    if state is not None:
+        if state and not chosen:
+            raise Error(
+                f"none of the {len(reasons)} linears of the model is packed in the checkpoint; it "
+                f"has {', '.join(list(state)[:3])}, and the model {', '.join(list(reasons)[:3])}"
+            )
+        made = {name: Linear._empty(layer, *state[name]) for name, layer in chosen.items()}
+    elif empty:
+        made = {name: Linear._empty(layer) for name, layer in chosen.items()}
+    elif archive is not None:
+        archive = archive if isinstance(archive, Archive) else Archive(archive)
+        find = archive_names(model, archive, names)
+        made = {name: _from_archive(archive, find, name, layer) for name, layer in chosen.items()}
+        notes = {n: rules.warning(n, layer, made[n]) for n, layer in chosen.items()}
+    else:
+        made = _quantized(chosen, rules)
+        notes = {name: rules.note(name, layer) for name, layer in chosen.items()}
+    for name, layer in made.items():
+        _carry(chosen[name], layer)
+    replacements = {id(chosen[name]): layer for name, layer in made.items()}
+    for module in list(model.modules()):
+        for key, child in module._modules.items():
+            if id(child) in replacements:
+                module._modules[key] = replacements[id(child)]
+    return _report(model, reasons, made, notes)
+
+
+# ===------------------------------------------------------------------------===#
+# Which layers
+# ===------------------------------------------------------------------------===#
+
+
+class _About:
+    """What the whole model says about its layers."""
+
+    def __init__(self, model):
+        self.model = model
+        #: {key of a tensor: names of the parameters that are this tensor}
+        self.uses = collections.defaultdict(list)
+        #: Output heads, by id, and whether the configuration ties them to the embedding.
+        self.heads = {}
+        #: (part of a name, class that keeps such layers in float32)
+        self.keeps = []
+        for name, module in model.named_modules():
+            _check_wrapper(name, module)
+            for key, parameter in module.named_parameters(recurse=False):
+                self.uses[_key(parameter)].append(f"{name}.{key}" if name else key)
+            head = _output_of(module)
+            if head is not None:
+                self.heads[id(getattr(head, "base_layer", head))] = _is_tied(module)
+            for part in getattr(type(module), "_keep_in_fp32_modules", None) or ():
+                self.keeps.append((part, type(module).__name__))
+
+
+def _check_wrapper(name, module):
+    """Refuses wrappers that know the parameters one by one."""
+    parallel = torch.nn.parallel
+    wrappers = [parallel.DistributedDataParallel, parallel.DataParallel]
+    if fsdp := sys.modules.get("torch.distributed.fsdp"):
+        wrappers.append(fsdp.FullyShardedDataParallel)
+    if isinstance(module, tuple(wrappers)):
+        raise ArgumentError(
+            f"{f'{name!r}' if name else 'the model'} is a {type(module).__name__}, which holds on "
+            "to the parameters of the model; call swap_linears() first, and wrap then"
+        )
+
+
+def _key(tensor):
+    """Equal for tensors that are the same memory, where they have some."""
+    try:
+        where = tensor.data_ptr()
+    except RuntimeError:  # a subclass without memory of its own
+        where = 0
+    return (tensor.device, where, tensor.shape) if where else id(tensor)
+
+
+_STATE_HOOKS = (
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
+
+
+def _why_not(about, name, layer):
+    """Why a layer cannot be replaced, or None."""
+    if torch.nn.utils.parametrize.is_parametrized(layer):
+        return "it is parametrized; torch.nn.utils.parametrize.remove_parametrizations() first"
+    if type(layer) is not torch.nn.Linear:
+        own = type(layer).forward is not torch.nn.Linear.forward
+        also = ", with a forward of its own" if own else ""
+        return f"it is a {type(layer).__name__}, a subclass of nn.Linear{also}"
+    extra = {*layer._parameters, *layer._buffers, *layer._modules} - {"weight", "bias"}
+    if extra or "weight" not in layer._parameters or "bias" not in layer._parameters:
+        return (
+            f"it has {', '.join(sorted(extra)) or 'no weight'} beside nn.Linear's parameters "
+            "(weight norm, pruning); remove that first"
+        )
+    for tensor in (layer.weight, layer.bias):
+        if tensor is None:
+            continue
+        if type(tensor) is not torch.nn.Parameter:
+            return f"its weight or bias is a {type(tensor).__name__}, not a plain tensor"
+        if tensor.dtype not in SAFETENSORS:
+            return f"it has {tensor.dtype}; float32, float16 and bfloat16 are possible"
+    others = [use for use in about.uses[_key(layer.weight)] if use != f"{name}.weight"]
+    if others:
+        return f"its weight is also {', '.join(others)}"
+    return _why_not_here(about, name, layer)
+
+
+def _why_not_here(about, name, layer):
+    """The same, for what is around it."""
+    path = name.split(".")
+    for depth in range(len(path)):
+        above = about.model.get_submodule(".".join(path[:depth]))
+        if _is_adapter(above, path[depth]):
+            return f"it is part of an adapter, a {type(above).__name__}, and trained"
+    if re.search(r"(^|\.)lora_", name):
+        return "it is part of an adapter, by its name, and trained"
+    if reader := reader_of(about.model, name):
+        return f"a {reader} reads its weight"
+    for part, above in about.keeps:
+        if re.search(rf"(^|\.){re.escape(part)}(\.|$)", name):
+            return f"{above} keeps it in float32"
+    if about.heads.get(id(layer)):
+        return "the model's configuration ties its weight to the embedding"
+    for hooks in _STATE_HOOKS:
+        if getattr(layer, hooks):
+            return "it has hooks on its state_dict, which would look for its weight"
+    if layer._compiled_call_impl is not None:
+        return "it is compiled by itself; compile the model after the swap"
+    forward = layer.__dict__.get("_old_forward", layer.__dict__.get("forward"))
+    if forward is not None and getattr(forward, "__func__", None) is not torch.nn.Linear.forward:
+        return "its forward is replaced in this object"
+    return None
+
+
+def _is_adapter(module, child):
+    """Whether `child` of `module` belongs to an adapter of peft, not to the model."""
+    peft = sys.modules.get("peft")
+    if peft is None:
+        return False
+    if isinstance(module, peft.tuners.tuners_utils.BaseTunerLayer):
+        return child != "base_layer"
+    if isinstance(module, peft.PeftModel):
+        return child != "base_model"  # encoders of prompts
+    return isinstance(module, peft.utils.other.AuxiliaryTrainingWrapper)
+
+
+def _output_of(module):
+    """What a model of transformers says is its output head, or None."""
+    if not callable(getattr(type(module), "get_output_embeddings", None)):
+        return None
+    try:
+        return module.get_output_embeddings()
+    except (AttributeError, NotImplementedError):
+        return None
+
+
+def _is_tied(module):
+    config = getattr(module, "config", None)
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    return bool(getattr(text, "tie_word_embeddings", False))
+
+
+# ===------------------------------------------------------------------------===#
+# How they are quantized
+# ===------------------------------------------------------------------------===#
+
+# Last parts of names, outside of numbered blocks.
+_HEADS = frozenset(
+    "lm_head output output_layer output_projection out_head embed_out unembed head heads score "
+    "classifier classification_head logits lm_logits vocab_proj proj_vocab fc_out decoder_head "
+    "prediction_head generator".split()
+)
+
+
+class _Rules:
+    """The rule of each layer: output heads have one of their own."""
+
+    def __init__(self, about, options, head_bits):
+        encoding, _, group, _, min_snr, search = options
+        self.body = self.heads = Rule(*options)
+        self.head_bits = head_bits
+        if self.body.bits < head_bits:
+            if self.body.is_spelled:
+                options = "auto", head_bits, self.body.group, None, min_snr, search
+            else:
+                options = encoding, head_bits, group, None, min_snr, search
+            self.heads = Rule(*options)
+        self.heads_of = about.heads
+
+    def is_head(self, name, layer):
+        path = [p for p in name.split(".") if p not in ("base_layer", "default")]
+        named = path[-1] in _HEADS and not any(p.isdigit() for p in path)
+        return named or id(layer) in self.heads_of
+
+    def of(self, name, layer):
+        return self.heads if self.is_head(name, layer) else self.body
+
+    def note(self, name, layer):
+        if self.of(name, layer) is self.body:
+            return ""
+        return f"an output head: {self.heads.bits} bits, not {self.body.bits} (head_bits)"
+
+    def warning(self, name, layer, made):
+        """Of a layer that is `made` from an archive, as it is there."""
+        bits = int(re.match(r"[ui](\d+)", made.encoding)[1])
+        if bits >= self.head_bits or not self.is_head(name, layer):
+            return ""
+        return f"an output head, with {bits} bits in the archive"
+
+
+def _quantized(chosen, rules):
+    made = {}
+    for name, layer in chosen.items():
+        if layer.weight.is_meta:
+            hook = getattr(layer, "_hf_hook", None)
+            where = "offloaded by accelerate" if hook is not None else "on the meta device"
+            raise Error(
+                f"the weight of '{name}' is {where}: there is nothing to quantize; load the model "
+                "with its weights, take them from an archive (archive=), or make empty layers for "
+                "load_state_dict() (empty=True)"
+            )
+    for rule in (rules.body, rules.heads):
+        weights = {
+            name: layer.weight
+            for name, layer in chosen.items()
+            if name not in made and rules.of(name, layer) is rule
+        }
+        for name, (packed, report) in quantize(weights, rule).items():
+            layer = chosen[name]
+            made[name] = Linear._of(packed, None, layer.weight.device, report)
+            made[name].bias = layer.bias
+    return {name: made[name] for name in chosen}
+
+
+def _from_archive(archive, find, name, layer):
+    weight = find(name)
+    if (weight.n, weight.k) != (layer.out_features, layer.in_features):
+        raise ArgumentError(
+            f"weight '{weight.name}' of '{archive.path}' is {weight.n} x {weight.k}, but the layer "
+            f"is {layer.out_features} x {layer.in_features} (outputs x inputs)"
+        )
+    device = torch.device("cpu") if layer.weight.is_meta else layer.weight.device
+    bias = layer.bias
+    if bias is not None and bias.is_meta:
+        bias = bias_of(archive, weight.name)
+        if bias is None:
+            raise Error(
+                f"the bias of '{name}' is on the meta device, and '{archive.path}' has none beside "
+                f"'{weight.name}'; load the model's biases first"
+            )
+        return Linear._of(weight, bias.to(layer.bias.dtype), device, None)
+    made = Linear._of(weight, None, device, None)
+    made.bias = bias
+    return made
+
+
+# ===------------------------------------------------------------------------===#
+# Taking their place
+# ===------------------------------------------------------------------------===#
+
+# The dictionaries themselves move: handles of hooks refer to them.
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_is_full_backward_hook",
+)
+
+
+def _carry(old, new):
+    """Hooks, the training flag and attributes of `old` to `new`."""
+    hook = old.__dict__.get("_hf_hook")
+    if hook is not None:
+        from accelerate.hooks import add_hook_to_module, remove_hook_from_module
+
+        remove_hook_from_module(old)
+    for name in _HOOKS:
+        new.__dict__[name] = old.__dict__[name]
+    for name, value in old.__dict__.items():
+        if name != "forward":
+            new.__dict__.setdefault(name, value)
+    new.train(old.training)
+    if hook is not None:
+        add_hook_to_module(new, hook)
+
+
+# ===------------------------------------------------------------------------===#
+# The report
+# ===------------------------------------------------------------------------===#
+
+
+def _report(model, reasons, made, notes):
+    """Of all weights, in the model's order."""
+    report, others = Report(), {}
+    for name, module in model.named_modules():
+        if name in made:
+            size = made[name].packed.numel()
+            report.append(Swap(name, made[name], "", size, notes.get(name, "")))
+            report.packed_bytes += size
+            continue
+        if name in reasons:
+            report.append(Swap(name, None, reasons[name], _size(module.parameters()), ""))
+        for key, tensor in module.named_parameters(recurse=False):
+            others[_key(tensor)] = _size([tensor])
+            if name not in reasons:
+                report += _other(name, module, key, tensor)
+    report.other_bytes = sum(others.values())
+    return report
+
+
+def _size(tensors):
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def _other(name, module, key, tensor):
+    """The entry of a parameter that is not a linear's; none for vectors, if they are small."""
+    if tensor.dim() < 2 and tensor.numel() < 1 << 16:
+        return []
+    shape = " x ".join(map(str, tensor.shape))
+    reason = f"a {shape} parameter of {type(module).__name__}, which is no nn.Linear"
+    if type(module).__name__ == "Conv1D":
+        reason += ": its weight is [in, out]"
+    full = f"{name}.{key}" if name else key
+    return [Swap(full if key != "weight" else name or key, None, reason, _size([tensor]), "")]
