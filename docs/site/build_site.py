@@ -217,6 +217,17 @@ def stage(pages, reference, tools):
     staged.write("reference/messages.md", messages_page.page(ROOT))
 
 
+def build(site):
+    """Runs MkDocs on what is staged: its status, which a warning makes 1, and messages."""
+    # Not with --quiet: it drops warnings before --strict counts them.
+    mkdocs = [sys.executable, "-m", "mkdocs", "build", "--strict"]
+    env = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    run = subprocess.run(mkdocs, cwd=site, env=env, check=False, text=True,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    lines = [line for line in run.stdout.splitlines() if line.strip()]
+    return run.returncode, [line for line in lines if not line.startswith("INFO")]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--reference", type=pathlib.Path, required=True)
@@ -229,9 +240,9 @@ def main():
     stage(args.output / "pages", args.reference.resolve(), args.bin.resolve())
     for name in ("mkdocs.yml", "hooks.py"):
         shutil.copyfile(ROOT / "docs/site" / name, args.output / name)
-    mkdocs = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
-    env = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    return subprocess.run(mkdocs, cwd=args.output, env=env, check=False).returncode
+    status, messages = build(args.output)
+    print("\n".join(messages), end="\n" if messages else "", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":
