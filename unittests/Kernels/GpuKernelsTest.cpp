@@ -29,6 +29,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
+#include <numeric>
 
 using namespace qlinear;
 namespace ql = mlir::qlinear;
@@ -143,7 +145,8 @@ std::vector<double> quantized(std::vector<float> x, uint64_t K, FloatType type) 
       float max = 0;
       for (size_t i = begin; i < end; ++i)
         max = std::max(max, std::fabs(x[i]));
-      float d = max / 127.0f, inverse = max > 0 ? 127.0f / max : 0.0f;
+      bool used = max >= 0x1p-119f; // else the quotient would overflow
+      float d = used ? max / 127.0f : 0.0f, inverse = used ? 127.0f / max : 0.0f;
       for (size_t i = begin; i < end; ++i)
         values[i] = double(d) * std::nearbyint(double(x[i]) * double(inverse));
     }
@@ -179,17 +182,22 @@ struct Device {
   std::unique_ptr<void, decltype(&free)> memory;
 };
 
-/// |y - reference| / |reference| of a plain linear.
-double errorOf(const Case &c, std::mt19937_64 &rng, uint64_t seed = 0) {
+/// A function with a plain linear.
+std::string sourceOf(const Case &c) {
   std::string K = std::to_string(c.K), N = std::to_string(c.N);
   std::string x = "tensor<?x" + K + "x" + kElements[int(c.x)] + ">";
   std::string y = "tensor<?x" + N + "x" + kElements[int(c.y)] + ">";
   std::string w = typeOf(c.encoding, c.N, c.K);
   std::string attribute =
       c.schedule.empty() ? "" : "{schedule = #qlinear.schedule<" + c.schedule + ">}";
-  Compiled compiled("func.func @f(%x: " + x + ", %w: " + w + ") -> " + y +
-                    " {\n %y = qlinear.linear %x, %w " + attribute + " : (" + x + ", " +
-                    w + ") -> " + y + "\n return %y : " + y + "\n}");
+  return "func.func @f(%x: " + x + ", %w: " + w + ") -> " + y +
+         " {\n %y = qlinear.linear %x, %w " + attribute + " : (" + x + ", " + w +
+         ") -> " + y + "\n return %y : " + y + "\n}";
+}
+
+/// |y - reference| / |reference| of a plain linear.
+double errorOf(const Case &c, std::mt19937_64 &rng, uint64_t seed = 0) {
+  Compiled compiled(sourceOf(c));
   if (!compiled)
     return 1;
   EncodedWeight weight = reference::randomEncoded(c.encoding, c.N, c.K, rng);
@@ -430,6 +438,161 @@ TEST(GpuKernelsTest, RandomEncodingsAndShapes) {
                ", split_k = " + std::to_string(rng() % 2 + 1)};
     EXPECT_LE(errorOf(c, rng, uint64_t(i)), c.y == FloatType::f32 ? 1e-3 : 4e-3)
         << describe(c);
+  }
+}
+
+enum class Becomes { nan, zero, reference, nonzero, anything };
+
+/// Bits of elements, by type of x, and what becomes of the results of a token in which
+/// one element, or all, have them: beyond 2^100 sums in f32 may overflow
+/// (f16 has its largest there).
+struct Extreme {
+  const char *name;
+  uint32_t bits[3]; ///< bf16, f16, f32
+  bool all;
+  Becomes becomes;
+};
+const Extreme kExtremes[] = {
+    {"NaN", {0x7FC0, 0x7E00, 0x7FC00000}, false, Becomes::nan},
+    {"negative, signalling NaN", {0xFF81, 0xFC01, 0xFF800001}, false, Becomes::nan},
+    {"infinity", {0x7F80, 0x7C00, 0x7F800000}, false, Becomes::nan},
+    {"-infinity", {0xFF80, 0xFC00, 0xFF800000}, false, Becomes::nan},
+    {"only NaN", {0x7FFF, 0x7FFF, 0x7FFFFFFF}, true, Becomes::nan},
+    {"2^100", {0x7180, 0x7BFF, 0x71800000}, false, Becomes::reference},
+    {"-2^100", {0xF180, 0xFBFF, 0xF1800000}, false, Becomes::reference},
+    {"largest", {0x7F7F, 0x7BFF, 0x7F7FFFFF}, false, Becomes::anything},
+    {"-largest", {0xFF7F, 0xFBFF, 0xFF7FFFFF}, true, Becomes::anything},
+    {"denormal", {0x8001, 0x8001, 0x80000001}, false, Becomes::reference},
+    {"-0", {0x8000, 0x8000, 0x80000000}, true, Becomes::zero},
+    {"largest below 2^-119", {0x03FF, 0x0000, 0x03FFFFFF}, true, Becomes::zero},
+    {"smallest denormal", {0x8001, 0x0000, 0x00000001}, true, Becomes::zero},
+    {"2^-119", {0x0400, 0x0001, 0x04000000}, true, Becomes::nonzero},
+};
+
+/// x, and the results of the compiled linear for it.
+struct ExtremeRun {
+  std::vector<std::byte> x;
+  std::vector<float> y;
+};
+
+class Extremes {
+public:
+  Extremes(const Case &c, std::mt19937_64 &rng)
+      : c(c), compiled(sourceOf(c)), rng(rng),
+        weight(reference::randomEncoded(c.encoding, c.N, c.K, rng)) {
+    // Weights so small that no result overflows, and no intermediate one.
+    for (auto *steps : {&weight.scaleSteps, &weight.offsetSteps})
+      for (uint32_t &step : *steps)
+        step = c.encoding.scale.type == FloatType::bf16 ? 0x3780 : 0x0400; // 2^-16, -14
+    for (uint64_t n = 0; n < c.N; ++n)
+      for (uint64_t k = 0; k < c.K; ++k)
+        weights.push_back(reference::weight(weight, n, k));
+  }
+
+  ExtremeRun run(std::vector<std::byte> x, int rows) {
+    Device blob(packed(weight)), input(x);
+    ExtremeRun result{x, std::vector<float>(rows * c.N, 1.0f)};
+    if (c.schedule.find("separate") == std::string::npos) {
+      compiled.run(0, {blob.memory.get(), input.memory.get(), result.y.data()}, rows,
+                   0);
+      return result;
+    }
+    Device activations(
+        std::vector<std::byte>(rows * layout::ActivationLayout{c.K}.bytes()));
+    compiled.run(0, {input.memory.get(), activations.memory.get()}, rows, 0);
+    compiled.run(1, {blob.memory.get(), activations.memory.get(), result.y.data()},
+                 rows, 0);
+    return result;
+  }
+
+  void put(std::vector<std::byte> &x, int token, const Extreme &e) {
+    size_t width = byteWidth(c.x), some = rng() % c.K;
+    for (size_t k = 0; k < c.K; ++k)
+      if (e.all || k == some)
+        std::memcpy(&x[(token * c.K + k) * width], &e.bits[int(c.x)], width);
+  }
+
+  /// Whether the results of a token are as they should be.
+  void check(const ExtremeRun &result, int token, Becomes becomes) {
+    if (becomes == Becomes::anything)
+      return;
+    std::vector<float> x(c.K);
+    for (size_t k = 0; k < c.K; ++k)
+      x[k] = float(elementAt(result.x, token * c.K + k, c.x));
+    std::vector<double> q = quantized(x, c.K, c.x);
+    double error = 0, norm = 0;
+    int nans = 0, zeros = 0;
+    for (uint64_t n = 0; n < c.N; ++n) {
+      float got = result.y[token * c.N + n];
+      double want = std::inner_product(q.begin(), q.end(), &weights[n * c.K], 0.0);
+      nans += std::isnan(got), zeros += got == 0;
+      error += (got - want) * (got - want), norm += want * want;
+    }
+    EXPECT_EQ(nans, becomes == Becomes::nan ? int(c.N) : 0);
+    if (becomes == Becomes::reference)
+      EXPECT_LE(std::sqrt(error / norm), 1e-4);
+    else if (becomes == Becomes::zero)
+      EXPECT_EQ(zeros, int(c.N));
+    else if (becomes == Becomes::nonzero)
+      EXPECT_LT(zeros, int(c.N));
+  }
+
+  const Case c;
+  Compiled compiled;
+  std::mt19937_64 &rng;
+  EncodedWeight weight;
+  std::vector<double> weights;
+};
+
+// Exactly the tokens with a NaN or an infinity are NaN; the others have the bits that
+// they have without them.
+TEST(GpuKernelsTest, ExtremeActivations) {
+  std::mt19937_64 rng(23);
+  const struct {
+    const char *encoding, *schedule;
+    FloatType x;
+  } cases[] = {{kRowU8, "rows = [1, 2, 4, 8], copy = bulk", FloatType::bf16},
+               {kQ4K, "rows = [1, 4, 8], copy = async", FloatType::f16},
+               {kQ6K, "rows = [2, 8], copy = bulk, split_k = 2", FloatType::f32},
+               {kQ6K, "rows = [2, 8], quantize = separate", FloatType::bf16},
+               {kRowU8, "rows = [4, 8], quantize = separate", FloatType::f16},
+               {kQ4K, "rows = [1, 8], quantize = separate", FloatType::f32}};
+  for (auto [encoding, schedule, x] : cases) {
+    Case c{parse(encoding), 20, 1056, x};
+    c.schedule = std::string("grid = 2, warps = 3, ") + schedule;
+    Extremes extremes(c, rng);
+    ASSERT_TRUE(bool(extremes.compiled)) << describe(c);
+    for (int rows = 1; rows <= 8; ++rows) {
+      std::vector<float> values(rows * c.K);
+      for (float &v : values)
+        v = float(reference::normal(rng));
+      ExtremeRun before = extremes.run(toElements(values, c.x), rows);
+      for (int i = 0; i < int(std::size(kExtremes)); ++i) {
+        // One token of this kind, and, where there are more than two, one of another.
+        std::map<int, const Extreme *> special{{i % rows, &kExtremes[i]}};
+        if (rows > 2)
+          special.try_emplace((i + 1) % rows,
+                              &kExtremes[(i + 5) % std::size(kExtremes)]);
+        std::vector<std::byte> bytes = before.x;
+        for (auto [token, extreme] : special)
+          extremes.put(bytes, token, *extreme);
+        ExtremeRun after = extremes.run(bytes, rows);
+        for (int token = 0; token < rows; ++token) {
+          auto found = special.find(token);
+          SCOPED_TRACE(describe(c) + ": token " + std::to_string(token) + " of " +
+                       std::to_string(rows) + " is " +
+                       (found == special.end() ? "ordinary" : found->second->name));
+          if (found != special.end())
+            extremes.check(after, token, found->second->becomes);
+          else
+            EXPECT_EQ(std::memcmp(&after.y[token * c.N], &before.y[token * c.N],
+                                  c.N * sizeof(float)),
+                      0);
+        }
+      }
+      for (int token = 0; token < rows; ++token)
+        extremes.check(before, token, Becomes::reference);
+    }
   }
 }
 
