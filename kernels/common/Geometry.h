@@ -25,6 +25,8 @@ inline constexpr int kWarp = 32;
 inline constexpr int kMaxTokens = 8;
 inline constexpr int kMaxWeights = 4; ///< of one walk
 inline constexpr int kMaxRecordKinds = 4;
+/// Columns that a thread quantizes: half a chunk.
+inline constexpr int kItem = layout::kChunk / 2;
 
 /// Bytes that a kernel keeps for each of the objects it hands from call to call.
 inline constexpr int kStateBytes = 512;

@@ -19,8 +19,7 @@
 namespace qlinear::kernels {
 
 using layout::ActivationLayout;
-inline constexpr int kItem = layout::kChunk / 2; ///< columns of a thread: a half
-inline constexpr int kItemsPerChunk = 2;
+inline constexpr int kItemsPerChunk = layout::kChunk / kItem;
 
 /// 16 columns of x as they were loaded.
 struct RawItem {

@@ -182,7 +182,8 @@ LogicalResult QLinearToGPU::convert(QuantizeActivationsOp op) {
   if (variants) {
     ++numShared;
   } else {
-    int64_t items = int64_t(op.getResult().getType().getLayout().paddedK()) / 8;
+    int64_t items = int64_t(op.getResult().getType().getLayout().paddedK()) /
+                    ::qlinear::kernels::kItem;
     std::string name = freshName("quantize");
     SmallVector<Attribute> list;
     for (int64_t rows : {1, 8, 64}) {

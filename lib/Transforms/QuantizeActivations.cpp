@@ -7,6 +7,8 @@
 #include "qlinear/Dialect/QLinear.h"
 #include "qlinear/Transforms/Passes.h"
 
+#include "mlir/IR/Remarks.h"
+
 #define DEBUG_TYPE "qlinear-quantize-activations"
 
 namespace mlir::qlinear {
@@ -31,8 +33,20 @@ struct QuantizeActivationsPass
     for (auto &[x, linears] : users) {
       int64_t rows = cast<RankedTensorType>(x.getType()).getDimSize(0);
       bool manyRows = rows != ShapedType::kDynamic && rows >= minRows;
-      if (linears.size() < minUsers && !manyRows)
+      if (linears.size() < minUsers && !manyRows) {
+        remark::missed(
+            linears.front()->getLoc(),
+            remark::RemarkOpts::name("QuantizeActivations").category(DEBUG_TYPE))
+            << "x is quantized inside its kernels"
+            << remark::reason(
+                   "{0} linears read it, less than min-users = {1}, and {2} is "
+                   "less than min-rows = {3}",
+                   linears.size(), unsigned(minUsers),
+                   rows == ShapedType::kDynamic ? std::string("an M that is not known")
+                                                : "M = " + std::to_string(rows),
+                   int64_t(minRows));
         continue;
+      }
       OpBuilder builder(&getContext());
       builder.setInsertionPointAfterValue(x);
       Value quantized =

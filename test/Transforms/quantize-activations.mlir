@@ -29,11 +29,11 @@ func.func @single(%x: tensor<2x64xbf16>) -> tensor<2x16xbf16> {
   return %y : tensor<2x16xbf16>
 }
 
-// One user, many rows.
+// One user, as many rows as min-rows.
 // CHECK-LABEL: func @rows
 // CHECK: quantize_activations
-func.func @rows(%x: tensor<8x64xbf16>) -> tensor<8x16xbf16> {
+func.func @rows(%x: tensor<4x64xbf16>) -> tensor<4x16xbf16> {
   %w = qlinear.load @w : !qlinear.weight<16x64, #q4>
-  %y = qlinear.linear %x, %w : (tensor<8x64xbf16>, !qlinear.weight<16x64, #q4>) -> tensor<8x16xbf16>
-  return %y : tensor<8x16xbf16>
+  %y = qlinear.linear %x, %w : (tensor<4x64xbf16>, !qlinear.weight<16x64, #q4>) -> tensor<4x16xbf16>
+  return %y : tensor<4x16xbf16>
 }

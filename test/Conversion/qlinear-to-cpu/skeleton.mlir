@@ -150,3 +150,62 @@ func.func @epilogue(%x: tensor<?x64xbf16>, %v: !qlinear.weight<20x64, #q8>, %w: 
   }
   return %y : tensor<?x20xbf16>
 }
+
+// -----
+
+// Linears that differ in their schedule, or in their epilogue's constant, its operands or
+// an attribute, have kernels of their own; the last one here is like the third.
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+
+// CHECK-LABEL: func @different
+// CHECK:         @linear0_m1, items = 4>
+// CHECK:         @linear1_m1, items = 2>
+// CHECK:         %[[SAME:.*]] = qlinear.launch {{.*}}@linear2_m1, items = 4>
+// CHECK:         @linear3_m1, items = 4>
+// CHECK:         @linear4_m1, items = 4>
+// CHECK:         @linear5_m1, items = 4>
+// CHECK-NEXT:    return {{.*}}, %[[SAME]] :
+func.func @different(%x: !qlinear.activations<1x64>, %w: !qlinear.weight<64x64, #q8>, %e: tensor<64xf32>)
+    -> (tensor<1x64xf32>, tensor<1x64xf32>, tensor<1x64xf32>, tensor<1x64xf32>, tensor<1x64xf32>, tensor<1x64xf32>, tensor<1x64xf32>) {
+  %0 = qlinear.linear %x, %w : (!qlinear.activations<1x64>, !qlinear.weight<64x64, #q8>) -> tensor<1x64xf32>
+  %1 = qlinear.linear %x, %w {schedule = #qlinear.schedule<tiles = 2>}
+      : (!qlinear.activations<1x64>, !qlinear.weight<64x64, #q8>) -> tensor<1x64xf32>
+  %2 = qlinear.linear %x, %w extras(%e) : (!qlinear.activations<1x64>, !qlinear.weight<64x64, #q8>, tensor<64xf32>) -> tensor<1x64xf32> {
+  ^bb0(%a: f32, %b: f32):
+    %c = arith.constant 1.0 : f32
+    %s = arith.subf %a, %b : f32
+    %m = arith.mulf %s, %c : f32
+    qlinear.yield %m : f32
+  }
+  %3 = qlinear.linear %x, %w extras(%e) : (!qlinear.activations<1x64>, !qlinear.weight<64x64, #q8>, tensor<64xf32>) -> tensor<1x64xf32> {
+  ^bb0(%a: f32, %b: f32):
+    %c = arith.constant 2.0 : f32
+    %s = arith.subf %a, %b : f32
+    %m = arith.mulf %s, %c : f32
+    qlinear.yield %m : f32
+  }
+  %4 = qlinear.linear %x, %w extras(%e) : (!qlinear.activations<1x64>, !qlinear.weight<64x64, #q8>, tensor<64xf32>) -> tensor<1x64xf32> {
+  ^bb0(%a: f32, %b: f32):
+    %c = arith.constant 1.0 : f32
+    %s = arith.subf %b, %a : f32
+    %m = arith.mulf %s, %c : f32
+    qlinear.yield %m : f32
+  }
+  %5 = qlinear.linear %x, %w extras(%e) : (!qlinear.activations<1x64>, !qlinear.weight<64x64, #q8>, tensor<64xf32>) -> tensor<1x64xf32> {
+  ^bb0(%a: f32, %b: f32):
+    %c = arith.constant 1.0 : f32
+    %s = arith.subf %a, %b fastmath<nnan> : f32
+    %m = arith.mulf %s, %c : f32
+    qlinear.yield %m : f32
+  }
+  %6 = qlinear.linear %x, %w extras(%e) : (!qlinear.activations<1x64>, !qlinear.weight<64x64, #q8>, tensor<64xf32>) -> tensor<1x64xf32> {
+  ^bb0(%a: f32, %b: f32):
+    %c = arith.constant 1.0 : f32
+    %s = arith.subf %a, %b : f32
+    %m = arith.mulf %s, %c : f32
+    qlinear.yield %m : f32
+  }
+  return %0, %1, %2, %3, %4, %5, %6
+      : tensor<1x64xf32>, tensor<1x64xf32>, tensor<1x64xf32>, tensor<1x64xf32>, tensor<1x64xf32>, tensor<1x64xf32>, tensor<1x64xf32>
+}

@@ -35,3 +35,23 @@ func.func @separate(%x: tensor<1x256xf16>, %w: !qlinear.weight<32x256, #q8>)
       : (tensor<1x256xf16>, !qlinear.weight<32x256, #q8>) -> tensor<1x32xf16>
   return %y : tensor<1x32xf16>
 }
+
+// Two schedules of one linear are two sets of kernels; the same schedule again is not.
+// CHECK-LABEL: func.func @schedules
+// CHECK: @linear[[#FIRST:]]_m1, grid = 2, block = 64,
+// CHECK: @linear[[#FIRST+1]]_m1, grid = 4, block = 64,
+// CHECK: @linear[[#FIRST+2]]_m1, grid = 2, block = 32,
+// CHECK: @linear[[#FIRST]]_m1, grid = 2, block = 64,
+// CHECK: return
+func.func @schedules(%x: tensor<1x512xf16>, %w: !qlinear.weight<64x512, #q8>)
+    -> (tensor<1x64xf16>, tensor<1x64xf16>, tensor<1x64xf16>, tensor<1x64xf16>) {
+  %0 = qlinear.linear %x, %w {schedule = #qlinear.schedule<rows = [1], grid = 2, warps = 2>}
+      : (tensor<1x512xf16>, !qlinear.weight<64x512, #q8>) -> tensor<1x64xf16>
+  %1 = qlinear.linear %x, %w {schedule = #qlinear.schedule<rows = [1], grid = 4, warps = 2>}
+      : (tensor<1x512xf16>, !qlinear.weight<64x512, #q8>) -> tensor<1x64xf16>
+  %2 = qlinear.linear %x, %w {schedule = #qlinear.schedule<rows = [1], grid = 2, warps = 1>}
+      : (tensor<1x512xf16>, !qlinear.weight<64x512, #q8>) -> tensor<1x64xf16>
+  %3 = qlinear.linear %x, %w {schedule = #qlinear.schedule<rows = [1], grid = 2, warps = 2>}
+      : (tensor<1x512xf16>, !qlinear.weight<64x512, #q8>) -> tensor<1x64xf16>
+  return %0, %1, %2, %3 : tensor<1x64xf16>, tensor<1x64xf16>, tensor<1x64xf16>, tensor<1x64xf16>
+}

@@ -9,8 +9,11 @@
 // staged before the wait for the previous kernel, the activations after it; the copies of
 // the last stage do not delay the loads of x, and go on while x is quantized.
 // CHECK-LABEL: func.func @one
+// A block for each of the 132 multiprocessors, where there are as many tiles.
 // CHECK: qlinear.launch [#qlinear.variant<rows = 1, kernel = @qlinear_kernels::@linear0_m1, grid = 132, block = 384, smem = {{[0-9]+}}>,
-// CHECK-SAME: rows = 8
+// CHECK-SAME: rows = 2, kernel = @qlinear_kernels::@linear0_m2, grid = 132,
+// CHECK-SAME: rows = 4, kernel = @qlinear_kernels::@linear0_m4, grid = 132,
+// CHECK-SAME: rows = 8, kernel = @qlinear_kernels::@linear0_m8, grid = 132,
 // CHECK-SAME: weights(%arg1) ins(%arg0) pdl
 func.func @one(%x: tensor<?x5376xbf16>, %w: !qlinear.weight<21504x5376, #q4>)
     -> tensor<?x21504xbf16> {
@@ -31,7 +34,8 @@ func.func @shared(%x: tensor<?x5376xbf16>, %w: !qlinear.weight<21504x5376, #q4>)
 
 // Gate and up share tiles: one walk over two weights; the epilogue is in the kernel.
 // CHECK-LABEL: func.func @epilogue
-// CHECK: kernel = @qlinear_kernels::@linear1_m1
+// 100 rows are 7 tiles.
+// CHECK: kernel = @qlinear_kernels::@linear1_m1, grid = 7,
 func.func @epilogue(%x: tensor<1x256xf32>, %g: !qlinear.weight<100x256, #q4>,
                     %u: !qlinear.weight<100x256, #q4>, %bias: tensor<100xf16>)
     -> tensor<1x100xf32> {
@@ -49,7 +53,9 @@ func.func @epilogue(%x: tensor<1x256xf32>, %g: !qlinear.weight<100x256, #q4>,
 
 // Two weights of different N and encoding: two segments in one kernel.
 // CHECK-LABEL: func.func @segments
-// CHECK: kernel = @qlinear_kernels::@linear2_m1
+// 32 and 8 tiles.
+// CHECK: rows = 1, kernel = @qlinear_kernels::@linear2_m1, grid = 40,
+// CHECK-SAME: rows = 8, kernel = @qlinear_kernels::@linear2_m8, grid = 40,
 func.func @segments(%a: !qlinear.activations<?x512>, %q: !qlinear.weight<512x512, #q4>,
                     %v: !qlinear.weight<128x512, #q6>)
     -> (tensor<?x512xf16>, tensor<?x128xf16>) {
@@ -60,20 +66,35 @@ func.func @segments(%a: !qlinear.activations<?x512>, %q: !qlinear.weight<512x512
 }
 
 // CHECK-LABEL: func.func @quantize
-// CHECK: qlinear.launch [#qlinear.variant<rows = 1, kernel = @qlinear_kernels::@quantize0_m1, grid = {{[0-9]+}}, block = 128>
+// A thread for 16 columns; for 64 rows 16 blocks of 128.
+// CHECK: qlinear.launch [#qlinear.variant<rows = 1, kernel = @qlinear_kernels::@quantize0_m1, grid = 1, block = 128>
+// CHECK-SAME: rows = 8, kernel = @qlinear_kernels::@quantize0_m8, grid = 2, block = 128>
+// CHECK-SAME: rows = 64, kernel = @qlinear_kernels::@quantize0_m64, grid = 16, block = 128>
 // CHECK-SAME: (tensor<?x512xf32>) -> !qlinear.activations<?x512>
 func.func @quantize(%x: tensor<?x512xf32>) -> !qlinear.activations<?x512> {
   %a = qlinear.quantize_activations %x : tensor<?x512xf32> -> !qlinear.activations<?x512>
   return %a : !qlinear.activations<?x512>
 }
 
-// A long K, which two blocks share where there are several rows.
+// A long K, which two blocks share where there are several rows; clusters fill the grid.
 // CHECK-LABEL: func.func @split
+// CHECK: rows = 1, kernel = @qlinear_kernels::@linear3_m1, grid = 132,
+// CHECK-SAME: rows = 2, kernel = @qlinear_kernels::@linear3_m2, grid = 132,
 func.func @split(%x: tensor<2x21504xbf16>, %w: !qlinear.weight<5376x21504, #q4>)
     -> tensor<2x5376xbf16> {
   %y = qlinear.linear %x, %w
       : (tensor<2x21504xbf16>, !qlinear.weight<5376x21504, #q4>) -> tensor<2x5376xbf16>
   return %y : tensor<2x5376xbf16>
+}
+
+// More items than the chip runs at once: 4 blocks for each multiprocessor.
+// CHECK-LABEL: func.func @quantize_many
+// CHECK: @quantize1_m1, grid = 11, block = 128>
+// CHECK-SAME: @quantize1_m8, grid = 84, block = 128>
+// CHECK-SAME: @quantize1_m64, grid = 528, block = 128>
+func.func @quantize_many(%x: tensor<?x21504xf32>) -> !qlinear.activations<?x21504> {
+  %a = qlinear.quantize_activations %x : tensor<?x21504xf32> -> !qlinear.activations<?x21504>
+  return %a : !qlinear.activations<?x21504>
 }
 
 // The kernels' module, after the functions.
