@@ -126,6 +126,7 @@ Result<Checkpoint> qlinear::readGgufParts(Checkpoint one) {
     if (parts == part->meta.end() || parts->second != text)
       return error(fmt::format("'{}': its split.count is not {}, as it is in '{}'",
                                (*file)->path(), text, path));
+    out.version = part->version;
     out.mapped.push_back(*file);
     out.list.insert(out.list.end(), part->list.begin(), part->list.end());
     for (auto &[key, value] : part->meta)
@@ -189,16 +190,17 @@ Result<Checkpoint> Checkpoint::open(const std::string &name) {
   auto out = isIndex ? readShards(*file) : readSafetensors(*file);
   if (!out)
     return isIndex ? out.takeError() : error(out.error() + " (nor is it GGUF)");
-  for (const char *beside : {"config.json", "quantize_config.json"}) {
-    fs::path config = fs::path(*path).parent_path() / beside;
+  // GPTQ's older tools write the second, AutoAWQ's the third, ModelOpt the last.
+  for (const char *name : {"config.json", "quantize_config.json", "quant_config.json",
+                           "hf_quant_config.json"}) {
+    fs::path config = fs::path(*path).parent_path() / name;
     std::error_code ec;
     if (!fs::is_regular_file(config, ec))
       continue;
     auto text = MappedFile::open(config.string());
     if (!text)
       return text.takeError();
-    out->configText = textOf(**text);
-    break;
+    out->beside.emplace(name, textOf(**text));
   }
   return out;
 }
@@ -264,10 +266,13 @@ readCarried(const Checkpoint &file, const std::string &name, const json &entry) 
   c = {*type, *shape};
   const GgufType *format = ggufType(*type);
   const Tensor *tensor = file.find(name);
-  if (!format || !tensor || tensor->type != "U8")
-    return bad(!format ? fmt::format("unknown type {}", inQuotes(*type))
-                       : "the file has no such tensor of type U8");
+  bool isUnknown = isGgufUnknown(*type);
+  if ((!format && !isUnknown) || !tensor || tensor->type != "U8")
+    return bad(!format && !isUnknown ? fmt::format("unknown type {}", inQuotes(*type))
+                                     : "the file has no such tensor of type U8");
   auto count = checkedProduct(c.shape);
+  if (isUnknown) // nor are the bytes that it takes known
+    return c;
   if (!count || *count % format->block ||
       *count / format->block != tensor->bytes.size() / format->bytes ||
       tensor->bytes.size() % format->bytes)

@@ -11,6 +11,10 @@
 //              u32 type, u64 offset in the data
 //   padding to general.alignment (32), then the data
 //
+// Versions 2 and 3 are the same but for the order of bytes, which 3 may have the other
+// way round. Of a tensor whose type is not known, the data reaches to the next one's.
+// Strings need not be UTF-8: what is not is read as Latin-1.
+//
 //===----------------------------------------------------------------------===//
 #include "Json.h"
 #include "Readers.h"
@@ -48,6 +52,16 @@ const GgufType *qlinear::ggufType(std::string_view name) {
     if (const GgufType *t = ggufType(id); t && t->name == name)
       return t;
   return nullptr;
+}
+
+constexpr std::string_view kUnknownPrefix = "type ";
+
+std::string qlinear::ggufUnknownName(uint32_t id) {
+  return fmt::format("{}{}", kUnknownPrefix, id);
+}
+
+bool qlinear::isGgufUnknown(std::string_view name) {
+  return name.starts_with(kUnknownPrefix);
 }
 
 namespace {
@@ -127,6 +141,14 @@ public:
     return text;
   }
 
+  /// A string, of which bytes that are no text become text.
+  Result<std::string> anyText(std::string_view field) {
+    auto s = string(field);
+    if (!s)
+      return s.takeError();
+    return toText(*s);
+  }
+
   /// A string that is text.
   Result<std::string> text(std::string_view field) {
     size_t where = at;
@@ -177,7 +199,7 @@ Result<std::string> valueText(Reader &in, uint32_t type, std::string_view field)
   case kF64:
     return scalarText<double>(in, field);
   case kString:
-    return in.text(field);
+    return in.anyText(field);
   case kBool: {
     size_t where = in.offset();
     auto v = in.number<uint8_t>(field);
@@ -220,7 +242,7 @@ Result<void> skipArray(Reader &in, std::string_view field, unsigned depth) {
 
 struct TensorInfo {
   Tensor tensor;
-  const GgufType *type;
+  const GgufType *type; ///< null: not known, nor are `bytes`
   uint64_t bytes = 0, dataOffset = 0;
   size_t where = 0; ///< of the data offset's field
 };
@@ -262,9 +284,7 @@ Result<TensorInfo> readTensorInfo(Reader &in, uint64_t index) {
   if (!type)
     return type.takeError();
   info.type = ggufType(*type);
-  if (!info.type)
-    return in.defect(field("type"), where, fmt::format("unknown type {}", *type));
-  info.tensor.type = info.type->name;
+  info.tensor.type = info.type ? std::string(info.type->name) : ggufUnknownName(*type);
 
   uint64_t rowLength = *rank ? info.tensor.shape.back() : 1;
   auto count = checkedProduct(info.tensor.shape);
@@ -272,12 +292,13 @@ Result<TensorInfo> readTensorInfo(Reader &in, uint64_t index) {
   if (!count)
     return in.defect(field("shape"), shapeAt,
                      fmt::format("{} has more than 2^64 elements", shape));
-  if (rowLength % info.type->block)
+  if (info.type && rowLength % info.type->block)
     return in.defect(
         field("shape"), shapeAt,
         fmt::format("rows of {} weights are not a multiple of {}'s blocks of {}",
                     rowLength, info.type->name, info.type->block));
-  if (__builtin_mul_overflow(*count / info.type->block, info.type->bytes, &info.bytes))
+  if (info.type &&
+      __builtin_mul_overflow(*count / info.type->block, info.type->bytes, &info.bytes))
     return in.defect(
         field("shape"), shapeAt,
         fmt::format("{} of {} has more than 2^64 bytes", shape, info.type->name));
@@ -295,7 +316,14 @@ Result<void> placeTensors(const Reader &in, const MappedFile &file,
                           std::vector<TensorInfo> &infos, uint64_t alignment) {
   size_t size = file.bytes().size();
   uint64_t start = in.offset() + (alignment - in.offset() % alignment) % alignment;
+  std::set<uint64_t> offsets;
+  for (const TensorInfo &info : infos)
+    offsets.insert(info.dataOffset);
   for (TensorInfo &info : infos) {
+    if (!info.type && start <= size && info.dataOffset <= size - start) {
+      auto next = offsets.upper_bound(info.dataOffset);
+      info.bytes = (next == offsets.end() ? size - start : *next) - info.dataOffset;
+    }
     std::string field =
         fmt::format("data offset of tensor {}", inQuotes(info.tensor.name));
     if (info.dataOffset % alignment)
@@ -339,14 +367,17 @@ Result<Checkpoint> qlinear::readGguf(std::shared_ptr<MappedFile> file) {
   auto version = in.number<uint32_t>("version");
   if (!version)
     return version.takeError();
-  if (*version == 0x03000000)
+  if (*version && !(*version & 0xFFFF))
     return in.defect("version", 4,
-                     "the file is big-endian; convert it to little-endian");
-  if (*version != 3)
-    return in.defect("version", 4,
-                     fmt::format("{}; only version 3 is read, convert the file with a "
-                                 "current llama.cpp",
-                                 *version));
+                     "the file is big-endian; convert it with gguf-convert-endian of "
+                     "Python's gguf package");
+  if (*version != 2 && *version != 3)
+    return in.defect(
+        "version", 4,
+        fmt::format("{}; versions 2 and 3 are read: convert the model again "
+                    "with a current llama.cpp",
+                    *version));
+  out.version = *version;
   auto tensors = in.number<uint64_t>("tensor count");
   if (!tensors)
     return tensors.takeError();
@@ -367,7 +398,7 @@ Result<Checkpoint> qlinear::readGguf(std::shared_ptr<MappedFile> file) {
   std::set<std::string> keys;
   for (uint64_t i = 0; i < *pairs; ++i) {
     size_t where = in.offset();
-    auto key = in.text(fmt::format("key {}", i));
+    auto key = in.anyText(fmt::format("key {}", i));
     if (!key)
       return key.takeError();
     std::string field = fmt::format("value of {}", inQuotes(*key));

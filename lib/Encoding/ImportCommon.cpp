@@ -7,9 +7,9 @@
 #include "ImportCommon.h"
 
 #include <algorithm>
+#include <tbb/parallel_for.h>
 
 using namespace qlinear;
-using nlohmann::json;
 
 std::vector<const Tensor *> Parts::all() const {
   std::vector<const Tensor *> out;
@@ -19,11 +19,42 @@ std::vector<const Tensor *> Parts::all() const {
   return out;
 }
 
+const Tensor *Parts::findOther(std::initializer_list<std::string_view> known) const {
+  for (const Tensor *t : all()) {
+    std::string_view part = std::string_view(t->name).substr(prefix.size());
+    if (part.find('.', 1) == part.npos &&
+        std::find(known.begin(), known.end(), part) == known.end())
+      return t;
+  }
+  return nullptr;
+}
+
 unsigned qlinear::codeBitsFor(uint64_t bits) {
   return bits <= 4 ? 4 : bits <= 6 ? unsigned(bits) : bits <= 8 ? 8 : 0;
 }
 
-void qlinear::importEach(ImportContext &context, std::string_view suffix,
+std::vector<uint8_t> qlinear::unpackRows(const Tensor &packed, unsigned bits,
+                                         uint64_t N, uint64_t K) {
+  std::vector<uint8_t> out(N * K);
+  PackedWords words{packed.bytes, bits};
+  uint32_t mask = words.mask();
+  tbb::parallel_for(uint64_t(0), N, [&](uint64_t n) {
+    if (32 % bits != 0 || K % words.perWord() != 0) { // codes across words
+      uint64_t first = n * words.wordsOf(K);
+      for (uint64_t k = 0; k < K; ++k)
+        out[n * K + k] = uint8_t(words.at(k, first));
+      return;
+    }
+    for (uint64_t i = n * K; i < (n + 1) * K; i += words.perWord()) {
+      uint32_t word = words.word(i / words.perWord());
+      for (unsigned j = 0; j < words.perWord(); ++j)
+        out[i + j] = uint8_t(word >> (j * bits) & mask);
+    }
+  });
+  return out;
+}
+
+void qlinear::importEach(ImportContext &context, Family family, std::string_view suffix,
                          std::string_view convention,
                          const std::function<Result<void>(const Parts &)> &importOne,
                          const std::function<bool(const Parts &)> &isOne) {
@@ -34,7 +65,9 @@ void qlinear::importEach(ImportContext &context, std::string_view suffix,
     Parts parts(context.checkpoint, t.name.substr(0, t.name.size() - suffix.size()));
     if (isOne && !isOne(parts))
       continue;
-    if (auto r = importOne(parts); !r)
+    std::string objection = context.declared.objection(family);
+    auto r = objection.empty() ? importOne(parts) : Result<void>(parts.bad(objection));
+    if (!r)
       context.addUnreadable(parts.name(), std::string(convention), parts.all(),
                             r.error());
   }
@@ -83,11 +116,34 @@ std::string qlinear::unknownGroups(uint64_t G, uint64_t K) {
       G, K);
 }
 
-json qlinear::configOf(const ImportContext &context, const char *key) {
-  if (!context.config.is_object())
-    return json::object();
-  auto at = context.config.find(key);
-  return at != context.config.end() && at->is_object() ? *at : json::object();
+Result<std::vector<LayerRule>> qlinear::rulesFor(const ImportContext &context,
+                                                 const Parts &parts) {
+  auto rules = context.declared.rulesFor(parts.layer(), [&](const std::string &name) {
+    return !context.checkpoint.startingWith(name + ".").empty();
+  });
+  if (!rules)
+    return parts.bad(rules.error());
+  return rules;
+}
+
+bool qlinear::hasGroup(const LayerRule &rule, uint64_t K, uint64_t G) {
+  if (!rule.group)
+    return true;
+  // A group longer than the row is the row.
+  return *rule.group == 0 || *rule.group >= K ? G == 1 : *rule.group * G == K;
+}
+
+std::string qlinear::ruleText(const LayerRule &rule, const std::string &where) {
+  std::string out;
+  auto say = [&](const char *key, const std::string &value) {
+    out += fmt::format("{}{} = {}", out.empty() ? "" : ", ", key, value);
+  };
+  if (rule.bits)
+    say("bits", std::to_string(*rule.bits));
+  if (rule.group)
+    say("group_size", *rule.group ? std::to_string(*rule.group) : "-1");
+  return fmt::format("{} ({})", out.empty() ? "nothing" : out,
+                     rule.from.empty() ? where : rule.from);
 }
 
 std::string qlinear::formatName(std::string_view convention, CodeType codes,
@@ -96,12 +152,14 @@ std::string qlinear::formatName(std::string_view convention, CodeType codes,
                      group == kWholeRow ? "row" : std::to_string(group));
 }
 
-void qlinear::addAffine(ImportContext &context, const Parts &parts, std::string format,
-                        uint64_t N, uint64_t K, std::vector<const Tensor *> tensors,
+void qlinear::addAffine(ImportContext &context, const Parts &parts, Assumption assumed,
+                        std::string format, uint64_t N, uint64_t K,
+                        std::vector<const Tensor *> tensors,
                         std::function<Result<AffineWeight>()> load) {
   SourceWeight w;
   w.name = parts.name();
   w.format = std::move(format);
+  w.assumed = std::move(assumed);
   w.N = N;
   w.K = K;
   w.parts = std::move(tensors);

@@ -40,6 +40,10 @@ struct PackedWords {
   }
 };
 
+/// The codes of N rows of K, each row a run of such words.
+std::vector<uint8_t> unpackRows(const Tensor &packed, unsigned bits, uint64_t N,
+                                uint64_t K);
+
 /// Codes as wide as integers of `bits` bits need: 4, 5, 6 or 8; 0 above 8.
 unsigned codeBitsFor(uint64_t bits);
 
@@ -53,6 +57,9 @@ public:
     return checkpoint.find(prefix + std::string(suffix));
   }
   const std::string &layer() const { return prefix; }
+  /// The first tensor X.PART (PART without a dot) that is none of these, nor the bias:
+  /// of a convention that is not ours, in which the others may mean something else.
+  const Tensor *findOther(std::initializer_list<std::string_view> known) const;
   /// The weight's name in the archive.
   std::string name() const { return prefix + ".weight"; }
   /// Every tensor below the prefix but its bias.
@@ -67,9 +74,10 @@ private:
 };
 
 /// Calls `importOne` for the weights that have a tensor X + `suffix` and satisfy
-/// `isOne`, if given, in file order. One that fails is kept in the inventory with the
-/// reason, so that the others can be used without it.
-void importEach(ImportContext &context, std::string_view suffix,
+/// `isOne`, if given, in file order. One that fails, or that what lies beside the
+/// checkpoint speaks against, is kept in the inventory with the reason, so that the
+/// others can be used without it.
+void importEach(ImportContext &context, Family family, std::string_view suffix,
                 std::string_view convention,
                 const std::function<Result<void>(const Parts &)> &importOne,
                 const std::function<bool(const Parts &)> &isOne = {});
@@ -88,17 +96,24 @@ std::optional<unsigned> groupOf(uint64_t K, uint64_t G);
 /// "4 groups of K = 400 columns; ..."
 std::string unknownGroups(uint64_t G, uint64_t K);
 
-/// config.json's member `key` that describes the quantization; an empty object if
-/// there is none.
-nlohmann::json configOf(const ImportContext &context, const char *key);
+/// The rules for a layer, of which its shapes must choose one.
+Result<std::vector<LayerRule>> rulesFor(const ImportContext &context,
+                                        const Parts &parts);
+
+/// The group that a rule names, as `Encoding` has it; `group` if it names none.
+bool hasGroup(const LayerRule &rule, uint64_t K, uint64_t G);
+
+/// "bits = 4, group_size = 32 ('x' of quantization_config of config.json)".
+std::string ruleText(const LayerRule &rule, const std::string &where);
 
 /// "AWQ u4:128".
 std::string formatName(std::string_view convention, CodeType codes, unsigned group);
 
 /// Adds a weight that `load` decodes. One of the zero form whose zeros are all in the
 /// middle of unsigned codes becomes symmetric, which is the same without offsets.
-void addAffine(ImportContext &context, const Parts &parts, std::string format,
-               uint64_t N, uint64_t K, std::vector<const Tensor *> tensors,
+void addAffine(ImportContext &context, const Parts &parts, Assumption assumed,
+               std::string format, uint64_t N, uint64_t K,
+               std::vector<const Tensor *> tensors,
                std::function<Result<AffineWeight>()> load);
 
 /// Signed integers one to a byte, with scales and zeros per block of rows and columns.

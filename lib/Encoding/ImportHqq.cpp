@@ -153,15 +153,16 @@ Result<void> importWeight(ImportContext &context, const Parts &parts) {
   for (const Tensor *t : parts.all())
     if (std::find(tensors.begin(), tensors.end(), t) == tensors.end())
       tensors.push_back(t);
-  addAffine(context, parts, formatName("HQQ", {uint8_t(bits), false}, s.group), s.N,
-            s.K, std::move(tensors), [s] { return s.load(); });
+  addAffine(context, parts, {"HQQ", "", "the layer's own tensors", "as stored"},
+            formatName("HQQ", {uint8_t(bits), false}, s.group), s.N, s.K,
+            std::move(tensors), [s] { return s.load(); });
   return {};
 }
 
 } // namespace
 
 Result<void> qlinear::importHqq(ImportContext &context) {
-  importEach(context, ".W_q", "HQQ",
+  importEach(context, Family::hqq, ".W_q", "HQQ",
              [&](const Parts &parts) { return importWeight(context, parts); });
   return {};
 }

@@ -127,8 +127,10 @@ Result<void> importWeight(ImportContext &context, const std::string &name,
   if (s.zeros)
     tensors.push_back(s.zeros);
   auto source = jsonString(description, "source");
-  addAffine(context, parts, formatName(source.value_or("plain"), s.type, s.group), s.N,
-            s.K, std::move(tensors), [s, name] { return s.load(name); });
+  addAffine(context, parts,
+            {source.value_or("plain"), "", "its metadata", s.zeros ? "as stored" : ""},
+            formatName(source.value_or("plain"), s.type, s.group), s.N, s.K,
+            std::move(tensors), [s, name] { return s.load(name); });
   context.weights.back().name = name;
   context.weights.back().metadataKey = name;
   return {};

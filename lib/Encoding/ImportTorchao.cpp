@@ -50,6 +50,9 @@ public:
 
   Result<void> import();
   const std::vector<const Tensor *> &all() const { return tensors; }
+  Error bad(const std::string &what) const {
+    return parts.bad(fmt::format("{}: {}", type, what));
+  }
 
 private:
   Result<void> importInt4();
@@ -65,9 +68,6 @@ private:
   std::string textOf(const char *part) const {
     const Tensor *t = find(part);
     return t ? t->type + " of " + shapeText(t->shape) : "absent";
-  }
-  Error bad(const std::string &what) const {
-    return parts.bad(fmt::format("{}: {}", type, what));
   }
   /// Columns of a block as the metadata says; 0 if it does not.
   uint64_t blockColumns() const {
@@ -86,8 +86,9 @@ private:
 
 void Subclass::add(CodeType codes, unsigned group, uint64_t N, uint64_t K,
                    std::function<Result<AffineWeight>()> load) {
-  addAffine(context, parts, formatName("torchao", codes, group), N, K, tensors,
-            std::move(load));
+  addAffine(context, parts,
+            {"torchao", type, "its metadata", find("zero_point") ? "as stored" : ""},
+            formatName("torchao", codes, group), N, K, tensors, std::move(load));
   context.weights.back().name = name;
   context.weights.back().metadataKey = name;
 }
@@ -224,7 +225,10 @@ Result<void> qlinear::importTorchao(ImportContext &context) {
     Subclass subclass(context, name, description->value);
     if (subclass.all().empty()) // in another shard
       continue;
-    if (auto r = subclass.import(); !r)
+    std::string objection = context.declared.objection(Family::torchao);
+    auto r =
+        objection.empty() ? subclass.import() : Result<void>(subclass.bad(objection));
+    if (!r)
       context.addUnreadable(name, "torchao " + *type, subclass.all(), r.error());
   }
   return {};

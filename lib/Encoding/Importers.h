@@ -13,6 +13,7 @@
 #ifndef QLINEAR_LIB_ENCODING_IMPORTERS_H
 #define QLINEAR_LIB_ENCODING_IMPORTERS_H
 
+#include "Convention.h"
 #include "qlinear/Encoding/Packer.h"
 
 #include <nlohmann/json.hpp>
@@ -22,15 +23,21 @@ namespace qlinear {
 
 struct ImportContext {
   const Checkpoint &checkpoint;
-  nlohmann::json config; ///< config.json's object; null if there is none
+  Declaration declared;
   std::set<const Tensor *> claimed;
   std::vector<SourceWeight> weights;
+  std::vector<std::string> notes; ///< what the user should know
 
+  /// Adds a note, once.
+  void note(std::string text);
   /// Takes the weight and claims its parts.
   void add(SourceWeight weight);
   /// The same for a weight that cannot be read, and why.
   void addUnreadable(std::string name, std::string convention,
                      std::vector<const Tensor *> parts, std::string reason);
+  /// The same for a form that is never read: its tensors are carried over.
+  void addForeign(std::string name, std::string convention,
+                  std::vector<const Tensor *> parts, std::string reason);
 };
 
 /// GGUF's block formats.

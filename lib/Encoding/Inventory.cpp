@@ -21,6 +21,11 @@ uint64_t SourceWeight::bytes() const {
   return sum;
 }
 
+void ImportContext::note(std::string text) {
+  if (std::find(notes.begin(), notes.end(), text) == notes.end())
+    notes.push_back(std::move(text));
+}
+
 void ImportContext::add(SourceWeight weight) {
   claimed.insert(weight.parts.begin(), weight.parts.end());
   weights.push_back(std::move(weight));
@@ -40,6 +45,13 @@ void ImportContext::addUnreadable(std::string name, std::string convention,
   add(std::move(w));
 }
 
+void ImportContext::addForeign(std::string name, std::string convention,
+                               std::vector<const Tensor *> parts, std::string reason) {
+  addUnreadable(std::move(name), std::move(convention), std::move(parts),
+                std::move(reason));
+  std::swap(weights.back().defect, weights.back().foreign);
+}
+
 Result<void> qlinear::importGguf(ImportContext &context) {
   if (!context.checkpoint.isGguf())
     return {};
@@ -52,6 +64,8 @@ Result<void> qlinear::importGguf(ImportContext &context) {
     SourceWeight w;
     w.name = t.name;
     w.format = t.type;
+    w.assumed = {"GGUF", std::to_string(context.checkpoint.ggufVersion()), "its type",
+                 ""};
     w.N = t.shape[0];
     w.K = t.shape[1];
     w.parts = {&t};
@@ -99,61 +113,26 @@ Result<void> qlinear::importArchive(ImportContext &context) {
   return {};
 }
 
-Result<void> qlinear::importFloats(ImportContext &context) {
-  for (const Tensor &t : context.checkpoint.tensors()) {
-    if (context.claimed.contains(&t) || t.shape.size() != 2 ||
-        (t.type != "F32" && t.type != "F16" && t.type != "BF16"))
-      continue;
-    SourceWeight w;
-    w.name = t.name;
-    w.format = t.type;
-    w.N = t.shape[0];
-    w.K = t.shape[1];
-    w.isFloat = true;
-    w.parts = {&t};
-    w.load = [&t]() -> Result<LoadedWeight> {
-      auto floats = toFloats(t);
-      if (!floats)
-        return floats.takeError();
-      return LoadedWeight(std::move(*floats));
-    };
-    context.add(std::move(w));
-  }
-  return {};
-}
-
 /// A checkpoint that says how it was quantized, in which nothing was found, was
 /// quantized in a way that is not known here: its codes are no weights to carry over.
 static Result<void> checkMethod(const ImportContext &context) {
-  auto at = context.config.is_object() ? context.config.find("quantization_config")
-                                       : context.config.end();
-  if (!context.config.is_object() || at == context.config.end() ||
+  if (context.declared.isKnownMethod() ||
       std::any_of(context.weights.begin(), context.weights.end(),
                   [](const SourceWeight &w) { return !w.isFloat; }))
     return {};
-  auto method = jsonString(*at, "quant_method");
-  if (!method)
-    return {};
-  for (const char *known : {"gptq", "awq", "compressed-tensors", "torchao", "hqq"})
-    if (*method == known)
-      return {};
   return error(fmt::format(
-      "'{}': config.json beside it says quant_method {}, of which no weight is known; "
-      "gptq, awq, compressed-tensors, torchao, hqq and MLX are read; dequantize the "
-      "model with what wrote it and use --quantize, or remove quantization_config to "
-      "carry its tensors over as they are",
-      context.checkpoint.files().front()->path(), inQuotes(*method)));
+      "'{}': {} beside it says quant_method {}, of which no weight is known; "
+      "{} are read; dequantize the model with what wrote it and use --quantize, or "
+      "remove quantization_config to carry its tensors over as they are",
+      context.checkpoint.files().front()->path(), context.declared.where(),
+      inQuotes(context.declared.method()), knownMethods()));
 }
 
 Result<Inventory> qlinear::takeInventory(const Checkpoint &checkpoint) {
-  ImportContext context{checkpoint, {}, {}, {}};
-  if (!checkpoint.config().empty()) {
-    auto config = parseJson(checkpoint.config(), /*maxDepth=*/64);
-    if (!config)
-      return error(fmt::format("config.json beside '{}': {}",
-                               checkpoint.files().front()->path(), config.error()));
-    context.config = std::move(config->value);
-  }
+  auto declared = Declaration::read(checkpoint);
+  if (!declared)
+    return declared.takeError();
+  ImportContext context{checkpoint, std::move(*declared), {}, {}, {}};
   for (auto *import :
        {importGguf, importArchive, importPlain, importGptq, importCompressedTensors,
         importTorchao, importHqq, importMlx, importFloats})
@@ -162,7 +141,15 @@ Result<Inventory> qlinear::takeInventory(const Checkpoint &checkpoint) {
   if (auto r = checkMethod(context); !r)
     return r.takeError();
 
+  bool isForeign = std::any_of(context.weights.begin(), context.weights.end(),
+                               [](auto &w) { return w.assumed.saidBy.size(); });
+  if (auto keys = context.declared.unknownKeys(); isForeign && !keys.empty())
+    context.note(fmt::format(
+        "{} has {}{}, which is not known here and left out of account",
+        context.declared.where(), inQuotes(keys.front()),
+        keys.size() > 1 ? fmt::format(" and {} more keys", keys.size() - 1) : ""));
   Inventory out;
+  out.notes = std::move(context.notes);
   out.weights = std::move(context.weights);
   auto position = [&](const SourceWeight &w) { return w.parts.front(); };
   std::sort(out.weights.begin(), out.weights.end(),

@@ -153,33 +153,56 @@ std::optional<std::vector<uint64_t>> qlinear::jsonNumbers(const json &object,
   return out;
 }
 
+/// Bytes of the character that `text` begins with; 0 if it is not UTF-8, or NUL.
+static size_t characterLength(std::string_view text) {
+  auto byte = [&](size_t j) { return j < text.size() ? uint8_t(text[j]) : uint8_t(0); };
+  uint8_t b = byte(0);
+  unsigned length = b < 0x80   ? 1
+                    : b < 0xC2 ? 0
+                    : b < 0xE0 ? 2
+                    : b < 0xF0 ? 3
+                    : b < 0xF5 ? 4
+                               : 0;
+  if (b == 0 || length == 0)
+    return 0;
+  uint32_t point = length == 1 ? b : b & (0x7F >> length);
+  for (unsigned j = 1; j < length; ++j) {
+    if ((byte(j) & 0xC0) != 0x80)
+      return 0;
+    point = point << 6 | (byte(j) & 0x3F);
+  }
+  // Overlong forms, surrogates, past the last plane.
+  if ((length == 3 && point < 0x800) || (length == 4 && point < 0x10000) ||
+      (point >= 0xD800 && point < 0xE000) || point > 0x10FFFF)
+    return 0;
+  return length;
+}
+
 bool qlinear::isText(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
-    auto byte = [&](size_t j) {
-      return j < text.size() ? uint8_t(text[j]) : uint8_t(0);
-    };
-    uint8_t b = byte(i);
-    unsigned length = b < 0x80   ? 1
-                      : b < 0xC2 ? 0
-                      : b < 0xE0 ? 2
-                      : b < 0xF0 ? 3
-                      : b < 0xF5 ? 4
-                                 : 0;
-    if (b == 0 || length == 0)
-      return false;
-    uint32_t point = length == 1 ? b : b & (0x7F >> length);
-    for (unsigned j = 1; j < length; ++j) {
-      if ((byte(i + j) & 0xC0) != 0x80)
-        return false;
-      point = point << 6 | (byte(i + j) & 0x3F);
-    }
-    // Overlong forms, surrogates, past the last plane.
-    if ((length == 3 && point < 0x800) || (length == 4 && point < 0x10000) ||
-        (point >= 0xD800 && point < 0xE000) || point > 0x10FFFF)
+    size_t length = characterLength(text.substr(i));
+    if (!length)
       return false;
     i += length;
   }
   return true;
+}
+
+std::string qlinear::toText(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    if (size_t length = characterLength(text.substr(i))) {
+      out += text.substr(i, length);
+      i += length;
+      continue;
+    }
+    auto byte = uint8_t(text[i++]);
+    if (byte == 0)
+      out += "\xEF\xBF\xBD";
+    else
+      out += {char(0xC0 | byte >> 6), char(0x80 | (byte & 0x3F))};
+  }
+  return out;
 }
 
 std::string qlinear::inQuotes(std::string_view text) {

@@ -134,6 +134,8 @@ Result<Treatment> Rules::treat(const SourceWeight &w) const {
   bool named = anyFinds(include, w.name);
   if (!include.empty() && !named)
     return carry("not included");
+  if (!w.foreign.empty())
+    return carry(w.foreign);
   if (!w.defect.empty())
     return error(w.defect + " (--exclude carries it over as it is)");
   if (w.N == 0 || w.K == 0)
@@ -153,6 +155,10 @@ Result<Treatment> Rules::treat(const SourceWeight &w) const {
       return carry("float, and its name does not end in '.weight'; --include packs it");
     if (!named && std::regex_search(w.name, notLinear()))
       return carry("float embedding, position or norm by its name; --include packs it");
+    if (!w.doubt.empty() && named)
+      return error(fmt::format("tensor {}: {}", inQuotes(w.name), w.doubt));
+    if (!w.doubt.empty())
+      return carry(w.doubt);
     auto plain =
         namedEncoding("bf16", quantize->codes, quantize->group, quantize->form);
     if (!plain)
@@ -321,7 +327,10 @@ Output carryJob(const Job &job, bool isGguf) {
   const Tensor &t = *job.tensor;
   Output out{t.name, t.type, t.shape, nullptr, t.bytes, &t};
   const GgufType *type = isGguf ? ggufType(t.type) : nullptr;
-  if (type && type->block > 1) { // no such type in safetensors
+  if (isGguf && isGgufUnknown(t.type)) {
+    out.type = "U8";
+    out.shape = {t.bytes.size()};
+  } else if (type && type->block > 1) { // no such type in safetensors
     out.type = "U8";
     if (out.shape.empty())
       out.shape = {1};
@@ -360,7 +369,7 @@ Result<std::string> describe(const std::vector<Job> &jobs, const Checkpoint &che
     } else if (job.tensor) {
       const Tensor &t = *job.tensor;
       const GgufType *type = checkpoint.isGguf() ? ggufType(t.type) : nullptr;
-      if (type && type->block > 1)
+      if ((type && type->block > 1) || (checkpoint.isGguf() && isGgufUnknown(t.type)))
         carried[t.name] = {{"type", t.type}, {"shape", t.shape}};
       else if (auto at = before.find(t.name); at != before.end())
         carried[t.name] = {{"type", at->second.type}, {"shape", at->second.shape}};
@@ -515,15 +524,21 @@ Result<PackReport> run(const std::string &floatType, const Checkpoint &checkpoin
                         : alignmentOf(w.N * w.K * (floatType == "F32" ? 4 : 2));
     job.report.name = w.name;
     job.report.source = w.format;
+    job.report.assumed = w.assumed;
     job.report.shape = {w.N, w.K};
     job.report.bytesBefore = w.bytes();
     jobs.push_back(std::move(job));
   }
   for (const Tensor *t : inventory.others)
-    carry(t, t->shape.size() == 2
+    carry(t, isGgufUnknown(t->type) && checkpoint.isGguf()
+                 ? fmt::format("GGUF's {} is not known here", t->type)
+             : t->shape.size() == 2
                  ? fmt::format("type {} is carried over as it is", t->type)
                  : fmt::format("{} dimensions, not 2", t->shape.size()));
-  return runJobs(std::move(jobs), checkpoint, path, options);
+  auto report = runJobs(std::move(jobs), checkpoint, path, options);
+  if (report)
+    report->notes = inventory.notes;
+  return report;
 }
 
 } // namespace
@@ -543,48 +558,4 @@ Result<PackReport> qlinear::dequantizeTo(const std::string &type,
   if (type != "F32" && type != "BF16" && type != "F16")
     return error(fmt::format("{} is not F32, BF16 or F16", inQuotes(type)));
   return run(type, checkpoint, inventory, path, options);
-}
-
-Result<QuantizeOptions> qlinear::parseQuantize(std::string_view text) {
-  auto bad = [&]() {
-    return error(
-        fmt::format("{} is not CODES:GROUP[:FORM]: CODES int4, int5, int6 or int8, "
-                    "GROUP 16, 32, 64, 128, 256 or row, FORM symmetric, zero, min or "
-                    "centred; as in int4:32",
-                    inQuotes(text)));
-  };
-  size_t colon = text.find(':'), second = text.find(':', colon + 1);
-  if (colon == text.npos)
-    return bad();
-  std::string_view codes = text.substr(0, colon);
-  std::string_view group =
-      text.substr(colon + 1, second == text.npos ? text.npos : second - colon - 1);
-  std::string_view form = second == text.npos ? "" : text.substr(second + 1);
-
-  QuantizeOptions out;
-  if (codes == "int4" || codes == "int5")
-    out.codes = {uint8_t(codes == "int4" ? 4 : 5), false};
-  else if (codes == "int6" || codes == "int8")
-    out.codes = {uint8_t(codes == "int6" ? 6 : 8), true};
-  else
-    return bad();
-  out.form = out.codes.isSigned ? Form::symmetric : Form::zero;
-  if (form == "symmetric" || form == "zero" || form == "min" || form == "centred")
-    out.form = form == "symmetric" ? Form::symmetric
-               : form == "zero"    ? Form::zero
-               : form == "min"     ? Form::min
-                                   : Form::centred;
-  else if (!form.empty())
-    return bad();
-  out.codes.isSigned = out.form == Form::symmetric;
-
-  out.group = 1;
-  for (unsigned g : {16u, 32u, 64u, 128u, 256u})
-    if (group == std::to_string(g))
-      out.group = g;
-  if (group == "row")
-    out.group = kWholeRow;
-  if (out.group == 1)
-    return bad();
-  return out;
 }

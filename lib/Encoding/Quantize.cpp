@@ -16,7 +16,9 @@
 //
 //===----------------------------------------------------------------------===//
 #include "Float.h"
+#include "Json.h"
 #include "Metadata.h"
+#include "qlinear/Encoding/Packer.h"
 
 #include <algorithm>
 #include <fmt/core.h>
@@ -275,4 +277,48 @@ Result<AffineWeight> qlinear::quantize(std::span<const float> weights, uint64_t 
             affine ? &w.offsets[g] : nullptr);
   });
   return w;
+}
+
+Result<QuantizeOptions> qlinear::parseQuantize(std::string_view text) {
+  auto bad = [&]() {
+    return error(
+        fmt::format("{} is not CODES:GROUP[:FORM]: CODES int4, int5, int6 or int8, "
+                    "GROUP 16, 32, 64, 128, 256 or row, FORM symmetric, zero, min or "
+                    "centred; as in int4:32",
+                    inQuotes(text)));
+  };
+  size_t colon = text.find(':'), second = text.find(':', colon + 1);
+  if (colon == text.npos)
+    return bad();
+  std::string_view codes = text.substr(0, colon);
+  std::string_view group =
+      text.substr(colon + 1, second == text.npos ? text.npos : second - colon - 1);
+  std::string_view form = second == text.npos ? "" : text.substr(second + 1);
+
+  QuantizeOptions out;
+  if (codes == "int4" || codes == "int5")
+    out.codes = {uint8_t(codes == "int4" ? 4 : 5), false};
+  else if (codes == "int6" || codes == "int8")
+    out.codes = {uint8_t(codes == "int6" ? 6 : 8), true};
+  else
+    return bad();
+  out.form = out.codes.isSigned ? Form::symmetric : Form::zero;
+  if (form == "symmetric" || form == "zero" || form == "min" || form == "centred")
+    out.form = form == "symmetric" ? Form::symmetric
+               : form == "zero"    ? Form::zero
+               : form == "min"     ? Form::min
+                                   : Form::centred;
+  else if (!form.empty())
+    return bad();
+  out.codes.isSigned = out.form == Form::symmetric;
+
+  out.group = 1;
+  for (unsigned g : {16u, 32u, 64u, 128u, 256u})
+    if (group == std::to_string(g))
+      out.group = g;
+  if (group == "row")
+    out.group = kWholeRow;
+  if (out.group == 1)
+    return bad();
+  return out;
 }

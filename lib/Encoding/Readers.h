@@ -25,6 +25,9 @@ struct GgufType {
 
 const GgufType *ggufType(uint32_t id);
 const GgufType *ggufType(std::string_view name);
+/// The name here of a type that ggufType does not know: "type 139".
+std::string ggufUnknownName(uint32_t id);
+bool isGgufUnknown(std::string_view name);
 
 /// Readers of one format each; Checkpoint::open picks.
 Result<Checkpoint> readGguf(std::shared_ptr<MappedFile> file);

@@ -96,6 +96,15 @@ struct Totals {
   }
 };
 
+/// What weights were taken for, with how many of them it is.
+std::string assumptionText(const Assumption &a, uint64_t count) {
+  return fmt::format("{} weight{} taken for {}{}, by {}{}", count,
+                     count == 1 ? "" : "s", a.convention,
+                     a.version.empty() ? "" : fmt::format(" ({})", a.version),
+                     a.saidBy.empty() ? "the tensors alone" : a.saidBy,
+                     a.zeros.empty() ? "" : ", zeros " + a.zeros);
+}
+
 /// A number, or null where it is not finite.
 json number(double v) { return std::isfinite(v) ? json(v) : json(nullptr); }
 
@@ -122,6 +131,11 @@ json reportOf(const TensorReport &t) {
               {"bytes_after", t.bytesAfter},
               {"bpw_before", number(t.bitsBefore())},
               {"bpw_after", number(t.bitsAfter())}};
+  if (const Assumption &a = t.assumed; !a.convention.empty())
+    out["assumed"] = {{"convention", a.convention},
+                      {"version", a.version.empty() ? json(nullptr) : json(a.version)},
+                      {"said_by", a.saidBy.empty() ? json(nullptr) : json(a.saidBy)},
+                      {"zeros", a.zeros.empty() ? json(nullptr) : json(a.zeros)}};
   if (!t.packed)
     return out;
   out["encoding"] = t.encoding->str();
@@ -177,6 +191,12 @@ void qlinear::printTable(const PackReport &report) {
                8.0 * double(totals.after) / totals.weights);
   fmt::print("; {} tensors carried over, {}; file {}\n", totals.carried,
              size(double(totals.carriedBytes)), size(double(report.fileBytes)));
+  std::map<Assumption, uint64_t> assumed;
+  for (const TensorReport &t : report.tensors)
+    if (!t.assumed.convention.empty() && t.assumed.convention != "GGUF")
+      ++assumed[t.assumed];
+  for (const auto &[assumption, count] : assumed)
+    fmt::print("{}\n", assumptionText(assumption, count));
 }
 
 Result<void> qlinear::writeReport(const PackReport &report, const std::string &input,
@@ -201,6 +221,7 @@ Result<void> qlinear::writeReport(const PackReport &report, const std::string &i
     out["totals"]["bpw_after"] = 8.0 * double(totals.after) / totals.weights;
     out["totals"]["worst_tensor_snr_db"] = number(totals.worstSnr);
   }
+  out["notes"] = report.notes;
   for (const TensorReport &t : report.tensors)
     out["tensors"].push_back(reportOf(t));
 
@@ -241,7 +262,9 @@ Result<void> qlinear::printContents(const Checkpoint &checkpoint) {
   if (inventory)
     for (const SourceWeight &w : inventory->weights) {
       if (!w.isFloat)
-        ++formats[w.defect.empty() ? w.format : w.format + ", cannot be read"];
+        ++formats[!w.foreign.empty() ? w.format + ", carried over"
+                  : w.defect.empty() ? w.format
+                                     : w.format + ", cannot be read"];
       for (const Tensor *t : w.parts)
         weightOf.emplace(t, &w);
     }
@@ -256,9 +279,9 @@ Result<void> qlinear::printContents(const Checkpoint &checkpoint) {
       type = w->format;
       shape = shapeOf({w->N, w->K});
       encoding = w->native->str();
-    } else if (w && !w->defect.empty()) {
+    } else if (w && !(w->defect + w->foreign).empty()) {
       encoding = w->format;
-      note = w->parts.front() == &t ? w->defect : "";
+      note = w->parts.front() == &t ? w->defect + w->foreign : "";
     } else if (w && !w->isFloat && !checkpoint.isGguf()) {
       encoding = w->format;
       note = fmt::format("of {}, {}", w->name, shapeOf({w->N, w->K}));
@@ -266,7 +289,9 @@ Result<void> qlinear::printContents(const Checkpoint &checkpoint) {
     table.add({t.name, type, shape, encoding, std::to_string(t.bytes.size()), note});
   }
   table.print();
-  std::string kind = checkpoint.isGguf() ? "GGUF v3" : "safetensors";
+  std::string kind = checkpoint.isGguf()
+                         ? fmt::format("GGUF v{}", checkpoint.ggufVersion())
+                         : "safetensors";
   uint64_t count = 0;
   std::string list;
   for (const auto &[format, n] : formats) {

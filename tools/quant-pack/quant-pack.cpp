@@ -153,6 +153,8 @@ Result<void> run(const CommandLine &line, PackOptions options) {
   bar.clear();
   if (!report)
     return report.takeError();
+  for (const std::string &note : report->notes)
+    fmt::print(stderr, "quant-pack: note: {}\n", note);
   if (!line.quiet)
     printTable(*report);
   if (!line.report.empty())
@@ -167,7 +169,7 @@ void defineOptions(CLI::App &app, CommandLine &line) {
   };
   app.add_option(
          "IN", line.input,
-         "GGUF v3, safetensors (floats, GPTQ, AWQ, compressed-tensors, torchao, HQQ, "
+         "GGUF, safetensors (floats, GPTQ, AWQ, compressed-tensors, torchao, HQQ, "
          "MLX), model.safetensors.index.json, a directory with one of these, or a "
          "packed "
          "archive")

@@ -70,7 +70,9 @@ std::string makeCheckpoint(
         fmt::format(R"(,"{}":{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
                     name, type, shape, data.size(), data.size() + size);
     // f16 1, and integers that are 1; of HQQ's bits 8.
-    std::string_view element = type == "F16"sv   ? "\0\x3C"sv
+    std::string_view element = type == "F16"sv ? "\0\x3C"sv
+                               : std::string_view(name).ends_with("_shape")
+                                   ? "\1\0\0\0\0\0\0\0\x10\0\0\0\0\0\0\0"sv
                                : type == "I64"sv ? "\1\0\0\0\0\0\0\0"sv
                                : type == "I32"sv ? "\1\0\0\0"sv
                                : std::string_view(name).ends_with("s") ? "\10"sv
@@ -87,8 +89,8 @@ std::string smallCheckpoint(std::string_view kind) {
     return makeCheckpoint("", {{"x.qweight", "I32", "4,8", 128},
                                {"x.qzeros", "I32", "2,1", 8},
                                {"x.scales", "F16", "2,8", 32}});
-  if (kind == "compressed") // 1 x 1, and 2 x 16
-    return makeCheckpoint("", {{"x.weight_packed", "I32", "1,1", 4},
+  if (kind == "compressed") // 1 x 16, and 2 x 16
+    return makeCheckpoint("", {{"x.weight_packed", "I32", "1,2", 8},
                                {"x.weight_shape", "I64", "2", 16},
                                {"x.weight_scale", "F16", "1,1", 2},
                                {"x.weight_zero_point", "I32", "1,1", 4},

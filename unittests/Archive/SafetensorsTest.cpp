@@ -116,13 +116,17 @@ TEST(Safetensors, Shards) {
       index,
       R"({"metadata":{},"weight_map":{"a":"m-1.safetensors","b":"m-2.safetensors"}})");
   writeFile(dir / "config.json", R"({"model_type":"x"})");
+  writeFile(dir / "quantize_config.json", R"({"bits":4})");
   for (const std::string &path : {index, dir.path.string()}) {
     auto file = Checkpoint::open(path);
     ASSERT_TRUE(file) << file.error();
     EXPECT_EQ(file->tensors().size(), 2u);
     EXPECT_EQ(file->find("b")->bytes[0], std::byte('b'));
     EXPECT_EQ(file->files().size(), 2u);
-    EXPECT_EQ(file->config(), R"({"model_type":"x"})");
+    std::map<std::string, std::string> beside = {
+        {"config.json", R"({"model_type":"x"})"},
+        {"quantize_config.json", R"({"bits":4})"}};
+    EXPECT_EQ(file->configs(), beside);
   }
   auto expect = [&](const std::string &text, const std::string &part) {
     std::string message = openError(index, text);

@@ -60,14 +60,16 @@ struct Tensor {
   uint64_t offset = 0; ///< of `bytes` in its file, for messages
 };
 
-/// The tensors of a GGUF v3 file, a safetensors file (by its content, not its
-/// name), of all parts of a split GGUF, or of the shards of a
+/// The tensors of a GGUF file (version 2 or 3), a safetensors file (by its content, not
+/// its name), of all parts of a split GGUF, or of the shards of a
 /// `*.safetensors.index.json`. A directory stands for the model.safetensors or
 /// the index in it.
 class Checkpoint {
 public:
   static Result<Checkpoint> open(const std::string &path);
   bool isGguf() const { return gguf; }
+  /// The version of the GGUF format.
+  uint32_t ggufVersion() const { return version; }
   /// In the order of their data; shards in the order of their names.
   const std::vector<Tensor> &tensors() const { return list; }
   const Tensor *find(std::string_view name) const;
@@ -77,9 +79,9 @@ public:
   const std::map<std::string, std::string> &metadata() const { return meta; }
   /// The files that are mapped: more than one for shards.
   const std::vector<std::shared_ptr<MappedFile>> &files() const { return mapped; }
-  /// Text of the config.json (else quantize_config.json) beside a safetensors
-  /// checkpoint, where quantizers describe what they did; empty if none.
-  const std::string &config() const { return configText; }
+  /// Texts of the files beside a safetensors checkpoint in which quantizers describe
+  /// what they did, by name: "config.json", "quantize_config.json", ...
+  const std::map<std::string, std::string> &configs() const { return beside; }
   /// Gives the memory of a tensor that has been read back to the system.
   void release(const Tensor &tensor) const {
     for (const auto &file : mapped)
@@ -93,11 +95,12 @@ private:
   friend Result<Checkpoint> readGgufParts(Checkpoint);
   Result<void> buildIndex();
   bool gguf = false;
+  uint32_t version = 0;
   std::vector<std::shared_ptr<MappedFile>> mapped;
   std::vector<Tensor> list;
   std::map<std::string, size_t, std::less<>> index;
   std::map<std::string, std::string> meta;
-  std::string configText;
+  std::map<std::string, std::string> beside;
 };
 
 /// A GGUF tensor of type Q4_0 ... Q6_K as its native encoding, bit-exact. Fails

@@ -29,6 +29,16 @@ namespace qlinear {
 using FloatWeight = std::vector<float>;
 using LoadedWeight = std::variant<FloatWeight, AffineWeight, EncodedWeight>;
 
+/// What a weight was taken for, and on what grounds.
+struct Assumption {
+  std::string convention; ///< "GPTQ"
+  std::string version;    ///< "gptq_v2", as the source says it; empty if it does not
+  std::string saidBy;     ///< "quantization_config of config.json"; empty: its tensors
+  std::string zeros;      ///< "stored less one"; empty if there are none
+
+  auto operator<=>(const Assumption &) const = default;
+};
+
 /// A linear weight of a checkpoint.
 struct SourceWeight {
   std::string name;   ///< in the archive
@@ -39,6 +49,11 @@ struct SourceWeight {
   /// Why its codes cannot be read; if not empty there is no shape, `load` fails, and it
   /// can only be carried over.
   std::string defect;
+  /// Why it is always carried over; there is no shape, and `load` fails.
+  std::string foreign;
+  /// Why a float weight must not be quantized: it may be another than it seems.
+  std::string doubt;
+  Assumption assumed;
   /// The key of __metadata__ that describes `parts`, and nothing without them.
   std::string metadataKey;
   /// The tensors of the checkpoint that it is made of.
@@ -55,6 +70,7 @@ struct SourceWeight {
 struct Inventory {
   std::vector<SourceWeight> weights;
   std::vector<const Tensor *> others;
+  std::vector<std::string> notes; ///< what the user should know
 };
 Result<Inventory> takeInventory(const Checkpoint &checkpoint);
 
@@ -85,6 +101,7 @@ struct PackOptions {
 /// What became of one tensor.
 struct TensorReport {
   std::string name, source;
+  Assumption assumed;
   std::vector<uint64_t> shape;
   bool packed = false;
   std::string encodingName;         ///< "row-u8", "Q4_K"; empty if carried over
@@ -105,6 +122,7 @@ struct TensorReport {
 
 struct PackReport {
   std::vector<TensorReport> tensors; ///< the weights, then the other tensors
+  std::vector<std::string> notes;    ///< what the user should know
   uint64_t fileBytes = 0;
 };
 

@@ -1,0 +1,183 @@
+# ===- declared.py - What lies beside a checkpoint decides -----*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""Messages where the files beside a checkpoint contradict its tensors, what is carried over,
+and what the report says was assumed."""
+
+import json
+import os
+import sys
+
+import numpy as np
+from checkpoints import fresh, quant_pack, report_of
+from conventions import NORM, affine, each, fails, pack, write
+from safetensors.numpy import load_file
+
+fresh(sys.argv[1])
+os.mkdir("out")
+rng = np.random.default_rng(3)
+q, s, z = affine(16, 256, 64, 4, rng)
+words = {"x.qweight": pack(q.T, 0, 4).view(np.int32), "x.scales": s.T.copy()}
+v1 = words | {"x.qzeros": pack(z.T - 1, 1, 4).view(np.int32)}
+
+
+def gptq(**more):
+    return {"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 64} | more}
+
+
+fails(v1, "says quant_method 'vptq', which is not known here", gptq(quant_method="VPTQ"))
+fails(v1, "quant_method 'hqq', but its tensors are those of GPTQ or AWQ", gptq(quant_method="hqq"))
+fails(v1, "are those of GPTQ, but", gptq(quant_method="awq"))
+fails(v1 | {"x.theta": s}, "has 'x.theta', which is no part of GPTQ or AWQ", gptq())
+fails(v1, "have 4 bits and 4 groups in K = 256, but bits = 8, group_size = 64", gptq(bits=8))
+fails(v1, "but bits = 4, group_size = 128 (quantization_config", gptq(group_size=128))
+fails(v1, "is '\"4\"'", gptq(bits="4"))
+fails(v1, "says that it is not quantized, but it is", gptq(dynamic={"-:x": {}}))
+fails(v1, "the regular expression '(' cannot be read", gptq(dynamic={"+:(": {"bits": 8}}))
+fails(v1, "'rotation' of quantization_config of config.json: its", gptq(rotation="hadamard"))
+fails(v1, "pack_dtype 'int8' in", gptq(pack_dtype="int8"))
+fails(v1, "desc_act is true in quantization_config of config.json, but", gptq(desc_act=True))
+fails(v1, "\"sym\" is true in quantization_config of config.json, but its zeros", gptq(sym=True))
+fails(v1, "has no packing_format, which", gptq(quant_method="auto-round"))
+fails(
+    v1,
+    "the layout 'auto_round:mx' of",
+    gptq(quant_method="intel/auto-round", packing_format="auto_round:mx"),
+)
+fails(v1, "sym and zero_point of", gptq(sym=True, zero_point=True))
+middle = words | {"x.qzeros": pack(np.full((4, 16), 8), 1, 4).view(np.int32)}
+less = words | {"x.qzeros": pack(np.full((4, 16), 7), 1, 4).view(np.int32)}
+fails(middle, "all its zeros are stored as 8, as in a symmetric model whose", {})
+fails(less, "all its zeros are stored as 7, as in", gptq(checkpoint_format="gptq_v2"))
+fails(less, "its zeros are stored as 7, not all as 8", gptq(sym=True, checkpoint_format="gptq_v2"))
+fails(
+    words,
+    "may mean it, too; name the layer",
+    {
+        "quantization_config": {
+            "quant_method": "auto-round",
+            "packing_format": "auto_round",
+            "bits": 4,
+            "sym": True,
+            "extra_config": {"model.x": {"bits": 8}},
+        }
+    },
+)
+
+# Two files that differ; one that adds what the other lacks.
+write(v1, gptq())
+with open("quantize_config.json", "w") as f:
+    json.dump({"bits": 8}, f)
+_, message = quant_pack(".", "-o", "out/y.safetensors", status=1)
+assert "bits of quantization_config of config.json is '4', but '8' in quantize_conf" in message
+with open("quantize_config.json", "w") as f:
+    json.dump({"bits": 4, "checkpoint_format": "gptq_v2", "future": {"key": 1}}, f)
+out, notes = quant_pack(".", "-o", "out/y.safetensors", "--report", "out/r.json")
+where = "quantization_config of config.json and quantize_config.json"
+assert f"1 weight taken for GPTQ v2 (gptq_v2), by {where}, zeros as stored" in out, out
+assert f"quant-pack: note: {where} has 'future', which is not known here" in notes, notes
+report, tensors = report_of("out/r.json")
+assert tensors["x.weight"]["assumed"] == {
+    "convention": "GPTQ v2",
+    "version": "gptq_v2",
+    "said_by": where,
+    "zeros": "as stored",
+}
+assert report["notes"] == [notes[len("quant-pack: note: ") :].strip()], report["notes"]
+os.remove("quantize_config.json")
+
+# Zeros of the other version, which "sym" makes clear; and no file at all.
+write(middle | NORM, gptq(sym=True, checkpoint_format="gptq"))
+_, notes = quant_pack(".", "-o", "out/y.safetensors")
+assert "note: zeros are stored as 8, as \"sym\": true says, though GPTQ stores" in notes, notes
+write(v1 | NORM)
+_, notes = quant_pack(".", "-o", "out/y.safetensors")
+assert "note: no file beside the weights says how they were quantized; zeros are" in notes, notes
+
+# compressed-tensors.
+rows = {
+    "x.weight_packed": pack(q, 1, 4).view(np.int32),
+    "x.weight_scale": s,
+    "x.weight_shape": np.array([16, 256], np.int64),
+}
+
+
+def scheme(more=(), targets=("Linear",), **config):
+    weights = {"num_bits": 4, "type": "int", "symmetric": True, "group_size": 64} | dict(more)
+    group = {"targets": list(targets), "weights": weights}
+    return {
+        "quantization_config": {
+            "quant_method": "compressed-tensors",
+            "format": "pack-quantized",
+            "config_groups": {"group_0": group},
+        }
+        | config
+    }
+
+
+one = "'group_0' of quantization_config of config.json says "
+fails(rows, one + "num_bits = 8, but its codes are packed as 4", scheme({"num_bits": 8}))
+fails(rows, one + "symmetric = false, but it has no zero", scheme({"symmetric": False}))
+fails(rows, one + "group_size = 32, but it has 4 groups in", scheme({"group_size": 32}))
+fails(rows, one + "strategy 'channel', but it has 4", scheme({"strategy": "channel"}))
+fails(rows, one + "codes of type 'float'", scheme({"type": "float"}))
+fails(rows, one + "actorder, but it has no weight_g_idx", scheme({"actorder": "group"}))
+fails(rows, one + "the format 'marlin-24'", scheme(format="marlin-24"))
+fails(rows, "no group of config_groups of", scheme(targets=["re:y.*"]))
+fails(rows, "ignore of quantization_config of config.json has 're:x'", scheme(ignore=["re:x"]))
+apply = [{"targets": ["Linear"], "location": "input"}]
+rotated = {"config_groups": {"R1": {"type": "hadamard", "apply": apply}}}
+fails(rows, "has the transform 'R1' (hadamard) at its input", scheme(transform_config=rotated))
+fails(rows | {"x.bitmask": s}, "has 'x.bitmask', which is no part of", scheme())
+apply[0]["location"] = "weight_input"
+write(rows, scheme(transform_config=rotated))
+quant_pack(".", "-o", "out/y.safetensors")
+stack = {name.replace("x.", "e."): np.stack([t, t]) for name, t in rows.items()}
+fp4 = {
+    "f.weight_packed": np.zeros((4, 8), np.uint8),
+    "f.weight_scale": np.zeros((4, 1), np.uint8),
+    "f.weight_global_scale": np.ones(1, np.float32),
+}
+write(rows | stack | fp4, scheme())
+quant_pack(".", "-o", "out/y.safetensors", "--report", "out/r.json")
+_, tensors = report_of("out/r.json")
+for name, reason in (("e", "a stack of 2 weights"), ("f", "compressed-tensors of floats")):
+    entry = tensors[f"{name}.weight_packed"]
+    assert entry["action"] == "carried" and reason in entry["reason"], entry
+assert tensors["x.weight"]["action"] == "packed"
+assert "compressed-tensors fp4, carried over" in quant_pack("--list", ".")[0]
+few = {
+    "x.weight_packed": np.zeros((16, 3), np.int32),
+    "x.weight_scale": s[:, :1].copy(),
+    "x.weight_shape": np.array([16, 16], np.int64),
+}
+fails(few, "3 words for K = 16 may be codes of 5 or 6 bits; keep the config.json")
+wide = rows | {"x.weight_packed": np.full((16, 64), 0x01020304, np.int32)}
+fails(wide, "the upper 4 bits of all its words are 0, as of codes of 7 bits")
+
+# MLX: the same shapes for 4 bits in groups of 64 and 8 bits in groups of 32.
+bytes_ = rng.integers(0, 256, (16, 256))
+mlx = {"a.layers.0.up.weight": pack(bytes_, 1, 8), "a.layers.0.up.scales": s[:, :4].repeat(2, 1)}
+mlx["a.layers.0.up.biases"] = mlx["a.layers.0.up.scales"]
+other = {"b.layers.0.up": {"bits": 8, "group_size": 32}}
+fails(mlx, "may be this layer under another prefix", {"quantization": {"bits": 4, "group_size": 64} | other})
+fails(mlx, "says that it is not quantized", {"quantization": {"bits": 8, "group_size": 32, "a.layers.0.up": False}})
+write(mlx, {"quantization": {"bits": 6, "group_size": 64} | other})
+quant_pack(".", "-o", "out/y.safetensors", "--dequantize", "f32", "--report", "out/r.json")
+scales = each(mlx["a.layers.0.up.scales"], 32)
+floats = load_file("out/y.safetensors")["a.layers.0.up.weight"]
+assert (floats == (scales * bytes_ + scales).astype(np.float32)).all()
+assert "'b.layers.0.up' of" in report_of("out/r.json")[1]["a.layers.0.up.weight"]["assumed"]["said_by"]
+
+# Conv1D: what names alone say is not enough, and asked for by name it is an error.
+write({"h.0.attn.c_proj.weight": rng.normal(size=(64, 64)).astype(np.float32)})
+quant_pack(".", "-o", "out/y.safetensors", "--quantize", "int8:32", "--report", "out/r.json")
+_, tensors = report_of("out/r.json")
+assert "it may be a Conv1D of transformers" in tensors["h.0.attn.c_proj.weight"]["reason"]
+include = ("--quantize", "int8:32", "--include", "c_proj")
+_, message = quant_pack(".", "-o", "out/y.safetensors", *include, status=1)
+assert "it may be a Conv1D of transformers, [inputs, outputs]; keep the config.json" in message
+print("declared: passed")
