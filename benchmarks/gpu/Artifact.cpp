@@ -5,126 +5,102 @@
 //
 //===----------------------------------------------------------------------===//
 #include "Linears.h"
-#include "RandomWeight.h"
-
-#include "qlinear-runtime/runtime.h"
-
-#include <cstdio>
-#include <cstdlib>
-#include <nlohmann/json.hpp>
 
 using namespace bench;
 using namespace qlinear;
 
 namespace {
 
-void checkRuntime(qlr_status status, const char *what) {
-  if (status == QLR_OK)
-    return;
-  std::fprintf(stderr, "error: %s: %s\n", what, qlr_last_error());
-  std::exit(1);
-}
-#define CHECK_QLR(expr) checkRuntime((expr), #expr)
-
-std::vector<std::byte> randomBlob(const Encoding &encoding, uint64_t N, uint64_t K) {
-  Result<std::vector<std::byte>> blob = timing::randomWeight(encoding, N, K);
-  if (!blob) {
-    std::fprintf(stderr, "error: %s\n", blob.error().c_str());
-    std::exit(1);
-  }
-  return std::move(*blob);
-}
-
 /// All copies of a shape's weight are called through one module, as the layers of a
 /// model are, whose linears of one shape share a kernel: its code is in the device's
 /// caches, as that of the peers is.
-class Artifact : public Linears {
-  std::string label;
-  bool quantized;
-  qlr_device *device = nullptr;
+class Artifact {
   qlr_artifact *artifact = nullptr;
-  qlr_module *module = nullptr;
-  qlr_workspace *workspaces[std::size(kShapes)] = {};
-  Encoding encodings[std::size(kShapes)];
-  bool present[std::size(kShapes)] = {};
-  std::vector<Buffer> copies[std::size(kShapes)];
 
 public:
-  Artifact(const std::string &path, bool quantizedActivations)
-      : quantized(quantizedActivations) {
-    CHECK_QLR(qlr_device_open("cuda", &device));
-    CHECK_QLR(qlr_artifact_open(path.c_str(), &artifact));
-    auto manifest = nlohmann::json::parse(qlr_artifact_manifest(artifact));
-    for (auto &w : manifest["weights"])
-      for (size_t s = 0; s < std::size(kShapes); ++s)
-        if (w["name"] == kShapes[s].name) {
-          Result<Encoding> e = Encoding::parse(w["encoding"].get<std::string>());
-          if (!e) {
-            std::fprintf(stderr, "error: %s\n", e.error().c_str());
-            std::exit(1);
-          }
-          encodings[s] = *e;
-          present[s] = true;
-        }
-    CHECK_QLR(qlr_module_load(device, artifact, nullptr, &module));
-    for (size_t s = 0; s < std::size(kShapes); ++s)
-      if (present[s])
-        CHECK_QLR(qlr_workspace_create(module, function(int(s)), 8, &workspaces[s]));
+  timing::Device &device;
+  std::string label;
+  nlohmann::json manifest;
+  qlr_module *module = nullptr;
+  std::optional<timing::RandomWeights> weights;
+
+  Artifact(timing::Device &device, const std::string &path) : device(device) {
+    check(timing::checked(qlr_artifact_open(path.c_str(), &artifact)));
+    check(
+        timing::checked(qlr_module_load(device.handle(), artifact, nullptr, &module)));
+    manifest = nlohmann::json::parse(qlr_artifact_manifest(artifact));
+    weights.emplace(device, manifest);
     size_t slash = path.find_last_of('/');
     label = path.substr(slash == std::string::npos ? 0 : slash + 1);
-    label =
-        "qlinear " + label.substr(0, label.find('.')) + (quantized ? " (int8 in)" : "");
+    label = "qlinear " + label.substr(0, label.find('.'));
   }
-  ~Artifact() override {
-    for (qlr_workspace *workspace : workspaces)
-      qlr_workspace_destroy(workspace);
+  Artifact(const Artifact &) = delete;
+  ~Artifact() {
+    weights.reset();
     qlr_module_unload(module);
     qlr_artifact_close(artifact);
-    qlr_device_close(device);
   }
-  int32_t function(int shape) const {
-    std::string name = std::string(kShapes[shape].name) + (quantized ? "_i8" : "");
-    return qlr_function_index(module, name.c_str());
+};
+
+class Layers : public Linears {
+  std::shared_ptr<Artifact> artifact;
+  bool quantized;
+  int mostRows;
+  std::unique_ptr<timing::RandomLinear> linears[std::size(kShapes)];
+
+  std::string function(int shape) const {
+    return std::string(kShapes[shape].name) + (quantized ? "_i8" : "");
   }
-  std::string name() const override { return label; }
+
+public:
+  Layers(std::shared_ptr<Artifact> a, bool quantizedActivations, int mostRows)
+      : artifact(std::move(a)), quantized(quantizedActivations), mostRows(mostRows) {}
+
+  std::string name() const override {
+    return artifact->label + (quantized ? " (int8 in)" : "");
+  }
   size_t weightBytes(int shape) const override {
-    return present[shape]
-               ? layoutOf(encodings[shape], kShapes[shape].n, kShapes[shape].k).bytes()
-               : 0;
-  }
-  void dropWeights() override {
-    for (std::vector<Buffer> &list : copies)
-      list.clear();
+    for (const auto &w : artifact->manifest.at("weights"))
+      if (w.at("name") == kShapes[shape].name)
+        return w.at("bytes");
+    return 0;
   }
   void makeWeights(int shape, int count) override {
-    const Shape &s = kShapes[shape];
-    std::vector<std::byte> blob = randomBlob(encodings[shape], s.n, s.k);
-    for (int i = 0; i < count; ++i) {
-      Buffer &copy = copies[shape].emplace_back(blob.size());
-      CHECK_CUDA(cudaMemcpy(copy.get(), i ? copies[shape][0].get() : blob.data(),
-                            blob.size(), cudaMemcpyDefault));
-    }
+    if (!linears[shape])
+      linears[shape] = checked(
+          timing::RandomLinear::create(artifact->device, artifact->module,
+                                       *artifact->weights, function(shape), mostRows));
+    check(linears[shape]->makeCopies(size_t(count)));
   }
-  bool enqueue(Link link, int rows, const Activations &x,
-               cudaStream_t stream) override {
-    const Shape &s = kShapes[link.shape];
-    qlr_tensor input = {x.bf16.get(), QLR_BF16, 2, {rows, s.k}};
-    if (quantized) {
-      layout::ActivationLayout tokens{uint64_t(s.k)};
-      input = {x.int8.get(), QLR_I8, 2, {rows, int64_t(tokens.bytes())}};
-    }
-    qlr_tensor output = {x.result.get(), QLR_BF16, 2, {rows, s.n}};
-    CHECK_QLR(qlr_module_set_weight(module, s.name, copies[link.shape][link.copy].get(),
-                                    weightBytes(link.shape)));
-    CHECK_QLR(qlr_call(module, function(link.shape), workspaces[link.shape], &input, 1,
-                       &output, 1, stream));
-    return true;
+  void dropWeights() override {
+    for (size_t i = 0; i < artifact->weights->count(); ++i)
+      artifact->weights->dropCopies(i);
+  }
+  std::optional<Measured> time(const std::vector<Link> &links, int rows,
+                               int replays) override {
+    std::vector<timing::Series::Call> calls;
+    for (Link link : links)
+      calls.push_back({linears[link.shape].get(), size_t(link.copy)});
+    auto series = checked(timing::Series::create(artifact->device, calls, rows));
+    check(series->verify());
+    Measured measured;
+    if (!series->verdict().wrong)
+      measured.us =
+          checked(series->time({size_t(replays), size_t(replays), 0})).median * 1e6;
+    measured.verdict = series->verdict();
+    if (measured.verdict.wrong)
+      measured.us = 0;
+    return measured;
   }
 };
 
 } // namespace
 
-std::unique_ptr<Linears> bench::openArtifact(const std::string &path,
-                                             bool quantizedActivations) {
-  return std::make_unique<Artifact>(path, quantizedActivations);
+LinearsList bench::openArtifact(timing::Device &device, const std::string &path,
+                                int mostRows) {
+  auto artifact = std::make_shared<Artifact>(device, path);
+  LinearsList list;
+  for (bool quantized : {false, true})
+    list.push_back(std::make_unique<Layers>(artifact, quantized, mostRows));
+  return list;
 }

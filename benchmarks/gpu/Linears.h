@@ -7,36 +7,32 @@
 #ifndef QLINEAR_BENCHMARKS_GPU_LINEARS_H
 #define QLINEAR_BENCHMARKS_GPU_LINEARS_H
 
+#include "Series.h"
 #include "Workload.h"
-#include "peer.h"
 
-#include <cuda_runtime.h>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace bench {
 
-/// Ends the program with the failing expression and CUDA's message.
-void check(cudaError_t status, const char *what);
-#define CHECK_CUDA(expr) ::bench::check((expr), #expr)
+/// Ends the program with the message of a failure.
+[[noreturn]] void fail(const std::string &message);
+template <typename T> T checked(qlinear::Result<T> result) {
+  if (!result)
+    fail(result.error());
+  return std::move(*result);
+}
+inline void check(qlinear::Result<void> result) {
+  if (!result)
+    fail(result.error());
+}
 
-/// Device memory.
-class Buffer {
-  void *ptr = nullptr;
-
-public:
-  explicit Buffer(size_t bytes) { CHECK_CUDA(cudaMalloc(&ptr, bytes)); }
-  Buffer(Buffer &&other) : ptr(std::exchange(other.ptr, nullptr)) {}
-  Buffer(const Buffer &) = delete;
-  ~Buffer() { cudaFree(ptr); }
-  void *get() const { return ptr; }
-};
-
-/// The activations that every call reads, M <= 8 rows of K <= 21504 columns, in
-/// each of the types that an implementation may take, and room for results.
-struct Activations {
-  Buffer bf16, f32, int8, result;
-  Activations();
+/// The time of a series of calls, and what was checked of their results. No calls:
+/// nothing was, as of another project's kernels.
+struct Measured {
+  double us = 0; ///< of the whole series; 0 on a device without a clock, or if wrong
+  qlinear::timing::Verdict verdict;
 };
 
 /// One implementation of the workload's linears, with copies of its weights.
@@ -46,21 +42,23 @@ public:
   virtual std::string name() const = 0;
   /// Bytes of one weight of this shape; 0 where the shape is not supported.
   virtual size_t weightBytes(int shape) const = 0;
-  /// Makes `copies` weights of this shape, replacing those there were.
+  /// Makes weights of this shape, so that there are at least `copies`.
   virtual void makeWeights(int shape, int copies) = 0;
   virtual void dropWeights() = 0;
-  /// Enqueues one call; false where this M is not supported.
-  virtual bool enqueue(Link link, int rows, const Activations &x,
-                       cudaStream_t stream) = 0;
+  /// Times a series of calls; none where this M is not supported.
+  virtual std::optional<Measured> time(const std::vector<Link> &links, int rows,
+                                       int replays) = 0;
 };
+using LinearsList = std::vector<std::unique_ptr<Linears>>;
 
 /// Layers compiled by quant-compile: the artifact has a function per shape name,
 /// and one with the suffix "_i8" that takes quantized activations; its weights
-/// have the names of the shapes.
-std::unique_ptr<Linears> openArtifact(const std::string &path,
-                                      bool quantizedActivations);
+/// have the names of the shapes. Two implementations, which share the weights.
+LinearsList openArtifact(qlinear::timing::Device &device, const std::string &path,
+                         int mostRows);
 /// Another project's kernels, through an adapter (peer.h).
-std::unique_ptr<Linears> openPeer(const std::string &path);
+LinearsList openPeer(qlinear::timing::Device &device, const std::string &path,
+                     int mostRows);
 
 } // namespace bench
 #endif

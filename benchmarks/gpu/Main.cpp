@@ -7,139 +7,135 @@
 //
 // All times are medians over replays of a CUDA graph. Single shapes rotate over
 // enough copies of the weight that none is in the L2 cache when its turn comes;
-// the chain has every weight of a token. Compare figures of one run only.
+// the chains have every weight of a token. Compare figures of one run only.
+//
+// The results of every call that is timed are checked (Series.h); where one is wrong
+// there is no time, and the program fails in the end.
 //
 //===----------------------------------------------------------------------===//
 #include "Ceilings.h"
-#include "GraphTimer.h"
 #include "Linears.h"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <functional>
-#include <nlohmann/json.hpp>
-#include <random>
+#include <map>
+#include <set>
 
 using namespace bench;
+using namespace qlinear;
 using nlohmann::json;
 
 static constexpr int kLaunches = 48; ///< of a graph at least: its start is shared
-static constexpr int kMaxRows = 8, kMaxK = 21504, kMaxN = 262144;
 
-void bench::check(cudaError_t status, const char *what) {
-  if (status == cudaSuccess)
-    return;
-  std::fprintf(stderr, "error: %s: %s\n", what, cudaGetErrorString(status));
+void bench::fail(const std::string &message) {
+  std::fprintf(stderr, "error: %s\n", message.c_str());
   std::exit(1);
-}
-
-static std::vector<float> randomActivations() {
-  std::mt19937 rng(7);
-  std::normal_distribution<float> normal;
-  std::vector<float> x(size_t(kMaxRows) * kMaxK);
-  for (float &v : x)
-    v = normal(rng);
-  return x;
-}
-
-Activations::Activations()
-    : bf16(size_t(kMaxRows) * kMaxK * 2), f32(size_t(kMaxRows) * kMaxK * 4),
-      int8(size_t(kMaxRows) * kMaxK * 2), result(size_t(kMaxRows) * kMaxN * 4) {
-  std::vector<float> x = randomActivations();
-  std::vector<uint16_t> half(x.size());
-  for (size_t i = 0; i < x.size(); ++i) {
-    half[i] = uint16_t(std::bit_cast<uint32_t>(x[i]) >> 16);
-    x[i] = std::bit_cast<float>(uint32_t(half[i]) << 16);
-  }
-  CHECK_CUDA(cudaMemcpy(f32.get(), x.data(), x.size() * 4, cudaMemcpyDefault));
-  CHECK_CUDA(
-      cudaMemcpy(bf16.get(), half.data(), half.size() * 2, cudaMemcpyDefault));
-  // Codes and records alike: the time does not depend on the values.
-  CHECK_CUDA(
-      cudaMemcpy(int8.get(), half.data(), half.size() * 2, cudaMemcpyDefault));
 }
 
 namespace {
 
-/// Microseconds.
-class Timer {
-  std::unique_ptr<qlinear::timing::GraphTimer> graphs;
-  size_t replays;
-
-  template <typename T> static T checked(qlinear::Result<T> result) {
-    if (!result) {
-      std::fprintf(stderr, "error: %s\n", result.error().c_str());
-      std::exit(1);
-    }
-    return std::move(*result);
-  }
-
-public:
-  explicit Timer(int replays)
-      : graphs(checked(qlinear::timing::GraphTimer::open("cuda"))),
-        replays(size_t(replays)) {}
-
-  /// Median time of one replay of what `enqueue` enqueues; negative if it returns false.
-  double operator()(const std::function<bool(cudaStream_t)> &enqueue) {
-    bool supported = true;
-    auto stream = reinterpret_cast<cudaStream_t>(graphs->stream());
-    auto timing = graphs->time({replays, replays, 0}, [&]() -> qlinear::Result<void> {
-      supported = enqueue(stream);
-      if (!supported)
-        return qlinear::error("not supported");
-      return {};
-    });
-    return supported ? checked(std::move(timing)).median * 1e6 : -1;
-  }
-};
+void check(cudaError_t status) {
+  if (status != cudaSuccess)
+    fail(cudaGetErrorString(status));
+}
 
 struct Options {
+  std::string device = "cuda", out = "gpu.json";
   std::vector<std::string> artifacts, peers;
+  std::vector<std::string> shapes, chains = {"interleaved"};
   std::vector<int> rows = {1, 2, 4, 8};
-  std::string out = "gpu.json";
-  int replays = 11;
-  bool shapes = true, chain = true;
+  int replays = 11, layers = kLayers;
+  bool withShapes = true, withChains = true;
+  int mostRows() const { return *std::max_element(rows.begin(), rows.end()); }
 };
 
 class Benchmark {
   const Options &options;
-  Timer timer;
-  Activations x;
-  int multiprocessors = 0;
-  uint32_t *sink = nullptr;
+  std::unique_ptr<timing::Device> device;
+  timing::DeviceMemory sink;
+  timing::Verdict verdict;
+  /// Microseconds of a call, by implementation, shape, M.
+  std::map<std::tuple<std::string, int, int>, double> singles;
 
 public:
   json report;
 
   explicit Benchmark(const Options &options)
-      : options(options), timer(options.replays) {
-    cudaDeviceProp device;
-    CHECK_CUDA(cudaGetDeviceProperties(&device, 0));
-    int driver = 0;
-    CHECK_CUDA(cudaDriverGetVersion(&driver));
-    multiprocessors = device.multiProcessorCount;
-    CHECK_CUDA(cudaMalloc(&sink, 4));
-    report["device"] = device.name;
-    report["driver"] = driver;
-    report["multiprocessors"] = multiprocessors;
+      : options(options), device(checked(timing::Device::open(options.device))),
+        sink(checked(device->allocate(16))) {
+    report["device"] = options.device;
+    if (const timing::GraphTimer *timer = device->timer()) {
+      report["device"] = timer->deviceName();
+      report["driver"] = timer->driver().version();
+      report["multiprocessors"] = timer->multiprocessors();
+    } else {
+      std::printf("dry run on '%s': results are checked, times say nothing of a GPU\n",
+                  options.device.c_str());
+    }
   }
 
-  double read(ReadMethod method, const Buffer &data,
+  void run() {
+    if (device->timer())
+      copyRate();
+    for (const std::string &path : options.artifacts)
+      measure(openArtifact(*device, path, options.mostRows()));
+    for (const std::string &path : options.peers)
+      measure(openPeer(*device, path, options.mostRows()));
+    report["checked"] = describe(verdict);
+    std::printf(
+        "checked: %zu of %zu calls wrong, largest error %.2g of a row's rms (bound "
+        "%.2g), beyond the rounding of results\n",
+        verdict.wrong, verdict.calls, verdict.error, timing::kBound);
+    if (verdict.wrong)
+      std::printf("the first: %s\n", verdict.first.c_str());
+  }
+  bool isGood() const { return !verdict.wrong; }
+
+private:
+  static json describe(const timing::Verdict &v) {
+    json j = {{"calls", v.calls},
+              {"wrong", v.wrong},
+              {"error", v.error},
+              {"bound", timing::kBound}};
+    if (v.wrong)
+      j["first"] = v.first;
+    return j;
+  }
+
+  static int roundsOf(size_t launches) {
+    return int((kLaunches + launches - 1) / launches);
+  }
+
+  template <typename F> double time(F &&enqueue) {
+    size_t replays = size_t(options.replays);
+    return checked(device->timer()->time({replays, replays, 0},
+                                         [&]() -> Result<void> {
+                                           enqueue(static_cast<cudaStream_t>(
+                                               device->stream()));
+                                           return {};
+                                         }))
+               .median *
+           1e6;
+  }
+
+  double read(ReadMethod method, const timing::DeviceMemory &data,
               const std::vector<size_t> &bytes, int rounds) {
-    double us = timer([&](cudaStream_t stream) {
-      for (int round = 0; round < rounds; ++round) {
-        size_t at = 0;
-        for (size_t b : bytes) {
-          CHECK_CUDA(enqueueRead(method, (const char *)data.get() + at, b,
-                                 multiprocessors, sink, stream));
-          at += (b + 127) / 128 * 128;
-        }
-      }
-      return true;
-    });
-    return us / rounds;
+    return time([&](cudaStream_t stream) {
+             for (int round = 0; round < rounds; ++round) {
+               size_t at = 0;
+               for (size_t b : bytes) {
+                 check(enqueueRead(method, data.at(at), b,
+                                   device->timer()->multiprocessors(),
+                                   static_cast<uint32_t *>(sink.get()), stream));
+                 at += (b + 127) / 128 * 128;
+               }
+             }
+           }) /
+           rounds;
   }
 
   /// Reads of the sizes of `bytes`, one after the other: microseconds for all.
@@ -147,125 +143,171 @@ public:
     size_t total = 0;
     for (size_t b : bytes)
       total += (b + 127) / 128 * 128;
-    Buffer data(total);
-    CHECK_CUDA(cudaMemset(data.get(), 0x5A, total));
+    timing::DeviceMemory data = checked(device->allocate(total));
+    bench::check(device->fill(data.get(), 0x5A, total));
     int rounds = roundsOf(bytes.size());
     return {{"plain", read(ReadMethod::plain, data, bytes, rounds)},
             {"dependent", read(ReadMethod::dependent, data, bytes, rounds)},
             {"independent", read(ReadMethod::independent, data, bytes, rounds)}};
   }
 
-  static int roundsOf(size_t launches) {
-    return int((kLaunches + launches - 1) / launches);
-  }
-
-  static int rotation(size_t bytes) {
-    return int(qlinear::timing::copiesPastCaches(bytes));
-  }
-
   void copyRate() {
     size_t bytes = size_t(1) << 30;
-    Buffer from(bytes), to(bytes);
-    CHECK_CUDA(cudaMemset(from.get(), 0x5A, bytes));
-    double us = timer([&](cudaStream_t stream) {
-      CHECK_CUDA(enqueueCopy(from.get(), to.get(), bytes, multiprocessors, stream));
-      return true;
+    timing::DeviceMemory from = checked(device->allocate(bytes)),
+                         to = checked(device->allocate(bytes));
+    bench::check(device->fill(from.get(), 0x5A, bytes));
+    double us = time([&](cudaStream_t stream) {
+      check(enqueueCopy(from.get(), to.get(), bytes, device->timer()->multiprocessors(),
+                        stream));
     });
     report["copy"] = {{"bytes", 2 * bytes}, {"us", us}};
-    std::printf("device-to-device copy: %.0f GB/s\n", 2e-3 * bytes / us);
+    std::printf("device-to-device copy: %.0f GB/s\n", 2e-3 * double(bytes) / us);
   }
 
-  void shapes(Linears &linears) {
-    for (size_t shape = 0; shape < std::size(kShapes); ++shape) {
-      size_t bytes = linears.weightBytes(int(shape));
-      if (!bytes)
+  bool wants(size_t shape) const {
+    return options.shapes.empty() ||
+           std::count(options.shapes.begin(), options.shapes.end(),
+                      kShapes[shape].name);
+  }
+
+  void measure(const LinearsList &list) {
+    if (options.withShapes)
+      for (size_t shape = 0; shape < std::size(kShapes); ++shape)
+        if (wants(shape))
+          single(list, int(shape));
+    if (options.withChains)
+      for (const std::string &name : options.chains)
+        for (const ChainKind &kind : kChains)
+          if (kind.name == name)
+            chain(list, kind);
+  }
+
+  /// Times a series for every M; adds to `row` and prints.
+  void times(Linears &linears, const std::vector<Link> &links, double calls, json &row,
+             const std::function<void(int, double)> &print) {
+    timing::Verdict all;
+    std::string wrong;
+    for (int m : options.rows) {
+      std::optional<Measured> measured = linears.time(links, m, options.replays);
+      if (!measured)
         continue;
-      int copies = rotation(bytes);
-      linears.makeWeights(int(shape), copies);
-      int rounds = roundsOf(copies);
-      json read = ceilings(std::vector<size_t>(copies, bytes));
-      for (auto &item : read)
-        item = item.get<double>() / copies;
-      json row = {{"shape", kShapes[shape].name},
-                  {"implementation", linears.name()},
-                  {"bytes", bytes},
-                  {"read_us", read}};
-      std::printf("%-28s %-9s %6.1f MB  read %7.2f us ", linears.name().c_str(),
-                  kShapes[shape].name, bytes / 1e6,
-                  row["read_us"]["dependent"].get<double>());
-      for (int m : options.rows) {
-        double us = timer([&](cudaStream_t stream) {
-          for (int i = 0; i < copies * rounds; ++i)
-            if (!linears.enqueue({int(shape), i % copies}, m, x, stream))
-              return false;
-          return true;
-        });
-        if (us >= 0) {
-          us /= copies * rounds;
-          row["us"][std::to_string(m)] = us;
-          std::printf("  M=%d %7.2f", m, us);
-        }
+      timing::Verdict &v = measured->verdict;
+      if (v.wrong) {
+        v.first = linears.name() + ", " + row["title"].get<std::string>() +
+                  ", M = " + std::to_string(m) + ": " + v.first;
+        std::printf("  M=%d WRONG", m);
+        wrong += "error: " + v.first + " (" + std::to_string(v.wrong) + " of " +
+                 std::to_string(v.calls) + " calls)\n";
+      } else if (measured->us > 0) {
+        row["us"][std::to_string(m)] = measured->us / calls;
+        print(m, measured->us / calls);
       }
-      std::printf("\n");
-      std::fflush(stdout);
-      report["shapes"].push_back(row);
-      linears.dropWeights();
+      all.add(v);
     }
+    row.erase("title");
+    if (all.calls)
+      row["checked"] = describe(all);
+    std::printf("\n");
+    std::fflush(stdout);
+    std::fprintf(stderr, "%s", wrong.c_str());
+    verdict.add(all);
   }
 
-  void chain(Linears &linears) {
-    std::vector<Link> links = decodeChain();
+  void single(const LinearsList &list, int shape) {
+    const char *name = kShapes[shape].name;
+    size_t bytes = list[0]->weightBytes(shape);
+    if (!bytes)
+      return;
+    // Two are enough for checking.
+    int copies = device->timer() ? int(timing::copiesPastCaches(bytes)) : 2;
+    int calls = device->timer() ? copies * roundsOf(size_t(copies)) : copies;
+    std::vector<Link> links;
+    for (int i = 0; i < calls; ++i)
+      links.push_back({shape, i % copies});
+    json readUs = json::object();
+    if (device->timer())
+      readUs = ceilings(std::vector<size_t>(size_t(copies), bytes));
+    for (auto &item : readUs)
+      item = item.get<double>() / copies;
+    for (const auto &linears : list) {
+      linears->makeWeights(shape, copies);
+      json row = {{"shape", name},
+                  {"title", name},
+                  {"implementation", linears->name()},
+                  {"bytes", bytes},
+                  {"read_us", readUs}};
+      std::printf("%-28s %-9s %6.1f MB", linears->name().c_str(), name,
+                  double(bytes) / 1e6);
+      if (device->timer())
+        std::printf("  read %7.2f us ", readUs["dependent"].get<double>());
+      times(*linears, links, calls, row, [&](int m, double us) {
+        singles[{linears->name(), shape, m}] = us;
+        std::printf("  M=%d %7.2f", m, us);
+      });
+      report["shapes"].push_back(row);
+    }
+    for (const auto &linears : list)
+      linears->dropWeights();
+  }
+
+  void chain(const LinearsList &list, const ChainKind &kind) {
+    std::vector<Link> links = chainOf(kind, options.layers);
     int count[std::size(kShapes)] = {};
     std::vector<size_t> bytes;
     size_t total = 0;
     for (Link link : links) {
-      size_t b = linears.weightBytes(link.shape);
-      if (!b)
+      size_t b = list[0]->weightBytes(link.shape);
+      if (!b) {
+        std::printf("%s has no '%s': the chain '%s' is left out\n",
+                    list[0]->name().c_str(), kShapes[link.shape].name, kind.name);
         return;
+      }
       bytes.push_back(b);
       total += b;
       count[link.shape] = std::max(count[link.shape], link.copy + 1);
     }
-    json read = ceilings(bytes);
-    for (size_t shape = 0; shape < std::size(kShapes); ++shape)
-      if (count[shape])
-        linears.makeWeights(int(shape), count[shape]);
-    json row = {{"implementation", linears.name()}, {"bytes", total}, {"read_us", read}};
-    double dependent = read["dependent"];
-    std::printf("%-28s chain %6.2f GB  read %.3f ms ", linears.name().c_str(),
-                total / 1e9, dependent / 1e3);
-    for (int m : options.rows) {
-      double us = timer([&](cudaStream_t stream) {
-        for (Link link : links)
-          if (!linears.enqueue(link, m, x, stream))
-            return false;
-        return true;
+    json readUs = json::object();
+    if (device->timer())
+      readUs = ceilings(bytes);
+    for (const auto &linears : list) {
+      for (size_t shape = 0; shape < std::size(kShapes); ++shape)
+        if (count[shape])
+          linears->makeWeights(int(shape), count[shape]);
+      json row = {{"chain", kind.name},
+                  {"title", std::string("chain ") + kind.name},
+                  {"implementation", linears->name()},
+                  {"bytes", total},
+                  {"read_us", readUs}};
+      std::printf("%-28s %s chain %6.2f GB", linears->name().c_str(), kind.name,
+                  double(total) / 1e9);
+      if (device->timer())
+        std::printf("  read %.3f ms ", readUs["dependent"].get<double>() / 1e3);
+      times(*linears, links, 1, row, [&](int m, double us) {
+        std::printf("  M=%d %.3f ms (%.3f x read", m, us / 1e3,
+                    us / readUs["dependent"].get<double>());
+        if (std::optional<double> sum = sumOfShapes(*linears, links, m)) {
+          row["sum_us"][std::to_string(m)] = *sum;
+          std::printf(", %.3f x sum", us / *sum);
+        }
+        std::printf(")");
       });
-      if (us >= 0) {
-        row["us"][std::to_string(m)] = us;
-        std::printf("  M=%d %.3f ms (%.3f x read)", m, us / 1e3, us / dependent);
-      }
+      report["chains"].push_back(row);
     }
-    std::printf("\n");
-    std::fflush(stdout);
-    report["chains"].push_back(row);
-    linears.dropWeights();
+    for (const auto &linears : list)
+      linears->dropWeights();
   }
 
-  void run() {
-    copyRate();
-    std::vector<std::function<std::unique_ptr<Linears>()>> openers;
-    for (const std::string &path : options.artifacts)
-      for (bool quantized : {false, true})
-        openers.push_back([=] { return openArtifact(path, quantized); });
-    for (const std::string &path : options.peers)
-      openers.push_back([=] { return openPeer(path); });
-    if (options.chain)
-      for (auto &open : openers)
-        chain(*open());
-    if (options.shapes)
-      for (auto &open : openers)
-        shapes(*open());
+  /// What the links take each by itself, if all of them were measured.
+  std::optional<double> sumOfShapes(const Linears &linears,
+                                    const std::vector<Link> &links, int m) const {
+    double sum = 0;
+    for (Link link : links) {
+      auto found = singles.find({linears.name(), link.shape, m});
+      if (found == singles.end())
+        return std::nullopt;
+      sum += found->second;
+    }
+    return sum;
   }
 };
 
@@ -273,23 +315,42 @@ public:
 
 int main(int argc, char **argv) {
   Options options;
+  std::set<std::string> shapes, chains;
+  for (const Shape &shape : kShapes)
+    shapes.insert(shape.name);
+  for (const ChainKind &kind : kChains)
+    chains.insert(kind.name);
   CLI::App app{"Times compiled quantized linears on a CUDA device, shape by shape "
-               "and as the chain of one decoded token, against read ceilings and "
-               "other projects' kernels"};
+               "and as chains of one decoded token, against read ceilings and "
+               "other projects' kernels; checks the results of every call"};
   app.add_option("--artifact", options.artifacts,
                  "Artifact with a function per shape (layers.py makes its source); "
                  "repeatable");
   app.add_option("--peer", options.peers, "Adapter library (peer.h); repeatable");
-  app.add_option("--rows", options.rows, "Values of M")->delimiter(',');
+  app.add_option("--device", options.device,
+                 "cuda, cuda:1; emulated checks results and measures nothing");
+  app.add_option("--rows", options.rows, "Values of M")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 4096));
+  app.add_option("--shapes", options.shapes, "Single shapes (default: all)")
+      ->delimiter(',')
+      ->check(CLI::IsMember(shapes));
+  app.add_option("--chains", options.chains, "Chains")
+      ->delimiter(',')
+      ->check(CLI::IsMember(chains))
+      ->capture_default_str();
+  app.add_option("--layers", options.layers, "Layers of a chain; a token has 60")
+      ->check(CLI::Range(1, kLayers))
+      ->capture_default_str();
   app.add_option("--replays", options.replays, "Replays per figure")
       ->check(CLI::PositiveNumber);
   app.add_option("--json", options.out, "Report to write");
-  app.add_flag("!--no-shapes", options.shapes, "Leave out the single shapes");
-  app.add_flag("!--no-chain", options.chain, "Leave out the chain");
+  app.add_flag("!--no-shapes", options.withShapes, "Leave out the single shapes");
+  app.add_flag("!--no-chain", options.withChains, "Leave out the chains");
   CLI11_PARSE(app, argc, argv);
 
   Benchmark benchmark(options);
   benchmark.run();
   std::ofstream(options.out) << benchmark.report.dump(1) << "\n";
-  return 0;
+  return benchmark.isGood() ? 0 : 1;
 }

@@ -4,76 +4,112 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+#include "peer.h"
 #include "Linears.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
+#include <bit>
 #include <dlfcn.h>
+#include <random>
 
 using namespace bench;
+using namespace qlinear;
 
 namespace {
 
 class Peer : public Linears {
+  static constexpr int64_t kMostK = 21504, kMostN = 262144;
+  timing::Device &device;
   const ql_peer *peer;
-  std::vector<Buffer> copies[std::size(kShapes)];
-  Buffer scratch;
+  std::vector<timing::DeviceMemory> copies[std::size(kShapes)];
+  timing::DeviceMemory scratch, bf16, f32, result;
 
-  static size_t largestScratch(const ql_peer *peer) {
-    size_t bytes = 16;
-    for (const Shape &s : kShapes)
-      bytes = std::max(bytes, peer->scratch_bytes(s.codes, 8, s.n, s.k));
-    return bytes;
-  }
+  CUstream_st *stream() const { return static_cast<CUstream_st *>(device.stream()); }
 
 public:
-  explicit Peer(const ql_peer *peer) : peer(peer), scratch(largestScratch(peer)) {}
+  Peer(timing::Device &device, const ql_peer *peer, int mostRows)
+      : device(device), peer(peer) {
+    size_t bytes = 16;
+    for (const Shape &s : kShapes)
+      bytes = std::max(bytes, peer->scratch_bytes(s.codes, mostRows, s.n, s.k));
+    scratch = checked(device.allocate(bytes));
+    result = checked(device.allocate(size_t(mostRows * kMostN) * 4));
+    std::mt19937 rng(7);
+    std::normal_distribution<float> normal;
+    std::vector<float> x(size_t(mostRows * kMostK));
+    std::vector<uint16_t> half(x.size());
+    for (size_t i = 0; i < x.size(); ++i) {
+      half[i] = floatToBf16(normal(rng));
+      x[i] = bf16ToFloat(half[i]);
+    }
+    auto upload = [&](auto &values) {
+      auto from = std::as_bytes(std::span(values));
+      timing::DeviceMemory memory = checked(device.allocate(from.size()));
+      check(device.upload(memory.get(), from));
+      check(device.wait());
+      return memory;
+    };
+    f32 = upload(x);
+    bf16 = upload(half);
+  }
   std::string name() const override { return peer->name; }
   size_t weightBytes(int shape) const override {
     const Shape &s = kShapes[shape];
     return peer->weight_bytes(s.codes, s.n, s.k);
   }
-  void dropWeights() override {
-    for (std::vector<Buffer> &list : copies)
-      list.clear();
-  }
   void makeWeights(int shape, int count) override {
     const Shape &s = kShapes[shape];
-    for (int i = 0; i < count; ++i) {
-      copies[shape].emplace_back(weightBytes(shape));
+    for (size_t i = copies[shape].size(); i < size_t(count); ++i) {
+      copies[shape].push_back(checked(device.allocate(weightBytes(shape))));
       peer->fill(s.codes, copies[shape].back().get(), s.n, s.k, uint64_t(i) + 1,
-                 nullptr);
+                 stream());
     }
-    CHECK_CUDA(cudaDeviceSynchronize());
+    check(device.wait());
   }
-  bool enqueue(Link link, int rows, const Activations &x,
-               cudaStream_t stream) override {
-    const Shape &s = kShapes[link.shape];
-    return peer->run(s.codes, copies[link.shape][link.copy].get(), x.bf16.get(),
-                     (const float *)x.f32.get(), x.result.get(), scratch.get(),
-                     rows, s.n, s.k, stream) == 0;
+  void dropWeights() override {
+    for (std::vector<timing::DeviceMemory> &list : copies)
+      list.clear();
+  }
+  std::optional<Measured> time(const std::vector<Link> &links, int rows,
+                               int replays) override {
+    bool supported = true;
+    auto timing = device.timer()->time(
+        {size_t(replays), size_t(replays), 0}, [&]() -> Result<void> {
+          for (Link link : links) {
+            const Shape &s = kShapes[link.shape];
+            supported =
+                peer->run(s.codes, copies[link.shape][size_t(link.copy)].get(),
+                          bf16.get(), static_cast<const float *>(f32.get()),
+                          result.get(), scratch.get(), rows, s.n, s.k, stream()) == 0;
+            if (!supported)
+              return error("this M is not supported");
+          }
+          return {};
+        });
+    if (!supported)
+      return std::nullopt;
+    return Measured{checked(std::move(timing)).median * 1e6, {}};
   }
 };
 
 } // namespace
 
-std::unique_ptr<Linears> bench::openPeer(const std::string &path) {
+LinearsList bench::openPeer(timing::Device &device, const std::string &path,
+                            int mostRows) {
+  if (!device.timer())
+    fail(path + " needs a CUDA device");
   void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  auto open = library ? (const ql_peer *(*)())dlsym(library, "ql_peer_open")
-                      : nullptr;
-  if (!open) {
-    std::fprintf(stderr, "error: %s is not a peer adapter: %s\n", path.c_str(),
-                 dlerror());
-    std::exit(1);
-  }
+  auto open = library
+                  ? std::bit_cast<const ql_peer *(*)()>(dlsym(library, "ql_peer_open"))
+                  : nullptr;
+  if (!open)
+    fail(path + " is not a peer adapter: " + dlerror());
   const ql_peer *peer = open();
-  if (peer->version != QL_PEER_VERSION) {
-    std::fprintf(stderr,
-                 "error: %s was built for version %u of peer.h, this is %u; "
-                 "rebuild the adapter\n",
-                 path.c_str(), peer->version, QL_PEER_VERSION);
-    std::exit(1);
-  }
-  return std::make_unique<Peer>(peer);
+  if (peer->version != QL_PEER_VERSION)
+    fail(path + " was built for version " + std::to_string(peer->version) +
+         " of peer.h, this is " + std::to_string(QL_PEER_VERSION) +
+         "; rebuild the adapter");
+  LinearsList list;
+  list.push_back(std::make_unique<Peer>(device, peer, mostRows));
+  return list;
 }

@@ -13,6 +13,8 @@
 #define QLINEAR_BENCHMARKS_GPU_WORKLOAD_H
 
 #include <cstdint>
+#include <initializer_list>
+#include <iterator>
 #include <vector>
 
 namespace bench {
@@ -24,32 +26,64 @@ struct Shape {
 };
 
 inline constexpr Shape kShapes[] = {
-    {"qkv", 16384, 5376, 4},   {"o", 5376, 8192, 4},
+    {"qkv", 16384, 5376, 4},     {"o", 5376, 8192, 4},
     {"gate_up", 43008, 5376, 4}, {"down", 5376, 21504, 4},
-    {"qk", 18432, 5376, 4},    {"o_global", 5376, 16384, 4},
-    {"kv", 4096, 5376, 4},     {"lm_head", 262144, 5376, 6},
+    {"qk", 18432, 5376, 4},      {"o_global", 5376, 16384, 4},
+    {"kv", 4096, 5376, 4},       {"lm_head", 262144, 5376, 6},
+    {"q", 8192, 5376, 4},        {"gate", 21504, 5376, 4},
+    {"k_global", 2048, 5376, 4},
 };
-enum ShapeIndex { kQkv, kO, kGateUp, kDown, kQk, kOGlobal, kKv, kLmHead };
+enum ShapeIndex {
+  kQkv,
+  kO,
+  kGateUp,
+  kDown,
+  kQk,
+  kOGlobal,
+  kKv,
+  kLmHead,
+  kQ,
+  kGate,
+  kKGlobal
+};
 
-/// One linear of the chain: its shape, and which copy of that shape's weight.
+/// One linear of a chain: its shape, and which copy of that shape's weight.
 struct Link {
   int shape, copy;
 };
 
-/// The linears of one token in order. Every weight is a copy of its own, so a
+/// The linears of one token in some order. Every weight is a copy of its own, so a
 /// token reads all of them from memory, as decoding does.
-inline std::vector<Link> decodeChain() {
+struct ChainKind {
+  const char *name;
+  bool unfused; ///< q, k, v, gate and up by themselves
+  bool grouped; ///< the global layers after all others, not every sixth as in the model
+};
+inline constexpr ChainKind kChains[] = {{"interleaved", false, false},
+                                        {"grouped", false, true},
+                                        {"unfused", true, false},
+                                        {"unfused-grouped", true, true}};
+
+inline constexpr int kLayers = 60;
+
+/// With fewer layers than a token has, as many of them are global in proportion.
+inline std::vector<Link> chainOf(const ChainKind &kind, int layers = kLayers) {
   std::vector<Link> chain;
   int used[std::size(kShapes)] = {};
-  auto add = [&](int shape) { chain.push_back({shape, used[shape]++}); };
-  for (int layer = 0; layer < 60; ++layer) {
-    bool global = layer % 6 == 5;
-    add(global ? kQk : kQkv);
-    add(global ? kOGlobal : kO);
-    add(kGateUp);
-    add(kDown);
+  auto add = [&](std::initializer_list<int> shapes) {
+    for (int shape : shapes)
+      chain.push_back({shape, used[shape]++});
+  };
+  for (int layer = 0; layer < layers; ++layer) {
+    bool global = kind.grouped ? layer >= layers - layers / 6 : layer % 6 == 5;
+    if (!kind.unfused)
+      add({global ? kQk : kQkv, global ? kOGlobal : kO, kGateUp, kDown});
+    else if (global) // q has the shape of a sliding layer's q, k and v; v is k
+      add({kQkv, kKGlobal, kOGlobal, kGate, kGate, kDown});
+    else
+      add({kQ, kKv, kKv, kO, kGate, kGate, kDown});
   }
-  add(kLmHead);
+  add({kLmHead});
   return chain;
 }
 

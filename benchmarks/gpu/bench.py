@@ -5,24 +5,39 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===------------------------------------------------------------------------===#
-"""Compiles the workload's layers, times them on a CUDA device, and draws and tabulates
-the result.
+"""Compiles the workload's layers, times them on a CUDA device, checks their results, and
+draws and tabulates what was measured.
 
     bench.py -o results --peer executorch.so --peer llamacpp.so
-    bench.py -o results --compile-only       # where the GPU's machine has no compiler
+    bench.py -o packed --pack       # for another machine: packed/run.sh -o results there
 
 OUTPUT gets ENCODING.mlir and .so, gpu.json, the plots of plot.py and the tables of
-tables.py (tables.md). Layers that are compiled already are taken as they are.
+tables.py (tables.md). Layers that are compiled already are taken as they are. With --pack
+it gets all that a machine needs that has Python and the CUDA driver.
 """
 import argparse
+import lzma
+import os
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 
-from layers import INT4, SHAPES
+from layers import CHAINS, INT4, SHAPES
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
+PACKED = (HERE / "run.sh").exists()
+ROOT = HERE if PACKED else HERE.parents[1]
+SNR = ROOT / ("encodings.json" if PACKED else "docs/data/encodings.json")
+# What every system has, or the driver brings.
+SYSTEM = re.compile(r"/(libc|libm|libdl|librt|libpthread|libgcc_s|libstdc\+\+|ld-linux[^/]*)\.so")
+RUN = """#!/bin/sh
+# Runs the packed benchmark: run.sh -o RESULTS; run.sh --help. Needs Python 3.9.
+here=$(cd "$(dirname "$0")" && pwd)
+export LD_LIBRARY_PATH="$here${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+exec python3 "$here/bench.py" --bin "$here" "$@"
+"""
 
 
 def fail(message):
@@ -51,6 +66,10 @@ def compile_layers(args):
         artifact = args.output / f"{encoding}.so"
         if artifact.exists():
             continue
+        packed = HERE / f"{encoding}.so.xz"
+        if packed.exists():
+            artifact.write_bytes(lzma.decompress(packed.read_bytes()))
+            continue
         source = args.output / f"{encoding}.mlir"
         script("layers.py", encoding, "--shapes", args.shapes, output=source)
         print(f"compiling {artifact}", flush=True)
@@ -59,22 +78,54 @@ def compile_layers(args):
         subprocess.run([compiler, source, f"--target={args.target}", "-o", artifact], check=True)
 
 
+def pack(args):
+    """All that measuring needs, into the output's folder."""
+    bench = pathlib.Path(benchmark(args))
+    for encoding in args.encodings:
+        artifact = args.output / f"{encoding}.so"
+        (args.output / f"{encoding}.so.xz").write_bytes(
+            lzma.compress(artifact.read_bytes(), preset=6))
+        artifact.unlink()
+        artifact.with_suffix(".mlir").unlink(missing_ok=True)
+    listed = subprocess.run(["ldd", bench], check=True, capture_output=True, text=True).stdout
+    libraries = re.findall(r"=> (/\S+)", listed)
+    for path in [bench, *(lib for lib in libraries if not SYSTEM.search(lib)), SNR,
+                 *(HERE / f"{name}.py" for name in ("bench", "layers", "plot", "tables"))]:
+        shutil.copy(path, args.output)
+    subprocess.run(["strip", "-s", args.output / bench.name], check=True)
+    (args.output / "run.sh").write_text(RUN)
+    os.chmod(args.output / "run.sh", 0o755)
+    size = sum(f.stat().st_size for f in args.output.iterdir())
+    print(f"{args.output}: {size / 2**20:.1f} MB; run {args.output}/run.sh -o RESULTS on the "
+          "machine with the GPU")
+
+
+def benchmark(args):
+    return tool(args.bin, "qlinear-gpu-bench",
+                "configure with -DQLINEAR_BUILD_BENCHMARKS=ON (it needs the CUDA toolkit)")
+
+
 def measure(args):
-    command = [tool(args.bin, "qlinear-gpu-bench",
-                    "configure with -DQLINEAR_BUILD_BENCHMARKS=ON (it needs the CUDA toolkit)")]
+    """Whether all results were right."""
+    command = [benchmark(args)]
     for encoding in args.encodings:
         command += ["--artifact", args.output / f"{encoding}.so"]
     for peer in args.peer:
         command += ["--peer", peer.resolve()]
-    command += ["--rows", args.rows, "--replays", str(args.replays),
+    command += ["--rows", args.rows, "--replays", str(args.replays), "--device", args.device,
                 "--json", args.output / "gpu.json"]
-    subprocess.run(command, check=True)
+    command += ["--chains", args.chains] if args.chains else ["--no-chain"]
+    report = args.output / "gpu.json"
+    report.unlink(missing_ok=True)
+    status = subprocess.run(command).returncode
+    if status and not report.exists():
+        fail(f"qlinear-gpu-bench ended with {status}")
+    return status == 0
 
 
 def show(args):
     report = args.output / "gpu.json"
-    script("tables.py", report, "--encodings", ROOT / "docs/data/encodings.json",
-           output=args.output / "tables.md")
+    script("tables.py", report, "--encodings", SNR, output=args.output / "tables.md")
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -98,11 +149,16 @@ def main():
                         help="adapter of another project (peer.h); repeatable")
     parser.add_argument("--rows", default="1,2,4,8", help="values of M")
     parser.add_argument("--replays", type=int, default=15, help="replays per figure")
+    parser.add_argument("--chains", default=",".join(CHAINS), help="comma-separated, or ''")
+    parser.add_argument("--device", default="cuda",
+                        help="cuda, cuda:1; emulated checks results and measures nothing")
     parser.add_argument("--compile-only", action="store_true")
+    parser.add_argument("--pack", action="store_true", help="for a machine without LLVM")
     args = parser.parse_args()
     args.encodings = args.encodings.split(",")
     for kind, names, known in (("encoding", args.encodings, INT4),
-                               ("shape", args.shapes.split(","), SHAPES)):
+                               ("shape", args.shapes.split(","), SHAPES),
+                               ("chain", args.chains.split(",") if args.chains else [], CHAINS)):
         for name in names:
             if name not in known:
                 fail(f"unknown {kind} '{name}'; there are {', '.join(known)}")
@@ -112,9 +168,14 @@ def main():
     args.output.mkdir(parents=True, exist_ok=True)
     try:
         compile_layers(args)
-        if not args.compile_only:
-            measure(args)
-            show(args)
+        if args.pack:
+            pack(args)
+        elif not args.compile_only:
+            right = measure(args)
+            if args.device.startswith("cuda"):
+                show(args)
+            if not right:
+                fail("results are wrong; see above")
     except subprocess.CalledProcessError as problem:
         fail(f"{pathlib.Path(problem.cmd[0]).name} ended with {problem.returncode}")
 

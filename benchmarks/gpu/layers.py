@@ -19,10 +19,13 @@ SHAPES = {  # name: (N, K, code bits), as in Workload.h
     "qkv": (16384, 5376, 4), "o": (5376, 8192, 4),
     "gate_up": (43008, 5376, 4), "down": (5376, 21504, 4),
     "qk": (18432, 5376, 4), "o_global": (5376, 16384, 4),
-    "kv": (4096, 5376, 4), "lm_head": (262144, 5376, 6),
+    "kv": (4096, 5376, 4), "lm_head": (262144, 5376, 6), "q": (8192, 5376, 4),
+    "gate": (21504, 5376, 4), "k_global": (2048, 5376, 4),
 }
-# How often a token uses each (decodeChain in Workload.h).
+# How often a token uses each, fused (chainOf in Workload.h).
 CHAIN = {"qkv": 50, "o": 50, "qk": 10, "o_global": 10, "gate_up": 60, "down": 60, "lm_head": 1}
+# The orders of them (kChains in Workload.h).
+CHAINS = ["interleaved", "grouped", "unfused", "unfused-grouped"]
 INT4 = {
     "bf16": "u4, group = 32, zero, scale = bf16, offset = bf16",
     "row-u8": "u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>",

@@ -20,13 +20,14 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from layers import SHAPES
+from tables import token
 
 SHAPE = "gate_up"  # of the roofline
 
 
 def chain(report, out):
     """Milliseconds per token at M = 1, and the read ceiling of the same bytes."""
-    rows = sorted((r for r in report["chains"] if "1" in r.get("us", {})),
+    rows = sorted((r for r in token(report) if "1" in r.get("us", {})),
                   key=lambda r: -r["us"]["1"])
     if not rows:
         return
@@ -83,7 +84,7 @@ def shapes(report, out):
 def rows(report, out):
     """Milliseconds per token at M = 1, 2, 4, 8, activations quantized inside."""
     figure, axes = plt.subplots(figsize=(9, 4))
-    for r in report["chains"]:
+    for r in token(report):
         name = r["implementation"]
         if name.endswith("(int8 in)") or not r.get("us"):
             continue

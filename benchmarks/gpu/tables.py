@@ -47,15 +47,36 @@ def split(implementation):
     return name.removesuffix(" (int8 in)"), name.endswith("(int8 in)")
 
 
+def token(report):
+    """The chains in the model's order, fused: those that a token takes."""
+    return [r for r in report.get("chains", []) if r.get("chain", "interleaved") == "interleaved"]
+
+
 def chain(report):
     header("", "GB", "read ms", *(f"M = {m}" for m in ROWS))
-    for r in report.get("chains", []):
+    for r in token(report):
         read = r["read_us"]["dependent"]
         name, int8 = split(r["implementation"])
         us = r.get("us", {})
         times = [f"{us[m] / 1e3:.3f} ({us[m] / read:.3f})" if m in us else "–" for m in ROWS]
         row(name + (", int8 activations in" if int8 else ""), f"{r['bytes'] / 1e9:.2f}",
             f"{read / 1e3:.3f}", *times)
+
+
+def orders(report):
+    """Chains in several orders, over the sum of their shapes by themselves; where the report
+    has such."""
+    rows = [r for r in report.get("chains", []) if r.get("sum_us")]
+    if not rows:
+        return
+    print()
+    header("", "chain", "read ms", *(f"M = {m}, ms (of sum)" for m in ROWS))
+    for r in rows:
+        name, int8 = split(r["implementation"])
+        times = [f"{r['us'][m] / 1e3:.3f} ({r['us'][m] / r['sum_us'][m]:.3f})"
+                 if m in r["sum_us"] else "–" for m in ROWS]
+        row(name + (", int8 activations in" if int8 else ""), r["chain"],
+            f"{r['read_us']['dependent'] / 1e3:.3f}", *times)
 
 
 def shapes(report):
@@ -91,7 +112,7 @@ def snr(encodings, source, encoding):
 def before_and_after(report, encodings):
     """Bits, memory, time and SNR of each encoding against bf16 metadata, where the report
     has that for one token."""
-    chains = {split(r["implementation"])[0]: r for r in report.get("chains", [])
+    chains = {split(r["implementation"])[0]: r for r in token(report)
               if not r["implementation"].endswith("(int8 in)") and "1" in r.get("us", {})}
     weights = sum(SHAPES[s][0] * SHAPES[s][1] * count for s, count in CHAIN.items())
     before = chains.get("bf16")
@@ -120,6 +141,7 @@ def main():
     shapes(report)
     print()
     before_and_after(report, json.loads(args.encodings.read_text()))
+    orders(report)
 
 
 if __name__ == "__main__":

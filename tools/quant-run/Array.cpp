@@ -39,6 +39,12 @@ template <typename T> void store(std::byte *to, size_t i, T value) {
 } // namespace
 
 const char *qlinear::run::dtypeName(qlr_dtype dtype) { return kDtypes[dtype].name; }
+qlr_dtype qlinear::run::dtypeNamed(std::string_view name) {
+  int i = QLR_F32;
+  while (i < QLR_I32 && name != kDtypes[i].name)
+    ++i;
+  return qlr_dtype(i);
+}
 size_t qlinear::run::dtypeBytes(qlr_dtype dtype) { return kDtypes[dtype].bytes; }
 
 std::string qlinear::run::shapeText(std::span<const int64_t> shape) {

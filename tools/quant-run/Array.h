@@ -19,6 +19,8 @@
 namespace qlinear::run {
 
 const char *dtypeName(qlr_dtype dtype);
+/// The type of that name, as manifests have it.
+qlr_dtype dtypeNamed(std::string_view name);
 size_t dtypeBytes(qlr_dtype dtype);
 
 /// A dense row-major array in host memory.

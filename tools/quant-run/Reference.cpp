@@ -57,7 +57,7 @@ static float quantizeChunk(const float *x, int64_t count, int8_t *codes) {
   return largest / 127.0f;
 }
 
-static Matrix quantizedValues(const Matrix &x) {
+Matrix qlinear::run::quantizedValues(const Matrix &x) {
   Matrix q = x;
   for (int64_t row = 0; row < x.rows; ++row)
     for (int64_t k = 0; k < x.columns; k += layout::kChunk) {
@@ -109,6 +109,23 @@ Matrix qlinear::run::dequantizeActivations(const Array &codes, int64_t columns) 
     }
   }
   return m;
+}
+
+Matrix qlinear::run::product(const Matrix &x, const AffineWeight &w) {
+  Matrix y{x.rows, int64_t(w.N), std::vector<double>(size_t(x.rows) * w.N)};
+  tbb::parallel_for(size_t(0), size_t(w.N), [&](size_t n) {
+    std::vector<double> row(w.K);
+    for (size_t k = 0; k < w.K; ++k)
+      row[k] = w.weight(n, k);
+    for (int64_t m = 0; m < x.rows; ++m) {
+      const double *in = x.values.data() + size_t(m) * w.K;
+      double sum = 0;
+      for (size_t k = 0; k < w.K; ++k)
+        sum += in[k] * row[k];
+      y.values[size_t(m) * w.N + n] = sum;
+    }
+  });
+  return y;
 }
 
 //===----------------------------------------------------------------------===//
@@ -335,8 +352,13 @@ private:
     if (quantize && op.value("int8", false))
       x = quantizedValues(x);
     std::vector<Matrix> sums;
-    for (const AffineWeight *w : ws)
+    for (const AffineWeight *w : ws) {
+      if (x.columns != int64_t(w->K))
+        failed(
+            "a linear of the reference multiplies {} columns with a weight of K = {}",
+            x.columns, w->K);
       sums.push_back(product(x, *w));
+    }
 
     if (!op.contains("yield")) {
       for (size_t i = 0; i < sums.size(); ++i)
@@ -348,26 +370,6 @@ private:
         failed("weights of a linear with a body have {} and {} rows", sums[0].columns,
                s.columns);
     body(op, x.rows, sums);
-  }
-
-  static Matrix product(const Matrix &x, const AffineWeight &w) {
-    if (x.columns != int64_t(w.K))
-      failed("a linear of the reference multiplies {} columns with a weight of K = {}",
-             x.columns, w.K);
-    Matrix y{x.rows, int64_t(w.N), std::vector<double>(size_t(x.rows) * w.N)};
-    tbb::parallel_for(size_t(0), size_t(w.N), [&](size_t n) {
-      std::vector<double> row(w.K);
-      for (size_t k = 0; k < w.K; ++k)
-        row[k] = w.weight(n, k);
-      for (int64_t m = 0; m < x.rows; ++m) {
-        const double *in = x.values.data() + size_t(m) * w.K;
-        double sum = 0;
-        for (size_t k = 0; k < w.K; ++k)
-          sum += in[k] * row[k];
-        y.values[size_t(m) * w.N + n] = sum;
-      }
-    });
-    return y;
   }
 
   void body(const json &op, int64_t rows, const std::vector<Matrix> &sums) {

@@ -61,6 +61,11 @@ int64_t activationColumns(const nlohmann::json &function,
 /// Rows of floats as quantized activations and back (ActivationLayout).
 Array quantizeActivations(std::span<const float> x, int64_t rows, int64_t columns);
 Matrix dequantizeActivations(const Array &codes, int64_t columns);
+/// Values as the kernels multiply them: each chunk quantized and back.
+Matrix quantizedValues(const Matrix &x);
+
+/// x W^T; x has K columns.
+Matrix product(const Matrix &x, const AffineWeight &w);
 
 } // namespace qlinear::run
 #endif

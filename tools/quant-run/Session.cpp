@@ -14,14 +14,6 @@ using namespace qlinear;
 using namespace qlinear::run;
 using nlohmann::json;
 
-Result<DeviceMemory> DeviceMemory::create(qlr_device *device, size_t bytes) {
-  DeviceMemory memory;
-  memory.device = device;
-  if (qlr_alloc(device, bytes, &memory.ptr) != QLR_OK)
-    return runtimeError();
-  return memory;
-}
-
 //===----------------------------------------------------------------------===//
 // Session
 //===----------------------------------------------------------------------===//
@@ -132,11 +124,7 @@ Result<Array> Session::constant(size_t index) const {
 //===----------------------------------------------------------------------===//
 
 qlr_dtype qlinear::run::dtypeOf(const json &tensor) {
-  std::string name = tensor.at("dtype");
-  int i = QLR_F32;
-  while (i < QLR_I32 && name != dtypeName(qlr_dtype(i)))
-    ++i;
-  return qlr_dtype(i);
+  return dtypeNamed(tensor.at("dtype").get<std::string>());
 }
 
 std::vector<int64_t> qlinear::run::shapeOf(const json &tensor, int64_t rows) {

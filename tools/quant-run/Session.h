@@ -8,6 +8,7 @@
 #define QLINEAR_TOOLS_QUANTRUN_SESSION_H
 
 #include "Array.h"
+#include "Device.h"
 #include "qlinear/Encoding/Archive.h"
 
 #include <memory>
@@ -17,24 +18,7 @@
 
 namespace qlinear::run {
 
-/// Memory of the device, freed with the object.
-class DeviceMemory {
-public:
-  DeviceMemory() = default;
-  static Result<DeviceMemory> create(qlr_device *device, size_t bytes);
-  DeviceMemory(DeviceMemory &&other) noexcept { *this = std::move(other); }
-  DeviceMemory &operator=(DeviceMemory &&other) noexcept {
-    std::swap(device, other.device);
-    std::swap(ptr, other.ptr);
-    return *this;
-  }
-  ~DeviceMemory() { qlr_free(device, ptr); }
-  void *get() const { return ptr; }
-
-private:
-  qlr_device *device = nullptr;
-  void *ptr = nullptr;
-};
+using timing::DeviceMemory;
 
 /// The module of one artifact on one device.
 class Session {

@@ -168,7 +168,8 @@ Result<void> writeOutputs(const Options &options, const Run &run) {
 // Verification
 //===----------------------------------------------------------------------===//
 
-/// Largest relative error of a row, |y - want| / |want| in the 2-norm.
+/// Largest relative error of a row, |y - want| / |want| in the 2-norm; infinite where a
+/// result is not a number.
 double rowError(const Matrix &y, const Matrix &want) {
   if (y.values.size() != want.values.size())
     return INFINITY;
@@ -181,7 +182,7 @@ double rowError(const Matrix &y, const Matrix &want) {
       norm += want.values[i] * want.values[i];
     }
     double relative = difference == 0 ? 0 : std::sqrt(difference / norm);
-    worst = relative <= worst ? worst : relative; // a NaN stays
+    worst = std::isnan(relative) ? INFINITY : std::max(worst, relative);
   }
   return worst;
 }

@@ -12,15 +12,12 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "GraphTimer.h"
-#include "RandomWeight.h"
+#include "Series.h"
 #include "Tune.h"
-#include "qlinear-runtime/runtime.h"
 
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
-#include <random>
 
 using namespace qlinear;
 using namespace qlinear::tune;
@@ -28,53 +25,36 @@ using nlohmann::ordered_json;
 
 namespace {
 
-/// A failed call of the runtime, thrown inside this file.
+/// A failure, thrown inside this file.
 struct Failed {
   std::string what;
 };
-void check(qlr_status status) {
-  if (status != QLR_OK)
-    throw Failed{qlr_last_error()};
+template <typename T> T checked(Result<T> result) {
+  if (!result)
+    throw Failed{result.error()};
+  return std::move(*result);
 }
-
-struct Memory {
-  qlr_device *device;
-  void *ptr = nullptr;
-  Memory(qlr_device *device, size_t bytes) : device(device) {
-    check(qlr_alloc(device, bytes, &ptr));
-  }
-  Memory(Memory &&other) noexcept
-      : device(other.device), ptr(std::exchange(other.ptr, nullptr)) {}
-  ~Memory() { qlr_free(device, ptr); }
-};
-
-/// An opened device that closes itself.
-struct Device {
-  qlr_device *handle = nullptr;
-  explicit Device(const std::string &name) {
-    check(qlr_device_open(name.c_str(), &handle));
-  }
-  ~Device() { qlr_device_close(handle); }
-};
+void check(Result<void> result) {
+  if (!result)
+    throw Failed{result.error()};
+}
 
 /// A layer's candidates on the device.
 class LayerUnderTest {
   const Generated &generated;
-  qlr_device *device;
   qlr_artifact *artifact = nullptr;
   qlr_module *module = nullptr;
-  std::vector<qlr_workspace *> workspaces; ///< by candidate
-  std::vector<std::vector<Memory>> copies; ///< by copy, by weight
-  std::vector<Memory> inputs, outputs;
+  nlohmann::json manifest;
+  std::optional<timing::RandomWeights> weights;
+  std::vector<std::unique_ptr<timing::RandomLinear>> linears; ///< by candidate
+  size_t copies;
 
 public:
-  uint64_t bytes = 0; ///< of the weights
-
   LayerUnderTest(const Generated &generated, const std::string &folder,
-                 qlr_device *device, bool rotate)
-      : generated(generated), device(device) {
+                 timing::Device &device)
+      : generated(generated) {
     try {
-      load(folder, rotate);
+      load(folder, device);
     } catch (...) {
       release();
       throw;
@@ -83,90 +63,37 @@ public:
   LayerUnderTest(const LayerUnderTest &) = delete;
   ~LayerUnderTest() { release(); }
 
-  size_t copyCount() const { return copies.size(); }
-
-  void bind(size_t copy) {
-    for (size_t i = 0; i < copies[copy].size(); ++i)
-      check(qlr_module_set_weight(module, fmt::format("w{}", i).c_str(),
-                                  copies[copy][i].ptr, weightBytes(i)));
-  }
-
-  void call(size_t candidate, int64_t rows, void *stream) {
-    const Layer &layer = generated.layer;
-    int64_t k = layer.weights[0].k;
-    bool int8 = layer.input == "int8";
-    qlr_tensor in{
-        inputs[0].ptr,
-        typeOf(layer.input),
-        2,
-        {rows, int8 ? int64_t(layout::ActivationLayout{uint64_t(k)}.bytes()) : k}};
-    std::vector<qlr_tensor> out;
-    for (size_t i = 0; i < outputs.size(); ++i)
-      out.push_back(
-          {outputs[i].ptr, typeOf(layer.output), 2, {rows, layer.weights[i].n}});
-    check(qlr_call(module, indexOf(candidate), workspaces[candidate], &in, 1,
-                   out.data(), int32_t(out.size()), stream));
+  size_t copyCount() const { return copies; }
+  uint64_t weightBytes() const { return linears[0]->weightBytes(); }
+  const timing::RandomLinear &candidate(size_t c) const { return *linears[c]; }
+  const std::string &schedule(size_t c) const {
+    return generated.candidates[c].schedule;
   }
 
 private:
-  size_t weightBytes(size_t i) const {
-    const Layer::Weight &w = generated.layer.weights[i];
-    return layoutOf(*Encoding::parse(w.encoding), uint64_t(w.n), uint64_t(w.k)).bytes();
-  }
-  int32_t indexOf(size_t candidate) const {
-    const std::string &name = generated.candidates[candidate].function;
-    int32_t index = qlr_function_index(module, name.c_str());
-    if (index < 0)
-      throw Failed{fmt::format("{} has no function '{}'; generate it again",
-                               generated.artifact, name)};
-    return index;
-  }
-  static qlr_dtype typeOf(const std::string &name) {
-    return name == "int8"   ? QLR_I8
-           : name == "bf16" ? QLR_BF16
-           : name == "f16"  ? QLR_F16
-                            : QLR_F32;
-  }
-
-  void load(const std::string &folder, bool rotate) {
+  void load(const std::string &folder, timing::Device &device) {
     const Layer &layer = generated.layer;
     int64_t most = *std::max_element(layer.rows.begin(), layer.rows.end());
-    check(qlr_artifact_open((folder + "/" + generated.artifact).c_str(), &artifact));
-    check(qlr_module_load(device, artifact, nullptr, &module));
-    for (size_t i = 0; i < layer.weights.size(); ++i)
-      bytes += weightBytes(i);
-    size_t count = rotate ? timing::copiesPastCaches(bytes) : 1;
-    for (size_t i = 0; i < layer.weights.size(); ++i) {
-      const Layer::Weight &w = layer.weights[i];
-      Result<std::vector<std::byte>> blob = timing::randomWeight(
-          *Encoding::parse(w.encoding), uint64_t(w.n), uint64_t(w.k));
-      if (!blob)
-        throw Failed{blob.error()};
-      copies.resize(count);
-      for (std::vector<Memory> &copy : copies) {
-        copy.emplace_back(device, blob->size());
-        check(qlr_upload(device, copy.back().ptr, blob->data(), blob->size(), nullptr));
-      }
-      outputs.emplace_back(device, size_t(most * w.n * 4));
-      check(qlr_synchronize(device, nullptr));
+    std::string path = folder + "/" + generated.artifact;
+    check(timing::checked(qlr_artifact_open(path.c_str(), &artifact)));
+    check(
+        timing::checked(qlr_module_load(device.handle(), artifact, nullptr, &module)));
+    manifest = nlohmann::json::parse(qlr_artifact_manifest(artifact));
+    weights.emplace(device, manifest);
+    for (const tune::Candidate &c : generated.candidates) {
+      if (qlr_function_index(module, c.function.c_str()) < 0)
+        throw Failed{fmt::format("{} has no function '{}'; generate it again",
+                                 generated.artifact, c.function)};
+      linears.push_back(checked(
+          timing::RandomLinear::create(device, module, *weights, c.function, most)));
     }
-    // Numbers of about one as bf16 are plausible as f16, f32 and int8 too.
-    std::vector<uint16_t> x(size_t(most * layer.weights[0].k * 2));
-    std::mt19937 random(7);
-    std::normal_distribution<float> normal;
-    for (uint16_t &v : x)
-      v = floatToBf16(normal(random));
-    inputs.emplace_back(device, x.size() * 2);
-    check(qlr_upload(device, inputs[0].ptr, x.data(), x.size() * 2, nullptr));
-    check(qlr_synchronize(device, nullptr));
-    workspaces.resize(generated.candidates.size());
-    for (size_t c = 0; c < workspaces.size(); ++c)
-      check(qlr_workspace_create(module, indexOf(c), most, &workspaces[c]));
+    copies = device.timer() ? timing::copiesPastCaches(weightBytes()) : 2;
+    check(linears[0]->makeCopies(copies));
   }
 
   void release() {
-    for (qlr_workspace *w : workspaces)
-      qlr_workspace_destroy(w);
+    linears.clear();
+    weights.reset();
     qlr_module_unload(module);
     qlr_artifact_close(artifact);
   }
@@ -175,35 +102,27 @@ private:
 class Measurement {
   const MeasureOptions &options;
   const std::string &folder;
-  Device device;
-  std::unique_ptr<timing::GraphTimer> timer; ///< null on a dry run
+  std::unique_ptr<timing::Device> device;
+  timing::Verdict verdict;
 
 public:
   Measurement(const std::string &folder, const MeasureOptions &options)
-      : options(options), folder(folder), device(options.device) {
-    if (!options.device.starts_with("cuda"))
-      return;
-    Result<std::unique_ptr<timing::GraphTimer>> opened =
-        timing::GraphTimer::open(options.device);
-    if (!opened)
-      throw Failed{opened.error()};
-    timer = std::move(*opened);
-  }
+      : options(options), folder(folder),
+        device(checked(timing::Device::open(options.device))) {}
 
-  bool isDry() const { return !timer; }
+  bool isDry() const { return !device->timer(); }
+  const timing::Verdict &checks() const { return verdict; }
 
   void dryRun(const Generated &generated) {
-    LayerUnderTest test(generated, folder, device.handle, /*rotate=*/false);
-    test.bind(0);
+    LayerUnderTest test(generated, folder, *device);
     for (size_t c = 0; c < generated.candidates.size(); ++c)
       for (int64_t rows : generated.layer.rows)
-        test.call(c, rows, nullptr);
-    check(qlr_synchronize(device.handle, nullptr));
+        time(test, c, rows);
   }
 
   ordered_json best(const std::string &target, const Generated &generated) {
     const Layer &layer = generated.layer;
-    LayerUnderTest test(generated, folder, device.handle, /*rotate=*/true);
+    LayerUnderTest test(generated, folder, *device);
     size_t count = generated.candidates.size();
     // times[c][i]: microseconds of candidate c with rows[i]
     std::vector<std::vector<double>> times(count);
@@ -225,46 +144,47 @@ public:
     for (const Layer::Weight &w : layer.weights)
       entry["weights"].push_back({{"encoding", w.encoding}, {"n", w.n}, {"k", w.k}});
     entry["schedule"] = generated.candidates[chosen].schedule;
-    entry["device"] = timer->deviceName();
+    entry["device"] = device->timer()->deviceName();
     auto rounded = [](double us) { return std::round(us * 100) / 100; };
     for (size_t i = 0; i < layer.rows.size(); ++i) {
       std::string m = std::to_string(layer.rows[i]);
       entry["us"][m] = rounded(times[chosen][i]);
       entry["model_us"][m] = rounded(times[0][i]);
     }
-    report(generated, test.bytes, times, chosen);
+    report(generated, test.weightBytes(), times, chosen);
     return entry;
   }
 
 private:
-  /// Seconds of one call.
+  /// Seconds of one call. Fails where any of its results is wrong.
   double time(LayerUnderTest &test, size_t candidate, int64_t rows) {
     // A graph long enough that its start does not show, over whole rotations.
-    uint64_t wanted = std::clamp<uint64_t>((uint64_t(2) << 30) / test.bytes, 8, 48);
-    size_t calls =
-        size_t((wanted + test.copyCount() - 1) / test.copyCount()) * test.copyCount();
+    uint64_t wanted =
+        isDry() ? 1
+                : std::clamp<uint64_t>((uint64_t(2) << 30) / test.weightBytes(), 8, 48);
+    size_t copies = test.copyCount(), rounds = size_t((wanted + copies - 1) / copies);
+    std::vector<timing::Series::Call> calls;
+    for (size_t i = 0; i < rounds * copies; ++i)
+      calls.push_back({&test.candidate(candidate), i % copies});
     size_t replays = size_t(options.replays);
-    test.bind(0);
-    Result<timing::Timing> timing =
-        timer->time({replays, replays, 0}, [&]() -> Result<void> {
-          try {
-            for (size_t i = 0; i < calls; ++i) {
-              test.bind(i % test.copyCount());
-              test.call(candidate, rows, timer->stream());
-            }
-          } catch (const Failed &failed) {
-            return error(failed.what);
-          }
-          return {};
-        });
-    if (!timing)
-      throw Failed{timing.error()};
-    return timing->median / double(calls);
+    auto series = checked(timing::Series::create(*device, std::move(calls), rows));
+    check(series->verify());
+    timing::Timing timing;
+    if (!series->verdict().wrong)
+      timing = checked(series->time({replays, replays, 0}));
+    verdict.add(series->verdict());
+    if (const timing::Verdict &v = series->verdict(); v.wrong)
+      throw Failed{
+          fmt::format("M = {}, {}: {} of {} calls are wrong (largest error {:.2g}, "
+                      "bound {:.2g}): {}",
+                      rows, test.schedule(candidate), v.wrong, v.calls, v.error,
+                      timing::kBound, v.first)};
+    return timing.median / double(series->size());
   }
 
-  /// The candidate with the least geometric mean of its times, of those that are with no
-  /// M over 1% slower than the cost model's. That one stays unless another is 0.5% better:
-  /// less is noise.
+  /// The candidate with the least geometric mean of its times, of those that are with
+  /// no M over 1% slower than the cost model's. That one stays unless another is 0.5%
+  /// better: less is noise.
   static size_t choose(const std::vector<std::vector<double>> &times) {
     auto score = [&](size_t c) {
       double sum = 0;
@@ -317,6 +237,10 @@ Result<ordered_json> tune::measure(const Plan &plan, const std::string &folder,
       else
         table.push_back(measurement.best(plan.target, generated));
     }
+    const timing::Verdict &checks = measurement.checks();
+    fmt::print("{} calls compared with float64 or bit by bit with such a one: 0 wrong, "
+               "largest error {:.2g} (bound {:.2g})\n",
+               checks.calls, checks.error, timing::kBound);
     if (measurement.isDry())
       fmt::print(
           "dry run on '{}': {} candidates of {} layers ran; its times say nothing "

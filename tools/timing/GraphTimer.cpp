@@ -82,7 +82,8 @@ GraphTimer::~GraphTimer() {
 }
 
 Result<Timing> GraphTimer::time(const Replays &replays,
-                                const std::function<Result<void>()> &enqueue) {
+                                const std::function<Result<void>()> &enqueue,
+                                const std::function<Result<void>()> &check) {
   cuda::Graph graph = nullptr;
   cuda::GraphExec exec = nullptr;
   TRY_CUDA(cuStreamBeginCapture_v2, work, cuda::kCaptureThreadLocal);
@@ -94,7 +95,7 @@ Result<Timing> GraphTimer::time(const Replays &replays,
     status = toResult(
         QLR_CUDA(*api, cuGraphInstantiate_v2, &exec, graph, nullptr, nullptr, 0));
   Result<Timing> timing =
-      status ? replay(exec, replays) : Result<Timing>(status.takeError());
+      status ? replay(exec, replays, check) : Result<Timing>(status.takeError());
   if (exec)
     (void)api->cuGraphExecDestroy(exec);
   if (graph)
@@ -102,14 +103,21 @@ Result<Timing> GraphTimer::time(const Replays &replays,
   return timing;
 }
 
-Result<Timing> GraphTimer::replay(cuda::GraphExec exec, const Replays &replays) {
-  for (int warm = 0; warm < 2; ++warm)
+Result<Timing> GraphTimer::replay(cuda::GraphExec exec, const Replays &replays,
+                                  const std::function<Result<void>()> &check) {
+  for (int warm = 0; warm < 2; ++warm) {
     TRY_CUDA(cuGraphLaunch, exec, work);
+    if (check)
+      if (Result<void> good = check(); !good)
+        return good.takeError();
+  }
   std::vector<double> samples;
   double total = 0;
   while (samples.size() < replays.least ||
          (total < replays.seconds && samples.size() < replays.most)) {
     float ms = 0;
+    if (check)
+      TRY_CUDA(cuGraphLaunch, exec, work);
     TRY_CUDA(cuEventRecord, events[0], work);
     TRY_CUDA(cuGraphLaunch, exec, work);
     TRY_CUDA(cuEventRecord, events[1], work);
@@ -117,6 +125,9 @@ Result<Timing> GraphTimer::replay(cuda::GraphExec exec, const Replays &replays) 
     TRY_CUDA(cuEventElapsedTime, &ms, events[0], events[1]);
     samples.push_back(double(ms) * 1e-3);
     total += samples.back();
+    if (check)
+      if (Result<void> good = check(); !good)
+        return good.takeError();
   }
   return summarize(std::move(samples));
 }

@@ -55,14 +55,19 @@ public:
   int multiprocessors() const { return sms; }
   const std::string &deviceName() const { return name; }
 
-  /// Captures what `enqueue` puts on stream() and times replays of it.
+  /// Captures what `enqueue` puts on stream() and times replays of it. `check` is
+  /// called after each replay has ended, outside of its time; to find the caches as a
+  /// replay leaves them, one that is neither timed nor checked goes before each timed
+  /// one.
   Result<Timing> time(const Replays &replays,
-                      const std::function<Result<void>()> &enqueue);
+                      const std::function<Result<void>()> &enqueue,
+                      const std::function<Result<void>()> &check = {});
 
 private:
   GraphTimer() = default;
   Result<void> start(int ordinal);
-  Result<Timing> replay(runtime::cuda::GraphExec exec, const Replays &replays);
+  Result<Timing> replay(runtime::cuda::GraphExec exec, const Replays &replays,
+                        const std::function<Result<void>()> &check);
 
   std::shared_ptr<const runtime::cuda::Driver> api;
   runtime::cuda::DeviceId device = 0;

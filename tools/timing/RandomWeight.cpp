@@ -12,6 +12,7 @@
 #include <random>
 
 using namespace qlinear;
+using namespace qlinear::timing;
 
 namespace {
 
@@ -53,8 +54,24 @@ void fillMeta(const MetaStorage &m, bool isScale, size_t fields, size_t rows,
 
 } // namespace
 
-Result<std::vector<std::byte>> timing::randomWeight(const Encoding &encoding,
-                                                    uint64_t N, uint64_t K) {
+/// The planes of a blob with a part per tile: offset of a tile, and its bytes.
+struct Plane {
+  uint64_t start, bytes;
+};
+static std::vector<Plane> planesOf(const layout::WeightLayout &w) {
+  std::vector<Plane> planes = {{w.unitOffset(0, 0), w.tileBytes()}};
+  if (w.stepPlaneBytes())
+    planes.push_back(
+        {w.stepsOffset(0, 0), w.unitsPerTile() * uint64_t(w.fullUnit().stepBytes())});
+  planes.push_back(
+      {w.rowScaleOffset(0), uint64_t(layout::kTileRows * w.rowScaleBytes())});
+  planes.push_back(
+      {w.rowOffsetOffset(0), uint64_t(layout::kTileRows * w.rowOffsetBytes())});
+  return planes;
+}
+
+Result<RandomWeight> RandomWeight::create(const Encoding &encoding, uint64_t N,
+                                          uint64_t K) {
   constexpr uint64_t kTiles = 16;
   std::mt19937 rng(uint32_t(N * 31 + K));
   EncodedWeight w;
@@ -69,25 +86,38 @@ Result<std::vector<std::byte>> timing::randomWeight(const Encoding &encoding,
   fillMeta(encoding.scale, true, fields, w.N, blocks, rng, w.scaleFields, w.scaleSteps);
   fillMeta(encoding.offset, false, fields, w.N, blocks, rng, w.offsetFields,
            w.offsetSteps);
-  layout::WeightLayout from = layoutOf(encoding, w.N, K), to = layoutOf(encoding, N, K);
-  std::vector<std::byte> part(from.bytes()), blob(to.bytes());
-  if (Result<void> packed = pack(w, part); !packed)
+
+  RandomWeight weight;
+  weight.layout = layoutOf(encoding, N, K);
+  Result<AffineWeight> exact = decode(w);
+  if (!exact)
+    return exact.takeError();
+  weight.exact = std::move(*exact);
+  layout::WeightLayout from = layoutOf(encoding, w.N, K);
+  std::vector<std::byte> tiles(from.bytes());
+  if (Result<void> packed = pack(w, tiles); !packed)
     return packed.takeError();
-  size_t steps =
-      from.stepPlaneBytes() ? from.unitsPerTile() * from.fullUnit().stepBytes() : 0;
-  size_t scale = layout::kTileRows * from.rowScaleBytes();
-  size_t offset = layout::kTileRows * from.rowOffsetBytes();
-  for (uint64_t t = 0; t < to.tiles(); ++t) {
-    uint64_t s = t % kTiles, row = t * layout::kTileRows,
-             sourceRow = s * layout::kTileRows;
-    auto move = [&](uint64_t at, uint64_t source, size_t bytes) {
-      std::copy_n(part.data() + source, bytes, blob.data() + at);
-    };
-    move(to.unitOffset(t, 0), from.unitOffset(s, 0), from.tileBytes());
-    if (steps)
-      move(to.stepsOffset(t, 0), from.stepsOffset(s, 0), steps);
-    move(to.rowScaleOffset(row), from.rowScaleOffset(sourceRow), scale);
-    move(to.rowOffsetOffset(row), from.rowOffsetOffset(sourceRow), offset);
+  for (uint64_t t = 0; t < weight.layout.tiles(); ++t)
+    weight.order.push_back(uint32_t(rng() % kTiles));
+  weight.bytes.resize(weight.layout.bytes());
+  std::vector<Plane> sources = planesOf(from), planes = planesOf(weight.layout);
+  for (size_t p = 0; p < planes.size(); ++p)
+    for (uint64_t t = 0; t < weight.order.size(); ++t)
+      std::copy_n(tiles.data() + sources[p].start + weight.order[t] * planes[p].bytes,
+                  planes[p].bytes,
+                  weight.bytes.data() + planes[p].start + t * planes[p].bytes);
+  return weight;
+}
+
+std::vector<RandomWeight::Part> RandomWeight::parts(uint64_t copy) const {
+  uint64_t tiles = order.size(), turn = copy % tiles;
+  std::vector<Part> parts;
+  for (Plane plane : planesOf(layout)) {
+    uint64_t first = turn * plane.bytes, rest = (tiles - turn) * plane.bytes;
+    if (rest)
+      parts.push_back({plane.start, plane.start + first, rest});
+    if (first)
+      parts.push_back({plane.start + rest, plane.start, first});
   }
-  return blob;
+  return parts;
 }

@@ -11,11 +11,41 @@
 
 namespace qlinear::timing {
 
-/// A packed N x K weight with random codes and plausible scales: 16 tiles of it are
-/// random, which then repeat down the rows (random data all the same for a cache, and
-/// made in a moment). The same for the same shape and encoding.
-Result<std::vector<std::byte>> randomWeight(const Encoding &encoding, uint64_t N,
-                                            uint64_t K);
+/// A packed N x K weight with random codes and plausible scales. It is made of 16
+/// random tiles (of 16 rows) in a random order, so that it is made in a moment, and
+/// all of its products are those of 256 rows. The same for the same shape and encoding.
+///
+/// Its copies differ, so that a kernel that reads another one shows: in copy i the
+/// tiles are rotated, tile t is tile t + i of the first.
+class RandomWeight {
+public:
+  static Result<RandomWeight> create(const Encoding &encoding, uint64_t N, uint64_t K);
+
+  /// The first copy.
+  std::span<const std::byte> blob() const { return bytes; }
+  /// Frees it.
+  void dropBlob() { bytes = {}; }
+  uint64_t blobBytes() const { return layout.bytes(); }
+
+  /// Copy `copy` as parts of the first.
+  struct Part {
+    uint64_t to, from, bytes;
+  };
+  std::vector<Part> parts(uint64_t copy) const;
+
+  /// The 256 rows, exactly, and which of them row n of a copy is.
+  const AffineWeight &rows() const { return exact; }
+  uint64_t rowOf(uint64_t copy, uint64_t n) const {
+    uint64_t tile = (n / layout::kTileRows + copy) % order.size();
+    return order[tile] * layout::kTileRows + n % layout::kTileRows;
+  }
+
+private:
+  layout::WeightLayout layout;
+  std::vector<uint32_t> order; ///< which of the random tiles each tile is
+  std::vector<std::byte> bytes;
+  AffineWeight exact;
+};
 
 } // namespace qlinear::timing
 #endif

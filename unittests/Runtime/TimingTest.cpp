@@ -76,36 +76,76 @@ TEST(Timing, MedianLeastAndMost) {
   EXPECT_GE(copiesPastCaches(12 << 20) * (12 << 20), uint64_t(320) << 20);
 }
 
+// The hook runs after each replay, and a replay that is not timed goes before each.
+TEST_F(GraphTiming, ChecksAfterEachReplay) {
+  auto timer = GraphTimer::open("cuda:0");
+  ASSERT_TRUE(bool(timer)) << timer.error();
+  size_t checks = 0, before = fake.calls().size();
+  auto nothing = []() -> Result<void> { return {}; };
+  auto timing = (*timer)->time({5, 5, 0}, nothing, [&]() -> Result<void> {
+    ++checks;
+    return {};
+  });
+  ASSERT_TRUE(bool(timing)) << timing.error();
+  EXPECT_EQ(checks, 7u);
+  auto calls = fake.calls();
+  EXPECT_EQ(std::count(calls.begin() + long(before), calls.end(),
+                       std::string("cuGraphLaunch")),
+            2 + 2 * 5);
+  auto refused = (*timer)->time({5, 5, 0}, nothing,
+                                []() -> Result<void> { return error("wrong"); });
+  ASSERT_FALSE(bool(refused));
+  EXPECT_EQ(refused.error(), "wrong");
+}
+
 // Whatever its encoding, a random weight decodes to numbers of a sensible size, with
-// every code in use, also where neither N nor K fills a tile or a unit.
+// every code in use, also where neither N nor K fills a tile or a unit; and its rows
+// are those that it says, also of its other copies.
 TEST(Timing, RandomWeightsDecode) {
   for (const char *spelled :
        {"u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>",
         "u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, "
         "f16>",
+        "u4, group = 32, zero, scale = u8 * block<256, f16>, offset = u8 * block<256, "
+        "f16>",
         "u4, group = 32, zero, scale = delta12 * row<bf16>, offset = u4",
         "u4, group = 32, zero, scale = log8 * row<f32>, offset = u4",
         "i6, group = 16, symmetric, scale = i8 * row<bf16>",
+        "i6, group = 16, symmetric, scale = i8 * block<256, f16>",
+        "u8, group = row, min, scale = f16, offset = f16",
         "i8, group = 32, symmetric, scale = f16"}) {
     Encoding encoding = *Encoding::parse(spelled);
     constexpr uint64_t kRows = 300, kColumns = 416;
-    auto blob = randomWeight(encoding, kRows, kColumns);
-    ASSERT_TRUE(bool(blob)) << spelled << ": " << blob.error();
-    ASSERT_EQ(blob->size(), layoutOf(encoding, kRows, kColumns).bytes());
-    auto coded = unpack(encoding, kRows, kColumns, *blob);
-    ASSERT_TRUE(bool(coded)) << spelled << ": " << coded.error();
-    std::vector<int> used(size_t(1) << encoding.codes.bits);
-    for (uint8_t field : coded->fields)
-      ++used[field];
-    EXPECT_EQ(std::count(used.begin(), used.end(), 0), 0) << spelled;
-    auto exact = decode(*coded);
-    ASSERT_TRUE(bool(exact)) << spelled << ": " << exact.error();
-    double sum = 0;
-    for (uint64_t n = 0; n < kRows; ++n)
-      for (uint64_t k = 0; k < kColumns; ++k)
-        sum += std::abs(exact->weight(n, k));
-    EXPECT_TRUE(std::isfinite(sum)) << spelled;
-    EXPECT_GT(sum / double(kRows * kColumns), 1e-4) << spelled;
+    auto weight = RandomWeight::create(encoding, kRows, kColumns);
+    ASSERT_TRUE(bool(weight)) << spelled << ": " << weight.error();
+    ASSERT_EQ(weight->blob().size(), layoutOf(encoding, kRows, kColumns).bytes());
+    for (uint64_t copy : {0, 1, 7, 19}) {
+      std::vector<std::byte> blob(weight->blob().size());
+      for (RandomWeight::Part part : weight->parts(copy))
+        std::copy_n(weight->blob().begin() + long(part.from), part.bytes,
+                    blob.begin() + long(part.to));
+      if (copy == 0)
+        EXPECT_TRUE(std::ranges::equal(blob, weight->blob())) << spelled;
+      auto coded = unpack(encoding, kRows, kColumns, blob);
+      ASSERT_TRUE(bool(coded)) << spelled << ": " << coded.error();
+      std::vector<int> used(size_t(1) << encoding.codes.bits);
+      for (uint8_t field : coded->fields)
+        ++used[field];
+      EXPECT_EQ(std::count(used.begin(), used.end(), 0), 0) << spelled;
+      auto exact = decode(*coded);
+      ASSERT_TRUE(bool(exact)) << spelled << ": " << exact.error();
+      double sum = 0;
+      size_t differing = 0;
+      for (uint64_t n = 0; n < kRows; ++n)
+        for (uint64_t k = 0; k < kColumns; ++k) {
+          double w = exact->weight(n, k);
+          sum += std::abs(w);
+          differing += w != weight->rows().weight(weight->rowOf(copy, n), k);
+        }
+      EXPECT_TRUE(std::isfinite(sum)) << spelled;
+      EXPECT_GT(sum / double(kRows * kColumns), 1e-4) << spelled;
+      EXPECT_EQ(differing, 0u) << spelled << ", copy " << copy;
+    }
   }
 }
 
