@@ -349,6 +349,6 @@ def test_adapters_by_name_stay():
             return self.base(x) + self.lora_b(self.lora_a(x))
 
     model = torch.nn.Sequential(Lora())
-    assert "an adapter, by its name" in reason(model, "0.lora_a")
+    assert "it belongs to an adapter, by its name" in reason(model, "0.lora_a")
     model(torch.randn(2, 64)).sum().backward()
     assert model[0].lora_a.weight.grad is not None

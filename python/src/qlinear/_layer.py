@@ -166,6 +166,11 @@ class Linear(torch.nn.Module):
         )
 
     @property
+    def qweight(self):
+        """`packed`, by the name under which peft looks for the device of a quantized layer."""
+        return self.packed
+
+    @property
     def bits_per_weight(self):
         """Codes, metadata and padding, per weight."""
         return 8 * self.packed.numel() / (self.in_features * self.out_features)
@@ -252,7 +257,7 @@ def _bytes(layout):
 
 
 def check_layout(text, n, k, what="the packed weight"):
-    """What the layout of an n x k weight says, parsed; Error about `what` if it is another's."""
+    """What the layout of an n x k weight says, parsed; Error about `what` if it is not."""
     try:
         about = json.loads(text)
         version, have = about["version"], (about["n"], about["k"])
@@ -266,7 +271,8 @@ def check_layout(text, n, k, what="the packed weight"):
         )
     if have != (n, k) or not isinstance(encoding, str):
         raise Error(
-            f"{what} is a {have[0]} x {have[1]} weight, but the layer is {n} x {k} (outputs x inputs)"
+            f"{what} is a {have[0]} x {have[1]} weight, but the layer is {n} x {k} "
+            "(outputs x inputs)"
         )
     return about
 

@@ -13,11 +13,14 @@ import functools
 import inspect
 
 
-def reader_of(model, name):
-    """The class of the module above `name` whose forward reads the weight of `name`, or None."""
+def reader_of(model, name, known=lambda module: False):
+    """The class of the module above `name` whose forward reads the weight of `name`, or None;
+    modules that are `known` do not."""
     parts = name.split(".")
     for depth in range(len(parts)):
         parent = model.get_submodule(".".join(parts[:depth]))
+        if known(parent):
+            continue
         below = tuple(parts[depth:])
         for of_self, chain in _chains(type(parent)):
             if below == chain if of_self else below[-len(chain) :] == chain:
@@ -28,10 +31,11 @@ def reader_of(model, name):
 @functools.lru_cache(maxsize=None)
 def _chains(cls):
     """What the forward of a class, and the methods it calls, read a `.weight` of: {(whether
-    it is of self, attributes)}, such as (True, ("attention", "out"))."""
-    found, seen, todo = set(), set(), ["forward"]
-    while todo:
-        function = inspect.getattr_static(cls, todo.pop(), None)
+    it is of self, attributes)}, such as (True, ("attention", "out")); (False, (name,)) is of
+    a local variable, which may be called as its attribute is."""
+    found, seen, methods = set(), set(), ["forward"]
+    while methods:
+        function = inspect.getattr_static(cls, methods.pop(), None)
         function = getattr(function, "fget", None) or getattr(function, "__func__", function)
         function = inspect.unwrap(function) if callable(function) else None
         codes = [getattr(function, "__code__", None)]
@@ -41,19 +45,21 @@ def _chains(cls):
                 continue
             seen.add(code)
             codes += code.co_consts
-            todo += code.co_names
+            methods += code.co_names
             found.update(_read_in(code))
     return frozenset(found)
 
 
 def _read_in(code):
-    chain, of_self = [], False
+    chain, of_self, local = [], False, None
     for instruction in dis.get_instructions(code):
         operation, value = instruction.opname, instruction.argval
         if operation in ("LOAD_ATTR", "LOAD_METHOD"):
-            if value == "weight" and chain:
-                yield of_self, tuple(chain)
+            if value == "weight" and (chain or local):
+                yield of_self, tuple(chain) or (local,)
             chain.append(value)
         elif operation != "EXTENDED_ARG":
             last = value[-1] if isinstance(value, tuple) and value else value
-            chain, of_self = [], operation.startswith("LOAD_FAST") and last == "self"
+            is_local = operation.startswith("LOAD_FAST")
+            chain, of_self = [], is_local and last == "self"
+            local = last if is_local and last != "self" else None

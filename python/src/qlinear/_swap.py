@@ -156,17 +156,13 @@ class _About:
         self.model = model
         #: {key of a tensor: names of the parameters that are this tensor}
         self.uses = collections.defaultdict(list)
-        #: Output heads, by id, and whether the configuration ties them to the embedding.
-        self.heads = {}
+        self.heads = Heads(model)
         #: (part of a name, class that keeps such layers in float32)
         self.keeps = []
         for name, module in model.named_modules():
             _check_wrapper(name, module)
             for key, parameter in module.named_parameters(recurse=False):
                 self.uses[_key(parameter)].append(f"{name}.{key}" if name else key)
-            head = _output_of(module)
-            if head is not None:
-                self.heads[id(getattr(head, "base_layer", head))] = _is_tied(module)
             for part in getattr(type(module), "_keep_in_fp32_modules", None) or ():
                 self.keeps.append((part, type(module).__name__))
 
@@ -234,15 +230,17 @@ def _why_not_here(about, name, layer):
     for depth in range(len(path)):
         above = about.model.get_submodule(".".join(path[:depth]))
         if _is_adapter(above, path[depth]):
-            return f"it is part of an adapter, a {type(above).__name__}, and trained"
+            return f"it belongs to an adapter, a {type(above).__name__} of peft"
+        if _is_lora(above) and getattr(above, "lora_variant", None):
+            return "a variant of LoRA (DoRA) reads its weight"
     if re.search(r"(^|\.)lora_", name):
-        return "it is part of an adapter, by its name, and trained"
-    if reader := reader_of(about.model, name):
+        return "it belongs to an adapter, by its name"
+    if reader := reader_of(about.model, name, _is_lora):
         return f"a {reader} reads its weight"
     for part, above in about.keeps:
         if re.search(rf"(^|\.){re.escape(part)}(\.|$)", name):
             return f"{above} keeps it in float32"
-    if about.heads.get(id(layer)):
+    if about.heads.is_tied(layer):
         return "the model's configuration ties its weight to the embedding"
     for hooks in _STATE_HOOKS:
         if getattr(layer, hooks):
@@ -265,6 +263,12 @@ def _is_adapter(module, child):
     if isinstance(module, peft.PeftModel):
         return child != "base_model"  # encoders of prompts
     return isinstance(module, peft.utils.other.AuxiliaryTrainingWrapper)
+
+
+def _is_lora(module):
+    """Whether it is LoRA of peft, which reads the weight in some variants, and to merge."""
+    peft = sys.modules.get("peft")
+    return peft is not None and isinstance(module, peft.tuners.lora.LoraLayer)
 
 
 def _output_of(module):
@@ -295,6 +299,26 @@ _HEADS = frozenset(
 )
 
 
+class Heads:
+    """The output heads of a model."""
+
+    def __init__(self, model):
+        #: Those that the model names, by id: whether its configuration ties them.
+        self.named = {}
+        for module in model.modules():
+            head = _output_of(module)
+            if head is not None:
+                self.named[id(getattr(head, "base_layer", head))] = _is_tied(module)
+
+    def has(self, name, layer):
+        path = [p for p in name.split(".") if p not in ("base_layer", "default")]
+        by_name = path[-1] in _HEADS and not any(p.isdigit() for p in path)
+        return by_name or id(layer) in self.named
+
+    def is_tied(self, layer):
+        return self.named.get(id(layer), False)
+
+
 class _Rules:
     """The rule of each layer: output heads have one of their own."""
 
@@ -308,12 +332,7 @@ class _Rules:
             else:
                 options = encoding, head_bits, group, None, min_snr, search
             self.heads = Rule(*options)
-        self.heads_of = about.heads
-
-    def is_head(self, name, layer):
-        path = [p for p in name.split(".") if p not in ("base_layer", "default")]
-        named = path[-1] in _HEADS and not any(p.isdigit() for p in path)
-        return named or id(layer) in self.heads_of
+        self.is_head = about.heads.has
 
     def of(self, name, layer):
         return self.heads if self.is_head(name, layer) else self.body

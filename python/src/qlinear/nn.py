@@ -22,7 +22,30 @@ from ._layer import Linear
 from ._ops import host_device
 from ._swap import Report, Swap, swap_linears
 
-__all__ = ["Linear", "Report", "Swap", "host_device", "prepare", "shapes", "swap_linears"]
+__all__ = [
+    "Linear",
+    "Report",
+    "Swap",
+    "host_device",
+    "lora_config",
+    "prepare",
+    "shapes",
+    "swap_linears",
+]
+
+
+def lora_config(config, model):
+    """A LoraConfig of peft, for a model that has packed layers already: peft alone knows
+    only its own list of quantized layers.
+
+    model = peft.get_peft_model(model, qlinear.nn.lora_config(config, model))
+
+    Returns a copy. target_modules = "all-linear" becomes the names of the packed and of the
+    float linears but the output head's. Needs peft 0.14 or later.
+    """
+    from ._peft import adapted  # peft takes seconds to import
+
+    return adapted(config, model)
 
 
 def shapes(model):
