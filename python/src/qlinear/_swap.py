@@ -15,7 +15,7 @@ import torch
 from ._abi import ArgumentError, Error
 from ._checkpoint import layouts_of
 from ._layer import Linear, bias_of
-from ._names import archive_names
+from ._names import Names
 from ._quantize import SAFETENSORS, Rule, quantize
 from ._reads import reader_of
 from .archive import Archive
@@ -83,8 +83,8 @@ def swap_linears(
     select: a function (name, layer) -> bool; by default every layer.
     archive: take the weights from an archive of quant-pack instead of quantizing; `names`
         is a function from a layer's name to the archive's, by default the same (with or
-        without ".weight"), or "auto": the names that GGUF files of this kind of model have.
-        Biases stay the model's.
+        without ".weight"), or "auto": those of transformers, also in an archive of a GGUF
+        file, whose rows are brought into transformers' order. Biases stay the model's.
     empty: make layers without weights, for load_state_dict(). True: of all that can be
         replaced. A state_dict, or the path of a file or folder of safetensors or of
         torch.save: of what is packed there, with its encodings and sizes, so that loaders
@@ -128,9 +128,8 @@ def swap_linears(
         made = {name: Linear._empty(layer) for name, layer in chosen.items()}
     elif archive is not None:
         archive = archive if isinstance(archive, Archive) else Archive(archive)
-        find = archive_names(model, archive, names)
-        made = {name: _from_archive(archive, find, name, layer) for name, layer in chosen.items()}
-        notes = {n: rules.warning(n, layer, made[n]) for n, layer in chosen.items()}
+        weights = Names(model, archive, names)
+        made, notes = _from_archive(chosen, weights, rules, reasons)
     else:
         made = _quantized(chosen, rules)
         notes = {name: rules.note(name, layer) for name, layer in chosen.items()}
@@ -374,8 +373,27 @@ def _quantized(chosen, rules):
     return {name: made[name] for name in chosen}
 
 
-def _from_archive(archive, find, name, layer):
-    weight = find(name)
+def _from_archive(chosen, weights, rules, reasons):
+    """The layers that the archive has, and notes; `reasons` gets why others stay."""
+    made, notes = {}, {}
+    for name, layer in chosen.items():
+        weight = weights.find(name)
+        if isinstance(weight, str):
+            reasons[name] = weight
+            continue
+        made[name] = _of_archive(weights.archive, weight, name, layer)
+        remarks = rules.warning(name, layer, made[name]), weights.note(weight)
+        notes[name] = "; ".join(filter(None, remarks))
+    if chosen and not made:
+        raise Error(
+            f"'{weights.archive.path}' has no weight of the model's {len(chosen)} linears; it has "
+            f"{', '.join(list(weights.archive.weights)[:3])}, and the model "
+            f"{', '.join(list(chosen)[:3])}"
+        )
+    return made, notes
+
+
+def _of_archive(archive, weight, name, layer):
     if (weight.n, weight.k) != (layer.out_features, layer.in_features):
         raise ArgumentError(
             f"weight '{weight.name}' of '{archive.path}' is {weight.n} x {weight.k}, but the layer "

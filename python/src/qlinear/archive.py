@@ -29,7 +29,8 @@ _BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U8": 1}
 
 class Archive:
     """A packed archive, mapped. `weights`: {name: PackedWeight}; tensors that are not
-    quantized are in `tensors`: {name: (safetensors dtype, shape, uint8 array)}."""
+    quantized are in `tensors`: {name: (safetensors dtype, shape, uint8 array)}. `model` is
+    what it says of its model: whose names it has, and numbers of heads; may be empty."""
 
     def __init__(self, path):
         self.path = os.fspath(path)
@@ -45,6 +46,7 @@ class Archive:
             header = json.loads(data[8:start].tobytes())
             about = json.loads(header.pop("__metadata__", {})["qlinear"])
             self.weights, self.tensors = {}, {}
+            self.model = about.get("model", {})
             for name, entry in header.items():
                 begin, end = entry["data_offsets"]
                 part = data[start + begin : start + end]
