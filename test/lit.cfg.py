@@ -30,6 +30,8 @@ llvm_config.use_default_substitutions()
 llvm_config.with_environment("PATH", config.llvm_tools_dir, append_path=True)
 llvm_config.with_environment("PATH", config.qlinear_tools_dir, append_path=True)
 llvm_config.with_system_environment(["HOME", "CUDA_HOME", "CUDA_VISIBLE_DEVICES"])
+# A variable of FileCheck ends at the next label, unless its name begins with $.
+llvm_config.with_environment("FILECHECK_OPTS", "--enable-var-scope")
 
 oracle_python = os.environ.get("QLINEAR_ORACLE_PYTHON", config.python)
 packages = [

@@ -390,13 +390,19 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
     Place place = places.at(value);
     return Object{{place.kind, place.index}};
   };
+  auto checkInput = [&](Operation &op, Value x) -> LogicalResult {
+    if (places.contains(x))
+      return success();
+    return op.emitError("the input is neither an argument of the function nor the "
+                        "result of a linear");
+  };
   Array ops;
   int64_t results = 0;
   for (Operation &op : block.without_terminator()) {
     Object entry;
     if (auto quantize = dyn_cast<ql::QuantizeActivationsOp>(op)) {
-      if (!places.contains(quantize.getInput()))
-        return op.emitError("has no reference meaning");
+      if (failed(checkInput(op, quantize.getInput())))
+        return failure();
       entry = Object{{"op", "quantize"},
                      {"x", refer(quantize.getInput())},
                      {"k", quantize.getResult().getType().getK()}};
@@ -417,9 +423,8 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
               "result of a linear, nor a dense constant");
         extras.push_back(refer(extra));
       }
-      if (!places.contains(linear.getX()))
-        return op.emitError("the input is neither an argument of the function nor the "
-                            "result of a linear");
+      if (failed(checkInput(op, linear.getX())))
+        return failure();
       for (Type type : linear->getResultTypes())
         dtypes.push_back(dtypeOfTensor(type));
       entry = Object{{"op", "linear"},

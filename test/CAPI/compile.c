@@ -74,10 +74,31 @@ static bool compile(MlirContext context, const char *text,
   return mlirLogicalResultIsSuccess(result);
 }
 
-static void firstLine(MlirStringRef text, void *unused) {
-  const char *version = strstr(text.data, ".version");
-  (void)unused;
-  printf("%.12s\n", version ? version : "none");
+struct Text {
+  char *data;
+  size_t size;
+};
+
+static void append(MlirStringRef part, void *to) {
+  struct Text *text = (struct Text *)to;
+  text->data = (char *)realloc(text->data, text->size + part.length + 1);
+  memcpy(text->data + text->size, part.data, part.length);
+  text->size += part.length;
+  text->data[text->size] = 0;
+}
+
+/* The PTX for a target, and its first directives printed. */
+static struct Text ptxOf(MlirModule module, MlirQLinearCompileOptions *options,
+                         const char *target) {
+  struct Text text = {NULL, 0};
+  const char *version;
+  options->targets = str(target);
+  if (mlirLogicalResultIsFailure(
+          mlirQLinearCompileToPTX(module, options, append, &text)))
+    return text;
+  version = strstr(text.data, ".version");
+  printf("%.26s\n", version ? version : "none");
+  return text;
 }
 
 int main(int argc, char **argv) {
@@ -85,6 +106,8 @@ int main(int argc, char **argv) {
   MlirQLinearCompileOptions options = mlirQLinearCompileOptionsGetDefault();
   MlirContext context;
   MlirModule module;
+  struct Text ptx[4];
+  int i;
   if (argc != 3)
     return 2;
   setvbuf(stdout, NULL, _IONBF, 0);
@@ -95,18 +118,29 @@ int main(int argc, char **argv) {
   if (!compile(context, source, &options, argv[1], argv[2]))
     return 1;
 
+  // Compilations for different targets in one process have nothing of each other.
   // CHECK: .version 8.0
-  options.targets = str("cuda:sm_90");
+  // CHECK-NEXT: .target sm_90
+  // CHECK-NEXT: .version 7.4
+  // CHECK-NEXT: .target sm_80
+  // CHECK-NEXT: .version 8.0
+  // CHECK-NEXT: .target sm_90
+  // CHECK-NEXT: .version 7.4
+  // CHECK-NEXT: .target sm_80
   module = parse(context, source);
-  if (mlirLogicalResultIsFailure(
-          mlirQLinearCompileToPTX(module, &options, firstLine, NULL)))
-    return 1;
+  for (i = 0; i < 4; ++i)
+    ptx[i] = ptxOf(module, &options, i % 2 ? "cuda:sm_80" : "cuda:sm_90");
+  for (i = 0; i < 4; ++i)
+    if (!ptx[i].data || (i >= 2 && strcmp(ptx[i].data, ptx[i - 2].data) != 0))
+      return 1;
+  for (i = 0; i < 4; ++i)
+    free(ptx[i].data);
 
   // CHECK-NEXT: error: PTX is made for one CUDA target, such as cuda:sm_90, not for
-  // 'cpu'
+  // CHECK-SAME: 'cpu'
   options.targets = str("cpu");
   if (mlirLogicalResultIsSuccess(
-          mlirQLinearCompileToPTX(module, &options, firstLine, NULL)))
+          mlirQLinearCompileToPTX(module, &options, append, &ptx[0])))
     return 1;
   mlirModuleDestroy(module);
 

@@ -9,17 +9,17 @@
 #q4_k = #qlinear.encoding<u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>>
 
 // Without an archive a named encoding changes the types of parameters and loads.
-// ROW-DAG: #[[ROW:.*]] = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>>
-// ROW: qlinear.parameter @up : !qlinear.weight<16x256, #[[ROW]]>
-// RULES-DAG: #[[BLOCK:.*]] = #qlinear.encoding<u4, group = 32, zero, scale = u8 * block<256, f16>, offset = u8 * block<256, f16>>
-// RULES: qlinear.parameter @up : !qlinear.weight<16x256, #[[BLOCK]]>
+// ROW-DAG: #[[$ROW:.*]] = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>>
+// ROW: qlinear.parameter @up : !qlinear.weight<16x256, #[[$ROW]]>
+// RULES-DAG: #[[$BLOCK:.*]] = #qlinear.encoding<u4, group = 32, zero, scale = u8 * block<256, f16>, offset = u8 * block<256, f16>>
+// RULES: qlinear.parameter @up : !qlinear.weight<16x256, #[[$BLOCK]]>
 // LOSSLESS: [Missed] CompactMetadata {{.*}}lossless keeps what is stored
 // REMARK: remark: [Passed] CompactMetadata {{.*}}quant-pack --encoding 'row-u8'{{.*}}Remark=up
 qlinear.parameter @up : !qlinear.weight<16x256, #q4>
 qlinear.parameter @down : !qlinear.weight<16x256, #q4_k>
 
 // ROW-LABEL: func @parameters
-// ROW: qlinear.load @up : !qlinear.weight<16x256, #[[ROW]]>
+// ROW: qlinear.load @up : !qlinear.weight<16x256, #[[$ROW]]>
 func.func @parameters(%x: tensor<?x256xf32>) -> (tensor<?x16xf32>, tensor<?x16xf32>) {
   %w = qlinear.load @up : !qlinear.weight<16x256, #q4>
   %v = qlinear.load @down : !qlinear.weight<16x256, #q4_k>
@@ -35,12 +35,12 @@ func.func @parameters(%x: tensor<?x256xf32>) -> (tensor<?x16xf32>, tensor<?x16xf
 // ROW-DAG: %[[S:.*]] = arith.constant dense<{{.*}}> : tensor<1x2xi8>
 // ROW-DAG: %[[STEP:.*]] = arith.constant dense<3.9{{.*}}e-03> : tensor<1xbf16>
 // ROW: qlinear.pack %[[Q]], %{{.*}} offsets(%{{.*}}) steps(%{{.*}}, %{{.*}})
-// ROW-SAME: -> !qlinear.weight<1x64, #[[ROW]]>
-// ROW: qlinear.linear {{.*}} !qlinear.weight<1x64, #[[ROW]]>
+// ROW-SAME: -> !qlinear.weight<1x64, #[[$ROW]]>
+// ROW: qlinear.linear {{.*}} !qlinear.weight<1x64, #[[$ROW]]>
 // Whole zeros take 4 bits, and the scales are exact in a delta of some bits.
-// AUTO-DAG: #[[AUTO:.*]] = #qlinear.encoding<u4, group = 32, zero, scale = delta{{[0-9]+}} * row<bf16>, offset = u4>
+// AUTO-DAG: #[[$AUTO:.*]] = #qlinear.encoding<u4, group = 32, zero, scale = delta{{[0-9]+}} * row<bf16>, offset = u4>
 // AUTO-LABEL: func @constants
-// AUTO: -> !qlinear.weight<1x64, #[[AUTO]]>
+// AUTO: -> !qlinear.weight<1x64, #[[$AUTO]]>
 // RULES-LABEL: func @constants
 // RULES: -> !qlinear.weight<1x64, #{{.*}}>
 func.func @constants(%x: tensor<?x64xf32>) -> tensor<?x1xf32> {

@@ -5,21 +5,21 @@
 #q = #qlinear.encoding<u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>>
 
 // The codes by (n, k), the metadata by group, the steps by 256 columns.
-// CHECK-DAG: #[[ID:.*]] = affine_map<(d0, d1) -> (d0, d1)>
-// CHECK-DAG: #[[GROUP:.*]] = affine_map<(d0, d1) -> (d0, d1 floordiv 32)>
-// CHECK-DAG: #[[BLOCK:.*]] = affine_map<(d0, d1) -> (d0, d1 floordiv 256)>
-// CHECK-DAG: #[[X:.*]] = affine_map<(d0, d1, d2) -> (d0, d2)>
-// CHECK-DAG: #[[W:.*]] = affine_map<(d0, d1, d2) -> (d1, d2)>
-// CHECK-DAG: #[[Y:.*]] = affine_map<(d0, d1, d2) -> (d0, d1)>
+// CHECK-DAG: #[[$ID:.*]] = affine_map<(d0, d1) -> (d0, d1)>
+// CHECK-DAG: #[[$GROUP:.*]] = affine_map<(d0, d1) -> (d0, d1 floordiv 32)>
+// CHECK-DAG: #[[$BLOCK:.*]] = affine_map<(d0, d1) -> (d0, d1 floordiv 256)>
+// CHECK-DAG: #[[$X:.*]] = affine_map<(d0, d1, d2) -> (d0, d2)>
+// CHECK-DAG: #[[$W:.*]] = affine_map<(d0, d1, d2) -> (d1, d2)>
+// CHECK-DAG: #[[$Y:.*]] = affine_map<(d0, d1, d2) -> (d0, d1)>
 
 // CHECK-LABEL: func @linear(
 // CHECK-SAME: %[[XS:.*]]: tensor<?x512xbf16>, %[[Q:.*]]: tensor<8x512xi4>, %[[S:.*]]: tensor<8x16xi6>, %[[D:.*]]: tensor<8x2xf16>)
-// CHECK: %[[WD:.*]] = linalg.generic {indexing_maps = [#[[ID]], #[[GROUP]], #[[GROUP]], #[[BLOCK]], #[[BLOCK]], #[[ID]]]
+// CHECK: %[[WD:.*]] = linalg.generic {indexing_maps = [#[[$ID]], #[[$GROUP]], #[[$GROUP]], #[[$BLOCK]], #[[$BLOCK]], #[[$ID]]]
 // CHECK-SAME: ins(%[[Q]], %[[S]], %[[S]], %[[D]], %[[D]] :
 // CHECK: linalg.yield %{{.*}} : f64
 // CHECK: %[[XD:.*]] = linalg.generic
 // CHECK: arith.extf %{{.*}} : bf16 to f64
-// CHECK: %[[P:.*]] = linalg.generic {indexing_maps = [#[[X]], #[[W]], #[[Y]]], iterator_types = ["parallel", "parallel", "reduction"]} ins(%[[XD]], %[[WD]] : tensor<?x512xf64>, tensor<8x512xf64>)
+// CHECK: %[[P:.*]] = linalg.generic {indexing_maps = [#[[$X]], #[[$W]], #[[$Y]]], iterator_types = ["parallel", "parallel", "reduction"]} ins(%[[XD]], %[[WD]] : tensor<?x512xf64>, tensor<8x512xf64>)
 // CHECK: linalg.generic {{.*}} ins(%[[P]] :
 // CHECK: arith.truncf %{{.*}} : f64 to bf16
 // CHECK-NOT: qlinear.

@@ -243,9 +243,9 @@ TEST_F(Cuda, NoDriver) {
   setenv("QLINEAR_CUDA_DRIVER", "/nonexistent/libcuda.so.1", 1);
   EXPECT_TRUE(contains(openError("cuda", QLR_NO_DEVICE), "no CUDA driver: "));
   // A library that is no driver.
-  setenv("QLINEAR_CUDA_DRIVER", QLINEAR_RUNTIME_PATH, 1);
+  setenv("QLINEAR_CUDA_DRIVER", runtimePath().c_str(), 1);
   EXPECT_TRUE(contains(openError("cuda", QLR_NO_DEVICE), "too old: it has no cuInit"));
-  setenv("QLINEAR_CUDA_DRIVER", FAKE_CUDA_PATH, 1);
+  setenv("QLINEAR_CUDA_DRIVER", fakeDriverPath().c_str(), 1);
 }
 
 //===----------------------------------------------------------------------===//

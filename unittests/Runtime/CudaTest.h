@@ -10,6 +10,7 @@
 #include "../../runtime/src/cuda/Driver.h"
 #include "FakeCuda.h"
 #include "Handles.h"
+#include "TestArtifact.h"
 
 #include <cstdlib>
 #include <dlfcn.h>
@@ -19,8 +20,8 @@ using namespace qlinear::runtime;
 
 inline FakeCuda &driver() {
   static FakeCuda *fake = [] {
-    setenv("QLINEAR_CUDA_DRIVER", FAKE_CUDA_PATH, 1);
-    void *library = dlopen(FAKE_CUDA_PATH, RTLD_NOW);
+    setenv("QLINEAR_CUDA_DRIVER", fakeDriverPath().c_str(), 1);
+    void *library = dlopen(fakeDriverPath().c_str(), RTLD_NOW);
     auto *get = reinterpret_cast<FakeCuda *(*)()>(dlsym(library, "fakeCuda"));
     FakeCuda *f = get();
     registerTestKernels(*f);

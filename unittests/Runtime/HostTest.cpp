@@ -316,7 +316,7 @@ TEST(Artifacts, Errors) {
   EXPECT_EQ(qlr_artifact_open(temporary("text.so").c_str(), &artifact),
             QLR_BAD_ARTIFACT);
   // A library that is no artifact: the runtime itself.
-  EXPECT_EQ(qlr_artifact_open(QLINEAR_RUNTIME_PATH, &artifact), QLR_BAD_ARTIFACT);
+  EXPECT_EQ(qlr_artifact_open(runtimePath().c_str(), &artifact), QLR_BAD_ARTIFACT);
   EXPECT_NE(std::string(qlr_last_error()).find("no symbol qlinear_artifact"),
             std::string::npos);
   TestArtifact test;

@@ -50,9 +50,9 @@ namespace {
 
 struct Mgpu : testing::Test {
   FakeCuda &fake = [&]() -> FakeCuda & {
-    setenv("QLINEAR_CUDA_DRIVER", FAKE_CUDA_PATH, 1);
+    setenv("QLINEAR_CUDA_DRIVER", fakeDriverPath().c_str(), 1);
     auto *get = reinterpret_cast<FakeCuda *(*)()>(
-        dlsym(dlopen(FAKE_CUDA_PATH, RTLD_NOW), "fakeCuda"));
+        dlsym(dlopen(fakeDriverPath().c_str(), RTLD_NOW), "fakeCuda"));
     return *get();
   }();
   Mgpu() {

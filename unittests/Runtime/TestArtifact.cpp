@@ -11,6 +11,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <dlfcn.h>
 #include <filesystem>
 #include <mutex>
 #include <random>
@@ -64,6 +65,17 @@ std::string temporary(const std::string &name) {
                                  [](void *) { std::filesystem::remove_all(folder); });
   }();
   return folder + "/" + name;
+}
+
+std::string fakeDriverPath() {
+  return std::filesystem::read_symlink("/proc/self/exe").parent_path() /
+         "libfakecuda.so";
+}
+
+std::string runtimePath() {
+  Dl_info info{};
+  dladdr(reinterpret_cast<void *>(&qlr_device_open), &info);
+  return std::filesystem::canonical(info.dli_fname);
 }
 
 std::byte placeByte(size_t i) { return std::byte(i ^ (i >> 8) ^ (i >> 16)); }

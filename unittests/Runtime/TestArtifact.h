@@ -71,6 +71,9 @@ std::string writeTestArchive(const std::string &name, const std::string &weight 
 std::byte placeByte(size_t i);
 /// A path for a file of this test program.
 std::string temporary(const std::string &name);
+/// The library of the fake driver, which lies beside this program; and the runtime's.
+std::string fakeDriverPath();
+std::string runtimePath();
 
 /// x with M rows, and x · Wᵀ in float64.
 std::vector<float> randomInput(int64_t rows, unsigned seed = 1);

@@ -1,4 +1,4 @@
-// RUN: quant-opt %s --verify-diagnostics --pass-pipeline='builtin.module(qlinear-to-cpu,qlinear-print-host-llvm{isa=portable})'
+// RUN: quant-opt %s --split-input-file --verify-diagnostics --pass-pipeline='builtin.module(qlinear-to-cpu,qlinear-print-host-llvm{isa=portable})'
 
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 
@@ -13,4 +13,29 @@ func.func @double(%x: tensor<1x64xf32>, %w: !qlinear.weight<8x64, #q8>) -> tenso
     qlinear.yield %2 : f32
   }
   return %0 : tensor<1x8xf32>
+}
+
+// -----
+
+module @a {
+  llvm.func @k(%args: !llvm.ptr, %rows: i32, %begin: i64, %end: i64) attributes {qlinear.kernel} {
+    llvm.return
+  }
+}
+module @b {
+  // expected-error @below {{another module has a kernel of the same name, 'k'; rename one}}
+  llvm.func @k(%args: !llvm.ptr, %rows: i32, %begin: i64, %end: i64) attributes {qlinear.kernel} {
+    llvm.return
+  }
+}
+
+// -----
+
+// expected-error @below {{CPU kernels call 'ql_cpu_nothing', which nothing defines}}
+module {
+  llvm.func @ql_cpu_nothing()
+  llvm.func @k(%args: !llvm.ptr, %rows: i32, %begin: i64, %end: i64) attributes {qlinear.kernel} {
+    llvm.call @ql_cpu_nothing() : () -> ()
+    llvm.return
+  }
 }
