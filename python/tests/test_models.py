@@ -146,6 +146,42 @@ def test_swap_of_a_compiled_model():
         assert not torch.equal(logits(call), before)
 
 
+def test_save_and_from_pretrained(tmp_path):
+    import qlinear.transformers
+
+    model = model_of(attention_bias=True, num_hidden_layers=2)
+    swap(model, select=lambda name, layer: name != "model.layers.1.mlp.up_proj")
+    model.save_pretrained(tmp_path / "one")
+    model.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
+    assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 2
+    for folder in ("one", "shards"):
+        again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / folder)
+        assert torch.equal(logits(again), logits(model))
+        assert type(again.model.layers[1].mlp.up_proj) is torch.nn.Linear
+        assert type(again.lm_head) is qlinear.nn.Linear
+    again.save_pretrained(tmp_path / "again")
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "again")
+    assert torch.equal(logits(again), logits(model))
+    # Without the head, under names of its own.
+    body = transformers.AutoModel.from_pretrained(tmp_path / "one")
+    with torch.no_grad():
+        have, want = (m(IDS).last_hidden_state for m in (body, model.model))
+    assert torch.equal(have, want)
+    half = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "one", dtype="bfloat16")
+    error = (logits(half).float() - logits(model)).norm() / logits(model).norm()
+    assert half.model.embed_tokens.weight.dtype == torch.bfloat16 and error < 0.05
+
+    # Of a float model: quantized as it is loaded.
+    model = model_of()
+    model.save_pretrained(tmp_path / "floats")
+    options = qlinear.transformers.QLinearConfig(encoding="row-u8", search=False)
+    packed = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / "floats", quantization_config=options
+    )
+    swap(model)
+    assert torch.equal(logits(packed), logits(model))
+
+
 # ===------------------------------------------------------------------------===#
 # peft
 # ===------------------------------------------------------------------------===#

@@ -247,9 +247,11 @@ def test_weights_of_other_modules_are_in_the_report():
     assert report.other_bytes == 4 * others
     text = str(report)
     assert text.startswith(
-        f"1 linears are packed, in {report.packed_bytes} bytes; {4 * others} bytes of weights are"
+        f"1 linears were packed: {report.packed_bytes} bytes are packed, and {4 * others} bytes"
     )
     assert "\n  layers.*.gate_up (3): 294912 bytes: a 4 x 96 x 64 parameter of Experts" in text
+    again = {s.name: s.reason for s in swap(model)}
+    assert again["first"] == "it is packed already" and again["second"] == ""
 
 
 # ===------------------------------------------------------------------------===#

@@ -16,9 +16,15 @@ from ._abi import ArgumentError, Error
 from ._layer import _bytes
 
 
-def layouts_of(source):
-    """{name of a layer: (bytes of its layout, bytes of its packed weight)} of a state_dict, or
-    of a file or folder that has one."""
+class Layouts(dict):
+    """{name of a layer: (bytes of its layout, size of its packed weight)}"""
+
+
+def layouts_of(source, may_be_none=False):
+    """The Layouts of a state_dict, or of a file or folder that has one. Error if there are
+    none, unless there may."""
+    if isinstance(source, Layouts):
+        return source
     texts, sizes = {}, {}
     for part in [source] if hasattr(source, "keys") else _parts(pathlib.Path(source)):
         of_file = isinstance(part, _Safetensors)
@@ -28,8 +34,8 @@ def layouts_of(source):
                 texts[layer] = _bytes(part[name])
             elif key == "packed":
                 sizes[layer] = math.prod(part.shape(name) if of_file else part[name].shape)
-    found = {layer: (texts[layer], sizes[layer]) for layer in texts if layer in sizes}
-    if not found:
+    found = Layouts((layer, (texts[layer], sizes[layer])) for layer in texts if layer in sizes)
+    if not found and not may_be_none:
         raise Error(
             "the checkpoint has no packed layers ('NAME.packed' and 'NAME.layout'); it is not of "
             "a model after swap_linears()"

@@ -46,8 +46,8 @@ class Report(list):
         packed = [s for s in self if s.layer is not None]
         rest = [s for s in self if s.layer is None]
         lines = [
-            f"{len(packed)} linears are packed, in {self.packed_bytes} bytes; "
-            f"{self.other_bytes} bytes of weights are as they were"
+            f"{len(packed)} linears were packed: {self.packed_bytes} bytes are packed, and "
+            f"{self.other_bytes} bytes of weights are not"
         ]
         lines += [f"  {s}" for s in packed if s.note]
         # Blocks of a model are alike: one line for what differs in numbers alone.
@@ -140,6 +140,13 @@ def swap_linears(
         for key, child in module._modules.items():
             if id(child) in replacements:
                 module._modules[key] = replacements[id(child)]
+    if made and "transformers.modeling_utils" in sys.modules:
+        try:
+            from .transformers import mark
+        except ImportError:  # transformers before 4.50 has no place for it
+            pass
+        else:
+            mark(model)
     return _report(model, reasons, made, notes)
 
 
@@ -457,9 +464,10 @@ def _report(model, reasons, made, notes):
     """Of all weights, in the model's order."""
     report, others = Report(), {}
     for name, module in model.named_modules():
-        if name in made:
-            size = made[name].packed.numel()
-            report.append(Swap(name, made[name], "", size, notes.get(name, "")))
+        if isinstance(module, Linear):
+            size, layer = module.packed.numel(), made.get(name)
+            reason = "" if layer else "it is packed already"
+            report.append(Swap(name, layer, reason, size, notes.get(name, "")))
             report.packed_bytes += size
             continue
         if name in reasons:

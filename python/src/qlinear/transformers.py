@@ -1,0 +1,85 @@
+# ===- transformers.py - from_pretrained() of packed models ---------*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""Makes transformers know models after qlinear.nn.swap_linears(): save_pretrained() says in
+config.json that they are packed, and once this module is imported, from_pretrained() makes
+packed layers for them.
+
+import qlinear.transformers
+model = AutoModelForCausalLM.from_pretrained(folder)
+"""
+
+import torch
+from transformers.quantizers.auto import register_quantization_config, register_quantizer
+from transformers.quantizers.base import HfQuantizer
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from ._abi import Error
+from ._checkpoint import Layouts, layouts_of
+from ._swap import swap_linears
+
+METHOD = "qlinear"
+
+
+@register_quantization_config(METHOD)
+class QLinearConfig(QuantizationConfigMixin):
+    """Options of swap_linears(), for from_pretrained(quantization_config=QLinearConfig(...))
+    of a float model. In a saved one they say nothing: its tensors do."""
+
+    def __init__(self, **options):
+        options.pop("quant_method", None)
+        self.quant_method = METHOD
+        self.__dict__.update(options)
+
+
+@register_quantizer(METHOD)
+class QLinearQuantizer(HfQuantizer):
+    requires_calibration = False
+
+    def _process_model_before_weight_loading(self, model, checkpoint_files=None, **kwargs):
+        if not self.pre_quantized:
+            return
+        if not checkpoint_files:
+            raise Error("from_pretrained() names no files; load a state_dict by load_state_dict()")
+        state = Layouts()
+        with torch.device("cpu"):  # the model is made on the meta device
+            for file in checkpoint_files:
+                state.update(layouts_of(file, may_be_none=True))
+        # A model without its head, or the head around it, has the same names less the prefix.
+        prefix = f"{model.base_model_prefix}."
+        for name in list(state):
+            state.setdefault(name.removeprefix(prefix), state[name])
+            state.setdefault(prefix + name, state[name])
+        swap_linears(model, empty=state)
+
+    def _process_model_after_weight_loading(self, model, **kwargs):
+        if not self.pre_quantized:
+            options = dict(self.quantization_config)
+            options.pop("quant_method")
+            swap_linears(model, **options)
+
+    def is_serializable(self):
+        return True
+
+    @property
+    def is_trainable(self):
+        return True  # adapters around it
+
+    @property
+    def is_compileable(self):
+        return True
+
+
+def mark(model):
+    """Notes in the configurations of the models of transformers in `model` that they are packed,
+    so that save_pretrained() says so."""
+    from transformers import PreTrainedModel
+
+    if isinstance(model, PreTrainedModel):
+        model.config.quantization_config = QLinearConfig()
+        return
+    for child in model.children():
+        mark(child)
