@@ -12,6 +12,8 @@
 //===----------------------------------------------------------------------===//
 #include "qlinear/Encoding/Packer.h"
 #include "Json.h"
+#include "ModelNames.h"
+#include "PackRules.h"
 #include "Readers.h"
 
 #include <algorithm>
@@ -21,7 +23,7 @@
 #include <fmt/core.h>
 #include <future>
 #include <limits>
-#include <regex>
+#include <set>
 #include <tbb/blocked_range.h>
 #include <tbb/parallel_for.h>
 #include <tbb/parallel_reduce.h>
@@ -37,141 +39,6 @@ double TensorReport::weights() const {
 }
 
 namespace {
-
-//===----------------------------------------------------------------------===//
-// Which weight is treated how
-//===----------------------------------------------------------------------===//
-
-/// Names that a regular expression finds.
-class Pattern {
-public:
-  static Result<Pattern> compile(const std::string &text) {
-    try {
-      return Pattern(std::regex(text, std::regex::ECMAScript | std::regex::optimize));
-    } catch (const std::regex_error &e) {
-      return error(
-          fmt::format("{} is not a regular expression: {}", inQuotes(text), e.what()));
-    }
-  }
-  bool finds(const std::string &name) const {
-    return std::regex_search(name, expression);
-  }
-
-private:
-  explicit Pattern(std::regex e) : expression(std::move(e)) {}
-  std::regex expression;
-};
-
-/// Float weights that are no linear layers, by the names that models use.
-const std::regex &notLinear() {
-  static const std::regex pattern("embed|embd|norm|\\bw[tp]e\\b|position",
-                                  std::regex::ECMAScript | std::regex::icase);
-  return pattern;
-}
-
-struct Treatment {
-  bool pack = false;
-  std::string reason; ///< why not
-  SelectionRule rule;
-  QuantizeOptions quantize;
-};
-
-/// PackOptions with its expressions compiled.
-class Rules {
-public:
-  static Result<Rules> compile(const PackOptions &options);
-  Result<Treatment> treat(const SourceWeight &weight) const;
-
-private:
-  const PackOptions *options = nullptr;
-  std::vector<Pattern> rules, quantizers, include, exclude;
-
-  static bool anyFinds(const std::vector<Pattern> &patterns, const std::string &name) {
-    return std::any_of(patterns.begin(), patterns.end(),
-                       [&](const Pattern &p) { return p.finds(name); });
-  }
-};
-
-Result<Rules> Rules::compile(const PackOptions &options) {
-  Rules out;
-  out.options = &options;
-  auto add = [](std::vector<Pattern> &to, const std::string &text) -> Result<void> {
-    auto pattern = Pattern::compile(text);
-    if (!pattern)
-      return pattern.takeError();
-    to.push_back(std::move(*pattern));
-    return {};
-  };
-  for (const auto &o : options.rules)
-    if (auto r = add(out.rules, o.pattern); !r)
-      return r.takeError();
-  for (const auto &o : options.quantizers)
-    if (auto r = add(out.quantizers, o.pattern); !r)
-      return r.takeError();
-  for (const auto &text : options.include)
-    if (auto r = add(out.include, text); !r)
-      return r.takeError();
-  for (const auto &text : options.exclude)
-    if (auto r = add(out.exclude, text); !r)
-      return r.takeError();
-  return out;
-}
-
-Result<Treatment> Rules::treat(const SourceWeight &w) const {
-  Treatment t;
-  auto carry = [&](std::string reason) {
-    t.reason = std::move(reason);
-    return t;
-  };
-  t.rule = options->rule;
-  for (size_t i = 0; i < rules.size(); ++i)
-    if (rules[i].finds(w.name)) {
-      t.rule = options->rules[i].value;
-      break;
-    }
-  if (anyFinds(exclude, w.name))
-    return carry("excluded");
-  bool named = anyFinds(include, w.name);
-  if (!include.empty() && !named)
-    return carry("not included");
-  if (!w.foreign.empty())
-    return carry(w.foreign);
-  if (!w.defect.empty())
-    return error(w.defect + " (--exclude carries it over as it is)");
-  if (w.N == 0 || w.K == 0)
-    return carry("empty");
-  if (w.isFloat) {
-    const QuantizeOptions *quantize = options->quantize ? &*options->quantize : nullptr;
-    for (size_t i = 0; i < quantizers.size(); ++i)
-      if (quantizers[i].finds(w.name)) {
-        quantize = &options->quantizers[i].value;
-        named = true;
-        break;
-      }
-    if (!quantize)
-      return carry("float weight; --quantize packs it");
-    t.quantize = *quantize;
-    if (!named && !w.name.ends_with(".weight"))
-      return carry("float, and its name does not end in '.weight'; --include packs it");
-    if (!named && std::regex_search(w.name, notLinear()))
-      return carry("float embedding, position or norm by its name; --include packs it");
-    if (!w.doubt.empty() && named)
-      return error(fmt::format("tensor {}: {}", inQuotes(w.name), w.doubt));
-    if (!w.doubt.empty())
-      return carry(w.doubt);
-    auto plain =
-        namedEncoding("bf16", quantize->codes, quantize->group, quantize->form);
-    if (!plain)
-      return plain.takeError();
-    if (auto r = plain->verifyShape(w.N, w.K); !r) {
-      if (named)
-        return error(fmt::format("tensor {}: {}", inQuotes(w.name), r.error()));
-      return carry(r.error());
-    }
-  }
-  t.pack = true;
-  return t;
-}
 
 //===----------------------------------------------------------------------===//
 // Jobs
@@ -196,10 +63,17 @@ struct Job {
   const SourceWeight *weight = nullptr; ///< null: `tensor` is carried over
   const Tensor *tensor = nullptr;
   Treatment treatment;
-  std::string floatType;  ///< dequantize to it; else pack
-  uint64_t cost = 0;      ///< an estimate of the bytes that it needs
-  uint64_t alignment = 0; ///< of the data that comes after its own
+  std::string floatType;   ///< dequantize to it; else pack
+  uint64_t cost = 0;       ///< an estimate of the bytes that it needs
+  uint64_t alignment = 0;  ///< of the data that comes after its own
+  Counterpart counterpart; ///< in transformers
   TensorReport report;
+
+  /// Puts the rows of a loaded weight in the order that is asked for.
+  void order(LoadedWeight &loaded) const {
+    if (report.reorderedHeads)
+      permuteRows(loaded, rotaryOrder(weight->N, report.reorderedHeads));
+  }
 };
 
 constexpr double kExact = std::numeric_limits<double>::infinity();
@@ -246,7 +120,7 @@ Result<Selection> selectFor(const SourceWeight &w, LoadedWeight &loaded,
 Result<Output> packJob(Job &job) {
   const SourceWeight &w = *job.weight;
   TensorReport &report = job.report;
-  Output out{w.name, "U8", {}, nullptr, {}, nullptr};
+  Output out{report.name, "U8", {}, nullptr, {}, nullptr};
   report.packed = true;
   if (w.native && keepsNative(job.treatment.rule, *w.native)) {
     report.encoding = w.native;
@@ -257,12 +131,22 @@ Result<Output> packJob(Job &job) {
     auto layout = layoutOf(*w.native, w.N, w.K);
     report.quality.bitsPerWeight = layout.bitsPerWeight();
     out.allocate(layout.bytes());
-    if (auto r = w.packNative(out.writable()); !r)
-      return r.takeError();
+    if (!report.reorderedHeads) {
+      if (auto r = w.packNative(out.writable()); !r)
+        return r.takeError();
+    } else {
+      auto loaded = w.load();
+      if (!loaded)
+        return loaded.takeError();
+      job.order(*loaded);
+      if (auto r = pack(std::get<EncodedWeight>(*loaded), out.writable()); !r)
+        return named(w, r.error());
+    }
   } else {
     auto loaded = w.load();
     if (!loaded)
       return loaded.takeError();
+    job.order(*loaded);
     auto selection = selectFor(w, *loaded, job.treatment);
     if (!selection)
       return named(w, selection.error());
@@ -290,12 +174,13 @@ Result<Output> dequantizeJob(Job &job) {
   auto loaded = w.load();
   if (!loaded)
     return loaded.takeError();
+  job.order(*loaded);
   auto floats = std::holds_alternative<EncodedWeight>(*loaded)
                     ? dequantize(std::get<EncodedWeight>(*loaded))
                     : dequantize(std::get<AffineWeight>(*loaded));
   if (!floats)
     return named(w, floats.error());
-  Output out{w.name, job.floatType, {w.N, w.K}, nullptr, {}, nullptr};
+  Output out{job.report.name, job.floatType, {w.N, w.K}, nullptr, {}, nullptr};
   out.allocate(floats->size() * (job.floatType == "F32" ? 4 : 2));
   std::atomic<bool> overflow = false;
   tbb::parallel_for(tbb::blocked_range<size_t>(0, floats->size(), 1 << 16),
@@ -325,7 +210,14 @@ Result<Output> dequantizeJob(Job &job) {
 
 Output carryJob(const Job &job, bool isGguf) {
   const Tensor &t = *job.tensor;
-  Output out{t.name, t.type, t.shape, nullptr, t.bytes, &t};
+  Output out{job.report.name, t.type, t.shape, nullptr, t.bytes, &t};
+  if (uint64_t heads = job.report.reorderedHeads) {
+    std::vector<std::byte> rows(t.bytes.begin(), t.bytes.end());
+    permuteRows(rows, rotaryOrder(t.shape.front(), heads));
+    out.allocate(rows.size());
+    std::copy(rows.begin(), rows.end(), out.owned.get());
+    out.carried = nullptr;
+  }
   const GgufType *type = isGguf ? ggufType(t.type) : nullptr;
   if (isGguf && isGgufUnknown(t.type)) {
     out.type = "U8";
@@ -349,6 +241,7 @@ constexpr size_t kLongestSpelling = 256;
 /// The value of "qlinear" in __metadata__; empty if there is nothing to say.
 /// `bound`: with the longest spellings.
 Result<std::string> describe(const std::vector<Job> &jobs, const Checkpoint &checkpoint,
+                             const std::optional<ModelNames> &names, bool areRenamed,
                              bool bound) {
   json weights = json::object(), carried = json::object();
   std::map<std::string, Archive::Carried> before;
@@ -362,17 +255,24 @@ Result<std::string> describe(const std::vector<Job> &jobs, const Checkpoint &che
     if (job.weight && job.floatType.empty()) {
       std::string spelling =
           bound ? std::string(kLongestSpelling, 'x') : job.report.encoding->str();
-      weights[job.weight->name] = {{"encoding", spelling},
-                                   {"n", job.weight->N},
-                                   {"k", job.weight->K},
-                                   {"source", job.report.source}};
+      json &entry = weights[job.report.name] = {{"encoding", spelling},
+                                                {"n", job.weight->N},
+                                                {"k", job.weight->K},
+                                                {"source", job.report.source}};
+      const Counterpart &c = job.counterpart;
+      if (!areRenamed && !c.name.empty() && c.difference.empty()) {
+        entry["hf"] = c.name;
+        if (c.heads)
+          entry["permuted"] = c.heads;
+      }
     } else if (job.tensor) {
       const Tensor &t = *job.tensor;
       const GgufType *type = checkpoint.isGguf() ? ggufType(t.type) : nullptr;
       if ((type && type->block > 1) || (checkpoint.isGguf() && isGgufUnknown(t.type)))
-        carried[t.name] = {{"type", t.type}, {"shape", t.shape}};
+        carried[job.report.name] = {{"type", t.type}, {"shape", t.shape}};
       else if (auto at = before.find(t.name); at != before.end())
-        carried[t.name] = {{"type", at->second.type}, {"shape", at->second.shape}};
+        carried[job.report.name] = {{"type", at->second.type},
+                                    {"shape", at->second.shape}};
     }
   }
   if (weights.empty() && carried.empty())
@@ -380,10 +280,13 @@ Result<std::string> describe(const std::vector<Job> &jobs, const Checkpoint &che
   json root = {{"version", layout::kVersion}, {"weights", std::move(weights)}};
   if (!carried.empty())
     root["carried"] = std::move(carried);
+  if (names)
+    root["model"] = names->about(areRenamed);
   return root.dump();
 }
 
 Result<PackReport> runJobs(std::vector<Job> jobs, const Checkpoint &checkpoint,
+                           const std::optional<ModelNames> &modelNames,
                            const std::string &path, const PackOptions &options) {
   std::vector<size_t> order(jobs.size());
   std::vector<std::string> names;
@@ -405,7 +308,8 @@ Result<PackReport> runJobs(std::vector<Job> jobs, const Checkpoint &checkpoint,
   for (const Job &job : jobs)
     if (job.weight && metadata.erase(job.weight->metadataKey))
       metadata.erase("tensor_names"); // torchao's list of such keys
-  auto bound = describe(jobs, checkpoint, /*bound=*/true);
+  auto bound = describe(jobs, checkpoint, modelNames, options.useHuggingFaceNames,
+                        /*bound=*/true);
   if (!bound)
     return bound.takeError();
   if (!bound->empty())
@@ -463,7 +367,8 @@ Result<PackReport> runJobs(std::vector<Job> jobs, const Checkpoint &checkpoint,
   if (auto r = written(); !r)
     return r.takeError();
 
-  auto description = describe(jobs, checkpoint, /*bound=*/false);
+  auto description = describe(jobs, checkpoint, modelNames, options.useHuggingFaceNames,
+                              /*bound=*/false);
   if (!description)
     return description.takeError();
   if (!description->empty())
@@ -481,13 +386,48 @@ uint64_t alignmentOf(uint64_t size) {
   return size ? std::min<uint64_t>(size & (~size + 1), layout::kLine) : layout::kLine;
 }
 
+/// Sets what the job's tensor is in transformers, and brings it there if that is asked
+/// for. Fails where it cannot.
+Result<void> rename(Job &job, const ModelNames &names, const Tensor &tensor,
+                    const PackOptions &options) {
+  job.counterpart =
+      names.of(tensor, job.report.shape.empty() ? 0 : job.report.shape[0]);
+  const Counterpart &c = job.counterpart;
+  if (!options.useHuggingFaceNames || (c.name.empty() && c.difference.empty()))
+    return {};
+  if (c.name.empty()) {
+    job.report.reason += (job.report.reason.empty() ? "" : "; ") + c.difference +
+                         ", so it keeps its name";
+    return {};
+  }
+  if (c.heads && isGgufUnknown(tensor.type))
+    return error(fmt::format("tensor {}: the rows of {} cannot be put in transformers' "
+                             "order; pack it without --names=hf",
+                             inQuotes(tensor.name), tensor.type));
+  if (!c.difference.empty())
+    return error(fmt::format("tensor {}: {}; pack it without --names=hf",
+                             inQuotes(tensor.name), c.difference));
+  job.report.sourceName = job.report.name;
+  job.report.name = c.name;
+  job.report.reorderedHeads = c.heads;
+  return {};
+}
+
 /// One job per weight that is not carried over, and per tensor that is.
 Result<PackReport> run(const std::string &floatType, const Checkpoint &checkpoint,
                        const Inventory &inventory, const std::string &path,
                        const PackOptions &options) {
-  auto rules = Rules::compile(options);
+  auto rules = PackRules::compile(options);
   if (!rules)
     return rules.takeError();
+  auto names = ModelNames::of(checkpoint);
+  if (options.useHuggingFaceNames) {
+    if (!names)
+      return error("--names=hf is for GGUF and archives of it; the names of this "
+                   "checkpoint are its own");
+    if (std::string defect = names->defect(); !defect.empty())
+      return error(std::move(defect));
+  }
   std::vector<Job> jobs;
   auto carry = [&](const Tensor *t, const std::string &reason) {
     Job job;
@@ -535,7 +475,17 @@ Result<PackReport> run(const std::string &floatType, const Checkpoint &checkpoin
              : t->shape.size() == 2
                  ? fmt::format("type {} is carried over as it is", t->type)
                  : fmt::format("{} dimensions, not 2", t->shape.size()));
-  auto report = runJobs(std::move(jobs), checkpoint, path, options);
+  std::set<std::string> taken;
+  for (Job &job : jobs) {
+    const Tensor &t = job.weight ? *job.weight->parts.front() : *job.tensor;
+    if (names)
+      if (auto r = rename(job, *names, t, options); !r)
+        return r.takeError();
+    if (!taken.insert(job.report.name).second)
+      return error(fmt::format("two tensors would be named {}; pack without --names=hf",
+                               inQuotes(job.report.name)));
+  }
+  auto report = runJobs(std::move(jobs), checkpoint, names, path, options);
   if (report)
     report->notes = inventory.notes;
   return report;

@@ -259,6 +259,10 @@ std::optional<Frontends::Linear> Frontends::matMulNBits(Operation *op) {
   if (bits != 2 && bits != 4 && bits != 8)
     return decline(op,
                    "bits = " + Twine(bits) + "; codes of 2, 4 or 8 bits fill bytes");
+  if (int64_t order = integerOf(op, "weight_prepacked").value_or(0))
+    return decline(op, "weight_prepacked = " + Twine(order) +
+                           ": B is in the order of one kernel; write the model without "
+                           "prepacked weights");
   if (*K % *block)
     return decline(op, "padded last block: K = " + Twine(*K) +
                            " is not a multiple of block_size = " + Twine(*block) +

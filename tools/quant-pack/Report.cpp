@@ -131,6 +131,11 @@ json reportOf(const TensorReport &t) {
               {"bytes_after", t.bytesAfter},
               {"bpw_before", number(t.bitsBefore())},
               {"bpw_after", number(t.bitsAfter())}};
+  if (!t.sourceName.empty())
+    out["source_name"] = t.sourceName;
+  if (t.reorderedHeads)
+    out["rows"] = fmt::format("put from llama.cpp's order into transformers', {} heads",
+                              t.reorderedHeads);
   if (const Assumption &a = t.assumed; !a.convention.empty())
     out["assumed"] = {{"convention", a.convention},
                       {"version", a.version.empty() ? json(nullptr) : json(a.version)},
@@ -191,6 +196,13 @@ void qlinear::printTable(const PackReport &report) {
                8.0 * double(totals.after) / totals.weights);
   fmt::print("; {} tensors carried over, {}; file {}\n", totals.carried,
              size(double(totals.carriedBytes)), size(double(report.fileBytes)));
+  auto count = [&](auto is) {
+    return std::count_if(report.tensors.begin(), report.tensors.end(), is);
+  };
+  if (auto renamed = count([](auto &t) { return !t.sourceName.empty(); }))
+    fmt::print("{} tensors have transformers' names; the rows of {} were put from "
+               "llama.cpp's order for rotary embeddings into transformers'\n",
+               renamed, count([](auto &t) { return t.reorderedHeads != 0; }));
   std::map<Assumption, uint64_t> assumed;
   for (const TensorReport &t : report.tensors)
     if (!t.assumed.convention.empty() && t.assumed.convention != "GGUF")

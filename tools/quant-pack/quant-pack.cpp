@@ -37,7 +37,7 @@ Examples:
 Exit status: 0 done, 1 failed (nothing is written), 2 wrong usage.)";
 
 struct CommandLine {
-  std::string input, output, report, dequantize;
+  std::string input, output, report, dequantize, names = "source";
   std::vector<std::string> encodings, quantizers, include, exclude;
   double minSnr = SelectionRule().minSnr;
   bool minmax = false, search = false, list = false, quiet = false;
@@ -79,6 +79,7 @@ PackOptions optionsOf(const CommandLine &line) {
   out.include = line.include;
   out.exclude = line.exclude;
   out.rule.minSnr = line.minSnr;
+  out.useHuggingFaceNames = line.names == "hf";
   for (const std::string &text : line.encodings) {
     auto whole = checkEncodingName(text);
     if (whole) {
@@ -200,6 +201,12 @@ void defineOptions(CLI::App &app, CommandLine &line) {
                                     "Write floats instead of packed weights")
                          ->type_name("f32|bf16|f16")
                          ->check(CLI::IsMember({"f32", "bf16", "f16"}));
+  app.add_option("--names", line.names,
+                 "Names in the output: the source's, or of GGUF those of transformers, "
+                 "with its order of the rows of attn_q and attn_k")
+      ->type_name("source|hf")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"source", "hf"}));
   app.add_option("--report", line.report, "Write what was done, as JSON")
       ->type_name("FILE");
   app.add_flag("-l,--list", line.list, "Print what is in IN, and write nothing")

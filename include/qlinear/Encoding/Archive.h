@@ -14,9 +14,13 @@
 // aligned in the file; the key "qlinear" of __metadata__ holds a JSON object
 //   {"version": 2,
 //    "weights": {NAME: {"encoding": SPELLING, "n": N, "k": K, "source": "Q4_K"}},
-//    "carried": {NAME: {"type": "IQ4_XS", "shape": [N, K]}}}
+//    "carried": {NAME: {"type": "IQ4_XS", "shape": [N, K]}},
+//    "model": {"architecture": "llama", "names": "gguf", "heads": 32, "kv_heads": 8}}
 // Tensors that are not quantized are carried over as they are; where safetensors
-// has no such type ("carried") as the U8 bytes of their blocks.
+// has no such type ("carried") as the U8 bytes of their blocks. An archive of GGUF has
+// "model", and where transformers names a weight otherwise, "hf" of the weight; where
+// its rows are in llama.cpp's order for rotary embeddings, "permuted", the number of
+// heads (docs/quant-pack.md).
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_ENCODING_ARCHIVE_H

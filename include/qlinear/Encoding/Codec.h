@@ -134,8 +134,8 @@ Result<Selection> select(const EncodedWeight &native, const SelectionRule &rule)
 
 /// Encodings by name for a source of this code type, group and form:
 /// "row-u8" (the seed's), "block-u8" (ExecuTorch's), "bf16", "f16", "f32".
-Result<Encoding> namedEncoding(std::string_view name, CodeType codes,
-                               unsigned group, Form form);
+Result<Encoding> namedEncoding(std::string_view name, CodeType codes, unsigned group,
+                               Form form);
 
 /// Quantizes N x K float weights.
 struct QuantizeOptions {
@@ -144,8 +144,8 @@ struct QuantizeOptions {
   Form form = Form::zero;
   bool search = true; ///< minimise the squared error; false: plain min-max
 };
-Result<AffineWeight> quantize(std::span<const float> weights, uint64_t N,
-                              uint64_t K, const QuantizeOptions &options);
+Result<AffineWeight> quantize(std::span<const float> weights, uint64_t N, uint64_t K,
+                              const QuantizeOptions &options);
 
 /// Float conversions, round to nearest even.
 float bf16ToFloat(uint16_t bits);

@@ -78,8 +78,7 @@ struct MetaStorage {
   static constexpr MetaStorage plain(FloatType t) {
     return {Kind::plain, t, 0, false, StepScope::constant};
   }
-  static constexpr MetaStorage linear(uint8_t bits, bool isSigned,
-                                      StepScope scope,
+  static constexpr MetaStorage linear(uint8_t bits, bool isSigned, StepScope scope,
                                       FloatType step = FloatType::bf16) {
     return {Kind::linear, step, bits, isSigned, scope};
   }
@@ -91,9 +90,7 @@ struct MetaStorage {
   }
   /// Bits of the field stored per group; 0 for none.
   constexpr unsigned fieldBits() const {
-    return kind == Kind::none    ? 0
-           : kind == Kind::plain ? 8 * byteWidth(type)
-                                 : bits;
+    return kind == Kind::none ? 0 : kind == Kind::plain ? 8 * byteWidth(type) : bits;
   }
   /// Bytes stored per row (step, base) and per 256-weight block (step).
   constexpr unsigned rowBytes() const {

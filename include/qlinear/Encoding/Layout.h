@@ -21,15 +21,16 @@
 // low plane    4-bit codes: at (row * chunks + place) * 16 the 16 bytes of row
 //   4j + r0, chunk c, at place c ^ (row & 7) in a full unit and c in a tail unit:
 //   the 8 rows of a matrix fragment are then in different banks of a GPU's shared
-//   memory, as are the 8 chunks of a row. Byte i holds column i of the chunk in its low nibble
-//   and column 16 + i in its high nibble. 8-bit codes have two such planes of
+//   memory, as are the 8 chunks of a row. Byte i holds column i of the chunk in its low
+//   nibble and column 16 + i in its high nibble. 8-bit codes have two such planes of
 //   whole bytes: columns 0..15, then columns 16..31. For 5- and 6-bit codes the
 //   low plane holds the low 4 bits.
 // high plane   5-bit codes: at ((4 j + r0) * chunks + c) * 4 a 32-bit word;
 //   byte b, bit i is bit 4 of column 4 i + b (i < 4: columns 0..15, i >= 4:
-//   16..31). 6-bit codes: at (pair * chunks + place) * 16 + (j % 2) * 8, with pair 4 (j / 2) + r0
-//   and place c ^ pair (c in a tail unit), two 32-bit words (columns 0..15, columns
-//   16..31); byte b, bits 2i, 2i+1 are bits 4, 5 of column 4 i + b of that half.
+//   16..31). 6-bit codes: at (pair * chunks + place) * 16 + (j % 2) * 8, with pair 4 (j
+//   / 2) + r0 and place c ^ pair (c in a tail unit), two 32-bit words (columns 0..15,
+//   columns 16..31); byte b, bits 2i, 2i+1 are bits 4, 5 of column 4 i + b of that
+//   half.
 // group records   one per r0 and per group column p (p = the group's index in
 //   the unit; for group 16 the two groups of chunk p): the bit string
 //     scale field of entry 0, 1, ... | offset field of entry 0, 1, ...
@@ -62,9 +63,9 @@ inline constexpr int kVersion = 2;
 
 inline constexpr int kTileRows = 16;
 inline constexpr int kUnitK = 256;
-inline constexpr int kChunk = 32;      ///< columns of one lane
-inline constexpr int kUnitChunks = 8;  ///< chunks of a full unit
-inline constexpr int kLine = 128;      ///< alignment of a blob, plane and tile
+inline constexpr int kChunk = 32;     ///< columns of one lane
+inline constexpr int kUnitChunks = 8; ///< chunks of a full unit
+inline constexpr int kLine = 128;     ///< alignment of a blob, plane and tile
 
 constexpr u64 alignTo(u64 v, u64 a) { return (v + a - 1) / a * a; }
 
@@ -87,9 +88,7 @@ struct Meta {
   constexpr int rowBytes() const {
     return scope != kRow ? 0 : (kind == kLog ? 2 : 1) * floatBytes(type);
   }
-  constexpr int blockBytes() const {
-    return scope == kBlock ? floatBytes(type) : 0;
-  }
+  constexpr int blockBytes() const { return scope == kBlock ? floatBytes(type) : 0; }
 };
 
 /// An encoding as one integer: kernels take it as a constant argument, and
@@ -103,16 +102,16 @@ struct Spec {
   constexpr int bias() const { return codeSigned ? 1 << (codeBits - 1) : 0; }
 
   static constexpr u64 packMeta(const Meta &m) {
-    return u64(m.kind) | u64(m.type) << 3 | u64(m.bits) << 5 |
-           u64(m.isSigned) << 9 | u64(m.scope) << 10;
+    return u64(m.kind) | u64(m.type) << 3 | u64(m.bits) << 5 | u64(m.isSigned) << 9 |
+           u64(m.scope) << 10;
   }
   static constexpr Meta unpackMeta(u64 v) {
     return {int(v & 7), int(v >> 3 & 3), int(v >> 5 & 15), int(v >> 9 & 1),
             int(v >> 10 & 3)};
   }
   constexpr u64 pack() const {
-    return u64(codeBits) | u64(codeSigned) << 4 | u64(form) << 5 |
-           u64(group) << 8 | packMeta(scale) << 20 | packMeta(offset) << 36;
+    return u64(codeBits) | u64(codeSigned) << 4 | u64(form) << 5 | u64(group) << 8 |
+           packMeta(scale) << 20 | packMeta(offset) << 36;
   }
   static constexpr Spec unpack(u64 v) {
     Spec s;
@@ -208,23 +207,20 @@ struct UnitLayout {
   constexpr int entries() const { return 4 * halves(); }
   /// Record columns per r0: chunks for group <= 32, else groups.
   constexpr int columns() const {
-    return !perGroup()          ? 0
-           : spec.group <= 32   ? chunks
-                                : (chunks * kChunk + spec.group - 1) / spec.group;
+    return !perGroup()        ? 0
+           : spec.group <= 32 ? chunks
+                              : (chunks * kChunk + spec.group - 1) / spec.group;
   }
   /// Record column of chunk c.
   constexpr int column(int c) const {
     return spec.group <= 32 ? c : c * kChunk / spec.group;
   }
   constexpr int recordBits() const {
-    return perGroup() ? entries() *
-                            (spec.scale.fieldBits() + spec.offset.fieldBits())
+    return perGroup() ? entries() * (spec.scale.fieldBits() + spec.offset.fieldBits())
                       : 0;
   }
   constexpr RecordPieces pieces() const { return {(recordBits() + 7) / 8}; }
-  constexpr int scaleBit(int entry) const {
-    return entry * spec.scale.fieldBits();
-  }
+  constexpr int scaleBit(int entry) const { return entry * spec.scale.fieldBits(); }
   constexpr int offsetBit(int entry) const {
     return entries() * spec.scale.fieldBits() + entry * spec.offset.fieldBits();
   }
@@ -238,9 +234,7 @@ struct UnitLayout {
     return codeBytes() + 4 * columns() * piece.start +
            (r0 * columns() + p) * piece.size;
   }
-  constexpr int recordPlaneBytes() const {
-    return 4 * columns() * pieces().bytes;
-  }
+  constexpr int recordPlaneBytes() const { return 4 * columns() * pieces().bytes; }
 
   /// Bytes of one entry of block steps (one row), and of a unit's 16.
   constexpr int stepEntryBytes() const {
@@ -256,8 +250,7 @@ struct UnitLayout {
   /// Offset of the step entry of row 4j+r0: in the unit if stepsInside(),
   /// else in the unit's 16 entries of the block step plane.
   constexpr int step(int j, int r0) const {
-    return (stepsInside() ? int(alignTo(codeBytes() + recordPlaneBytes(), 16))
-                          : 0) +
+    return (stepsInside() ? int(alignTo(codeBytes() + recordPlaneBytes(), 16)) : 0) +
            (r0 * 4 + j) * stepEntryBytes();
   }
   /// Bytes from one unit to the next: a multiple of 32.
@@ -274,9 +267,7 @@ struct WeightLayout {
 
   constexpr u64 tiles() const { return (N + kTileRows - 1) / kTileRows; }
   constexpr u64 fullUnits() const { return K / kUnitK; }
-  constexpr int tailChunks() const {
-    return int((K % kUnitK + kChunk - 1) / kChunk);
-  }
+  constexpr int tailChunks() const { return int((K % kUnitK + kChunk - 1) / kChunk); }
   constexpr u64 unitsPerTile() const { return fullUnits() + (tailChunks() != 0); }
   constexpr UnitLayout fullUnit() const { return {spec, kUnitChunks}; }
   constexpr UnitLayout tailUnit() const {
@@ -303,15 +294,13 @@ struct WeightLayout {
   constexpr u64 stepPlaneBytes() const {
     return fullUnit().stepsInside()
                ? 0
-               : alignTo(tiles() * unitsPerTile() * fullUnit().stepBytes(),
-                         kLine);
+               : alignTo(tiles() * unitsPerTile() * fullUnit().stepBytes(), kLine);
   }
 
   /// Bytes per row of the scale and offset constants: with one group per row
   /// also the field itself, rounded up to whole bytes.
   constexpr int rowScaleBytes() const {
-    return (spec.group ? 0 : (spec.scale.fieldBits() + 7) / 8) +
-           spec.scale.rowBytes();
+    return (spec.group ? 0 : (spec.scale.fieldBits() + 7) / 8) + spec.scale.rowBytes();
   }
   constexpr int rowOffsetBytes() const {
     return (spec.group ? 0 : (spec.offset.fieldBits() + 7) / 8) +
@@ -323,12 +312,9 @@ struct WeightLayout {
   }
   constexpr u64 rowOffsetOffset(u64 row) const {
     return unitPlaneBytes() + stepPlaneBytes() +
-           alignTo(paddedRows() * rowScaleBytes(), kLine) +
-           row * rowOffsetBytes();
+           alignTo(paddedRows() * rowScaleBytes(), kLine) + row * rowOffsetBytes();
   }
-  constexpr u64 bytes() const {
-    return alignTo(rowOffsetOffset(paddedRows()), kLine);
-  }
+  constexpr u64 bytes() const { return alignTo(rowOffsetOffset(paddedRows()), kLine); }
   /// Codes, metadata and padding, per weight.
   constexpr double bitsPerWeight() const {
     return 8.0 * double(bytes()) / (double(N) * double(K));
@@ -349,12 +335,10 @@ struct ActivationLayout {
   constexpr u64 paddedK() const { return alignTo(K, kUnitK); }
   constexpr u64 chunks() const { return paddedK() / kChunk; }
   constexpr u64 code(u64 k) const {
-    return k / kUnitK * kUnitK + (k % kChunk / 16) * 128 +
-           (k % kUnitK / kChunk) * 16 + k % 16;
+    return k / kUnitK * kUnitK + (k % kChunk / 16) * 128 + (k % kUnitK / kChunk) * 16 +
+           k % 16;
   }
-  constexpr u64 record(u64 chunk) const {
-    return paddedK() + chunk * kRecordBytes;
-  }
+  constexpr u64 record(u64 chunk) const { return paddedK() + chunk * kRecordBytes; }
   /// Bytes from one token to the next: a multiple of 64.
   constexpr u64 bytes() const { return record(chunks()); }
 };

@@ -94,6 +94,10 @@ struct PackOptions {
   /// carried over. Without `include`, float weights are quantized if their name
   /// ends in ".weight" and is not that of an embedding or a norm.
   std::vector<std::string> include, exclude;
+  /// Of GGUF, or an archive of it: tensors get transformers' names, and rows that
+  /// llama.cpp orders otherwise transformers' order. Fails if the model is none whose
+  /// names are known. The expressions above find the source's names.
+  bool useHuggingFaceNames = false;
   /// Told after each weight: bytes of the source done, and their total.
   std::function<void(uint64_t done, uint64_t total)> progress;
 };
@@ -101,6 +105,8 @@ struct PackOptions {
 /// What became of one tensor.
 struct TensorReport {
   std::string name, source;
+  std::string sourceName;      ///< if it has another name now
+  uint64_t reorderedHeads = 0; ///< whose rows were put in transformers' order
   Assumption assumed;
   std::vector<uint64_t> shape;
   bool packed = false;

@@ -91,12 +91,23 @@ def run(arguments):
     graph = Graph(model.graph, os.path.dirname(inputs))
     linears = list(graph.linears())
     notes = "".join(f"\n  {note}" for note in graph.notes)
+    if not linears and notes:
+        raise Problem(
+            f"'{arguments.model}' has no quantized linear layer that can be read, but "
+            f"others:{notes}"
+        )
     if not linears:
         raise Problem(
-            f"'{arguments.model}' has no quantized linear layer: no MatMulNBits, and no MatMul "
-            "or Gemm of a DequantizeLinear of a constant; quantize it first, for instance with "
-            f"onnxruntime's matmul_nbits_quantizer{notes}"
+            f"'{arguments.model}' has no quantized linear layer: no MatMulNBits, no MatMul or Gemm "
+            "of a DequantizeLinear of a constant, and no MatMulInteger of a DynamicQuantizeLinear; "
+            "quantize it first, for instance with onnxruntime's matmul_nbits_quantizer"
         )
+    seen = {}  # the same codes with other scales are another weight
+    for linear in linears:
+        weight, name, count = linear.weight, linear.weight.key, 0
+        while seen.setdefault(weight.key, weight.parts) != weight.parts:
+            count += 1
+            weight.key = f"{name}.{count}"
     weights = {linear.weight.key: linear.weight for linear in linears}
     constants = {} if arguments.only_linears else graph.large_constants()
     taken = {f"{key}{part}" for key in weights for part in ("", ".codes", ".scales", ".zeros")}

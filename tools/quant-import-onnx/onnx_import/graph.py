@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
+from .folding import fold
+from .integer import STATIC, from_fused, from_product
 from .weights import FLOATS, Declined, Problem, attributes, dequantized, matmul_nbits, title
 
 # Elements of a constant that is written into the text of the module.
@@ -82,6 +84,18 @@ class Graph:
         except Exception as e:  # whatever a damaged tensor or file leads to
             raise Problem(f"initializer '{name}': {e}") from e
 
+    def tensor(self, name):
+        """An initializer, or what the graph makes of constants (a Folded); or None."""
+        tensor = self.initializer(name)
+        return fold(self, name) if tensor is None else tensor
+
+    def value(self, name):
+        """The array of a tensor()."""
+        if self.initializer(name) is not None:
+            return self.constant(name)
+        folded = fold(self, name)
+        return None if folded is None else folded.array
+
     def producer(self, name):
         graph = self
         while graph and name not in graph.producers:
@@ -96,6 +110,21 @@ class Graph:
             if names[5] and not self.is_bias(names[5], weight):
                 raise Problem(f"{title(node)}: its bias must be an initializer of N = {weight.n}")
             return Linear(self, node, names[0], weight, names[5] or None)
+        if node.op_type in STATIC:
+            self.notes.append(f"{title(node)} is left as it is: {STATIC[node.op_type]}")
+            return None
+        try:
+            found = from_fused(self, node) or from_product(self, node)
+            if found:
+                product, x, weight, bias = found
+                if bias and not self.is_bias(bias, weight):
+                    raise Declined(f"its bias must be an initializer of N = {weight.n}")
+                linear = Linear(self, node, x, weight, bias)
+                linear.node = product  # whose name it has
+                return linear
+        except Declined as why:
+            self.notes.append(f"{title(node)} is left as it is: {why}")
+            return None
         if node.op_type not in ("MatMul", "Gemm") or node.domain not in ("", "ai.onnx"):
             return None
         a, bias = attributes(node), None
@@ -227,6 +256,12 @@ def stand_ins(node, inputs):
         shape = [int(a.get("K", 0)), int(a.get("N", 0))]
         inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
         return [helper.make_node("MatMul", [node.input[0], name], node.output[:1])]
+    if node.op_type in ("DynamicQuantizeMatMul", "MatMulIntegerToFloat"):
+        casts, names = [], []
+        for i in node.input[:2]:
+            names.append(f"{node.output[0]}.{len(names)}")
+            casts.append(helper.make_node("Cast", [i], names[-1:], to=TensorProto.FLOAT))
+        return [*casts, helper.make_node("MatMul", names, node.output[:1])]
     if node.op_type in LIKE_FIRST and (
         not node.op_type.endswith("Attention") or (len(node.input) > 1 and node.input[1])
     ):

@@ -19,6 +19,10 @@ CODES = {
 }
 
 
+# Attributes of MatMulNBits.
+NBITS = {"K", "N", "bits", "block_size", "accuracy_level", "weight_prepacked"}
+
+
 class Problem(Exception):
     """What to say before exiting with 1."""
 
@@ -41,8 +45,10 @@ class Weight:
     the even column low, signed ones as two's complement), scales [N, G] and zeros [N, G] or
     None, for groups of K / G columns."""
 
-    def __init__(self, key, n, k, codes, source, floats, read):
+    def __init__(self, key, n, k, codes, source, floats, read, parts=()):
+        """parts: names of its scales and zeros, by which weights of one key differ."""
         self.key, self.n, self.k, self.codes, self.source = key, n, k, codes, source
+        self.parts = tuple(parts)
         self.floats, self.read = floats, read  # type of the scales and the activations
 
 
@@ -77,6 +83,16 @@ def unpack_bits(packed, bits):
 def matmul_nbits(graph, node):
     """The weight of com.microsoft.MatMulNBits."""
     where, a = title(node), attributes(node)
+    for name in sorted(a.keys() - NBITS):
+        raise Problem(
+            f"{where}: the attribute {name}, which is not known here: its weight may have "
+            "another layout"
+        )
+    if a.get("weight_prepacked", 0):
+        raise Problem(
+            f"{where}: weight_prepacked = {a['weight_prepacked']}: its weight is in the order of "
+            "one kernel of onnxruntime; write the model without prepacked weights"
+        )
     n, k, bits, block = (int(a.get(name, 0)) for name in ("N", "K", "bits", "block_size"))
     bits = bits or 4
     if bits not in (4, 8):
@@ -88,52 +104,53 @@ def matmul_nbits(graph, node):
         )
     names = list(node.input) + [""] * (6 - len(node.input))
     if names[4]:
-        index = graph.constant(names[4])
+        index = graph.value(names[4])
         if index is None or not np.array_equal(index, np.arange(k) // block):
             raise Problem(
                 f"{where}: g_idx reorders the columns, so that those of one group do not lie "
                 "together; quantize the model without act-order"
             )
     for position, what in ((1, "B"), (2, "scales"), (3, "zero_points")):
-        if names[position] and graph.initializer(names[position]) is None:
+        if names[position] and graph.tensor(names[position]) is None:
             raise Problem(
                 f"{where}: {what} ('{names[position]}') is computed in the graph; only "
                 "weights that are initializers can be packed"
             )
     count = -(-k // block)
     sizes = {1: n * count * block * bits // 8, 2: n * count}
-    zeros = graph.initializer(names[3]) if names[3] else None
+    zeros = graph.tensor(names[3]) if names[3] else None
     if zeros is not None:
         is_packed = zeros.data_type == TensorProto.UINT8
         sizes[3] = n * -(-count * bits // 8) if is_packed else n * count
     for position, size in sizes.items():
-        tensor = graph.initializer(names[position])
+        tensor = graph.tensor(names[position])
         if np.prod(tensor.dims, dtype=np.int64) != size:
             raise Problem(
                 f"{where}: '{names[position]}' has shape {list(tensor.dims)}, but N = {n}, "
                 f"K = {k}, bits = {bits}, block_size = {block} take {size} elements"
             )
-    scales = graph.initializer(names[2])
+    scales = graph.tensor(names[2])
     if scales.data_type not in FLOATS:
         raise Problem(f"{where}: scales must be f32, f16 or bf16")
     group = group_for(k, block, where)
 
     def read():
-        q = graph.constant(names[1]).reshape(n, -1)
+        q = graph.value(names[1]).reshape(n, -1)
         # Whole bytes stay as they are: the archive has the even column low, too.
         is_packed_k = bits == 4 and k % 2 == 0
         q = q[:, : k // 2] if is_packed_k else unpack_bits(q, bits)[:, :k]
-        s = regroup(graph.constant(names[2]).reshape(n, count), k, block, group)
+        s = regroup(graph.value(names[2]).reshape(n, count), k, block, group)
         if zeros is None:  # they are in the middle
             if is_packed_k:
                 return q ^ 0x88, s, None
             return (q.astype(np.int16) - (1 << (bits - 1))).astype(np.int8), s, None
-        z = graph.constant(names[3]).reshape(n, -1)
+        z = graph.value(names[3]).reshape(n, -1)
         z = unpack_bits(z, bits)[:, :count] if is_packed else z
         return q, s, regroup(z, k, block, group)
 
     codes = f"{'i' if zeros is None else 'u'}{bits}"
-    return Weight(names[1], n, k, codes, "MatMulNBits", FLOATS[scales.data_type], read)
+    kind = FLOATS[scales.data_type]
+    return Weight(names[1], n, k, codes, "MatMulNBits", kind, read, (*names[2:4], n, k, block))
 
 
 def dequantized(graph, name, transposed):
@@ -149,7 +166,7 @@ def dequantized(graph, name, transposed):
         node = graph.producer(name)
     if node is None or node.op_type != "DequantizeLinear":
         raise Declined("")  # floats, or activations: nothing to say
-    tensors = [graph.initializer(i) if i else None for i in node.input]
+    tensors = [graph.tensor(i) if i else None for i in node.input]
     if tensors[0] is None or tensors[1] is None:
         raise Declined("what it dequantizes is computed in the graph")
     q, scale = tensors[:2]
@@ -185,14 +202,14 @@ def dequantized(graph, name, transposed):
     codes, names = CODES[q.data_type], list(node.input)
 
     def per_group(name):
-        values = graph.constant(name)
+        values = graph.value(name)
         if len(expected) == 2:
             return regroup(values if transposed else values.T, k, block, group)
         return np.broadcast_to(values.reshape(-1, 1), (n, 1))
 
     def read():
         as_bytes = np.int8 if codes[0] == "i" else np.uint8
-        values = graph.constant(names[0]).astype(as_bytes)
+        values = graph.value(names[0]).astype(as_bytes)
         z = per_group(names[2]).astype(as_bytes) if zero is not None else None
         if z is None and codes[0] == "u":
             z = np.zeros((n, 1 if group == 0 else k // group), np.uint8)
@@ -200,4 +217,5 @@ def dequantized(graph, name, transposed):
 
     # The same codes read the other way are another weight.
     key = names[0] + ("" if transposed else "^T")
-    return Weight(key, n, k, codes, "DequantizeLinear", FLOATS[scale.data_type], read)
+    parts = (*names[1:], axis, block)
+    return Weight(key, n, k, codes, "DequantizeLinear", FLOATS[scale.data_type], read, parts)

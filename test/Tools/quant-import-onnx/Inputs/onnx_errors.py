@@ -153,7 +153,7 @@ def of_product(name, value):
 
 
 def computed(m, dequantize, _):
-    m.nodes.insert(0, helper.make_node("Identity", ["a.s"], ["a.s2"]))
+    m.nodes.insert(0, helper.make_node("Abs", ["a.s"], ["a.s2"]))
     dequantize.input[1] = "a.s2"
 
 

@@ -163,14 +163,17 @@ bytes_ = rng.integers(0, 256, (16, 256))
 mlx = {"a.layers.0.up.weight": pack(bytes_, 1, 8), "a.layers.0.up.scales": s[:, :4].repeat(2, 1)}
 mlx["a.layers.0.up.biases"] = mlx["a.layers.0.up.scales"]
 other = {"b.layers.0.up": {"bits": 8, "group_size": 32}}
-fails(mlx, "may be this layer under another prefix", {"quantization": {"bits": 4, "group_size": 64} | other})
-fails(mlx, "says that it is not quantized", {"quantization": {"bits": 8, "group_size": 32, "a.layers.0.up": False}})
+whole = {"bits": 4, "group_size": 64}
+fails(mlx, "may be this layer under another prefix", {"quantization": whole | other})
+whole = {"bits": 8, "group_size": 32, "a.layers.0.up": False}
+fails(mlx, "says that it is not quantized", {"quantization": whole})
 write(mlx, {"quantization": {"bits": 6, "group_size": 64} | other})
 quant_pack(".", "-o", "out/y.safetensors", "--dequantize", "f32", "--report", "out/r.json")
 scales = each(mlx["a.layers.0.up.scales"], 32)
 floats = load_file("out/y.safetensors")["a.layers.0.up.weight"]
 assert (floats == (scales * bytes_ + scales).astype(np.float32)).all()
-assert "'b.layers.0.up' of" in report_of("out/r.json")[1]["a.layers.0.up.weight"]["assumed"]["said_by"]
+said_by = report_of("out/r.json")[1]["a.layers.0.up.weight"]["assumed"]["said_by"]
+assert "'b.layers.0.up' of" in said_by, said_by
 
 # Conv1D: what names alone say is not enough, and asked for by name it is an error.
 write({"h.0.attn.c_proj.weight": rng.normal(size=(64, 64)).astype(np.float32)})

@@ -418,7 +418,8 @@ def conv1d(c):
     shapes = {"attn.c_attn": (3 * d, d), "attn.c_proj": (d, d), "mlp.c_fc": (4 * d, d)}
     shapes["mlp.c_proj"] = (d, 4 * d)
     kept = [name for name in shapes if c.chance(0.7)] or ["attn.c_proj"]
-    model = c.choose("gpt2", "openai-gpt", "imagegpt") if is_conv else c.choose("qwen", "gpt_bigcode")
+    conv, linear = ("gpt2", "openai-gpt", "imagegpt"), ("qwen", "gpt_bigcode")
+    model = c.choose(*(conv if is_conv else linear))
     c.weights = {}
     for name in kept:
         w = c.rng.integers(-127, 128, shapes[name]) * 2.0**-8
