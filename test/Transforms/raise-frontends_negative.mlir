@@ -15,6 +15,15 @@ func.func @padded(%x: tensor<2x50xf32>, %b: tensor<8x2x16xui8>, %s: tensor<16xf3
 
 // -----
 
+// CHECK: Reason="weight_prepacked = 1: B is in the order of one kernel; write the model without prepacked weights"
+func.func @prepacked(%x: tensor<2x64xf32>, %b: tensor<8x2x16xui8>, %s: tensor<16xf32>) -> tensor<2x8xf32> {
+  %y = "onnx.MatMulNBits"(%x, %b, %s) {K = 64 : si64, N = 8 : si64, bits = 4 : si64, block_size = 32 : si64, weight_prepacked = 1 : si64}
+      : (tensor<2x64xf32>, tensor<8x2x16xui8>, tensor<16xf32>) -> tensor<2x8xf32>
+  return %y : tensor<2x8xf32>
+}
+
+// -----
+
 // CHECK: Reason="bits = 3; codes of 2, 4 or 8 bits fill bytes"
 func.func @bits(%x: tensor<2x64xf32>, %b: tensor<8x2x12xui8>, %s: tensor<16xf32>) -> tensor<2x8xf32> {
   %y = "onnx.MatMulNBits"(%x, %b, %s) {K = 64 : si64, N = 8 : si64, bits = 3 : si64, block_size = 32 : si64}
