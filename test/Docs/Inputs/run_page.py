@@ -8,8 +8,8 @@
 
     sh       is run, and has to succeed; the tools and $PREFIX are those of the package.
              A block whose first line is "# fails" has to fail.
-    text     right after sh: what the commands print. Numbers with a decimal point may
-             differ, "..." stands for anything in a line, and on its own for any lines.
+    text     right after sh: what the commands print, numbers included; "..." stands for
+             anything in a line, and on its own for any lines.
     console  is not run (it needs a GPU, a network, a model); the options it gives to our
              tools have to exist, and so have scripts of the repository.
     mlir     parses, unless it has "...", which makes it a sketch.
@@ -50,10 +50,7 @@ def as_pattern(expected):
         if line.strip() == "...":
             pattern += r"(?:[^\n]*\n)*?"
             continue
-        words = []
-        for word in line.split():
-            word = re.escape(word).replace(r"\.\.\.", ".*?")
-            words.append(re.sub(r"\d+\\\.\d+(?:e\\[-+]\d+)?", lambda m: r"[\d.e+-]+", word))
+        words = [re.escape(word).replace(r"\.\.\.", ".*?") for word in line.split()]
         pattern += r"[ \t]*" + r"[ \t]+".join(words) + r"[ \t]*\n"
     return pattern
 

@@ -16,6 +16,7 @@ WRONG = {
     "a command that fails": ("sh", "quant-opt none.mlir"),
     "a command that should fail": ("sh", "# fails\ntrue"),
     "other output": ("sh", "echo 3 weights\n```\n```text\n2 weights"),
+    "another number": ("sh", "echo 4.51 bits\n```\n```text\n4.52 bits"),
     "MLIR that does not parse": ("mlir", "qlinear.parameter @w : !qlinear.weight<8x, #q>"),
     "C that does not compile": ("c", '#include "qlinear-c/Dialect.h"\nint x = mlirNone();'),
     "C++ that does not compile": ("c++", '#include "qlinear/Encoding/None.h"'),
@@ -25,7 +26,7 @@ WRONG = {
     "an option that does not exist": ("console", "quant-pack model.gguf --colour red"),
 }
 RIGHT = {
-    "output": ("sh", "echo 3 weights, 4.51 bits\n```\n```text\n3 weights, 4.5 ..."),
+    "output": ("sh", "echo 3 weights, 4.51 bits\n```\n```text\n3 weights, 4.51 ..."),
     "an option": ("console", "quant-pack model.gguf -o x --encoding auto  # --not this"),
 }
 
