@@ -10,6 +10,7 @@ import argparse
 import os
 import shutil
 import sys
+import traceback
 
 EXAMPLES = """
 Examples:
@@ -77,6 +78,7 @@ def run(arguments):
     from . import archive
     from .graph import Graph, value_types
     from .mlir import Module
+    from .output import OutputFile
     from .weights import Problem
 
     model = load(arguments.model)
@@ -84,9 +86,9 @@ def run(arguments):
     for path in (arguments.output, arguments.weights):
         if os.path.realpath(path) == inputs:
             raise Problem(f"'{path}' is the model; write to another file")
-        if os.path.exists(path) and not os.path.isfile(path):  # which a rename would replace
-            raise Problem(f"cannot write '{path}': it exists and is not a regular file")
-    if os.path.realpath(arguments.output) == os.path.realpath(arguments.weights):
+    real = os.path.realpath(arguments.weights)
+    is_device = os.path.exists(real) and not os.path.isfile(real)
+    if os.path.realpath(arguments.output) == real and not is_device:
         raise Problem(f"'{arguments.output}' is both --output and --weights")
     graph = Graph(model.graph, os.path.dirname(inputs))
     linears = list(graph.linears())
@@ -112,30 +114,29 @@ def run(arguments):
     constants = {} if arguments.only_linears else graph.large_constants()
     taken = {f"{key}{part}" for key in weights for part in ("", ".codes", ".scales", ".zeros")}
     constants = {name: g for name, g in constants.items() if name not in taken}
-    stem = f".{os.getpid()}.tmp"
-    archive_path, text_path = arguments.weights + stem, arguments.output + stem
+    files = []
     try:
-        with open(text_path, "w", encoding="ascii"):
-            pass  # before the work, see whether it can be written
-        entries = archive.pack(weights.values(), constants, archive_path, arguments)
+        for path in (arguments.weights, arguments.output):  # known before the work
+            files.append(OutputFile(path))
+        entries = archive.pack(weights.values(), constants, files[0].temporary, arguments)
         module = Module(entries, value_types(model), constants)
         if arguments.only_linears:
             for linear in linears:
                 module.function_of(linear.graph, linear)
         else:
             module.whole(graph)
-        with open(text_path, "w", encoding="ascii") as f:
+        with open(files[1].temporary, "w", encoding="ascii") as f:
             f.write(module.text())
-        os.replace(archive_path, arguments.weights)
-        os.replace(text_path, arguments.output)
+        for file in files:
+            file.publish()
     except OSError as e:
-        name = str(e.filename or arguments.weights).split(stem)[0]
+        names = {file.temporary: file.path for file in files}
+        name = names.get(e.filename, e.filename or arguments.output)
         raise Problem(f"cannot write '{name}': {e.strerror}") from e
     finally:
-        for path in (archive_path, text_path):
-            if os.path.exists(path):
-                os.remove(path)
-    if not arguments.quiet:
+        for file in files:
+            file.remove()
+    if not arguments.quiet and not any(f.is_stream and f.descriptor == 1 for f in files):
         others = sum(1 for _ in graph.others())
         print(f"{len(linears)} linear layers, {others} other nodes{notes}")
 
@@ -151,5 +152,26 @@ def main(argv=None):
         run(arguments)
     except Problem as e:
         print(f"quant-import-onnx: error: {e}", file=sys.stderr)
+        return 1
+    except MemoryError:
+        print("quant-import-onnx: error: out of memory", file=sys.stderr)
+        return 1
+    except Exception as e:  # a model that breaks a rule which nobody thought of
+        where = traceback.extract_tb(e.__traceback__)[-1]
+        print(
+            f"quant-import-onnx: error: '{arguments.model}' breaks a rule of ONNX "
+            f"({type(e).__name__}: {e}, at {os.path.basename(where.filename)}:{where.lineno}); "
+            "check it with onnx.checker.check_model, and report it if it is valid",
+            file=sys.stderr,
+        )
+        return 1
+    try:
+        sys.stdout.flush()
+    except OSError as e:
+        print(
+            f"quant-import-onnx: error: cannot write to standard output: {e.strerror}",
+            file=sys.stderr,
+        )
+        sys.stdout = None  # it would be flushed again, with a traceback
         return 1
     return 0

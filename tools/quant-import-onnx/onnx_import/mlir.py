@@ -14,7 +14,7 @@ import onnx
 from onnx import AttributeProto, TensorProto, numpy_helper
 
 from .graph import Linear
-from .weights import FLOATS, Problem, title
+from .weights import FLOATS, Problem, name_of, title
 
 ELEMENTS = FLOATS | {
     TensorProto.DOUBLE: "f64",
@@ -47,6 +47,11 @@ def quoted(text):
         for c in text
     )
     return f'"{out}"'
+
+
+def key(name):
+    """The name of an attribute: bare where MLIR takes it so."""
+    return name if re.fullmatch(r"[A-Za-z_][\w$.]*", name, re.ASCII) else quoted(name)
 
 
 def float_text(value):
@@ -210,7 +215,7 @@ class Module:
         if tensor.data_type == TensorProto.STRING:
             element = "!onnx.String"
         if element is None:
-            kind = TensorProto.DataType.Name(tensor.data_type)
+            kind = name_of(TensorProto.DataType, tensor.data_type)
             raise Problem(f"initializer '{name}' is of type {kind}; use --only-linears")
         text, kind = dense(array, element)
         ssa = self.fresh()
@@ -289,7 +294,7 @@ class Module:
             return f"[{', '.join(quoted(s.decode(errors='replace')) for s in a.strings)}]"
         if a.type == AttributeProto.TENSOR and a.t.data_type in ELEMENTS:
             return dense(numpy_helper.to_array(a.t), ELEMENTS[a.t.data_type])[0]
-        kind = AttributeProto.AttributeType.Name(a.type)
+        kind = name_of(AttributeProto.AttributeType, a.type)
         raise Problem(
             f"{title(node)}: its attribute '{a.name}' ({kind}) has no form in MLIR; "
             "use --only-linears"
@@ -301,7 +306,7 @@ class Module:
         for a in node.attribute:
             inner = graph.subgraphs.get((id(node), a.name))
             if inner is None:
-                members.append(f"{a.name} = {self.attribute(node, a)}")
+                members.append(f"{key(a.name)} = {self.attribute(node, a)}")
                 continue
             order.append(a.name)
             regions.append(self.region(inner, scope, indent))
@@ -323,7 +328,7 @@ class Module:
         domain = "onnx" if node.domain in ("", "ai.onnx") else node.domain
         start = f"{', '.join(r[0] for r in results)} = " if results else ""
         self.emit(
-            f"{start}\"{domain}.{node.op_type}\"({', '.join(o[0] for o in operands)})"
+            f"{start}{quoted(f'{domain}.{node.op_type}')}({', '.join(o[0] for o in operands)})"
             + (f" ({', '.join(regions)})" if regions else "")
             + (f" {{{', '.join(members)}}}" if members else "")
             + f" : ({kinds[0]}) -> ({kinds[1]})",

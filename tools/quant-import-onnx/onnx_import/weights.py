@@ -7,7 +7,7 @@
 """How ONNX stores the weights of linear layers: MatMulNBits, and DequantizeLinear."""
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import AttributeProto, TensorProto, helper
 
 GROUPS = (256, 128, 64, 32, 16)
 FLOATS = {TensorProto.FLOAT: "f32", TensorProto.FLOAT16: "f16", TensorProto.BFLOAT16: "bf16"}
@@ -31,8 +31,28 @@ class Declined(Exception):
     """Why a node is no linear that can be imported; it is left as it is."""
 
 
+def name_of(enum, number):
+    """The name of an enumeration's value, which newer versions of ONNX may have more of."""
+    try:
+        return enum.Name(number)
+    except ValueError:
+        return f"number {number}"
+
+
 def attributes(node):
-    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    found = {}
+    for a in node.attribute:
+        try:
+            found[a.name] = helper.get_attribute_value(a)
+        except ValueError:
+            found[a.name] = None
+        if found[a.name] is None:
+            raise Problem(
+                f"{title(node)}: its attribute '{a.name}' is of a kind that this version of onnx "
+                f"does not know ({name_of(AttributeProto.AttributeType, a.type)}); update onnx, "
+                "or export the model again"
+            )
+    return found
 
 
 def title(node):
@@ -174,7 +194,7 @@ def dequantized(graph, name, transposed):
     if len(node.input) > 2 and node.input[2] and zero is None:
         raise Declined("its zero point is computed in the graph")
     if q.data_type not in CODES or scale.data_type not in FLOATS:
-        types = " by ".join(TensorProto.DataType.Name(t.data_type) for t in (q, scale))
+        types = " by ".join(name_of(TensorProto.DataType, t.data_type) for t in (q, scale))
         raise Declined(f"it dequantizes {types}; INT4, UINT4, INT8 and UINT8 by floats are read")
     if len(q.dims) != 2:
         raise Declined(f"its weight has {len(q.dims)} dimensions, not 2")

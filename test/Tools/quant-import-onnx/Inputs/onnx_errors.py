@@ -196,7 +196,7 @@ onnx.save(nbits(), "m.onnx")
 fails("'m.onnx' is the model; write to", None, ("m.onnx", "-o", "m.onnx", "--weights", "b"))
 fails("'a' is both --output and --weights", None, ("m.onnx", "-o", "a", "--weights", "a"))
 os.mkdir("folder")
-device = "cannot write 'folder': it exists and is not a regular file"
+device = "cannot write 'folder': Is a directory"
 fails(device, None, ("m.onnx", "-o", "folder", "--weights", "b"))
 fails(device, None, ("m.onnx", "-o", "a", "--weights", "folder"))
 fails("none", None, ("m.onnx", "-o", "none/a", "--weights", "b"))
@@ -228,6 +228,101 @@ message = run("m.onnx", "-o", "m.mlir", "--weights", "w.safetensors", status=1)
 assert "node 'a' (MatMulNBits): its input is tensor<*x!onnx.Unknown>, but must be f32" in message
 assert not os.path.exists("m.mlir") and not os.path.exists("w.safetensors")
 run("m.onnx", "-o", "m.mlir", "--weights", "w.safetensors", "--only-linears")
+
+# What a newer ONNX may have: types and kinds of attributes that have no name yet.
+def whole(change, part):
+    m = Model()
+    m.nbits("a", 16, 64, 4, 32)
+    m.nodes.append(helper.make_node("My Op", ["y_a"], ["z"], name="n", domain='my "ops"', k=1))
+    model = m.model()
+    change(model.graph)
+    onnx.save(model, "new.onnx")
+    arguments = ("new.onnx", "-o", "new.mlir", "--weights", "new.safetensors")
+    if not part:
+        run(*arguments, "--quiet")
+        with open("new.mlir", encoding="ascii") as f:
+            return f.read()
+    message = run(*arguments, status=1)
+    assert message.startswith("quant-import-onnx: error: ") and part in message, message
+    return None
+
+
+def output(graph, name):
+    graph.output.append(helper.make_empty_tensor_value_info(name))
+
+
+def constant(graph):
+    graph.initializer.append(numpy_helper.from_array(np.ones(4, np.float32), "t"))
+    graph.initializer[-1].data_type = 177
+    graph.node[1].input.append("t")
+    output(graph, "z")
+
+
+def no_kind(graph):
+    graph.node[1].attribute[0].type = 0
+    output(graph, "z")
+
+
+def tensor_attribute(graph):
+    graph.node[1].attribute.append(helper.make_attribute("t", numpy_helper.from_array(order)))
+    graph.node[1].attribute[-1].t.data_type = 177
+    output(graph, "z")
+
+
+def scale(graph):
+    for t in graph.initializer:
+        if t.name == "a.scales":
+            t.data_type = 177
+
+
+
+whole(constant, "177")
+whole(no_kind, "attribute 'k' (UNDEFINED) has no form in MLIR")
+whole(tensor_attribute, "attribute 't' (TENSOR) has no form in MLIR")
+whole(scale, "scales must be f32, f16 or bf16")
+m = Model(1)
+m.dequantized("a", 32, 64, "i8", zeros=False)
+for t in m.initializers:
+    t.data_type = 177 if t.data_type == TensorProto.INT8 else t.data_type
+fails("number 177", m.model())
+data = nbits().SerializeToString()
+with open("kind.onnx", "wb") as f:  # attributes of type 2, an integer, become of type 99
+    f.write(data.replace(b"\xa0\x01\x02", b"\xa0\x01\x63"))
+fails("is of a kind that", None, ("kind.onnx", "-o", "a", "--weights", "b"))
+
+
+# Names are text: none of them breaks the module's.
+def odd(graph):
+    graph.node[1].attribute[0].name = 'a "b" = 1, c'
+    output(graph, "z")
+
+
+text = whole(odd, "")
+assert text.count('"my \\"ops\\".My Op"') == 1, text
+with open("odd.mlir", "w", encoding="ascii") as f:
+    f.write(text)
+parsed = subprocess.run(
+    [os.path.join(os.path.dirname(importer), "quant-opt"), "--allow-unregistered-dialect",
+     "odd.mlir"],
+    capture_output=True, text=True, check=False,
+)  # fmt: skip
+assert parsed.returncode == 0, parsed.stderr
+
+# Damaged models: imported, or an error that fits on a line.
+random = np.random.default_rng(11)
+good = nbits().SerializeToString()
+for _ in range(300):
+    damaged = bytearray(good)
+    for at in random.integers(0, len(damaged), random.integers(1, 4)):
+        damaged[at] = random.integers(0, 256)
+    with open("damaged.onnx", "wb") as f:
+        f.write(damaged)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        status = main(["damaged.onnx", "-o", "damaged.mlir", "--weights", "d.safetensors",
+                       "--only-linears", "--quiet", "--quant-pack", "./refuses"])  # fmt: skip
+    assert status == 1 and said.getvalue().startswith("quant-import-onnx: error: "), said.getvalue()
+    assert "Traceback" not in said.getvalue(), said.getvalue()
 
 # The program itself.
 command = [sys.executable, importer, "none.onnx", "-o", "a", "--weights", "b"]
