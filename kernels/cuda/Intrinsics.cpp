@@ -138,6 +138,9 @@ void ql_ptx_mbarrier_wait(QL_SHARED u64 *barrier, u32 parity) {
                "r"(parity)
                : "memory");
 }
+void ql_ptx_proxy_fence() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
 u64 ql_ptx_evict_first() {
   u64 policy;
   asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));

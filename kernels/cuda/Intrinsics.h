@@ -76,10 +76,26 @@ void ql_ptx_wait_prior_grids();
 
 // Bulk copies (sm_90): global memory to shared memory, 16-byte aligned, bytes a
 // multiple of 16, completing on an mbarrier.
+//
+// A copy writes through the async proxy, threads read and write through the generic
+// one, and no barrier orders the two. The rule, for every byte of shared memory:
+//
+//   thread, then copy   every thread that has read or written the bytes executes
+//                       ql_ptx_proxy_fence(), then a barrier makes the thread that
+//                       issues the copy wait for all of them. Without the fence a load
+//                       may still be under way when the copy lands.
+//   copy, then thread   the thread waits for the copy's mbarrier; nothing else is
+//                       needed, as the completion is a generic write.
+//   mbarrier, then copy ql_ptx_mbarrier_fence() after the initialization.
+//
+// cp.async (below) writes through the generic proxy: there a barrier suffices.
 void ql_ptx_mbarrier_init(QL_SHARED u64 *barrier); ///< one arrival per phase
 void ql_ptx_mbarrier_fence();
 void ql_ptx_mbarrier_expect(QL_SHARED u64 *barrier, u32 bytes); ///< and arrive
 void ql_ptx_mbarrier_wait(QL_SHARED u64 *barrier, u32 parity);
+/// Orders what this thread did in shared memory before the bulk copies that are issued
+/// after it, by this thread or after a barrier.
+void ql_ptx_proxy_fence();
 u64 ql_ptx_evict_first();
 void ql_ptx_bulk_copy(QL_SHARED void *dst, const void *src, u32 bytes,
                       QL_SHARED u64 *barrier);

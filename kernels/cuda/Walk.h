@@ -172,6 +172,8 @@ struct Walk {
     } else {
       loadUnit(l, lane, from, steps, out);
     }
+    if (mode == kBulk)
+      ql_ptx_proxy_fence();
     ql_ptx_warp_barrier();
     if (left > 0)
       fetch(stage);

@@ -510,7 +510,7 @@ Value *Lowering::wrapper(StringRef function) {
     return act("griddep_wait", {});
   if (function == "mbarrier_init")
     return act("mbarrier_init", {arg(0), num(1)});
-  if (function == "mbarrier_fence")
+  if (function == "mbarrier_fence" || function == "proxy_fence")
     return nothing();
   if (function == "mbarrier_expect")
     return emu("mbarrier_arrive", b.getInt64Ty(), {arg(0), num(1), arg(1), num(0)});
