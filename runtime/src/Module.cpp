@@ -418,11 +418,17 @@ Status Module::call(int32_t function, const Workspace *workspace,
           break;
         }
       }
+      // The last piece is at least half as large as a full one: a smaller one costs
+      // almost as much, and its kernel may share multiprocessors where a large piece's
+      // does not.
+      int64_t most = step.kernels.back().rows;
       for (int64_t done = 0; done < rows;) {
+        int64_t chunk = std::min(most, rows - done), left = rows - done - chunk;
+        if (left > 0 && left < most / 2)
+          chunk -= most / 2 - left;
         size_t v = 0;
-        while (v + 1 < step.kernels.size() && step.kernels[v].rows < rows - done)
+        while (step.kernels[v].rows < chunk)
           ++v;
-        int64_t chunk = std::min(rows - done, step.kernels[v].rows);
         void *args[kMaxArgs];
         for (size_t a = 0; a < step.args.size(); ++a)
           args[a] = base[a] + uint64_t(done) * step.args[a].rowStride;
