@@ -147,7 +147,7 @@ struct Exchange {
   }
 };
 
-/// The unit's metadata decoded, by all lanes for all.
+/// The unit's metadata decoded, by all lanes for all; a warp barrier has to follow.
 QL_INLINE void exchangeGroups(const UnitLayout &l, int lane, const Unit &u,
                               const Rows &rows, const Exchange &exchange) {
   int floats = exchange.floats();
@@ -167,7 +167,6 @@ QL_INLINE void exchangeGroups(const UnitLayout &l, int lane, const Unit &u,
     }
     storeWords(exchange.entry(lane & 7, (lane >> 3) + 4 * j, 0), 2 * floats, words);
   }
-  ql_ptx_warp_barrier();
 }
 
 /// Activations of all tokens (StagedActivations in Geometry.h) at a unit.

@@ -70,8 +70,11 @@ void ql_walk_weight(Walk *walk, i32 index, const u8 *blob) {
   walk->blobs[index] = blob;
 }
 
-/// Puts stages first .. last - 1 of the ring under way.
-void ql_walk_start(Walk *walk, i32 first, i32 last) { walk->start(first, last); }
+/// Puts stages first .. last - 1 of the ring under way; with `afterLoads` once the
+/// loads that ql_load_activations has begun have arrived.
+void ql_walk_start(Walk *walk, i32 first, i32 last, i32 afterLoads) {
+  walk->start(first, last, bool(afterLoads));
+}
 
 /// Takes each warp's first unit out of the ring, for ql_walk_multiply.
 void ql_walk_take(Walk *walk, Unit *unit) { walk->takeFirst(*unit); }

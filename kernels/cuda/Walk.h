@@ -127,8 +127,8 @@ struct Walk {
 
   /// Starts the copies that fill stages first .. last - 1 of the ring, all of them in
   /// one or more calls, the first of which sets the ring up. In kDirect mode there is
-  /// none.
-  QL_INLINE void start(int firstStage, int lastStage) {
+  /// none. `afterLoads`: the thread's loads under way arrive before the copies start.
+  QL_INLINE void start(int firstStage, int lastStage, bool afterLoads) {
     if (firstStage == 0) {
       stage = 0;
       parity = 0;
@@ -146,6 +146,8 @@ struct Walk {
       }
       ql_ptx_warp_barrier();
     }
+    if (afterLoads && mode == kBulk)
+      ql_ptx_proxy_fence(); // waits for them
     QL_UNROLL
     for (int s = firstStage; s < lastStage; ++s) {
       if (left > 0)
@@ -155,8 +157,8 @@ struct Walk {
     }
   }
 
-  /// Loads the ring's oldest unit (unit u of its tile) and refills its stage. With
-  /// `codes` those of tensor cores go there, and only metadata into `out`.
+  /// Loads the ring's oldest unit (unit u of its tile); release() refills its stage.
+  /// With `codes` those of tensor cores go there, and only metadata into `out`.
   QL_INLINE void take(const UnitLayout &l, int u, Unit &out, Fragments *codes) {
     if (mode == kBulk) {
       ql_ptx_mbarrier_wait(barriers + stage, parity);
@@ -172,6 +174,12 @@ struct Walk {
     } else {
       loadUnit(l, lane, from, steps, out);
     }
+  }
+  /// Refills the stage of the oldest unit, which all lanes have loaded, and moves on to
+  /// the next one. A barrier for the warp. Measured: nothing cheaper than the fence is
+  /// right. An mbarrier that the lanes arrive at and lane 0 waits for lets the copy
+  /// overtake loads; one fence for two stages leaves too few copies under way.
+  QL_INLINE void release() {
     if (mode == kBulk)
       ql_ptx_proxy_fence();
     ql_ptx_warp_barrier();
@@ -190,6 +198,7 @@ struct Walk {
       take(layout.tailUnit(), u, out, nullptr);
     else if (fullUnits())
       take(layout.fullUnit(), u, out, nullptr);
+    release();
   }
   /// Takes the warp's first unit, which makes room in the ring.
   QL_INLINE void takeFirst(Unit &out) {
@@ -248,8 +257,8 @@ struct Walk {
     QL_UNROLL
     for (int h = 0; h < share.rows(); ++h)
       QL_UNROLL
-      for (int i = 0; i < share.columns(); ++i)
-        slot[share.token(i) * layout::kTileRows + share.row(h)] = acc[2 * h + i];
+    for (int i = 0; i < share.columns(); ++i)
+      slot[share.token(i) * layout::kTileRows + share.row(h)] = acc[2 * h + i];
   }
 
   /// Multiplies all units of the warp with the activations of `tokens` tokens. With
@@ -296,9 +305,13 @@ struct Walk {
           take(l, index, now, &fragments);
         }
         if (tensor) {
+          ql_ptx_warp_barrier(); // the exchange of the unit before has been read
           exchangeGroups(l, lane, now, rows, groups);
+          release(); // its barrier makes the exchange visible
           dotFragments(l, share, fragments, groups, {codesAt, recordsAt}, acc);
         } else {
+          if (mode != kDirect && !ahead)
+            release();
           dotUnit(l, tokens, now, rows,
                   {codesAt, recordsAt, codeStride, staged.record(1, 0) * kind.bytes()},
                   acc);

@@ -70,7 +70,8 @@ private:
                                   Value block);
   Active begin(gpu::GPUFuncOp f, const KernelPlan &plan, const KernelSegment &segment,
                const KernelWalk &walk, Value block, int phase);
-  void start(const Active &active, Value condition, int firstStage, int lastStage);
+  void start(const Active &active, Value condition, int firstStage, int lastStage,
+             bool afterLoads = false);
   void stageActivations(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
                         int phase, llvm::function_ref<void()> startRest);
   void epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
@@ -195,10 +196,11 @@ Skeleton::Active Skeleton::begin(gpu::GPUFuncOp f, const KernelPlan &plan,
 }
 
 /// Starts the copies that fill some stages of a walk's ring if `condition` holds (null:
-/// always).
+/// always); `afterLoads`: of activations.
 void Skeleton::start(const Active &active, Value condition, int firstStage,
-                     int lastStage) {
-  SmallVector<Value> args{active.state, constant(firstStage), constant(lastStage)};
+                     int lastStage, bool afterLoads) {
+  SmallVector<Value> args{active.state, constant(firstStage), constant(lastStage),
+                          constant(afterLoads)};
   if (!condition)
     return call("ql_walk_start", args);
   auto guard = scf::IfOp::create(b, loc, condition, /*withElseRegion=*/false);
@@ -412,7 +414,8 @@ void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
       if (plan.earlyStages == plan.stages)
         return;
       for (const Active &active : phases[phase]) {
-        start(active, active.startEarly, plan.earlyStages, plan.stages);
+        start(active, active.startEarly, plan.earlyStages, plan.stages,
+              /*afterLoads=*/!quantized);
         if (plan.ahead)
           call("ql_walk_take", {active.state, active.unit});
       }
@@ -429,8 +432,11 @@ void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
             shared(plan.recordsOf(*active.walk, phase)), shared(active.walk->constants),
             shared(active.walk->slots[phase]), active.unit, constant(plan.ahead)});
     }
-    if (phase + 1 < plan.phases)
+    if (phase + 1 < plan.phases) {
       startFirst(phases[phase + 1], plan.stages); // a warp's own ring is free
+      if (quantized && plan.bulkCodes)
+        call("ql_ptx_proxy_fence", {}); // the next phase's codes replace this one's
+    }
     call("ql_ptx_barrier", {});
   }
 

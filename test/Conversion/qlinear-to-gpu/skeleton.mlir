@@ -9,7 +9,7 @@
 // staged before the wait for the previous kernel, the activations after it; the copies of
 // the last stage do not delay the loads of x, and go on while x is quantized.
 // CHECK-LABEL: func.func @one
-// A block for each of the 132 multiprocessors, where there are as many tiles.
+// A block for each of the 132 multiprocessors.
 // CHECK: qlinear.launch [#qlinear.variant<rows = 1, kernel = @qlinear_kernels::@linear0_m1, grid = 132, block = 384, smem = {{[0-9]+}}>,
 // CHECK-SAME: rows = 2, kernel = @qlinear_kernels::@linear0_m2, grid = 132,
 // CHECK-SAME: rows = 4, kernel = @qlinear_kernels::@linear0_m4, grid = 132,
@@ -34,8 +34,8 @@ func.func @shared(%x: tensor<?x5376xbf16>, %w: !qlinear.weight<21504x5376, #q4>)
 
 // Gate and up share tiles: one walk over two weights; the epilogue is in the kernel.
 // CHECK-LABEL: func.func @epilogue
-// 100 rows are 7 tiles.
-// CHECK: kernel = @qlinear_kernels::@linear1_m1, grid = 7,
+// 100 rows are 7 tiles, but every multiprocessor has a block, beside which one more fits.
+// CHECK: kernel = @qlinear_kernels::@linear1_m1, grid = 132, block = 384, smem = 76816>
 func.func @epilogue(%x: tensor<1x256xf32>, %g: !qlinear.weight<100x256, #q4>,
                     %u: !qlinear.weight<100x256, #q4>, %bias: tensor<100xf16>)
     -> tensor<1x100xf32> {
@@ -54,8 +54,8 @@ func.func @epilogue(%x: tensor<1x256xf32>, %g: !qlinear.weight<100x256, #q4>,
 // Two weights of different N and encoding: two segments in one kernel.
 // CHECK-LABEL: func.func @segments
 // 32 and 8 tiles.
-// CHECK: rows = 1, kernel = @qlinear_kernels::@linear2_m1, grid = 40,
-// CHECK-SAME: rows = 8, kernel = @qlinear_kernels::@linear2_m8, grid = 40,
+// CHECK: rows = 1, kernel = @qlinear_kernels::@linear2_m1, grid = 132,
+// CHECK-SAME: rows = 8, kernel = @qlinear_kernels::@linear2_m8, grid = 132,
 func.func @segments(%a: !qlinear.activations<?x512>, %q: !qlinear.weight<512x512, #q4>,
                     %v: !qlinear.weight<128x512, #q6>)
     -> (tensor<?x512xf16>, tensor<?x128xf16>) {
