@@ -24,7 +24,7 @@ usage() {
 command=$1
 shift
 bin=$root/build/release/bin
-tests= # the program gpu-runtime-tests
+programs=() # gpu-runtime-tests and gpu-stress
 target=cuda:sm_90
 only=()
 directory=
@@ -44,7 +44,7 @@ case $command in pack | check) ;; *) usage 2 ;; esac
 
 # The libraries of our tools that a plain system lacks.
 libraries() {
-  ldd "$bin/quant-run" "$bin/quant-pack" "$tests" | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
+  ldd "$bin/quant-run" "$bin/quant-pack" "${programs[@]}" | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
     grep -Ev '/(libc|libm|libdl|librt|libpthread|libgcc_s|libstdc\+\+|ld-linux[^/]*)\.so'
 }
 
@@ -54,8 +54,10 @@ pack() {
   for tool in quant-compile quant-pack quant-run; do
     [ -x "$bin/$tool" ] || die "'$bin/$tool' is not built; ninja -C build/release $tool"
   done
-  tests=$bin/../unittests/gpu-runtime-tests
-  [ -x "$tests" ] || die "'$tests' is not built; ninja -C build/release gpu-runtime-tests"
+  for tool in gpu-runtime-tests gpu-stress; do
+    programs+=("$bin/../unittests/$tool")
+    [ -x "${programs[-1]}" ] || die "'${programs[-1]}' is not built; ninja -C build/release $tool"
+  done
   # What is there may be a suite; anything else is not ours to delete.
   if [ -e "$directory" ] && [ -n "$(ls -A "$directory")" ]; then
     [ -e "$directory/run.sh" ] || die "'$directory' has other files; name a new folder"
@@ -63,10 +65,10 @@ pack() {
   fi
   mkdir -p "$directory"
   cp "$root"/test/GPU/run.sh "$root"/test/GPU/{run,suite}.py \
-    "$root"/test/Emulated/Inputs/matrix.py "$bin"/quant-{run,pack} "$tests" "$directory"
+    "$root"/test/Emulated/Inputs/matrix.py "$root"/benchmarks/gpu/layers.py "$bin"/quant-{run,pack} "${programs[@]}" "$directory"
   libraries | xargs -I{} cp -L {} "$directory"
-  strip -s "$directory"/quant-{run,pack} "$directory/gpu-runtime-tests"
-  PYTHONPATH=$root/test/Emulated/Inputs PYTHONDONTWRITEBYTECODE=1 python3 "$root/test/GPU/suite.py" \
+  strip -s "$directory"/quant-{run,pack} "$directory"/gpu-{runtime-tests,stress}
+  PYTHONPATH=$root/test/Emulated/Inputs:$root/benchmarks/gpu PYTHONDONTWRITEBYTECODE=1 python3 "$root/test/GPU/suite.py" \
     "$directory" --bin "$bin" --target "$target" "${only[@]}"
   rm -rf "$directory/work"
   say "$directory: $(du -sh "$directory" | cut -f1); run $directory/run.sh on the machine with the GPU"

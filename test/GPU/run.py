@@ -7,7 +7,8 @@
 # ===------------------------------------------------------------------------===#
 """Runs the packed suite beside it on a device. A test is one function with one number
 of rows: its results are compared with float64 by quant-run, and with the results that
-came with the suite. The last line is `N passed, N failed, N skipped`.
+came with the suite; or it is called over and over by gpu-stress. The last line is
+`N passed, N failed, N skipped`.
 """
 
 import argparse
@@ -94,6 +95,7 @@ def compare(got, want, exact):
 class Runner:
     def __init__(self, options, folder):
         self.options, self.folder = options, folder
+        self.calls, self.wrong = 0, 0  # of gpu-stress
         self.environment = dict(os.environ)
         paths = [HERE, os.environ.get("LD_LIBRARY_PATH", "")]
         self.environment["LD_LIBRARY_PATH"] = ":".join(p for p in paths if p)
@@ -143,6 +145,10 @@ class Runner:
         artifact, weights = f"{output}/{name}.so", f"{HERE}/{name}.safetensors"
         with lzma.open(f"{HERE}/{name}.so.xz") as f, open(artifact, "wb") as so:
             shutil.copyfileobj(f, so)
+        if entry["kind"] == "extremes":
+            return self.extremes_tests(entry, artifact, weights, output, rows)
+        if entry["kind"] == "stress":
+            return self.stress_tests(entry, artifact, rows)
         if entry["kind"] == "generated":
             # In a process of its own, as random numbers have one state.
             subprocess.run([sys.executable, f"{HERE}/suite.py", output, "--bin", HERE,
@@ -206,6 +212,54 @@ class Runner:
             tests.append(Test(state, f"{entry['name']}/{function}", failures, 0, 0))
         return tests
 
+    def extremes_tests(self, entry, artifact, weights, output, rows):
+        """Every function with each of the inputs that came with the suite."""
+        tests = []
+        with zipfile.ZipFile(f"{HERE}/{entry['name']}.zip") as z:
+            z.extractall(output)
+        for m, file in entry["inputs"]:
+            if m not in rows:
+                continue
+            reports, complaint = self.quant_run(artifact, weights, output,
+                                                ["--input", f"{output}/{file}"])
+            for function in entry["functions"]:
+                test = self.judge(entry, function, m, reports.get((function, m)), output)
+                text = test.text if test.state == "passed" else f"{test.text} {complaint}"
+                tests.append(test._replace(name=f"{test.name}, {file}", text=text))
+        shutil.rmtree(output)
+        return tests
+
+    def stress_tests(self, entry, artifact, rows):
+        """The functions of an artifact, each with every M, and all of them in a chain."""
+        name, report = entry["name"], f"{artifact}.json"
+        command = [f"{HERE}/gpu-stress", artifact, "--device", self.options.device, "--json",
+                   report, "--rows", ",".join(map(str, rows)),
+                   "--calls", str(self.options.calls)]
+        try:
+            ran = subprocess.run(command, env=self.environment, capture_output=True, text=True,
+                                 timeout=self.options.timeout)
+            output = ran.stdout + ran.stderr
+        except subprocess.TimeoutExpired as expired:
+            output = f"no end after {self.options.timeout} s: {expired.stdout}"
+        if self.options.verbose:
+            print(output)
+        results = {}
+        if os.path.exists(report):
+            with open(report) as f:
+                results = {(r["function"], r["rows"]): r for r in json.load(f)}
+        os.remove(artifact)
+        tests = []
+        for function in [*entry["functions"], "chain"]:
+            for m in rows:
+                r = results.get((function, m))
+                text = r["first"] if r else f"did not run: {output[-1000:]}"
+                tests.append(Test("passed" if r and not r["wrong"] else "failed",
+                                  f"{name}/{function} M = {m}", text, 0, 0))
+        calls, wrong = (sum(r[key] for r in results.values()) for key in ("calls", "wrong"))
+        self.calls, self.wrong = self.calls + calls, self.wrong + wrong
+        print(f"{name}: {calls} calls, {wrong} wrong", flush=True)
+        return tests
+
     def judge(self, entry, function, m, report, output):
         name = f"{entry['name']}/{function} M = {m}"
         if report is None:
@@ -215,7 +269,7 @@ class Runner:
             if not o["ok"]:
                 wrong.append(f"output {i}: relative error {o['error']} against float64, "
                              f"bound {o['bound']}")
-        if entry["kind"] != "generated":
+        if entry["kind"] in ("random", "exact"):
             file = f"{function}.{m}.safetensors"
             with zipfile.ZipFile(f"{HERE}/{entry['name']}.zip") as z:
                 want = z.read(file)
@@ -223,6 +277,16 @@ class Runner:
                 text, differing, results = compare(f.read(), want, entry["kind"] == "exact")
             wrong += [text] if text else []
         return Test("failed" if wrong else "passed", name, "; ".join(wrong), differing, results)
+
+
+def count(entry, rows):
+    """The tests of an entry with these numbers of rows."""
+    functions = len(entry["functions"])
+    if entry["kind"] == "runtime":
+        return functions
+    if entry["kind"] == "extremes":
+        return functions * sum(m in rows for m, _ in entry["inputs"])
+    return (functions + (entry["kind"] == "stress")) * len(rows)  # and the chain
 
 
 def main():
@@ -233,6 +297,8 @@ def main():
     parser.add_argument("--only", default="", metavar="REGEX", help="entries to run")
     jobs = min(8, os.cpu_count() or 1)
     parser.add_argument("--jobs", type=int, default=jobs, help="artifacts that run at once")
+    parser.add_argument("--calls", type=int, default=100, metavar="N",
+                        help="times that gpu-stress calls each case in each way")
     parser.add_argument("--timeout", type=int, default=500, help="seconds that one may take")
     parser.add_argument("-v", "--verbose", action="store_true", help="print every test")
     options = parser.parse_args()
@@ -247,16 +313,15 @@ def main():
     for entry in packed["entries"]:
         taken = re.search(options.only, entry["name"])
         small = entry["kind"] == "random" or not options.sanitizer
-        runtime = entry["kind"] == "runtime"
-        tests = len(entry["functions"]) * (1 if runtime else len(packed["rows"]))
+        tests = count(entry, packed["rows"])
         if taken and small:
             chosen.append(entry)
-            tests = 0 if runtime else tests - len(entry["functions"]) * len(rows)
+            tests -= count(entry, rows)
         counts["skipped"] += tests
-    # The runtime's tests look at the device's free memory, and take all of it: they have
-    # the device to themselves.
-    together, alone = ([e for e in chosen if (e["kind"] == "runtime") == runtime]
-                       for runtime in (False, True))
+    # The runtime's tests look at the device's free memory, and take all of it; gpu-stress
+    # says itself what runs beside its calls: they have the device to themselves.
+    together, alone = ([e for e in chosen if (e["kind"] in ("runtime", "stress")) == by_itself]
+                       for by_itself in (False, True))
     with tempfile.TemporaryDirectory() as folder:
         runner = Runner(options, folder)
         for entry, tests in itertools.chain(
@@ -271,6 +336,8 @@ def main():
             if results_ := sum(t.results for t in tests):
                 line += f", {sum(t.differing for t in tests)} of {results_} results differ"
             print(line, flush=True)
+    if runner.calls:
+        print(f"{runner.calls} calls repeated by gpu-stress, {runner.wrong} wrong")
     print(f"{differing} of {results} results differ in bits from the emulated device's or, "
           "where they are exact, from integers'")
     print(", ".join(f"{counts[state]} {state}" for state in ("passed", "failed", "skipped")))

@@ -11,11 +11,14 @@ artifact and an archive per entry, and the results of the emulated device.
 usage: suite.py DIRECTORY --bin DIR [--target cuda:sm_90] [--only REGEX]
        suite.py DIRECTORY --bin DIR --weights ENTRY      what run.py does for large ones
 
-Entries are of four kinds. `random`: results are compared with float64 by quant-run,
+Entries are of six kinds. `random`: results are compared with float64 by quant-run,
 and with those of the emulated device. `exact`: weights and activations are integers
 with scales of 1, so that results are integers that this script computes by itself, and
 no bit may differ. `generated`: weights too large to carry are made where they are used.
 `runtime`: what the program gpu-runtime-tests needs; its tests are the entry's functions.
+`extremes`: inputs with NaNs, infinities, denormals and tiny numbers come with the suite;
+results are compared with float64. `stress`: layers that gpu-stress calls over and over,
+with weights that it makes.
 """
 
 import argparse
@@ -32,6 +35,7 @@ import sys
 import zipfile
 
 import matrix
+from layers import INT4, INT6, SHAPES
 
 ROWS = list(range(1, 9))
 # The encodings that get every type and odd shape; the rest of the list is in matrix.py.
@@ -244,6 +248,94 @@ def exact_entry():
     return entry
 
 
+EXTREMES_K = 1056
+
+
+def extremes_entry():
+    """NaNs, infinities and chunks so small that they count as zero, in some tokens."""
+    entry = Entry("extremes", "extremes")
+    schedules = ["", " {schedule = #qlinear.schedule<rows = [1, 2, 4, 8], quantize = separate>}",
+                 " {schedule = #qlinear.schedule<rows = [2, 4, 8], grid = 8, warps = 3, "
+                 "copy = bulk, pdl = true, split_k = 4>}"]
+    for e, (name, encoding) in enumerate(MAIN.items()):
+        for i, (x, y) in enumerate(zip(matrix.INPUTS, ["f32", "bf16", "f32"])):
+            entry.linear(f"{name}_{x}", encoding, 150, EXTREMES_K, x, y, schedules[(e + i) % 3])
+    return entry
+
+
+def extreme_tokens(rows, first):
+    """Tokens of normal numbers; in token i, as kind first + i has it, some are others."""
+    nan, inf = float("nan"), float("inf")
+    kinds = [{7: nan}, {}, {600: inf}, {1055: -inf, 0: nan},
+             dict.fromkeys(range(32, 64), 1e-37), dict.fromkeys(range(EXTREMES_K), -1e-37),
+             dict.fromkeys(range(EXTREMES_K), 1e-42), {100: 1e-40, 333: -1e-44},
+             {64: 30000.0}, dict.fromkeys(range(EXTREMES_K), 0.0)]
+    tokens = []
+    for i in range(rows):
+        token = [random.gauss(0, 1) for _ in range(EXTREMES_K)]
+        for k, value in kinds[(first + i) % len(kinds)].items():
+            token[k] = value
+        tokens.append(token)
+    return tokens, len(kinds)
+
+
+def write_extremes(entry, directory, quant_pack):
+    """The weights, and for each M as many inputs as it takes to have every kind of token;
+    their names are in the entry."""
+    write_weights(entry.name, entry.weights, entry.pack_arguments(), directory, quant_pack)
+    names = []
+    with zipfile.ZipFile(f"{directory}/{entry.name}.zip", "w", zipfile.ZIP_DEFLATED) as z:
+        for m in ROWS:
+            first, kinds = 0, 1
+            while first < kinds:
+                tokens, kinds = extreme_tokens(m, first)
+                names.append([m, f"input.{m}.{first}.safetensors"])
+                write_floats(f"{directory}/{names[-1][1]}", [("input0", tokens)])
+                z.write(f"{directory}/{names[-1][1]}", names[-1][1])
+                os.remove(f"{directory}/{names[-1][1]}")
+                first += m
+    return names
+
+
+# Every shape of the benchmark (N, K), and few rows with many columns; and types of
+# activations and of results.
+STRESS_SHAPES = sorted({(n, k) for n, k, bits in SHAPES.values() if bits == 4})
+STRESS_SHORT = [(256, 21504), (528, 21504), (1056, 21504)]
+STRESS_TYPES = [("f32", "f32"), ("bf16", "bf16"), ("f16", "f16"), ("i8", "f32")]
+
+
+def stress_entries():
+    """All types with the seed's encoding, two with each of the others: between them every
+    type has every shape. The head, which is large, with two of its encodings."""
+    for e, (name, encoding) in enumerate(INT4.items()):
+        entry = Entry(f"stress-{name}", "stress")
+        for i, (n, k) in enumerate(STRESS_SHAPES + STRESS_SHORT):
+            types = STRESS_TYPES
+            if name != "row-u8":
+                types = [types[(i + e) % 4], types[(i + e + 1) % 4]]
+            for x, y in types:
+                entry.linear(f"n{n}k{k}_{x}", encoding, n, k, x, y)
+        yield entry
+    entry = Entry("stress-head", "stress")
+    n, k, _ = SHAPES["lm_head"]
+    for name in ["row-u8", "k-quant"]:
+        for x in ["bf16", "i8"]:
+            entry.linear(f"{name}_n{n}k{k}_{x}".replace("-", "_"), INT6[name], n, k, x, "bf16")
+    yield entry
+    entry = Entry("stress-kinds", "stress")
+    kinds = dict.fromkeys([encoding for encoding, _ in matrix.CASES] + list(INT6.values()))
+    for i, encoding in enumerate(kinds):
+        x, y = STRESS_TYPES[i % 4]
+        entry.linear(f"kind{i}_{x}", encoding, 1056, 21504, x, y)
+    yield entry
+    entry = Entry("stress-small", "stress")  # for the emulated device
+    for i, (x, y) in enumerate(STRESS_TYPES):
+        name = ["row-u8", "k-quant"][i % 2]
+        entry.linear(f"{name}_{x}".replace("-", "_"), INT4[name], 40, 1056, x, y,
+                     matrix.SCHEDULES[1])
+    yield entry
+
+
 def runtime_entry():
     """A linear, and a chain of two: temps, several launches, dependent ones."""
     entry = Entry("runtime", "runtime")
@@ -278,9 +370,11 @@ def entries():
     yield clusters_entry()
     yield ring_entry()
     yield quantize_entry()
+    yield extremes_entry()
     yield exact_entry()
     for name in MAIN:
         yield from large_entries(name)
+    yield from stress_entries()
 
 
 # ===------------------------------------------------------------------------===#
@@ -395,7 +489,7 @@ def compile_entry(entry, directory, work, options):
 
     def compiled(target, path):
         parameters = []
-        if entry.kind != "generated":
+        if entry.kind not in ("generated", "stress"):
             parameters = ["--params", f"{directory}/{entry.name}.safetensors"]
         subprocess.run(
             [f"{options.bin}/quant-compile", f"{work}/{entry.name}.mlir", f"--target={target}",
@@ -412,7 +506,9 @@ def compile_entry(entry, directory, work, options):
     expected = f"{work}/{entry.name}"
     os.makedirs(expected, exist_ok=True)
     quant_pack = f"{options.bin}/quant-pack"
-    if entry.kind == "exact":
+    if entry.kind == "extremes":
+        inputs = write_extremes(entry, directory, quant_pack)
+    elif entry.kind == "exact":
         write_exact(entry, directory, expected, quant_pack)
     elif entry.kind == "random":
         write_weights(entry.name, entry.weights, entry.pack_arguments(), directory, quant_pack)
@@ -431,12 +527,14 @@ def compile_entry(entry, directory, work, options):
         )
         if ran.returncode:
             sys.exit(f"suite.py: error: the emulated device failed on '{entry.name}'")
-    if entry.kind != "generated":
+    if entry.kind in ("random", "exact"):
         with zipfile.ZipFile(f"{directory}/{entry.name}.zip", "w", zipfile.ZIP_DEFLATED) as z:
             for name in sorted(os.listdir(expected)):
                 z.write(f"{expected}/{name}", name)
     print(f"{entry.name}: {len(entry.functions)} functions", flush=True)
     described = {"name": entry.name, "kind": entry.kind, "functions": entry.functions}
+    if entry.kind == "extremes":
+        described["inputs"] = inputs
     if entry.kind == "generated":
         described |= {"weights": entry.weights, "arguments": entry.pack_arguments()}
     return described

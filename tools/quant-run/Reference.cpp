@@ -7,6 +7,7 @@
 
 #include "Reference.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fmt/format.h>
@@ -46,12 +47,21 @@ Result<const AffineWeight *> Weights::get(size_t index) {
 }
 
 /// One chunk of up to 32 columns: x = d * code, as docs/architecture.md defines it,
-/// products in f64, where they are exact.
+/// products in f64, where they are exact. Chunks below 2^-119 are zero; d of one with a
+/// NaN or an infinity is NaN.
 static float quantizeChunk(const float *x, int64_t count, int8_t *codes) {
   float largest = 0;
-  for (int64_t i = 0; i < count; ++i)
+  bool finite = true;
+  for (int64_t i = 0; i < count; ++i) {
     largest = std::max(largest, std::fabs(x[i]));
-  float inverse = largest > 0 ? 127.0f / largest : 0.0f;
+    finite &= std::isfinite(x[i]);
+  }
+  std::fill_n(codes, count, int8_t(0));
+  if (!finite)
+    return NAN;
+  if (largest < 0x1p-119f)
+    return 0;
+  float inverse = 127.0f / largest;
   for (int64_t i = 0; i < count; ++i)
     codes[i] = int8_t(std::nearbyint(double(x[i]) * double(inverse)));
   return largest / 127.0f;

@@ -81,9 +81,9 @@ GraphTimer::~GraphTimer() {
     (void)api->cuDevicePrimaryCtxRelease_v2(device);
 }
 
-Result<Timing> GraphTimer::time(const Replays &replays,
-                                const std::function<Result<void>()> &enqueue,
-                                const std::function<Result<void>()> &check) {
+Result<void>
+GraphTimer::capture(const std::function<Result<void>()> &enqueue,
+                    const std::function<Result<void>(cuda::GraphExec)> &use) {
   cuda::Graph graph = nullptr;
   cuda::GraphExec exec = nullptr;
   TRY_CUDA(cuStreamBeginCapture_v2, work, cuda::kCaptureThreadLocal);
@@ -94,13 +94,42 @@ Result<Timing> GraphTimer::time(const Replays &replays,
   if (status)
     status = toResult(
         QLR_CUDA(*api, cuGraphInstantiate_v2, &exec, graph, nullptr, nullptr, 0));
-  Result<Timing> timing =
-      status ? replay(exec, replays, check) : Result<Timing>(status.takeError());
+  if (status)
+    status = use(exec);
   if (exec)
     (void)api->cuGraphExecDestroy(exec);
   if (graph)
     (void)api->cuGraphDestroy(graph);
+  return status;
+}
+
+Result<Timing> GraphTimer::time(const Replays &replays,
+                                const std::function<Result<void>()> &enqueue,
+                                const std::function<Result<void>()> &check) {
+  Timing timing;
+  Result<void> done = capture(enqueue, [&](cuda::GraphExec exec) -> Result<void> {
+    Result<Timing> timed = replay(exec, replays, check);
+    if (!timed)
+      return timed.takeError();
+    timing = *timed;
+    return {};
+  });
+  if (!done)
+    return done.takeError();
   return timing;
+}
+
+Result<void> GraphTimer::repeat(size_t times,
+                                const std::function<Result<void>()> &enqueue,
+                                const std::function<Result<void>()> &check) {
+  return capture(enqueue, [&](cuda::GraphExec exec) -> Result<void> {
+    for (size_t i = 0; i < times; ++i) {
+      TRY_CUDA(cuGraphLaunch, exec, work);
+      if (Result<void> good = check(); !good)
+        return good;
+    }
+    return {};
+  });
 }
 
 Result<Timing> GraphTimer::replay(cuda::GraphExec exec, const Replays &replays,

@@ -62,10 +62,16 @@ public:
   Result<Timing> time(const Replays &replays,
                       const std::function<Result<void>()> &enqueue,
                       const std::function<Result<void>()> &check = {});
+  /// Replays it `times` times without timing, with `check` after each.
+  Result<void> repeat(size_t times, const std::function<Result<void>()> &enqueue,
+                      const std::function<Result<void>()> &check);
 
 private:
   GraphTimer() = default;
   Result<void> start(int ordinal);
+  Result<void>
+  capture(const std::function<Result<void>()> &enqueue,
+          const std::function<Result<void>(runtime::cuda::GraphExec)> &use);
   Result<Timing> replay(runtime::cuda::GraphExec exec, const Replays &replays,
                         const std::function<Result<void>()> &check);
 

@@ -108,15 +108,26 @@ Result<void> Series::compare() {
   return {};
 }
 
-Result<Timing> Series::time(const Replays &replays) {
+Result<void> Series::repeat(size_t times, bool asGraph) {
   auto put = [&] { return enqueue(device.stream()); };
   auto check = [&] { return compare(); };
+  if (asGraph && device.timer())
+    return device.timer()->repeat(times, put, check);
+  for (size_t i = 0; i < times; ++i) {
+    Result<void> done = put();
+    if (done)
+      done = check();
+    if (!done)
+      return done;
+  }
+  return {};
+}
+
+Result<Timing> Series::time(const Replays &replays) {
   if (device.timer())
-    return device.timer()->time(replays, put, check);
-  Result<void> done = put();
-  if (done)
-    done = check();
-  if (!done)
+    return device.timer()->time(
+        replays, [&] { return enqueue(device.stream()); }, [&] { return compare(); });
+  if (Result<void> done = repeat(1, false); !done)
     return done.takeError();
   return Timing{};
 }

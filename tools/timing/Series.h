@@ -42,6 +42,10 @@ public:
   /// without graphs it runs once and takes no time.
   Result<Timing> time(const Replays &replays);
 
+  /// Runs and compares it `times` times; as replays of a graph where there are graphs
+  /// and `asGraph` is set.
+  Result<void> repeat(size_t times, bool asGraph);
+
   size_t size() const { return calls.size(); }
   const Verdict &verdict() const { return found; }
 

@@ -7,7 +7,8 @@
 |*
 |* y = x W^T for a 48 x 64 weight of int8 codes with an f32 scale per group of 32,
 |* on activations quantized to int8 per 32, as C; `gate` adds a bias and a tanh;
-|* `wrong` is off by 1%. make_archive.py writes the weight.
+|* `wrong` is off by 1%; `nans` has a NaN in the first row of all. make_archive.py writes
+|* the weight.
 |*
 \*===----------------------------------------------------------------------===*/
 
@@ -51,6 +52,13 @@ static void wrong(void *const *args, int32_t rows, int64_t begin, int64_t end) {
       ((float *)args[2])[m * N + n] *= 1.01f;
 }
 
+static void nans(void *const *args, int32_t rows, int64_t begin, int64_t end) {
+  static int calls;
+  linear(args, rows, begin, end);
+  if (begin == 0 && calls++ == 0)
+    *(float *)args[2] = NAN;
+}
+
 /* bf16, rounded to nearest even. */
 static uint16_t narrow(float v) {
   uint32_t bits;
@@ -83,7 +91,7 @@ static const char manifest[] =
     " \"weights\": [{\"name\": \"w\", \"n\": 48, \"k\": 64, \"bytes\": 3456,"
     "   \"encoding\": \"i8, group = 32, symmetric, scale = f32\"}],"
     " \"targets\": [{\"target\": \"cpu:portable\", \"functions\": ["
-    SIGNATURE("linear") "," SIGNATURE("wrong") ","
+    SIGNATURE("linear") "," SIGNATURE("wrong") "," SIGNATURE("nans") ","
     "{\"name\": \"gate\","
     " \"inputs\": [{\"dtype\": \"f32\", \"shape\": [-1, 64]},"
     "              {\"dtype\": \"f32\", \"shape\": [48]}],"
@@ -102,8 +110,9 @@ static const char manifest[] =
 static const qlinear_image images[] = {
     {"cpu:portable/linear", (const void *)linear, 0},
     {"cpu:portable/wrong", (const void *)wrong, 0},
+    {"cpu:portable/nans", (const void *)nans, 0},
     {"cpu:portable/gate", (const void *)gate, 0},
 };
 
 __attribute__((visibility("default"))) const qlinear_artifact_v1 qlinear_artifact = {
-    UINT64_C(0x315241454E494C51), manifest, sizeof manifest - 1, images, 3};
+    UINT64_C(0x315241454E494C51), manifest, sizeof manifest - 1, images, 4};
