@@ -108,3 +108,60 @@ def test_rows_in_another_order_are_refused(tmp_path):
         True,
         False,
     ]
+
+
+def test_a_llama_written_both_ways(tmp_path):
+    model = model_of(tie_word_embeddings=False, num_hidden_layers=2)
+    want = logits(rounded(model))
+    archives = {
+        "names of transformers": packed(tmp_path, model, "hf", options=["--names=hf"]),
+        "names of llama.cpp": packed(tmp_path, model, "gguf"),
+    }
+    outputs = []
+    for archive in archives.values():
+        swapped = copy.deepcopy(model)
+        report = qlinear.nn.swap_linears(swapped, archive=archive, names="auto")
+        assert sum(s.layer is not None for s in report) == 15
+        for name, layer in model.named_modules():
+            if isinstance(layer, torch.nn.Linear):
+                error = swapped.get_submodule(name).dequantize() - layer.weight
+                assert error.norm() < 0.01 * layer.weight.norm(), name
+        outputs.append(logits(swapped))
+        error = (outputs[-1] - want).norm() / want.norm()
+        assert error < 0.02  # int8 activations
+    assert torch.equal(*outputs)
+    # Under the names of wrappers, and a body without a head.
+    wrapped = torch.nn.ModuleDict({"inner": copy.deepcopy(model)})
+    qlinear.nn.swap_linears(wrapped, archive=archives["names of transformers"], names="auto")
+    assert torch.equal(logits(wrapped["inner"]), outputs[0])
+    body = copy.deepcopy(model).model
+    report = qlinear.nn.swap_linears(body, archive=archives["names of llama.cpp"], names="auto")
+    assert sum(s.layer is not None for s in report) == 14
+    # Without names="auto" the archive with transformers' names is taken, too.
+    swapped = copy.deepcopy(model)
+    qlinear.nn.swap_linears(swapped, archive=archives["names of transformers"])
+    assert torch.equal(logits(swapped), outputs[0])
+
+
+def test_models_that_are_others(tmp_path):
+    archive = packed(tmp_path, model_of(tie_word_embeddings=False))
+    other = model_of(tie_word_embeddings=False, num_attention_heads=8, num_key_value_heads=2)
+    with pytest.raises(qlinear.Error, match="heads = 4, but the model has num_attention_heads = 8"):
+        qlinear.nn.swap_linears(other, archive=archive, names="auto")
+    with pytest.raises(qlinear.Error, match="no weight of the model's 1 linears; it has lm_head"):
+        qlinear.nn.swap_linears(
+            torch.nn.Sequential(torch.nn.Linear(64, 64)), archive=archive, names="auto"
+        )
+    with pytest.raises(qlinear.ArgumentError, match="names is 'gguf'; it is a function"):
+        qlinear.nn.swap_linears(other, archive=archive, names="gguf")
+
+
+def test_an_architecture_without_another_order(tmp_path):
+    model = model_of("Qwen2", tie_word_embeddings=False)
+    archive = packed(tmp_path, model, architecture="qwen2")
+    by_function, by_itself = copy.deepcopy(model), copy.deepcopy(model)
+    qlinear.nn.swap_linears(by_function, archive=archive, names=gguf_name)
+    qlinear.nn.swap_linears(by_itself, archive=archive, names="auto")
+    want = logits(rounded(model))
+    assert torch.equal(logits(by_function), logits(by_itself))
+    assert (logits(by_itself) - want).norm() < 0.02 * want.norm()

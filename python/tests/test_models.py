@@ -334,14 +334,24 @@ def test_load_checkpoint_and_dispatch(tmp_path):
     state = model.state_dict()
     safetensors.save_file(state, tmp_path / "model.safetensors")
     torch.save(state, tmp_path / "model.bin")
-    for source in (tmp_path, tmp_path / "model.bin", state):
+    for source, known in (
+        (tmp_path, True),
+        (tmp_path / "model.bin", True),
+        (state, True),
+        (tmp_path / "model.safetensors", False),
+    ):
         with accelerate.init_empty_weights():
             empty = model_of(attention_bias=True)
-        report = qlinear.nn.swap_linears(empty, empty=source)
-        reasons = {s.name: s.reason for s in report if s.layer is None}
-        assert reasons["model.layers.0.self_attn.k_proj"] == (
-            "the checkpoint has no packed weight of it"
-        )
+        if known:
+            report = qlinear.nn.swap_linears(empty, empty=source)
+            reasons = {s.name: s.reason for s in report if s.layer is None}
+            assert reasons["model.layers.0.self_attn.k_proj"] == (
+                "the checkpoint has no packed weight of it"
+            )
+        else:  # sizes and encodings are not known before
+            swap(empty, empty=True, select=lambda name, layer: "k_proj" not in name)
+            empty = copy.deepcopy(empty)
+            assert all(v.numel() == 0 for k, v in empty.state_dict().items() if "packed" in k)
         if source is state:
             empty.load_state_dict(state, assign=True)
         else:
