@@ -481,8 +481,11 @@ Value *Lowering::wrapper(StringRef function) {
     return dp4a(false, true);
   if (function == "byte_permute")
     return permute();
-  if (function == "exp2")
-    return unary(Intrinsic::exp2);
+  if (function == "exp2") {
+    Value *power = unary(Intrinsic::exp2);
+    Value *subnormal = b.CreateFCmpOLT(power, ConstantFP::get(type, 0x1p-126));
+    return b.CreateSelect(subnormal, ConstantFP::get(type, 0.0), power);
+  }
   if (function == "mma32" || function == "mma16")
     return onMemory("mma", {num(function == "mma32" ? 32 : 16), inMemory(arg(0)),
                             inMemory(arg(1))}, arg(2));
