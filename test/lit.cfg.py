@@ -44,6 +44,9 @@ packages = [
     "mlx",
     "onnxruntime",
     "onnx_ir",
+    "torch_mlir",
+    "jax",
+    "iree",
 ]
 found = subprocess.run(
     [

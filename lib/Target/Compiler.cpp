@@ -14,10 +14,20 @@
 #include "qlinear/Target/HostObject.h"
 #include "qlinear/Transforms/Passes.h"
 
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Complex/IR/Complex.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/MLProgram/IR/MLProgram.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Quant/IR/Quant.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Shape/IR/Shape.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/UB/IR/UBOps.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
 #include "llvm/IR/Module.h"
@@ -43,6 +53,11 @@ Compilation::~Compilation() = default;
 void registerCompiler(DialectRegistry &registry) {
   registry.insert<mlir::qlinear::QLinearDialect, arith::ArithDialect, func::FuncDialect,
                   linalg::LinalgDialect, math::MathDialect, tensor::TensorDialect>();
+  // What frontends emit beside these.
+  registry.insert<affine::AffineDialect, bufferization::BufferizationDialect,
+                  cf::ControlFlowDialect, complex::ComplexDialect,
+                  ml_program::MLProgramDialect, quant::QuantDialect, scf::SCFDialect,
+                  shape::ShapeDialect, ub::UBDialect, vector::VectorDialect>();
   registerNVPTXTranslations(registry);
   registerHostTranslations(registry);
   registerCanonicalizerPass();
@@ -372,12 +387,12 @@ LogicalResult Driver::makeArtifact(ArrayRef<func::FuncOp> exported) {
 
 FailureOr<Compilation> Driver::run() {
   result.context = std::make_unique<llvm::LLVMContext>();
-  if (failed(checkFunctions()))
-    return failure();
   {
     TimingScope scope = timing.nest("prepare");
-    if (failed(runPasses(source, preparePipeline(settings.pipeline), scope)) ||
-        failed(checkParams()) || failed(checkLinears()))
+    PipelineSettings prepare = settings.pipeline;
+    prepare.wholeFunctions = true;
+    if (failed(runPasses(source, preparePipeline(prepare), scope)) ||
+        failed(checkFunctions()) || failed(checkParams()) || failed(checkLinears()))
       return failure();
   }
   Array targets;

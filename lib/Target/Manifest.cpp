@@ -169,6 +169,15 @@ SmallVector<func::FuncOp> exportedFunctions(ModuleOp module) {
 FailureOr<Object> describeSignature(func::FuncOp function) {
   bool anyDynamic = false;
   int64_t rows = 0;
+  // A weight that is passed in is no tensor that crosses the boundary.
+  for (BlockArgument argument : function.getArguments())
+    for (Operation *user : argument.getUsers())
+      if (isa<ql::PackOp>(user))
+        return function.emitError("function '")
+               << function.getName() << "': argument " << argument.getArgNumber()
+               << ", " << argument.getType()
+               << ", is a component of a weight; weights are constants of the module "
+                  "(have the frontend close over them) or qlinear.parameter";
   auto describe = [&](TypeRange types, const char *what) -> FailureOr<Array> {
     Array result;
     for (auto [index, type] : llvm::enumerate(types)) {
@@ -259,7 +268,13 @@ FailureOr<Object> describeSteps(func::FuncOp function, WeightTable &weights) {
           << op.getName() << "' cannot be compiled in function '" << function.getName()
           << "'; a compiled function consists of qlinear.linear and of elementwise "
              "operations that fuse into them";
-      if (isa<ql::ReencodeOp>(op))
+      if (!op.isRegistered())
+        diagnostic.attachNote()
+            << "operations of '" << op.getName().getDialectNamespace()
+            << "' are not known here; lower them to linalg before, by the tools of "
+               "that "
+               "project";
+      else if (isa<ql::ReencodeOp>(op))
         diagnostic.attachNote() << "re-encode weights before, by "
                                    "qlinear-compact-metadata or --encoding";
       else

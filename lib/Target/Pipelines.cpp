@@ -12,6 +12,8 @@
 #include "qlinear/Target/Pipelines.h"
 #include "qlinear/Target/HostCode.h"
 
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Pass/PassOptions.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
@@ -62,7 +64,13 @@ llvm::Expected<std::vector<Target>> Target::parseList(StringRef text) {
 
 std::string preparePipeline(const PipelineSettings &settings) {
   std::string text = settings.raise ? "qlinear-raise," : "";
-  text += "canonicalize,cse";
+  if (settings.wholeFunctions)
+    text += "qlinear-adopt-functions,"
+            // Frontends assert what they know of sizes.
+            "canonicalize,cse,int-range-optimizations,"
+            "qlinear-flatten-rows,resolve-ranked-shaped-type-result-dims,"
+            "canonicalize,cse,qlinear-flatten-rows{signatures},";
+  text += "qlinear-fold-constants,canonicalize,cse";
   if (!settings.encoding.empty()) {
     std::string options = llvm::formatv("encoding={{{0}} min-snr={1}",
                                         settings.encoding, settings.minSnr);
@@ -79,6 +87,7 @@ std::string optimizePipeline(const Target &target, const PipelineSettings &setti
     passes.push_back("qlinear-fuse");
   if (settings.quantizeActivations)
     passes.push_back("qlinear-quantize-activations");
+  passes.push_back("qlinear-fold-constants"); // extras
   passes.push_back("canonicalize");
   passes.push_back("cse");
   return llvm::join(passes, ",");
@@ -165,6 +174,8 @@ void registerPipelines() {
   static const bool once [[maybe_unused]] = [] {
     registerCanonicalizer();
     registerCSE();
+    arith::registerArithIntRangeOpts();
+    memref::registerResolveRankedShapeTypeResultDimsPass();
     add<false>("qlinear-cuda",
                "compile linears for a GPU: re-encode, fuse, schedule, make kernels");
     add<true>("qlinear-cpu",

@@ -42,6 +42,7 @@ struct RaisePass : mlir::qlinear::impl::RaiseBase<RaisePass> {
     frontends = &known;
     done.clear();
     erased.clear();
+    folded.clear();
     // First what adds up partial sums: alone, those are sums over a batch of weights.
     SmallVector<linalg::LinalgOp> contractions;
     getOperation()->walk([&](linalg::LinalgOp op) { contractions.push_back(op); });
@@ -63,6 +64,7 @@ struct RaisePass : mlir::qlinear::impl::RaiseBase<RaisePass> {
                !why.empty() && !Frontends::isDequantization(op))
         reportDeclined(op, why);
     }
+    known.eraseDead(folded);
     known.eraseUnused();
     known.eraseDead(erased);
     known.eraseUnused();
@@ -84,8 +86,14 @@ private:
   /// result of `op` then.
   void raise(Operation *op, linalg::LinalgOp contraction, Value result, bool seeSums) {
     Raiser raiser(contraction, *frontends);
-    if (!raiser.match(seeSums))
+    if (!raiser.match(seeSums)) {
+      if (std::string why = seeSums || op != contraction.getOperation()
+                                ? std::string()
+                                : explainUnmatched(contraction);
+          !why.empty())
+        reportDeclined(op, why);
       return;
+    }
     done.insert(op);
     done.insert_range(raiser.partial);
     if (!raiser.why.empty())
@@ -101,6 +109,7 @@ private:
       op->getResult(0).replaceAllUsesWith(result == replaced ? y : result);
     replaced.replaceAllUsesWith(y);
     erased.push_back(op);
+    folded.append(raiser.folded);
     if (!result ||
         Frontends::nameOf(result.getDefiningOp()) != "torch_c.from_builtin_tensor")
       return;
@@ -116,6 +125,6 @@ private:
 
   Frontends *frontends = nullptr;
   DenseSet<Operation *> done;
-  SmallVector<Operation *> erased;
+  SmallVector<Operation *> erased, folded;
 };
 } // namespace

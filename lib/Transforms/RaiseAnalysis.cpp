@@ -4,22 +4,24 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+#include "ConstantEvaluator.h"
 #include "RaiseFrontends.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace mlir::qlinear;
 
-/// Operations that the trees are made of.
-static bool isScalarOp(Operation *op) {
+bool mlir::qlinear::isScalarOperation(Operation *op) {
   return isa<arith::ExtFOp, arith::TruncFOp, arith::ExtSIOp, arith::ExtUIOp,
              arith::SIToFPOp, arith::UIToFPOp, arith::AddFOp, arith::SubFOp,
              arith::MulFOp, arith::DivFOp, arith::NegFOp, arith::AddIOp, arith::SubIOp,
              arith::MulIOp, arith::TruncIOp, arith::ShLIOp, arith::ShRUIOp,
-             arith::ShRSIOp, arith::AndIOp, arith::OrIOp, arith::XOrIOp>(op);
+             arith::ShRSIOp, arith::AndIOp, arith::OrIOp, arith::XOrIOp, math::FmaOp>(
+      op);
 }
 
 void mlir::qlinear::walk(Scalar *scalar, function_ref<void(Scalar *)> visit) {
@@ -30,6 +32,14 @@ void mlir::qlinear::walk(Scalar *scalar, function_ref<void(Scalar *)> visit) {
 
 bool mlir::qlinear::isConversion(const Scalar *scalar) {
   return scalar->op && isa<arith::SIToFPOp, arith::UIToFPOp>(scalar->op);
+}
+
+bool mlir::qlinear::dependsOn(Scalar *scalar, unsigned loop) {
+  bool depends = false;
+  walk(scalar, [&](Scalar *s) {
+    depends |= isElement(s) && s->access.map.isFunctionOfDim(loop);
+  });
+  return depends;
 }
 
 bool mlir::qlinear::hasConversion(Scalar *scalar) {
@@ -43,6 +53,22 @@ Scalar *ScalarAnalysis::make(Scalar::Kind kind, Type type) {
   scalar.kind = kind;
   scalar.type = type;
   return &scalar;
+}
+
+/// An operation on scalars. Roundings between the two parts of math.fma are not kept
+/// anyhow.
+Scalar *ScalarAnalysis::makeOperation(Operation *op, StringRef name,
+                                      ArrayRef<Scalar *> operands) {
+  if (isa<math::FmaOp>(op) && operands.size() == 3) {
+    Scalar *product = makeOperation(op, "arith.mulf", operands.take_front(2));
+    return makeOperation(op, "arith.addf", {product, operands[2]});
+  }
+  Scalar *scalar =
+      make(Scalar::Kind::operation, getElementTypeOrSelf(op->getResult(0).getType()));
+  scalar->op = op;
+  scalar->name = name;
+  scalar->operands.assign(operands.begin(), operands.end());
+  return scalar;
 }
 
 Scalar *ScalarAnalysis::analyseBody(linalg::LinalgOp op, bool seeSums) {
@@ -129,17 +155,37 @@ Scalar *ScalarAnalysis::scalarOf(Value value, linalg::LinalgOp op, AffineMap toL
   Operation *def = value.getDefiningOp();
   if (Scalar *constant = constantOf(value))
     return constant;
-  if (!isScalarOp(def) || def->getBlock() != op.getBlock())
+  if (!isScalarOperation(def) || def->getBlock() != op.getBlock())
     return nullptr;
-  Scalar *scalar = make(Scalar::Kind::operation, value.getType());
-  scalar->op = def;
+  SmallVector<Scalar *> operands;
   for (Value operand : def->getOperands()) {
-    Scalar *inner = scalarOf(operand, op, toLoops, hasAccumulator);
-    if (!inner)
+    operands.push_back(scalarOf(operand, op, toLoops, hasAccumulator));
+    if (!operands.back())
       return nullptr;
-    scalar->operands.push_back(inner);
   }
-  return scalar;
+  return makeOperation(def, def->getName().getStringRef(), operands);
+}
+
+/// Whether an integer tensor is computed from constants, so that its elements are as
+/// good as those of a constant. What moves elements is seen through, and differences,
+/// which are codes and zeros.
+bool ScalarAnalysis::isLeaf(Value tensor) {
+  Operation *def = tensor.getDefiningOp();
+  if (!isa<IntegerType>(getElementTypeOrSelf(tensor.getType())) ||
+      !constants.isConstant(tensor))
+    return false;
+  Operation *scalar = def;
+  if (auto op = dyn_cast<linalg::LinalgOp>(def)) {
+    scalar = op.getBlock()->getTerminator()->getOperand(0).getDefiningOp();
+    if (!scalar)
+      return false;
+  } else if (isa<tensor::CastOp, tensor::ExpandShapeOp, tensor::CollapseShapeOp,
+                 tensor::ExtractSliceOp>(def)) {
+    return false;
+  }
+  while (scalar && isa<arith::ExtSIOp, arith::ExtUIOp>(scalar))
+    scalar = scalar->getOperand(0).getDefiningOp();
+  return !isa_and_present<arith::SubIOp>(scalar);
 }
 
 Scalar *ScalarAnalysis::elementOf(Value tensor, AffineMap map) {
@@ -153,7 +199,7 @@ Scalar *ScalarAnalysis::elementOf(Value tensor, AffineMap map) {
     scalar->access = {tensor, map};
   else if (isElement(scalar))
     scalar->views.push_back({tensor, map});
-  scalar->isShared |= frontends.isShared(tensor);
+  scalar->isShared |= frontends.isShared(tensor, scalar->kind != Scalar::Kind::sum);
   return scalar;
 }
 
@@ -161,7 +207,7 @@ Scalar *ScalarAnalysis::elementOf(Value tensor, AffineMap map) {
 /// understood.
 Scalar *ScalarAnalysis::seeThrough(Value tensor, AffineMap map) {
   Operation *def = tensor.getDefiningOp();
-  if (!def)
+  if (!def || isLeaf(tensor))
     return nullptr;
   MLIRContext *context = def->getContext();
   if (auto op = dyn_cast<linalg::LinalgOp>(def)) {
@@ -229,25 +275,29 @@ Scalar *ScalarAnalysis::seeThrough(Value tensor, AffineMap map) {
   }
   if (isa<tensor::ExtractSliceOp, tensor::PadOp>(def)) {
     // Of interest only if it cuts or pads a dequantized weight.
+    auto extract = dyn_cast<tensor::ExtractSliceOp>(def);
+    std::optional<AffineMap> slice = extract ? getSliceMap(extract) : std::nullopt;
     Value source = def->getOperand(0);
-    if (cast<RankedTensorType>(source.getType()).getRank() != map.getNumResults())
-      return nullptr;
-    Scalar *inner = elementOf(source, map);
+    SmallVector<AffineExpr> anywhere(cast<RankedTensorType>(source.getType()).getRank(),
+                                     getAffineConstantExpr(0, context));
+    Scalar *inner = elementOf(
+        source, slice ? slice->compose(map)
+                      : AffineMap::get(map.getNumDims(), 0, anywhere, context));
     if (!hasConversion(inner))
       return nullptr;
-    Scalar *slice = make(Scalar::Kind::slice, getElementTypeOrSelf(tensor.getType()));
-    slice->op = def;
-    slice->operands.push_back(inner);
-    slice->access = {tensor, map};
-    return slice;
+    if (slice)
+      return inner;
+    Scalar *cut = make(Scalar::Kind::slice, getElementTypeOrSelf(tensor.getType()));
+    cut->op = def;
+    cut->operands.push_back(inner);
+    cut->access = {tensor, map};
+    return cut;
   }
-  if (isScalarOp(def)) {
-    Scalar *scalar =
-        make(Scalar::Kind::operation, getElementTypeOrSelf(tensor.getType()));
-    scalar->op = def;
+  if (isScalarOperation(def)) {
+    SmallVector<Scalar *> operands;
     for (Value operand : def->getOperands())
-      scalar->operands.push_back(elementOf(operand, map));
-    return scalar;
+      operands.push_back(elementOf(operand, map));
+    return makeOperation(def, def->getName().getStringRef(), operands);
   }
   Value lowered = frontends.lower(tensor);
   return lowered ? elementOf(lowered, map) : nullptr;

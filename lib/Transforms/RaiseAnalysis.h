@@ -20,6 +20,7 @@
 #include <optional>
 
 namespace mlir::qlinear {
+class ConstantEvaluator;
 class Frontends;
 
 /// An element of a tensor: its indices are functions of the loops of the operation
@@ -36,7 +37,8 @@ struct Scalar {
     element,     ///< an element of a tensor that is not seen through
     constant,    ///< `value`
     accumulator, ///< the element of the result, before this iteration
-    slice,       ///< an element of a slice or padding of operands[0]'s tensor
+    slice,       ///< an element of a padding, or of a slice at offsets that are not
+                 ///< constant, of operands[0]'s tensor
     sum,         ///< of operands[0] over the loops of `op` that are reductions
   };
   Kind kind;
@@ -52,7 +54,10 @@ struct Scalar {
   /// Whether a tensor that holds this scalar has more than one use.
   bool isShared = false;
 
-  bool is(StringRef name) const { return op && op->getName().getStringRef() == name; }
+  /// Of an operation: that of `op`, or what a part of `op` does (math.fma is two).
+  StringRef name;
+
+  bool is(StringRef other) const { return name == other; }
 };
 
 /// Visits `scalar`, then what it is computed from.
@@ -62,8 +67,17 @@ inline bool isElement(const Scalar *scalar) {
 }
 /// From an integer to a float.
 bool isConversion(const Scalar *scalar);
+/// Whether anything in the tree is read with this loop.
+bool dependsOn(Scalar *scalar, unsigned loop);
 /// Whether there is a conversion in the tree.
 bool hasConversion(Scalar *scalar);
+
+/// Whether the trees are made of such operations.
+bool isScalarOperation(Operation *op);
+
+/// Why a contraction is left alone that is no sum of products of scalars that are
+/// understood, if it has a quantized weight; else "".
+std::string explainUnmatched(linalg::LinalgOp op);
 
 /// The loops of an operation, then those of the sums that it is made of.
 struct Loops {
@@ -77,7 +91,8 @@ inline constexpr unsigned kMaxLoops = 16;
 /// Builds the trees; owns them.
 class ScalarAnalysis {
 public:
-  explicit ScalarAnalysis(Frontends &frontends) : frontends(frontends) {}
+  ScalarAnalysis(Frontends &frontends, ConstantEvaluator &constants)
+      : frontends(frontends), constants(constants) {}
 
   /// The value that the body of `op`, which has one result, yields; null if
   /// it does more than arith. With `seeSums` a contraction that `op` reads is a sum.
@@ -87,14 +102,17 @@ public:
 
 private:
   Scalar *make(Scalar::Kind kind, Type type);
+  Scalar *makeOperation(Operation *op, StringRef name, ArrayRef<Scalar *> operands);
   Scalar *constantOf(Value value);
   Scalar *elementOf(Value tensor, AffineMap map);
   Scalar *scalarOf(Value value, linalg::LinalgOp op, AffineMap toLoops,
                    bool hasAccumulator);
   Scalar *seeThrough(Value tensor, AffineMap map);
   Scalar *sumOf(linalg::LinalgOp op, AffineMap map);
+  bool isLeaf(Value tensor);
 
   Frontends &frontends;
+  ConstantEvaluator &constants;
   bool seeSums = false;
   std::deque<Scalar> scalars;
 };

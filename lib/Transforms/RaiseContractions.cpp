@@ -134,9 +134,39 @@ std::optional<Frontends::Linear> Frontends::build(Operation *op, Value x, Value 
   return Linear{contraction, fromBuiltin(b, loc, y, op->getResult(0).getType())};
 }
 
+bool Frontends::isContraction(StringRef name) {
+  return llvm::is_contained<StringRef>(
+      {"onnx.MatMulNBits", "MatMulNBits", "quant.matmul_rhs_group_quant", "onnx.Gemm",
+       "onnx.MatMul", "aten.addmm", "aten.mv", "aten.linear", "aten.mm", "aten.matmul"},
+      name);
+}
+
+/// The operation nearest to a value that keeps it from being a dequantized weight, if
+/// it is computed from one; else nothing.
+StringRef Frontends::findBetween(Value value) {
+  SmallVector<Operation *> queue;
+  auto push = [&](Value operand) {
+    Operation *def = operand.getDefiningOp();
+    if (def && isTensor(operand) && !llvm::is_contained(queue, def))
+      queue.push_back(def);
+  };
+  push(value);
+  for (size_t i = 0; i < queue.size() && i < 32; ++i) {
+    Operation *op = queue[i];
+    if (isContraction(nameOf(op)))
+      continue;
+    if (i && (isDequantization(op) || isIntegerCast(op)))
+      return nameOf(
+          llvm::find_if(queue, [](Operation *o) { return !isPassedOn(o); })[0]);
+    for (Value operand : op->getOperands())
+      push(operand);
+  }
+  return {};
+}
+
 std::optional<Frontends::Linear> Frontends::lowerLinear(Operation *op) {
   StringRef name = nameOf(op);
-  if (op->getNumResults() != 1 || op->getNumOperands() < 2)
+  if (!isContraction(name) || op->getNumResults() != 1 || op->getNumOperands() < 2)
     return std::nullopt;
   if (name == "onnx.MatMulNBits" || name == "MatMulNBits")
     return matMulNBits(op);
@@ -144,9 +174,6 @@ std::optional<Frontends::Linear> Frontends::lowerLinear(Operation *op) {
     return groupMatMul(op);
   bool isGemm = name == "onnx.Gemm", isAddmm = name == "aten.addmm";
   bool isMatvec = name == "aten.mv", isLinear = name == "aten.linear";
-  if (!isGemm && !isAddmm && !isMatvec && !isLinear && name != "aten.mm" &&
-      name != "aten.matmul" && name != "onnx.MatMul")
-    return std::nullopt;
   if (isAddmm && op->getNumOperands() < 3)
     return std::nullopt;
   Value x = op->getOperand(isMatvec || isAddmm ? 1 : 0);
@@ -161,6 +188,10 @@ std::optional<Frontends::Linear> Frontends::lowerLinear(Operation *op) {
     if (couldBe(x) && !isMatvec)
       return decline(op, "the quantized factor is the left one; transpose the product, "
                          "y^T = w^T x^T");
+    if (StringRef between = findBetween(weight); !between.empty())
+      return decline(op, between + " stands between the quantized weight and " + name +
+                             ", and is not seen through; lower the module to linalg "
+                             "before, or apply scales to the result");
     return std::nullopt;
   }
   bool isKMajor = !isLinear && !isMatvec;

@@ -50,11 +50,25 @@ bool Frontends::isDequantization(Operation *op) {
          op->getNumOperands() != 0 && op->getNumResults() == 1;
 }
 
+bool Frontends::isIntegerCast(Operation *op) {
+  if (!llvm::is_contained<StringRef>(
+          {"aten.to.dtype", "aten._to_copy", "prims.convert_element_type", "onnx.Cast"},
+          nameOf(op)) ||
+      op->getNumOperands() == 0 || op->getNumResults() != 1)
+    return false;
+  std::optional<TensorInfo> from = infoOf(op->getOperand(0).getType()),
+                            to = infoOf(op->getResult(0).getType());
+  auto integer = from ? dyn_cast<IntegerType>(from->type.getElementType()) : nullptr;
+  return integer && integer.getWidth() > 1 && integer.getWidth() <= 8 && to &&
+         from->type.getRank() == 2 && from->type.hasStaticShape() &&
+         isa<FloatType>(to->type.getElementType());
+}
+
 bool Frontends::isDequantized(Value value) {
   Operation *def = value.getDefiningOp();
-  while (def && isPassedOn(def))
+  while (def && isPassedOn(def) && !isIntegerCast(def))
     def = def->getOperand(0).getDefiningOp();
-  return def && isDequantization(def);
+  return def && (isDequantization(def) || isIntegerCast(def));
 }
 
 bool Frontends::isPure(Operation *op) {
@@ -124,6 +138,22 @@ Value Frontends::lowerOp(Operation *op) {
     decline(op, name + ": the result is not a tensor of known shape and type; run "
                        "shape inference first, or convert to builtin tensors");
     return {};
+  }
+  if (isIntegerCast(op)) {
+    Dequantization d;
+    d.codes = toBuiltin(op->getOperand(0));
+    if (!d.codes) {
+      decline(op, "!torch.vtensor needs torch_c.to_builtin_tensor; load that dialect, "
+                  "or allow unregistered ones");
+      return {};
+    }
+    d.isSigned = infoOf(op->getOperand(0).getType())->isSigned.value_or(true);
+    builder.setInsertionPointAfter(op);
+    auto one = RankedTensorType::get({}, builder.getF32Type());
+    d.scale = arith::ConstantOp::create(builder, op->getLoc(),
+                                        DenseElementsAttr::get(one, 1.0f));
+    d.scaleMap = AffineMap::get(2, 0, {}, context);
+    return build(builder, op, d, info->type);
   }
   if (isPassedOn(op)) {
     bool isTransposition =

@@ -22,6 +22,8 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Matchers.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace mlir::qlinear;
 using ::qlinear::Form;
@@ -83,27 +85,23 @@ bool Raiser::matchStride(Component &component) {
   StringRef name = component.name;
   if (!isClosed)
     return decline(name + " are computed from more than elements of tensors");
-  int64_t N = indices.sizes[Indices::N], K = indices.sizes[Indices::K];
+  int64_t K = indices.sizes[Indices::K];
   for (Scalar *element : elements) {
-    std::optional<Matrix> matrix = getMatrix(element, Indices::N, Indices::K, name);
-    if (!matrix)
-      return true;
-    if (matrix->hasRows && matrix->rowStride != 1 && N != 1)
-      return decline("the group axis is along N: " + name + " are shared by " +
-                     Twine(matrix->rowStride) + " rows; a group lies in one row");
-    if (matrix->columnStride == 1 && K != 1)
-      return decline((matrix->hasRows || N == 1
-                          ? name + " vary inside a group: there is one for each k"
-                          : "the group axis is along N: " + name +
-                                " are the same in all rows; a group lies in one row")
-                         .str());
-    int64_t stride = matrix->columnStride;
-    if (stride == K)
+    if (strideOf(element->access, Indices::M))
+      return decline(name + " change from row to row of x");
+    int64_t rows = strideOf(element->access, Indices::N),
+            stride = strideOf(element->access, Indices::K);
+    if (stride == 0 || stride >= K)
       continue; // one for the row
-    if (component.stride && component.stride % stride && stride % component.stride)
-      return decline(name + " have groups of " + Twine(component.stride) + " and " +
-                     Twine(stride) + ", of which neither divides the other");
-    component.stride = component.stride ? std::min(component.stride, stride) : stride;
+    if (stride == 1)
+      return decline(rows == 1 || indices.sizes[Indices::N] == 1
+                         ? name + " vary inside a group: there is one for each k"
+                     : rows == 0
+                         ? "the group axis is along N: " + name +
+                               " are the same in all rows; a group lies in one row"
+                         : "the group axis is along N: " + name + " are shared by " +
+                               Twine(rows) + " rows; a group lies in one row");
+    component.stride = std::gcd(component.stride, stride);
   }
   return false;
 }
@@ -161,8 +159,8 @@ bool Raiser::matchStorage(Component &component) {
     if (auto number = dyn_cast_or_null<FloatAttr>(splat))
       value = number.getValueAsDouble();
     else if (auto number = dyn_cast_or_null<IntegerAttr>(splat))
-      value = component.integer.isSigned ? double(number.getValue().getSExtValue())
-                                         : double(number.getValue().getZExtValue());
+      value = component.integer.isReadSigned ? double(number.getValue().getSExtValue())
+                                             : double(number.getValue().getZExtValue());
     if (value) {
       if (component.negate)
         value = -*value;
@@ -179,10 +177,9 @@ bool Raiser::matchStorage(Component &component) {
     }
   }
   bool hasOwnStride = component.stride == group;
-  if (isInteger && component.integer.bits > 64)
+  if (isInteger && component.integer.width() > 64)
     return decline(component.name + " of more than 64 bits");
-  if (isInteger && isOffset && hasOwnStride && !component.negate &&
-      component.integer.bits <= 8) {
+  if (isInteger && isOffset && !component.negate && component.integer.bits <= 8) {
     component.kind = Kind::integer;
     uint8_t bits = component.integer.bits <= 4 ? 4 : 8;
     component.storage =
@@ -207,7 +204,8 @@ bool Raiser::matchStorage(Component &component) {
     if (!matrix)
       why.clear();
     else if (matrix->columnStride == stride &&
-             (matrix->hasRows || indices.sizes[Indices::N] == 1)) {
+             ((matrix->hasRows && matrix->rowStride == 1) ||
+              indices.sizes[Indices::N] == 1)) {
       component.kind = Kind::matrix;
       component.matrix = matrix;
       component.storage = MetaStorage::plain(*getFloat(holder->type));
@@ -216,12 +214,34 @@ bool Raiser::matchStorage(Component &component) {
   }
   for (Scalar *factor : component.factors) {
     Scalar *scalar = skipExtension(factor);
-    if (!getFloat(scalar->type) && !isa<IntegerType>(scalar->type))
-      return decline(component.name +
-                     " of an element type that is not f32, f16 or bf16");
+    if (scalar->type.getIntOrFloatBitWidth() > 32 && !isa<IntegerType>(scalar->type))
+      return decline(component.name + " of an element type that is wider than f32");
   }
   component.kind = Kind::computed;
   component.storage = MetaStorage::plain(::qlinear::FloatType::f32);
+  return false;
+}
+
+/// Chooses the type of the codes; true (with a reason) if there is none.
+bool Raiser::matchCodeType() {
+  Integer &code = formula.codes;
+  bool isClosed = true;
+  walk(code.scalar, [&](Scalar *s) {
+    isClosed &= !isElement(s) || strideOf(s->access, Indices::M) == 0;
+  });
+  if (!isClosed)
+    return decline("the codes change from row to row of x");
+  if (code.bits > 8)
+    return decline("codes of " + Twine(code.bits) +
+                   " bits; a weight code has 4, 5, 6 or 8");
+  auto roundUp = [](unsigned bits) { return bits == 7 ? 8 : std::max(bits, 4u); };
+  // Codes that could have a sign as well need no zero then.
+  if (code.isReadSigned && !code.isSigned &&
+      roundUp(code.most.getSignificantBits()) == roundUp(code.bits)) {
+    code.isSigned = true;
+    code.bits = code.most.getSignificantBits();
+  }
+  encoding.codes = {uint8_t(roundUp(code.bits)), code.isSigned};
   return false;
 }
 
@@ -234,29 +254,9 @@ bool Raiser::matchEncoding() {
   if (xMatrix->columnStride != 1 ||
       (xMatrix->rowStride != 1 && indices.sizes[Indices::M] != 1))
     return decline("x is not read element by element");
-  Integer &code = formula.codes;
-  SmallVector<Scalar *> parts;
-  if (code.isHeld())
-    parts.push_back(code.scalar);
-  else
-    walk(code.scalar, [&](Scalar *s) {
-      if (isElement(s))
-        parts.push_back(s);
-    });
-  for (Scalar *part : parts) {
-    codeMatrix = getMatrix(part, Indices::N, Indices::K, "the codes");
-    if (!codeMatrix)
-      return true;
-    if (codeMatrix->columnStride != 1 || codeMatrix->rowStride != 1)
-      return decline("the codes are not read element by element");
-  }
-
-  if (code.bits > 8)
-    return decline("codes of " + Twine(code.bits) +
-                   " bits; a weight code has 4, 5, 6 or 8");
-  unsigned bits = code.bits == 7 ? 8 : std::max(code.bits, 4u);
-  encoding.codes = {uint8_t(bits), code.isSigned};
-
+  if (matchCodeType())
+    return true;
+  const Integer &code = formula.codes;
   formula.scale.name = "the scales";
   formula.zero.name = "the zeros";
   formula.min.name = "the mins";
@@ -282,11 +282,7 @@ bool Raiser::matchEncoding() {
   if (hasOffset && matchStride(offset))
     return true;
   int64_t strides[] = {formula.scale.stride, hasOffset ? offset.stride : 0};
-  if (strides[0] && strides[1] && strides[0] % strides[1] && strides[1] % strides[0])
-    return decline("scales and offsets have groups of " + Twine(strides[0]) + " and " +
-                   Twine(strides[1]) + ", of which neither divides the other");
-  group = strides[0] && strides[1] ? std::min(strides[0], strides[1])
-                                   : std::max(strides[0], strides[1]);
+  group = std::gcd(strides[0], strides[1]);
   encoding.group = group ? unsigned(group) : ::qlinear::kWholeRow;
 
   auto constant = [&](Component &component, double value) {

@@ -203,12 +203,37 @@ StringRef Frontends::whyNot(Value value) const {
   return {};
 }
 
-bool Frontends::isShared(Value value) const {
+/// Whether every use of a tensor is, or leads to, a contraction.
+bool Frontends::leadsToContractions(Value value, unsigned depth) const {
+  if (depth == 0)
+    return false;
+  return llvm::all_of(value.getUsers(), [&](Operation *user) {
+    if (listener.created.contains(user))
+      return true;
+    if (auto op = dyn_cast<linalg::LinalgOp>(user))
+      if (op.getNumReductionLoops())
+        return op.getNumDpsInputs() > 1;
+    if (isContraction(nameOf(user)))
+      return true;
+    bool isMoved = isPassedOn(user) ||
+                   isa<tensor::CastOp, tensor::ExpandShapeOp, tensor::CollapseShapeOp,
+                       tensor::ExtractSliceOp, linalg::TransposeOp, linalg::BroadcastOp,
+                       arith::ExtFOp, arith::TruncFOp>(user);
+    if (auto op = dyn_cast<linalg::GenericOp>(user))
+      isMoved = op.getNumDpsInputs() == 1 && op.getBlock()->getOperations().size() <= 2;
+    return isMoved && user->getNumResults() == 1 && !user->use_empty() &&
+           leadsToContractions(user->getResult(0), depth - 1);
+  });
+}
+
+bool Frontends::isShared(Value value, bool isWeight) const {
   auto uses = llvm::count_if(value.getUsers(), [&](Operation *user) {
     return !listener.created.contains(user);
   });
+  if (uses > 1)
+    return !isWeight || !leadsToContractions(value, /*depth=*/8);
   Operation *def = value.getDefiningOp();
-  return uses > 1 || (def && isPassedOn(def) && isShared(def->getOperand(0)));
+  return def && isPassedOn(def) && isShared(def->getOperand(0), isWeight);
 }
 
 //===----------------------------------------------------------------------===//
@@ -217,28 +242,18 @@ bool Frontends::isShared(Value value) const {
 
 /// The elements of a constant of any dialect, or of a global that never changes.
 ElementsAttr Frontends::constantOf(Value value) {
-  Attribute attribute;
-  if (matchPattern(value, m_Constant(&attribute)))
-    return dyn_cast<ElementsAttr>(attribute);
+  if (ElementsAttr elements = getConstantElements(value))
+    return elements;
   Operation *def = value.getDefiningOp();
   if (!def)
     return {};
   StringRef name = nameOf(def);
   if (name == "vtensor.literal" || name == "onnx.Constant")
     return dyn_cast_or_null<ElementsAttr>(attributeOf(def, "value"));
-  if (name == "torch_c.to_builtin_tensor" || name == "torch_c.from_builtin_tensor" ||
-      name == "tensor.bitcast")
-    return constantOf(def->getOperand(0));
-  bool isIree = name == "util.global.load";
-  if (!isIree && name != "ml_program.global_load_const")
-    return {};
-  auto symbol = dyn_cast_or_null<SymbolRefAttr>(attributeOf(def, "global"));
-  Operation *global =
-      symbol ? SymbolTable::lookupNearestSymbolFrom(def, symbol) : nullptr;
-  if (!global || attributeOf(global, "is_mutable"))
-    return {};
-  return dyn_cast_or_null<ElementsAttr>(
-      attributeOf(global, isIree ? "initial_value" : "value"));
+  return name == "torch_c.to_builtin_tensor" || name == "torch_c.from_builtin_tensor" ||
+                 name == "tensor.bitcast"
+             ? constantOf(def->getOperand(0))
+             : ElementsAttr();
 }
 
 /// The same elements, signless.

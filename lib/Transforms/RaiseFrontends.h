@@ -23,6 +23,7 @@
 #ifndef QLINEAR_LIB_TRANSFORMS_RAISEFRONTENDS_H
 #define QLINEAR_LIB_TRANSFORMS_RAISEFRONTENDS_H
 
+#include "ConstantEvaluator.h"
 #include "RaiseAnalysis.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -78,18 +79,24 @@ public:
   }
   StringRef whyNot(Value value) const;
 
-  /// Whether a tensor has more than one user in the module as it was.
-  bool isShared(Value value) const;
+  /// Whether a tensor has more than one user in the module as it was; users that are,
+  /// or lead to, nothing but contractions do not count if `isWeight`, as each may
+  /// become a linear.
+  bool isShared(Value value, bool isWeight) const;
 
   /// The name of what an operation does: of the operator for torch.operator, without
   /// "torch.".
   static StringRef nameOf(Operation *op);
   static bool isDequantization(Operation *op);
+  /// Of a contraction that lowerLinear() knows.
+  static bool isContraction(StringRef name);
 
   /// Erases operations that are dead, and what only they used.
   void eraseDead(ArrayRef<Operation *> operations);
   /// Erases what was created and is not used.
   void eraseUnused();
+
+  ConstantEvaluator constants;
 
 private:
   struct Listener : OpBuilder::Listener {
@@ -142,6 +149,9 @@ private:
   // Dequantization.
   /// Whether the result has the elements of operand 0, transposed or converted.
   static bool isPassedOn(Operation *op);
+  /// Whether integers of at most 8 bits become floats.
+  static bool isIntegerCast(Operation *op);
+  bool leadsToContractions(Value value, unsigned depth) const;
   /// Whether an operation of another dialect is known to have no effects.
   static bool isPure(Operation *op);
   static bool isDequantized(Value value);
@@ -163,6 +173,7 @@ private:
   std::optional<SmallVector<int64_t>> permutationOf(Operation *op, int64_t rank);
 
   // Contractions.
+  static StringRef findBetween(Value value);
   std::optional<Linear> build(Operation *op, Value x, Value weight, bool isKMajor,
                               Value bias);
   std::optional<Linear> matMulNBits(Operation *op);

@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "Raiser.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace mlir::qlinear;
 
@@ -14,7 +16,7 @@ bool Raiser::matchIndices() {
   unsigned numLoops = analysis.loops.kinds.size();
   SmallVector<int64_t> &loopSizes = analysis.loops.sizes;
   ArrayRef<utils::IteratorType> iterators = analysis.loops.kinds;
-  AffineMap xMap = x->access.map, codeMap = codes->access.map;
+  AffineMap xMap = x->access.map;
   // Behind a cast, x may say more than the loops.
   for (auto [e, size] :
        llvm::zip_equal(xMap.getResults(),
@@ -33,7 +35,7 @@ bool Raiser::matchIndices() {
     if (!dim)
       return decline("the result is not indexed by loops");
     unsigned loop = dim.getPosition();
-    bool inX = xMap.isFunctionOfDim(loop), inW = codeMap.isFunctionOfDim(loop);
+    bool inX = xMap.isFunctionOfDim(loop), inW = dependsOn(codeTree, loop);
     if (inX && inW)
       return decline("the weight is batched: a loop of the result runs over both x and "
                      "the weight");
@@ -53,7 +55,7 @@ bool Raiser::matchIndices() {
   for (unsigned loop = 0; loop < numLoops; ++loop) {
     bool isReduction = iterators[loop] == utils::IteratorType::reduction;
     if (isReduction && loopSizes[loop] != 1 &&
-        (!xMap.isFunctionOfDim(loop) || !codeMap.isFunctionOfDim(loop)))
+        (!xMap.isFunctionOfDim(loop) || !dependsOn(codeTree, loop)))
       return decline("a reduction does not run over both x and the weight");
     if (!isReduction && !result.isFunctionOfDim(loop))
       return decline("a parallel loop does not run over the result");
@@ -176,4 +178,38 @@ std::optional<Matrix> Raiser::getMatrix(const Scalar *scalar, unsigned row,
   if (!matrix)
     why = reason;
   return matrix;
+}
+
+/// The greatest s such that `expr` depends on dimension `dim` by its quotient with s
+/// only; 0 if it does not depend on it.
+static int64_t strideOf(AffineExpr expr, unsigned dim, ArrayRef<int64_t> sizes) {
+  if (!expr.isFunctionOfDim(dim))
+    return 0;
+  if (std::optional<Digit> digit = getDigit(expr, sizes))
+    return digit->dim == dim ? digit->stride : 0;
+  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
+  if (!binary)
+    return 1;
+  auto by = dyn_cast<AffineConstantExpr>(binary.getRHS());
+  if (binary.getKind() == AffineExprKind::FloorDiv && by && by.getValue() > 0) {
+    // (k + c) floordiv d, also where d does not divide the size.
+    auto sum = dyn_cast<AffineBinaryOpExpr>(binary.getLHS());
+    if (sum && sum.getKind() == AffineExprKind::Add)
+      if (auto offset = dyn_cast<AffineConstantExpr>(sum.getRHS());
+          offset && sum.getLHS() == getAffineDimExpr(dim, expr.getContext()))
+        return std::gcd(offset.getValue(), by.getValue());
+    if (binary.getLHS() == getAffineDimExpr(dim, expr.getContext()))
+      return by.getValue();
+  }
+  return std::gcd(strideOf(binary.getLHS(), dim, sizes),
+                  strideOf(binary.getRHS(), dim, sizes));
+}
+
+int64_t Raiser::strideOf(const Access &access, unsigned index) {
+  AffineMap map = simplifyAffineMap(
+      access.map.compose(AffineMap::get(3, 0, indices.loops, context)));
+  int64_t stride = 0;
+  for (AffineExpr expr : map.getResults())
+    stride = std::gcd(stride, ::strideOf(expr, index, indices.sizes));
+  return stride;
 }

@@ -16,7 +16,10 @@
 #include "Raiser.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
+
+#include <utility>
 
 using namespace mlir;
 using namespace mlir::qlinear;
@@ -33,42 +36,20 @@ static Scalar *skip(Scalar *scalar, ArrayRef<StringRef> names) {
 
 static bool isFloat(Type type) { return type.isF32() || type.isF16() || type.isBF16(); }
 
-/// Whether anything in the tree is read with this loop.
-static bool dependsOn(Scalar *scalar, unsigned loop) {
-  bool depends = false;
-  walk(scalar, [&](Scalar *s) {
-    depends |= isElement(s) && s->access.map.isFunctionOfDim(loop);
-  });
-  return depends;
-}
-
-/// Bits that an unsigned value takes; the width of its type if nothing is known.
-static unsigned getKnownBits(const Scalar *scalar) {
-  unsigned width = scalar->type.getIntOrFloatBitWidth();
-  auto operand = [&](unsigned i) { return getKnownBits(scalar->operands[i]); };
-  auto constant = [&]() -> std::optional<uint64_t> {
-    const Scalar *s = scalar->operands[1];
-    auto value = dyn_cast_or_null<IntegerAttr>(s->value);
-    return value ? std::optional(value.getValue().getZExtValue()) : std::nullopt;
-  };
-  unsigned bits = width;
-  if (scalar->kind == Scalar::Kind::constant)
-    bits = cast<IntegerAttr>(scalar->value).getValue().getActiveBits();
-  else if (scalar->is("arith.extui") || scalar->is("arith.trunci"))
-    bits = operand(0);
-  else if (scalar->is("arith.ori") || scalar->is("arith.xori"))
-    bits = std::max(operand(0), operand(1));
-  else if (scalar->is("arith.andi"))
-    bits = std::min(operand(0), operand(1));
-  else if (scalar->is("arith.addi"))
-    bits = std::max(operand(0), operand(1)) + 1;
-  else if (scalar->is("arith.muli"))
-    bits = operand(0) + operand(1);
-  else if (auto by = scalar->is("arith.shli") ? constant() : std::nullopt)
-    bits = operand(0) + unsigned(std::min<uint64_t>(*by, width));
-  else if (auto by = scalar->is("arith.shrui") ? constant() : std::nullopt)
-    bits = operand(0) - unsigned(std::min<uint64_t>(*by, operand(0)));
-  return std::min(bits, width);
+/// The values that an integer can have: of constants as they are, else what the
+/// operations tell.
+ConstantIntRanges Raiser::rangeOf(Scalar *scalar) {
+  unsigned width = ConstantIntRanges::getStorageBitwidth(scalar->type);
+  if (auto number = dyn_cast_or_null<IntegerAttr>(scalar->value))
+    return ConstantIntRanges::constant(number.getValue());
+  if (isElement(scalar))
+    return frontends.constants.rangeOf(scalar->access.tensor);
+  if (scalar->kind != Scalar::Kind::operation)
+    return ConstantIntRanges::maxRange(width);
+  SmallVector<ConstantIntRanges> operands;
+  for (Scalar *operand : scalar->operands)
+    operands.push_back(rangeOf(operand));
+  return inferRange(scalar->op, operands);
 }
 
 bool Raiser::readsCodes(Scalar *scalar) {
@@ -97,14 +78,8 @@ bool Raiser::readInteger(Scalar *scalar, bool isSigned, Integer &result) {
       scalar->type.getIntOrFloatBitWidth() >= 32)
     scalar = scalar->operands[0];
   result.scalar = scalar;
-  result.isSigned = isSigned;
-  result.bits = scalar->type.getIntOrFloatBitWidth();
-  if (scalar->kind == Scalar::Kind::constant) {
+  if (scalar->kind == Scalar::Kind::constant)
     result.constant = scalar->value;
-    return false;
-  }
-  if (result.isHeld())
-    return false;
   bool isClosed = true;
   walk(scalar, [&](Scalar *s) {
     isClosed &= isElement(s) || s->kind == Scalar::Kind::constant ||
@@ -112,12 +87,15 @@ bool Raiser::readInteger(Scalar *scalar, bool isSigned, Integer &result) {
   });
   if (!isClosed)
     return decline("an integer of the weight is computed from more than integers");
-  unsigned known = getKnownBits(scalar);
-  if (isSigned && known == result.bits)
-    return decline("signedness mismatch: an integer of " + Twine(known) +
-                   " bits is put together from parts, and then read as signed");
-  result.bits = known;
-  result.isSigned = false;
+  ConstantIntRanges range = rangeOf(scalar);
+  unsigned width = result.width() + 1;
+  result.isReadSigned = isSigned;
+  result.least = isSigned ? range.smin().sext(width) : range.umin().zext(width);
+  result.most = isSigned ? range.smax().sext(width) : range.umax().zext(width);
+  result.isSigned = result.least.isNegative();
+  result.bits = result.isSigned ? std::max(result.least.getSignificantBits(),
+                                           result.most.getSignificantBits())
+                                : std::max(result.most.getActiveBits(), 1u);
   return false;
 }
 
@@ -153,21 +131,30 @@ bool Raiser::matchCodes(Scalar *conversion) {
   if (readInteger(integer->operands[0], true, formula.codes) ||
       readInteger(integer->operands[1], true, zero))
     return true;
-  // The difference of two values below 2^b has b + 2 bits with its sign. Zeros of 32
-  // and 64 bits are taken to be those of their codes, as f32 zeros are.
-  auto bitsOf = [](const Integer &i) {
-    return i.constant ? cast<IntegerAttr>(i.constant).getValue().getSignificantBits()
-                      : i.bits;
-  };
-  unsigned width = integer->type.getIntOrFloatBitWidth(), zeroBits = bitsOf(zero);
-  if (zeroBits >= 32 && !zero.constant)
-    zeroBits = 0;
-  if (std::max(bitsOf(formula.codes), zeroBits) + 2 > width)
+  // Zeros of 32 and 64 bits are taken to be those of their codes, as f32 zeros are.
+  unsigned width = integer->type.getIntOrFloatBitWidth(), wide = width + 70;
+  APInt low = zero.least.sext(wide), high = zero.most.sext(wide);
+  if (zero.width() >= 32 && zero.bits == zero.width())
+    low = high = APInt(wide, 0);
+  APInt least = formula.codes.least.sext(wide) - high,
+        most = formula.codes.most.sext(wide) - low;
+  if (!least.isSignedIntN(width) || !most.isSignedIntN(width))
     return decline("the difference of code and zero may wrap around in i" +
                    Twine(width) + "; extend both to a wider integer first");
   formula.zero.factors = {integer->operands[1]};
   formula.zero.integer = zero;
+  formula.difference = integer;
   return false;
+}
+
+/// Takes the difference of codes and an integer zero as the codes, so that there can be
+/// another offset; true (with a reason) if it is not that.
+bool Raiser::absorbZero(StringRef reason) {
+  if (!formula.difference)
+    return decline(reason);
+  formula.zero = Component();
+  return readInteger(std::exchange(formula.difference, nullptr), /*isSigned=*/true,
+                     formula.codes);
 }
 
 /// Matches (q - zero) * scale - min; true (with a reason) if it is not that.
@@ -203,13 +190,13 @@ bool Raiser::matchFormula(Scalar *scalar) {
   if (!formula.scale) {
     if (isAdd)
       return decline("the zero is added where the form subtracts it");
-    if (formula.zero)
-      return decline("the weight has two zeros");
+    if (formula.zero && absorbZero("the weight has two zeros"))
+      return true;
     formula.zero.factors = {other};
     return false;
   }
-  if (formula.zero)
-    return decline("the weight has both a zero and a min");
+  if (formula.zero && absorbZero("the weight has both a zero and a min"))
+    return true;
   formula.min.factors = {other};
   formula.min.negate = isAdd;
   return false;
@@ -219,16 +206,76 @@ bool Raiser::matchFormula(Scalar *scalar) {
 // The contraction
 //===----------------------------------------------------------------------===//
 
+/// Of two factors that are both computed from integers, the activations: each runs over
+/// a parallel loop that the other does not, and the weight is constant, or else the
+/// larger one. Null if there are not two.
+static Scalar *findActivations(Scalar *product, const Loops &loops,
+                               ConstantEvaluator &constants) {
+  struct Factor {
+    Scalar *conversion;
+    llvm::SmallBitVector parallel;
+    bool isConstant = true;
+    int64_t elements = 0;
+  };
+  SmallVector<Factor> factors;
+  walk(product, [&](Scalar *s) {
+    if (!isConversion(s))
+      return;
+    Factor factor{s, llvm::SmallBitVector(unsigned(loops.kinds.size()))};
+    bool reduces = false;
+    for (auto [loop, kind] : llvm::enumerate(loops.kinds)) {
+      bool depends = dependsOn(s, loop);
+      reduces |= depends && kind == utils::IteratorType::reduction;
+      factor.parallel[loop] =
+          depends && kind == utils::IteratorType::parallel && loops.sizes[loop] != 1;
+    }
+    walk(s, [&](Scalar *part) {
+      if (!isElement(part))
+        return;
+      auto type = cast<RankedTensorType>(part->access.tensor.getType());
+      factor.isConstant &= constants.isConstant(part->access.tensor);
+      if (type.hasStaticShape())
+        factor.elements = std::max(factor.elements, type.getNumElements());
+    });
+    if (reduces)
+      factors.push_back(factor);
+  });
+  for (const Factor &a : factors)
+    for (const Factor &b : factors)
+      if (a.parallel.test(b.parallel) && b.parallel.test(a.parallel) &&
+          std::pair(a.isConstant, a.elements) < std::pair(b.isConstant, b.elements))
+        return a.conversion;
+  return nullptr;
+}
+
+/// Whether both factors are computed from integers in the body; with a reason.
+bool Raiser::hasQuantizedActivations(Scalar *product) {
+  return findActivations(product, analysis.loops, frontends.constants) &&
+         decline(
+             "both factors are computed from integers: the activations are quantized "
+             "already; remove that, a linear quantizes them itself");
+}
+
 /// The codes are the largest tensor of integers; true (with a reason) if that does not
 /// say which.
 bool Raiser::findCodes(Scalar *product) {
-  bool isPadded = false, isDynamic = false;
+  Scalar *cut = nullptr;
+  bool isDynamic = false;
   int64_t most = 0;
+  Scalar *activations = findActivations(product, analysis.loops, frontends.constants);
+  auto visit = [&](auto &self, Scalar *s, function_ref<void(Scalar *)> function) {
+    if (s == activations)
+      return;
+    function(s);
+    for (Scalar *operand : s->operands)
+      self(self, operand, function);
+  };
   auto countOf = [](Scalar *s) {
     return cast<RankedTensorType>(s->access.tensor.getType()).getNumElements();
   };
-  walk(product, [&](Scalar *s) {
-    isPadded |= s->kind == Scalar::Kind::slice && hasConversion(s);
+  visit(visit, product, [&](Scalar *s) {
+    if (s->kind == Scalar::Kind::slice && hasConversion(s))
+      cut = s;
     if (!isElement(s) || !isa<IntegerType>(s->type))
       return;
     if (!cast<RankedTensorType>(s->access.tensor.getType()).hasStaticShape())
@@ -236,14 +283,28 @@ bool Raiser::findCodes(Scalar *product) {
     else if (countOf(s) > most)
       most = countOf(s), codes = s;
   });
-  if (isPadded)
-    return decline("padded last block: the weight is a slice of the dequantized value");
+  if (cut && isa<tensor::PadOp>(cut->op))
+    return decline(
+        "the weight is padded after it is dequantized; pad the codes and the "
+        "scales instead, or cut x");
+  if (cut)
+    return decline(
+        "the weight is a slice of the dequantized value, at an offset that is "
+        "known only at run time (a slice for each expert?); slice the codes, "
+        "the scales and the zeros, and dequantize what is left");
   if (isDynamic)
     return decline(
         "the group is not constant: the shape of the codes or zeros is known "
         "only at run time");
   if (!codes)
     return decline("the codes are not elements of a tensor");
+  if (auto sums = codes->access.tensor.getDefiningOp<linalg::LinalgOp>();
+      sums && sums.getNumReductionLoops()) {
+    partial.push_back(sums);
+    return decline("the sums are of integers, which are scaled afterwards: the "
+                   "activations are quantized already; dequantize them before the "
+                   "product, a linear quantizes them itself");
+  }
   // Others of that size have to be parts of the same code.
   Scalar *whole = nullptr;
   walk(product, [&](Scalar *s) {
@@ -252,13 +313,14 @@ bool Raiser::findCodes(Scalar *product) {
   });
   if (whole && whole->is("arith.subi"))
     whole = whole->operands[readsCodes(whole->operands[0]) ? 0 : 1];
+  codeTree = whole ? whole : codes;
   int64_t inside = 0, all = 0;
   auto count = [&](int64_t &number) {
     return [&](Scalar *s) {
       number += isElement(s) && isa<IntegerType>(s->type) && countOf(s) == most;
     };
   };
-  walk(product, count(all));
+  visit(visit, product, count(all));
   if (whole)
     walk(whole, count(inside));
   return inside != all &&
@@ -324,6 +386,8 @@ bool Raiser::match(bool seeSums) {
     return false;
   if (seeSums != (analysis.loops.kinds.size() > op.getNumLoops()))
     return false;
+  if (hasConversion(root) && op.getNumDpsInputs() < 2)
+    return false; // a sum of integers
   if (!hasConversion(root)) {
     // A dequantization that is known, but could not be read?
     walk(root, [&](Scalar *s) {
@@ -368,9 +432,8 @@ bool Raiser::match(bool seeSums) {
   auto countLoops = [&](Scalar *s, bool ofK) {
     unsigned count = 0;
     for (auto [loop, kind] : llvm::enumerate(analysis.loops.kinds))
-      if (kind == utils::IteratorType::reduction
-              ? ofK
-              : !ofK && codes->access.map.isFunctionOfDim(loop))
+      if (kind == utils::IteratorType::reduction ? ofK
+                                                 : !ofK && dependsOn(codeTree, loop))
         count += dependsOn(s, loop);
     return count;
   };
@@ -386,8 +449,7 @@ bool Raiser::match(bool seeSums) {
     // Sums over groups of what is summed up in the groups; all else is two linears.
     for (unsigned loop = 0; loop < op.getNumLoops(); ++loop)
       if (analysis.loops.kinds[loop] == utils::IteratorType::reduction &&
-          (!activation || !dependsOn(activation, loop) ||
-           !codes->access.map.isFunctionOfDim(loop)))
+          (!activation || !dependsOn(activation, loop) || !dependsOn(codeTree, loop)))
         return false;
   }
   if (!activation || countLoops(activation, true) == 0)
@@ -402,7 +464,7 @@ bool Raiser::match(bool seeSums) {
       formula.min.factors.push_back(other);
   }
   if (matchActivations(activation))
-    return true;
+    return hasQuantizedActivations(product) || true;
 
   Type accumulator = root->type;
   if (!isFloat(accumulator))

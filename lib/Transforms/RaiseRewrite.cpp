@@ -22,43 +22,10 @@ using ::qlinear::MetaStorage;
 // Tensors
 //===----------------------------------------------------------------------===//
 
-/// The elements of a constant in another order; null if they are not there.
-static Value transposeConstant(OpBuilder &b, Location loc, Value tensor,
-                               ArrayRef<int64_t> permutation) {
-  Attribute attribute;
-  auto type = cast<RankedTensorType>(tensor.getType());
-  if (!matchPattern(tensor, m_Constant(&attribute)))
-    return {};
-  std::optional<ArrayRef<char>> raw = getRawElements(attribute);
-  SmallVector<int64_t> shape = applyPermutation(type.getShape(), permutation);
-  RankedTensorType result = type.clone(shape);
-  size_t width = llvm::divideCeil(type.getElementTypeBitWidth(), 8);
-  if (!raw || raw->size() % width)
-    return {};
-  auto create = [&](ArrayRef<char> bytes) {
-    return arith::ConstantOp::create(
-        b, loc, DenseElementsAttr::getFromRawBuffer(result, bytes));
-  };
-  if (raw->size() == width)
-    return create(*raw);
-  SmallVector<int64_t> strides =
-      applyPermutation(computeStrides(type.getShape()), permutation);
-  SmallVector<char> bytes(raw->size());
-  SmallVector<int64_t> index(shape.size(), 0);
-  for (char *out = bytes.begin(); out != bytes.end(); out += width) {
-    std::memcpy(out, raw->data() + linearize(index, strides) * width, width);
-    for (int64_t dim = shape.size() - 1; dim >= 0 && ++index[dim] == shape[dim]; --dim)
-      index[dim] = 0;
-  }
-  return create(bytes);
-}
-
 static Value transpose(OpBuilder &b, Location loc, Value tensor,
                        ArrayRef<int64_t> permutation) {
   if (llvm::equal(permutation, llvm::seq<int64_t>(permutation.size())))
     return tensor;
-  if (Value constant = transposeConstant(b, loc, tensor, permutation))
-    return constant;
   SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, loc, tensor);
   Value empty = tensor::EmptyOp::create(b, loc, applyPermutation(sizes, permutation),
                                         getElementTypeOrSelf(tensor.getType()));
@@ -96,6 +63,23 @@ Value Raiser::build(OpBuilder &b, const Matrix &matrix) {
 // Components
 //===----------------------------------------------------------------------===//
 
+/// The part of a tensor that loops of these sizes run over: linalg has each loop run
+/// over the whole of a dimension.
+static Value cut(OpBuilder &b, Value tensor, AffineMap map, ArrayRef<int64_t> loops) {
+  auto type = cast<RankedTensorType>(tensor.getType());
+  SmallVector<int64_t> shape(type.getShape());
+  for (auto [size, expr] : llvm::zip_equal(shape, map.getResults()))
+    if (auto dim = dyn_cast<AffineDimExpr>(expr))
+      size = loops[dim.getPosition()];
+  if (type.getShape() == ArrayRef(shape))
+    return tensor;
+  SmallVector<OpFoldResult> offsets(shape.size(), b.getIndexAttr(0)),
+      strides(shape.size(), b.getIndexAttr(1)),
+      sizes = getAsIndexOpFoldResult(b.getContext(), shape);
+  return tensor::ExtractSliceOp::create(b, tensor.getLoc(), type.clone(shape), tensor,
+                                        offsets, sizes, strides);
+}
+
 /// A tensor with an element for each row n and each `stride` columns: the product of
 /// the factors as a float, or the integer resized.
 Value Raiser::compute(OpBuilder &b, const Component &component, int64_t stride,
@@ -112,19 +96,19 @@ Value Raiser::compute(OpBuilder &b, const Component &component, int64_t stride,
   if (isInteger || integer)
     roots = {integer.scalar};
 
+  SmallVector<int64_t> shape = {indices.sizes[Indices::N],
+                                indices.sizes[Indices::K] / stride};
   SmallVector<Value> inputs;
   SmallVector<AffineMap> maps;
   DenseMap<Scalar *, unsigned> arguments;
   for (Scalar *root : roots)
     walk(root, [&](Scalar *s) {
       if (isElement(s) && arguments.try_emplace(s, inputs.size()).second) {
-        inputs.push_back(s->access.tensor);
         maps.push_back(simplifyAffineMap(s->access.map.compose(toLoops)));
+        inputs.push_back(cut(b, s->access.tensor, maps.back(), shape));
       }
     });
   maps.push_back(b.getMultiDimIdentityMap(2));
-  SmallVector<int64_t> shape = {indices.sizes[Indices::N],
-                                indices.sizes[Indices::K] / stride};
   Value empty = tensor::EmptyOp::create(b, loc, shape, element);
   SmallVector<utils::IteratorType> kinds(2, utils::IteratorType::parallel);
 
@@ -179,11 +163,12 @@ Value Raiser::compute(OpBuilder &b, const Component &component, int64_t stride,
 Value Raiser::buildIntegers(OpBuilder &b, const Component &component, int64_t stride,
                             unsigned bits, StringRef name) {
   const Integer &integer = component.integer;
-  if (integer.isHeld() && (integer.bits == bits || integer.bits == 8)) {
+  if (integer.isHeld() && (integer.width() == bits || integer.width() == 8)) {
     std::optional<Matrix> matrix =
         getMatrix(integer.scalar, Indices::N, Indices::K, name);
-    if (matrix && (matrix->hasRows || indices.sizes[Indices::N] == 1) &&
-        matrix->columnStride == stride)
+    why.clear();
+    if (matrix && matrix->columnStride == stride &&
+        ((matrix->hasRows && matrix->rowStride == 1) || indices.sizes[Indices::N] == 1))
       return build(b, *matrix);
   }
   return compute(b, component, stride, b.getIntegerType(bits));
@@ -229,6 +214,19 @@ Value Raiser::buildStep(OpBuilder &b, const Component &component) {
   return component.negate ? b.createOrFold<arith::NegFOp>(loc, step) : step;
 }
 
+/// The value of a component that depends on constants only; else as it is.
+Value Raiser::fold(OpBuilder &b, Value tensor) {
+  Operation *def = tensor.getDefiningOp();
+  if (!def || def->hasTrait<OpTrait::ConstantLike>() ||
+      !frontends.constants.isConstant(tensor))
+    return tensor;
+  DenseElementsAttr value = frontends.constants.evaluateToAttr(tensor);
+  if (!value)
+    return tensor;
+  folded.push_back(def);
+  return arith::ConstantOp::create(b, op.getLoc(), value);
+}
+
 //===----------------------------------------------------------------------===//
 // The linear
 //===----------------------------------------------------------------------===//
@@ -250,6 +248,11 @@ Value Raiser::rewrite(OpBuilder &b) {
       steps.push_back(buildStep(b, offset));
   }
   auto weight = WeightType::get(context, N, K, EncodingAttr::get(context, encoding));
+  codes = fold(b, codes);
+  scales = fold(b, scales);
+  offsets = offsets ? fold(b, offsets) : Value();
+  for (Value &step : steps)
+    step = fold(b, step);
   Value pack = PackOp::create(b, loc, weight, codes, scales, offsets, steps);
 
   Value rows = build(b, *xMatrix);

@@ -26,12 +26,17 @@ struct Matrix {
 struct Integer {
   Scalar *scalar = nullptr;
   TypedAttr constant; ///< if it is one
+  /// How it is read, and the values that it can have then.
+  bool isReadSigned = false;
+  APInt least, most; ///< with a bit more than its type
+  /// The fewest bits for them, and whether with a sign.
   unsigned bits = 0;
   bool isSigned = false;
 
   explicit operator bool() const { return scalar; }
   /// Whether a tensor has it.
   bool isHeld() const { return scalar->access.tensor != nullptr; }
+  unsigned width() const { return scalar->type.getIntOrFloatBitWidth(); }
 };
 
 /// Scales, zeros or mins: the product of factors, and how it is stored.
@@ -60,6 +65,8 @@ struct Component {
 struct Formula {
   Integer codes;
   Component scale, zero, min;
+  /// What codes minus zero are, where that is a difference of integers.
+  Scalar *difference = nullptr;
 };
 
 /// The indices of a linear, and of which loop which digit is.
@@ -74,7 +81,8 @@ struct Indices {
 class Raiser {
 public:
   Raiser(linalg::LinalgOp op, Frontends &frontends)
-      : op(op), context(op.getContext()), frontends(frontends), analysis(frontends) {}
+      : op(op), context(op.getContext()), frontends(frontends),
+        analysis(frontends, frontends.constants) {}
 
   /// Fills in everything; false where `op` has no quantized weight. If `why` is set,
   /// it has one, but cannot be raised. With `seeSums` the weight is that of partial
@@ -90,6 +98,8 @@ public:
   std::string why;
   /// The contractions that are done together with `op`, or would be.
   SmallVector<Operation *> partial;
+  /// What was created and then evaluated.
+  SmallVector<Operation *> folded;
 
 private:
   // All the matchers return true, with a reason, if they decline.
@@ -103,7 +113,10 @@ private:
   bool matchActivations(Scalar *activation);
   bool matchFormula(Scalar *scalar);
   bool matchCodes(Scalar *conversion);
+  bool absorbZero(StringRef reason);
   bool readInteger(Scalar *scalar, bool isSigned, Integer &result);
+  ConstantIntRanges rangeOf(Scalar *scalar);
+  bool hasQuantizedActivations(Scalar *root);
   bool readsCodes(Scalar *scalar);
   // RaiseIndices.cpp
   bool matchIndices();
@@ -112,7 +125,11 @@ private:
   /// Of the tensor that has `scalar`, or a reshape of it.
   std::optional<Matrix> getMatrix(const Scalar *scalar, unsigned row, unsigned column,
                                   StringRef name);
+  /// The largest s such that an element is read at an index that depends on `index`
+  /// (of N or K) by its quotient with s only; 0 if it does not depend on it.
+  int64_t strideOf(const Access &access, unsigned index);
   // RaiseEncoding.cpp
+  bool matchCodeType();
   bool matchStride(Component &component);
   bool matchStorage(Component &component);
   bool matchCoded(Component &component, ArrayRef<Scalar *> leaves);
@@ -125,16 +142,18 @@ private:
   Value buildMeta(OpBuilder &b, const Component &component);
   Value buildStep(OpBuilder &b, const Component &component);
   Value buildResult(OpBuilder &b, Value y);
+  Value fold(OpBuilder &b, Value tensor);
 
   linalg::LinalgOp op;
   MLIRContext *context;
   Frontends &frontends;
   ScalarAnalysis analysis;
-  Scalar *codes = nullptr; ///< the largest element that is an integer
+  Scalar *codes = nullptr;    ///< the largest element that is an integer
+  Scalar *codeTree = nullptr; ///< what is computed from it, if it is a part of the code
   Formula formula;
   Scalar *x = nullptr;
   Indices indices;
-  std::optional<Matrix> xMatrix, codeMatrix;
+  std::optional<Matrix> xMatrix;
   int64_t group = 0; ///< 0: the whole row
   ::qlinear::Encoding encoding;
 };

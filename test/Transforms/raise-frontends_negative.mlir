@@ -99,16 +99,6 @@ func.func @torch_block(%x: tensor<2x64xf32>, %q: tensor<8x64xi8>, %s: tensor<8x2
 
 // -----
 
-// A group of 8 rows.
-// CHECK: Reason="the group axis is along N: the scales are shared by 8 rows; a group lies in one row"
-func.func @along_n(%x: tensor<2x64xf32>, %q: tensor<16x64xi8>, %s: tensor<2x2xf32>) -> tensor<2x16xf32> {
-  %w = "torch.operator"(%q, %s) {name = "torch.torchao.dequantize_affine", block_size = [8, 32]} : (tensor<16x64xi8>, tensor<2x2xf32>) -> tensor<16x64xf32>
-  %y = "torch.aten.linear"(%x, %w) : (tensor<2x64xf32>, tensor<16x64xf32>) -> tensor<2x16xf32>
-  return %y : tensor<2x16xf32>
-}
-
-// -----
-
 // CHECK: Reason="the group is not constant: group_size is no constant"
 func.func @dynamic_group(%x: tensor<2x64xf32>, %q: tensor<8x64xi8>, %s: tensor<8x2xf32>, %z: tensor<8x2xi32>, %i: !torch.int) -> tensor<2x8xf32> {
   %w = "torch.quantized_decomposed.dequantize_per_channel_group"(%q, %s, %z, %i, %i, %i, %i) : (tensor<8x64xi8>, tensor<8x2xf32>, tensor<8x2xi32>, !torch.int, !torch.int, !torch.int, !torch.int) -> tensor<8x64xf32>
@@ -200,5 +190,16 @@ func.func @maps(%x: tensor<3x64xf32>, %q: tensor<64x8xi8>, %s: tensor<2x8xf32>, 
 func.func @bias(%x: tensor<2x64xf32>, %q: tensor<8x64xi8>, %s: tensor<8xf32>, %b: f32) -> tensor<2x8xf32> {
   %w = "torch.quantized_decomposed.dequantize_per_channel"(%q, %s) {axis = 0 : i64} : (tensor<8x64xi8>, tensor<8xf32>) -> tensor<8x64xf32>
   %y = "torch.aten.linear"(%x, %w, %b) : (tensor<2x64xf32>, tensor<8x64xf32>, f32) -> tensor<2x8xf32>
+  return %y : tensor<2x8xf32>
+}
+
+// -----
+
+// CHECK: Reason="aten.mul.Tensor stands between the quantized weight and aten.mm, and is not seen through; lower the module to linalg before, or apply scales to the result"
+func.func @scaled_before(%x: tensor<2x64xf32>, %q: tensor<64x8xi8>, %s: tensor<8xf32>) -> tensor<2x8xf32> {
+  %t = "torch.constant.int"() {value = 6 : i64} : () -> !torch.int
+  %f = "torch.aten.to.dtype"(%q, %t) : (tensor<64x8xi8>, !torch.int) -> tensor<64x8xf32>
+  %w = "torch.aten.mul.Tensor"(%f, %s) : (tensor<64x8xf32>, tensor<8xf32>) -> tensor<64x8xf32>
+  %y = "torch.aten.mm"(%x, %w) : (tensor<2x64xf32>, tensor<64x8xf32>) -> tensor<2x8xf32>
   return %y : tensor<2x8xf32>
 }

@@ -106,7 +106,7 @@ func.func @wraps(%q: tensor<8x64xi4>, %s: tensor<8x2xf32>, %z: tensor<8x2xi4>,
 #ngk = affine_map<(n, g, k) -> (n, g, k)>
 #ng = affine_map<(n, g, k) -> (n, g)>
 // K = 50, in two blocks of 32.
-// CHECK: Reason="padded last block: the weight is a slice of the dequantized value"
+// CHECK: Reason="K = 50 is not a multiple of the group size 32; pad K or use group = row"
 func.func @padded(%q: tensor<8x2x32xi8>, %s: tensor<8x2xf32>, %x: tensor<50xf32>,
                   %init: tensor<8xf32>) -> tensor<8xf32> {
   %e = tensor.empty() : tensor<8x2x32xf32>
@@ -212,7 +212,7 @@ func.func @narrow_matvec(%q: tensor<8x64xi8>, %s: tensor<8x2xf32>, %x: tensor<64
 #nk = affine_map<(n, k) -> (n, k)>
 #group = affine_map<(n, k) -> (n, k floordiv 32)>
 // Two groups of 32 for K = 50.
-// CHECK: Reason="the dimensions of the scales are not rows, groups and columns: their sizes do not divide N and K (padded last block), or the indices mix the two"
+// CHECK: Reason="K = 50 is not a multiple of the group size 32; pad K or use group = row"
 func.func @padded_scales(%q: tensor<8x50xi8>, %s: tensor<8x2xf32>, %x: tensor<50xf32>,
                          %init: tensor<8xf32>) -> tensor<8xf32> {
   %e = tensor.empty() : tensor<8x50xf32>
@@ -335,5 +335,153 @@ func.func @zero_and_min(%q: tensor<8x64xi8>, %s: tensor<8x2xf32>, %z: tensor<8x2
     linalg.yield %3 : f32
   } -> tensor<8x64xf32>
   %y = linalg.matvec ins(%w, %x : tensor<8x64xf32>, tensor<64xf32>) outs(%init : tensor<8xf32>) -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+#group = affine_map<(n, k) -> (n, k floordiv 32)>
+// CHECK: Reason="the codes are floats (f8E4M3FN); a linear has integer codes of 4 to 8 bits: quantize the weight again, or leave it to another compiler", Remark="linalg.matvec of a quantized weight stays"
+func.func @float_codes(%q: tensor<8x64xf8E4M3FN>, %s: tensor<8x2xf32>, %x: tensor<64xf32>,
+                       %init: tensor<8xf32>) -> tensor<8xf32> {
+  %e = tensor.empty() : tensor<8x64xf32>
+  %w = linalg.generic {indexing_maps = [#nk, #group, #nk], iterator_types = ["parallel", "parallel"]}
+      ins(%q, %s : tensor<8x64xf8E4M3FN>, tensor<8x2xf32>) outs(%e : tensor<8x64xf32>) {
+  ^bb0(%a: f8E4M3FN, %b: f32, %o: f32):
+    %0 = arith.extf %a : f8E4M3FN to f32
+    %1 = arith.mulf %0, %b : f32
+    linalg.yield %1 : f32
+  } -> tensor<8x64xf32>
+  %y = linalg.matvec ins(%w, %x : tensor<8x64xf32>, tensor<64xf32>) outs(%init : tensor<8xf32>) -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}
+
+// -----
+
+// CHECK: Reason="both factors are integers: the activations are quantized already; dequantize them before the product, a linear quantizes them itself", Remark="linalg.quantized_matmul of a quantized weight stays"
+func.func @integers(%x: tensor<3x64xi8>, %w: tensor<64x8xi8>, %init: tensor<3x8xi32>) -> tensor<3x8xi32> {
+  %c = arith.constant 3 : i32
+  %y = linalg.quantized_matmul ins(%x, %w, %c, %c : tensor<3x64xi8>, tensor<64x8xi8>, i32, i32)
+      outs(%init : tensor<3x8xi32>) -> tensor<3x8xi32>
+  return %y : tensor<3x8xi32>
+}
+
+// -----
+
+#mgk = affine_map<(m, n, g, k) -> (m, g, k)>
+#ngk = affine_map<(m, n, g, k) -> (n, g, k)>
+#mng = affine_map<(m, n, g, k) -> (m, n, g)>
+// Integer sums of blocks, of which the scales of both factors are applied.
+// CHECK: Reason="the sums are of integers, which are scaled afterwards: the activations are quantized already; dequantize them before the product, a linear quantizes them itself"
+func.func @integer_sums(%x: tensor<3x2x32xi8>, %w: tensor<8x2x32xi8>, %ws: tensor<8x2xf32>, %xs: tensor<3x2xf32>, %init: tensor<3x8xf32>) -> tensor<3x8xf32> {
+  %zero = arith.constant dense<0> : tensor<3x8x2xi32>
+  %p = linalg.generic {indexing_maps = [#mgk, #ngk, #mng], iterator_types = ["parallel", "parallel", "parallel", "reduction"]}
+      ins(%x, %w : tensor<3x2x32xi8>, tensor<8x2x32xi8>) outs(%zero : tensor<3x8x2xi32>) {
+  ^bb0(%a: i8, %b: i8, %o: i32):
+    %0 = arith.extsi %a : i8 to i32
+    %1 = arith.extsi %b : i8 to i32
+    %2 = arith.muli %0, %1 : i32
+    %3 = arith.addi %o, %2 : i32
+    linalg.yield %3 : i32
+  } -> tensor<3x8x2xi32>
+  %y = linalg.generic {indexing_maps = [affine_map<(m, n, g) -> (m, n, g)>, affine_map<(m, n, g) -> (n, g)>, affine_map<(m, n, g) -> (m, g)>, affine_map<(m, n, g) -> (m, n)>],
+      iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%p, %ws, %xs : tensor<3x8x2xi32>, tensor<8x2xf32>, tensor<3x2xf32>) outs(%init : tensor<3x8xf32>) {
+  ^bb0(%a: i32, %b: f32, %c: f32, %o: f32):
+    %0 = arith.sitofp %a : i32 to f32
+    %1 = arith.mulf %0, %b : f32
+    %2 = arith.mulf %1, %c : f32
+    %3 = arith.addf %o, %2 : f32
+    linalg.yield %3 : f32
+  } -> tensor<3x8xf32>
+  return %y : tensor<3x8xf32>
+}
+
+// -----
+
+#mk = affine_map<(m, n, k) -> (m, k)>
+#nk = affine_map<(m, n, k) -> (n, k)>
+#mn = affine_map<(m, n, k) -> (m, n)>
+// Both factors in floats that were integers.
+// CHECK: Reason="both factors are computed from integers: the activations are quantized already; remove that, a linear quantizes them itself"
+func.func @both(%x: tensor<3x64xi8>, %xs: tensor<3x1xf32>, %w: tensor<8x64xi8>, %ws: tensor<8x1xf32>, %init: tensor<3x8xf32>) -> tensor<3x8xf32> {
+  %y = linalg.generic {indexing_maps = [#mk, affine_map<(m, n, k) -> (m, 0)>, #nk, affine_map<(m, n, k) -> (n, 0)>, #mn],
+      iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%x, %xs, %w, %ws : tensor<3x64xi8>, tensor<3x1xf32>, tensor<8x64xi8>, tensor<8x1xf32>) outs(%init : tensor<3x8xf32>) {
+  ^bb0(%a: i8, %b: f32, %c: i8, %d: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.mulf %0, %b : f32
+    %2 = arith.sitofp %c : i8 to f32
+    %3 = arith.mulf %2, %d : f32
+    %4 = arith.mulf %1, %3 : f32
+    %5 = arith.addf %o, %4 : f32
+    linalg.yield %5 : f32
+  } -> tensor<3x8xf32>
+  return %y : tensor<3x8xf32>
+}
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+// The scale of a group is found by arithmetic on indices.
+// CHECK: Reason="'linalg.index' in the computation of the weight is not seen through; compute the weight of integer codes by arith.mulf, subf, addf and indexing maps"
+func.func @indices(%q: tensor<8x64xi8>, %s: tensor<8x2xf32>, %x: tensor<64xf32>, %init: tensor<8xf32>) -> tensor<8xf32> {
+  %e = tensor.empty() : tensor<8x64xf32>
+  %w = linalg.generic {indexing_maps = [#nk, #nk], iterator_types = ["parallel", "parallel"]}
+      ins(%q : tensor<8x64xi8>) outs(%e : tensor<8x64xf32>) {
+  ^bb0(%a: i8, %o: f32):
+    %n = linalg.index 0 : index
+    %k = linalg.index 1 : index
+    %c32 = arith.constant 32 : index
+    %g = arith.divui %k, %c32 : index
+    %b = tensor.extract %s[%n, %g] : tensor<8x2xf32>
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.mulf %0, %b : f32
+    linalg.yield %1 : f32
+  } -> tensor<8x64xf32>
+  %y = linalg.matvec ins(%w, %x : tensor<8x64xf32>, tensor<64xf32>) outs(%init : tensor<8xf32>) -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}
+
+// -----
+
+#enk = affine_map<(e, n, k) -> (e, n, k)>
+#en = affine_map<(e, n, k) -> (e, n)>
+// CHECK: Reason="the weight is a slice of the dequantized value, at an offset that is known only at run time (a slice for each expert?); slice the codes, the scales and the zeros, and dequantize what is left"
+func.func @expert(%q: tensor<4x8x64xi8>, %s: tensor<4x8xf32>, %i: index, %x: tensor<64xf32>, %init: tensor<8xf32>) -> tensor<8xf32> {
+  %e = tensor.empty() : tensor<4x8x64xf32>
+  %w = linalg.generic {indexing_maps = [#enk, #en, #enk], iterator_types = ["parallel", "parallel", "parallel"]}
+      ins(%q, %s : tensor<4x8x64xi8>, tensor<4x8xf32>) outs(%e : tensor<4x8x64xf32>) {
+  ^bb0(%a: i8, %b: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.mulf %0, %b : f32
+    linalg.yield %1 : f32
+  } -> tensor<4x8x64xf32>
+  %one = tensor.extract_slice %w[%i, 0, 0] [1, 8, 64] [1, 1, 1] : tensor<4x8x64xf32> to tensor<8x64xf32>
+  %y = linalg.matvec ins(%one, %x : tensor<8x64xf32>, tensor<64xf32>) outs(%init : tensor<8xf32>) -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+#n = affine_map<(n, k) -> (n)>
+// CHECK: Reason="the weight is padded after it is dequantized; pad the codes and the scales instead, or cut x"
+func.func @padded_weight(%q: tensor<8x50xi8>, %s: tensor<8xf32>, %x: tensor<64xf32>, %init: tensor<8xf32>) -> tensor<8xf32> {
+  %e = tensor.empty() : tensor<8x50xf32>
+  %w = linalg.generic {indexing_maps = [#nk, #n, #nk], iterator_types = ["parallel", "parallel"]}
+      ins(%q, %s : tensor<8x50xi8>, tensor<8xf32>) outs(%e : tensor<8x50xf32>) {
+  ^bb0(%a: i8, %b: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.mulf %0, %b : f32
+    linalg.yield %1 : f32
+  } -> tensor<8x50xf32>
+  %f = arith.constant 0.0 : f32
+  %wide = tensor.pad %w low[0, 0] high[0, 14] {
+  ^bb0(%i: index, %j: index):
+    tensor.yield %f : f32
+  } : tensor<8x50xf32> to tensor<8x64xf32>
+  %y = linalg.matvec ins(%wide, %x : tensor<8x64xf32>, tensor<64xf32>) outs(%init : tensor<8xf32>) -> tensor<8xf32>
   return %y : tensor<8xf32>
 }

@@ -66,9 +66,10 @@ cl::opt<double> minSnr("min-snr", cl::desc("SNR in dB that --encoding=auto keeps
                        cl::init(45), cl::value_desc("dB"), cl::cat(category));
 cl::opt<std::string> scheduleTable(
     "schedule-table",
-    cl::desc("Measured schedules: a file of quant-tune's, or the name of a table that "
-             "the compiler comes with (h100, h200); linears without an entry get the cost "
-             "model's"),
+    cl::desc(
+        "Measured schedules: a file of quant-tune's, or the name of a table that "
+        "the compiler comes with (h100, h200); linears without an entry get the cost "
+        "model's"),
     cl::value_desc("table"), cl::cat(category));
 cl::opt<bool> raise_("raise",
                      cl::desc("Find dequantized weights in linalg and make them "
@@ -341,6 +342,8 @@ int main(int argc, char **argv) {
   qlinear::registerCompiler(registry);
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
   context.printOpOnDiagnostic(false);
+  // Operations of torch, ONNX and IREE are known by their names.
+  context.allowUnregisteredDialects();
 
   std::string message;
   std::unique_ptr<MemoryBuffer> buffer = mlir::openInputFile(input, &message);
@@ -350,10 +353,21 @@ int main(int argc, char **argv) {
   sources->AddNewSourceBuffer(std::move(buffer), SMLoc());
   mlir::SourceMgrDiagnosticHandler diagnostics(*sources, &context, errs());
   mlir::TimingScope parsing = timing.nest("parse");
-  mlir::OwningOpRef<mlir::ModuleOp> module =
-      mlir::parseSourceFile<mlir::ModuleOp>(sources, &context);
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  bool isForeign = false;
+  {
+    mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &diagnostic) {
+      isForeign |= StringRef(diagnostic.str()).contains("custom op '");
+      return mlir::failure(); // to the one above
+    });
+    module = mlir::parseSourceFile<mlir::ModuleOp>(sources, &context);
+  }
   if (!module)
-    return 1;
+    return isForeign
+               ? fail("the dialects of torch, ONNX, StableHLO and IREE are not "
+                      "linked: lower the module to linalg, or print it in generic "
+                      "form (--mlir-print-op-generic of their tools)")
+               : 1;
   parsing.stop();
 
   qlinear::Stage stage = emitKind == Emit::mlir   ? qlinear::Stage::mlir

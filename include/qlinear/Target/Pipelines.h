@@ -34,6 +34,9 @@ struct Target {
 struct PipelineSettings {
   /// Find dequantized weights in linalg first, as `qlinear-raise` does.
   bool raise = false;
+  /// Functions are compiled as a whole: those of other dialects are adopted, and the
+  /// rows of their tensors are one dimension, also in signatures.
+  bool wholeFunctions = false;
   /// Re-encode metadata first: a rule or an encoding, as of
   /// `qlinear-compact-metadata`; empty: weights stay as they are.
   std::string encoding;

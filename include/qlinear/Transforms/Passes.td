@@ -160,6 +160,8 @@ def Raise : Pass<"qlinear-raise"> {
     Each of s, z and m is an element, a constant, an integer code, a code times a float
     per row or per 256 weights (Q4_K), or any other product, which is then computed.
     Integers may be put together from parts. Sums over groups may be scaled afterwards.
+    What depends on constants only is evaluated, and codes take as few bits as the
+    values that they have or, by what computes them, can have.
 
     `quant.dcast` is understood, and by their names `dequantize_affine`,
     `quantized_decomposed.dequantize_*`, `aten.linear`, `mm`, `matmul`, `addmm` and
@@ -188,6 +190,74 @@ def Raise : Pass<"qlinear-raise"> {
                            "::mlir::linalg::LinalgDialect",
                            "::mlir::tensor::TensorDialect",
                            "::mlir::qlinear::QLinearDialect"];
+}
+
+def FoldConstants : Pass<"qlinear-fold-constants"> {
+  let summary = "evaluate what weights and epilogues compute from constants";
+  let description = [{
+    Frontends put weights into the IR as they lie in a checkpoint and compute the
+    components from them. Each component of a `qlinear.pack` and each extra of a
+    `qlinear.linear` that depends on constants only becomes a constant: what is built
+    of `linalg`, `tensor`, `arith` and `math` on tensors of static shape. Constants of
+    a `dense_resource` and of `ml_program` globals that do not change count as well.
+
+    `qlinear-raise` does the same with what it packs.
+
+    ```mlir
+    %e = tensor.expand_shape %bytes ...
+    %q = linalg.generic ... ins(%e, %shifts) { arith.shrui; arith.andi; arith.trunci }
+    %w = qlinear.pack %q, %s : ...
+    // becomes
+    %q = arith.constant dense<...> : tensor<64x128xi4>
+    %w = qlinear.pack %q, %s : ...
+    ```
+  }];
+  let statistics = [Statistic<"numFolded", "folded", "Tensors that became constants">];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
+def AdoptFunctions : Pass<"qlinear-adopt-functions", "::mlir::ModuleOp"> {
+  let summary = "make functions of other dialects such that can be compiled";
+  let description = [{
+    `util.func` of IREE becomes `func.func`. An argument of `!torch.vtensor` that is only
+    converted to a builtin tensor becomes that tensor, and so does a result that is
+    converted from one. Operations are known by name, as `qlinear-raise` does.
+
+    ```mlir
+    func.func @f(%a: !torch.vtensor<[?,64],f32>) -> ... {
+      %x = "torch_c.to_builtin_tensor"(%a) : ... -> tensor<?x64xf32>
+    // becomes
+    func.func @f(%x: tensor<?x64xf32>) -> ... {
+    ```
+  }];
+  let dependentDialects = ["::mlir::func::FuncDialect"];
+}
+
+def FlattenRows : Pass<"qlinear-flatten-rows"> {
+  let summary = "make one dimension of the rows of activations";
+  let description = [{
+    A linear has rows and columns. Where frontends have a batch and a sequence, `x` is
+    collapsed before it and the result is expanded again, and the elementwise
+    operations after it work on three dimensions or more. This pass has them work on
+    rows, by moving `tensor.expand_shape` down, so that `qlinear-fuse` can take them into
+    the epilogue. A `linalg` operation that only broadcasts a bias goes into its user.
+
+    With `signatures` the arguments and results of public functions are flattened as
+    well: `tensor<?x?x64xf32>` becomes `tensor<?x64xf32>`, with a warning, where nothing
+    but reshapes reads the argument or makes the result.
+
+    ```mlir
+    %e = tensor.expand_shape %y [[0, 1], [2]] ... into tensor<2x3x64xf32>
+    %z = linalg.generic ... ins(%e) ... -> tensor<2x3x64xf32>
+    // becomes
+    %f = linalg.generic ... ins(%y) ... -> tensor<6x64xf32>
+    %z = tensor.expand_shape %f [[0, 1], [2]] ... into tensor<2x3x64xf32>
+    ```
+  }];
+  let options = [Option<"signatures", "signatures", "bool", "false",
+                        "Flatten arguments and results of public functions instead">];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
 }
 
 def QuantizeActivations : Pass<"qlinear-quantize-activations"> {

@@ -33,7 +33,9 @@ func.func @f(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
 //--- computed.mlir
 // CHECK: error: weight is computed when the function runs; its components must be constants, or use a qlinear.parameter
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
-func.func @f(%x: tensor<4x64xf32>, %q: tensor<64x64xi8>, %s: tensor<64x2xf16>) -> tensor<4x64xf32> {
+func.func @f(%x: tensor<4x64xf32>, %q0: tensor<64x64xi8>) -> tensor<4x64xf32> {
+  %q = arith.addi %q0, %q0 : tensor<64x64xi8>
+  %s = arith.constant dense<1.0> : tensor<64x2xf16>
   %w = qlinear.pack %q, %s : (tensor<64x64xi8>, tensor<64x2xf16>) -> !qlinear.weight<64x64, #q8>
   %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<64x64, #q8>) -> tensor<4x64xf32>
   return %y : tensor<4x64xf32>

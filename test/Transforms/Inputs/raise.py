@@ -6,11 +6,11 @@
 # ===------------------------------------------------------------------------===#
 #
 # Writes linears on dequantized weights, with random form, layout, types, loop and
-# operand order, whole or in steps or fused: in linalg, here and in raise_blocks.py, and
-# in the operations of other dialects, in raise_frontends.py. Those in linalg are run by
-# upstream's lowering as they are; all are run after qlinear-raise and
-# qlinear-to-reference, and compared with the sum in Python's floats. All of them have
-# to be raised.
+# operand order, whole or in steps or fused: in linalg, here, in raise_blocks.py and in
+# raise_stored.py, and in the operations of other dialects, in raise_frontends.py. Those
+# in linalg are run by upstream's lowering as they are; all are run after qlinear-raise
+# and qlinear-to-reference, and compared with the sum in Python's floats. All of them
+# have to be raised.
 #
 # Usage: raise.py COUNT [SEED]
 
@@ -20,6 +20,7 @@ import sys
 
 import raise_blocks
 import raise_frontends
+import raise_stored
 import to_reference as ref
 from raise_writer import Writer, convert, tensor
 
@@ -249,7 +250,8 @@ def main():
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1 << 30)
     print("seed %d" % seed)
     rng = random.Random(seed)
-    kinds = [Linear] * 6 + raise_blocks.FORMS * 2 + raise_frontends.FORMS
+    kinds = [Linear] * 6 + raise_blocks.FORMS * 2 + raise_stored.FORMS * 6
+    kinds += raise_frontends.FORMS
     batch = 20
     for begin in range(0, count, batch):
         names = ["l%d" % i for i in range(begin, min(begin + batch, count))]

@@ -64,11 +64,12 @@ class Writer:
             for a, t in zip(arguments, types, strict=True)
         )
         inner, self.lines = self.lines, saved
+        reads = "ins(%s : %s) " % (", ".join(v for v, _, _ in inputs), ", ".join(types[:-1]))
+        reads = reads if inputs else ""
         self.lines += [
             "    %s = linalg.generic {indexing_maps = [%s]," % (name, text),
             "        iterator_types = [%s]}" % kinds,
-            "        ins(%s : %s) outs(%s : %s) {"
-            % (", ".join(v for v, _, _ in inputs), ", ".join(types[:-1]), *output),
+            "        %souts(%s : %s) {" % (reads, *output),
             "    ^bb0(%s):" % block,
             *inner,
             "      linalg.yield %s : %s" % (value, type),

@@ -1,0 +1,216 @@
+//===- FlattenRows.cpp - One dimension for the rows of activations --------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+//   y: M x N   e = expand y: B x T x N   z = g(e, b)
+//          ->  f = g(y, b): M x N        z = expand f
+//
+// by upstream's patterns. They take linalg.generic, so other elementwise operations are
+// made such first, where they have three dimensions or more.
+//
+//===----------------------------------------------------------------------===//
+#include "qlinear/Dialect/QLinear.h"
+#include "qlinear/Transforms/Passes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+
+#define DEBUG_TYPE "qlinear-flatten-rows"
+
+namespace mlir::qlinear {
+#define GEN_PASS_DEF_FLATTENROWS
+#include "qlinear/Transforms/Passes.h.inc"
+} // namespace mlir::qlinear
+
+using namespace mlir;
+using namespace mlir::qlinear;
+
+/// Whether the body only passes one of the inputs on.
+static bool isBroadcast(Operation *op) {
+  auto generic = dyn_cast_or_null<linalg::GenericOp>(op);
+  return generic && generic.getNumDpsInputs() == 1 && generic->getNumResults() == 1 &&
+         generic.getNumReductionLoops() == 0 &&
+         generic.getBlock()->getOperations().size() == 1 &&
+         generic.getBlock()->getTerminator()->getOperand(0) ==
+             generic.getRegionInputArgs().front();
+}
+
+namespace {
+/// A named elementwise operation as linalg.generic.
+struct Generalize : OpInterfaceRewritePattern<linalg::LinalgOp> {
+  using OpInterfaceRewritePattern::OpInterfaceRewritePattern;
+
+  LogicalResult matchAndRewrite(linalg::LinalgOp op,
+                                PatternRewriter &rewriter) const override {
+    bool isNeeded = isa<linalg::BroadcastOp>(*op) || op.getNumLoops() > 2;
+    if (!isNeeded || isa<linalg::GenericOp, linalg::FillOp, linalg::TransposeOp>(*op) ||
+        op.getNumParallelLoops() != op.getNumLoops() || !op.hasPureTensorSemantics())
+      return rewriter.notifyMatchFailure(op, "nothing to generalize");
+    return linalg::generalizeNamedOp(rewriter, op);
+  }
+};
+
+/// The same for arith and math on tensors.
+struct ElementwiseToGeneric : RewritePattern {
+  explicit ElementwiseToGeneric(MLIRContext *context)
+      : RewritePattern(MatchAnyOpTypeTag(), /*benefit=*/1, context) {}
+
+  LogicalResult matchAndRewrite(Operation *op,
+                                PatternRewriter &rewriter) const override {
+    auto type = op->getNumResults() == 1
+                    ? dyn_cast<RankedTensorType>(op->getResult(0).getType())
+                    : nullptr;
+    if (!type || type.getRank() < 3 || !OpTrait::hasElementwiseMappableTraits(op) ||
+        !llvm::all_of(op->getOperandTypes(), llvm::IsaPred<RankedTensorType>))
+      return rewriter.notifyMatchFailure(op, "not elementwise on three dimensions");
+    Location loc = op->getLoc();
+    SmallVector<AffineMap> maps(op->getNumOperands() + 1,
+                                rewriter.getMultiDimIdentityMap(type.getRank()));
+    SmallVector<utils::IteratorType> kinds(type.getRank(),
+                                           utils::IteratorType::parallel);
+    Value init = tensor::EmptyOp::create(
+        rewriter, loc, tensor::getMixedSizes(rewriter, loc, op->getOperand(0)),
+        type.getElementType());
+    auto body = [&](OpBuilder &b, Location loc, ValueRange arguments) {
+      SmallVector<Type> types = {type.getElementType()};
+      OperationState state(loc, op->getName(), arguments.drop_back(), types,
+                           op->getDiscardableAttrDictionary().getValue());
+      state.propertiesAttr = op->getPropertiesAsAttribute();
+      linalg::YieldOp::create(b, loc, b.create(state)->getResults());
+    };
+    rewriter.replaceOpWithNewOp<linalg::GenericOp>(op, type, op->getOperands(), init,
+                                                   maps, kinds, body);
+    return success();
+  }
+};
+
+/// Whether a reshape is of rows: all dimensions but the last are one.
+bool isRows(ArrayRef<ReassociationIndices> groups) {
+  return groups.size() == 2 && groups[1].size() == 1 && groups[0].size() > 1;
+}
+
+struct FlattenRowsPass : mlir::qlinear::impl::FlattenRowsBase<FlattenRowsPass> {
+  using FlattenRowsBase::FlattenRowsBase;
+
+  void runOnOperation() override {
+    if (signatures) {
+      getOperation()->walk([&](FunctionOpInterface function) {
+        // Not of one that is called in the module.
+        if (SymbolTable::getSymbolVisibility(function) ==
+                SymbolTable::Visibility::Public &&
+            !function.isExternal() &&
+            llvm::hasSingleElement(function.getFunctionBody()) &&
+            SymbolTable::symbolKnownUseEmpty(function, getOperation()))
+          flattenSignature(function);
+      });
+      return;
+    }
+    MLIRContext *context = &getContext();
+    // Broadcasts first: behind a reshape they would be seen no more.
+    RewritePatternSet broadcasts(context), reshapes(context);
+    broadcasts.add<Generalize, ElementwiseToGeneric>(context);
+    linalg::populateElementwiseOpsFusionPatterns(broadcasts, [](OpOperand *operand) {
+      auto user = dyn_cast<linalg::GenericOp>(operand->getOwner());
+      return user && user.getNumReductionLoops() == 0 &&
+             isBroadcast(operand->get().getDefiningOp());
+    });
+    // Reshapes of rows move down; no others.
+    linalg::populateFoldReshapeOpsByCollapsingPatterns(
+        reshapes, [](OpOperand *operand) {
+          auto expand = operand->get().getDefiningOp<tensor::ExpandShapeOp>();
+          return expand && isRows(expand.getReassociationIndices());
+        });
+    tensor::CollapseShapeOp::getCanonicalizationPatterns(reshapes, context);
+    tensor::ExpandShapeOp::getCanonicalizationPatterns(reshapes, context);
+    if (failed(applyPatternsGreedily(getOperation(), std::move(broadcasts))) ||
+        failed(applyPatternsGreedily(getOperation(), std::move(reshapes))))
+      signalPassFailure();
+  }
+
+private:
+  /// What an argument is collapsed to; null if it has other uses than that and its
+  /// sizes.
+  static RankedTensorType rowsOf(BlockArgument argument) {
+    auto type = dyn_cast<RankedTensorType>(argument.getType());
+    RankedTensorType rows;
+    if (!type || type.getRank() < 3)
+      return {};
+    for (Operation *user : argument.getUsers()) {
+      if (auto size = dyn_cast<tensor::DimOp>(user); size && size.getConstantIndex())
+        continue;
+      auto collapse = dyn_cast<tensor::CollapseShapeOp>(user);
+      if (!collapse || !isRows(collapse.getReassociationIndices()))
+        return {};
+      rows = collapse.getResultType();
+    }
+    return rows;
+  }
+
+  /// As if all the rows were in the first dimension that is dynamic: what is computed
+  /// row by row does not depend on it.
+  static void flatten(BlockArgument argument, RankedTensorType rows) {
+    auto type = cast<RankedTensorType>(argument.getType());
+    OpBuilder b = OpBuilder::atBlockBegin(argument.getOwner());
+    Location loc = argument.getLoc();
+    argument.setType(rows);
+    int64_t others = 1, dynamic = -1;
+    for (int64_t i = type.getRank() - 2; i >= 0; --i)
+      if (type.isDynamicDim(i))
+        dynamic = i;
+      else
+        others *= type.getDimSize(i);
+    for (Operation *user : llvm::to_vector(argument.getUsers())) {
+      auto size = dyn_cast<tensor::DimOp>(user);
+      Value value = argument;
+      if (size && *size.getConstantIndex() == dynamic) {
+        value = tensor::DimOp::create(b, loc, argument, 0);
+        if (others != 1)
+          value = arith::DivUIOp::create(
+              b, loc, value, arith::ConstantIndexOp::create(b, loc, others));
+      } else if (size) {
+        int64_t i = *size.getConstantIndex();
+        value = arith::ConstantIndexOp::create(
+            b, loc, type.isDynamicDim(i) ? 1 : type.getDimSize(i));
+      }
+      user->getResult(0).replaceAllUsesWith(value);
+      user->erase();
+    }
+  }
+
+  void flattenSignature(FunctionOpInterface function) {
+    Block &body = function.getFunctionBody().front();
+    auto types = cast<FunctionType>(function.getFunctionType());
+    SmallVector<Type> inputs(types.getInputs()), results(types.getResults());
+    auto warn = [&](const char *what, size_t index, Type from, Type to) {
+      function.emitWarning() << what << " " << index << " of '" << function.getName()
+                             << "', " << from << ", becomes " << to
+                             << ": its first dimensions are the rows of a linear";
+    };
+    for (BlockArgument argument : body.getArguments())
+      if (RankedTensorType rows = rowsOf(argument)) {
+        warn("argument", argument.getArgNumber(), argument.getType(), rows);
+        inputs[argument.getArgNumber()] = rows;
+        flatten(argument, rows);
+      }
+    for (OpOperand &operand : body.getTerminator()->getOpOperands()) {
+      auto expand = operand.get().getDefiningOp<tensor::ExpandShapeOp>();
+      if (!expand || !isRows(expand.getReassociationIndices()))
+        continue;
+      warn("result", operand.getOperandNumber(), expand.getType(), expand.getSrcType());
+      operand.set(expand.getSrc());
+      results[operand.getOperandNumber()] = expand.getSrcType();
+      if (expand.use_empty())
+        expand.erase();
+    }
+    function.setType(FunctionType::get(&getContext(), inputs, results));
+  }
+};
+} // namespace
