@@ -53,14 +53,12 @@ class Names:
             return weight
         # Wrappers put names before and behind: of torch.compile, peft, models of models.
         own = ".".join(p for p in name.split(".") if p not in ("_orig_mod", "base_layer"))
-        found = [
-            candidate
-            for candidate in (*self.archive.weights, *self.archive.tensors)
-            if _matches(own, re.sub(r"\.weight$", "", candidate))
-        ]
+        names = {n.removesuffix(".weight"): n for n in self.archive.tensors}
+        names.update({n.removesuffix(".weight"): n for n in self.archive.weights})
+        found = [own] if own in names else [n for n in names if _matches(own, n)]
         if len(found) != 1:
             return f"the archive has {len(found) or 'no'} weights of this name"
-        return self.archive.weights.get(found[0], "the archive has it in floats")
+        return self.archive.weights.get(names[found[0]], "the archive has it in floats")
 
     def note(self, weight):
         """What a user has to know of a weight, or nothing."""
