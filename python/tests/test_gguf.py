@@ -165,3 +165,28 @@ def test_an_architecture_without_another_order(tmp_path):
     want = logits(rounded(model))
     assert torch.equal(logits(by_function), logits(by_itself))
     assert (logits(by_itself) - want).norm() < 0.02 * want.norm()
+
+
+def test_no_layer_takes_another_weight(tmp_path):
+    """An archive whose names end each other, for a model inside of another."""
+    from qlinear.archive import write_tensors
+
+    weights = {n: torch.randn(64, 64) for n in ("up", "layers.1.up", "layers.11.up")}
+    tensors = {f"{n}.weight": ("F32", (64, 64), w.numpy()) for n, w in weights.items()}
+    write_tensors(tmp_path / "floats", tensors)
+    archive = tmp_path / "packed"
+    qlinear.pack(tmp_path / "floats", archive, quantize="int8:32", encoding="f32")
+
+    def linear():
+        return torch.nn.Linear(64, 64)
+
+    blocks = {i: torch.nn.ModuleDict({"up": linear()}) for i in ("1", "11", "2")}
+    inner = {"up": linear(), "layers": torch.nn.ModuleDict(blocks)}
+    model = torch.nn.ModuleDict({"inner": torch.nn.ModuleDict(inner)})
+    report = qlinear.nn.swap_linears(model, archive=archive, names="auto")
+    assert {s.name: s.reason for s in report if s.reason} == {
+        "inner.layers.2.up": "the archive has no weight 'layers.2.up'"
+    }
+    for name, weight in weights.items():
+        layer = model.get_submodule(f"inner.{name}")
+        assert (layer.dequantize() - weight).norm() < 0.01 * weight.norm()

@@ -8,8 +8,11 @@
 for the models of some architectures its order of the rows of the query and key projections:
 quant-pack has the tables of both, and brings them to those of transformers."""
 
+import collections
 import re
 import tempfile
+
+import torch
 
 from . import compiler
 from ._abi import ArgumentError, Error
@@ -36,6 +39,14 @@ class Names:
         if self.is_auto:
             _check_heads(model, archive)
             archive = _renamed(archive)
+            self.names = {n.removesuffix(".weight"): n for n in archive.tensors}
+            self.names.update({n.removesuffix(".weight"): n for n in archive.weights})
+            linears = [
+                _own(name)
+                for name, module in model.named_modules()
+                if isinstance(module, torch.nn.Linear)
+            ]
+            self.prefixes = _prefixes(linears, self.names)
         self.archive, self.name_of = archive, str if names in (None, "auto") else names
 
     def find(self, name):
@@ -51,14 +62,12 @@ class Names:
                     "BAD_WEIGHTS",
                 )
             return weight
-        # Wrappers put names before and behind: of torch.compile, peft, models of models.
-        own = ".".join(p for p in name.split(".") if p not in ("_orig_mod", "base_layer"))
-        names = {n.removesuffix(".weight"): n for n in self.archive.tensors}
-        names.update({n.removesuffix(".weight"): n for n in self.archive.weights})
-        found = [own] if own in names else [n for n in names if _matches(own, n)]
-        if len(found) != 1:
-            return f"the archive has {len(found) or 'no'} weights of this name"
-        return self.archive.weights.get(names[found[0]], "the archive has it in floats")
+        before, behind = self.prefixes
+        own = _own(name)
+        own = behind + own[len(before) :] if own.startswith(before) else None
+        if own not in self.names:
+            return f"the archive has no weight {own or _own(name)!r}"
+        return self.archive.weights.get(self.names[own], "the archive has it in floats")
 
     def note(self, weight):
         """What a user has to know of a weight, or nothing."""
@@ -72,9 +81,22 @@ class Names:
         return self.archive.model.get("permuted", True)
 
 
-def _matches(layer, weight):
-    """Equal, or one is the end of the other."""
-    return f".{layer}".endswith(f".{weight}") or f".{weight}".endswith(f".{layer}")
+def _own(name):
+    """Without what wrappers put into names: torch.compile, peft."""
+    return ".".join(p for p in name.split(".") if p not in ("_orig_mod", "base_layer"))
+
+
+def _prefixes(layers, weights):
+    """What all names of layers, and of weights, have in front: for a model inside another, or
+    for the part of one. That of most layers, so that no layer takes another's weight."""
+    votes = collections.Counter({("", ""): 0})
+    for layer in layers:
+        for weight in weights:
+            if f".{layer}".endswith(f".{weight}"):
+                votes[layer[: len(layer) - len(weight)], ""] += 1
+            elif weight.endswith(f".{layer}"):
+                votes["", weight[: len(weight) - len(layer)]] += 1
+    return votes.most_common(1)[0][0]
 
 
 def _check_heads(model, archive):
