@@ -37,6 +37,8 @@ struct Equivalent {
 const Equivalent kEquivalents[] = {
     {"skeleton: ql_ptx_launch_dependents*",
      "lets the next kernel start early, which nothing relies on"},
+    {"start: ql_ptx_proxy_fence 1, remove",
+     "holds the copies back until the loads of x have arrived, which is faster"},
 };
 
 /// A function over linears, and the rows it is called for.
