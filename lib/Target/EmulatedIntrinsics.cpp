@@ -11,6 +11,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "EmulatedIntrinsics.h"
+#include "EmulatedSites.h"
 
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/IR/Constants.h"
@@ -93,12 +94,28 @@ private:
   Value *act(StringRef function, ArrayRef<Value *> args) {
     return emu(function, b.getVoidTy(), args);
   }
+  /// The same for those that access shared memory: as `what`, of `bytes` bytes.
+  Value *actAt(StringRef function, SmallVector<Value *> args, StringRef what,
+               uint64_t bytes = 0) {
+    args.push_back(site(what, bytes));
+    return act(function, args);
+  }
+  Value *site(StringRef what, uint64_t bytes = 0) {
+    return emulatedSite(*call.getModule(), what, bytes, call.getDebugLoc());
+  }
   Value *nothing() { return PoisonValue::get(i32); }
   Value *flag(Value *v) { return b.CreateICmpNE(v, num(0)); }
   Value *widen(Value *v) { return b.CreateZExt(v, i32); }
   Value *unary(Intrinsic::ID id) { return b.CreateUnaryIntrinsic(id, arg(0)); }
   Value *binary(Intrinsic::ID id) {
     return b.CreateBinaryIntrinsic(id, arg(0), arg(1));
+  }
+  Value *arriveAt(Value *count, Value *bytes, bool drop) {
+    return emu("mbarrier_arrive", b.getInt64Ty(),
+               {arg(0), count, bytes, num(drop), site("mbarrier arrival", 8)});
+  }
+  Value *waitAt(StringRef function) {
+    return emu(function, i32, {arg(0), arg(1), site("mbarrier wait", 8)});
   }
   Value *laneMask(CmpInst::Predicate predicate);
   /// A place on the stack that holds `v`.
@@ -108,12 +125,15 @@ private:
     b.CreateStore(v, at);
     return at;
   }
-  /// Calls an emulated function whose last argument is where its result goes, and
-  /// `initial` is before.
-  Value *onMemory(StringRef function, SmallVector<Value *> args, Value *initial) {
-    args.push_back(inMemory(initial));
+  /// Calls an emulated function that gets, after `args` and before `more`, where its
+  /// result goes and `initial` is before.
+  Value *onMemory(StringRef function, SmallVector<Value *> args, Value *initial,
+                  ArrayRef<Value *> more = {}) {
+    Value *result = inMemory(initial);
+    args.push_back(result);
+    llvm::append_range(args, more);
     act(function, args);
-    return b.CreateLoad(initial->getType(), args.back());
+    return b.CreateLoad(initial->getType(), result);
   }
 
   Value *specialRegister(StringRef reg);
@@ -192,7 +212,7 @@ Value *Lowering::warp() {
   if (name == "match.any.sync.i32")
     return emu("match_any_sync", i32, {arg(0), arg(1)});
   if (name == "elect.sync") { // the lowest lane of the mask is the leader
-    act("bar_warp_sync", {arg(0)});
+    emu("vote_sync", i32, {num(3), arg(0), num(1)}); // meets, and orders no memory
     Value *leader = b.CreateBinaryIntrinsic(Intrinsic::cttz, arg(0), b.getFalse());
     Value *mine = b.CreateICmpEQ(leader, b.CreateAnd(ask("tid"), num(31)));
     Value *pair = PoisonValue::get(call.getType());
@@ -277,7 +297,8 @@ Value *Lowering::copy() {
     unsigned bytes = 0;
     if (rest.getAsInteger(10, bytes))
       return nullptr;
-    return act("cp_async", {arg(0), arg(1), num(bytes), sized ? arg(2) : num(bytes)});
+    return actAt("cp_async", {arg(0), arg(1), num(bytes), sized ? arg(2) : num(bytes)},
+                 "cp.async", bytes);
   }
   if (rest == "commit.group")
     return act("cp_async_commit", {});
@@ -286,14 +307,15 @@ Value *Lowering::copy() {
   if (rest == "wait.all")
     return act("cp_async_wait", {b.getInt32(-1)});
   if (rest.starts_with("mbarrier.arrive"))
-    return act("cp_async_mbarrier_arrive", {arg(0), num(rest.contains("noinc"))});
+    return actAt("cp_async_mbarrier_arrive", {arg(0), num(rest.contains("noinc"))},
+                 "mbarrier arrival");
   if (!rest.consume_front("bulk."))
     return nullptr;
   // Destination, mbarrier, source, size; then the cluster mask and cache hints.
   if (rest == "global.to.shared.cta" || rest == "global.to.shared.cluster")
-    return act("bulk_load", {arg(0), arg(2), arg(3), arg(1)});
+    return actAt("bulk_load", {arg(0), arg(2), arg(3), arg(1)}, "bulk copy");
   if (rest == "shared.cta.to.global")
-    return act("bulk_store", {arg(0), arg(1), arg(2)});
+    return actAt("bulk_store", {arg(0), arg(1), arg(2)}, "bulk copy");
   if (rest == "commit.group")
     return act("bulk_commit", {});
   if (rest == "wait.group" || rest == "wait.group.read")
@@ -307,26 +329,25 @@ Value *Lowering::mbarrier() {
     return nullptr;
   bool scoped = rest.contains("scope.");
   if (rest.starts_with("init"))
-    return act("mbarrier_init", {arg(0), arg(1)});
+    return actAt("mbarrier_init", {arg(0), arg(1)}, "mbarrier.init", 8);
   if (rest.starts_with("inval"))
-    return act("mbarrier_inval", {arg(0)});
+    return actAt("mbarrier_inval", {arg(0)}, "mbarrier.inval", 8);
   if (rest == "pending.count")
     return emu("mbarrier_pending_count", i32, {arg(0)});
   if (rest.starts_with("expect.tx"))
-    return emu("mbarrier_arrive", b.getInt64Ty(), {arg(0), num(0), arg(1), num(0)});
+    return arriveAt(num(0), arg(1), false);
   if (rest.starts_with("complete.tx"))
-    return act("mbarrier_complete_tx", {arg(0), arg(1)});
+    return actAt("mbarrier_complete_tx", {arg(0), arg(1)}, "mbarrier.complete_tx", 8);
   if (rest.starts_with("arrive")) {
     bool drop = rest.contains(".drop"), expect = rest.contains("expect.tx");
     bool counted = scoped || rest.contains("noComplete");
-    return emu("mbarrier_arrive", b.getInt64Ty(),
-               {arg(0), expect || !counted ? num(1) : arg(1), expect ? arg(1) : num(0),
-                num(drop)});
+    return arriveAt(expect || !counted ? num(1) : arg(1), expect ? arg(1) : num(0),
+                    drop);
   }
   bool parity = rest.contains("parity");
   std::string function =
       rest.starts_with("try") ? "mbarrier_try_wait" : "mbarrier_test_wait";
-  return flag(emu(function + (parity ? "_parity" : ""), i32, {arg(0), arg(1)}));
+  return flag(waitAt(function + (parity ? "_parity" : "")));
 }
 
 Value *Lowering::dp4a(bool signedA, bool signedB) {
@@ -487,10 +508,12 @@ Value *Lowering::wrapper(StringRef function) {
     return b.CreateSelect(subnormal, ConstantFP::get(type, 0.0), power);
   }
   if (function == "mma32" || function == "mma16")
-    return onMemory("mma", {num(function == "mma32" ? 32 : 16), inMemory(arg(0)),
-                            inMemory(arg(1))}, arg(2));
+    return onMemory(
+        "mma", {num(function == "mma32" ? 32 : 16), inMemory(arg(0)), inMemory(arg(1))},
+        arg(2));
   if (function == "load_matrices")
-    return onMemory("ldmatrix", {arg(0)}, PoisonValue::get(type));
+    return onMemory("ldmatrix", {arg(0)}, PoisonValue::get(type),
+                    {site("ldmatrix", 16)});
   if (function == "reciprocal")
     return b.CreateFDiv(ConstantFP::get(type, 1.0), arg(0));
   if (function == "stream16" || function == "load16_l2")
@@ -506,25 +529,25 @@ Value *Lowering::wrapper(StringRef function) {
   if (function == "cluster_wait")
     return act("cluster_wait", {});
   if (function == "cluster_store")
-    return act("cluster_store", {arg(0), arg(1), arg(2)});
+    return actAt("cluster_store", {arg(0), arg(1), arg(2)}, "cluster store", 4);
   if (function == "launch_dependents")
     return act("griddep_launch", {});
   if (function == "wait_prior_grids")
     return act("griddep_wait", {});
   if (function == "mbarrier_init")
-    return act("mbarrier_init", {arg(0), num(1)});
+    return actAt("mbarrier_init", {arg(0), num(1)}, "mbarrier.init", 8);
   if (function == "mbarrier_fence" || function == "proxy_fence")
-    return nothing();
+    return act(function, {});
   if (function == "mbarrier_expect")
-    return emu("mbarrier_arrive", b.getInt64Ty(), {arg(0), num(1), arg(1), num(0)});
+    return arriveAt(num(1), arg(1), false);
   if (function == "mbarrier_wait")
-    return emu("mbarrier_try_wait_parity", i32, {arg(0), arg(1)});
+    return waitAt("mbarrier_try_wait_parity");
   if (function == "evict_first")
     return b.getInt64(0);
   if (function == "bulk_copy" || function == "bulk_copy_hint")
-    return act("bulk_load", {arg(0), arg(1), arg(2), arg(3)});
+    return actAt("bulk_load", {arg(0), arg(1), arg(2), arg(3)}, "bulk copy");
   if (function == "async_copy16")
-    return act("cp_async", {arg(0), arg(1), num(16), num(16)});
+    return actAt("cp_async", {arg(0), arg(1), num(16), num(16)}, "cp.async", 16);
   if (function == "async_commit")
     return act("cp_async_commit", {});
   if (function == "async_wait")
@@ -537,8 +560,12 @@ Value *Lowering::lower() {
     return wrapper(function);
   if (StringRef reg = name; reg.consume_front("read.ptx.sreg."))
     return specialRegister(reg);
+  if (name.starts_with("fence.mbarrier"))
+    return act("mbarrier_fence", {});
+  if (name.starts_with("fence.proxy.async"))
+    return act("proxy_fence", {});
   if (name.starts_with("membar") || name.starts_with("fence"))
-    return nothing(); // one thread runs at a time, in program order
+    return nothing(); // they order atomics, which order nothing else here
   if (name == "nanosleep")
     return nothing();
   if (name == "griddepcontrol.launch.dependents")

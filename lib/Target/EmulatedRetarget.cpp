@@ -5,10 +5,12 @@
 //
 //===----------------------------------------------------------------------===//
 #include "EmulatedIntrinsics.h"
+#include "EmulatedSites.h"
 #include "HalfFloats.h"
 #include "qlinear/Target/Emulated.h"
 
 #include "llvm/Analysis/ValueTracking.h"
+#include "llvm/IR/DebugInfo.h"
 #include "llvm/IR/InlineAsm.h"
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/Instructions.h"
@@ -39,6 +41,7 @@ private:
   void lowerConversions(Function &function);
   void flattenAccesses(Function &function);
   void checkAlignment(Instruction &at, Value *pointer, Align align);
+  void noteAccess(Instruction &at, Value *pointer, Value *bytes, bool writes);
   Error checkExternals();
 
   Module &module;
@@ -214,6 +217,22 @@ void Retarget::checkAlignment(Instruction &at, Value *pointer, Align align) {
   b.CreateCall(check, {plainPointer(b, pointer), b.getInt32(align.value())});
 }
 
+/// Tells the emulated device of an access of shared memory, or of what may be it. What
+/// is a thread's own, or constant, is no memory that others access.
+void Retarget::noteAccess(Instruction &at, Value *pointer, Value *bytes, bool writes) {
+  bool shared = pointer->getType()->getPointerAddressSpace() == kSharedSpace;
+  Value *object = getUnderlyingObject(pointer);
+  if (auto *variable = dyn_cast<GlobalVariable>(object);
+      isa<AllocaInst>(object) || (variable && variable->isConstant()))
+    return;
+  IRBuilder<> b(&at);
+  auto *length = dyn_cast<ConstantInt>(bytes);
+  Constant *site = emulatedSite(module, writes ? "store" : "load",
+                                length ? length->getZExtValue() : 0, at.getDebugLoc());
+  callEmulated(b, std::string(writes ? "store" : "load") + (shared ? "" : "_generic"),
+               b.getVoidTy(), {pointer, b.CreateZExt(bytes, b.getInt64Ty()), site});
+}
+
 /// Loads and stores through plain pointers: only those are instrumented by
 /// AddressSanitizer, and all memory is host memory.
 void Retarget::flattenAccesses(Function &function) {
@@ -224,6 +243,9 @@ void Retarget::flattenAccesses(Function &function) {
   for (Instruction *inst : accesses) {
     IRBuilder<> b(inst);
     if (auto *memory = dyn_cast<MemIntrinsic>(inst)) {
+      noteAccess(*inst, memory->getRawDest(), memory->getLength(), true);
+      if (auto *move = dyn_cast<MemTransferInst>(memory))
+        noteAccess(*inst, move->getRawSource(), memory->getLength(), false);
       // The intrinsic's name carries the address spaces: call it anew.
       Value *dst = plainPointer(b, memory->getRawDest());
       MaybeAlign dstAlign = memory->getDestAlign();
@@ -250,6 +272,12 @@ void Retarget::flattenAccesses(Function &function) {
                       ? cast<AtomicRMWInst>(inst)->getAlign()
                       : cast<AtomicCmpXchgInst>(inst)->getAlign();
     checkAlignment(*inst, pointer, align);
+    if (isa<LoadInst, StoreInst>(inst)) { // atomics race with nothing
+      Type *type = getLoadStoreType(inst);
+      noteAccess(*inst, pointer,
+                 b.getInt64(module.getDataLayout().getTypeStoreSize(type)),
+                 isa<StoreInst>(inst));
+    }
     inst->setOperand(isa<StoreInst>(inst) ? StoreInst::getPointerOperandIndex() : 0,
                      plainPointer(b, pointer));
   }
@@ -314,6 +342,7 @@ Error Retarget::run() {
       declaration.eraseFromParent();
   if (Error error = checkExternals())
     return error;
+  StripDebugInfo(module); // the sites have what was needed of it
   for (Function *kernel : kernels)
     makeEntry(*kernel);
   std::string text;

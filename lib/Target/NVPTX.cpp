@@ -24,6 +24,7 @@
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
 #include "llvm/ADT/ScopeExit.h"
+#include "llvm/IR/DebugInfo.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -238,6 +239,8 @@ static FailureOr<std::unique_ptr<llvm::Module>> toLLVM(gpu::GPUModuleOp module,
       (intrinsics == DeviceIntrinsics::nvptx &&
        failed(linkMicroKernels(module, *result, "cuda-intrinsics"))))
     return failure();
+  if (intrinsics == DeviceIntrinsics::nvptx)
+    llvm::StripDebugInfo(*result); // only the emulated device names lines
 
   for (llvm::Function &f : *result) {
     f.removeFnAttr("target-cpu");
@@ -436,6 +439,7 @@ struct PrintDeviceLLVM : PassWrapper<PrintDeviceLLVM, OperationPass<gpu::GPUModu
     auto module = toLLVM(getOperation(), context, DeviceIntrinsics::external);
     if (failed(module))
       return signalPassFailure();
+    llvm::StripDebugInfo(**module);
     (*module)->print(llvm::outs(), nullptr);
     llvm::outs().flush();
   }

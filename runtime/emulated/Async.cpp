@@ -5,10 +5,11 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// A copy lands as late as the rules allow: a cp.async when its group is waited
-// for, a bulk copy when a thread asks its mbarrier. Until then the destination
-// holds all-ones bytes and is poisoned, so code that reads too early, or issues
-// a copy over data still being read, does not get away with it.
+// Without a seed a copy lands as late as the rules allow: a cp.async when its group
+// is waited for, a bulk copy when a thread asks its mbarrier. With one it lands at any
+// time after its issue, a bulk copy piece by piece. Until then the destination
+// holds all-ones bytes and is poisoned, so that code which reads too early also gets
+// wrong values; that it does is found by the order of accesses (Races.h).
 //
 //===----------------------------------------------------------------------===//
 #include "Block.h"
@@ -49,17 +50,37 @@ void Block::land(const Copy &copy) {
   std::memset(copy.dst + copy.srcBytes, 0, copy.bytes - copy.srcBytes);
 }
 
-void Block::begin(CopyGroups &groups, const Copy &copy, bool toShared) {
-  if (toShared) {
-    std::memset(copy.dst, 0xFF, copy.bytes);
-    asan::poison(copy.dst, copy.bytes);
+void Block::asyncLoad(const Copy &copy) {
+  if (self().copies.slot == kNobody) {
+    Slot first = slots->add(Slots::Kind::load, launch.block, index);
+    for (uint32_t i = 0; i < threads.size(); ++i)
+      threads[i].order.copies = threads[i].copies.slot = first + i;
   }
+  CopyGroups &groups = self().copies;
+  accessGlobal(copy.src, copy.srcBytes, /*writes=*/false, copy.site);
+  access({groups.slot, groups.label, &self().order, false, copy.site}, /*writes=*/true,
+         place(copy.dst, copy.bytes), copy.bytes);
+  if (launch.seed && random() % 2 == 0)
+    return land(copy);
+  std::memset(copy.dst, 0xFF, copy.bytes);
+  asan::poison(copy.dst, copy.bytes);
+  groups.open.push_back(copy);
+}
+
+void Block::bulkStore(const Copy &copy) {
+  CopyGroups &groups = self().stores;
+  accessGlobal(copy.dst, copy.bytes, /*writes=*/true, copy.site);
+  if (groups.slot == kNobody)
+    groups.slot = slots->add(Slots::Kind::bulkStore, 1, index, running);
+  access({groups.slot, groups.label, &self().order, true, copy.site}, /*writes=*/false,
+         place(copy.src, copy.bytes), copy.bytes);
   groups.open.push_back(copy);
 }
 
 void Block::commit(CopyGroups &groups) {
   groups.committed.push_back(std::move(groups.open));
   groups.open.clear();
+  ++groups.label;
 }
 
 void Block::wait(CopyGroups &groups, int pending) {
@@ -72,46 +93,123 @@ void Block::wait(CopyGroups &groups, int pending) {
   }
 }
 
-void Block::bulkLoad(const BulkCopy &copy) {
-  mbarrier("a bulk copy", copy.mbarrier);
-  for (const BulkCopy &other : inFlight)
-    if (copy.dst < other.dst + other.bytes && other.dst < copy.dst + copy.bytes)
-      fail(fmt::format("a bulk copy of {} bytes to {} overlaps one of {} bytes to "
-                       "{} that is still in flight",
-                       copy.bytes, where(copy.dst), other.bytes, where(other.dst)));
+void Block::waitForLoads(int pending) {
+  wait(self().copies, pending);
+  self().order.landed = self().copies.landed();
+}
+
+void Block::waitForStores(int pending) {
+  CopyGroups &stores = self().stores;
+  wait(stores, pending);
+  if (stores.slot == kNobody)
+    return;
+  learn(self().order.known.generic, stores.slot, stores.landed());
+  learn(self().order.known.async, stores.slot, stores.landed());
+}
+
+/// cp.async.mbarrier.arrive: by the copies when they have landed, not by the thread.
+void Block::arriveByLoads(void *at, bool counted, const Site *site) {
+  Mbarrier &m = useMbarrier("cp.async.mbarrier.arrive", at, site);
+  CopyGroups &copies = self().copies;
+  wait(copies, -1);
+  if (copies.slot != kNobody)
+    m.arrived.add(copies.slot, copies.landed());
+  if (!counted) // the pending count rises and falls by one
+    return;
+  if (!m.pending)
+    fail(
+        fmt::format("cp.async.mbarrier.arrive on the mbarrier at {}, whose phase waits "
+                    "for no more arrivals",
+                    where(at)));
+  --m.pending;
+  settle(m, at);
+}
+
+void Block::bulkLoad(const Copy &copy, void *at) {
+  Mbarrier &m = mbarrier("a bulk copy", at);
+  const Observer &order = self().order;
+  if (!order.seesFenced(m.initBy, m.initLabel) &&
+      !(m.initFenced && order.sees(m.initBy, m.initFenced)))
+    fail(fmt::format(
+        "{} ({}) counts on the mbarrier at {}, of which it does not know that "
+        "it has been initialised; ql_ptx_mbarrier_fence is missing after the "
+        "initialisation, or a barrier after that",
+        copy.site->what, copy.site->where, where(at)));
+  accessGlobal(copy.src, copy.bytes, /*writes=*/false, copy.site);
+  if (m.copies == kNobody)
+    m.copies = slots->add(Slots::Kind::bulkLoad, 1, index);
+  access({m.copies, m.label, &order, true, copy.site}, /*writes=*/true,
+         place(copy.dst, copy.bytes), copy.bytes);
   std::memset(copy.dst, 0xFF, copy.bytes);
   asan::poison(copy.dst, copy.bytes);
-  inFlight.push_back(copy);
+  inFlight.push_back({copy, at, m.label, copy.bytes});
+  m.last = copy;
+  m.lastLabel = m.label;
   ++events;
   bool awaited = std::ranges::any_of(threads, [&](const Thread &t) {
-    return t.state == ThreadState::mbarrier && t.waitsOn == copy.mbarrier;
+    return t.state == ThreadState::mbarrier && t.waitsOn == at;
   });
-  if (awaited)
-    landCopies(copy.mbarrier);
+  if (awaited && !launch.seed)
+    landCopies(at);
 }
 
 /// Lets the copies of an mbarrier (null: all) land; whether there were any.
 bool Block::landCopies(const void *of) {
   auto matches = [&](const BulkCopy &copy) { return !of || copy.mbarrier == of; };
-  std::vector<BulkCopy> now;
-  std::ranges::copy_if(inFlight, std::back_inserter(now), matches);
-  std::erase_if(inFlight, matches);
-  for (const BulkCopy &copy : now) {
+  bool any = false;
+  for (auto it = inFlight.begin();
+       (it = std::ranges::find_if(inFlight, matches)) != inFlight.end(); any = true) {
+    BulkCopy copy = *it;
+    inFlight.erase(it);
     land(copy);
-    auto it = mbarriers.find(copy.mbarrier);
-    if (it == mbarriers.end())
-      continue; // invalidated meanwhile
-    it->second.tx -= copy.bytes;
-    settle(it->second, copy.mbarrier);
+    if (auto m = mbarriers.find(copy.mbarrier); m != mbarriers.end()) {
+      m->second.tx -= copy.total;
+      settle(m->second, copy.mbarrier);
+    } // else invalidated meanwhile
   }
-  return !now.empty();
+  return any;
+}
+
+/// Lets something land that is in flight: with a seed a piece of any copy, else all.
+/// Whether there was anything.
+bool Block::landSome() {
+  if (!launch.seed)
+    return landCopies(nullptr);
+  if (inFlight.empty())
+    return false;
+  size_t pick = random() % inFlight.size();
+  BulkCopy &copy = inFlight[pick];
+  uint32_t lines = copy.bytes / 16, part = 16 * (1 + uint32_t(random() % lines));
+  BulkCopy piece = copy;
+  piece.bytes = piece.srcBytes = part;
+  bool fromEnd = random() % 2;
+  if (fromEnd) {
+    piece.dst += copy.bytes - part;
+    piece.src += copy.bytes - part;
+  }
+  land(piece);
+  copy.bytes = copy.srcBytes = copy.bytes - part;
+  if (!fromEnd) {
+    copy.dst += part;
+    copy.src += part;
+  }
+  if (copy.bytes)
+    return true;
+  void *at = copy.mbarrier;
+  uint32_t total = copy.total;
+  inFlight.erase(inFlight.begin() + ptrdiff_t(pick));
+  if (auto m = mbarriers.find(at); m != mbarriers.end()) {
+    m->second.tx -= total;
+    settle(m->second, at);
+  }
+  return true;
 }
 
 static uint64_t signatureOf(const void *at) {
   return reinterpret_cast<uintptr_t>(at) * 0x9E3779B97F4A7C15ull | 1;
 }
 
-void Block::initMbarrier(void *at, uint32_t count) {
+void Block::initMbarrier(void *at, uint32_t count, const Site *site) {
   if (reinterpret_cast<uintptr_t>(at) % 8 || !inShared(at, 8))
     fail(fmt::format("mbarrier.init at {}: an mbarrier is 8 bytes of shared "
                      "memory, 8-byte aligned",
@@ -119,13 +217,37 @@ void Block::initMbarrier(void *at, uint32_t count) {
   if (count == 0 || count >= 1u << 20)
     fail(fmt::format("mbarrier.init for {} arrivals; the count must be 1 to {}", count,
                      (1u << 20) - 1));
-  mbarriers[at] = {count, count, 0, false, signatureOf(at)};
+  accessShared(at, 8, /*writes=*/true, site);
+  Mbarrier m;
+  m.count = m.pending = count;
+  m.signature = signatureOf(at);
+  m.initBy = self().order.self;
+  m.initLabel = self().order.now;
+  mbarriers[at] = std::move(m);
   std::memcpy(at, &mbarriers[at].signature, 8);
 }
 
-void Block::invalidateMbarrier(void *at) {
+/// fence.mbarrier_init: what the thread has initialised may be counted on by copies of
+/// those that know of the fence.
+void Block::fenceMbarriers() {
+  Observer &order = self().order;
+  for (auto &[at, m] : mbarriers)
+    if (m.initBy == order.self && !m.initFenced)
+      m.initFenced = order.now;
+  ++order.now;
+}
+
+void Block::invalidateMbarrier(void *at, const Site *site) {
   mbarrier("mbarrier.inval", at);
+  accessShared(at, 8, /*writes=*/true, site);
   mbarriers.erase(at);
+}
+
+/// An mbarrier that the running thread uses: it knows of the initialisation.
+Mbarrier &Block::useMbarrier(const char *what, const void *at, const Site *site) {
+  Mbarrier &m = mbarrier(what, at);
+  accessShared(at, 8, /*writes=*/false, site);
+  return m;
 }
 
 Mbarrier &Block::mbarrier(const char *what, const void *at) {
@@ -144,18 +266,35 @@ Mbarrier &Block::mbarrier(const char *what, const void *at) {
 void Block::settle(Mbarrier &m, const void *at) {
   if (m.pending || m.tx)
     return;
+  for (const BulkCopy &copy : inFlight)
+    if (copy.mbarrier == at && copy.label == m.label)
+      return report(fmt::format("the phase of the mbarrier at {} is over while {} of "
+                                "{} bytes ({}) that counts "
+                                "on it is in flight: the bytes to expect are too few",
+                                where(at), copy.site->what, copy.total,
+                                copy.site->where));
   m.phase = !m.phase;
   m.pending = m.count;
+  if (m.copies != kNobody)
+    m.arrived.add(m.copies, m.label);
+  ++m.label;
+  View news = m.arrived.take();
+  m.released = {join(m.released.generic, news.generic),
+                join(m.released.async, news.async)};
+  m.cache = {};
   ++events;
   idlePolls = 0;
   for (uint32_t i = 0; i < threads.size(); ++i)
     if (threads[i].state == ThreadState::mbarrier && threads[i].waitsOn == at &&
-        threads[i].waitsAt != uint32_t(m.phase))
+        threads[i].waitsAt != uint32_t(m.phase)) {
+      threads[i].order.acquire(m.released, m.cache);
       wake(i);
+    }
 }
 
-uint64_t Block::arrive(void *at, uint32_t count, uint32_t bytes, bool drop) {
-  Mbarrier &m = mbarrier("mbarrier.arrive", at);
+uint64_t Block::arrive(void *at, uint32_t count, uint32_t bytes, bool drop,
+                       const Site *site) {
+  Mbarrier &m = useMbarrier("mbarrier.arrive", at, site);
   if (count > m.pending)
     fail(fmt::format("mbarrier.arrive by {} on the mbarrier at {}, whose phase "
                      "waits for {} more",
@@ -165,29 +304,37 @@ uint64_t Block::arrive(void *at, uint32_t count, uint32_t bytes, bool drop) {
   m.pending -= count;
   if (drop)
     m.count -= count;
-  if (count)
+  if (count) {
+    m.arrived.add(self().order);
+    ++self().order.now;
     settle(m, at);
+  }
   return token;
 }
 
-void Block::completeTx(void *at, uint32_t bytes) {
-  Mbarrier &m = mbarrier("mbarrier.complete_tx", at);
+void Block::completeTx(void *at, uint32_t bytes, const Site *site) {
+  Mbarrier &m = useMbarrier("mbarrier.complete_tx", at, site);
   m.tx -= bytes;
   settle(m, at);
 }
 
-bool Block::phaseOver(void *at, bool phase, bool mayWait) {
-  mbarrier("mbarrier wait", at);
-  auto over = [&] { return mbarrier("mbarrier wait", at).phase != phase; };
+bool Block::phaseOver(void *at, bool phase, bool mayWait, const Site *site) {
+  useMbarrier("mbarrier wait", at, site);
+  auto over = [&] {
+    Mbarrier &m = mbarrier("mbarrier wait", at);
+    if (m.phase == phase)
+      return false;
+    self().order.acquire(m.released, m.cache);
+    return true;
+  };
   if (over())
     return true;
-  landCopies(at);
-  if (over())
+  if (!launch.seed && landCopies(at) && over())
     return true;
   if (mayWait) {
     self().waitsOn = at;
     self().waitsAt = phase;
-    suspend(ThreadState::mbarrier);
+    suspend(ThreadState::mbarrier); // settle() lets it acquire
     return true;
   }
   // Polling: others must get their turn, and some of them get somewhere.

@@ -85,12 +85,18 @@ void Block::finish() {
   statics.clear();
 }
 
-void Block::load(uint32_t blockIndex) {
+void Block::load(uint32_t blockIndex, Slots &clusterSlots) {
   index = blockIndex;
+  slots = &clusterSlots;
   events = idlePolls = 0;
   cluster = 1;
   clusterArrived = clusterPassed = 0;
   peers.clear();
+  clusterArrivals = {};
+  clusterView = {};
+  clusterCache = {};
+  remoteStores.clear();
+  exits = {};
   error.clear();
   mbarriers.clear();
   std::ranges::fill(barriers, Barrier{});
@@ -107,6 +113,16 @@ void Block::load(uint32_t blockIndex) {
   if (shared)
     std::memset(shared, 0xFF, launch.smem);
 
+  Slot first = slots->add(Slots::Kind::thread, launch.block, index);
+  shadow.reset(launch.smem, first, launch.block);
+  waited = {};
+  waitCache = {};
+  if (launch.dependent) {
+    launches = slots->add(Slots::Kind::launches, 1, index);
+    learn(waited.generic, launches, 1);
+    learn(waited.async, launches, 1);
+  }
+
   threads.resize(launch.block);
   ready.clear();
   alive = launch.block;
@@ -117,6 +133,7 @@ void Block::load(uint32_t blockIndex) {
           block->scheduler = from.fctx;
           enter(block);
         });
+    threads[i].order.self = first + i;
     ready.push_back(i);
   }
 }
@@ -125,16 +142,17 @@ void Block::advance() {
   Block *outer = currentBlock;
   currentBlock = this;
   while (alive && error.empty()) {
-    if (ready.empty() && !landCopies(nullptr)) {
-      bool forCluster = std::ranges::any_of(threads, [](const Thread &t) {
-        return t.state == ThreadState::cluster;
-      });
+    if (ready.empty() && !landSome()) {
+      bool forCluster = std::ranges::any_of(
+          threads, [](const Thread &t) { return t.state == ThreadState::cluster; });
       if (!forCluster)
         error = deadlock();
       break;
     }
     if (ready.empty())
       continue;
+    if (launch.seed && random() % 4 == 0)
+      landSome();
     size_t pick = launch.seed ? random() % ready.size() : 0;
     std::swap(ready[pick], ready.front());
     uint32_t next = ready.front();
@@ -145,10 +163,7 @@ void Block::advance() {
 }
 
 std::string Block::end() {
-  if (error.empty() && !inFlight.empty())
-    error = fmt::format("block {}: the block ends while a bulk copy of {} bytes "
-                        "to {} is in flight; wait for its mbarrier",
-                        index, inFlight.front().bytes, where(inFlight.front().dst));
+  checkExit();
   // Frames of fibers that were abandoned or have ended leave poison behind.
   for (uint32_t i = 0; i < launch.block; ++i)
     asan::unpoison(stacks.bottom(i), Stacks::size());
@@ -165,6 +180,12 @@ void Block::enter(void *pointer) {
   self.state = ThreadState::done;
   --block->alive;
   ++block->events;
+  block->exits.add(self.order);
+  if (!self.stores.open.empty() || !self.stores.committed.empty())
+    block->report(
+        fmt::format("thread {} ends before its bulk copies from shared memory; "
+                    "wait for their groups",
+                    block->running));
   block->leave();
 }
 
@@ -179,6 +200,11 @@ void Block::fail(std::string message) {
   error = fmt::format("block {}, thread {}: {}", index, running, message);
   std::string().swap(message); // this frame is never left
   leave();
+}
+
+void Block::report(std::string message) {
+  if (error.empty())
+    error = fmt::format("block {}: {}", index, message);
 }
 
 void Block::resume(uint32_t thread) {
@@ -214,54 +240,46 @@ std::byte *Block::staticShared(const void *key, uint64_t bytes, uint32_t align) 
     if (posix_memalign(&memory, std::max<size_t>(align, 16), bytes))
       fail(fmt::format("no memory for {} bytes of shared memory", bytes));
     std::memset(memory, 0xFF, bytes);
-    it->second = {static_cast<std::byte *>(memory), bytes};
+    it->second = {static_cast<std::byte *>(memory), bytes, {}};
+    it->second.shadow.reset(bytes, threads.front().order.self, launch.block);
   }
   return it->second.data;
 }
 
 void Block::arriveAtCluster(uint32_t size) {
   if (!size || launch.grid % size || size > kMaxCluster)
-    fail(fmt::format("clusters of {} blocks; a cluster has 1 to {} blocks, and the grid "
-                     "of {} is a multiple of it",
-                     size, kMaxCluster, launch.grid));
+    fail(
+        fmt::format("clusters of {} blocks; a cluster has 1 to {} blocks, and the grid "
+                    "of {} is a multiple of it",
+                    size, kMaxCluster, launch.grid));
   if (cluster != 1 && cluster != size)
     fail(fmt::format("a cluster of {} blocks has become one of {}", cluster, size));
   cluster = size;
   if (self().clusterArrivals++ != clusterPassed)
     fail("arrives at the cluster's barrier twice; wait for it in between");
+  clusterArrivals.add(self().order);
+  ++self().order.now;
   ++clusterArrived;
   ++events;
 }
 
 void Block::waitForCluster() {
-  if (self().clusterArrivals == 0)
+  if (self().clusterWaits == self().clusterArrivals)
     fail("waits for the cluster's barrier, at which it has not arrived");
+  ++self().clusterWaits;
   while (clusterPassed < self().clusterArrivals)
     suspend(ThreadState::cluster);
+  self().order.acquire(clusterView, clusterCache);
 }
 
-void Block::passClusterBarrier() {
+void Block::passClusterBarrier(const View &all) {
+  clusterView = all;
+  clusterCache = {};
   clusterArrived = 0;
   ++clusterPassed;
   for (uint32_t i = 0; i < threads.size(); ++i)
     if (threads[i].state == ThreadState::cluster)
       wake(i);
-}
-
-void *Block::inCluster(void *at, uint64_t bytes, uint32_t rank) {
-  uint64_t offset = uint64_t(static_cast<std::byte *>(at) - shared);
-  if (offset > launch.smem || launch.smem - offset < bytes)
-    fail(fmt::format("{} bytes at {} are not in the block's shared memory", bytes,
-                     where(at)));
-  if (rank >= peers.size())
-    fail(peers.empty() ? std::string("uses shared memory of its cluster before it has "
-                                     "waited for the others to start")
-                       : fmt::format("uses shared memory of block {} of a cluster of {}",
-                                     rank, peers.size()));
-  if (!peers[rank]->shared)
-    fail(fmt::format("uses shared memory of block {}, which has ended",
-                     peers[rank]->index));
-  return peers[rank]->shared + offset;
 }
 
 const Barrier &Block::barrier(uint32_t id, uint32_t count, bool wait,
@@ -283,13 +301,24 @@ const Barrier &Block::barrier(uint32_t id, uint32_t count, bool wait,
   ++b.arrived;
   ++b.total;
   b.popc += predicate != 0;
+  b.gathering.add(self().order);
+  if (!wait)
+    ++self().order.now;
   ++events;
   idlePolls = 0;
   if (b.arrived == expected) {
-    b = {0, 0, 0, 0, b.popc, b.total};
+    b.lastPopc = b.popc;
+    b.lastTotal = b.total;
+    b.arrived = b.expected = b.popc = b.total = 0;
+    std::vector<uint32_t> waiting;
     for (uint32_t i = 0; i < threads.size(); ++i)
-      if (threads[i].state == ThreadState::barrier && threads[i].waitsAt == id)
+      if (threads[i].state == ThreadState::barrier && threads[i].waitsAt == id) {
+        waiting.push_back(i);
         wake(i);
+      }
+    if (wait)
+      waiting.push_back(running);
+    meet(b.gathering, waiting);
     // Runs after the others have had their turn, as likely as before them.
     if (wait)
       suspend(ThreadState::ready);

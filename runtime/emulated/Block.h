@@ -14,6 +14,7 @@
 #define QLINEAR_RUNTIME_EMULATED_BLOCK_H
 
 #include "Emulated.h"
+#include "Races.h"
 
 #include <cstddef>
 #include <deque>
@@ -48,12 +49,17 @@ struct Copy {
   std::byte *dst;
   const std::byte *src;
   uint32_t bytes, srcBytes;
+  const Site *site;
 };
 
 /// Copies of one thread that complete in groups: cp.async and bulk stores.
 struct CopyGroups {
   std::vector<Copy> open;
   std::deque<std::vector<Copy>> committed;
+  Slot slot = kNobody;
+  Label label = 1; ///< of the open group; those before are labelled downwards
+  /// The newest group that has completed.
+  Label landed() const { return label - 1 - Label(committed.size()); }
 };
 
 struct Thread {
@@ -62,9 +68,30 @@ struct Thread {
   ThreadState state = ThreadState::ready;
   uint32_t waitsAt = 0;          ///< barrier id, or mbarrier parity
   const void *waitsOn = nullptr; ///< mbarrier
-  uint32_t clusterArrivals = 0;
+  uint32_t clusterArrivals = 0, clusterWaits = 0;
   WarpRequest request;
   CopyGroups copies, stores;
+  Observer order;
+};
+
+/// Who has which slots, in a cluster.
+class Slots {
+public:
+  enum class Kind : uint8_t { thread, load, bulkLoad, bulkStore, launches };
+  struct Range {
+    Slot first, end;
+    Kind kind;
+    uint32_t block;
+    uint32_t thread; ///< of the first slot
+  };
+  /// The first of `count` new slots.
+  Slot add(Kind kind, uint32_t count, uint32_t block, uint32_t thread = 0);
+  /// Slots of the same kind start at multiples of 32 where they are threads.
+  const Range &of(Slot slot) const;
+  void clear() { ranges.clear(); }
+
+private:
+  std::vector<Range> ranges;
 };
 
 /// A hardware barrier (bar.sync).
@@ -72,6 +99,7 @@ struct Barrier {
   uint32_t arrived = 0, expected = 0;
   uint32_t popc = 0, total = 0; ///< of the predicates of bar.red
   uint32_t lastPopc = 0, lastTotal = 0;
+  Gathering gathering;
 };
 
 /// An mbarrier object; the eight bytes in shared memory hold only a signature.
@@ -80,10 +108,29 @@ struct Mbarrier {
   int64_t tx = 0;
   bool phase = false;
   uint64_t signature = 0;
+  Slot copies = kNobody; ///< of the bulk copies that count on it
+  Label label = 1;       ///< of those of this phase
+  Copy last = {};        ///< of them
+  Label lastLabel = 0;
+  Slot initBy = kNobody;
+  Label initLabel = 0, initFenced = 0; ///< 0: no fence yet
+  Gathering arrived;                   ///< in this phase
+  View released;                       ///< by those before
+  JoinCache cache;
 };
 
 struct BulkCopy : Copy {
   void *mbarrier;
+  Label label;
+  uint32_t total; ///< bytes, where some have landed
+};
+
+/// A store of another block of the cluster.
+struct RemoteStore {
+  Slot slot;
+  Label label;
+  uint64_t offset;
+  const Site *site;
 };
 
 /// Memory for the fibers' stacks, with a guard page below each.
@@ -109,8 +156,8 @@ public:
   ~Block();
   Block(const Block &) = delete;
 
-  /// Starts block `index`.
-  void load(uint32_t index);
+  /// Starts block `index`, whose threads and copies get slots of its cluster.
+  void load(uint32_t index, Slots &slots);
   /// Runs its threads until they have ended, failed, or wait for the other blocks of
   /// the cluster.
   void advance();
@@ -125,7 +172,9 @@ public:
   void joinCluster(std::vector<Block *> blocks) { peers = std::move(blocks); }
   /// Whether all threads have arrived at the cluster's next barrier.
   bool atClusterBarrier() const { return clusterArrived == launch.block; }
-  void passClusterBarrier();
+  /// What they know together.
+  View clusterGathering() { return clusterArrivals.take(); }
+  void passClusterBarrier(const View &all);
   void failInCluster() { error = deadlock(); }
 
   /// The block whose thread is running on this OS thread.
@@ -143,6 +192,12 @@ public:
   /// Ends the launch with an error at the running thread.
   [[noreturn]] void fail(std::string message);
 
+  // Accesses of memory (Order.cpp).
+  void accessShared(const void *at, uint64_t bytes, bool writes, const Site *site);
+  void accessAny(const void *at, uint64_t bytes, bool writes, const Site *site);
+  void accessGlobal(const void *at, uint64_t bytes, bool writes, const Site *site);
+  void waitForLaunches();
+
   // Warp-wide operations (Warp.cpp).
   const WarpRequest &warp(const WarpRequest &request);
   uint32_t activeMask() const;
@@ -155,20 +210,25 @@ public:
   // Clusters.
   void arriveAtCluster(uint32_t size);
   void waitForCluster();
-  void *inCluster(void *at, uint64_t bytes, uint32_t rank);
+  void *storeInCluster(void *at, uint64_t bytes, uint32_t rank, const Site *site);
 
   // Asynchronous copies (Async.cpp).
   void checkCopy(const char *what, const void *shared, const void *global,
                  uint64_t bytes, uint32_t align);
-  void begin(CopyGroups &groups, const Copy &copy, bool toShared);
+  void asyncLoad(const Copy &copy);
+  void bulkStore(const Copy &copy);
   void commit(CopyGroups &groups);
-  void wait(CopyGroups &groups, int pending);
-  void bulkLoad(const BulkCopy &copy);
-  void initMbarrier(void *at, uint32_t count);
-  void invalidateMbarrier(void *at);
-  uint64_t arrive(void *at, uint32_t count, uint32_t bytes, bool drop);
-  void completeTx(void *at, uint32_t bytes);
-  bool phaseOver(void *at, bool phase, bool mayWait);
+  void waitForLoads(int pending);
+  void waitForStores(int pending);
+  void arriveByLoads(void *at, bool counted, const Site *site);
+  void bulkLoad(const Copy &copy, void *mbarrier);
+  void initMbarrier(void *at, uint32_t count, const Site *site);
+  void fenceMbarriers();
+  void invalidateMbarrier(void *at, const Site *site);
+  uint64_t arrive(void *at, uint32_t count, uint32_t bytes, bool drop,
+                  const Site *site);
+  void completeTx(void *at, uint32_t bytes, const Site *site);
+  bool phaseOver(void *at, bool phase, bool mayWait, const Site *site);
 
 private:
   static void enter(void *block);
@@ -178,17 +238,38 @@ private:
   void wake(uint32_t thread);
   void finish();
   [[noreturn]] void leave();
+  /// An error that is not the running thread's.
+  void report(std::string message);
   std::string deadlock() const;
   std::string where(const void *address) const;
   bool inShared(const void *address, uint64_t bytes) const;
+  void checkExit();
 
   bool meets(uint32_t base, const WarpRequest &mine);
   void combine(uint32_t base, uint32_t mask);
 
+  /// Where shared memory has `bytes` bytes from `address` on; null: nowhere.
+  struct Place {
+    Shadow *shadow;
+    uint64_t offset;
+  };
+  Place place(const void *address, uint64_t bytes);
+  void access(const Actor &actor, bool writes, Place place, uint64_t bytes);
+  Actor actor(const Site *site) {
+    return {self().order.self, self().order.now, &self().order, false, site};
+  }
+  std::string nameOf(Slot slot) const;
+  std::string race(const Actor &actor, uint64_t bytes, uint64_t offset, bool isStatic,
+                   const Conflict &conflict) const;
+  void meet(Gathering &gathering, const std::vector<uint32_t> &threads);
+
   Mbarrier &mbarrier(const char *what, const void *at);
+  Mbarrier &useMbarrier(const char *what, const void *at, const Site *site);
   void settle(Mbarrier &m, const void *at);
   bool landCopies(const void *mbarrier);
+  bool landSome();
   void land(const Copy &copy);
+  void wait(CopyGroups &groups, int pending);
 
   ThreadFunction function;
   void *const *params;
@@ -204,9 +285,11 @@ private:
   std::string error;
 
   std::byte *shared = nullptr;
+  Shadow shadow;
   struct StaticShared {
     std::byte *data;
     uint64_t bytes;
+    Shadow shadow;
   };
   std::map<const void *, StaticShared> statics;
   Barrier barriers[kBarriers];
@@ -214,8 +297,17 @@ private:
   std::vector<BulkCopy> inFlight;
   uint64_t idlePolls = 0;
 
+  Slots *slots = nullptr;
   uint32_t cluster = 1, clusterArrived = 0, clusterPassed = 0;
   std::vector<Block *> peers;
+  Gathering clusterArrivals;
+  View clusterView;
+  JoinCache clusterCache;
+  std::vector<RemoteStore> remoteStores; ///< the newest of each thread
+  Slot launches = kNobody;               ///< the launches before a dependent one
+  View waited;                           ///< what a wait for them tells
+  JoinCache waitCache;
+  Gathering exits;
 };
 
 /// AddressSanitizer, where the process has it; no effect elsewhere.

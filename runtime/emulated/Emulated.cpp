@@ -35,7 +35,8 @@ public:
     if (Result<void> room = makeRoom(1); !room)
       return room;
     Block &first = *blocks[0];
-    first.load(index);
+    slots.clear();
+    first.load(index, slots);
     first.advance();
     uint32_t size = first.ended() ? 1 : first.clusterSize();
     if (Result<void> room = makeRoom(size); !room)
@@ -45,7 +46,7 @@ public:
     for (uint32_t rank = 0, spare = 1; rank < size; ++rank) {
       cluster[rank] = base + rank == index ? &first : blocks[spare++].get();
       if (cluster[rank] != &first)
-        cluster[rank]->load(base + rank);
+        cluster[rank]->load(base + rank, slots);
       done[base + rank] = true;
     }
     for (Block *block : cluster)
@@ -74,11 +75,15 @@ private:
       }
       if (allEnded)
         return;
+      if (!allArrived)
+        return (*std::ranges::find_if_not(cluster, &Block::ended))->failInCluster();
+      View all;
+      for (Block *block : cluster) {
+        View view = block->clusterGathering();
+        all = {join(all.generic, view.generic), join(all.async, view.async)};
+      }
       for (Block *block : cluster)
-        if (allArrived)
-          block->passClusterBarrier();
-        else if (!block->ended())
-          return block->failInCluster();
+        block->passClusterBarrier(all);
     }
   }
 
@@ -99,6 +104,7 @@ private:
   void *const *params;
   std::vector<std::unique_ptr<Stacks>> stacks;
   std::vector<std::unique_ptr<Block>> blocks;
+  Slots slots; ///< of the running cluster
 };
 
 } // namespace
@@ -123,6 +129,9 @@ Result<void> run(const Launch &launch, ThreadFunction thread, void *const *param
       if (index < failed) {
         failed = index;
         message = fmt::format("kernel {}, {}", launch.kernel, text);
+        if (launch.seed)
+          message += fmt::format(" (with seed {0}: device emulated:{0} repeats it)",
+                                 launch.seed);
       }
     };
     Runner runner(launch, thread, params);

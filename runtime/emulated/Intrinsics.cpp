@@ -67,11 +67,27 @@ void qlr_emu_mma(int k, const unsigned *a, const unsigned *b, unsigned *c) {
   block().warp({.kind = Kind::mma, .mode = k, .mask = ~0u, .in = {a, b}, .out = c});
 }
 
-void qlr_emu_ldmatrix(const void *row, unsigned *out) {
+void qlr_emu_load(const void *at, unsigned long long bytes, const qlr_emu_site *site) {
+  block().accessShared(at, bytes, /*writes=*/false, site);
+}
+void qlr_emu_store(const void *at, unsigned long long bytes, const qlr_emu_site *site) {
+  block().accessShared(at, bytes, /*writes=*/true, site);
+}
+void qlr_emu_load_generic(const void *at, unsigned long long bytes,
+                          const qlr_emu_site *site) {
+  block().accessAny(at, bytes, /*writes=*/false, site);
+}
+void qlr_emu_store_generic(const void *at, unsigned long long bytes,
+                           const qlr_emu_site *site) {
+  block().accessAny(at, bytes, /*writes=*/true, site);
+}
+
+void qlr_emu_ldmatrix(const void *row, unsigned *out, const qlr_emu_site *site) {
   Block &b = block();
   if (reinterpret_cast<uintptr_t>(row) % 16)
     b.fail(fmt::format("ldmatrix of a row at {:#x}, which is not a multiple of 16",
                        reinterpret_cast<uintptr_t>(row)));
+  b.accessShared(row, 16, /*writes=*/false, site);
   b.warp({.kind = Kind::ldmatrix, .mask = ~0u, .in = {row, nullptr}, .out = out});
 }
 
@@ -96,87 +112,95 @@ unsigned qlr_emu_barrier_red(int kind, unsigned id, unsigned count,
 unsigned qlr_emu_cluster_rank(unsigned size) { return block().index % size; }
 void qlr_emu_cluster_arrive(unsigned size) { block().arriveAtCluster(size); }
 void qlr_emu_cluster_wait() { block().waitForCluster(); }
-void qlr_emu_cluster_store(void *at, unsigned rank, float value) {
-  std::memcpy(block().inCluster(at, sizeof value, rank), &value, sizeof value);
+void qlr_emu_cluster_store(void *at, unsigned rank, float value,
+                           const qlr_emu_site *site) {
+  std::memcpy(block().storeInCluster(at, sizeof value, rank, site), &value,
+              sizeof value);
 }
 
-void qlr_emu_cp_async(void *dst, const void *src, unsigned bytes, unsigned srcBytes) {
+void qlr_emu_cp_async(void *dst, const void *src, unsigned bytes, unsigned srcBytes,
+                      const qlr_emu_site *site) {
   Block &b = block();
   if (srcBytes > bytes)
     b.fail(
         fmt::format("cp.async of {} bytes takes {} from its source", bytes, srcBytes));
   b.checkCopy("cp.async", dst, src, srcBytes ? bytes : 0, bytes);
-  b.begin(b.self().copies,
-          {static_cast<std::byte *>(dst), static_cast<const std::byte *>(src), bytes,
-           srcBytes},
-          /*toShared=*/true);
+  b.asyncLoad({static_cast<std::byte *>(dst), static_cast<const std::byte *>(src),
+               bytes, srcBytes, site});
 }
 
 void qlr_emu_cp_async_commit() { block().commit(block().self().copies); }
-void qlr_emu_cp_async_wait(int pending) {
-  block().wait(block().self().copies, pending);
+void qlr_emu_cp_async_wait(int pending) { block().waitForLoads(pending); }
+
+void qlr_emu_cp_async_mbarrier_arrive(void *mbarrier, int noinc,
+                                      const qlr_emu_site *site) {
+  block().arriveByLoads(mbarrier, noinc, site);
 }
 
-void qlr_emu_cp_async_mbarrier_arrive(void *mbarrier, int noinc) {
-  Block &b = block();
-  b.wait(b.self().copies, -1);
-  if (noinc) // else the pending count rises and falls by one
-    b.arrive(mbarrier, 1, 0, false);
-}
-
-void qlr_emu_bulk_load(void *dst, const void *src, unsigned bytes, void *mbarrier) {
+void qlr_emu_bulk_load(void *dst, const void *src, unsigned bytes, void *mbarrier,
+                       const qlr_emu_site *site) {
   Block &b = block();
   b.checkCopy("a bulk copy", dst, src, bytes, 16);
-  b.bulkLoad({{static_cast<std::byte *>(dst), static_cast<const std::byte *>(src),
-               bytes, bytes},
-              mbarrier});
+  b.bulkLoad({static_cast<std::byte *>(dst), static_cast<const std::byte *>(src), bytes,
+              bytes, site},
+             mbarrier);
 }
 
-void qlr_emu_bulk_store(void *dst, const void *src, unsigned bytes) {
+void qlr_emu_bulk_store(void *dst, const void *src, unsigned bytes,
+                        const qlr_emu_site *site) {
   Block &b = block();
   b.checkCopy("a bulk copy", src, dst, bytes, 16);
-  b.begin(b.self().stores,
-          {static_cast<std::byte *>(dst), static_cast<const std::byte *>(src), bytes,
-           bytes},
-          /*toShared=*/false);
+  b.bulkStore({static_cast<std::byte *>(dst), static_cast<const std::byte *>(src),
+               bytes, bytes, site});
 }
 
 void qlr_emu_bulk_commit() { block().commit(block().self().stores); }
-void qlr_emu_bulk_wait(int pending) { block().wait(block().self().stores, pending); }
+void qlr_emu_bulk_wait(int pending) { block().waitForStores(pending); }
 
 void qlr_emu_prefetch(const void *, unsigned) {
   // A prefetch of any address is allowed: it has no effect to emulate.
 }
 
-void qlr_emu_mbarrier_init(void *mbarrier, unsigned count) {
-  block().initMbarrier(mbarrier, count);
+void qlr_emu_proxy_fence() { block().self().order.fence(); }
+void qlr_emu_mbarrier_fence() { block().fenceMbarriers(); }
+
+void qlr_emu_mbarrier_init(void *mbarrier, unsigned count, const qlr_emu_site *site) {
+  block().initMbarrier(mbarrier, count, site);
 }
-void qlr_emu_mbarrier_inval(void *mbarrier) { block().invalidateMbarrier(mbarrier); }
+void qlr_emu_mbarrier_inval(void *mbarrier, const qlr_emu_site *site) {
+  block().invalidateMbarrier(mbarrier, site);
+}
 unsigned long long qlr_emu_mbarrier_arrive(void *mbarrier, unsigned count,
-                                           unsigned bytes, int drop) {
-  return block().arrive(mbarrier, count, bytes, drop);
+                                           unsigned bytes, int drop,
+                                           const qlr_emu_site *site) {
+  return block().arrive(mbarrier, count, bytes, drop, site);
 }
-void qlr_emu_mbarrier_complete_tx(void *mbarrier, unsigned bytes) {
-  block().completeTx(mbarrier, bytes);
+void qlr_emu_mbarrier_complete_tx(void *mbarrier, unsigned bytes,
+                                  const qlr_emu_site *site) {
+  block().completeTx(mbarrier, bytes, site);
 }
-unsigned qlr_emu_mbarrier_test_wait(void *mbarrier, unsigned long long token) {
-  return block().phaseOver(mbarrier, token & 1, /*mayWait=*/false);
+unsigned qlr_emu_mbarrier_test_wait(void *mbarrier, unsigned long long token,
+                                    const qlr_emu_site *site) {
+  return block().phaseOver(mbarrier, token & 1, /*mayWait=*/false, site);
 }
-unsigned qlr_emu_mbarrier_test_wait_parity(void *mbarrier, unsigned parity) {
-  return block().phaseOver(mbarrier, parity & 1, /*mayWait=*/false);
+unsigned qlr_emu_mbarrier_test_wait_parity(void *mbarrier, unsigned parity,
+                                           const qlr_emu_site *site) {
+  return block().phaseOver(mbarrier, parity & 1, /*mayWait=*/false, site);
 }
-unsigned qlr_emu_mbarrier_try_wait(void *mbarrier, unsigned long long token) {
-  return block().phaseOver(mbarrier, token & 1, /*mayWait=*/true);
+unsigned qlr_emu_mbarrier_try_wait(void *mbarrier, unsigned long long token,
+                                   const qlr_emu_site *site) {
+  return block().phaseOver(mbarrier, token & 1, /*mayWait=*/true, site);
 }
-unsigned qlr_emu_mbarrier_try_wait_parity(void *mbarrier, unsigned parity) {
-  return block().phaseOver(mbarrier, parity & 1, /*mayWait=*/true);
+unsigned qlr_emu_mbarrier_try_wait_parity(void *mbarrier, unsigned parity,
+                                          const qlr_emu_site *site) {
+  return block().phaseOver(mbarrier, parity & 1, /*mayWait=*/true, site);
 }
 unsigned qlr_emu_mbarrier_pending_count(unsigned long long token) {
   return unsigned(token >> 1);
 }
 
 void qlr_emu_griddep_launch() {}
-void qlr_emu_griddep_wait() {}
+void qlr_emu_griddep_wait() { block().waitForLaunches(); }
 
 float qlr_emu_f16_to_f32(unsigned short bits) {
   uint32_t sign = uint32_t(bits & 0x8000) << 16;

@@ -12,7 +12,8 @@
 |* Freestanding: also read when device code is compiled.
 |*
 |* Any of them may report an error, which ends the launch; they are called by
-|* the threads of a running kernel only.
+|* the threads of a running kernel only. Where a function accesses shared memory, it
+|* is told the place in the program, for the order of accesses (Races.h).
 |*
 \*===----------------------------------------------------------------------===*/
 #ifndef QLINEAR_RUNTIME_EMULATED_INTRINSICS_H
@@ -27,6 +28,24 @@ extern "C" {
 #else
 #define QLR_EMU __attribute__((visibility("default")))
 #endif
+
+/* A place in the program that accesses memory. */
+typedef struct {
+  const char *what;  /* "load" */
+  const char *where; /* file, line, and the functions that were inlined there */
+  unsigned bytes;    /* 0: not always the same */
+} qlr_emu_site;
+
+/* Accesses of shared memory by plain loads and stores, before they happen; and of what
+ * may be any memory. */
+QLR_EMU void qlr_emu_load(const void *at, unsigned long long bytes,
+                          const qlr_emu_site *site);
+QLR_EMU void qlr_emu_store(const void *at, unsigned long long bytes,
+                           const qlr_emu_site *site);
+QLR_EMU void qlr_emu_load_generic(const void *at, unsigned long long bytes,
+                                  const qlr_emu_site *site);
+QLR_EMU void qlr_emu_store_generic(const void *at, unsigned long long bytes,
+                                   const qlr_emu_site *site);
 
 /* Special registers; y and z are 0 of 1: launches are one-dimensional. */
 QLR_EMU unsigned qlr_emu_tid(void);
@@ -59,7 +78,8 @@ QLR_EMU void qlr_emu_bar_warp_sync(unsigned mask);
  * result out. */
 QLR_EMU void qlr_emu_mma(int k, const unsigned *a, const unsigned *b, unsigned *c);
 /* ldmatrix.x4 of 8 x 16 bytes: the address of a row, 4 words out. */
-QLR_EMU void qlr_emu_ldmatrix(const void *row, unsigned *out);
+QLR_EMU void qlr_emu_ldmatrix(const void *row, unsigned *out,
+                              const qlr_emu_site *site);
 /* Lanes of the warp that have not exited. */
 QLR_EMU unsigned qlr_emu_activemask(void);
 
@@ -75,47 +95,57 @@ QLR_EMU unsigned qlr_emu_barrier_red(int kind, unsigned id, unsigned count,
 QLR_EMU unsigned qlr_emu_cluster_rank(unsigned size);
 QLR_EMU void qlr_emu_cluster_arrive(unsigned size);
 QLR_EMU void qlr_emu_cluster_wait(void);
-QLR_EMU void qlr_emu_cluster_store(void *at, unsigned rank, float value);
+QLR_EMU void qlr_emu_cluster_store(void *at, unsigned rank, float value,
+                                   const qlr_emu_site *site);
 
 /* cp.async: `bytes` 4, 8 or 16, of which `srcBytes` come from src, zeros after. */
 QLR_EMU void qlr_emu_cp_async(void *dst, const void *src, unsigned bytes,
-                              unsigned srcBytes);
+                              unsigned srcBytes, const qlr_emu_site *site);
 QLR_EMU void qlr_emu_cp_async_commit(void);
 /* All but the newest `pending` groups; -1: also copies not yet committed. */
 QLR_EMU void qlr_emu_cp_async_wait(int pending);
-QLR_EMU void qlr_emu_cp_async_mbarrier_arrive(void *mbarrier, int noinc);
+QLR_EMU void qlr_emu_cp_async_mbarrier_arrive(void *mbarrier, int noinc,
+                                              const qlr_emu_site *site);
 
 /* cp.async.bulk global -> shared, completing on an mbarrier; sizes and addresses
  * are multiples of 16. shared -> global is awaited by bulk groups. */
 QLR_EMU void qlr_emu_bulk_load(void *dst, const void *src, unsigned bytes,
-                               void *mbarrier);
-QLR_EMU void qlr_emu_bulk_store(void *dst, const void *src, unsigned bytes);
+                               void *mbarrier, const qlr_emu_site *site);
+QLR_EMU void qlr_emu_bulk_store(void *dst, const void *src, unsigned bytes,
+                                const qlr_emu_site *site);
 QLR_EMU void qlr_emu_bulk_commit(void);
 QLR_EMU void qlr_emu_bulk_wait(int pending);
 /* Checks that a prefetch names readable memory. */
 QLR_EMU void qlr_emu_prefetch(const void *src, unsigned bytes);
 
-QLR_EMU void qlr_emu_mbarrier_init(void *mbarrier, unsigned count);
-QLR_EMU void qlr_emu_mbarrier_inval(void *mbarrier);
+/* fence.proxy.async; fence.mbarrier_init. */
+QLR_EMU void qlr_emu_proxy_fence(void);
+QLR_EMU void qlr_emu_mbarrier_fence(void);
+
+QLR_EMU void qlr_emu_mbarrier_init(void *mbarrier, unsigned count,
+                                   const qlr_emu_site *site);
+QLR_EMU void qlr_emu_mbarrier_inval(void *mbarrier, const qlr_emu_site *site);
 /* expect_tx by `bytes`, then `count` arrivals (0: none); the phase's token. */
 QLR_EMU unsigned long long qlr_emu_mbarrier_arrive(void *mbarrier,
                                                    unsigned count,
-                                                   unsigned bytes, int drop);
-QLR_EMU void qlr_emu_mbarrier_complete_tx(void *mbarrier, unsigned bytes);
+                                                   unsigned bytes, int drop,
+                                                   const qlr_emu_site *site);
+QLR_EMU void qlr_emu_mbarrier_complete_tx(void *mbarrier, unsigned bytes,
+                                          const qlr_emu_site *site);
 /* Whether the phase of the token, or of the parity, is over. try_wait may
  * suspend the thread (and so always returns 1); test_wait does not. */
-QLR_EMU unsigned qlr_emu_mbarrier_test_wait(void *mbarrier,
-                                            unsigned long long token);
-QLR_EMU unsigned qlr_emu_mbarrier_test_wait_parity(void *mbarrier,
-                                                   unsigned parity);
-QLR_EMU unsigned qlr_emu_mbarrier_try_wait(void *mbarrier,
-                                           unsigned long long token);
-QLR_EMU unsigned qlr_emu_mbarrier_try_wait_parity(void *mbarrier,
-                                                  unsigned parity);
+QLR_EMU unsigned qlr_emu_mbarrier_test_wait(void *mbarrier, unsigned long long token,
+                                            const qlr_emu_site *site);
+QLR_EMU unsigned qlr_emu_mbarrier_test_wait_parity(void *mbarrier, unsigned parity,
+                                                   const qlr_emu_site *site);
+QLR_EMU unsigned qlr_emu_mbarrier_try_wait(void *mbarrier, unsigned long long token,
+                                            const qlr_emu_site *site);
+QLR_EMU unsigned qlr_emu_mbarrier_try_wait_parity(void *mbarrier, unsigned parity,
+                                                   const qlr_emu_site *site);
 QLR_EMU unsigned qlr_emu_mbarrier_pending_count(unsigned long long token);
 
-/* Programmatic dependent launch: launches run one after the other here, so
- * both return at once; a wait after the block's last one is harmless. */
+/* Programmatic dependent launch: launches run one after the other here, and what a
+ * thread accesses before it knows of a wait is checked. */
 QLR_EMU void qlr_emu_griddep_launch(void);
 QLR_EMU void qlr_emu_griddep_wait(void);
 

@@ -187,6 +187,15 @@ void Block::combine(uint32_t base, uint32_t mask) {
     return multiplyMatrices(base, first.mode);
   if (first.kind == WarpRequest::Kind::ldmatrix)
     return loadMatrices(base);
+  if (first.kind == WarpRequest::Kind::sync) {
+    std::vector<uint32_t> lanes;
+    for (uint32_t rest = mask; rest; rest &= rest - 1)
+      lanes.push_back(base + uint32_t(std::countr_zero(rest)));
+    Gathering gathering;
+    for (uint32_t lane : lanes)
+      gathering.add(threads[lane].order);
+    return meet(gathering, lanes);
+  }
   uint32_t ballot = 0, sum = 0;
   bool isFirst = true;
   for (uint32_t rest = mask; rest; rest &= rest - 1) {

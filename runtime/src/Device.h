@@ -36,6 +36,7 @@ struct Launch {
   size_t argCount;
   int32_t rows;
   bool pdl;
+  const ArgInfo *argInfos; ///< `argCount` of them
 };
 
 class Device : public std::enable_shared_from_this<Device> {

@@ -13,6 +13,8 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
+#include <mutex>
 #include <optional>
 #include <sys/mman.h>
 #include <tbb/global_control.h>
@@ -178,6 +180,14 @@ public:
 
 class EmulatedDevice : public HostDevice {
   uint64_t seed;
+  /// Kernels that ran lately, newest first, and the memory they had.
+  struct Ran {
+    std::string kernel;
+    std::vector<const void *> args;
+  };
+  static constexpr size_t kRemembered = 8;
+  std::deque<Ran> ran;
+  std::mutex mutex;
 
 public:
   explicit EmulatedDevice(uint64_t seed) : seed(seed) { targetName = "cuda:emulated"; }
@@ -200,11 +210,31 @@ public:
       params[i] = &l.args[i];
     int32_t rows = l.rows;
     params[l.argCount] = &rows;
+    std::vector<emulated::Buffer> buffers;
+    std::deque<Ran> before;
+    {
+      std::lock_guard lock(mutex);
+      before = ran;
+      ran.push_front({l.kernel->name, {l.args, l.args + l.argCount}});
+      ran.resize(std::min(ran.size(), kRemembered));
+    }
+    for (size_t i = 0; l.pdl && i < l.argCount; ++i) {
+      ArgInfo::Kind kind = l.argInfos[i].kind;
+      auto earlier = std::ranges::find_if(before, [&](const Ran &r) {
+        return std::ranges::find(r.args, l.args[i]) != r.args.end();
+      });
+      buffers.push_back(
+          {.at = l.args[i],
+           .constant = kind == ArgInfo::Kind::weight || kind == ArgInfo::Kind::constant,
+           .earlier = earlier == before.end() ? nullptr : earlier->kernel.c_str()});
+    }
     emulated::Launch launch{.kernel = l.kernel->name.c_str(),
                             .grid = uint32_t(l.kernel->grid),
                             .block = uint32_t(l.kernel->block),
                             .smem = uint64_t(l.kernel->smem),
-                            .seed = seed};
+                            .seed = seed,
+                            .dependent = l.pdl,
+                            .buffers = buffers};
     auto result = emulated::run(
         launch, reinterpret_cast<qlinear_emulated_kernel>(l.entry), params);
     if (!result)

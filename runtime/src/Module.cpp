@@ -433,7 +433,8 @@ Status Module::call(int32_t function, const Workspace *workspace,
         for (size_t a = 0; a < step.args.size(); ++a)
           args[a] = base[a] + uint64_t(done) * step.args[a].rowStride;
         QLR_TRY(device->launch({&step.kernels[v], b.entries[firstEntry + v], args,
-                                step.args.size(), int32_t(chunk), step.pdl},
+                                step.args.size(), int32_t(chunk), step.pdl,
+                                step.args.data()},
                                stream));
         done += chunk;
       }

@@ -41,6 +41,8 @@ bool mbarWait(SHARED u64 *, u32) __asm("llvm.nvvm.mbarrier.try.wait.parity.scope
 bool mbarTest(SHARED u64 *, u32) __asm("llvm.nvvm.mbarrier.test.wait.parity.scope.cta.space.cta");
 // The wrappers of kernels/cuda/Intrinsics.h.
 void bulk(SHARED void *, const void *, u32, SHARED u64 *) __asm("ql_ptx_bulk_copy");
+void mbarFence() __asm("ql_ptx_mbarrier_fence");
+void proxyFence() __asm("ql_ptx_proxy_fence");
 typedef u32 u32x2 __attribute__((ext_vector_type(2)));
 typedef u32 u32x4 __attribute__((ext_vector_type(4)));
 u32x4 mma32(u32x4, u32x2, u32x4) __asm("ql_ptx_mma32");
@@ -165,9 +167,11 @@ KERNEL half_arithmetic(const __bf16 *in, __bf16 *out) {
 KERNEL bulk_ring(const u8 *in, u32 *out, u32 copies, u32 bytes) {
   constexpr u32 stages = 3;
   SHARED u64 *bars = (SHARED u64 *)(smem + stages * bytes);
-  if (tid() == 0)
+  if (tid() == 0) {
     for (u32 s = 0; s < stages; ++s)
       mbarInit(bars + s, 1);
+    mbarFence();
+  }
   barrier(0);
   auto issue = [&](u32 i) {
     if (tid() == 0 && i < copies) {
@@ -183,6 +187,7 @@ KERNEL bulk_ring(const u8 *in, u32 *out, u32 copies, u32 bytes) {
       ;
     for (u32 b = tid(); b < bytes; b += ntid())
       sum += smem[i % stages * bytes + b];
+    proxyFence();
     barrier(0);
     issue(i + stages);
   }
@@ -198,17 +203,14 @@ KERNEL bulk_ring(const u8 *in, u32 *out, u32 copies, u32 bytes) {
   }
 }
 
-/// Each thread copies 16 bytes through shared memory; `wait` says whether properly.
-static void copyThrough(const u8 *in, u8 *out, bool wait) {
+/// Each thread copies 16 bytes through shared memory.
+KERNEL async_copy(const u8 *in, u8 *out) {
   cpAsync(smem + 16 * tid(), (GLOBAL const void *)(in + 16 * tid()));
   cpCommit();
-  if (wait)
-    cpWaitAll();
+  cpWaitAll();
   for (u32 i = 0; i < 16; ++i)
     out[16 * tid() + i] = smem[16 * tid() + i];
 }
-KERNEL async_copy(const u8 *in, u8 *out) { copyThrough(in, out, true); }
-KERNEL bad_no_wait(const u8 *in, u8 *out) { copyThrough(in, out, false); }
 
 KERNEL bad_barrier(u32 *out) {
   if (tid() != 5)
@@ -258,6 +260,7 @@ KERNEL bad_in_flight(const u8 *in) {
   SHARED u64 *bar = (SHARED u64 *)(smem + 64);
   if (tid() == 0) {
     mbarInit(bar, 1);
+    mbarFence();
     mbarExpect(bar, 64);
     bulk(smem, in, 64, bar);
   }
