@@ -8,7 +8,7 @@
 
     siblings.py kinds    of encodings that need five kinds of sums of activations
     siblings.py many     33 of them, of one encoding
-    siblings.py biases   11 with a bias each
+    siblings.py biases   five with a bias each
     siblings.py sum      one epilogue that adds the products of all kinds
 """
 import sys
@@ -53,7 +53,7 @@ def main():
     if what == "many":
         spellings = spellings[2:3] * 33
     elif what == "biases":
-        spellings = spellings[3:4] * 11
+        spellings = spellings[3:4] * 5
     types, text = [], ""
     for i, spelling in enumerate(spellings):
         type, code = weight(i, spelling)
