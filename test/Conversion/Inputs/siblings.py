@@ -10,6 +10,7 @@
     siblings.py many     33 of them, of one encoding
     siblings.py biases   five with a bias each
     siblings.py sum      one epilogue that adds the products of all kinds
+    siblings.py extras   the same, and 58 tensors besides
 """
 import sys
 
@@ -36,14 +37,15 @@ def weight(i, spelling):
     scales = [[0.01 + 0.001 * ((n + g + i) % 7) for g in range(K // group)] for n in range(N)]
     type = f"!qlinear.weight<{N}x{K}, #qlinear.encoding<{spelling}>>"
     meta = f"tensor<{N}x{K // group}xf32>"
-    text = f"""  %c{i} = arith.constant dense<{values}> : tensor<{N}x{K}x{code}>
+    codes = f"tensor<{N}x{K}x{code}>"
+    text = f"""  %c{i} = arith.constant dense<{values}> : {codes}
   %s{i} = arith.constant dense<{scales}> : {meta}
 """
     if signed:
-        return type, text + f"""  %w{i} = qlinear.pack %c{i}, %s{i} : (tensor<{N}x{K}x{code}>, {meta}) -> {type}
+        return type, text + f"""  %w{i} = qlinear.pack %c{i}, %s{i} : ({codes}, {meta}) -> {type}
 """
     return type, text + f"""  %z{i} = arith.constant dense<7.5> : {meta}
-  %w{i} = qlinear.pack %c{i}, %s{i} offsets(%z{i}) : (tensor<{N}x{K}x{code}>, {meta}, {meta}) -> {type}
+  %w{i} = qlinear.pack %c{i}, %s{i} offsets(%z{i}) : ({codes}, {meta}, {meta}) -> {type}
 """
 
 
@@ -60,15 +62,22 @@ def main():
         types.append(type)
         text += code
     count = len(types)
-    biases = "".join(f", %b{i}: tensor<{N}xf32>" for i in range(count)) if what == "biases" else ""
-    if what == "sum":
+    tensors = {"biases": count, "extras": 58}.get(what, 0)
+    biases = "".join(f", %b{i}: tensor<{N}xf32>" for i in range(tensors))
+    if what in ("sum", "extras"):
         weights = ", ".join(f"%w{i}" for i in range(count))
-        arguments = ", ".join(f"%p{i}: f32" for i in range(count))
-        text += f"  %y = qlinear.linear %x, {weights} : ({X}, {', '.join(types)}) -> {Y} {{\n"
+        arguments = ", ".join([f"%p{i}: f32" for i in range(count)]
+                              + [f"%e{i}: f32" for i in range(tensors)])
+        extras = ""
+        if tensors:
+            extras = f" extras({', '.join(f'%b{i}' for i in range(tensors))})"
+            types += [f"tensor<{N}xf32>"] * tensors
+        text += f"  %y = qlinear.linear %x, {weights}{extras}\n"
+        text += f"      : ({X}, {', '.join(types)}) -> {Y} {{\n"
         text += f"  ^bb0({arguments}):\n"
         last = "p0"
-        for i in range(1, count):
-            text += f"    %a{i} = arith.addf %{last}, %p{i} : f32\n"
+        for i in [f"p{i}" for i in range(1, count)] + [f"e{i}" for i in range(tensors)]:
+            text += f"    %a{i} = arith.addf %{last}, %{i} : f32\n"
             last = f"a{i}"
         text += f"    qlinear.yield %{last} : f32\n  }}\n"
         results = ["%y"]
@@ -78,7 +87,8 @@ def main():
             if what != "biases":
                 text += f"  %y{i} = qlinear.linear %x, %w{i} : ({X}, {type}) -> {Y}\n"
                 continue
-            text += f"""  %y{i} = qlinear.linear %x, %w{i} extras(%b{i}) : ({X}, {type}, tensor<{N}xf32>) -> {Y} {{
+            text += f"""  %y{i} = qlinear.linear %x, %w{i} extras(%b{i})
+      : ({X}, {type}, tensor<{N}xf32>) -> {Y} {{
   ^bb0(%p: f32, %b: f32):
     %0 = arith.addf %p, %b : f32
     qlinear.yield %0 : f32

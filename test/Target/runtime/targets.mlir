@@ -14,6 +14,8 @@
 // RUN: sed 's/^module/module attributes {qlinear.target = "cuda:sm_86"}/' %s > %t.said.mlir
 // RUN: quant-opt %t.said.mlir --pass-pipeline='builtin.module(qlinear-cuda)' | FileCheck %s --check-prefix=SAID
 // SAID: chip = "sm_86"
+// RUN: sed 's/^module/module attributes {qlinear.target = 90 : i32}/' %s | not quant-opt --qlinear-to-cpu 2>&1 | FileCheck %s --check-prefix=STRING
+// STRING: error: the attribute qlinear.target is 90 : i32; it has to be a string such as "cuda:sm_90" or "cpu"
 //
 // RUN: not quant-opt %t.said.mlir --pass-pipeline='builtin.module(qlinear-cuda{target=cuda:sm_90})' 2>&1 | FileCheck %s --check-prefix=UNLIKE
 // UNLIKE: error: the target 'cuda:sm_90' is not the module's, qlinear.target = "cuda:sm_86"; leave the option out, or compile another copy of the module for it

@@ -119,27 +119,30 @@ def dense(array):
 
 def module(seed):
     weights, x, bias = make(seed)
-    text = "func.func private @printMemrefF32(tensor<*xf32>) attributes {llvm.emit_c_interface}\n"
+    text = ("func.func private @printMemrefF32(tensor<*xf32>) "
+            "attributes {llvm.emit_c_interface}\n")
     for name, (code, results, _) in FORMS.items():
-        text += f"""func.func private @{name}(%x: tensor<?x{K}xf32>) -> ({', '.join([T] * len(results))}) {{
+        types = ", ".join([T] * len(results))
+        text += f"""func.func private @{name}(%x: tensor<?x{K}xf32>) -> ({types}) {{
   %c0 = arith.constant 0 : index
   %bias = arith.constant dense<{dense(bias)}> : {B}
 """
         for w, (q, s) in zip("gu", weights):
+            scales = f"tensor<{N}x{K // 32}xf32>"
             text += f"""  %{w}q = arith.constant dense<{dense(q)}> : tensor<{N}x{K}xi8>
-  %{w}s = arith.constant dense<{dense(s)}> : tensor<{N}x{K // 32}xf32>
-  %w{w} = qlinear.pack %{w}q, %{w}s : (tensor<{N}x{K}xi8>, tensor<{N}x{K // 32}xf32>) -> {W}
+  %{w}s = arith.constant dense<{dense(s)}> : {scales}
+  %w{w} = qlinear.pack %{w}q, %{w}s : (tensor<{N}x{K}xi8>, {scales}) -> {W}
   %{w} = qlinear.linear %x, %w{w} : (tensor<?x{K}xf32>, {W}) -> {T}
 """
         text += f"  %m = tensor.dim %g, %c0 : {T}\n  " + "\n  ".join(code)
-        text += f"\n  return {', '.join('%' + r for r in results)} : {', '.join([T] * len(results))}\n}}\n"
+        text += f"\n  return {', '.join('%' + r for r in results)} : {types}\n}}\n"
     text += f"""func.func @main() {{
   %d = arith.constant dense<{dense(x)}> : tensor<{ROWS}x{K}xf32>
   %x = tensor.cast %d : tensor<{ROWS}x{K}xf32> to tensor<?x{K}xf32>
 """
     for name, (_, results, _) in FORMS.items():
-        values = [f"%{name}{i}" for i in range(len(results))]
-        text += f"  {', '.join(values)} = call @{name}(%x) : (tensor<?x{K}xf32>) -> ({', '.join([T] * len(results))})\n"
+        values, types = [f"%{name}{i}" for i in range(len(results))], ", ".join([T] * len(results))
+        text += f"  {', '.join(values)} = call @{name}(%x) : (tensor<?x{K}xf32>) -> ({types})\n"
         for v in values:
             text += f"""  {v}_any = tensor.cast {v} : {T} to tensor<*xf32>
   call @printMemrefF32({v}_any) : (tensor<*xf32>) -> ()
