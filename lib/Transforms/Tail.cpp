@@ -330,7 +330,7 @@ static SmallVector<Operation *> usersInOrder(OpResult result) {
   llvm::SetVector<Operation *> users(result.user_begin(), result.user_end());
   SmallVector<Operation *> ordered = users.takeVector();
   Block *block = result.getOwner()->getBlock();
-  llvm::stable_sort(ordered, [&](Operation *a, Operation *b) {
+  llvm::sort(ordered, [&](Operation *a, Operation *b) {
     Operation *first = ancestorIn(block, a), *second = ancestorIn(block, b);
     if (!first || !second)
       return first && !second;
