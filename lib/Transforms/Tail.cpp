@@ -123,20 +123,9 @@ static TypedAttr constantElement(Value value) {
   Operation *def = value.getDefiningOp();
   if (auto splat = dyn_cast_if_present<tensor::SplatOp>(def))
     return constantElement(splat.getInput());
-  auto fill = dyn_cast_if_present<linalg::FillOp>(def);
-  TypedAttr filled = fill ? constantElement(fill.getInputs().front()) : TypedAttr();
-  Type element = getElementTypeOrSelf(value.getType());
-  if (!filled || filled.getType() == element)
-    return filled;
-  // A fill converts the scalar to the type of the elements.
-  auto number = dyn_cast<FloatAttr>(filled);
-  auto real = dyn_cast<FloatType>(element);
-  if (!number || !real)
-    return {};
-  APFloat rounded = number.getValue();
-  bool loses;
-  rounded.convert(real.getFloatSemantics(), APFloat::rmNearestTiesToEven, &loses);
-  return FloatAttr::get(real, rounded);
+  if (auto fill = dyn_cast_if_present<linalg::FillOp>(def))
+    return constantElement(fill.getInputs().front());
+  return {};
 }
 
 /// The tensor of N whose elements all rows of `value` are; null if it is computed in

@@ -7,20 +7,20 @@
 
 #q4 = #qlinear.encoding<u4, group = 32, zero, scale = f32, offset = f32>
 
-// CHECK-DAG: #[[ROW:.*]] = #qlinear.encoding<{{.*}}scale = u8 * row<bf16>
-// CHECK-DAG: #[[BLOCK:.*]] = #qlinear.encoding<{{.*}}scale = u8 * block<256, f16>
-// CHECK-DAG: #[[PLAIN:.*]] = #qlinear.encoding<{{.*}}scale = bf16
-// CHECK: parameter @p : !qlinear.weight<16x256, #[[ROW]]>
-// CHECK: parameter @q : !qlinear.weight<16x256, #[[PLAIN]]>
-// CHECK: parameter @lm_head : !qlinear.weight<16x256, #[[BLOCK]]>
+// CHECK-DAG: #[[$ROW:.*]] = #qlinear.encoding<{{.*}}scale = u8 * row<bf16>
+// CHECK-DAG: #[[$BLOCK:.*]] = #qlinear.encoding<{{.*}}scale = u8 * block<256, f16>
+// CHECK-DAG: #[[$PLAIN:.*]] = #qlinear.encoding<{{.*}}scale = bf16
+// CHECK: parameter @p : !qlinear.weight<16x256, #[[$ROW]]>
+// CHECK: parameter @q : !qlinear.weight<16x256, #[[$PLAIN]]>
+// CHECK: parameter @lm_head : !qlinear.weight<16x256, #[[$BLOCK]]>
 qlinear.parameter @p : !qlinear.weight<16x256, #q4> from "layers.17.up"
 qlinear.parameter @q : !qlinear.weight<16x256, #q4> from "layers.d.up"
 qlinear.parameter @lm_head : !qlinear.weight<16x256, #q4>
 
 // CHECK-LABEL: func @constants
-// CHECK: qlinear.pack {{.*}} -> !qlinear.weight<16x256, #[[ROW]]>
-// CHECK: qlinear.pack {{.*}} -> !qlinear.weight<16x256, #[[PLAIN]]>
-// CHECK: qlinear.pack {{.*}} -> !qlinear.weight<16x256, #[[BLOCK]]>
+// CHECK: qlinear.pack {{.*}} -> !qlinear.weight<16x256, #[[$ROW]]>
+// CHECK: qlinear.pack {{.*}} -> !qlinear.weight<16x256, #[[$PLAIN]]>
+// CHECK: qlinear.pack {{.*}} -> !qlinear.weight<16x256, #[[$BLOCK]]>
 func.func @constants(%x: tensor<?x256xf32>) -> (tensor<?x16xf32>, tensor<?x16xf32>, tensor<?x16xf32>) {
   %c = arith.constant dense<3> : tensor<16x256xi4>
   %s = arith.constant dense<0.5> : tensor<16x8xf32>

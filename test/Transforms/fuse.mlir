@@ -173,7 +173,7 @@ func.func @captured(%x: tensor<4x64xf32>, %init: tensor<4x256xf32>, %f: f32) -> 
 #q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
 qlinear.parameter @w : !qlinear.weight<256x64, #q4>
 
-// A fill rounds its scalar; the size is that of x, not of what is fused.
+// A fill is a constant; the size is that of x, not of what is fused.
 // CHECK-LABEL: func @fill(
 // CHECK: %[[Y:.*]] = qlinear.linear {{.*}} -> tensor<?x256xbf16> {
 // CHECK: %[[C:.*]] = arith.constant 1.000980e-01 : bf16
@@ -186,8 +186,8 @@ func.func @fill(%x: tensor<?x64xbf16>) -> tensor<?x256xbf16> {
   %c0 = arith.constant 0 : index
   %m = tensor.dim %p, %c0 : tensor<?x256xbf16>
   %e = tensor.empty(%m) : tensor<?x256xbf16>
-  %c = arith.constant 0.1 : f32
-  %f = linalg.fill ins(%c : f32) outs(%e : tensor<?x256xbf16>) -> tensor<?x256xbf16>
+  %c = arith.constant 0.1 : bf16
+  %f = linalg.fill ins(%c : bf16) outs(%e : tensor<?x256xbf16>) -> tensor<?x256xbf16>
   %y = arith.mulf %p, %f : tensor<?x256xbf16>
   return %y : tensor<?x256xbf16>
 }
