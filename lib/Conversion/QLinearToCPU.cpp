@@ -4,9 +4,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+#include "Checks.h"
 #include "CpuSkeleton.h"
 #include "qlinear/Conversion/CpuKernels.h"
 #include "qlinear/Conversion/Passes.h"
+#include "qlinear/Transforms/ModuleTarget.h"
+#include "qlinear/Transforms/Schedule.h"
+#include "qlinear/Transforms/Split.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -25,6 +29,10 @@ using namespace mlir;
 using namespace mlir::qlinear;
 
 namespace {
+
+/// Weights of one kernel. The code of each is inlined, and the time to compile grows
+/// faster than their number; kernels of one block share quantized activations anyway.
+constexpr size_t kMaxWeights = 4;
 
 /// What a kernel depends on, as text: types, schedule, epilogue. Linears with the
 /// same have one kernel.
@@ -52,13 +60,6 @@ std::string keyOf(LinearOp linear) {
 /// Converts the linears of one module.
 class Converter {
 public:
-  static LogicalResult rejectBuffers(Operation *op) {
-    return op->emitError("'")
-           << op->getName()
-           << "' is on buffers; kernels are made of operations on tensors: run "
-              "qlinear-to-cpu before one-shot-bufferize";
-  }
-
   explicit Converter(MLIRContext *context) : context(context) {}
 
   LogicalResult convert(QuantizeActivationsOp op);
@@ -68,6 +69,8 @@ public:
 
 private:
   using Variants = SmallVector<Attribute>;
+
+  LogicalResult convertPart(LinearOp linear);
 
   SymbolTable &symbolsOf(Operation *op) {
     return tables.getSymbolTable(SymbolTable::getNearestSymbolTable(op));
@@ -148,18 +151,37 @@ private:
 };
 
 LogicalResult Converter::convert(QuantizeActivationsOp op) {
-  if (!op.hasTensorSemantics())
-    return rejectBuffers(op);
+  if (failed(checkForKernels(op, op.getResult().getType().getM(), "qlinear-to-cpu")))
+    return failure();
   OpBuilder b(op);
   Value launch = quantize(b, op.getLoc(), op.getInput());
+  launch.getDefiningOp()->setDiscardableAttrs(op->getDiscardableAttrDictionary());
   op.getResult().replaceAllUsesWith(launch);
   op.erase();
   return success();
 }
 
 LogicalResult Converter::convert(LinearOp linear) {
-  if (!linear.hasTensorSemantics())
-    return rejectBuffers(linear);
+  if (failed(checkForKernels(linear, linear.getM(), "qlinear-to-cpu")))
+    return failure();
+  SmallVector<LinearOp> parts = splitUntil(linear, [](LinearOp part) {
+    return part.getWeights().size() <= kMaxWeights &&
+           ::qlinear::countKernelArgs(part) <= ::qlinear::kMaxKernelArgs;
+  });
+  for (LinearOp part : parts)
+    if (failed(convertPart(part)))
+      return failure();
+  return success();
+}
+
+LogicalResult Converter::convertPart(LinearOp linear) {
+  if (size_t count = ::qlinear::countKernelArgs(linear);
+      count > ::qlinear::kMaxKernelArgs)
+    return linear.emitError("a kernel of ")
+           << linear.getWeights().size() << " weights, " << linear.getExtras().size()
+           << " extras and " << linear.getNumResults() << " results has " << count
+           << " arguments, and the runtime passes at most " << ::qlinear::kMaxKernelArgs
+           << "; use several linears";
   ScheduleAttr::Fields fields;
   if (ScheduleAttr schedule = linear.getScheduleAttr())
     fields = schedule.getFields();
@@ -211,7 +233,18 @@ LogicalResult Converter::convert(LinearOp linear) {
 }
 
 struct QLinearToCPU : mlir::qlinear::impl::QLinearToCPUBase<QLinearToCPU> {
+  using QLinearToCPUBase::QLinearToCPUBase;
+
   void runOnOperation() override {
+    auto known = ::qlinear::targetOf(getOperation(), target, "cpu");
+    if (failed(known) || failed(checkActivations(getOperation())))
+      return signalPassFailure();
+    if (!StringRef(*known).starts_with("cpu")) {
+      getOperation().emitError("the target is '")
+          << *known << "'; qlinear-to-cpu makes kernels for cpu and cpu:ISA, run "
+          << "qlinear-to-gpu for this one";
+      return signalPassFailure();
+    }
     SmallVector<Operation *> ops;
     getOperation().walk([&](Operation *op) {
       if (isa<LinearOp, QuantizeActivationsOp>(op))
@@ -224,6 +257,8 @@ struct QLinearToCPU : mlir::qlinear::impl::QLinearToCPUBase<QLinearToCPU> {
                         : converter.convert(cast<QuantizeActivationsOp>(op))))
         return signalPassFailure();
     }
+    if (!ops.empty())
+      ::qlinear::setTarget(getOperation(), *known);
     numKernels += converter.numKernels;
     numShared += converter.numShared;
   }

@@ -4,8 +4,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+#include "Checks.h"
 #include "GpuKernel.h"
 #include "qlinear/Conversion/Passes.h"
+#include "qlinear/Transforms/ModuleTarget.h"
+#include "qlinear/Transforms/Split.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -35,6 +38,13 @@ struct QLinearToGPU : public mlir::qlinear::impl::QLinearToGPUBase<QLinearToGPU>
   void runOnOperation() override;
 
 private:
+  ScheduleAttr::Fields scheduleOf(LinearOp op) {
+    return op.getSchedule() ? op.getSchedule()->getFields()
+                            : ::qlinear::scheduleForGpu(op, chip);
+  }
+  std::optional<::qlinear::KernelPlan> plan(LinearOp op, ScheduleAttr::Fields schedule,
+                                            int64_t rows);
+  FailureOr<SmallVector<LinearOp>> share(LinearOp op);
   LogicalResult convert(LinearOp op);
   LogicalResult convert(QuantizeActivationsOp op);
   FailureOr<ArrayAttr> makeVariants(LinearOp op, const ScheduleAttr::Fields &schedule);
@@ -51,13 +61,6 @@ private:
   llvm::StringMap<ArrayAttr> made;
 };
 } // namespace
-
-static LogicalResult rejectBuffers(Operation *op) {
-  return op->emitError("'")
-         << op->getName()
-         << "' is on buffers; kernels are made of operations on tensors: run "
-            "qlinear-to-gpu before one-shot-bufferize";
-}
 
 gpu::GPUModuleOp QLinearToGPU::kernelModule() {
   if (kernels)
@@ -86,12 +89,11 @@ std::string QLinearToGPU::freshName(StringRef prefix) {
 }
 
 /// All that a kernel of the op depends on, as text: the op without its operands'
-/// names and without locations.
+/// names, without locations and the user's own attributes.
 static std::string keyOf(Operation *op) {
   std::string key;
   llvm::raw_string_ostream out(key);
-  out << op->getName() << op->getDiscardableAttrDictionary()
-      << op->getPropertiesAsAttribute();
+  out << op->getName() << op->getPropertiesAsAttribute();
   for (Type type : op->getOperandTypes())
     out << type << ';';
   for (Type type : op->getResultTypes())
@@ -105,6 +107,76 @@ static std::string keyOf(Operation *op) {
   return key;
 }
 
+/// Kinds of sums of activations that the weights need.
+static int countRecordKinds(LinearOp op) {
+  SmallVector<::qlinear::kernels::RecordKind> kinds;
+  for (unsigned i = 0; i < op.getWeights().size(); ++i) {
+    auto kind =
+        ::qlinear::kernels::RecordKind::of(op.getWeightType(i).getLayout().spec);
+    if (!llvm::is_contained(kinds, kind))
+      kinds.push_back(kind);
+  }
+  return int(kinds.size());
+}
+
+/// The plan of a kernel; with more blocks than the schedule has, which then do not all
+/// run at once, where a block's tiles do not fit into its shared memory otherwise.
+std::optional<::qlinear::KernelPlan>
+QLinearToGPU::plan(LinearOp op, ScheduleAttr::Fields schedule, int64_t rows) {
+  int64_t grid = schedule.grid ? schedule.grid : chip.multiprocessors, tiles = 0;
+  for (unsigned i = 0; i < op.getWeights().size(); ++i)
+    tiles += int64_t(op.getWeightType(i).getLayout().tiles());
+  auto found = ::qlinear::planKernel(op, schedule, int(rows), chip);
+  while (!found && grid < tiles) {
+    schedule.grid = grid *= 2;
+    found = ::qlinear::planKernel(op, schedule, int(rows), chip);
+  }
+  return found;
+}
+
+/// The linears that `op` becomes: several, if one kernel does not take all its weights,
+/// or does not for as many rows as kernels of less weights would.
+FailureOr<SmallVector<LinearOp>> QLinearToGPU::share(LinearOp op) {
+  if (failed(checkForKernels(op, op.getM(), "qlinear-to-gpu")))
+    return failure();
+  ScheduleAttr::Fields schedule = scheduleOf(op);
+  if (std::string why = ::qlinear::whyMisfit(schedule, chip, "cuda:" + chip.name);
+      !why.empty())
+    return op.emitError("schedule: ")
+           << why << "; leave the schedule to qlinear-schedule, or change the field";
+  auto rowsThatFit = [&](LinearOp linear) {
+    size_t count = 0;
+    for (int64_t rows : schedule.rows)
+      count += rows <= ::qlinear::kernels::kMaxTokens && plan(linear, schedule, rows);
+    return count;
+  };
+  // What one group of results alone can have is what all should have.
+  SmallVector<SmallVector<unsigned>> groups = getIndependentResults(op);
+  size_t wanted = schedule.rows.size();
+  if (groups.size() > 1 && rowsThatFit(op) < wanted) {
+    OpBuilder b(op);
+    for (ArrayRef<unsigned> results : groups) {
+      LinearOp alone = createPart(b, op, results);
+      wanted = std::min(wanted, rowsThatFit(alone));
+      alone.erase();
+    }
+  }
+  SmallVector<LinearOp> parts = splitUntil(op, [&](LinearOp part) {
+    return part.getWeights().size() <= ::qlinear::kMaxKernelWeights &&
+           ::qlinear::countKernelArgs(part) <= ::qlinear::kMaxKernelArgs &&
+           rowsThatFit(part) >= wanted;
+  });
+  if (parts.size() > 1 && isa<RankedTensorType>(parts.front().getX().getType())) {
+    OpBuilder b(parts.front());
+    Value x =
+        QuantizeActivationsOp::create(b, parts.front().getLoc(), parts.front().getX())
+            .getResult();
+    for (LinearOp part : parts)
+      part.getXMutable().assign(x);
+  }
+  return parts;
+}
+
 FailureOr<ArrayAttr> QLinearToGPU::makeVariants(LinearOp op,
                                                 const ScheduleAttr::Fields &schedule) {
   std::string key = keyOf(op);
@@ -112,6 +184,12 @@ FailureOr<ArrayAttr> QLinearToGPU::makeVariants(LinearOp op,
     ++numShared;
     return known;
   }
+  if (size_t count = ::qlinear::countKernelArgs(op); count > ::qlinear::kMaxKernelArgs)
+    return op.emitError("a kernel of ")
+           << op.getWeights().size() << " weights, " << op.getExtras().size()
+           << " extras and " << op.getNumResults() << " results has " << count
+           << " arguments, and the runtime passes at most " << ::qlinear::kMaxKernelArgs
+           << "; use several linears";
   OpBuilder b = OpBuilder::atBlockEnd(kernelModule().getBody());
   std::string name = freshName("linear");
   SmallVector<Attribute> variants;
@@ -120,7 +198,7 @@ FailureOr<ArrayAttr> QLinearToGPU::makeVariants(LinearOp op,
       return op.emitError("schedule has a kernel for rows = ")
              << rows << ", but a GPU kernel takes at most "
              << ::qlinear::kernels::kMaxTokens << "; use rows = [1, 2, 4, 8]";
-    auto plan = ::qlinear::planKernel(op, schedule, int(rows), chip);
+    auto plan = this->plan(op, schedule, rows);
     if (!plan) {
       if (!variants.empty())
         op.emitRemark("a kernel for ")
@@ -138,6 +216,12 @@ FailureOr<ArrayAttr> QLinearToGPU::makeVariants(LinearOp op,
                                         plan->grid, plan->threads(), plan->sharedBytes,
                                         0));
   }
+  if (variants.empty() && countRecordKinds(op) > ::qlinear::kernels::kMaxRecordKinds)
+    return op.emitError("the weights of one epilogue need ")
+           << countRecordKinds(op) << " kinds of sums of activations (by group 16 or "
+           << "more, with offsets or by the bias of symmetric codes), and a kernel has "
+           << "room for " << ::qlinear::kernels::kMaxRecordKinds
+           << "; re-encode the weights alike, or use several linears";
   if (variants.empty())
     return op.emitError("K = ")
            << op.getK()
@@ -148,12 +232,8 @@ FailureOr<ArrayAttr> QLinearToGPU::makeVariants(LinearOp op,
 }
 
 LogicalResult QLinearToGPU::convert(LinearOp op) {
-  if (!op.hasTensorSemantics())
-    return rejectBuffers(op);
   OpBuilder b(op);
-  ScheduleAttr::Fields schedule = op.getSchedule()
-                                      ? op.getSchedule()->getFields()
-                                      : ::qlinear::scheduleForGpu(op, chip);
+  ScheduleAttr::Fields schedule = scheduleOf(op);
   if (isa<RankedTensorType>(op.getX().getType()) &&
       schedule.quantize == QuantizeKind::separate) {
     auto quantized = QuantizeActivationsOp::create(b, op.getLoc(), op.getX());
@@ -167,14 +247,15 @@ LogicalResult QLinearToGPU::convert(LinearOp op) {
   auto launch =
       LaunchOp::create(b, op.getLoc(), op.getResultTypes(), *variants, op.getWeights(),
                        inputs, op.getOuts(), ArrayAttr(), schedule.pdl);
+  launch->setDiscardableAttrs(op->getDiscardableAttrDictionary());
   op.replaceAllUsesWith(launch.getResults());
   op.erase();
   return success();
 }
 
 LogicalResult QLinearToGPU::convert(QuantizeActivationsOp op) {
-  if (!op.hasTensorSemantics())
-    return rejectBuffers(op);
+  if (failed(checkForKernels(op, op.getResult().getType().getM(), "qlinear-to-gpu")))
+    return failure();
   auto input = cast<RankedTensorType>(op.getInput().getType());
   OpBuilder b(op);
   std::string key = keyOf(op);
@@ -202,16 +283,26 @@ LogicalResult QLinearToGPU::convert(QuantizeActivationsOp op) {
   }
   auto launch = LaunchOp::create(b, op.getLoc(), op->getResultTypes(), variants,
                                  ValueRange(), op.getInput(), ArrayAttr(), chip.pdl);
+  launch->setDiscardableAttrs(op->getDiscardableAttrDictionary());
   op.getResult().replaceAllUsesWith(launch->getResult(0));
   op.erase();
   return success();
 }
 
 void QLinearToGPU::runOnOperation() {
-  auto found = ::qlinear::GpuChip::ofTarget(target);
+  auto known = ::qlinear::targetOf(getOperation(), target, "cuda:sm_90");
+  if (failed(known) || failed(checkActivations(getOperation())))
+    return signalPassFailure();
+  if (StringRef(*known).starts_with("cpu")) {
+    getOperation().emitError("the target is '")
+        << *known << "'; qlinear-to-gpu makes kernels for cuda:sm_NN and "
+        << "cuda:emulated, run qlinear-to-cpu for this one";
+    return signalPassFailure();
+  }
+  auto found = ::qlinear::GpuChip::ofTarget(*known);
   if (!found) {
     getOperation().emitError("unknown target '")
-        << target
+        << *known
         << "'; GPU targets are cuda:sm_75, sm_80, sm_86, sm_87, sm_89, sm_90, "
            "sm_100, sm_103, sm_110, sm_120, sm_121 and cuda:emulated";
     return signalPassFailure();
@@ -221,12 +312,19 @@ void QLinearToGPU::runOnOperation() {
   made.clear();
   SmallVector<LinearOp> linears;
   getOperation().walk([&](LinearOp op) { linears.push_back(op); });
-  for (LinearOp op : linears)
-    if (failed(convert(op)))
+  for (LinearOp op : linears) {
+    FailureOr<SmallVector<LinearOp>> parts = share(op);
+    if (failed(parts))
       return signalPassFailure();
+    for (LinearOp part : *parts)
+      if (failed(convert(part)))
+        return signalPassFailure();
+  }
   SmallVector<QuantizeActivationsOp> quantizes;
   getOperation().walk([&](QuantizeActivationsOp op) { quantizes.push_back(op); });
   for (QuantizeActivationsOp op : quantizes)
     if (failed(convert(op)))
       return signalPassFailure();
+  if (!linears.empty() || !quantizes.empty())
+    ::qlinear::setTarget(getOperation(), *known);
 }

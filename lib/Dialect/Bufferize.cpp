@@ -267,21 +267,23 @@ LogicalResult PackOp::bufferize(RewriterBase &rewriter,
 LogicalResult DequantizeOp::bufferize(RewriterBase &rewriter,
                                       const BufferizationOptions &options,
                                       BufferizationState &state) {
-  return bufferizeOp(*this, rewriter, options, state,
-                     [&](ArrayRef<Value> inputs, ArrayRef<Value> outs) {
-                       DequantizeOp::create(rewriter, getLoc(), Type(), inputs[0],
-                                            outs[0]);
-                     });
+  return bufferizeOp(
+      *this, rewriter, options, state,
+      [&](ArrayRef<Value> inputs, ArrayRef<Value> outs) {
+        DequantizeOp::create(rewriter, getLoc(), Type(), inputs[0], outs[0])
+            ->setDiscardableAttrs(getOperation()->getDiscardableAttrDictionary());
+      });
 }
 
 LogicalResult QuantizeActivationsOp::bufferize(RewriterBase &rewriter,
                                                const BufferizationOptions &options,
                                                BufferizationState &state) {
-  return bufferizeOp(*this, rewriter, options, state,
-                     [&](ArrayRef<Value> inputs, ArrayRef<Value> outs) {
-                       QuantizeActivationsOp::create(rewriter, getLoc(), Type(),
-                                                     inputs[0], outs[0]);
-                     });
+  return bufferizeOp(
+      *this, rewriter, options, state,
+      [&](ArrayRef<Value> inputs, ArrayRef<Value> outs) {
+        QuantizeActivationsOp::create(rewriter, getLoc(), Type(), inputs[0], outs[0])
+            ->setDiscardableAttrs(getOperation()->getDiscardableAttrDictionary());
+      });
 }
 
 LogicalResult LinearOp::bufferize(RewriterBase &rewriter,

@@ -28,9 +28,9 @@ static size_t elementBytes(ShapedType type) {
 }
 
 std::optional<ArrayRef<char>> mlir::qlinear::getRawElements(Attribute attribute) {
-  if (auto dense = dyn_cast<DenseElementsAttr>(attribute))
+  if (auto dense = dyn_cast_if_present<DenseElementsAttr>(attribute))
     return dense.getRawData();
-  auto resource = dyn_cast<DenseResourceElementsAttr>(attribute);
+  auto resource = dyn_cast_if_present<DenseResourceElementsAttr>(attribute);
   AsmResourceBlob *blob = resource ? resource.getRawHandle().getBlob() : nullptr;
   auto type = resource ? dyn_cast<RankedTensorType>(resource.getType()) : nullptr;
   if (!blob || !type ||
@@ -39,20 +39,23 @@ std::optional<ArrayRef<char>> mlir::qlinear::getRawElements(Attribute attribute)
   return blob->getData();
 }
 
-/// Those of a value; none if it is not such a constant.
-static std::optional<ArrayRef<char>> rawElements(Value value) {
+Attribute mlir::qlinear::getConstantAttribute(Value component) {
   Attribute attribute;
-  if (auto get = value.getDefiningOp<memref::GetGlobalOp>()) {
+  if (auto get = component.getDefiningOp<memref::GetGlobalOp>()) {
     // What bufferization makes of a constant.
     auto global =
         SymbolTable::lookupNearestSymbolFrom<memref::GlobalOp>(get, get.getNameAttr());
-    if (!global || !global.getConstant() || global.isExternal())
-      return std::nullopt;
-    attribute = *global.getInitialValue();
-  } else if (!matchPattern(value, m_Constant(&attribute))) {
-    return std::nullopt;
+    if (global && global.getConstant() && !global.isExternal())
+      return *global.getInitialValue();
+    return {};
   }
-  return getRawElements(attribute);
+  matchPattern(component, m_Constant(&attribute));
+  return attribute;
+}
+
+/// Those of a value; none if it is not such a constant.
+static std::optional<ArrayRef<char>> rawElements(Value value) {
+  return getRawElements(getConstantAttribute(value));
 }
 
 /// Calls `store` with each element's place and bits, zero-extended from T.

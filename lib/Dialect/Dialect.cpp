@@ -8,8 +8,10 @@
 
 #include "DialectImpl.h"
 
+#include "mlir/Conversion/ConvertToLLVM/ToLLVMInterface.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Transforms/DialectConversion.h"
 #include "mlir/Transforms/InliningUtils.h"
 
 using namespace mlir;
@@ -48,6 +50,37 @@ struct QLinearInliner : DialectInlinerInterface {
 };
 } // namespace
 
+namespace {
+/// convert-to-llvm would leave our operations without a word, for whatever comes after
+/// it to stumble over.
+struct QLinearToLLVM : ConvertToLLVMPatternInterface {
+  using ConvertToLLVMPatternInterface::ConvertToLLVMPatternInterface;
+
+  struct Refuse : ConversionPattern {
+    explicit Refuse(MLIRContext *context)
+        : ConversionPattern(Pattern::MatchAnyOpTypeTag(), /*benefit=*/1, context) {}
+
+    LogicalResult matchAndRewrite(Operation *op, ArrayRef<Value>,
+                                  ConversionPatternRewriter &) const override {
+      if (isa<QLinearDialect>(op->getDialect()))
+        op->emitError("'")
+            << op->getName()
+            << "' is left; qlinear-to-runtime makes calls of launches, "
+               "and qlinear-finish runs all that comes after qlinear-cpu "
+               "or qlinear-cuda";
+      return failure();
+    }
+  };
+
+  void
+  populateConvertToLLVMConversionPatterns(ConversionTarget &target, LLVMTypeConverter &,
+                                          RewritePatternSet &patterns) const override {
+    target.addIllegalDialect<QLinearDialect>();
+    patterns.add<Refuse>(patterns.getContext());
+  }
+};
+} // namespace
+
 void QLinearDialect::initialize() {
   addOperations<
 #define GET_OP_LIST
@@ -55,7 +88,7 @@ void QLinearDialect::initialize() {
       >();
   registerAttributes();
   registerTypes();
-  addInterfaces<QLinearAsmInterface, QLinearInliner>();
+  addInterfaces<QLinearAsmInterface, QLinearInliner, QLinearToLLVM>();
   addBytecodeInterface(this);
 }
 

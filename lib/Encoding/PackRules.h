@@ -9,32 +9,13 @@
 
 #include "Json.h"
 #include "qlinear/Encoding/Packer.h"
+#include "qlinear/Encoding/Pattern.h"
 
 #include <algorithm>
 #include <fmt/core.h>
 #include <regex>
 
 namespace qlinear {
-
-/// Names that a regular expression finds.
-class Pattern {
-public:
-  static Result<Pattern> compile(const std::string &text) {
-    try {
-      return Pattern(std::regex(text, std::regex::ECMAScript | std::regex::optimize));
-    } catch (const std::regex_error &e) {
-      return error(
-          fmt::format("{} is not a regular expression: {}", inQuotes(text), e.what()));
-    }
-  }
-  bool finds(const std::string &name) const {
-    return std::regex_search(name, expression);
-  }
-
-private:
-  explicit Pattern(std::regex e) : expression(std::move(e)) {}
-  std::regex expression;
-};
 
 struct Treatment {
   bool pack = false;

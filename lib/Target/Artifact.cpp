@@ -10,10 +10,13 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/Analysis/TargetLibraryInfo.h"
 #include "llvm/IR/Constants.h"
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/raw_ostream.h"
+#include "llvm/TargetParser/Host.h"
 
 using namespace llvm;
 
@@ -29,6 +32,123 @@ std::string cIdentifier(StringRef name) {
   if (result.empty() || isDigit(result.front()))
     result = "_" + result;
   return result;
+}
+
+std::string whyNotExported(StringRef name) {
+  if (name.empty())
+    return "it has no name";
+  std::string symbol = cIdentifier(name);
+  static const StringSet<> keywords = {// C, and C++, which includes the header as well.
+                                       "alignas",
+                                       "alignof",
+                                       "and",
+                                       "and_eq",
+                                       "asm",
+                                       "auto",
+                                       "bitand",
+                                       "bitor",
+                                       "bool",
+                                       "break",
+                                       "case",
+                                       "catch",
+                                       "char",
+                                       "char16_t",
+                                       "char32_t",
+                                       "char8_t",
+                                       "class",
+                                       "co_await",
+                                       "co_return",
+                                       "co_yield",
+                                       "compl",
+                                       "concept",
+                                       "const",
+                                       "const_cast",
+                                       "consteval",
+                                       "constexpr",
+                                       "constinit",
+                                       "continue",
+                                       "decltype",
+                                       "default",
+                                       "delete",
+                                       "do",
+                                       "double",
+                                       "dynamic_cast",
+                                       "else",
+                                       "enum",
+                                       "explicit",
+                                       "export",
+                                       "extern",
+                                       "false",
+                                       "float",
+                                       "for",
+                                       "friend",
+                                       "goto",
+                                       "if",
+                                       "inline",
+                                       "int",
+                                       "long",
+                                       "mutable",
+                                       "namespace",
+                                       "new",
+                                       "noexcept",
+                                       "not",
+                                       "not_eq",
+                                       "nullptr",
+                                       "operator",
+                                       "or",
+                                       "or_eq",
+                                       "private",
+                                       "protected",
+                                       "public",
+                                       "register",
+                                       "reinterpret_cast",
+                                       "requires",
+                                       "restrict",
+                                       "return",
+                                       "short",
+                                       "signed",
+                                       "sizeof",
+                                       "static",
+                                       "static_assert",
+                                       "static_cast",
+                                       "struct",
+                                       "switch",
+                                       "template",
+                                       "this",
+                                       "thread_local",
+                                       "throw",
+                                       "true",
+                                       "try",
+                                       "typedef",
+                                       "typeid",
+                                       "typename",
+                                       "typeof",
+                                       "typeof_unqual",
+                                       "union",
+                                       "unsigned",
+                                       "using",
+                                       "virtual",
+                                       "void",
+                                       "volatile",
+                                       "wchar_t",
+                                       "while",
+                                       "xor",
+                                       "xor_eq"};
+  if (keywords.contains(symbol))
+    return "'" + symbol + "' is a word of C or C++";
+  Triple triple(sys::getDefaultTargetTriple());
+  TargetLibraryInfoImpl library(triple);
+  LibFunc known;
+  if (symbol == "main" || library.getLibFunc(symbol, known) ||
+      library.getLibFunc(name, known))
+    return "'" + symbol + "' is a function of the C library, or its entry";
+  if (StringRef(symbol).starts_with("qlr_") || symbol == "_init" || symbol == "_fini" ||
+      symbol == "_start" || StringRef(symbol).starts_with("__"))
+    return "'" + symbol + "' belongs to the runtime or the C library";
+  if (name.size() > 1000)
+    return "its name has " + std::to_string(name.size()) +
+           " characters, more than 1000";
+  return "";
 }
 
 static GlobalVariable *addData(Module &module, ArrayRef<char> data, unsigned align) {

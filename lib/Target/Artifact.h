@@ -31,6 +31,10 @@ struct ArtifactImage {
 /// The name of an exported function as a C identifier.
 std::string cIdentifier(llvm::StringRef name);
 
+/// Why C cannot have a function of this name beside all that a program is linked with;
+/// "" if it can.
+std::string whyNotExported(llvm::StringRef name);
+
 /// The module with the descriptor and one exported function per entry of
 /// `functions`; symbols of images are declared.
 std::unique_ptr<llvm::Module>

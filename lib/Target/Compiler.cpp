@@ -117,6 +117,9 @@ LogicalResult Driver::checkFunctions() {
   llvm::StringMap<StringRef> symbols;
   symbols["qlinear_artifact"] = "the descriptor";
   for (func::FuncOp function : functions) {
+    if (std::string why = whyNotExported(function.getName()); !why.empty())
+      return function.emitError("function '")
+             << function.getName() << "' cannot be exported: " << why << "; rename it";
     auto [it, isNew] =
         symbols.try_emplace(cIdentifier(function.getName()), function.getName());
     if (!isNew)
@@ -153,7 +156,7 @@ LogicalResult Driver::checkLinears() {
     diagnostic.attachNote()
         << (settings.pipeline.raise
                 ? "qlinear-raise found no linear of dequantized weights in it; "
-                  "--remarks-filter=qlinear.* of quant-opt --qlinear-raise says why"
+                  "--remarks-filter=qlinear.* says why"
                 : "if it dequantizes its weights itself, run qlinear-raise before, "
                   "or pass --raise; if it is no part of the artifact, make it "
                   "private");
@@ -198,7 +201,7 @@ FailureOr<TargetCode> Driver::compileTarget(const Target &target, Object &descri
   TimingScope scope = timing.nest(target.str());
   TargetCode code{target, source.clone(), nullptr, {}};
   ModuleOp module = *code.module;
-  if (failed(runPasses(module, optimizePipeline(target, settings.pipeline), scope)))
+  if (failed(runPasses(module, optimizePipeline(settings.pipeline), scope)))
     return failure();
 
   // The meaning of the functions, before kernels take the place of linears.
@@ -387,6 +390,11 @@ LogicalResult Driver::makeArtifact(ArrayRef<func::FuncOp> exported) {
 
 FailureOr<Compilation> Driver::run() {
   result.context = std::make_unique<llvm::LLVMContext>();
+  for (const Target &target : settings.targets)
+    if (target.kind == Target::Kind::cuda && !settings.nvptx.ptxVersion.empty())
+      if (llvm::Error error = checkPtxVersion(target.detail, settings.nvptx.ptxVersion))
+        return emitError(UnknownLoc::get(source.getContext()))
+               << llvm::toString(std::move(error));
   {
     TimingScope scope = timing.nest("prepare");
     PipelineSettings prepare = settings.pipeline;

@@ -142,8 +142,7 @@ Error linkSharedLibrary(StringRef path, ArrayRef<std::string> objects,
       if (sys::fs::is_directory(dir))
         command.push_back("-L" + dir);
   }
-  for (const std::string &dir : options.libraryDirs)
-    add("-rpath=" + dir);
+  // No rpath: where libraries lie on this machine is of no use on another.
   if (!options.soname.empty())
     add("-soname=" + options.soname);
   add("--as-needed");

@@ -8,10 +8,12 @@
 
 #include "qlinear/Dialect/Constants.h"
 #include "qlinear/Encoding/Codec.h"
+#include "qlinear/Transforms/Fuse.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/Matchers.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
 
 #include <cmath>
 
@@ -43,14 +45,11 @@ FailureOr<unsigned> WeightTable::lookup(Value value, Operation *user) {
     return it->second;
   }
   if (auto pack = value.getDefiningOp<ql::PackOp>()) {
+    // Two weights are one if their components are the same, not if their types are.
     SmallVector<Attribute> key{TypeAttr::get(pack.getType())};
-    for (Value component : pack->getOperands()) {
-      Attribute constant;
-      if (matchPattern(component, m_Constant(&constant)))
-        key.push_back(constant);
-    }
-    auto weight = ql::getConstantWeight(pack);
-    if (failed(weight))
+    for (Value component : pack->getOperands())
+      key.push_back(ql::getConstantAttribute(component));
+    if (!ql::isConstant(pack))
       return user->emitError("weight is computed when the function runs; its "
                              "components must be constants, or use a "
                              "qlinear.parameter");
@@ -58,6 +57,7 @@ FailureOr<unsigned> WeightTable::lookup(Value value, Operation *user) {
                                              unsigned(list.size()));
     if (!isNew)
       return it->second;
+    FailureOr<EncodedWeight> weight = ql::getConstantWeight(pack);
     Entry entry{"constant." + std::to_string(constants.size() - 1), pack.getType(), {}};
     entry.blob.resize(pack.getType().getLayout().bytes());
     if (auto packed =
@@ -239,6 +239,51 @@ static Object describeVariant(ql::VariantAttr variant) {
   return kernel;
 }
 
+/// Says that `op` cannot be compiled, and why it is not part of a linear.
+static LogicalResult rejectOperation(Operation *op, StringRef why) {
+  InFlightDiagnostic diagnostic =
+      op->emitError("'") << op->getName() << "' cannot be compiled in function '"
+                         << op->getParentOfType<func::FuncOp>().getName()
+                         << "'; a compiled function consists of qlinear.linear and of "
+                            "elementwise operations that fuse into them";
+  if (!op->isRegistered())
+    diagnostic.attachNote() << "operations of '" << op->getName().getDialectNamespace()
+                            << "' are not known here; lower them to linalg before, by "
+                               "the tools of that project";
+  else if (isa<ql::ReencodeOp>(op))
+    diagnostic.attachNote() << "re-encode weights before, by qlinear-compact-metadata "
+                               "or --encoding";
+  else if (!why.empty())
+    diagnostic.attachNote() << "it does not fuse: " << why;
+  else
+    diagnostic.attachNote()
+        << "an operation fuses where it computes from a linear's results, element by "
+           "element; compile the others by your own pipeline";
+  return failure();
+}
+
+/// What is needed to find weights and constants, but is no step itself.
+static bool isComponent(Operation &op) {
+  return isa<ql::LoadOp, ql::PackOp, memref::GetGlobalOp>(op) ||
+         op.hasTrait<OpTrait::ConstantLike>();
+}
+
+/// Rejects a function that has other operations than linears: at the first that is kept
+/// from being part of one, else at the first.
+static LogicalResult checkOperations(Block &block) {
+  Operation *first = nullptr;
+  for (Operation &op : block.without_terminator()) {
+    if (isComponent(op) || isa<ql::LinearOp, ql::QuantizeActivationsOp>(op) ||
+        (isPure(&op) && op.use_empty()))
+      continue;
+    if (std::string why = ql::whyNotFused(&op); !why.empty())
+      return rejectOperation(&op, why);
+    if (!first)
+      first = &op;
+  }
+  return first ? rejectOperation(first, "") : success();
+}
+
 FailureOr<Object> describeSteps(func::FuncOp function, WeightTable &weights) {
   if (!llvm::hasSingleElement(function.getBody()))
     return function.emitError("function '")
@@ -257,32 +302,11 @@ FailureOr<Object> describeSteps(func::FuncOp function, WeightTable &weights) {
              << function.getName() << "' returns the same value twice; return it once";
   int64_t rowsOfFunction = 0;
   for (Operation &op : body.without_terminator()) {
-    // Weights and their components; launches look them up.
-    if (isa<ql::LoadOp, ql::PackOp, memref::GetGlobalOp>(op) ||
-        op.hasTrait<OpTrait::ConstantLike>())
+    if (isComponent(op)) // launches look them up
       continue;
     auto launch = dyn_cast<ql::LaunchOp>(op);
-    if (!launch) {
-      InFlightDiagnostic diagnostic =
-          op.emitError("'")
-          << op.getName() << "' cannot be compiled in function '" << function.getName()
-          << "'; a compiled function consists of qlinear.linear and of elementwise "
-             "operations that fuse into them";
-      if (!op.isRegistered())
-        diagnostic.attachNote()
-            << "operations of '" << op.getName().getDialectNamespace()
-            << "' are not known here; lower them to linalg before, by the tools of "
-               "that "
-               "project";
-      else if (isa<ql::ReencodeOp>(op))
-        diagnostic.attachNote() << "re-encode weights before, by "
-                                   "qlinear-compact-metadata or --encoding";
-      else
-        diagnostic.attachNote()
-            << "an operation fuses where it is the only user of a linear's results "
-               "and has their shape; compile the others by your own pipeline";
-      return failure();
-    }
+    if (!launch)
+      return rejectOperation(&op, "");
     int64_t rows = launch.getM();
     if (rowsOfFunction && rows != rowsOfFunction)
       return launch.emitError("function '")
@@ -398,6 +422,8 @@ static LogicalResult describeEpilogue(ql::LinearOp linear, Object &result) {
 
 FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights) {
   Block &block = function.getBody().front();
+  if (failed(checkOperations(block)))
+    return failure();
   DenseMap<Value, Place> places;
   for (BlockArgument argument : block.getArguments())
     places[argument] = {"input", argument.getArgNumber()};
@@ -451,7 +477,7 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
       if (linear.hasEpilogue() && failed(describeEpilogue(linear, entry)))
         return failure();
     } else {
-      continue; // describeSteps reports what cannot be compiled
+      continue; // a component, or not used
     }
     for (Value result : op.getResults())
       places[result] = {"result", results++};

@@ -27,6 +27,7 @@
 #include "llvm/IR/DebugInfo.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
+#include "llvm/MC/MCSubtargetInfo.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -154,8 +155,9 @@ static LogicalResult lowerToLLVMDialect(ModuleOp module) {
 // Linking and optimisation
 //===----------------------------------------------------------------------===//
 
-static std::unique_ptr<llvm::TargetMachine> createMachine(StringRef chip,
-                                                          StringRef ptxVersion) {
+constexpr llvm::StringLiteral kTriple = "nvptx64-nvidia-cuda";
+
+static const llvm::Target *findBackEnd() {
   static const bool initialized = [] {
     LLVMInitializeNVPTXTarget();
     LLVMInitializeNVPTXTargetInfo();
@@ -164,9 +166,13 @@ static std::unique_ptr<llvm::TargetMachine> createMachine(StringRef chip,
     return true;
   }();
   (void)initialized;
-  llvm::Triple triple("nvptx64-nvidia-cuda");
   std::string error;
-  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
+  return llvm::TargetRegistry::lookupTarget(llvm::Triple(kTriple), error);
+}
+
+static std::unique_ptr<llvm::TargetMachine> createMachine(StringRef chip,
+                                                          StringRef ptxVersion) {
+  const llvm::Target *target = findBackEnd();
   if (!target)
     return nullptr;
   std::string features;
@@ -174,8 +180,9 @@ static std::unique_ptr<llvm::TargetMachine> createMachine(StringRef chip,
     auto [major, minor] = ptxVersion.split('.');
     features = ("+ptx" + major + minor).str();
   }
-  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
-      triple, chip, features, {}, {}, {}, llvm::CodeGenOptLevel::Aggressive));
+  return std::unique_ptr<llvm::TargetMachine>(
+      target->createTargetMachine(llvm::Triple(kTriple), chip, features, {}, {}, {},
+                                  llvm::CodeGenOptLevel::Aggressive));
 }
 
 static bool isKernel(const llvm::Function &f) {
@@ -277,18 +284,79 @@ FailureOr<std::unique_ptr<llvm::Module>> toLLVM(gpu::GPUModuleOp module,
 // PTX and cubin
 //===----------------------------------------------------------------------===//
 
+/// "8.7" as 87; nothing for other text.
+static std::optional<unsigned> numberOf(StringRef version) {
+  auto [major, minor] = version.split('.');
+  unsigned m, n;
+  if (major.size() != 1 || minor.size() != 1 || major.getAsInteger(10, m) ||
+      minor.getAsInteger(10, n))
+    return std::nullopt;
+  return 10 * m + n;
+}
+
+static std::string spell(unsigned version) {
+  return std::to_string(version / 10) + "." + std::to_string(version % 10);
+}
+
 /// The oldest PTX version that has the chip and what kernels for it use: an old
-/// driver refuses PTX newer than itself. Empty for an unknown chip.
-static StringRef oldestPtxVersion(StringRef chip) {
+/// driver refuses PTX newer than itself. None for an unknown chip.
+static std::optional<unsigned> oldestPtxVersion(StringRef chip) {
   chip.consume_front("sm_");
-  return llvm::StringSwitch<StringRef>(chip.take_while(llvm::isDigit))
-      .Cases({"75", "80", "86", "87"}, "7.4") // loads that bypass L1
-      .Case("89", "7.8")
-      .Case("90", "8.0") // bulk copies
-      .Case("100", "8.6")
-      .Case("120", "8.7")
-      .Cases({"103", "110", "121"}, "9.0")
-      .Default("");
+  unsigned version = llvm::StringSwitch<unsigned>(chip.take_while(llvm::isDigit))
+                         .Cases({"75", "80", "86", "87"}, 74) // loads that bypass L1
+                         .Case("89", 78)
+                         .Case("90", 80) // bulk copies
+                         .Case("100", 86)
+                         .Case("120", 87)
+                         .Cases({"103", "110", "121"}, 90)
+                         .Default(0);
+  if (!version)
+    return std::nullopt;
+  // Families of chips came later.
+  return chip.ends_with("f") ? std::max(version, 88u) : version;
+}
+
+/// The versions that LLVM writes, oldest first.
+static SmallVector<unsigned> knownPtxVersions() {
+  SmallVector<unsigned> versions;
+  const llvm::Target *target = findBackEnd();
+  if (!target)
+    return versions;
+  std::unique_ptr<llvm::MCSubtargetInfo> info(
+      target->createMCSubtargetInfo(llvm::Triple(kTriple), "", ""));
+  for (const llvm::SubtargetFeatureKV &feature : info->getAllProcessorFeatures()) {
+    unsigned version;
+    StringRef key = feature.Key;
+    if (key.consume_front("ptx") && !key.getAsInteger(10, version))
+      versions.push_back(version);
+  }
+  llvm::sort(versions);
+  return versions;
+}
+
+bool isNVPTXChip(StringRef chip) {
+  const llvm::Target *target = findBackEnd();
+  if (!target || !oldestPtxVersion(chip))
+    return false;
+  std::unique_ptr<llvm::MCSubtargetInfo> info(
+      target->createMCSubtargetInfo(llvm::Triple(kTriple), "", ""));
+  return info->isCPUStringValid(chip);
+}
+
+llvm::Error checkPtxVersion(StringRef chip, StringRef version) {
+  std::optional<unsigned> oldest = oldestPtxVersion(chip), asked = numberOf(version);
+  SmallVector<unsigned> known = knownPtxVersions();
+  if (!oldest || known.empty() ||
+      (asked && *asked >= *oldest && llvm::is_contained(known, *asked)))
+    return llvm::Error::success();
+  std::string list;
+  for (unsigned v : known)
+    if (v >= *oldest)
+      list += (list.empty() ? "" : ", ") + spell(v);
+  return llvm::createStringError("there is no PTX version '%s' for kernels on %s; "
+                                 "there are %s",
+                                 version.str().c_str(), chip.str().c_str(),
+                                 list.c_str());
 }
 
 std::string findPtxas() {
@@ -352,13 +420,17 @@ static LogicalResult assemble(gpu::GPUModuleOp module, StringRef ptxas,
 FailureOr<NVPTXImage> serialize(gpu::GPUModuleOp module, const NVPTXOptions &options) {
   NVPTXImage image;
   image.chip = chipOf(module, options.chip);
-  image.ptxVersion = options.ptxVersion.empty() ? oldestPtxVersion(image.chip).str()
-                                                : options.ptxVersion;
-  if (image.ptxVersion.empty())
+  if (!isNVPTXChip(image.chip))
     return module.emitError("unknown chip '")
            << image.chip
            << "'; known are sm_75, sm_80, sm_86, sm_87, sm_89, sm_90, sm_100, sm_103, "
-              "sm_110, sm_120 and sm_121";
+              "sm_110, sm_120 and sm_121; sm_90 and later also with a after them, "
+              "sm_100 "
+              "and later with f";
+  image.ptxVersion = options.ptxVersion.empty() ? spell(*oldestPtxVersion(image.chip))
+                                                : options.ptxVersion;
+  if (llvm::Error error = checkPtxVersion(image.chip, image.ptxVersion))
+    return module.emitError() << llvm::toString(std::move(error));
   auto machine = createMachine(image.chip, image.ptxVersion);
   if (!machine)
     return module.emitError("this build of LLVM has no NVPTX back end");

@@ -11,6 +11,7 @@
 //===----------------------------------------------------------------------===//
 #include "qlinear/Target/Pipelines.h"
 #include "qlinear/Target/HostCode.h"
+#include "qlinear/Target/NVPTX.h"
 
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
@@ -45,10 +46,15 @@ llvm::Expected<std::vector<Target>> Target::parseList(StringRef text) {
       add(Kind::cpu, detail);
     } else if (name == "cuda:emulated") {
       add(Kind::emulated, "emulated");
-    } else if (StringRef chip = name; chip.consume_front("cuda:sm_") &&
-                                      !chip.take_while(llvm::isDigit).empty() &&
-                                      chip.drop_while(llvm::isDigit).size() <= 1) {
-      add(Kind::cuda, name.drop_front(5));
+    } else if (detail.consume_front("cuda:") && isNVPTXChip(detail)) {
+      add(Kind::cuda, detail);
+    } else if (name.starts_with("cuda:sm_")) {
+      return llvm::createStringError(
+          "unknown target '%s'; chips are sm_75, sm_80, sm_86, sm_87, sm_89, sm_90, "
+          "sm_90a, sm_100, sm_103, sm_110, sm_120 and sm_121, the last five also with "
+          "a "
+          "or f after them",
+          name.str().c_str());
     } else {
       return llvm::createStringError(
           "unknown target '%s'; targets are cuda:sm_NN (such as cuda:sm_90), "
@@ -81,7 +87,7 @@ std::string preparePipeline(const PipelineSettings &settings) {
   return text;
 }
 
-std::string optimizePipeline(const Target &target, const PipelineSettings &settings) {
+std::string optimizePipeline(const PipelineSettings &settings) {
   SmallVector<std::string> passes;
   if (settings.fuse)
     passes.push_back("qlinear-fuse");
@@ -93,15 +99,22 @@ std::string optimizePipeline(const Target &target, const PipelineSettings &setti
   return llvm::join(passes, ",");
 }
 
-std::string lowerPipeline(const Target &target, const PipelineSettings &settings) {
-  std::string option = "target=" + target.str();
-  std::string schedule = "qlinear-schedule{" + option;
+static std::string lowerPipeline(StringRef target, bool isCpu,
+                                 const PipelineSettings &settings) {
+  std::string option = target.empty() ? "" : ("target=" + target).str(),
+              schedule = option;
   if (!settings.scheduleTable.empty())
-    schedule += " table={" + settings.scheduleTable + "}";
-  return schedule + "}," +
-         (target.kind == Target::Kind::cpu ? "qlinear-to-cpu"
-                                           : "qlinear-to-gpu{" + option + "}") +
-         ",cse";
+    schedule +=
+        (option.empty() ? "table={" : " table={") + settings.scheduleTable + "}";
+  auto withOptions = [](std::string pass, const std::string &options) {
+    return options.empty() ? pass : pass + "{" + options + "}";
+  };
+  return withOptions("qlinear-schedule", schedule) + "," +
+         withOptions(isCpu ? "qlinear-to-cpu" : "qlinear-to-gpu", option) + ",cse";
+}
+
+std::string lowerPipeline(const Target &target, const PipelineSettings &settings) {
+  return lowerPipeline(target.str(), target.kind == Target::Kind::cpu, settings);
 }
 
 LogicalResult addPipeline(OpPassManager &manager, StringRef text) {
@@ -110,8 +123,11 @@ LogicalResult addPipeline(OpPassManager &manager, StringRef text) {
 
 namespace {
 struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
-  Option<std::string> target{*this, "target",
-                             llvm::cl::desc("cuda:sm_NN, cuda:emulated or cpu:ISA")};
+  Option<std::string> target{
+      *this, "target",
+      llvm::cl::desc("cuda:sm_NN, cuda:emulated, cpu or cpu:ISA; default: "
+                     "the module's qlinear.target, else cuda:sm_90 or "
+                     "cpu")};
   Option<bool> raise{*this, "raise", llvm::cl::init(false),
                      llvm::cl::desc("Find dequantized weights in linalg first, as "
                                     "qlinear-raise does")};
@@ -130,6 +146,45 @@ struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
       llvm::cl::desc("Quantize activations once for all their users")};
 };
 
+/// What `qlinear-finish` runs after the kernels are made, in upstream's and our passes.
+/// Boundaries get plain memrefs, so that x need not be copied to close gaps.
+constexpr llvm::StringLiteral kFinish =
+    "convert-elementwise-to-linalg,"
+    "one-shot-bufferize{{bufferize-function-boundaries "
+    "function-boundary-type-conversion=identity-layout-map "
+    "allow-return-allocs-from-loops},"
+    "buffer-deallocation-pipeline,convert-bufferization-to-memref,"
+    "qlinear-to-runtime{{{0}},"
+    "convert-linalg-to-loops,scf-forall-to-for,lower-affine,convert-scf-to-cf,"
+    "expand-strided-metadata,lower-affine,arith-expand{{include-bf16=true},"
+    "convert-math-to-llvm,convert-math-to-libm,convert-to-llvm,"
+    "reconcile-unrealized-casts";
+
+struct FinishOptions : PassPipelineOptions<FinishOptions> {
+  Option<std::string> target{
+      *this, "target",
+      llvm::cl::desc("As of qlinear-to-runtime; default: what the "
+                     "kernels were made for")};
+  Option<std::string> prefix{*this, "prefix", llvm::cl::init("qlinear"),
+                             llvm::cl::desc("As of qlinear-to-runtime")};
+};
+
+LogicalResult buildFinish(OpPassManager &manager, StringRef text,
+                          function_ref<LogicalResult(const Twine &)> onError) {
+  FinishOptions options;
+  if (failed(options.parseFromString(text)))
+    return failure();
+  std::string own = "prefix=" + options.prefix;
+  if (!options.target.empty())
+    own += " target=" + options.target;
+  std::string passes = llvm::formatv(kFinish.data(), own), reason;
+  llvm::raw_string_ostream os(reason);
+  if (failed(parsePassPipeline(passes, manager, os)))
+    return onError("cannot run the pipeline " + passes + ": " + reason +
+                   "; mlir::registerAllPasses() registers upstream's passes");
+  return success();
+}
+
 /// Adds the pipeline with the options that `text` spells.
 template <bool isCpu>
 LogicalResult build(OpPassManager &manager, StringRef text,
@@ -137,13 +192,18 @@ LogicalResult build(OpPassManager &manager, StringRef text,
   PipelineOptions options;
   if (failed(options.parseFromString(text)))
     return failure();
-  Target target{isCpu ? Target::Kind::cpu : Target::Kind::cuda,
-                isCpu ? hostInstructionSets().front().str() : "sm_90"};
   if (!options.target.empty()) {
     auto targets = Target::parseList(options.target);
     if (!targets)
       return onError(llvm::toString(targets.takeError()));
-    target = targets->front();
+    for (const Target &target : *targets)
+      if ((target.kind == Target::Kind::cpu) != isCpu)
+        return onError("qlinear-" + Twine(isCpu ? "cpu" : "cuda") +
+                       " does not compile for '" + target.str() + "'; use qlinear-" +
+                       (isCpu ? "cuda" : "cpu") + "{target=" + target.str() + "}");
+    if (!isCpu && targets->size() > 1)
+      return onError("kernels are made for one GPU target at a time, not for '" +
+                     options.target + "'; compile a copy of the module for each");
   }
   PipelineSettings settings;
   settings.raise = options.raise;
@@ -152,9 +212,8 @@ LogicalResult build(OpPassManager &manager, StringRef text,
   settings.scheduleTable = options.scheduleTable;
   settings.fuse = options.fuse;
   settings.quantizeActivations = options.quantizeActivations;
-  std::string passes = preparePipeline(settings) + "," +
-                       optimizePipeline(target, settings) + "," +
-                       lowerPipeline(target, settings);
+  std::string passes = preparePipeline(settings) + "," + optimizePipeline(settings) +
+                       "," + lowerPipeline(options.target, isCpu, settings);
   std::string reason;
   llvm::raw_string_ostream os(reason);
   if (failed(parsePassPipeline(passes, manager, os)))
@@ -180,6 +239,13 @@ void registerPipelines() {
                "compile linears for a GPU: re-encode, fuse, schedule, make kernels");
     add<true>("qlinear-cpu",
               "compile linears for the CPU: re-encode, fuse, schedule, make kernels");
+    registerPassPipeline(
+        "qlinear-finish",
+        "lower a module with kernels, and what else is in it, to the LLVM dialect: "
+        "bufferization, calls of the runtime, upstream's conversions",
+        buildFinish, [](function_ref<void(const mlir::detail::PassOptions &)> visit) {
+          visit(FinishOptions());
+        });
     return true;
   }();
 }

@@ -14,6 +14,7 @@
 #include "qlinear/Target/Compiler.h"
 #include "qlinear/Target/HostCode.h"
 #include "qlinear/Target/Passes.h"
+#include "qlinear/Transforms/ModuleTarget.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -105,7 +106,29 @@ static bool isDense(MemRefType type) {
 // What is launched
 //===----------------------------------------------------------------------===//
 
+/// Reports what would be left: no pass after this one knows our operations.
+static LogicalResult checkNothingIsLeft(ModuleOp module) {
+  WalkResult result = module.walk([](Operation *op) {
+    StringRef before;
+    if (isa<LinearOp, QuantizeActivationsOp>(op))
+      before = "qlinear-cpu or qlinear-cuda makes kernels of it; run one of them, then "
+               "one-shot-bufferize, before qlinear-to-runtime";
+    else if (isa<DequantizeOp>(op))
+      before = "qlinear-to-reference writes it out in linalg; run it, then "
+               "one-shot-bufferize, before qlinear-to-runtime";
+    else if (isa<ReencodeOp>(op))
+      before = "qlinear-compact-metadata computes it; run it before qlinear-to-runtime";
+    else
+      return WalkResult::advance();
+    op->emitError("'") << op->getName() << "' is left: " << before;
+    return WalkResult::interrupt();
+  });
+  return failure(result.wasInterrupted());
+}
+
 LogicalResult QLinearToRuntime::collect() {
+  if (failed(checkNothingIsLeft(getOperation())))
+    return failure();
   WalkResult result = getOperation().walk([&](LaunchOp launch) {
     if (launch.hasTensorSemantics()) {
       launch.emitOpError("is on tensors; run one-shot-bufferize before "
@@ -307,7 +330,7 @@ void QLinearToRuntime::makeWrapper(Function &function, unsigned index) {
   SmallVector<Type> arguments(2 * types.size(), i64());
   function.wrapper = declare(symbol("launch" + std::to_string(index)), none, arguments);
   function.wrapper.setLinkage(LLVM::Linkage::Internal);
-  declare("abort", none, {});
+  declare("qlr_program_fail", none, {i32()});
   declare("qlr_program_launch", i32(),
           {pointer, pointer, i32(), pointer, i32(), pointer, i32()});
 
@@ -355,8 +378,8 @@ void QLinearToRuntime::makeWrapper(Function &function, unsigned index) {
   Block *done = b.createBlock(&function.wrapper.getBody(), {});
   LLVM::ReturnOp::create(b, loc, ValueRange());
   Block *failed = b.createBlock(&function.wrapper.getBody(), {});
-  LLVM::CallOp::create(b, loc, TypeRange(), "abort", ValueRange());
-  LLVM::UnreachableOp::create(b, loc);
+  LLVM::CallOp::create(b, loc, TypeRange(), "qlr_program_fail", status);
+  LLVM::ReturnOp::create(b, loc, ValueRange());
   b.setInsertionPointToEnd(entry);
   LLVM::CondBrOp::create(b, loc, ok, done, failed);
 }
@@ -426,7 +449,10 @@ void QLinearToRuntime::runOnOperation() {
   functions.clear();
   numbers.clear();
   ::qlinear::CompileSettings settings;
-  auto targets = ::qlinear::Target::parseList(target);
+  auto known = ::qlinear::targetOf(module, target, "cpu");
+  if (failed(known))
+    return signalPassFailure();
+  auto targets = ::qlinear::Target::parseList(*known);
   if (!targets) {
     module.emitError() << llvm::toString(targets.takeError());
     return signalPassFailure();
@@ -434,6 +460,7 @@ void QLinearToRuntime::runOnOperation() {
   settings.targets = std::move(*targets);
   if (failed(collect()))
     return signalPassFailure();
+  module->removeAttr(::qlinear::kTargetAttrName); // the module's code has it now
   if (functions.empty())
     return;
   numFunctions = functions.size();

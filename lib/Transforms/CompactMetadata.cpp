@@ -21,12 +21,12 @@
 #include "qlinear/Dialect/Constants.h"
 #include "qlinear/Dialect/QLinear.h"
 #include "qlinear/Encoding/Packer.h"
+#include "qlinear/Encoding/Pattern.h"
 #include "qlinear/Transforms/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Remarks.h"
 #include "llvm/Support/FormatVariadic.h"
-#include "llvm/Support/Regex.h"
 
 #include <cmath>
 
@@ -98,29 +98,33 @@ struct CompactMetadataPass
 private:
   SelectionRule defaultRule;
   std::vector<::qlinear::Override<SelectionRule>> overrides;
+  std::vector<::qlinear::Pattern> patterns;      ///< of the overrides
   llvm::DenseMap<ParameterOp, std::string> keys; ///< names in the archive
 
   LogicalResult parseRules() {
+    overrides.clear();
+    patterns.clear();
     defaultRule.name = encoding;
     defaultRule.minSnr = minSnr;
     for (const std::string &text : rules) {
       // The name may hold "=" where it is an encoding spelled out.
       auto [pattern, name] = StringRef(text).split('=');
-      std::string message;
-      if (name.empty() || !llvm::Regex(pattern).isValid(message))
+      auto compiled = ::qlinear::Pattern::compile(pattern.str());
+      if (name.empty() || !compiled)
         return getOperation()->emitError()
                << "rule '" << text << "' of " << DEBUG_TYPE << " is not REGEX=ENCODING"
-               << (message.empty() ? "" : " (" + message + ")");
+               << (compiled ? "" : " (" + compiled.error() + ")");
       SelectionRule rule = defaultRule;
       rule.name = name.str();
       overrides.push_back({pattern.str(), rule});
+      patterns.push_back(*compiled);
     }
     return success();
   }
 
   SelectionRule ruleFor(StringRef name) const {
-    for (const auto &rule : overrides)
-      if (llvm::Regex(rule.pattern).match(name))
+    for (auto [rule, pattern] : llvm::zip_equal(overrides, patterns))
+      if (pattern.finds(name.str()))
         return rule.value;
     return defaultRule;
   }

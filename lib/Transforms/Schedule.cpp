@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "ScheduleTable.h"
+#include "qlinear/Transforms/ModuleTarget.h"
 #include "qlinear/Transforms/Passes.h"
 
 #define DEBUG_TYPE "qlinear-schedule"
@@ -17,22 +18,53 @@ namespace mlir::qlinear {
 #include "qlinear/Transforms/Passes.h.inc"
 } // namespace mlir::qlinear
 
+namespace qlinear {
+
+size_t countKernelArgs(LinearOp op) {
+  return op.getWeights().size() + 1 + op.getExtras().size() + op.getValueTypes().size();
+}
+
+std::string whyMisfit(const ScheduleAttr::Fields &fields,
+                      const std::optional<GpuChip> &chip, StringRef target) {
+  if (!chip)
+    return "";
+  if (!fields.isa.empty())
+    return "isa = \"" + fields.isa + "\" is a field of CPUs, but the target is " +
+           target.str();
+  const char *why = fields.copy == CopyKind::bulk && chip->copy != CopyKind::bulk
+                        ? "copy = bulk needs sm_90 or later"
+                    : fields.copy == CopyKind::async && chip->copy == CopyKind::load
+                        ? "copy = async needs sm_80 or later"
+                    : fields.pdl && !chip->pdl ? "pdl = true needs sm_90 or later"
+                                               : nullptr;
+  return why ? std::string(why) + ", but the target is " + target.str() : "";
+}
+
+} // namespace qlinear
+
 namespace {
 struct Schedule : public mlir::qlinear::impl::ScheduleBase<Schedule> {
   using ScheduleBase::ScheduleBase;
 
-  LogicalResult initialize(MLIRContext *context) override {
-    measured = {};
-    return table.empty() ? success() : measured.read(table, target, context);
-  }
-
   void runOnOperation() override {
-    auto chip = ::qlinear::GpuChip::ofTarget(target);
-    if (!chip && !StringRef(target).starts_with("cpu")) {
+    auto known = ::qlinear::targetOf(getOperation(), target, "cuda:sm_90");
+    if (failed(known))
+      return signalPassFailure();
+    auto chip = ::qlinear::GpuChip::ofTarget(*known);
+    if (!chip && !StringRef(*known).starts_with("cpu")) {
       getOperation()->emitError("unknown target '")
-          << target << "'; targets are cuda:sm_NN, cuda:emulated and cpu:ISA";
+          << *known << "'; targets are cuda:sm_NN, cuda:emulated and cpu:ISA";
       return signalPassFailure();
     }
+    if (!table.empty() && (*known == "cpu" || StringRef(*known).contains(','))) {
+      getOperation()->emitError("schedules are measured for one instruction set, but "
+                                "the target is '")
+          << *known << "'; say which, for example target=cpu:avx2";
+      return signalPassFailure();
+    }
+    ::qlinear::ScheduleTable measured;
+    if (!table.empty() && failed(measured.read(table, *known, &getContext())))
+      return signalPassFailure();
     getOperation()->walk([&](LinearOp op) {
       if (op.getSchedule())
         return;
@@ -46,8 +78,5 @@ struct Schedule : public mlir::qlinear::impl::ScheduleBase<Schedule> {
       }
     });
   }
-
-private:
-  ::qlinear::ScheduleTable measured;
 };
 } // namespace

@@ -86,25 +86,6 @@ static void addWeight(std::string &key, StringRef encoding, uint64_t n, uint64_t
 /// "|m4" of an entry or a linear with M = 4.
 static std::string keyOfRows(int64_t m) { return "|m" + std::to_string(m); }
 
-/// Why a schedule cannot be used on a target, or "".
-static std::string misfit(const ScheduleAttr::Fields &fields,
-                          const std::optional<GpuChip> &chip, StringRef target) {
-  if (!chip)
-    return "";
-  if (!fields.isa.empty())
-    return "isa = \"" + fields.isa + "\" is a field of CPUs, but the target is " +
-           target.str();
-  const char *copy = fields.copy == CopyKind::bulk && chip->copy != CopyKind::bulk
-                         ? "copy = bulk needs sm_90 or later"
-                     : fields.copy == CopyKind::async && chip->copy == CopyKind::load
-                         ? "copy = async needs sm_80 or later"
-                     : fields.pdl && !chip->pdl ? "pdl = true needs sm_90 or later"
-                                                : nullptr;
-  return copy ? std::string(copy) + ", but the target is " + target.str() +
-                    "; measure the table on it"
-              : "";
-}
-
 LogicalResult ScheduleTable::read(StringRef table, StringRef target,
                                   MLIRContext *context) {
   Location loc = UnknownLoc::get(context);
@@ -162,8 +143,8 @@ LogicalResult ScheduleTable::read(StringRef table, StringRef target,
       return emitError(loc, name) << "): '" << *text << "' is not a #qlinear.schedule";
     if (*where != target)
       continue;
-    if (std::string why = misfit(schedule.getFields(), chip, target); !why.empty())
-      return emitError(loc, name) << "): " << why;
+    if (std::string why = whyMisfit(schedule.getFields(), chip, target); !why.empty())
+      return emitError(loc, name) << "): " << why << "; measure the table on it";
     entries[key] = schedule;
   }
   targetName = target.str();

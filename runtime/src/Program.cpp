@@ -81,8 +81,17 @@ static Status open(qlr_program **slot, const void *descriptor, const char *devic
   auto opened = openDevice(device ? device : defaultDevice(**artifact));
   if (!opened)
     return opened.status();
-  auto module =
-      Module::load(*opened, *artifact, orEnvironment(weights, "QLINEAR_WEIGHTS"));
+  weights = orEnvironment(weights, "QLINEAR_WEIGHTS");
+  if (!weights)
+    // Said here, since what users of a module can do is not what those of a program
+    // can.
+    for (const WeightInfo &weight : (*artifact)->manifest().weights)
+      if (weight.image.empty())
+        return fail(QLR_NOT_FOUND, "weight '", weight.name,
+                    "' is in an archive, and none is named; set the environment's "
+                    "QLINEAR_WEIGHTS to it, or call the module's qlinear_open(device, "
+                    "archive) before the first launch");
+  auto module = Module::load(*opened, *artifact, weights);
   if (!module)
     return module.status();
   auto *program = new qlr_program;
@@ -167,7 +176,39 @@ qlr_status qlr_program_launch(qlr_program **slot, const void *descriptor,
     }
     return called;
   });
-  if (status != QLR_OK)
-    std::fprintf(stderr, "qlinear: %s\n", qlr_last_error());
   return status;
+}
+
+namespace {
+struct FailHook {
+  std::mutex mutex;
+  qlr_fail_hook hook = nullptr;
+  void *user = nullptr;
+};
+} // namespace
+
+static FailHook &failHook() {
+  static FailHook hook;
+  return hook;
+}
+
+void qlr_program_set_fail_hook(qlr_fail_hook hook, void *user) {
+  FailHook &current = failHook();
+  std::lock_guard lock(current.mutex);
+  current.hook = hook;
+  current.user = user;
+}
+
+void qlr_program_fail(qlr_status status) {
+  qlr_fail_hook hook;
+  void *user;
+  {
+    std::lock_guard lock(failHook().mutex);
+    hook = failHook().hook;
+    user = failHook().user;
+  }
+  if (hook)
+    return hook(status, qlr_last_error(), user);
+  std::fprintf(stderr, "qlinear: %s\n", qlr_last_error());
+  std::exit(1);
 }

@@ -167,3 +167,58 @@ func.func @captured(%x: tensor<4x64xf32>, %init: tensor<4x256xf32>, %f: f32) -> 
   } -> tensor<4x256xf32>
   return %y : tensor<4x256xf32>
 }
+
+// -----
+
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+qlinear.parameter @w : !qlinear.weight<256x64, #q4>
+
+// A fill is a constant; the size is that of x, not of what is fused.
+// CHECK-LABEL: func @fill(
+// CHECK: %[[Y:.*]] = qlinear.linear {{.*}} -> tensor<?x256xbf16> {
+// CHECK: %[[C:.*]] = arith.constant 1.000980e-01 : bf16
+// CHECK: %[[M:.*]] = arith.mulf %{{.*}}, %[[C]] : bf16
+// CHECK: qlinear.yield %[[M]]
+// CHECK: return %[[Y]]
+func.func @fill(%x: tensor<?x64xbf16>) -> tensor<?x256xbf16> {
+  %w = qlinear.load @w : !qlinear.weight<256x64, #q4>
+  %p = qlinear.linear %x, %w : (tensor<?x64xbf16>, !qlinear.weight<256x64, #q4>) -> tensor<?x256xbf16>
+  %c0 = arith.constant 0 : index
+  %m = tensor.dim %p, %c0 : tensor<?x256xbf16>
+  %e = tensor.empty(%m) : tensor<?x256xbf16>
+  %c = arith.constant 0.1 : bf16
+  %f = linalg.fill ins(%c : bf16) outs(%e : tensor<?x256xbf16>) -> tensor<?x256xbf16>
+  %y = arith.mulf %p, %f : tensor<?x256xbf16>
+  return %y : tensor<?x256xbf16>
+}
+
+// The gate of x * sigmoid(x) has two users, and both move; gate stays before up.
+// CHECK-LABEL: func @swiglu(
+// CHECK: %[[G:.*]] = qlinear.load @gate
+// CHECK: %[[U:.*]] = qlinear.load @up
+// CHECK: %[[Y:.*]] = qlinear.linear %{{.*}}, %[[G]], %[[U]] : {{.*}} -> tensor<?x256xf32> {
+// CHECK-NEXT: ^bb0(%[[A:.*]]: f32, %[[B:.*]]: f32):
+// CHECK: %[[N:.*]] = arith.negf %[[A]] : f32
+// CHECK: %[[E:.*]] = math.exp %[[N]]
+// CHECK: %[[H:.*]] = arith.mulf %[[A]], %{{.*}} : f32
+// CHECK: arith.mulf %[[H]], %[[B]] : f32
+// CHECK: return %[[Y]]
+qlinear.parameter @gate : !qlinear.weight<256x64, #q4>
+qlinear.parameter @up : !qlinear.weight<256x64, #q4>
+func.func @swiglu(%x: tensor<?x64xf32>) -> tensor<?x256xf32> {
+  %wg = qlinear.load @gate : !qlinear.weight<256x64, #q4>
+  %g = qlinear.linear %x, %wg : (tensor<?x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<?x256xf32>
+  %n = arith.negf %g : tensor<?x256xf32>
+  %e = math.exp %n : tensor<?x256xf32>
+  %c0 = arith.constant 0 : index
+  %f1 = arith.constant 1.0 : f32
+  %m = tensor.dim %e, %c0 : tensor<?x256xf32>
+  %one = tensor.splat %f1[%m] : tensor<?x256xf32>
+  %d = arith.addf %e, %one : tensor<?x256xf32>
+  %s = arith.divf %one, %d : tensor<?x256xf32>
+  %h = arith.mulf %g, %s : tensor<?x256xf32>
+  %wu = qlinear.load @up : !qlinear.weight<256x64, #q4>
+  %u = qlinear.linear %x, %wu : (tensor<?x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<?x256xf32>
+  %y = arith.mulf %h, %u : tensor<?x256xf32>
+  return %y : tensor<?x256xf32>
+}

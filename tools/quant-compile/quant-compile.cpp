@@ -9,6 +9,7 @@
 
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/Remarks.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Support/FileUtilities.h"
 #include "llvm/IR/LLVMContext.h"
@@ -19,6 +20,7 @@
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/Regex.h"
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/WithColor.h"
 
@@ -102,6 +104,12 @@ cl::opt<std::string>
                cl::desc("Where libQLinearRuntime.so lies; default: beside "
                         "this tool"),
                cl::value_desc("dir"), cl::cat(category));
+cl::opt<std::string> remarksFilter(
+    "remarks-filter",
+    cl::desc(
+        "Print the remarks of passes of matching names, as quant-opt does: what they "
+        "did, and what they declined and why"),
+    cl::value_desc("regex, such as qlinear.*"), cl::cat(category));
 cl::opt<bool> verbose("verbose",
                       cl::desc("Describe what was compiled, on standard error"),
                       cl::cat(category));
@@ -352,6 +360,18 @@ int main(int argc, char **argv) {
   auto sources = std::make_shared<SourceMgr>();
   sources->AddNewSourceBuffer(std::move(buffer), SMLoc());
   mlir::SourceMgrDiagnosticHandler diagnostics(*sources, &context, errs());
+  if (!remarksFilter.empty()) {
+    std::string problem;
+    if (!Regex(remarksFilter).isValid(problem))
+      return fail("--remarks-filter=" + remarksFilter +
+                  " is not a regular expression: " + problem);
+    mlir::remark::RemarkCategories categories;
+    categories.all = remarksFilter;
+    if (failed(mlir::remark::enableOptimizationRemarks(
+            context, nullptr, std::make_unique<mlir::remark::RemarkEmittingPolicyAll>(),
+            categories, /*printAsEmitRemarks=*/true)))
+      return fail("remarks cannot be printed");
+  }
   mlir::TimingScope parsing = timing.nest("parse");
   mlir::OwningOpRef<mlir::ModuleOp> module;
   bool isForeign = false;

@@ -23,7 +23,9 @@ def QLinearToCPU : Pass<"qlinear-to-cpu", "::mlir::ModuleOp"> {
     tiles of 16 rows of the weights and over the units of a tile, which calls the
     micro-kernels of `kernels/cpu`, and the epilogue on vectors of 16 columns. It
     is the same for every instruction set; the micro-kernels, which are linked and
-    inlined when machine code is made, are not.
+    inlined when machine code is made, are not. Weights that are too many for one
+    kernel are shared among several. The module's attribute `qlinear.target` says then
+    what the kernels are for.
 
     ```mlir
     %y = qlinear.linear %x, %w : (tensor<?x5376xbf16>, !qlinear.weight<21504x5376, #q4>)
@@ -35,6 +37,10 @@ def QLinearToCPU : Pass<"qlinear-to-cpu", "::mlir::ModuleOp"> {
         weights(%w) ins(%a) : ...
     ```
   }];
+  let options = [
+    Option<"target", "target", "std::string", "\"\"",
+           "cpu, or cpu:ISA, that the schedules are for; default: the module's "
+           "qlinear.target, else cpu">];
   let statistics = [
     Statistic<"numKernels", "kernels", "Number of kernels made">,
     Statistic<"numShared", "shared", "Number of launches of a kernel made before">];
@@ -53,6 +59,10 @@ def QLinearToGPU : Pass<"qlinear-to-gpu", "::mlir::ModuleOp"> {
     model of `qlinear-schedule` decides. Linears of the same encoding, shape,
     schedule, types and epilogue share their kernels. Other operations stay.
 
+    The module's attribute `qlinear.target` says then what the kernels are for.
+    Weights that are too many for one kernel, for its shared memory, its arguments or
+    the ways to sum up activations, are shared among several.
+
     A kernel is a skeleton around the micro-kernels of `kernels/cuda`: its blocks
     take contiguous ranges of tiles over all weights, its warps contiguous ranges
     of units; the activations are quantized into shared memory (or copied, if they
@@ -67,8 +77,9 @@ def QLinearToGPU : Pass<"qlinear-to-gpu", "::mlir::ModuleOp"> {
     ```
   }];
   let options = [
-    Option<"target", "target", "std::string", "\"cuda:sm_90\"",
-           "cuda:sm_NN, or cuda:emulated">];
+    Option<"target", "target", "std::string", "\"\"",
+           "cuda:sm_NN, or cuda:emulated; default: the module's qlinear.target, else "
+           "cuda:sm_90">];
   let statistics = [
     Statistic<"numKernels", "kernels", "Number of kernels made">,
     Statistic<"numShared", "shared", "Number of launches of a kernel made before">];

@@ -17,6 +17,11 @@ namespace mlir::qlinear {
 /// dense_resource whose data is there.
 std::optional<ArrayRef<char>> getRawElements(Attribute attribute);
 
+/// The constant that a component of a weight is: of an operation that folds to one, or
+/// of the constant global that bufferization has moved it to. Null if it is neither.
+/// Equal constants are one attribute, so this is what tells weights apart.
+Attribute getConstantAttribute(Value component);
+
 /// Whether all components of a weight are constants (dense or dense_resource
 /// attributes whose data is there).
 bool isConstant(PackOp pack);

@@ -39,7 +39,8 @@ llvm::Expected<llvm::SmallVector<char, 0>> emitObject(llvm::Module &module,
 llvm::Error writeFile(llvm::StringRef path, llvm::StringRef contents);
 
 struct LinkOptions {
-  /// Directories searched for the runtime library, then written as the rpath.
+  /// Directories searched for the libraries. Whoever loads the result finds them: a
+  /// program that is linked with them, or its library path.
   llvm::SmallVector<std::string> libraryDirs;
   llvm::SmallVector<std::string> libraries; ///< "QLinearRuntime"
   std::string soname;

@@ -15,6 +15,7 @@
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Support/LLVM.h"
+#include "llvm/Support/Error.h"
 
 #include <memory>
 #include <string>
@@ -46,23 +47,30 @@ toLLVM(mlir::gpu::GPUModuleOp module, llvm::LLVMContext &context,
        DeviceIntrinsics intrinsics = DeviceIntrinsics::nvptx);
 
 struct NVPTXOptions {
-  std::string chip;         ///< "sm_90"; empty: that of the module's target
-  std::string ptxVersion;   ///< "8.0"; empty: the oldest that has the chip
-  std::string ptxas;        ///< empty: from PATH, CUDA_ROOT, CUDA_HOME
-  bool assemble = true;     ///< also make a cubin
+  std::string chip;       ///< "sm_90"; empty: that of the module's target
+  std::string ptxVersion; ///< "8.0"; empty: the oldest that has the chip
+  std::string ptxas;      ///< empty: from PATH, CUDA_ROOT, CUDA_HOME
+  bool assemble = true;   ///< also make a cubin
 };
 
 struct NVPTXImage {
   std::string chip;
   std::string ptx, ptxVersion;
-  std::vector<char> cubin;  ///< empty without ptxas
-  std::string ptxasLog;     ///< what `ptxas -v` printed
+  std::vector<char> cubin; ///< empty without ptxas
+  std::string ptxasLog;    ///< what `ptxas -v` printed
 };
 
 /// Compiles the module. Without ptxas it warns, saying what is missing, and
 /// returns only PTX.
 mlir::FailureOr<NVPTXImage> serialize(mlir::gpu::GPUModuleOp module,
                                       const NVPTXOptions &options = {});
+
+/// Whether there is code generation for a chip, such as "sm_90a".
+bool isNVPTXChip(llvm::StringRef chip);
+
+/// Fails, naming those there are, unless kernels for the chip can be written in this
+/// version of PTX ("8.0").
+llvm::Error checkPtxVersion(llvm::StringRef chip, llvm::StringRef version);
 
 /// The path of ptxas, or an empty string.
 std::string findPtxas();

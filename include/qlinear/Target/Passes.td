@@ -19,9 +19,12 @@ def QLinearToRuntime : Pass<"qlinear-to-runtime", "::mlir::ModuleOp"> {
     `qlinear.parameter` are read from an archive when the program runs. All else stays,
     for upstream's passes to lower; the module needs nothing but `libQLinearRuntime`.
 
+    The pipeline `qlinear-finish` runs it among upstream's passes, from tensors to the
+    LLVM dialect.
+
     ```
     qlinear-cpu, one-shot-bufferize{bufferize-function-boundaries},
-    buffer-deallocation-pipeline, qlinear-to-runtime{target=cpu}, ...-to-llvm
+    buffer-deallocation-pipeline, qlinear-to-runtime, ...-to-llvm
     ```
 
     A launch reads and writes its buffers where they lie, or a copy without gaps if
@@ -38,8 +41,10 @@ def QLinearToRuntime : Pass<"qlinear-to-runtime", "::mlir::ModuleOp"> {
     void qlinear_close(void);
     ```
 
-    A launch that fails (a device or an archive that is not there) prints why and
-    calls `abort`: the functions around it have no way to return an error.
+    A launch that fails (a device or an archive that is not there) calls
+    `qlr_program_fail`: the functions around it have no way to return an error. It says
+    why, and what to do, and ends the process, unless `qlr_program_set_fail_hook` has
+    set something else.
 
     ```mlir
     qlinear.launch [#qlinear.variant<rows = 1, kernel = @linear0_m1, items = 1344>, ...]
@@ -52,9 +57,10 @@ def QLinearToRuntime : Pass<"qlinear-to-runtime", "::mlir::ModuleOp"> {
     ```
   }];
   let options = [
-    Option<"target", "target", "std::string", "\"cpu\"",
+    Option<"target", "target", "std::string", "\"\"",
            "What to compile for: cpu (all instruction sets of this architecture), "
-           "cpu:ISA, cuda:sm_NN, cuda:emulated; GPU targets as in qlinear-cuda">,
+           "cpu:ISA, cuda:sm_NN, cuda:emulated; default: what the kernels were made "
+           "for, the module's qlinear.target, else cpu">,
     Option<"prefix", "prefix", "std::string", "\"qlinear\"",
            "Of the names of what the module gets; modules that are linked together "
            "need different ones">];

@@ -53,7 +53,7 @@ struct PipelineSettings {
 /// what does not depend on the target (raising, canonicalisation, re-encoding);
 std::string preparePipeline(const PipelineSettings &settings);
 /// fusion and shared quantization, after which functions consist of linears;
-std::string optimizePipeline(const Target &target, const PipelineSettings &settings);
+std::string optimizePipeline(const PipelineSettings &settings);
 /// schedules and kernels, after which functions consist of launches.
 std::string lowerPipeline(const Target &target, const PipelineSettings &settings);
 

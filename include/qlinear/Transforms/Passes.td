@@ -111,11 +111,17 @@ def Fuse : Pass<"qlinear-fuse"> {
   let summary = "fuse linears that share an input, and their elementwise neighbours";
   let description = [{
     Linears on the same `x` become one with several weights, so that `x` is read
-    and quantized once (q, k and v; gate and up). Then an elementwise operation
-    that is the only user of a linear's results moves into its epilogue: `arith`
-    and `math` on tensors, or a parallel `linalg.generic`; what else it reads
-    (a bias, a residual, a factor) becomes an extra. Every rounding stays, so the
-    results are the same bits.
+    and quantized once (q, k and v; gate and up). Elementwise operations move into the
+    epilogue of the linear that they compute from: `arith` and `math` on tensors, or a
+    parallel `linalg.generic`. A result may have several users, as the gate of
+    `x * sigmoid(x)` has, if all of them move. What else they read becomes an extra (a
+    bias, a residual, a factor), or a constant of the epilogue (a dense constant,
+    `tensor.splat` and `linalg.fill` of a constant). Every rounding stays, so the
+    results are the same bits. An operation that stays outside is a remark that says
+    why (`--remarks-filter=qlinear.*`).
+
+    How many weights one kernel takes is left to the lowering, which shares them among
+    several kernels.
 
     ```mlir
     %g = qlinear.linear %x, %wg : ...
@@ -137,7 +143,8 @@ def Fuse : Pass<"qlinear-fuse"> {
   let statistics = [
     Statistic<"siblingsFused", "siblings", "Linears merged into another">,
     Statistic<"consumersFused", "consumers", "Elementwise operations fused">];
-  let dependentDialects = ["::mlir::arith::ArithDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::tensor::TensorDialect"];
 }
 
 def Raise : Pass<"qlinear-raise"> {
@@ -313,8 +320,9 @@ def Schedule : Pass<"qlinear-schedule"> {
     ```
   }];
   let options = [
-    Option<"target", "target", "std::string", "\"cuda:sm_90\"",
-           "cuda:sm_NN, cuda:emulated or cpu:ISA">,
+    Option<"target", "target", "std::string", "\"\"",
+           "cuda:sm_NN, cuda:emulated, cpu or cpu:ISA; default: the module's "
+           "qlinear.target, else cuda:sm_90">,
     Option<"table", "table", "std::string", "",
            "Measured schedules: a JSON file, or the name of a table that the compiler "
            "comes with">];

@@ -6,12 +6,12 @@
 # ===------------------------------------------------------------------------===#
 #
 # Writes a module: blocks of a transformer in a loop, with norms and attention in
-# linalg, a function that is called, and quantized linears of four encodings; and
-# compares what it prints with the same in numpy's float64, with activations quantized
-# to int8 per 32 columns as the kernels do.
+# linalg, a function that is called, and quantized linears of four encodings, or all of
+# one type as in a model; and compares what it prints with the same in numpy's float64,
+# with activations quantized to int8 per 32 columns as the kernels do.
 #
-# Usage: partial_lowering.py write MODULE ROWS SEED
-#        partial_lowering.py check OUTPUT ROWS SEED
+# Usage: partial_lowering.py write MODULE ROWS SEED [alike]
+#        partial_lowering.py check OUTPUT ROWS SEED [alike]
 
 import re
 import sys
@@ -198,6 +198,8 @@ func.func @main() {{
 
 def main():
     command, path, rows, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    if sys.argv[5:] == ["alike"]:
+        ENCODINGS.update(dict.fromkeys("kvo", ENCODINGS["q"]))
     weights, x = make(seed, rows)
     if command == "write":
         with open(path, "w") as f:

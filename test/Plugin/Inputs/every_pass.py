@@ -33,6 +33,7 @@ def names_in_sources():
         argument = r'getArgument\(\) const override \{\s*return "(qlinear-[\w-]+)"'
         names.update(re.findall(argument, text))
         names.update(re.findall(r'\badd<\w+>\(\s*"(qlinear-[\w-]+)"', text))
+        names.update(re.findall(r'registerPassPipeline\(\s*"(qlinear-[\w-]+)"', text))
     return names
 
 

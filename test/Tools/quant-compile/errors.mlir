@@ -29,7 +29,7 @@
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 qlinear.parameter @w : !qlinear.weight<64x64, #q8>
 // CHECK: op.mlir:[[@LINE+6]]:8: error: 'linalg.transpose' cannot be compiled in function 'f'; a compiled function consists of qlinear.linear and of elementwise operations that fuse into them
-// CHECK: note: an operation fuses where it is the only user
+// CHECK: note: it does not fuse: operand 0 is not read at (m, n) or (n)
 func.func @f(%x: tensor<4x64xf32>, %e: tensor<64x4xf32>) -> tensor<64x4xf32> {
   %w = qlinear.load @w : !qlinear.weight<64x64, #q8>
   %l = qlinear.linear %x, %w
@@ -55,7 +55,7 @@ func.func @f(%x: tensor<4x64xf32>) -> (tensor<4x64xf32>, tensor<4x64xf32>) {
 // CHECK: note: if it dequantizes its weights itself, run qlinear-raise before, or pass --raise; if it is no part of the artifact, make it private
 // CHECK: error: function 'g' has no quantized linear
 // RAISE: error: function 'f' has no quantized linear
-// RAISE: note: qlinear-raise found no linear of dequantized weights in it; --remarks-filter=qlinear.* of quant-opt --qlinear-raise says why
+// RAISE: note: qlinear-raise found no linear of dequantized weights in it; --remarks-filter=qlinear.* says why
 func.func @f(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
   return %x : tensor<4x64xf32>
 }
