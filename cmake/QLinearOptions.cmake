@@ -32,7 +32,9 @@ endif()
 add_compile_options(-Wall -Wextra -Wno-unused-parameter)
 if(QLINEAR_SANITIZE)
   list(JOIN QLINEAR_SANITIZE "," _sanitize)
-  add_compile_options(-fsanitize=${_sanitize} -fno-omit-frame-pointer)
+  # Without -fno-sanitize-recover, UBSan reports and the program goes on.
+  add_compile_options(-fsanitize=${_sanitize} -fno-sanitize-recover=all
+    -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${_sanitize})
 endif()
 

@@ -27,6 +27,7 @@ packages=(
   g++ cmake ninja-build ccache git ca-certificates
   # Libraries
   nlohmann-json3-dev libcli11-dev libfmt-dev libtbb-dev libboost-context-dev
+  libxxhash-dev
   # Tests, benchmarks
   libgtest-dev libbenchmark-dev python3 python3-venv
 )

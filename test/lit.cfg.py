@@ -10,7 +10,7 @@
 # %mlir_libs (those of the distribution).
 # %with_asan (runs a program that loads code compiled with --sanitize=address),
 # %pytest (the Python package's tests).
-# Features: mkdocs, torch, ptxas, asan, asan-runtime, and the CPU's avx2 and avx512_vnni.
+# Features: mkdocs, torch, ptxas, libfuzzer, asan, asan-runtime, and the CPU's avx2 and avx512_vnni.
 
 import os
 import platform
@@ -105,6 +105,8 @@ else:
         with_asan += f" LD_PRELOAD={runtime}"
 config.substitutions.insert(0, ("%with_asan", with_asan))
 
+if config.qlinear_libfuzzer:
+    config.available_features.add("libfuzzer")
 has_mkdocs = [config.python, "-c", "import material, mkdocs"]
 if subprocess.run(has_mkdocs, stderr=subprocess.DEVNULL, check=False).returncode == 0:
     config.available_features.add("mkdocs")

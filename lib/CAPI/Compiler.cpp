@@ -84,11 +84,33 @@ MlirLogicalResult mlirQLinearCompile(MlirModule cModule,
   std::string runtime = unwrap(options->runtimeDir).str();
   if (runtime.empty())
     runtime = ownDirectory();
-  if (llvm::Error e = qlinear::writeSharedLibrary(*compilation, unwrap(path), runtime))
+  auto write = [&]() -> llvm::Error {
+    auto check = [](qlinear::Result<void> r) { return qlinear::toError(std::move(r)); };
+    std::string library = unwrap(path).str(), text = unwrap(header).str();
+    if (llvm::Error e = check(qlinear::checkOutputs({library, text}, {})))
+      return e;
+    std::vector<qlinear::OutputFile> files;
+    auto add = [&](qlinear::Result<qlinear::OutputFile> made) {
+      auto file = qlinear::toExpected(std::move(made));
+      if (!file)
+        return file.takeError();
+      files.push_back(std::move(*file));
+      return llvm::Error::success();
+    };
+    if (llvm::Error e = add(qlinear::createLibraryFile(library)))
+      return e;
+    if (llvm::Error e = qlinear::writeSharedLibrary(*compilation, files[0], runtime))
+      return e;
+    if (!text.empty()) {
+      if (llvm::Error e = add(qlinear::OutputFile::create(text)))
+        return e;
+      if (llvm::Error e = check(files[1].append(compilation->header)))
+        return e;
+    }
+    return check(qlinear::OutputFile::publish(files));
+  };
+  if (llvm::Error e = write())
     return report(std::move(e));
-  if (!unwrap(header).empty())
-    if (llvm::Error e = qlinear::writeFile(unwrap(header), compilation->header))
-      return report(std::move(e));
   return wrap(success());
 }
 

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "Json.h"
 #include "Readers.h"
+#include "qlinear/Encoding/Checksum.h"
 
 #include <algorithm>
 #include <bit>
@@ -250,7 +251,27 @@ static Result<PackedWeight> readWeight(const Checkpoint &file, const std::string
     return bad(fmt::format("its data at offset {} is not aligned to {} bytes",
                            tensor->offset, layout::kLine));
   w.blob = tensor->bytes;
+  if (entry.contains("xxh3")) {
+    w.checksum = jsonString(entry, "xxh3").value_or("");
+    if (!isChecksum(w.checksum))
+      return bad("'xxh3' must be 16 hexadecimal digits");
+  }
   return w;
+}
+
+Result<void> PackedWeight::verify() const {
+  if (checksum.empty())
+    return error(
+        fmt::format("weight {} has no checksum; pack it again with quant-pack, "
+                    "which adds it",
+                    inQuotes(name)));
+  std::string found = qlinear::checksum(blob);
+  if (found == checksum)
+    return {};
+  return error(
+      fmt::format("weight {} is damaged: its {} bytes have the checksum {}, and "
+                  "the archive says {}; fetch or pack the archive again",
+                  inQuotes(name), blob.size(), found, checksum));
 }
 
 static Result<Archive::Carried>

@@ -97,14 +97,22 @@ Result<void> qlinear::importArchive(ImportContext &context) {
     w.isPacked = true;
     w.parts = {context.checkpoint.find(name)};
     w.native = packed.encoding;
-    w.load = [packed]() -> Result<LoadedWeight> {
+    // What is damaged must not get a checksum that says it is not.
+    auto check = [packed]() {
+      return packed.checksum.empty() ? Result<void>() : packed.verify();
+    };
+    w.load = [packed, check]() -> Result<LoadedWeight> {
+      if (auto r = check(); !r)
+        return r.takeError();
       auto weight = unpack(packed.encoding, packed.N, packed.K, packed.blob);
       if (!weight)
         return error(
             fmt::format("tensor {}: {}", inQuotes(packed.name), weight.error()));
       return LoadedWeight(std::move(*weight));
     };
-    w.packNative = [packed](std::span<std::byte> blob) -> Result<void> {
+    w.packNative = [packed, check](std::span<std::byte> blob) -> Result<void> {
+      if (auto r = check(); !r)
+        return r;
       memcpy(blob.data(), packed.blob.data(), blob.size());
       return {};
     };

@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "Json.h"
 
+#include "qlinear/Encoding/JsonDepth.h"
+
 #include <fmt/core.h>
 
 using namespace qlinear;
@@ -203,6 +205,24 @@ std::string qlinear::toText(std::string_view text) {
       out += {char(0xC0 | byte >> 6), char(0x80 | (byte & 0x3F))};
   }
   return out;
+}
+
+Result<void> qlinear::checkJsonDepth(std::string_view text, unsigned most) {
+  unsigned depth = 0;
+  bool inString = false;
+  for (size_t at = 0; at < text.size(); ++at) {
+    char c = text[at];
+    if (c == '"')
+      inString = !inString;
+    else if (inString)
+      at += c == '\\'; // and what it escapes
+    else if (c == '[' || c == '{') {
+      if (++depth > most)
+        return error(fmt::format("nests more than {} deep at offset {}", most, at));
+    } else if ((c == ']' || c == '}') && depth)
+      --depth;
+  }
+  return {};
 }
 
 std::string qlinear::inQuotes(std::string_view text) {

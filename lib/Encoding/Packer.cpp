@@ -15,6 +15,7 @@
 #include "ModelNames.h"
 #include "PackRules.h"
 #include "Readers.h"
+#include "qlinear/Encoding/Checksum.h"
 
 #include <algorithm>
 #include <atomic>
@@ -166,6 +167,7 @@ Result<Output> packJob(Job &job) {
       return named(w, r.error());
   }
   out.shape = {out.bytes.size()};
+  report.checksum = checksum(out.bytes);
   return out;
 }
 
@@ -259,6 +261,7 @@ Result<std::string> describe(const std::vector<Job> &jobs, const Checkpoint &che
                                                 {"n", job.weight->N},
                                                 {"k", job.weight->K},
                                                 {"source", job.report.source}};
+      entry["xxh3"] = bound ? std::string(16, '0') : job.report.checksum;
       const Counterpart &c = job.counterpart;
       if (!areRenamed && !c.name.empty() && c.difference.empty()) {
         entry["hf"] = c.name;
@@ -287,6 +290,7 @@ Result<std::string> describe(const std::vector<Job> &jobs, const Checkpoint &che
 
 Result<PackReport> runJobs(std::vector<Job> jobs, const Checkpoint &checkpoint,
                            const std::optional<ModelNames> &modelNames,
+                           const std::vector<std::string> &notes,
                            const std::string &path, const PackOptions &options) {
   std::vector<size_t> order(jobs.size());
   std::vector<std::string> names;
@@ -376,9 +380,17 @@ Result<PackReport> runJobs(std::vector<Job> jobs, const Checkpoint &checkpoint,
   if (auto r = writer->finish(metadata); !r)
     return r.takeError();
   PackReport report;
+  report.notes = notes;
   report.fileBytes = writer->bytes();
   for (Job &job : jobs)
     report.tensors.push_back(std::move(job.report));
+  std::vector<OutputFile> files;
+  if (options.finish)
+    if (auto r = options.finish(report, files); !r)
+      return r.takeError();
+  files.push_back(std::move(writer->output()));
+  if (auto r = OutputFile::publish(files); !r)
+    return r.takeError();
   return report;
 }
 
@@ -485,10 +497,7 @@ Result<PackReport> run(const std::string &floatType, const Checkpoint &checkpoin
       return error(fmt::format("two tensors would be named {}; pack without --names=hf",
                                inQuotes(job.report.name)));
   }
-  auto report = runJobs(std::move(jobs), checkpoint, names, path, options);
-  if (report)
-    report->notes = inventory.notes;
-  return report;
+  return runJobs(std::move(jobs), checkpoint, names, inventory.notes, path, options);
 }
 
 } // namespace

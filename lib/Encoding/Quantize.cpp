@@ -279,6 +279,16 @@ Result<AffineWeight> qlinear::quantize(std::span<const float> weights, uint64_t 
   return w;
 }
 
+//===----------------------------------------------------------------------===//
+// Options
+//===----------------------------------------------------------------------===//
+
+Result<void> qlinear::verifyMinSnr(double snr) {
+  if (snr >= 0 && snr <= 200) // a NaN is neither
+    return {};
+  return error(fmt::format("min-snr = {:g} is not a number of dB from 0 to 200", snr));
+}
+
 Result<QuantizeOptions> qlinear::parseQuantize(std::string_view text) {
   auto bad = [&]() {
     return error(

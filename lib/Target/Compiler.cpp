@@ -86,6 +86,7 @@ private:
   FailureOr<TargetCode> compileTarget(const Target &target, Object &description);
   LogicalResult makeCode(TargetCode &code, Object &description);
   LogicalResult makeDeviceCode(TargetCode &code);
+  Array describeWeights() const;
   void makeManifest(Array targets);
   LogicalResult makeArtifact(ArrayRef<func::FuncOp> exported);
 
@@ -96,6 +97,7 @@ private:
   TimingScope &timing;
   Compilation result;
   WeightTable weights;
+  llvm::StringMap<std::string> checksums; ///< by a parameter's name in the archive
 };
 
 } // namespace
@@ -193,6 +195,8 @@ LogicalResult Driver::checkParams() {
                << key << "\" is <" << type.getEncoding().getValue().str()
                << "> here, and <" << packed.encoding.str() << "> in " << settings.params
                << "; change the type, or pack the weight with that encoding";
+    else if (!packed.checksum.empty())
+      checksums[key] = packed.checksum;
   }
   return status;
 }
@@ -317,11 +321,21 @@ LogicalResult Driver::makeCode(TargetCode &code, Object &description) {
   return success();
 }
 
+/// The weights, those of --params with what the archive says they are.
+Array Driver::describeWeights() const {
+  Array described = weights.describe();
+  for (auto [value, entry] : llvm::zip(described, weights.entries()))
+    if (auto it = checksums.find(entry.name);
+        entry.blob.empty() && it != checksums.end())
+      (*value.getAsObject())["xxh3"] = it->second;
+  return described;
+}
+
 void Driver::makeManifest(Array targets) {
   Object manifest{{"version", 1},
                   {"layout", layout::kVersion},
                   {"producer", "qlinear " QLINEAR_VERSION},
-                  {"weights", weights.describe()},
+                  {"weights", describeWeights()},
                   {"targets", std::move(targets)}};
   if (!weights.constantTensors().empty())
     manifest["constants"] = weights.describeConstants();
@@ -469,28 +483,36 @@ emitArtifact(const Compilation &compilation) {
   return emitObject(*compilation.artifact, **machine);
 }
 
-llvm::Error writeObject(const Compilation &compilation, StringRef path) {
+llvm::Error writeObject(const Compilation &compilation, OutputFile &file) {
   auto object = emitArtifact(compilation);
   if (!object)
     return object.takeError();
-  return writeFile(path, StringRef(object->data(), object->size()));
+  return toError(file.append(StringRef(object->data(), object->size())));
 }
 
-llvm::Error writeSharedLibrary(const Compilation &compilation, StringRef path,
+Result<OutputFile> createLibraryFile(const std::string &path) {
+  return OutputFile::create(path, {/*mode=*/0777, /*isNamed=*/true});
+}
+
+llvm::Error writeSharedLibrary(const Compilation &compilation, const OutputFile &file,
                                StringRef runtimeDir, bool allowUndefined) {
   SmallString<128> object;
   if (std::error_code ec = llvm::sys::fs::createTemporaryFile("qlinear", "o", object))
     return llvm::createStringError(ec, "cannot create a temporary file: %s",
                                    ec.message().c_str());
   llvm::FileRemover remover(object);
-  if (llvm::Error error = writeObject(compilation, object))
-    return error;
+  auto code = emitArtifact(compilation);
+  if (!code)
+    return code.takeError();
+  if (auto r = writeOutput(object.str().str(), StringRef(code->data(), code->size()));
+      !r)
+    return toError(std::move(r));
   LinkOptions options;
   options.libraryDirs.push_back(runtimeDir.str());
   options.libraries.push_back("QLinearRuntime");
-  options.soname = llvm::sys::path::filename(path).str();
+  options.soname = llvm::sys::path::filename(file.path()).str();
   options.allowUndefined = allowUndefined;
-  return linkSharedLibrary(path, {object.str().str()}, options);
+  return linkSharedLibrary(file, {object.str().str()}, options);
 }
 
 } // namespace qlinear

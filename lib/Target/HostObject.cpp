@@ -16,6 +16,7 @@
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
+#include "llvm/Support/Signals.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/TargetParser/Host.h"
@@ -74,11 +75,8 @@ Expected<SmallVector<char, 0>> emitObject(Module &module, TargetMachine &machine
   return object;
 }
 
-Error writeFile(StringRef path, StringRef contents) {
-  return writeToOutput(path, [&](raw_ostream &os) {
-    os << contents;
-    return Error::success();
-  });
+llvm::Error toError(Result<void> result) {
+  return result ? llvm::Error::success() : createStringError(result.error());
 }
 
 /// What a failed linker said, at most its first lines.
@@ -90,8 +88,9 @@ static std::string linkerMessage(StringRef log) {
   return (": " + text.take_front(2000)).str();
 }
 
-Error linkSharedLibrary(StringRef path, ArrayRef<std::string> objects,
-                        const LinkOptions &options) {
+llvm::Error linkSharedLibrary(const OutputFile &file, ArrayRef<std::string> objects,
+                              const LinkOptions &options) {
+  const std::string &path = file.path();
   std::string linker;
   bool isDriver = false;
   for (StringRef name : {"ld.lld-22", "ld.lld", "cc", "gcc", "clang-22", "clang"})
@@ -103,14 +102,12 @@ Error linkSharedLibrary(StringRef path, ArrayRef<std::string> objects,
   if (linker.empty())
     return createStringError("no linker for %s: none of ld.lld-22, ld.lld, cc, gcc, "
                              "clang is on PATH; install lld, or use --emit=obj",
-                             path.str().c_str());
+                             path.c_str());
 
-  SmallString<128> beside, log;
-  if (std::error_code ec = sys::fs::createUniqueFile(path + ".%%%%%%.tmp", beside))
-    return createStringError(ec, "cannot write %s: %s", beside.c_str(),
-                             ec.message().c_str());
+  SmallString<128> log;
+  sys::RemoveFileOnSignal(file.name());
   scope_exit remove([&] {
-    sys::fs::remove(beside);
+    sys::DontRemoveFileOnSignal(file.name());
     if (!log.empty())
       sys::fs::remove(log);
   });
@@ -118,7 +115,7 @@ Error linkSharedLibrary(StringRef path, ArrayRef<std::string> objects,
     return createStringError(ec, "cannot create a temporary file: %s",
                              ec.message().c_str());
 
-  SmallVector<std::string> command = {linker, "-shared", "-o", beside.str().str()};
+  SmallVector<std::string> command = {linker, "-shared", "-o", file.name()};
   auto add = [&](const Twine &flag) {
     command.push_back(((isDriver ? "-Wl," : "") + flag).str());
   };
@@ -157,25 +154,9 @@ Error linkSharedLibrary(StringRef path, ArrayRef<std::string> objects,
   int status =
       sys::ExecuteAndWait(linker, args, std::nullopt, redirects, 0, 0, &message);
   if (status != 0)
-    return createStringError("%s failed to link %s%s%s", linker.c_str(),
-                             path.str().c_str(), linkerMessage(log).c_str(),
-                             message.c_str());
-  // A rename would put a file in the place of a device.
-  if (sys::fs::exists(path) && !sys::fs::is_regular_file(path))
-    return createStringError("cannot write '%s': it exists and is not a regular file",
-                             path.str().c_str());
-  if (std::error_code ec = sys::fs::rename(beside, path))
-    return createStringError(ec, "cannot rename %s to %s: %s", beside.c_str(),
-                             path.str().c_str(), ec.message().c_str());
-  // The temporary's mode is private; a library is for everyone to load.
-  auto mask = sys::fs::getUmask();
-  if (std::error_code ec =
-          sys::fs::setPermissions(path, static_cast<sys::fs::perms>(0777 & ~mask)))
-    return createStringError(ec, "cannot set the mode of %s: %s", path.str().c_str(),
-                             ec.message().c_str());
-  remove.release();
-  sys::fs::remove(log);
-  return Error::success();
+    return createStringError("%s failed to link %s%s%s", linker.c_str(), path.c_str(),
+                             linkerMessage(log).c_str(), message.c_str());
+  return llvm::Error::success();
 }
 
 } // namespace qlinear

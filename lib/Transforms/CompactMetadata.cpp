@@ -106,6 +106,8 @@ private:
     patterns.clear();
     defaultRule.name = encoding;
     defaultRule.minSnr = minSnr;
+    if (auto valid = ::qlinear::verifyMinSnr(minSnr); !valid)
+      return getOperation()->emitError() << DEBUG_TYPE << ": " << valid.error();
     for (const std::string &text : rules) {
       // The name may hold "=" where it is an encoding spelled out.
       auto [pattern, name] = StringRef(text).split('=');

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "ScheduleTable.h"
+#include "qlinear/Encoding/JsonDepth.h"
 
 #include "mlir/AsmParser/AsmParser.h"
 #include "llvm/ADT/StringExtras.h"
@@ -92,6 +93,8 @@ LogicalResult ScheduleTable::read(StringRef table, StringRef target,
   auto file = open(table, loc);
   if (failed(file))
     return failure();
+  if (auto shallow = checkJsonDepth(std::string_view((*file)->getBuffer())); !shallow)
+    return emitError(loc, "schedule table ") << table << " " << shallow.error();
   auto json = llvm::json::parse((*file)->getBuffer());
   if (!json)
     return emitError(loc, "schedule table ")

@@ -159,6 +159,15 @@ qlr_status qlr_module_load(qlr_device *device, const qlr_artifact *artifact,
     return deliver(Module::load(device->impl, artifact->impl, weights), out);
   });
 }
+qlr_status qlr_module_load_checked(qlr_device *device, const qlr_artifact *artifact,
+                                   const char *weights, qlr_module **out) {
+  return guarded([&]() -> Status {
+    QLR_TRY(require("qlr_module_load_checked", device, artifact, weights, out));
+    return deliver(
+        Module::load(device->impl, artifact->impl, weights, /*checkWeights=*/true),
+        out);
+  });
+}
 void qlr_module_unload(qlr_module *module) { delete module; }
 const char *qlr_module_code(const qlr_module *module) {
   return module ? module->impl->loadedCode().c_str() : "";

@@ -11,8 +11,41 @@
 #include <cstring>
 #include <dlfcn.h>
 #include <filesystem>
+#include <fstream>
+#include <link.h>
+#include <vector>
 
 using namespace qlinear::runtime;
+
+/// Fails where a library's segments reach beyond the end of its file: the loader maps
+/// them all the same, and reading such a page is a SIGBUS. What else is wrong with a
+/// file the loader says.
+static Status checkSegments(const std::string &path) {
+  std::ifstream in(path, std::ios::binary | std::ios::ate);
+  uint64_t size = in ? uint64_t(in.tellg()) : 0;
+  auto cut = [&](const auto &...what) {
+    return fail(QLR_BAD_ARTIFACT, "'", path, "' is cut short: it has ", size,
+                " bytes, and ", what..., "; copy or compile it again");
+  };
+  ElfW(Ehdr) header;
+  if (!in.seekg(0) || !in.read(reinterpret_cast<char *>(&header), sizeof header) ||
+      std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
+      header.e_phentsize != sizeof(ElfW(Phdr)))
+    return {};
+  uint64_t bytes = uint64_t(header.e_phnum) * sizeof(ElfW(Phdr)), end;
+  if (__builtin_add_overflow(uint64_t(header.e_phoff), bytes, &end) || end > size)
+    return cut("its table of segments ends at ", end);
+  std::vector<ElfW(Phdr)> segments(header.e_phnum);
+  if (!in.seekg(std::streamoff(header.e_phoff)) ||
+      !in.read(reinterpret_cast<char *>(segments.data()), std::streamsize(bytes)))
+    return {};
+  for (const ElfW(Phdr) &segment : segments)
+    if (segment.p_filesz && (__builtin_add_overflow(uint64_t(segment.p_offset),
+                                                    uint64_t(segment.p_filesz), &end) ||
+                             end > size))
+      return cut("a segment of it ends at ", end);
+  return {};
+}
 
 Expected<std::shared_ptr<const Artifact>> Artifact::open(const std::string &path) {
   // An absolute path: dlopen would look a bare name up in the system's folders.
@@ -21,6 +54,7 @@ Expected<std::shared_ptr<const Artifact>> Artifact::open(const std::string &path
   if (error)
     return fail(QLR_NOT_FOUND, "cannot open the artifact '", path,
                 "': ", error.message());
+  QLR_TRY(checkSegments(file));
   void *handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle)
     return fail(QLR_BAD_ARTIFACT, "'", path,

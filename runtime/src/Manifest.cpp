@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "Manifest.h"
+#include "qlinear/Encoding/Checksum.h"
+#include "qlinear/Encoding/JsonDepth.h"
 #include "qlinear/Encoding/Layout.h"
 
 #include <charconv>
@@ -108,6 +110,12 @@ WeightInfo readWeight(const Field &f) {
   w.bytes = f["bytes"].integer(1, kMaxBytes);
   if (f.has("image"))
     w.image = f["image"].nonEmpty();
+  if (f.has("xxh3")) {
+    Field checksum = f["xxh3"];
+    w.checksum = checksum.string();
+    if (!qlinear::isChecksum(w.checksum))
+      defect(checksum.where(), " is no checksum, 16 hexadecimal digits");
+  }
   return w;
 }
 
@@ -318,6 +326,8 @@ std::optional<SmVersion> SmVersion::parse(std::string_view target) {
 }
 
 Expected<Manifest> Manifest::parse(std::string_view text) {
+  if (auto shallow = checkJsonDepth(text); !shallow)
+    return fail(QLR_BAD_ARTIFACT, "the manifest ", shallow.error());
   json parsed = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (parsed.is_discarded())
     return fail(QLR_BAD_ARTIFACT, "the manifest is not JSON");
@@ -330,8 +340,10 @@ Expected<Manifest> Manifest::parse(std::string_view text) {
              "that wrote the artifact");
     int64_t packing = root.integer("layout", 0, kMaxInt32, qlinear::layout::kVersion);
     if (packing != qlinear::layout::kVersion)
-      defect("layout is ", packing, ", but this runtime reads version ", qlinear::layout::kVersion,
-             " of the layout of packed weights; compile and pack again with one version");
+      defect(
+          "layout is ", packing, ", but this runtime reads version ",
+          qlinear::layout::kVersion,
+          " of the layout of packed weights; compile and pack again with one version");
     Manifest m;
     if (root.has("producer"))
       m.producer = root["producer"].string();

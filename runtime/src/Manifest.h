@@ -28,7 +28,8 @@ inline constexpr int64_t kDynamic = -1;
 struct WeightInfo {
   std::string name, encoding;
   uint64_t n = 0, k = 0, bytes = 0;
-  std::string image; ///< the blob, if it lies in the artifact; else ""
+  std::string image;    ///< the blob, if it lies in the artifact; else ""
+  std::string checksum; ///< of the weight that it was compiled for; may be empty
 };
 
 /// A tensor that lies in the artifact.

@@ -9,6 +9,8 @@
 #include "qlinear/Encoding/Archive.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <tbb/parallel_for.h>
 
 using namespace qlinear;
 using namespace qlinear::runtime;
@@ -19,9 +21,15 @@ static constexpr uint64_t kTempAlign = 256;
 // Load and bind
 //===----------------------------------------------------------------------===//
 
+/// Whether the environment asks for weights to be checked.
+static bool wantsChecks() {
+  const char *value = std::getenv("QLINEAR_CHECK_WEIGHTS");
+  return value && *value && std::string_view(value) != "0";
+}
+
 Expected<std::unique_ptr<Module>> Module::load(std::shared_ptr<Device> device,
                                                std::shared_ptr<const Artifact> artifact,
-                                               const char *weights) {
+                                               const char *weights, bool checkWeights) {
   std::unique_ptr<Module> m(new Module);
   m->device = std::move(device);
   m->artifact = std::move(artifact);
@@ -44,7 +52,7 @@ Expected<std::unique_ptr<Module>> Module::load(std::shared_ptr<Device> device,
   m->constants.resize(m->artifact->manifest().constants.size());
   QLR_TRY(m->bindImages());
   if (weights)
-    QLR_TRY(m->bindArchive(weights));
+    QLR_TRY(m->bindArchive(weights, checkWeights || wantsChecks()));
   return m;
 }
 
@@ -93,7 +101,28 @@ static bool sameEncoding(const std::string &spelling, const Encoding &other) {
   return parsed && *parsed == other;
 }
 
-Status Module::bindArchive(const char *path) {
+/// Whether the weights are those that were packed, and those that were compiled for.
+static Status verifyWeights(const char *path, const std::vector<WeightInfo> &infos,
+                            const std::vector<const PackedWeight *> &found) {
+  std::vector<Status> status(found.size());
+  tbb::parallel_for(size_t(0), found.size(), [&](size_t i) {
+    if (!found[i])
+      return;
+    if (auto verified = found[i]->verify(); !verified)
+      status[i] = fail(QLR_BAD_WEIGHTS, "'", path, "': ", verified.error());
+    else if (!infos[i].checksum.empty() && infos[i].checksum != found[i]->checksum)
+      status[i] =
+          fail(QLR_BAD_WEIGHTS, "weight '", infos[i].name, "' of '", path,
+               "' is another than the artifact was compiled for: its checksum is ",
+               found[i]->checksum, ", not ", infos[i].checksum,
+               "; pass that archive, or compile again with --params of this one");
+  });
+  for (Status &s : status)
+    QLR_TRY(std::move(s));
+  return {};
+}
+
+Status Module::bindArchive(const char *path, bool check) {
   Result<Archive> opened = Archive::open(path);
   if (!opened)
     return fail(QLR_BAD_WEIGHTS, opened.error());
@@ -101,6 +130,7 @@ Status Module::bindArchive(const char *path) {
 
   std::vector<std::span<const std::byte>> blobs;
   std::vector<BoundWeight *> places;
+  std::vector<const PackedWeight *> all(weights.size());
   for (size_t i = 0; i < weights.size(); ++i) {
     const WeightInfo &want = artifact->manifest().weights[i];
     if (!want.image.empty())
@@ -140,7 +170,10 @@ Status Module::bindArchive(const char *path) {
                       "versions of the layout: pack and compile again");
     blobs.push_back(have.blob);
     places.push_back(&weights[i]);
+    all[i] = found;
   }
+  if (check)
+    QLR_TRY(verifyWeights(path, artifact->manifest().weights, all));
   std::vector<void *> placed;
   std::vector<bool> owned;
   QLR_TRY(device->place(blobs, placed, owned));

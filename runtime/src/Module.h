@@ -21,7 +21,7 @@ class Module {
 public:
   static Expected<std::unique_ptr<Module>>
   load(std::shared_ptr<Device> device, std::shared_ptr<const Artifact> artifact,
-       const char *weights);
+       const char *weights, bool checkWeights = false);
   ~Module();
   Module(const Module &) = delete;
   Module &operator=(const Module &) = delete;
@@ -59,7 +59,7 @@ private:
   };
 
   Module() = default;
-  Status bindArchive(const char *path);
+  Status bindArchive(const char *path, bool check);
   Status bindImages();
   Status checkFunction(int32_t function) const;
   Status checkWeight(const std::string &name, const WeightInfo &want, const void *blob,

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <mutex>
 
 using namespace qlinear::runtime;
@@ -32,18 +33,28 @@ struct qlr_program {
 
   Expected<std::unique_ptr<Workspace>> take(int32_t function, void *stream,
                                             int64_t rows) {
+    std::vector<Idle> small; // freed before the larger one is allocated
     {
       std::lock_guard lock(mutex);
+      auto isOurs = [&](const Idle &i) {
+        return i.function == function && i.stream == stream;
+      };
       auto it = std::find_if(idle.begin(), idle.end(), [&](const Idle &i) {
-        return i.function == function && i.stream == stream &&
-               i.workspace->maxRows >= rows;
+        return isOurs(i) && i.workspace->maxRows >= rows;
       });
       if (it != idle.end()) {
         std::unique_ptr<Workspace> found = std::move(it->workspace);
         idle.erase(it);
         return found;
       }
+      auto kept = std::partition(idle.begin(), idle.end(),
+                                 [&](const Idle &i) { return !isOurs(i); });
+      std::move(kept, idle.end(), std::back_inserter(small));
+      idle.erase(kept, idle.end());
     }
+    if (!small.empty()) // what was enqueued with them may still run
+      QLR_TRY(small.front().workspace->device->synchronize(stream));
+    small.clear();
     return module->createWorkspace(function, rows);
   }
 };

@@ -3,7 +3,10 @@
 // RUN: not quant-opt %s --split-input-file --qlinear-compact-metadata=rules=[=row-u8 2>&1 | FileCheck %s --check-prefix=RULE
 // RUN: not quant-opt %s --split-input-file --qlinear-compact-metadata=archive=x 2>&1 | FileCheck %s --check-prefix=OUTPUT
 // RUN: not quant-opt %s --split-input-file '--qlinear-compact-metadata=archive=x output=%t' 2>&1 | FileCheck %s --check-prefix=FIXED
+// RUN: not quant-opt %s --split-input-file --qlinear-compact-metadata=min-snr=nan 2>&1 | FileCheck %s --check-prefix=SNR
+// RUN: not quant-opt %s --split-input-file --qlinear-compact-metadata=min-snr=-1 2>&1 | FileCheck %s --check-prefix=SNR
 
+// SNR: error: qlinear-compact-metadata: min-snr = {{nan|-1}} is not a number of dB from 0 to 200
 // RULE: error: rule '[=row-u8' of qlinear-compact-metadata is not REGEX=ENCODING
 // OUTPUT: error: qlinear-compact-metadata: archive and output go together: archive is read, output is written; give both or neither
 

@@ -3,6 +3,7 @@
 // RUN: rm -rf %t && mkdir %t
 // RUN: %python %S/Inputs/schedule_tables.py quant-opt %s %t | FileCheck %s
 // CHECK:      not-json: 1: {{.*}}error: schedule table not-json.json:
+// CHECK:      deep: 1: {{.*}}error: schedule table deep.json nests more than 64 deep at offset 64
 // CHECK:      not-a-list: 1: {{.*}}error: schedule table not-a-list.json is not a JSON array
 // CHECK:      no-weights: 1: {{.*}}error: schedule table no-weights.json, entry 1 needs "target", "weights" and "schedule"
 // CHECK:      no-n: 1: {{.*}}entry 1 (cuda:sm_90): a weight needs "encoding", "n" and "k"

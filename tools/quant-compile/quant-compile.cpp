@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+#include "qlinear/Encoding/Packer.h"
 #include "qlinear/Target/Compiler.h"
 #include "qlinear/Target/HostObject.h"
 
@@ -175,7 +176,7 @@ Error writeTemps(const Compilation &compilation) {
   auto write = [&](StringRef name, StringRef contents) {
     SmallString<128> path(saveTemps);
     sys::path::append(path, name);
-    return qlinear::writeFile(path, contents);
+    return qlinear::toError(qlinear::writeOutput(path.str().str(), contents));
   };
   for (const TargetCode &code : compilation.targets) {
     std::string name = code.target.str();
@@ -246,7 +247,7 @@ const TargetCode *onlyTarget(const Compilation &compilation, bool mustBeCuda) {
   return &compilation.targets[0];
 }
 
-int writeCode(const Compilation &compilation, StringRef path) {
+int writeCode(const Compilation &compilation, qlinear::OutputFile &file) {
   bool device = emitKind == Emit::ptx || emitKind == Emit::cubin;
   const TargetCode *code = onlyTarget(compilation, device);
   if (!code)
@@ -274,25 +275,23 @@ int writeCode(const Compilation &compilation, StringRef path) {
       return fail("no cubin without ptxas; put it on PATH, set CUDA_HOME, or use "
                   "--emit=ptx");
   }
-  if (Error error = qlinear::writeFile(path, contents))
-    return fail(toString(std::move(error)));
+  if (auto r = file.append(contents); !r)
+    return fail(r.error());
   return 0;
 }
 
-int writeArtifact(const Compilation &compilation, StringRef path, const char *argv0) {
+int writeArtifact(const Compilation &compilation, qlinear::OutputFile &file,
+                  const char *argv0) {
   if (emitKind == Emit::obj) {
-    if (Error error = qlinear::writeObject(compilation, path))
+    if (Error error = qlinear::writeObject(compilation, file))
       return fail(toString(std::move(error)));
     return 0;
   }
-  if (path == "-")
-    return fail("a shared library cannot be written to standard output; give a file "
-                "with -o");
   std::string runtime = findRuntime(argv0);
   if (runtime.empty())
     return fail("libQLinearRuntime.so is not beside this tool; say where it is with "
                 "--runtime-dir");
-  if (Error error = qlinear::writeSharedLibrary(compilation, path, runtime,
+  if (Error error = qlinear::writeSharedLibrary(compilation, file, runtime,
                                                 /*allowUndefined=*/!sanitize.empty()))
     return fail(toString(std::move(error)));
   return 0;
@@ -324,6 +323,8 @@ int main(int argc, char **argv) {
   settings.pipeline.raise = raise_;
   settings.pipeline.encoding = encoding;
   settings.pipeline.minSnr = minSnr;
+  if (auto valid = qlinear::verifyMinSnr(minSnr); !valid)
+    return fail(valid.error());
   settings.pipeline.scheduleTable = scheduleTable;
   settings.pipeline.fuse = fuse;
   settings.pipeline.quantizeActivations = quantize;
@@ -337,10 +338,24 @@ int main(int argc, char **argv) {
     else
       output = (sys::path::stem(input) + extension()).str();
   }
-  for (StringRef written : {StringRef(output), StringRef(header)})
-    if (!written.empty() && sys::fs::equivalent(input, written))
-      return fail(Twine("the output '") + written +
-                  "' is the input; write to another file");
+  if (emitKind == Emit::so && output == "-")
+    return fail("a shared library cannot be written to standard output; give a file "
+                "with -o");
+  if (auto r = qlinear::checkOutputs({output, header}, {input, params, scheduleTable});
+      !r)
+    return fail(r.error());
+  // Whether the files can be written is known before the work; they appear together.
+  std::vector<qlinear::OutputFile> files;
+  for (const std::string &path : {output.getValue(), header.getValue()}) {
+    if (path.empty())
+      continue;
+    auto file = emitKind == Emit::so && files.empty()
+                    ? qlinear::createLibraryFile(path)
+                    : qlinear::OutputFile::create(path);
+    if (!file)
+      return fail(file.error());
+    files.push_back(std::move(*file));
+  }
 
   mlir::DefaultTimingManager timingManager;
   mlir::applyDefaultTimingManagerCLOptions(timingManager);
@@ -405,12 +420,15 @@ int main(int argc, char **argv) {
     if (Error error = writeTemps(*compilation))
       return fail(toString(std::move(error)));
   if (!header.empty())
-    if (Error error = qlinear::writeFile(header, compilation->header))
-      return fail(toString(std::move(error)));
-  int status = stage == qlinear::Stage::artifact
-                   ? writeArtifact(*compilation, output, argv[0])
-                   : writeCode(*compilation, output);
-  if (status == 0 && verbose && stage != qlinear::Stage::mlir)
+    if (auto r = files[1].append(compilation->header); !r)
+      return fail(r.error());
+  if (int status = stage == qlinear::Stage::artifact
+                       ? writeArtifact(*compilation, files[0], argv[0])
+                       : writeCode(*compilation, files[0]))
+    return status;
+  if (auto r = qlinear::OutputFile::publish(files); !r)
+    return fail(r.error());
+  if (verbose && stage != qlinear::Stage::mlir)
     describe(*compilation);
-  return status;
+  return 0;
 }

@@ -9,11 +9,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
-#include <filesystem>
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 #include <sys/ioctl.h>
+#include <tbb/parallel_for.h>
 #include <unistd.h>
 
 using namespace qlinear;
@@ -145,6 +144,7 @@ json reportOf(const TensorReport &t) {
     return out;
   out["encoding"] = t.encoding->str();
   out["encoding_name"] = t.encodingName;
+  out["xxh3"] = t.checksum;
   out["quality"] = qualityOf(t.quality);
   if (t.floatSnr)
     out["float_snr_db"] = number(*t.floatSnr);
@@ -213,7 +213,7 @@ void qlinear::printTable(const PackReport &report) {
 
 Result<void> qlinear::writeReport(const PackReport &report, const std::string &input,
                                   const std::string &output, const SelectionRule &rule,
-                                  const std::string &path) {
+                                  OutputFile &file) {
   Totals totals(report);
   json out = {{"version", 1},
               {"input", input},
@@ -238,29 +238,7 @@ Result<void> qlinear::writeReport(const PackReport &report, const std::string &i
     out["tensors"].push_back(reportOf(t));
 
   std::string text = out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
-  // A rename would put a file in the place of a device.
-  std::error_code ec;
-  if (std::filesystem::exists(path, ec) && !std::filesystem::is_regular_file(path, ec))
-    return error(fmt::format(
-        "cannot write the report '{}': it exists and is not a regular file", path));
-  std::string temporary = fmt::format("{}.{}.tmp", path, getpid());
-  FILE *file = fopen(temporary.c_str(), "wxe");
-  bool ok = file && fwrite(text.data(), 1, text.size(), file) == text.size();
-  int reasonNumber = errno;
-  if (file && fclose(file) != 0 && ok) {
-    ok = false;
-    reasonNumber = errno;
-  }
-  if (ok && rename(temporary.c_str(), path.c_str()) != 0) {
-    ok = false;
-    reasonNumber = errno;
-  }
-  if (ok)
-    return {};
-  if (file)
-    unlink(temporary.c_str());
-  return error(
-      fmt::format("cannot write the report '{}': {}", path, strerror(reasonNumber)));
+  return file.append(text);
 }
 
 Result<void> qlinear::printContents(const Checkpoint &checkpoint) {
@@ -318,6 +296,35 @@ Result<void> qlinear::printContents(const Checkpoint &checkpoint) {
              size(double(total)));
   if (!inventory)
     fmt::print("cannot be packed: {}\n", inventory.error());
+  return {};
+}
+
+Result<void> qlinear::checkArchive(const Checkpoint &checkpoint) {
+  auto archive = Archive::open(checkpoint);
+  if (!archive)
+    return archive.takeError();
+  std::vector<const PackedWeight *> weights;
+  uint64_t bytes = 0;
+  for (const auto &[name, weight] : archive->weights()) {
+    weights.push_back(&weight);
+    bytes += weight.blob.size();
+  }
+  std::vector<std::string> wrong(weights.size());
+  tbb::parallel_for(size_t(0), weights.size(), [&](size_t i) {
+    if (auto r = weights[i]->verify(); !r)
+      wrong[i] = r.error();
+    checkpoint.release(*checkpoint.find(weights[i]->name));
+  });
+  std::string text;
+  size_t count = 0;
+  for (const std::string &message : wrong)
+    if (!message.empty() && ++count <= 10)
+      text += (text.empty() ? "" : "\n  ") + message;
+  if (count > 10)
+    text += fmt::format("\n  and {} more", count - 10);
+  if (count)
+    return error(fmt::format("'{}': {}", checkpoint.files().front()->path(), text));
+  fmt::print("{} weights, {}: all as packed\n", weights.size(), size(double(bytes)));
   return {};
 }
 

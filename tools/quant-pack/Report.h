@@ -14,13 +14,17 @@ namespace qlinear {
 /// One line per tensor, and totals.
 void printTable(const PackReport &report);
 
-/// The same and more, for programs; written beside and renamed.
+/// The same and more, for programs.
 Result<void> writeReport(const PackReport &report, const std::string &input,
                          const std::string &output, const SelectionRule &rule,
-                         const std::string &path);
+                         OutputFile &file);
 
 /// The tensors of any file that is read.
 Result<void> printContents(const Checkpoint &checkpoint);
+
+/// Reads all weights of a packed archive: fails if one is not what its checksum says,
+/// or has none.
+Result<void> checkArchive(const Checkpoint &checkpoint);
 
 /// A bar on standard error, if that is a terminal.
 class ProgressBar {

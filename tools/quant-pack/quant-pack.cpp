@@ -33,6 +33,7 @@ Examples:
              --quantize 'lm_head=int6:16' --encoding 'down_proj=lossless'
   quant-pack packed.safetensors -o plain.safetensors --dequantize f32
   quant-pack --list packed.safetensors
+  quant-pack --check packed.safetensors
 
 Exit status: 0 done, 1 failed (nothing is written), 2 wrong usage.)";
 
@@ -40,7 +41,7 @@ struct CommandLine {
   std::string input, output, report, dequantize, names = "source";
   std::vector<std::string> encodings, quantizers, include, exclude;
   double minSnr = SelectionRule().minSnr;
-  bool minmax = false, search = false, list = false, quiet = false;
+  bool minmax = false, search = false, list = false, check = false, quiet = false;
   int threads = 0;
 };
 
@@ -80,6 +81,8 @@ PackOptions optionsOf(const CommandLine &line) {
   out.exclude = line.exclude;
   out.rule.minSnr = line.minSnr;
   out.useHuggingFaceNames = line.names == "hf";
+  if (auto valid = verifyMinSnr(line.minSnr); !valid)
+    throw UsageError{valid.error()};
   for (const std::string &text : line.encodings) {
     auto whole = checkEncodingName(text);
     if (whole) {
@@ -115,36 +118,39 @@ PackOptions optionsOf(const CommandLine &line) {
   return out;
 }
 
-/// Whether the output is one of the files that are read.
-bool isInput(const Checkpoint &checkpoint, const std::string &output) {
-  for (const auto &file : checkpoint.files()) {
-    std::error_code ec;
-    if (std::filesystem::equivalent(file->path(), output, ec) && !ec)
-      return true;
-  }
-  return false;
-}
-
 Result<void> run(const CommandLine &line, PackOptions options) {
   auto checkpoint = Checkpoint::open(line.input);
   if (!checkpoint)
     return checkpoint.takeError();
   if (line.list)
     return printContents(*checkpoint);
-  if (isInput(*checkpoint, line.output))
-    return error(fmt::format("the output '{}' is the input; write to another file",
-                             line.output));
-  if (!line.report.empty() &&
-      (isInput(*checkpoint, line.report) || line.report == line.output))
-    return error(fmt::format(
-        "the report '{}' is the input or the output; write it to another file",
-        line.report));
+  if (line.check)
+    return checkArchive(*checkpoint);
+  std::vector<std::string> inputs;
+  for (const auto &file : checkpoint->files())
+    inputs.push_back(file->path());
+  if (auto r = checkOutputs({line.output, line.report}, inputs); !r)
+    return r;
+  std::optional<OutputFile> reportFile;
+  if (!line.report.empty()) {
+    auto file = OutputFile::create(line.report);
+    if (!file)
+      return file.takeError();
+    reportFile = std::move(*file);
+  }
   auto inventory = takeInventory(*checkpoint);
   if (!inventory)
     return inventory.takeError();
 
   ProgressBar bar(!line.quiet);
   options.progress = [&](uint64_t done, uint64_t total) { bar.show(done, total); };
+  options.finish = [&](const PackReport &report,
+                       std::vector<OutputFile> &files) -> Result<void> {
+    if (!reportFile)
+      return {};
+    files.push_back(std::move(*reportFile));
+    return writeReport(report, line.input, line.output, options.rule, files.back());
+  };
   std::string type = line.dequantize;
   for (char &c : type)
     c = char(toupper(c));
@@ -156,10 +162,9 @@ Result<void> run(const CommandLine &line, PackOptions options) {
     return report.takeError();
   for (const std::string &note : report->notes)
     fmt::print(stderr, "quant-pack: note: {}\n", note);
-  if (!line.quiet)
+  // Standard output may be the archive.
+  if (!line.quiet && line.output != "-")
     printTable(*report);
-  if (!line.report.empty())
-    return writeReport(*report, line.input, line.output, options.rule, line.report);
   return {};
 }
 
@@ -176,15 +181,16 @@ void defineOptions(CLI::App &app, CommandLine &line) {
          "archive")
       ->required()
       ->type_name("");
-  auto *output = app.add_option("-o,--output", line.output, "The file to write")
+  auto *output = app.add_option("-o,--output", line.output,
+                                "The file to write; - is standard output")
                      ->type_name("FILE");
   list("-e,--encoding", line.encodings, "[REGEX=]NAME",
        "How metadata is stored; for names that REGEX finds, the first such decides "
        "(default auto)");
   app.add_option("--min-snr", line.minSnr,
-                 "dB that auto keeps, against the source's exact weights")
+                 "dB that auto keeps, against the source's exact weights; 0 to 200")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 200.0));
+      ->check(CLI::Number);
   list("-q,--quantize", line.quantizers, "[REGEX=]CODES:GROUP[:FORM]",
        "Quantize float weights: int4:32, int5:32, int6:16, int8:32, other groups (16 "
        "to 256, row), "
@@ -209,8 +215,14 @@ void defineOptions(CLI::App &app, CommandLine &line) {
       ->check(CLI::IsMember({"source", "hf"}));
   app.add_option("--report", line.report, "Write what was done, as JSON")
       ->type_name("FILE");
-  app.add_flag("-l,--list", line.list, "Print what is in IN, and write nothing")
-      ->excludes(output);
+  auto *listing =
+      app.add_flag("-l,--list", line.list, "Print what is in IN, and write nothing")
+          ->excludes(output);
+  app.add_flag("--check", line.check,
+               "Compare the weights of the archive IN with their checksums, and write "
+               "nothing")
+      ->excludes(output)
+      ->excludes(listing);
   app.add_option("-j,--threads", line.threads, "Threads (default: all cores)")
       ->check(CLI::Range(1, 4096));
   app.add_flag("--quiet", line.quiet, "No table, no progress");
@@ -236,7 +248,7 @@ int main(int argc, char **argv) {
   defineOptions(app, line);
   try {
     app.parse(argc, argv);
-    if (!line.list && line.output.empty())
+    if (!line.list && !line.check && line.output.empty())
       return fail("no output; name it with -o FILE, or look at the input with --list",
                   2);
     PackOptions options = optionsOf(line);
@@ -246,9 +258,9 @@ int main(int argc, char **argv) {
                       size_t(line.threads));
     if (auto r = run(line, std::move(options)); !r)
       return fail(r.error(), 1);
-    return 0;
   } catch (const CLI::ParseError &e) {
-    return app.exit(e) == 0 ? 0 : 2;
+    if (app.exit(e) != 0)
+      return 2;
   } catch (const UsageError &e) {
     return fail(e.message, 2);
   } catch (const std::bad_alloc &) {
@@ -257,4 +269,7 @@ int main(int argc, char **argv) {
   } catch (const std::exception &e) {
     return fail(e.what(), 1);
   }
+  if (auto r = flushStandardOutput(); !r)
+    return fail(r.error(), 1);
+  return 0;
 }

@@ -205,9 +205,9 @@ Result<std::vector<Array>> qlinear::run::readArrays(const std::string &path,
   return arrays;
 }
 
-Result<void> qlinear::run::writeTensors(const std::string &path,
-                                        const std::string &prefix,
-                                        std::span<const Array> arrays) {
+Result<OutputFile> qlinear::run::makeTensors(const std::string &path,
+                                             const std::string &prefix,
+                                             std::span<const Array> arrays) {
   std::vector<Tensor> tensors;
   for (size_t i = 0; i < arrays.size(); ++i) {
     Tensor t;
@@ -217,5 +217,5 @@ Result<void> qlinear::run::writeTensors(const std::string &path,
     t.bytes = arrays[i].bytes;
     tensors.push_back(std::move(t));
   }
-  return writeSafetensors(path, tensors, {});
+  return makeSafetensors(path, tensors, {});
 }

@@ -8,7 +8,7 @@
 #define QLINEAR_TOOLS_QUANTRUN_ARRAY_H
 
 #include "qlinear-runtime/runtime.h"
-#include "qlinear/Encoding/Result.h"
+#include "qlinear/Encoding/OutputFile.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -56,11 +56,11 @@ Result<std::vector<Array>> readArrays(const std::string &path,
 
 /// Parses the bytes of a .npy file.
 Result<Array> parseNpy(std::span<const std::byte> file, qlr_dtype raw16);
-/// Writes version 1.0; bf16 elements are V2.
-Result<void> writeNpy(const std::string &path, const Array &array);
-/// Writes tensors `PREFIX0`, ... as a safetensors file.
-Result<void> writeTensors(const std::string &path, const std::string &prefix,
-                          std::span<const Array> arrays);
+/// A .npy file of version 1.0, to be published; bf16 elements are V2.
+Result<OutputFile> makeNpy(const std::string &path, const Array &array);
+/// A safetensors file of tensors `PREFIX0`, ..., to be published.
+Result<OutputFile> makeTensors(const std::string &path, const std::string &prefix,
+                               std::span<const Array> arrays);
 
 } // namespace qlinear::run
 #endif

@@ -17,13 +17,10 @@
 
 #include "Array.h"
 
-#include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <fmt/format.h>
 #include <optional>
 #include <string_view>
-#include <unistd.h>
 
 using namespace qlinear;
 using namespace qlinear::run;
@@ -213,7 +210,7 @@ Result<Array> qlinear::run::parseNpy(std::span<const std::byte> file, qlr_dtype 
   return array;
 }
 
-Result<void> qlinear::run::writeNpy(const std::string &path, const Array &array) {
+Result<OutputFile> qlinear::run::makeNpy(const std::string &path, const Array &array) {
   constexpr const char *descr[] = {"<f4", "<f2", "<V2", "|i1", "<i4"};
   std::string shape;
   for (int64_t d : array.shape)
@@ -228,35 +225,23 @@ Result<void> qlinear::run::writeNpy(const std::string &path, const Array &array)
   header.resize((10 + header.size() + 1 + 63) / 64 * 64 - 10 - 1, ' ');
   header += '\n';
 
-  std::string temporary = fmt::format("{}.{}.tmp", path, getpid());
-  std::FILE *file = std::fopen(temporary.c_str(), "wb");
+  const char prefix[10] = {'\x93',
+                           'N',
+                           'U',
+                           'M',
+                           'P',
+                           'Y',
+                           1,
+                           0,
+                           char(header.size()),
+                           char(header.size() >> 8)};
+  Result<OutputFile> file = OutputFile::create(path);
   if (!file)
-    return error(fmt::format("cannot write '{}': {}", temporary, std::strerror(errno)));
-  unsigned char prefix[10] = {0x93,
-                              'N',
-                              'U',
-                              'M',
-                              'P',
-                              'Y',
-                              1,
-                              0,
-                              static_cast<unsigned char>(header.size()),
-                              static_cast<unsigned char>(header.size() >> 8)};
-  bool good = std::fwrite(prefix, 1, 10, file) == 10 &&
-              std::fwrite(header.data(), 1, header.size(), file) == header.size() &&
-              std::fwrite(array.bytes.data(), 1, array.bytes.size(), file) ==
-                  array.bytes.size();
-  good &= std::fclose(file) == 0;
-  std::error_code failed;
-  // A rename would put a file in the place of a device.
-  if (std::filesystem::exists(path, failed) &&
-      !std::filesystem::is_regular_file(path, failed))
-    failed = std::make_error_code(std::errc::not_supported);
-  if (good && !failed)
-    std::filesystem::rename(temporary, path, failed);
-  if (good && !failed)
-    return {};
-  std::string why = failed ? failed.message() : std::strerror(errno);
-  std::remove(temporary.c_str());
-  return error(fmt::format("cannot write '{}': {}", path, why));
+    return file;
+  using Bytes = std::span<const std::byte>;
+  for (Bytes part : {Bytes(std::as_bytes(std::span(prefix))),
+                     Bytes(std::as_bytes(std::span(header))), Bytes(array.bytes)})
+    if (Result<void> written = file->append(part); !written)
+      return written.takeError();
+  return file;
 }

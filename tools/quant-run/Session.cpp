@@ -20,13 +20,15 @@ using nlohmann::json;
 
 Result<std::unique_ptr<Session>> Session::open(const std::string &artifact,
                                                const std::string &device,
-                                               const std::string &weights) {
+                                               const std::string &weights,
+                                               bool checkWeights) {
   std::unique_ptr<Session> s(new Session);
   s->name = device;
   if (qlr_artifact_open(artifact.c_str(), &s->art) != QLR_OK ||
       qlr_device_open(device.c_str(), &s->dev) != QLR_OK ||
-      qlr_module_load(s->dev, s->art, weights.empty() ? nullptr : weights.c_str(),
-                      &s->mod) != QLR_OK)
+      (checkWeights && !weights.empty() ? qlr_module_load_checked : qlr_module_load)(
+          s->dev, s->art, weights.empty() ? nullptr : weights.c_str(), &s->mod) !=
+          QLR_OK)
     return runtimeError();
   s->document =
       json::parse(qlr_artifact_manifest(s->art)); // the runtime has checked it

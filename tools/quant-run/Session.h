@@ -25,7 +25,8 @@ class Session {
 public:
   static Result<std::unique_ptr<Session>> open(const std::string &artifact,
                                                const std::string &device,
-                                               const std::string &weights);
+                                               const std::string &weights,
+                                               bool checkWeights);
   ~Session();
   Session(const Session &) = delete;
   Session &operator=(const Session &) = delete;
@@ -33,8 +34,10 @@ public:
   qlr_device *device() const { return dev; }
   qlr_module *module() const { return mod; }
   const std::string &deviceName() const { return name; }
-  /// The target whose code runs.
-  std::string target() const { return qlr_device_target(dev); }
+  /// The target of the artifact whose code runs.
+  std::string target() const { return qlr_module_target(mod); }
+  /// The code itself: the same, or on CUDA the image, "cuda:sm_90/cubin".
+  std::string code() const { return qlr_module_code(mod); }
   bool isCuda() const { return name.starts_with("cuda"); }
   const nlohmann::json &manifest() const { return document; }
   /// Null without --weights.

@@ -33,7 +33,7 @@ struct Options {
   std::vector<int64_t> rows;
   std::vector<std::string> inputs, outputs;
   uint64_t seed = 0;
-  bool verify = false, bench = false, asJson = false;
+  bool verify = false, checkWeights = false, bench = false, asJson = false;
 };
 
 /// One function at one number of rows.
@@ -140,28 +140,51 @@ bool intoDirectory(const Options &options) {
          std::filesystem::is_directory(options.outputs[0], ignored);
 }
 
+/// The files of one run appear together.
 Result<void> writeOutputs(const Options &options, const Run &run) {
-  const std::vector<Array> &outputs = run.outputs;
+  std::span<const Array> outputs = run.outputs;
+  std::vector<std::pair<std::string, std::span<const Array>>> parts;
   if (intoDirectory(options)) {
     std::filesystem::path directory = options.outputs[0];
     std::string name = fmt::format("{}.{}.safetensors", run.function, run.rows);
-    return writeTensors((directory / name).string(), "output", outputs);
-  }
-  if (options.outputs.size() == 1 && isSafetensors(options.outputs[0]))
-    return writeTensors(options.outputs[0], "output", outputs);
-  if (options.outputs.size() != outputs.size())
+    parts.emplace_back((directory / name).string(), outputs);
+  } else if (options.outputs.size() == 1 && isSafetensors(options.outputs[0])) {
+    parts.emplace_back(options.outputs[0], outputs);
+  } else if (options.outputs.size() != outputs.size()) {
     return error(fmt::format("there are {} outputs, but {} files were given with "
                              "--output; give one file for each, or one .safetensors",
                              outputs.size(), options.outputs.size()));
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    Result<void> written =
-        isSafetensors(options.outputs[i])
-            ? writeTensors(options.outputs[i], "output", std::span(&outputs[i], 1))
-            : writeNpy(options.outputs[i], outputs[i]);
-    if (!written)
-      return written;
+  } else {
+    for (size_t i = 0; i < outputs.size(); ++i)
+      parts.emplace_back(options.outputs[i], outputs.subspan(i, 1));
   }
-  return {};
+  std::vector<OutputFile> files;
+  for (const auto &[path, arrays] : parts) {
+    Result<OutputFile> file = isSafetensors(path) ? makeTensors(path, "output", arrays)
+                                                  : makeNpy(path, arrays[0]);
+    if (!file)
+      return file.takeError();
+    files.push_back(std::move(*file));
+  }
+  return OutputFile::publish(files);
+}
+
+/// Whether results go to standard output, so that a report cannot.
+bool isPrinted(const Options &options) {
+  return std::find(options.outputs.begin(), options.outputs.end(), "-") !=
+         options.outputs.end();
+}
+
+Result<void> checkFiles(const Options &options) {
+  if (isPrinted(options) && options.asJson)
+    return error("--json and --output - both write to standard output; give a file to "
+                 "one of them");
+  std::vector<std::string> inputs = options.inputs;
+  for (const std::string &input : options.inputs) // FILE:TENSOR
+    inputs.push_back(input.substr(0, input.rfind(':')));
+  inputs.push_back(options.artifact);
+  inputs.push_back(options.weights);
+  return checkOutputs(options.outputs, inputs);
 }
 
 //===----------------------------------------------------------------------===//
@@ -265,7 +288,7 @@ std::string number(const json &value) {
 void print(const json &report) {
   fmt::print("{}  M = {}  {} ({})\n", report.at("function").get<std::string>(),
              report.at("rows").get<int64_t>(), report.at("device").get<std::string>(),
-             report.at("target").get<std::string>());
+             report.at("code").get<std::string>());
   size_t i = 0;
   for (const json &o : report.at("outputs"))
     fmt::print("  output {}  {} {}  mean {}  rms {}\n", i++,
@@ -336,6 +359,7 @@ Result<void> runOne(Session &session, const Options &options, const std::string 
                  {"rows", run.rows},
                  {"device", session.deviceName()},
                  {"target", session.target()},
+                 {"code", session.code()},
                  {"outputs", json::array()}};
   for (const Array &output : run.outputs)
     report["outputs"].push_back(summary(output));
@@ -351,7 +375,7 @@ Result<void> runOne(Session &session, const Options &options, const std::string 
       return measured.takeError();
     report["bench"] = benchmarkJson(*measured);
   }
-  if (!options.asJson) {
+  if (!options.asJson && !isPrinted(options)) {
     print(report);
     std::fflush(stdout);
   }
@@ -361,8 +385,11 @@ Result<void> runOne(Session &session, const Options &options, const std::string 
 
 /// Fills `reports`; fails where something could not be run at all.
 Result<void> runAll(const Options &options, json &reports) {
+  if (Result<void> checked = checkFiles(options); !checked)
+    return checked;
   Result<std::unique_ptr<Session>> opened =
-      Session::open(options.artifact, options.device, options.weights);
+      Session::open(options.artifact, options.device, options.weights,
+                    options.verify || options.checkWeights);
   if (!opened)
     return opened.takeError();
   Session &session = **opened;
@@ -440,33 +467,48 @@ int main(int argc, char **argv) {
                  ".safetensors with input0, input1, ... (default: random)")
       ->allow_extra_args(false);
   app.add_option("-o,--output", options.outputs,
-                 "Where to write the results: .npy files, one .safetensors, or a "
-                 "directory, which gets a FUNCTION.M.safetensors for each run")
+                 "Where to write the results: .npy files (- is standard output), one "
+                 ".safetensors, or a directory, which gets a FUNCTION.M.safetensors "
+                 "for each run")
       ->allow_extra_args(false);
   app.add_option("--seed", options.seed, "Seed of random inputs")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(CLI::Number);
   app.add_flag(
       "--verify", options.verify,
-      "Compare with float64; exit with 1 where an error exceeds its bound (1e-3 "
-      "for f32 results, 4e-3 for others)");
+      "Check the weights and compare with float64; exit with 1 where an error exceeds "
+      "its bound (1e-3 for f32 results, 4e-3 for others)");
+  app.add_flag("--check-weights", options.checkWeights,
+               "Read all weights first: fail where one is damaged, or another than the "
+               "artifact was compiled for (quant-compile --params)");
   app.add_flag("--bench", options.bench,
                "Measure calls with weights rotating past the caches");
   app.add_flag("--json", options.asJson, "Print JSON");
   app.set_version_flag("--version", qlr_version());
-  CLI11_PARSE(app, argc, argv);
-  if (options.rows.empty())
-    options.rows = {1};
-
-  json reports = json::array();
-  Result<void> done = runAll(options, reports);
-  if (options.asJson)
-    fmt::print("{}\n", reports.dump(1));
-  if (!done) {
-    fmt::print(stderr, "quant-run: error: {}\n", done.error());
+  auto fail = [](const std::string &message) {
+    fmt::print(stderr, "quant-run: error: {}\n", message);
     return 1;
+  };
+  int status = 0;
+  try {
+    app.parse(argc, argv);
+    if (options.rows.empty())
+      options.rows = {1};
+    json reports = json::array();
+    Result<void> done = runAll(options, reports);
+    if (options.asJson)
+      fmt::print("{}\n", reports.dump(1));
+    if (!done)
+      return fail(done.error());
+    for (const json &report : reports)
+      if (report.contains("verify") && !report["verify"]["ok"].get<bool>())
+        status = 1;
+  } catch (const CLI::ParseError &e) {
+    status = app.exit(e);
+  } catch (const std::exception &e) {
+    return fail(e.what());
   }
-  for (const json &report : reports)
-    if (report.contains("verify") && !report["verify"]["ok"].get<bool>())
-      return 1;
-  return 0;
+  if (Result<void> flushed = flushStandardOutput(); !flushed)
+    return fail(flushed.error());
+  return status;
 }

@@ -89,7 +89,7 @@ public:
     std::string declined;
     for (const std::string &schedule : candidatesOf(*model, layer, request.vary)) {
       Result<void> written =
-          writeFile(source, moduleOf(layer, {{"f", compiledAs(schedule)}}));
+          writeOutput(source, moduleOf(layer, {{"f", compiledAs(schedule)}}));
       if (!written)
         return wrong(written.error());
       Result<std::string> lowered = compile(source, {"--emit=mlir", "-o", "-"});
@@ -107,7 +107,8 @@ public:
     std::vector<Candidate> functions = result.candidates;
     for (Candidate &c : functions)
       c.schedule = compiledAs(c.schedule);
-    if (Result<void> written = writeFile(source, moduleOf(layer, functions)); !written)
+    if (Result<void> written = writeOutput(source, moduleOf(layer, functions));
+        !written)
       return wrong(written.error());
     Result<std::string> compiled =
         compile(source, {"-o", fmt::format("{}/{}", folder, result.artifact)});
@@ -145,7 +146,7 @@ private:
 
   /// The cost model's schedule, as quant-opt prints it.
   Result<std::string> modelOf(const Layer &layer, const std::string &source) {
-    if (Result<void> written = writeFile(source, moduleOf(layer, {{"f", ""}}));
+    if (Result<void> written = writeOutput(source, moduleOf(layer, {{"f", ""}}));
         !written)
       return written.takeError();
     Result<std::string> printed = runTool(

@@ -114,11 +114,11 @@ void addLayers(const json &item, size_t index, std::vector<Layer> &layers) {
 } // namespace
 
 Result<Request> tune::readRequest(const std::string &path) {
-  std::ifstream in(path);
-  if (!in)
-    return error(fmt::format("cannot read '{}'", path));
+  Result<std::string> text = readJsonText(path);
+  if (!text)
+    return text.takeError();
   try {
-    json document = json::parse(in);
+    json document = json::parse(*text);
     Request request;
     if (document.contains("target"))
       request.target = word(document["target"], "\"target\"");

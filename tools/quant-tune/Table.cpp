@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Tune.h"
+#include "qlinear/Encoding/JsonDepth.h"
 
 #include <fcntl.h>
 #include <filesystem>
@@ -24,26 +25,15 @@ using nlohmann::ordered_json;
 // Files and programs
 //===----------------------------------------------------------------------===//
 
-Result<void> tune::writeFile(const std::string &path, const std::string &text) {
-  // A rename would put a file in the place of a device.
-  std::error_code unknown;
-  if (std::filesystem::exists(path, unknown) &&
-      !std::filesystem::is_regular_file(path, unknown))
-    return error(
-        fmt::format("cannot write '{}': it exists and is not a regular file", path));
-  std::string beside = fmt::format("{}.{}.tmp", path, getpid());
-  std::ofstream out(beside, std::ios::binary);
-  out << text;
-  out.close();
-  std::error_code ec;
-  if (out)
-    std::filesystem::rename(beside, path, ec);
-  if (!out || ec) {
-    std::string why = ec ? ec.message() : strerror(errno);
-    std::filesystem::remove(beside, ec);
-    return error(fmt::format("cannot write '{}': {}", path, why));
-  }
-  return {};
+Result<std::string> tune::readJsonText(const std::string &path,
+                                       const std::string &hint) {
+  std::ifstream in(path);
+  if (!in)
+    return error(fmt::format("cannot read '{}'{}", path, hint));
+  std::string text{std::istreambuf_iterator<char>(in), {}};
+  if (Result<void> shallow = checkJsonDepth(text); !shallow)
+    return error(fmt::format("'{}' {}", path, shallow.error()));
+  return text;
 }
 
 /// All that can be read from a pipe's end, which is closed.
@@ -114,17 +104,16 @@ Result<void> tune::writePlan(const std::string &folder, const Plan &plan) {
     layers.push_back(layer);
   }
   ordered_json document = {{"version", 1}, {"target", plan.target}, {"layers", layers}};
-  return writeFile(folder + "/tune.json", document.dump(1) + "\n");
+  return writeOutput(folder + "/tune.json", document.dump(1) + "\n");
 }
 
 Result<Plan> tune::readPlan(const std::string &folder) {
   std::string path = folder + "/tune.json";
-  std::ifstream in(path);
-  if (!in)
-    return error(
-        fmt::format("cannot read '{}'; make it with quant-tune generate", path));
+  Result<std::string> text = readJsonText(path, "; make it with quant-tune generate");
+  if (!text)
+    return text.takeError();
   try {
-    json document = json::parse(in);
+    json document = json::parse(*text);
     if (document.at("version") != 1)
       return error(fmt::format("'{}' is of version {}, not 1; generate it again", path,
                                document["version"].dump()));
@@ -176,12 +165,12 @@ static std::string keyOf(const ordered_json &entry) {
 }
 
 Result<ordered_json> tune::readTable(const std::string &path) {
-  std::ifstream in(path);
-  if (!in)
-    return error(fmt::format("cannot read '{}'", path));
+  Result<std::string> text = readJsonText(path);
+  if (!text)
+    return text.takeError();
   size_t index = 0;
   try {
-    ordered_json table = ordered_json::parse(in);
+    ordered_json table = ordered_json::parse(*text);
     if (!table.is_array())
       return error(fmt::format("'{}' is not a schedule table: no JSON array", path));
     for (const ordered_json &entry : table) {
@@ -211,9 +200,11 @@ ordered_json tune::merge(const std::vector<ordered_json> &tables) {
   return merged;
 }
 
-Result<void> tune::writeTable(const std::string &path, const ordered_json &table) {
+Result<void> tune::writeTable(OutputFile &file, const ordered_json &table) {
   std::string text = "[";
   for (const ordered_json &entry : table)
     text += (text.size() > 1 ? ",\n " : "") + entry.dump();
-  return writeFile(path, text + "]\n");
+  if (Result<void> written = file.append(text + "]\n"); !written)
+    return written;
+  return file.publish();
 }

@@ -19,6 +19,7 @@
 #define QLINEAR_TOOLS_QUANTTUNE_TUNE_H
 
 #include "qlinear/Encoding/Encoding.h"
+#include "qlinear/Encoding/OutputFile.h"
 
 #include <map>
 #include <nlohmann/json.hpp>
@@ -98,9 +99,11 @@ Result<nlohmann::ordered_json> measure(const Plan &plan, const std::string &fold
 Result<nlohmann::ordered_json> readTable(const std::string &path);
 /// The entries of all; of those for the same linear the last one stays.
 nlohmann::ordered_json merge(const std::vector<nlohmann::ordered_json> &tables);
-/// Writes a file beside `path` and renames it. One entry per line for tables.
-Result<void> writeTable(const std::string &path, const nlohmann::ordered_json &table);
-Result<void> writeFile(const std::string &path, const std::string &text);
+/// The text of a JSON file, not nested too deeply to be parsed; `hint` follows where
+/// it cannot be read.
+Result<std::string> readJsonText(const std::string &path, const std::string &hint = "");
+/// One entry per line; publishes the file.
+Result<void> writeTable(OutputFile &file, const nlohmann::ordered_json &table);
 
 /// Runs a program and returns its standard output; an error has its standard error.
 Result<std::string> runTool(const std::vector<std::string> &command);

@@ -48,14 +48,18 @@ int generateOnly(const Options &o) {
 }
 
 int measureInto(const Plan &plan, const std::string &folder, const Options &o) {
+  Result<OutputFile> file = OutputFile::create(o.output); // before the work
+  if (!file)
+    return fail(file.error());
   Result<nlohmann::ordered_json> table = measure(plan, folder, o.measure);
   if (!table)
     return fail(table.error());
   if (table->empty())
     return 0; // a dry run
-  if (Result<void> written = writeTable(o.output, *table); !written)
+  if (Result<void> written = writeTable(*file, *table); !written)
     return fail(written.error());
-  fmt::print("{}: {} entries\n", o.output, table->size());
+  if (o.output != "-")
+    fmt::print("{}: {} entries\n", o.output, table->size());
   return 0;
 }
 
@@ -72,11 +76,16 @@ int mergeOnly(const Options &o) {
       return fail(table.error());
     tables.push_back(std::move(*table));
   }
-  Result<void> written = writeTable(o.output, merge(tables));
+  Result<OutputFile> file = OutputFile::create(o.output);
+  if (!file)
+    return fail(file.error());
+  Result<void> written = writeTable(*file, merge(tables));
   return written ? 0 : fail(written.error());
 }
 
 int both(const Options &o) {
+  if (Result<void> checked = checkOutputs({o.output}, {o.shapes}); !checked)
+    return fail(checked.error());
   Result<Request> request = readRequest(o.shapes);
   if (!request)
     return fail(request.error());
@@ -133,15 +142,24 @@ int main(int argc, char **argv) {
   CLI::App *merging = app.add_subcommand("merge", "Join tables");
   merging->add_option("tables", o.tables, "Tables, the later ones win")->required();
   merging->add_option("-o,--output", o.output, "Table to write")->required();
-  CLI11_PARSE(app, argc, argv);
-
-  if (*generating)
-    return generateOnly(o);
-  if (*timing)
-    return measureOnly(o);
-  if (*merging)
-    return mergeOnly(o);
-  if (o.shapes.empty() || o.output.empty())
-    return fail("a shapes file and -o are needed; see quant-tune --help");
-  return both(o);
+  try {
+    app.parse(argc, argv);
+    int status = *generating ? generateOnly(o)
+                 : *timing   ? measureOnly(o)
+                 : *merging  ? mergeOnly(o)
+                 : o.shapes.empty() || o.output.empty()
+                     ? fail("a shapes file and -o are "
+                            "needed; see quant-tune "
+                            "--help")
+                     : both(o);
+    if (status != 0)
+      return status;
+  } catch (const CLI::ParseError &e) {
+    if (int status = app.exit(e))
+      return status;
+  } catch (const std::exception &e) {
+    return fail(e.what());
+  }
+  Result<void> flushed = flushStandardOutput();
+  return flushed ? 0 : fail(flushed.error());
 }

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "CudaTest.h"
+#include "qlinear-runtime/program.h"
 
 #include <atomic>
 #include <cmath>
@@ -194,6 +195,46 @@ TEST_F(CudaCalls, ThreadsStreamsAndDevices) {
       t.join();
     EXPECT_EQ(wrong, 0);
   }
+}
+
+//===----------------------------------------------------------------------===//
+// Programs
+//===----------------------------------------------------------------------===//
+
+TEST_F(Cuda, ProgramsFreeWorkspacesThatAreTooSmall) {
+  std::string archive = writeTestArchive("program.safetensors");
+  qlinear_artifact_v1 *descriptor = test.descriptor();
+  qlr_program *program = nullptr;
+  ASSERT_EQ(qlr_program_open(&program, descriptor, "cuda", archive.c_str()), QLR_OK)
+      << qlr_last_error();
+  {
+    Device device("cuda");
+    constexpr int64_t kMost = 12;
+    std::vector<float> x = randomInput(kMost);
+    void *in = nullptr, *out = nullptr, *stream = nullptr;
+    ASSERT_EQ(qlr_alloc(device, x.size() * 4, &in), QLR_OK);
+    ASSERT_EQ(qlr_alloc(device, size_t(kMost * kN) * 4, &out), QLR_OK);
+    ASSERT_EQ(qlr_upload(device, in, x.data(), x.size() * 4, nullptr), QLR_OK);
+    ASSERT_EQ(qlr_stream_create(device, &stream), QLR_OK);
+    auto launch = [&](int64_t rows) {
+      qlr_tensor a = matrix(in, rows, kK), b = matrix(out, rows, kN);
+      EXPECT_EQ(qlr_program_launch(&program, descriptor, 0, &a, 1, &b, 1), QLR_OK)
+          << qlr_last_error();
+      return fake.live()["memory"];
+    };
+    int one = launch(1);
+    for (int64_t rows = 2; rows <= kMost; ++rows)
+      EXPECT_EQ(launch(rows), one) << rows;
+    EXPECT_EQ(launch(3), one); // the largest serves all
+    // What another stream may still use stays.
+    ASSERT_EQ(qlr_program_set_stream(&program, stream), QLR_OK);
+    EXPECT_EQ(launch(2), one + 1);
+    EXPECT_EQ(launch(4), one + 1);
+    qlr_free(device, in);
+    qlr_free(device, out);
+    EXPECT_EQ(qlr_stream_destroy(device, stream), QLR_OK);
+  }
+  qlr_program_close(&program);
 }
 
 //===----------------------------------------------------------------------===//

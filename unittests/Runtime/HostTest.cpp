@@ -6,10 +6,13 @@
 //===----------------------------------------------------------------------===//
 
 #include "Handles.h"
+#include "qlinear/Encoding/Checksum.h"
 
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <link.h>
 #include <thread>
 
 using nlohmann::json;
@@ -305,9 +308,108 @@ TEST(Archives, Mismatches) {
   loadError(temporary("short.safetensors"), QLR_BAD_WEIGHTS);
 }
 
+/// What loading with a check says, "" if it succeeds.
+std::string checkError(TestArtifact &test, const std::string &archive) {
+  Device device("cpu");
+  qlr_artifact *artifact = nullptr;
+  EXPECT_EQ(qlr_artifact_from_descriptor(test.descriptor(), &artifact), QLR_OK);
+  qlr_module *module = nullptr;
+  qlr_status status =
+      qlr_module_load_checked(device, artifact, archive.c_str(), &module);
+  EXPECT_TRUE(status == QLR_OK || status == QLR_BAD_WEIGHTS) << status;
+  EXPECT_EQ(status == QLR_OK, module != nullptr);
+  qlr_module_unload(module);
+  qlr_artifact_close(artifact);
+  return status == QLR_OK ? "" : qlr_last_error();
+}
+
+TEST(Archives, Checks) {
+  std::string sum = qlinear::checksum(
+      {reinterpret_cast<const std::byte *>(testWeight().blob), testWeight().size});
+  std::string wrong = sum;
+  wrong[3] = wrong[3] == '0' ? '1' : '0';
+  auto archive = [](const char *name, const std::string &sum) {
+    return writeTestArchive(name, "w", kEncoding, kN, kK, sum);
+  };
+  std::string good = archive("good", sum), damaged = archive("damaged", wrong),
+              old = archive("old", "");
+  TestArtifact test;
+  EXPECT_EQ(checkError(test, good), "");
+  EXPECT_EQ(checkError(test, damaged),
+            "'" + damaged + "': weight 'w' is damaged: its " +
+                std::to_string(testWeight().size) + " bytes have the checksum " + sum +
+                ", and the archive says " + wrong +
+                "; fetch or pack the archive again");
+  EXPECT_EQ(checkError(test, old), "'" + old +
+                                       "': weight 'w' has no checksum; pack it again "
+                                       "with quant-pack, which adds it");
+  // Nobody asked: it loads, and the environment asks.
+  Device device("cpu");
+  for (const std::string &path : {good, damaged, old})
+    EXPECT_EQ(Module(device, test.descriptor(), path).status, QLR_OK);
+  setenv("QLINEAR_CHECK_WEIGHTS", "1", 1);
+  EXPECT_EQ(Module(device, test.descriptor(), good).status, QLR_OK);
+  EXPECT_EQ(Module(device, test.descriptor(), damaged).status, QLR_BAD_WEIGHTS);
+  setenv("QLINEAR_CHECK_WEIGHTS", "0", 1);
+  EXPECT_EQ(Module(device, test.descriptor(), damaged).status, QLR_OK);
+  unsetenv("QLINEAR_CHECK_WEIGHTS");
+  // Compiled for these weights, and for others of the same shape.
+  test.manifest["weights"][0]["xxh3"] = sum;
+  EXPECT_EQ(checkError(test, good), "");
+  test.manifest["weights"][0]["xxh3"] = wrong;
+  EXPECT_EQ(checkError(test, good),
+            "weight 'w' of '" + good +
+                "' is another than the artifact was compiled for: its checksum is " +
+                sum + ", not " + wrong +
+                "; pass that archive, or compile again with --params of this one");
+  EXPECT_EQ(Module(device, test.descriptor(), good).status, QLR_OK);
+}
+
 //===----------------------------------------------------------------------===//
 // Artifacts
 //===----------------------------------------------------------------------===//
+
+TEST(Artifacts, CutShort) {
+  std::ifstream in(QLINEAR_RUNTIME_PATH, std::ios::binary);
+  std::string whole{std::istreambuf_iterator<char>(in), {}};
+  ElfW(Ehdr) header;
+  std::memcpy(&header, whole.data(), sizeof header);
+  size_t loaded = 0; // what follows is for linkers and debuggers
+  for (unsigned i = 0; i < header.e_phnum; ++i) {
+    ElfW(Phdr) segment;
+    std::memcpy(&segment, whole.data() + header.e_phoff + i * sizeof segment,
+                sizeof segment);
+    loaded = std::max<size_t>(loaded, segment.p_offset + segment.p_filesz);
+  }
+  std::string path = temporary("cut.so");
+  for (size_t part = 1; part <= 64; ++part) {
+    size_t size = loaded * part / 64 - 1;
+    std::ofstream(path, std::ios::binary) << std::string_view(whole).substr(0, size);
+    qlr_artifact *artifact = nullptr;
+    EXPECT_EQ(qlr_artifact_open(path.c_str(), &artifact), QLR_BAD_ARTIFACT) << size;
+    EXPECT_NE(
+        std::string(qlr_last_error())
+            .find("is cut short: it has " + std::to_string(size) + " bytes, and "),
+        std::string::npos)
+        << qlr_last_error();
+  }
+}
+
+TEST(Artifacts, DeepManifest) {
+  TestArtifact test;
+  qlinear_artifact_v1 *d = test.descriptor();
+  for (const char *open : {"[", "{\"a\":"}) {
+    std::string deep;
+    for (int i = 0; i < 1000000; ++i)
+      deep += open;
+    d->manifest = deep.data();
+    d->manifest_size = deep.size();
+    qlr_artifact *artifact = nullptr;
+    EXPECT_EQ(qlr_artifact_from_descriptor(d, &artifact), QLR_BAD_ARTIFACT);
+    EXPECT_NE(std::string(qlr_last_error()).find("nests more than 64 deep at offset"),
+              std::string::npos);
+  }
+}
 
 TEST(Artifacts, Errors) {
   qlr_artifact *artifact = nullptr;

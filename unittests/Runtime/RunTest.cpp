@@ -47,7 +47,8 @@ TEST(Npy, RoundTrip) {
         values[i] = float(i) - 3;
       array.setFloats(values);
       std::string path = temporary("array.npy");
-      ASSERT_TRUE(bool(writeNpy(path, array)));
+      Result<OutputFile> file = makeNpy(path, array);
+      ASSERT_TRUE(file && file->publish());
       Result<Array> back = readArray(path, QLR_BF16);
       ASSERT_TRUE(bool(back)) << back.error();
       EXPECT_EQ(back->dtype, t);

@@ -81,7 +81,8 @@ std::string runtimePath() {
 std::byte placeByte(size_t i) { return std::byte(i ^ (i >> 8) ^ (i >> 16)); }
 
 std::string writeTestArchive(const std::string &name, const std::string &weight,
-                             const std::string &encoding, int64_t n, int64_t k) {
+                             const std::string &encoding, int64_t n, int64_t k,
+                             const std::string &checksum) {
   std::string path = temporary(name);
   uint64_t bytes =
       layoutOf(*Encoding::parse(encoding), uint64_t(n), uint64_t(k)).bytes();
@@ -89,6 +90,8 @@ std::string writeTestArchive(const std::string &name, const std::string &weight,
       {"version", layout::kVersion},
       {"weights",
        {{weight, {{"encoding", encoding}, {"n", n}, {"k", k}, {"source", "test"}}}}}};
+  if (!checksum.empty())
+    meta["weights"][weight]["xxh3"] = checksum;
   // The test's weight, or bytes that tell their place.
   std::vector<std::byte> blob(bytes);
   if (n == kN && k == kK && encoding == kEncoding)

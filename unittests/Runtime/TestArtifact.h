@@ -67,7 +67,7 @@ const TestWeight &testWeight();
 /// another shape or encoding has the bytes placeByte(i).
 std::string writeTestArchive(const std::string &name, const std::string &weight = "w",
                              const std::string &encoding = kEncoding, int64_t n = kN,
-                             int64_t k = kK);
+                             int64_t k = kK, const std::string &checksum = "");
 std::byte placeByte(size_t i);
 /// A path for a file of this test program.
 std::string temporary(const std::string &name);

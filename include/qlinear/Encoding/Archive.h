@@ -13,9 +13,11 @@
 // tensor (its blob, as Layout.h says) under the weight's own name, 128-byte
 // aligned in the file; the key "qlinear" of __metadata__ holds a JSON object
 //   {"version": 2,
-//    "weights": {NAME: {"encoding": SPELLING, "n": N, "k": K, "source": "Q4_K"}},
+//    "weights": {NAME: {"encoding": SPELLING, "n": N, "k": K, "source": "Q4_K",
+//                       "xxh3": CHECKSUM}},
 //    "carried": {NAME: {"type": "IQ4_XS", "shape": [N, K]}},
 //    "model": {"architecture": "llama", "names": "gguf", "heads": 32, "kv_heads": 8}}
+// The checksum (Checksum.h) is of the blob; archives of before it have none.
 // Tensors that are not quantized are carried over as they are; where safetensors
 // has no such type ("carried") as the U8 bytes of their blocks. An archive of GGUF has
 // "model", and where transformers names a weight otherwise, "hf" of the weight; where
@@ -27,6 +29,7 @@
 #define QLINEAR_ENCODING_ARCHIVE_H
 
 #include "qlinear/Encoding/Codec.h"
+#include "qlinear/Encoding/OutputFile.h"
 
 #include <functional>
 #include <map>
@@ -127,6 +130,10 @@ struct PackedWeight {
   Encoding encoding;
   uint64_t N = 0, K = 0;
   std::span<const std::byte> blob;
+  std::string checksum; ///< as the archive says it; empty if it does not
+
+  /// Reads the blob: fails if it is not what the checksum is of, or there is none.
+  Result<void> verify() const;
 };
 
 /// The name under which a file has the weight that a program calls `name`: the same,
@@ -137,7 +144,8 @@ std::string resolveWeightName(std::string_view name,
 
 /// A packed archive, mapped. Opening it checks everything but the codes: that
 /// each weight is there once, its encoding parses and fits its shape, and its
-/// blob has exactly the bytes that the layout says.
+/// blob has exactly the bytes that the layout says. PackedWeight::verify() checks
+/// those.
 class Archive {
 public:
   static Result<Archive> open(const std::string &path);
@@ -159,9 +167,8 @@ private:
   std::map<std::string, PackedWeight> packed;
 };
 
-/// Writes a safetensors file: beside the target first, then renamed, so that a
-/// failure at any point leaves what was there and nothing else. The header is
-/// written last, into room reserved for it, so sizes may be found out on the way.
+/// Writes a safetensors file as an OutputFile. The header is written last, into room
+/// reserved for it, so sizes may be found out on the way.
 /// Tensors follow each other without holes, as the format demands: write those
 /// whose sizes are multiples of 128 bytes first, and each of them is aligned.
 class SafetensorsWriter {
@@ -172,8 +179,9 @@ public:
   Result<void> append(const std::string &name, const std::string &type,
                       const std::vector<uint64_t> &shape,
                       std::span<const std::byte> bytes);
-  /// Writes the header and gives the file its name.
+  /// Writes the header; the file is complete then, and output() can be published.
   Result<void> finish(const std::map<std::string, std::string> &metadata);
+  OutputFile &output() { return file; }
   /// Bytes of the whole file so far.
   uint64_t bytes() const { return end; }
 
@@ -182,18 +190,19 @@ public:
   static uint64_t headerBytes(const std::vector<std::string> &names, size_t rank,
                               const std::map<std::string, std::string> &metadata);
 
-  SafetensorsWriter(SafetensorsWriter &&) noexcept;
-  ~SafetensorsWriter();
-
 private:
-  class OutputFile;
-  explicit SafetensorsWriter(std::unique_ptr<OutputFile> file);
-  std::unique_ptr<OutputFile> file;
+  explicit SafetensorsWriter(OutputFile file) : file(std::move(file)) {}
+  OutputFile file;
   uint64_t start = 0, end = 0; ///< of the data, in the file
   std::vector<Tensor> written; ///< with `offset`s, without bytes
 };
 
-/// Writes these tensors, largest alignment first, with this __metadata__.
+/// A safetensors file of these tensors, largest alignment first, with this
+/// __metadata__, to be published.
+Result<OutputFile> makeSafetensors(const std::string &path,
+                                   const std::vector<Tensor> &tensors,
+                                   const std::map<std::string, std::string> &metadata);
+/// The same, published.
 Result<void> writeSafetensors(const std::string &path,
                               const std::vector<Tensor> &tensors,
                               const std::map<std::string, std::string> &metadata);

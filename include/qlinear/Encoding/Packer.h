@@ -81,8 +81,13 @@ template <typename T> struct Override {
   T value;
 };
 
+/// Fails where a SelectionRule::minSnr is not a number of dB from 0 to 200.
+Result<void> verifyMinSnr(double snr);
+
 /// "int4:32", "int6:16", "int8:row", "int4:128:symmetric".
 Result<QuantizeOptions> parseQuantize(std::string_view text);
+
+struct PackReport;
 
 struct PackOptions {
   SelectionRule rule;
@@ -100,6 +105,10 @@ struct PackOptions {
   bool useHuggingFaceNames = false;
   /// Told after each weight: bytes of the source done, and their total.
   std::function<void(uint64_t done, uint64_t total)> progress;
+  /// Called when all is written, before the archive appears: the files that it adds
+  /// appear with the archive.
+  std::function<Result<void>(const PackReport &, std::vector<OutputFile> &files)>
+      finish;
 };
 
 /// What became of one tensor.
@@ -112,6 +121,7 @@ struct TensorReport {
   bool packed = false;
   std::string encodingName;         ///< "row-u8", "Q4_K"; empty if carried over
   std::optional<Encoding> encoding; ///< if packed
+  std::string checksum;             ///< if packed: of its bytes
   uint64_t bytesBefore = 0, bytesAfter = 0;
   /// If packed: against the exact weights of the source (of float sources,
   /// against the quantized ones).

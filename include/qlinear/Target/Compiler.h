@@ -14,6 +14,7 @@
 #ifndef QLINEAR_TARGET_COMPILER_H
 #define QLINEAR_TARGET_COMPILER_H
 
+#include "qlinear/Encoding/OutputFile.h"
 #include "qlinear/Target/NVPTX.h"
 #include "qlinear/Target/Pipelines.h"
 
@@ -75,13 +76,17 @@ mlir::FailureOr<Compilation> compile(mlir::ModuleOp source,
                                      const CompileSettings &settings, Stage stage,
                                      llvm::StringRef name, mlir::TimingScope &timing);
 
-/// Writes the artifact as an object file; "-" is standard output.
-llvm::Error writeObject(const Compilation &compilation, llvm::StringRef path);
+/// Where a shared library goes: an executable file that the linker writes by name.
+Result<OutputFile> createLibraryFile(const std::string &path);
+
+/// Writes the artifact as an object file. The caller publishes the file.
+llvm::Error writeObject(const Compilation &compilation, OutputFile &file);
 
 /// Writes the artifact as a shared library, linked against libQLinearRuntime.so, which
-/// lies in `runtimeDir`. With `allowUndefined` the process resolves what is missing
-/// (AddressSanitizer's runtime).
-llvm::Error writeSharedLibrary(const Compilation &compilation, llvm::StringRef path,
+/// lies in `runtimeDir`, to a file of createLibraryFile(), which the caller publishes.
+/// With `allowUndefined` the process resolves what is missing (AddressSanitizer's
+/// runtime).
+llvm::Error writeSharedLibrary(const Compilation &compilation, const OutputFile &file,
                                llvm::StringRef runtimeDir, bool allowUndefined = false);
 
 /// Compiles the kernels of `kernels` (what qlinear-to-cpu or qlinear-to-gpu put into
@@ -89,8 +94,7 @@ llvm::Error writeSharedLibrary(const Compilation &compilation, llvm::StringRef p
 /// `functions`, which may be in another module. Nothing is exported but the
 /// descriptor. Emits diagnostics on failure.
 mlir::FailureOr<Compilation>
-compileLaunches(mlir::ModuleOp kernels,
-                llvm::ArrayRef<mlir::func::FuncOp> functions,
+compileLaunches(mlir::ModuleOp kernels, llvm::ArrayRef<mlir::func::FuncOp> functions,
                 const CompileSettings &settings, mlir::TimingScope &timing);
 
 } // namespace qlinear

@@ -7,6 +7,8 @@
 #ifndef QLINEAR_TARGET_HOSTOBJECT_H
 #define QLINEAR_TARGET_HOSTOBJECT_H
 
+#include "qlinear/Encoding/OutputFile.h"
+
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/Support/Error.h"
 
@@ -34,9 +36,13 @@ void addAddressSanitizer(llvm::Module &module, llvm::TargetMachine &machine);
 llvm::Expected<llvm::SmallVector<char, 0>> emitObject(llvm::Module &module,
                                                       llvm::TargetMachine &machine);
 
-/// Writes a file beside `path` and renames it, so that `path` holds all of it or
-/// what it held before. "-" is standard output.
-llvm::Error writeFile(llvm::StringRef path, llvm::StringRef contents);
+/// A Result of the libraries below as an llvm::Error.
+llvm::Error toError(Result<void> result);
+template <typename T> llvm::Expected<T> toExpected(Result<T> result) {
+  if (!result)
+    return toError(result.takeError());
+  return std::move(*result);
+}
 
 struct LinkOptions {
   /// Directories searched for the libraries. Whoever loads the result finds them: a
@@ -48,9 +54,10 @@ struct LinkOptions {
   bool allowUndefined = false;
 };
 
-/// Links object files into the shared library `path`, by ld.lld or the C compiler,
-/// whichever is on PATH. Written beside and renamed.
-llvm::Error linkSharedLibrary(llvm::StringRef path, llvm::ArrayRef<std::string> objects,
+/// Links object files into a shared library, the contents of `file`, which has to be
+/// named; by ld.lld or the C compiler, whichever is on PATH.
+llvm::Error linkSharedLibrary(const OutputFile &file,
+                              llvm::ArrayRef<std::string> objects,
                               const LinkOptions &options);
 
 } // namespace qlinear

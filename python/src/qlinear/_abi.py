@@ -120,6 +120,7 @@ _SIGNATURES = {
     "qlr_artifact_close": (None, ["ptr"]),
     "qlr_artifact_manifest": ("char*", ["ptr"]),
     "qlr_module_load": ("status", ["ptr", "ptr", "char*", "out"]),
+    "qlr_module_load_checked": ("status", ["ptr", "ptr", "char*", "out"]),
     "qlr_module_unload": (None, ["ptr"]),
     "qlr_module_set_weight": ("status", ["ptr", "char*", "ptr", "size"]),
     "qlr_module_target": ("char*", ["ptr"]),

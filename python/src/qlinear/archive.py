@@ -63,7 +63,7 @@ class Archive:
                 self.weights[name] = PackedWeight(
                     name, w["encoding"], w["n"], w["k"], w.get("source", ""), blob
                 )
-        except (ValueError, KeyError, TypeError) as problem:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
             raise Error(
                 f"'{self.path}' is not an archive of quant-pack ({problem}); pack the "
                 "checkpoint first: quant-pack IN -o OUT",

@@ -51,31 +51,35 @@ class Artifact:
         return f"<artifact {self.path}: {', '.join(self.targets)}>"
 
 
-def load(artifact, weights=None, device="cpu"):
+def load(artifact, weights=None, device="cpu", check_weights=False):
     """Loads an artifact on a device and binds its weights.
 
     artifact: a path, or what compile() returned.
     weights: a packed archive (path), or {name: uint8 array on the device} with packed
         weights, which are used where they lie; None if the artifact has its own.
     device: "cpu", "cpu:4" (threads), "cuda:0", or "emulated", the GPU's code on the CPU.
+    check_weights: read all weights of the archive first, and raise Error where one is
+        damaged or another than the artifact was compiled for (quant-compile --params).
+
+    Opening an artifact runs code from it, as loading any library does.
 
     Returns a Module. Raises Error if the device or the weights do not fit the artifact.
     """
     if not isinstance(artifact, Artifact):
         artifact = Artifact(artifact)
-    return Module(artifact, weights, _abi.device(device))
+    return Module(artifact, weights, _abi.device(device), check_weights)
 
 
 class Module:
     """An artifact on a device. Its functions are attributes, and `module["name"]`;
     `functions` lists them. They may be called from several threads at once."""
 
-    def __init__(self, artifact, weights, device):
+    def __init__(self, artifact, weights, device, check_weights=False):
         self.artifact, self.device = artifact, device
         is_path = isinstance(weights, (str, os.PathLike))
         archive = os.fspath(weights).encode() if is_path else None
         self.handle = _abi.make(
-            "qlr_module_load",
+            "qlr_module_load_checked" if check_weights and is_path else "qlr_module_load",
             "qlr_module_unload",
             device.handle.value,
             artifact.handle.value,

@@ -90,7 +90,8 @@ QLR_API qlr_status qlr_stream_create(qlr_device *device, void **stream);
 QLR_API qlr_status qlr_stream_destroy(qlr_device *device, void *stream);
 QLR_API qlr_status qlr_synchronize(qlr_device *device, void *stream);
 
-/* Opens the shared library that quant-compile wrote. */
+/* Opens the shared library that quant-compile wrote. That runs code from it, as loading
+ * any library does: open only what you trust. */
 QLR_API qlr_status qlr_artifact_open(const char *path, qlr_artifact **out);
 /* The same for an artifact linked into the program: its `qlinear_artifact`. */
 QLR_API qlr_status qlr_artifact_from_descriptor(const void *descriptor,
@@ -110,6 +111,13 @@ QLR_API const void *qlr_artifact_image(const qlr_artifact *artifact, const char 
 QLR_API qlr_status qlr_module_load(qlr_device *device,
                                    const qlr_artifact *artifact,
                                    const char *weights, qlr_module **out);
+/* The same, after reading all weights that the artifact takes from the archive: fails
+ * with QLR_BAD_WEIGHTS where one is not what its checksum in the archive says (or has
+ * none), or is another than the artifact was compiled for (quant-compile --params).
+ * With QLINEAR_CHECK_WEIGHTS=1 in the environment, every load of an archive does so. */
+QLR_API qlr_status qlr_module_load_checked(qlr_device *device,
+                                           const qlr_artifact *artifact,
+                                           const char *weights, qlr_module **out);
 QLR_API void qlr_module_unload(qlr_module *module);
 /* What was loaded: a target of the artifact, "cpu:avx2", or on CUDA the image,
  * "cuda:sm_90/cubin" or "cuda:sm_90/ptx" (which the driver compiled). */

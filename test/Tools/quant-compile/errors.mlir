@@ -11,6 +11,7 @@
 // RUN: not quant-compile %t/op.mlir --target=cuda:h200 -o %t.so 2>&1 | FileCheck %s --check-prefix=TARGET
 // RUN: not quant-compile %t/op.mlir --target=cuda:sm_90,cpu --emit=ptx 2>&1 | FileCheck %t/op.mlir
 // RUN: not quant-compile %t/op.mlir --sanitize=thread 2>&1 | FileCheck %s --check-prefix=SANITIZE
+// RUN: not quant-compile %t/op.mlir --min-snr=nan --encoding=auto 2>&1 | FileCheck %s --check-prefix=SNR
 // RUN: not quant-compile %t/none.mlir 2>&1 | FileCheck %s --check-prefix=NONE
 // RUN: not ls %t.so
 //
@@ -22,6 +23,7 @@
 
 // TARGET: error: unknown target 'cuda:h200'; targets are cuda:sm_NN (such as cuda:sm_90), cuda:emulated, cpu, and cpu:ISA
 // SANITIZE: error: --sanitize=thread is not known; use --sanitize=address
+// SNR: error: min-snr = nan is not a number of dB from 0 to 200
 // SAME: error: the output '{{.*}}same.mlir' is the input; write to another file
 // NONE: error: cannot open input file {{.*}}none.mlir': No such file or directory
 

@@ -33,6 +33,7 @@ def changed(**changes):
 
 TABLES = {
     "not-json": "[{",
+    "deep": "[" * 200000,
     "not-a-list": {"target": "cuda:sm_90"},
     "no-weights": changed(weights=None),
     "no-n": changed(n=None),
