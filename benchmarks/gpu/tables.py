@@ -74,7 +74,7 @@ def orders(report):
     for r in rows:
         name, int8 = split(r["implementation"])
         times = [f"{r['us'][m] / 1e3:.3f} ({r['us'][m] / r['sum_us'][m]:.3f})"
-                 if m in r["sum_us"] else "–" for m in ROWS]
+                 if m in r["sum_us"] and m in r["us"] else "–" for m in ROWS]
         row(name + (", int8 activations in" if int8 else ""), r["chain"],
             f"{r['read_us']['dependent'] / 1e3:.3f}", *times)
 

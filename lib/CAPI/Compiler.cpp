@@ -90,7 +90,7 @@ MlirLogicalResult mlirQLinearCompile(MlirModule cModule,
     if (llvm::Error e = check(qlinear::checkOutputs({library, text}, {})))
       return e;
     std::vector<qlinear::OutputFile> files;
-    auto add = [&](qlinear::Result<qlinear::OutputFile> made) {
+    auto add = [&](qlinear::Result<qlinear::OutputFile> made) -> llvm::Error {
       auto file = qlinear::toExpected(std::move(made));
       if (!file)
         return file.takeError();

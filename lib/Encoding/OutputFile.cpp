@@ -326,7 +326,8 @@ static bool isSameFile(const std::string &a, const std::string &b) {
            first.st_ino == second.st_ino;
   std::error_code ec;
   return foundFirst != 0 && foundSecond != 0 &&
-         fs::weakly_canonical(a, ec) == fs::weakly_canonical(b, ec);
+         fs::weakly_canonical(fs::absolute(a), ec) ==
+             fs::weakly_canonical(fs::absolute(b), ec);
 }
 
 Result<void> qlinear::checkOutputs(const std::vector<std::string> &outputs,

@@ -564,9 +564,8 @@ Value *Lowering::lower() {
     return act("mbarrier_fence", {});
   if (name.starts_with("fence.proxy.async"))
     return act("proxy_fence", {});
-  if (name.starts_with("membar") || name.starts_with("fence"))
-    return nothing(); // they order atomics, which order nothing else here
-  if (name == "nanosleep")
+  // Fences order atomics, which order nothing else here.
+  if (name.starts_with("membar") || name.starts_with("fence") || name == "nanosleep")
     return nothing();
   if (name == "griddepcontrol.launch.dependents")
     return act("griddep_launch", {});

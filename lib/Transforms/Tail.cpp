@@ -114,11 +114,11 @@ static std::string spell(Type type) {
 static TypedAttr constantElement(Value value) {
   Attribute constant;
   if (matchPattern(value, m_Constant(&constant))) {
-    auto dense = dyn_cast<DenseElementsAttr>(constant);
-    if (!dense)
+    if (!isa<ElementsAttr>(constant))
       return dyn_cast<TypedAttr>(constant);
-    return dense.isSplat() ? cast<TypedAttr>(dense.getSplatValue<Attribute>())
-                           : TypedAttr();
+    auto dense = dyn_cast<DenseElementsAttr>(constant); // null for a resource
+    return dense && dense.isSplat() ? cast<TypedAttr>(dense.getSplatValue<Attribute>())
+                                    : TypedAttr();
   }
   Operation *def = value.getDefiningOp();
   if (auto splat = dyn_cast_if_present<tensor::SplatOp>(def))

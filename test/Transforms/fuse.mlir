@@ -222,3 +222,20 @@ func.func @swiglu(%x: tensor<?x64xf32>) -> tensor<?x256xf32> {
   %y = arith.mulf %h, %u : tensor<?x256xf32>
   return %y : tensor<?x256xf32>
 }
+
+// -----
+
+#i8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f32>
+// A bias that is a resource: its elements differ, so no one constant stands for them.
+// CHECK-LABEL: func @resource(
+// CHECK: %[[B:.*]] = arith.constant dense_resource<bias> : tensor<4xf32>
+// CHECK: qlinear.linear {{.*}} extras(%[[B]])
+func.func @resource(%x: tensor<4x32xf32>, %w: !qlinear.weight<4x32, #i8>) -> tensor<4x4xf32> {
+  %y = qlinear.linear %x, %w : (tensor<4x32xf32>, !qlinear.weight<4x32, #i8>) -> tensor<4x4xf32>
+  %b = arith.constant dense_resource<bias> : tensor<4xf32>
+  %e = tensor.empty() : tensor<4x4xf32>
+  %c = linalg.broadcast ins(%b : tensor<4xf32>) outs(%e : tensor<4x4xf32>) dimensions = [0]
+  %r = arith.addf %y, %c : tensor<4x4xf32>
+  return %r : tensor<4x4xf32>
+}
+{-# dialect_resources: { builtin: { bias: "0x040000000000803F000000400000404000008040" } } #-}

@@ -341,6 +341,9 @@ int main(int argc, char **argv) {
   if (emitKind == Emit::so && output == "-")
     return fail("a shared library cannot be written to standard output; give a file "
                 "with -o");
+  if (!header.empty() && emitKind != Emit::so && emitKind != Emit::obj)
+    return fail("--header describes the functions of an artifact; it goes with "
+                "--emit=so or --emit=obj");
   if (auto r = qlinear::checkOutputs({output, header}, {input, params, scheduleTable});
       !r)
     return fail(r.error());

@@ -7,6 +7,7 @@
 
 #include "Session.h"
 
+#include <algorithm>
 #include <cstring>
 #include <fmt/format.h>
 
@@ -21,17 +22,26 @@ using nlohmann::json;
 Result<std::unique_ptr<Session>> Session::open(const std::string &artifact,
                                                const std::string &device,
                                                const std::string &weights,
-                                               bool checkWeights) {
+                                               WeightChecks checks) {
   std::unique_ptr<Session> s(new Session);
   s->name = device;
   if (qlr_artifact_open(artifact.c_str(), &s->art) != QLR_OK ||
-      qlr_device_open(device.c_str(), &s->dev) != QLR_OK ||
-      (checkWeights && !weights.empty() ? qlr_module_load_checked : qlr_module_load)(
-          s->dev, s->art, weights.empty() ? nullptr : weights.c_str(), &s->mod) !=
-          QLR_OK)
+      qlr_device_open(device.c_str(), &s->dev) != QLR_OK)
     return runtimeError();
   s->document =
       json::parse(qlr_artifact_manifest(s->art)); // the runtime has checked it
+  bool check = !weights.empty() && checks != WeightChecks::none;
+  if (check && checks == WeightChecks::ifThere) {
+    bool bound = std::ranges::any_of(s->document["weights"],
+                                     [](auto &w) { return w.contains("xxh3"); });
+    if (Result<Archive> archive = Archive::open(weights); archive && !bound)
+      check = std::ranges::all_of(archive->weights(),
+                                  [](auto &w) { return !w.second.checksum.empty(); });
+  }
+  if ((check ? qlr_module_load_checked : qlr_module_load)(
+          s->dev, s->art, weights.empty() ? nullptr : weights.c_str(), &s->mod) !=
+      QLR_OK)
+    return runtimeError();
   if (!weights.empty()) {
     Result<Archive> archive = Archive::open(weights);
     if (!archive)

@@ -20,13 +20,17 @@ namespace qlinear::run {
 
 using timing::DeviceMemory;
 
+/// Which checksums of an archive are compared with its weights when it is loaded: none,
+/// those of an archive that has them, or all (one without is an error).
+enum class WeightChecks { none, ifThere, all };
+
 /// The module of one artifact on one device.
 class Session {
 public:
   static Result<std::unique_ptr<Session>> open(const std::string &artifact,
                                                const std::string &device,
                                                const std::string &weights,
-                                               bool checkWeights);
+                                               WeightChecks checks);
   ~Session();
   Session(const Session &) = delete;
   Session &operator=(const Session &) = delete;

@@ -21,6 +21,8 @@
 #include <filesystem>
 #include <fmt/format.h>
 #include <random>
+#include <sys/stat.h>
+#include <unistd.h>
 
 using namespace qlinear;
 using namespace qlinear::run;
@@ -169,10 +171,16 @@ Result<void> writeOutputs(const Options &options, const Run &run) {
   return OutputFile::publish(files);
 }
 
-/// Whether results go to standard output, so that a report cannot.
+/// Whether results go to standard output, by its name or another, so that a report
+/// cannot.
 bool isPrinted(const Options &options) {
-  return std::find(options.outputs.begin(), options.outputs.end(), "-") !=
-         options.outputs.end();
+  struct stat printed, other;
+  bool known = fstat(STDOUT_FILENO, &printed) == 0 && !S_ISCHR(printed.st_mode);
+  return std::ranges::any_of(options.outputs, [&](const std::string &path) {
+    return path == "-" ||
+           (known && stat(path.c_str(), &other) == 0 &&
+            other.st_dev == printed.st_dev && other.st_ino == printed.st_ino);
+  });
 }
 
 Result<void> checkFiles(const Options &options) {
@@ -389,7 +397,9 @@ Result<void> runAll(const Options &options, json &reports) {
     return checked;
   Result<std::unique_ptr<Session>> opened =
       Session::open(options.artifact, options.device, options.weights,
-                    options.verify || options.checkWeights);
+                    options.checkWeights ? WeightChecks::all
+                    : options.verify     ? WeightChecks::ifThere
+                                         : WeightChecks::none);
   if (!opened)
     return opened.takeError();
   Session &session = **opened;

@@ -370,7 +370,7 @@ TEST(Archives, Checks) {
 //===----------------------------------------------------------------------===//
 
 TEST(Artifacts, CutShort) {
-  std::ifstream in(QLINEAR_RUNTIME_PATH, std::ios::binary);
+  std::ifstream in(runtimePath(), std::ios::binary);
   std::string whole{std::istreambuf_iterator<char>(in), {}};
   ElfW(Ehdr) header;
   std::memcpy(&header, whole.data(), sizeof header);

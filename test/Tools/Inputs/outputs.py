@@ -62,7 +62,7 @@ OUTPUTS = {
     "quant-compile obj": (*compiler, "--emit=obj", "-o"),
     "quant-compile ptx": ("quant-compile", "m.mlir", "--target=cuda:sm_80", "--emit=ptx", "-o"),
     "quant-compile so": (*compiler, "-o"),
-    "quant-compile header": (*compiler, "--emit=mlir", "-o", "x.mlir", "--header"),
+    "quant-compile header": (*compiler, "-o", "x.so", "--header"),
     "quant-pack": (*pack, "-o"),
     "quant-pack report": (*pack, "-o", "x.safetensors", "--report"),
     "quant-run": ("quant-run", "m.so", "--weights", "w.safetensors", "--output"),
@@ -172,7 +172,7 @@ for name, command in OUTPUTS.items():
         assert data == wanted or (not same and data[:4] == wanted[:4]), (name, way.__name__)
     if devices:
         to_full(command)
-    for extra in ("x.mlir", "x.safetensors"):
+    for extra in ("x.mlir", "x.so", "x.safetensors"):
         if os.path.exists(extra):
             os.remove(extra)
     left = sorted(set(os.listdir(".")) - set(before))

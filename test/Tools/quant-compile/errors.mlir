@@ -18,6 +18,8 @@
 // The default output of --emit=mlir has the name of the input.
 // RUN: cd %t && cp op.mlir same.mlir
 // RUN: cd %t && not quant-compile same.mlir --target=cpu:portable --emit=mlir 2>&1 | FileCheck %s --check-prefix=SAME
+// RUN: not quant-compile %t/same.mlir --target=cpu:portable --emit=mlir --header=%t.h -o %t.out 2>&1 | FileCheck %s --check-prefix=HEADER
+// HEADER: error: --header describes the functions of an artifact; it goes with --emit=so or --emit=obj
 // RUN: not quant-compile %t/same.mlir --target=cpu:portable --header=%t/same.mlir -o %t.so 2>&1 | FileCheck %s --check-prefix=SAME
 // RUN: cmp %t/op.mlir %t/same.mlir
 

@@ -31,7 +31,7 @@ func.func @f(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
 }
 
 //--- computed.mlir
-// CHECK: error: weight is computed when the function runs; its components must be constants, or use a qlinear.parameter
+// CHECK: error: 'arith.addi' cannot be compiled in function 'f'; a compiled function consists of qlinear.linear and of elementwise operations that fuse into them
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<4x64xf32>, %q0: tensor<64x64xi8>) -> tensor<4x64xf32> {
   %q = arith.addi %q0, %q0 : tensor<64x64xi8>
@@ -42,7 +42,8 @@ func.func @f(%x: tensor<4x64xf32>, %q0: tensor<64x64xi8>) -> tensor<4x64xf32> {
 }
 
 //--- reencoded.mlir
-// CHECK: error: 'qlinear.reencode' cannot be compiled; run qlinear-compact-metadata, or pass --encoding, to re-encode weights first
+// CHECK: error: 'qlinear.reencode' cannot be compiled in function 'f'
+// CHECK: note: re-encode weights before, by qlinear-compact-metadata or --encoding
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 #q32 = #qlinear.encoding<i8, group = 32, symmetric, scale = f32>
 qlinear.parameter @w : !qlinear.weight<64x64, #q8>
@@ -103,7 +104,7 @@ func.func @f(%x: tensor<4x64xf32>, %z: tensor<2x64xf32>) -> (tensor<4x64xf32>, t
 }
 
 //--- input.mlir
-// CHECK: input.mlir:{{.*}} error: the input is neither an argument of the function nor the result of a linear
+// CHECK: input.mlir:{{.*}} error: 'linalg.transpose' cannot be compiled in function 'f'
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 qlinear.parameter @w : !qlinear.weight<64x64, #q8>
 func.func @f(%x: tensor<64x2xf32>, %e: tensor<2x64xf32>) -> tensor<2x64xf32> {
@@ -114,7 +115,7 @@ func.func @f(%x: tensor<64x2xf32>, %e: tensor<2x64xf32>) -> tensor<2x64xf32> {
 }
 
 //--- quantized.mlir
-// CHECK: quantized.mlir:{{.*}} error: the input is neither an argument of the function nor the result of a linear
+// CHECK: quantized.mlir:{{.*}} error: 'linalg.transpose' cannot be compiled in function 'f'
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 qlinear.parameter @w : !qlinear.weight<64x64, #q8>
 func.func @f(%x: tensor<64x4xf32>, %e: tensor<4x64xf32>) -> tensor<4x64xf32> {
@@ -126,7 +127,7 @@ func.func @f(%x: tensor<64x4xf32>, %e: tensor<4x64xf32>) -> tensor<4x64xf32> {
 }
 
 //--- extra.mlir
-// CHECK: extra.mlir:{{.*}} error: an extra is neither an argument of the function, nor the result of a linear, nor a dense constant
+// CHECK: extra.mlir:{{.*}} error: 'linalg.transpose' cannot be compiled in function 'f'
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 qlinear.parameter @w : !qlinear.weight<64x64, #q8>
 func.func @f(%x: tensor<4x64xf32>, %r: tensor<64x4xf32>, %e: tensor<4x64xf32>) -> tensor<4x64xf32> {

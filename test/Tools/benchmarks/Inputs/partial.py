@@ -32,11 +32,3 @@ def per_row(r):
 write("no-peers", per_row)
 write("shape", lambda r: per_row(r) and r.get("shape") == "kv", chain=False)
 write("rows", per_row, rows=["4"])
-
-# Chains in other orders, with the sum of their shapes for M = 1.
-with open(f"{folder}/no-peers.json") as f:
-    orders = json.load(f)
-orders["chains"] += [{**r, "chain": "grouped", "sum_us": {"1": r["us"]["1"] * 1.1}}
-                     for r in orders["chains"]]
-with open(f"{folder}/orders.json", "w") as f:
-    json.dump(orders, f)

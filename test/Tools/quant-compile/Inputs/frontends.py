@@ -59,6 +59,8 @@ class Function(raise_stored.Stored):
         seen = [rng.choice(["?", n]) if n > 1 else n for n in lead]
         if rng.random() < 0.3:
             seen = lead
+        if len(lead) > 1:  # a bias does not fuse into rows of two unknown sizes
+            seen = lead
         x, rows = tensor([*seen, K], element), ["b", "m"][-len(lead) :]
         sizes = []
         for i, n in enumerate(seen):
