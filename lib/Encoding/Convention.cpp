@@ -104,36 +104,48 @@ Result<void> readRule(LayerRule &rule, const json &object, const std::string &wh
         fmt::format("{} of {} is {}, which is not understood; correct the file", key,
                     where, inQuotes(value.dump())));
   };
-  std::optional<bool> symmetric;
+  // Two keys may mean the same: then they have to say the same.
+  std::map<std::string_view, std::pair<std::string, json>> said;
+  auto contradicts = [&](std::string_view meaning, const std::string &key,
+                         const json &value) -> Result<void> {
+    auto [at, isNew] = said.try_emplace(meaning, key, value);
+    if (isNew || at->second.second == value)
+      return {};
+    return error(fmt::format("{} and {} of {} contradict each other; correct the file",
+                             at->second.first, key, where));
+  };
   for (auto &[key, value] : object.items()) {
     if (value.is_null())
       continue;
+    Result<void> agrees;
     if (key == "bits" || key == "w_bit") {
       if (!value.is_number_unsigned())
         return bad(key.c_str(), value);
       rule.bits = value.get<uint64_t>();
+      agrees = contradicts("bits", key, value);
     } else if (key == "group_size" || key == "q_group_size") {
       if (!value.is_number_integer())
         return bad(key.c_str(), value);
       rule.group = value.get<int64_t>() <= 0 ? 0 : value.get<uint64_t>();
+      agrees = contradicts("group", key, *rule.group);
     } else if (key == "sym" || key == "zero_point" || key == "desc_act") {
       if (!value.is_boolean())
         return bad(key.c_str(), value);
       bool isTrue = value.get<bool>();
-      if (key == "desc_act")
+      if (key == "desc_act") {
         rule.isReordered = isTrue;
-      else if (symmetric && *symmetric != (isTrue == (key == "sym")))
-        return error(
-            fmt::format("sym and zero_point of {} contradict each other; correct "
-                        "the file",
-                        where));
-      else
-        rule.symmetric = symmetric = isTrue == (key == "sym");
+        continue;
+      }
+      rule.symmetric = isTrue == (key == "sym");
+      agrees = contradicts("symmetric", key, *rule.symmetric);
     } else if (key == "mode" || key == "data_type") {
       if (!value.is_string())
         return bad(key.c_str(), value);
       rule.mode = value.get<std::string>();
+      agrees = contradicts("mode", key, value);
     }
+    if (!agrees)
+      return agrees;
   }
   return {};
 }
@@ -207,14 +219,18 @@ void Declaration::merge(const json &object, const std::string &from) {
       {"w_bit", "bits"}, {"q_group_size", "group_size"}};
   json added = object;
   for (auto [old, key] : kSame)
-    if (auto at = added.find(old); at != added.end()) {
+    if (auto at = added.find(old); at != added.end() && !added.contains(key)) {
       added[key] = *at;
       added.erase(old);
     }
-  for (const char *key : {"quant_method", "bits", "group_size", "sym", "desc_act",
-                          "checkpoint_format", "version", "zero_point"}) {
-    auto a = description.find(key), b = added.find(key);
-    if (a == description.end() || b == added.end() || a->is_null() || b->is_null())
+  auto isAbsent = [](const json &in, json::const_iterator at) {
+    return at == in.end() || at->is_null() || (at->is_object() && at->empty());
+  };
+  for (const char *key : {"quant_method", "method", "bits", "group_size", "sym",
+                          "desc_act", "zero_point", "checkpoint_format", "format",
+                          "version", "packing_format", "dynamic", "extra_config"}) {
+    auto a = std::as_const(description).find(key), b = std::as_const(added).find(key);
+    if (isAbsent(description, a) || isAbsent(added, b))
       continue;
     json x = *a, y = *b;
     if (x.is_string() && y.is_string()) {
@@ -262,14 +278,18 @@ Result<Declaration> Declaration::read(const Checkpoint &checkpoint) {
         out.place.empty() && out.model.is_object() &&
         std::any_of(std::begin(kKnownKeys), std::begin(kKnownKeys) + 3,
                     [&](std::string_view k) { return out.model.contains(k); });
-    if (isAtTop)
-      out.merge(out.model, "config.json");
+    if (isAtTop) {
+      json top = out.model;
+      top.erase("method"); // among a model's own keys it may be another's
+      out.merge(top, "config.json");
+    }
   }
   for (const char *name : {"quantize_config.json", "quant_config.json"})
     if (auto at = files.find(name); at != files.end() && at->second.is_object()) {
       json object = at->second;
       bool isAwq = object.contains("w_bit") || object.contains("q_group_size");
-      if (!object.contains("quant_method") && !out.description.contains("quant_method"))
+      if (!object.contains("quant_method") && !object.contains("method") &&
+          !out.text({"quant_method", "method"}))
         object["quant_method"] = isAwq ? "awq" : "gptq";
       out.merge(object, name);
     }
@@ -277,12 +297,43 @@ Result<Declaration> Declaration::read(const Checkpoint &checkpoint) {
       at != files.end() && out.place.empty())
     out.merge({{"quant_method", "modelopt"}}, "hf_quant_config.json");
 
-  out.name = lower(jsonString(out.description, "quant_method").value_or(""));
+  out.name = lower(out.text({"quant_method", "method"}).value_or(""));
   for (const Method &m : kMethods)
     if (!m.alias.empty() && out.name == m.alias)
       out.name = m.name;
+  out.checkNames();
   out.readOverrides(checkpoint);
   return out;
+}
+
+/// The method and the layout have several keys, of which writers use one or all.
+void Declaration::checkNames() {
+  auto agree = [&](std::initializer_list<const char *> keys) {
+    const char *first = nullptr;
+    std::string said;
+    for (const char *key : keys) {
+      std::string value = lower(jsonString(description, key).value_or(""));
+      if (key == std::string_view("is_marlin_format") && description.contains(key) &&
+          description[key] == true)
+        value = "marlin";
+      if (value.empty())
+        continue;
+      if (!first) {
+        first = key;
+        said = value;
+      } else if (value != said && defect.empty()) {
+        defect =
+            fmt::format("{} ({}) and {} ({}) of {} contradict each other; keep the "
+                        "one that the weights were saved with",
+                        first, inQuotes(said), key, inQuotes(value), place);
+      }
+    }
+  };
+  agree({"quant_method", "method"});
+  if (name == "awq")
+    agree({"checkpoint_format", "version", "format"});
+  else if (name != "compressed-tensors") // whose versions and formats are its own
+    agree({"checkpoint_format", "format", "is_marlin_format"});
 }
 
 /// The first entry that matches decides, so the order in the file matters, which `json`

@@ -82,6 +82,7 @@ private:
 
   bool isOverride(const std::string &key) const;
   void merge(const nlohmann::json &object, const std::string &from);
+  void checkNames();
   void readOverrides(const Checkpoint &checkpoint);
 };
 

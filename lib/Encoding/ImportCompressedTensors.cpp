@@ -250,6 +250,16 @@ bool leavesOrder(const Tensor &index, uint64_t K, uint64_t group) {
   return isUnset || isInOrder;
 }
 
+/// Experts in one tensor are carried over: whether `codes` are such.
+bool carryStack(ImportContext &context, const Parts &parts, const Tensor &codes) {
+  if (codes.shape.size() != 3)
+    return false;
+  context.addForeign(
+      parts.name(), "compressed-tensors", parts.all(),
+      fmt::format("a stack of {} weights: carried over as it is", codes.shape[0]));
+  return true;
+}
+
 Result<void> importPackQuantized(ImportContext &context, const Parts &parts) {
   const Tensor *packed = parts.find(".weight_packed"),
                *scale = parts.find(".weight_scale"),
@@ -263,12 +273,8 @@ Result<void> importPackQuantized(ImportContext &context, const Parts &parts) {
                        "they are");
     return {};
   }
-  if (packed->shape.size() == 3) {
-    context.addForeign(
-        parts.name(), "compressed-tensors", parts.all(),
-        fmt::format("a stack of {} weights: carried over as it is", packed->shape[0]));
+  if (carryStack(context, parts, *packed))
     return {};
-  }
   if (const Tensor *other = parts.findOther(
           {".weight_packed", ".weight_scale", ".weight_shape", ".weight_zero_point",
            ".weight_g_idx", ".input_scale", ".input_zero_point", ".output_scale",
@@ -390,12 +396,8 @@ Result<void> importPackQuantized(ImportContext &context, const Parts &parts) {
 Result<void> importIntQuantized(ImportContext &context, const Parts &parts) {
   const Tensor *codes = parts.find(".weight"), *scale = parts.find(".weight_scale"),
                *zeros = parts.find(".weight_zero_point");
-  if (codes->shape.size() == 3) {
-    context.addForeign(
-        parts.name(), "compressed-tensors", parts.all(),
-        fmt::format("a stack of {} weights: carried over as it is", codes->shape[0]));
+  if (carryStack(context, parts, *codes))
     return {};
-  }
   if (const Tensor *other =
           parts.findOther({".weight", ".weight_scale", ".weight_zero_point",
                            ".input_scale", ".input_zero_point", ".output_scale",

@@ -174,11 +174,22 @@ Result<Format> formatOf(const Declaration &declared, const Parts &parts) {
     auto format = autoRoundFormat(*name);
     if (!format)
       return unknown();
+    // Older versions say the layout by "backend", newer ones which kernel to use.
+    std::string backend = declared.text({"backend"}).value_or("");
+    auto other = autoRoundFormat(backend);
+    if (other && (other->isAwq != format->isAwq || other->zeros != format->zeros))
+      return parts.bad(fmt::format(
+          "packing_format ({}) and backend ({}) of {} contradict each other; keep the "
+          "one that the weights were saved with",
+          inQuotes(*name), inQuotes(backend), declared.where()));
     return *format;
   }
   std::string format = name.value_or("");
   for (char &c : format)
     c = char(tolower(c));
+  if (format.empty() && declared.object().contains("is_marlin_format") &&
+      declared.object()["is_marlin_format"] == true)
+    name = format = "marlin";
   if (method == "awq") {
     if (auto backend = declared.text({"backend"}); backend && *backend != "autoawq")
       return parts.bad(fmt::format("the backend {} of {}, whose layout is another than "

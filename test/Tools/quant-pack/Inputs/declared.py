@@ -48,6 +48,49 @@ fails(
     gptq(quant_method="intel/auto-round", packing_format="auto_round:mx"),
 )
 fails(v1, "sym and zero_point of", gptq(sym=True, zero_point=True))
+fails(v1, "bits and w_bit of quantization_config of config.json contradict", gptq(w_bit=8))
+fails(v1, "group_size and q_group_size of", gptq(q_group_size=128))
+fails(v1, "bits and w_bit of '+:x' of", gptq(dynamic={"+:x": {"bits": 4, "w_bit": 8}}))
+fails(
+    v1,
+    "data_type and mode of 'x' of",
+    gptq(
+        quant_method="auto-round",
+        packing_format="auto_round",
+        extra_config={"x": {"data_type": "mx_fp", "mode": "int"}},
+    ),
+)
+# Keys of one meaning that differ, whichever comes first.
+for first, second in (("gptq", "gptq_v2"), ("gptq_v2", "gptq"), ("gptq_v2", "marlin")):
+    fails(
+        v1,
+        f"checkpoint_format ('{first}') and format ('{second}') of quantization_config of "
+        "config.json contradict each other; keep the one that",
+        gptq(checkpoint_format=first, format=second),
+    )
+fails(v1, "and is_marlin_format ('marlin') of", gptq(checkpoint_format="gptq", is_marlin_format=True))
+fails(v1, "the layout 'marlin' of", gptq(is_marlin_format=True))
+fails(v1, "quant_method ('gptq') and method ('awq') of", gptq(method="awq"))
+fails(
+    v1,
+    "checkpoint_format ('gemm') and version ('gemv') of",
+    gptq(quant_method="awq", checkpoint_format="gemm", version="GEMV"),
+)
+fails(
+    v1,
+    "version ('gemm') and format ('gemv') of",
+    gptq(quant_method="awq", format="gemv", version="GEMM"),
+)
+for packing, backend in (
+    ("auto_round:auto_gptq", "auto_round:gptqmodel"),
+    ("auto_round", "auto_round:auto_gptq"),
+    ("auto_round:exllamav2", "auto_round:auto_awq"),
+):
+    fails(
+        v1,
+        f"packing_format ('{packing}') and backend ('{backend}') of",
+        gptq(quant_method="auto-round", packing_format=packing, backend=backend),
+    )
 middle = words | {"x.qzeros": pack(np.full((4, 16), 8), 1, 4).view(np.int32)}
 less = words | {"x.qzeros": pack(np.full((4, 16), 7), 1, 4).view(np.int32)}
 fails(middle, "all its zeros are stored as 8, as in a symmetric model whose", {})
@@ -87,6 +130,38 @@ assert tensors["x.weight"]["assumed"] == {
     "zeros": "as stored",
 }
 assert report["notes"] == [notes[len("quant-pack: note: ") :].strip()], report["notes"]
+os.remove("quantize_config.json")
+
+# Keys of one meaning that agree, in several spellings; a kernel that is asked for.
+for config, convention in (
+    (gptq(checkpoint_format="gptq_v2", format="GPTQ_V2", method="GPTQ"), "GPTQ v2 (gptq_v2)"),
+    (gptq(bits=4, w_bit=4, q_group_size=64, is_marlin_format=False), "GPTQ,"),
+    (
+        gptq(quant_method="auto-round", packing_format="auto_round", backend="auto_round:tritonv2"),
+        "auto-round (auto_round)",
+    ),
+    (gptq(quant_method="auto-round", packing_format="auto_round", backend="auto"), "auto-round"),
+):
+    write(v1, config)
+    out, _ = quant_pack(".", "-o", "out/y.safetensors")
+    assert f"1 weight taken for {convention}" in out, (config, out)
+# Two files: what one says by one key, the other by another; and rules for layers.
+for inside, beside, problem in (
+    ({"format": "gptq_v2"}, {"format": "gptq"}, "format of quantization_config of config.json is"),
+    ({"format": "gptq_v2"}, {"checkpoint_format": "gptq"}, "checkpoint_format ('gptq') and format"),
+    ({"dynamic": {"+:y": {}}}, {"dynamic": {"+:x": {"bits": 8}}}, "dynamic of quantization_config"),
+    ({"dynamic": {}}, {"dynamic": {"+:x": {"bits": 8}}}, "'+:x' of"),
+    ({}, {"method": "awq"}, "quant_method ('gptq') and method ('awq') of"),
+):
+    write(v1, gptq(**inside))
+    with open("quantize_config.json", "w") as f:
+        json.dump({"bits": 4, **beside}, f)
+    _, message = quant_pack(".", "-o", "out/y.safetensors", status=1)
+    assert problem in message, (problem, message)
+write(v1, {"method": "another thing", "model_type": "llama"})
+with open("quantize_config.json", "w") as f:
+    json.dump({"method": "gptq", "bits": 4, "group_size": 64}, f)
+assert "1 weight taken for GPTQ," in quant_pack(".", "-o", "out/y.safetensors")[0]
 os.remove("quantize_config.json")
 
 # Zeros of the other version, which "sym" makes clear; and no file at all.

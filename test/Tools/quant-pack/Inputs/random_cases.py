@@ -162,6 +162,13 @@ def gptq(c):
     if has_zeros:
         mutations["wrong bits"] = without_rules
     if method == "gptq":
+        # Whichever of the two keys is there, the other says something else.
+        config["format"] = version or "gptq"
+        mutations["another format"] = set_(
+            c.choose("checkpoint_format", "format"),
+            c.choose(*({"gptq", "gptq_v2", "marlin"} - {config["format"]})),
+        )
+        mutations["another method beside"] = set_("method", c.choose("awq", "hqq"))
         mutations["unknown format"] = set_(
             "checkpoint_format", c.choose("marlin", "bitblas", "exl2", "gptq_v3", "ipex")
         )
