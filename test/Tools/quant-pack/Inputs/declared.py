@@ -68,8 +68,9 @@ for first, second in (("gptq", "gptq_v2"), ("gptq_v2", "gptq"), ("gptq_v2", "mar
         "config.json contradict each other; keep the one that",
         gptq(checkpoint_format=first, format=second),
     )
-fails(v1, "and is_marlin_format ('marlin') of", gptq(checkpoint_format="gptq", is_marlin_format=True))
-fails(v1, "the layout 'marlin' of", gptq(is_marlin_format=True))
+marlin = {"is_marlin_format": True}
+fails(v1, "and is_marlin_format ('marlin') of", gptq(checkpoint_format="gptq", **marlin))
+fails(v1, "the layout 'marlin' of", gptq(**marlin))
 fails(v1, "quant_method ('gptq') and method ('awq') of", gptq(method="awq"))
 fails(
     v1,
