@@ -188,13 +188,16 @@ bool ScalarAnalysis::isLeaf(Value tensor) {
   return !isa_and_present<arith::SubIOp>(scalar);
 }
 
+Scalar *ScalarAnalysis::makeElement(Value tensor, AffineMap map) {
+  Scalar *scalar = make(Scalar::Kind::element, getElementTypeOrSelf(tensor.getType()));
+  scalar->access = {tensor, map};
+  return scalar;
+}
+
 Scalar *ScalarAnalysis::elementOf(Value tensor, AffineMap map) {
   Scalar *scalar = seeThrough(tensor, map);
-  if (!scalar) {
-    scalar = make(Scalar::Kind::element, getElementTypeOrSelf(tensor.getType()));
-    scalar->access = {tensor, map};
-    return scalar;
-  }
+  if (!scalar)
+    return makeElement(tensor, map);
   if (!scalar->access.tensor)
     scalar->access = {tensor, map};
   else if (isElement(scalar))
@@ -285,8 +288,12 @@ Scalar *ScalarAnalysis::seeThrough(Value tensor, AffineMap map) {
                       : AffineMap::get(map.getNumDims(), 0, anywhere, context));
     if (!hasConversion(inner))
       return nullptr;
-    if (slice)
+    if (slice) {
+      // All of what was computed is more than what is used.
+      if (!isElement(inner))
+        inner->access = {tensor, map};
       return inner;
+    }
     Scalar *cut = make(Scalar::Kind::slice, getElementTypeOrSelf(tensor.getType()));
     cut->op = def;
     cut->operands.push_back(inner);

@@ -98,6 +98,9 @@ public:
   /// it does more than arith. With `seeSums` a contraction that `op` reads is a sum.
   Scalar *analyseBody(linalg::LinalgOp op, bool seeSums);
 
+  /// An element of a tensor that is not seen through.
+  Scalar *makeElement(Value tensor, AffineMap map);
+
   Loops loops;
 
 private:

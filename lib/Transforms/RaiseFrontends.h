@@ -91,6 +91,12 @@ public:
   /// Of a contraction that lowerLinear() knows.
   static bool isContraction(StringRef name);
 
+  /// Creates operations before `op`, which eraseUnused() erases if they are not used.
+  OpBuilder &builderBefore(Operation *op) {
+    builder.setInsertionPoint(op);
+    return builder;
+  }
+
   /// Erases operations that are dead, and what only they used.
   void eraseDead(ArrayRef<Operation *> operations);
   /// Erases what was created and is not used.

@@ -208,14 +208,16 @@ bool Raiser::matchFormula(Scalar *scalar) {
 
 /// Of two factors that are both computed from integers, the activations: each runs over
 /// a parallel loop that the other does not, and the weight is constant, or else the
-/// larger one. Null if there are not two.
-static Scalar *findActivations(Scalar *product, const Loops &loops,
+/// larger one, or else that of the last dimension of `result`. Null if there are not
+/// two.
+static Scalar *findActivations(Scalar *product, const Loops &loops, AffineMap result,
                                ConstantEvaluator &constants) {
   struct Factor {
     Scalar *conversion;
     llvm::SmallBitVector parallel;
-    bool isConstant = true;
+    bool isConstant = true, isLast = false;
     int64_t elements = 0;
+    auto rank() const { return std::tuple(isConstant, elements, isLast); }
   };
   SmallVector<Factor> factors;
   walk(product, [&](Scalar *s) {
@@ -237,23 +239,18 @@ static Scalar *findActivations(Scalar *product, const Loops &loops,
       if (type.hasStaticShape())
         factor.elements = std::max(factor.elements, type.getNumElements());
     });
+    if (result.getNumResults())
+      if (auto last = dyn_cast<AffineDimExpr>(result.getResults().back()))
+        factor.isLast = dependsOn(s, last.getPosition());
     if (reduces)
       factors.push_back(factor);
   });
   for (const Factor &a : factors)
     for (const Factor &b : factors)
       if (a.parallel.test(b.parallel) && b.parallel.test(a.parallel) &&
-          std::pair(a.isConstant, a.elements) < std::pair(b.isConstant, b.elements))
+          a.rank() < b.rank())
         return a.conversion;
   return nullptr;
-}
-
-/// Whether both factors are computed from integers in the body; with a reason.
-bool Raiser::hasQuantizedActivations(Scalar *product) {
-  return findActivations(product, analysis.loops, frontends.constants) &&
-         decline(
-             "both factors are computed from integers: the activations are quantized "
-             "already; remove that, a linear quantizes them itself");
 }
 
 /// The codes are the largest tensor of integers; true (with a reason) if that does not
@@ -262,7 +259,9 @@ bool Raiser::findCodes(Scalar *product) {
   Scalar *cut = nullptr;
   bool isDynamic = false;
   int64_t most = 0;
-  Scalar *activations = findActivations(product, analysis.loops, frontends.constants);
+  Scalar *activations = findActivations(
+      product, analysis.loops, op.getMatchingIndexingMap(op.getDpsInitOperand(0)),
+      frontends.constants);
   auto visit = [&](auto &self, Scalar *s, function_ref<void(Scalar *)> function) {
     if (s == activations)
       return;
@@ -351,12 +350,21 @@ bool Raiser::splitProduct(Scalar *scalar, SmallVectorImpl<Scalar *> &others,
     return decline("the codes are in both factors");
   if (inner->isShared)
     return decline("the dequantized value has another user");
-  others.push_back(inner->operands[1 - at]);
+  // What is computed in the body may be scaled there as well.
+  auto addFactors = [&](auto &self, Scalar *factor) -> void {
+    if (!factor->is("arith.mulf") || factor->access.tensor)
+      return others.push_back(factor);
+    for (Scalar *operand : factor->operands)
+      self(self, operand);
+  };
+  addFactors(addFactors, inner->operands[1 - at]);
   return splitProduct(inner->operands[at], others, rest);
 }
 
-/// An element behind widening, or what was computed into a tensor.
-bool Raiser::matchActivations(Scalar *activation) {
+/// The product of `factors`: an element behind widening, or what was computed into a
+/// tensor; else a tensor is made of it.
+bool Raiser::matchActivations(ArrayRef<Scalar *> factors) {
+  Scalar *activation = factors.front();
   if (activation->is("arith.truncf") && !activation->access.tensor)
     return decline("the accumulator is narrower than the input, which is rounded "
                    "before the product");
@@ -369,11 +377,13 @@ bool Raiser::matchActivations(Scalar *activation) {
     if (s == inner)
       break;
   }
-  if (!holder || !isFloat(holder->type))
-    return decline("the other factor is not a tensor of f32, f16 or bf16 that is only "
-                   "widened");
-  x = holder;
-  return false;
+  if (factors.size() == 1 && holder && isFloat(holder->type)) {
+    x = holder;
+    return false;
+  }
+  x = computeActivations(factors);
+  return !x && decline("the other factor is not computed by arith from tensors to f32, "
+                       "f16 or bf16");
 }
 
 bool Raiser::match(bool seeSums) {
@@ -429,6 +439,7 @@ bool Raiser::match(bool seeSums) {
   if (splitProduct(product, others, rest))
     return true;
   // x is what depends on all of k, and not on n.
+  unsigned numLoops = analysis.loops.kinds.size();
   auto countLoops = [&](Scalar *s, bool ofK) {
     unsigned count = 0;
     for (auto [loop, kind] : llvm::enumerate(analysis.loops.kinds))
@@ -456,15 +467,25 @@ bool Raiser::match(bool seeSums) {
     return decline("the body is not a sum of products of a weight and an x along k");
   if (matchFormula(rest))
     return true;
+  // What x is scaled with runs over rows, too, and not over N.
+  SmallVector<Scalar *> factors = {activation};
   for (Scalar *other : others) {
     if (other == activation)
       continue;
+    if (countLoops(other, false) == 0 &&
+        llvm::any_of(llvm::seq(numLoops), [&](unsigned loop) {
+          return analysis.loops.kinds[loop] == utils::IteratorType::parallel &&
+                 dependsOn(other, loop);
+        })) {
+      factors.push_back(other);
+      continue;
+    }
     formula.scale.factors.push_back(other);
     if (formula.min)
       formula.min.factors.push_back(other);
   }
-  if (matchActivations(activation))
-    return hasQuantizedActivations(product) || true;
+  if (matchActivations(factors))
+    return true;
 
   Type accumulator = root->type;
   if (!isFloat(accumulator))

@@ -69,7 +69,8 @@ static Value cut(OpBuilder &b, Value tensor, AffineMap map, ArrayRef<int64_t> lo
   auto type = cast<RankedTensorType>(tensor.getType());
   SmallVector<int64_t> shape(type.getShape());
   for (auto [size, expr] : llvm::zip_equal(shape, map.getResults()))
-    if (auto dim = dyn_cast<AffineDimExpr>(expr))
+    if (auto dim = dyn_cast<AffineDimExpr>(expr);
+        dim && ShapedType::isStatic(loops[dim.getPosition()]))
       size = loops[dim.getPosition()];
   if (type.getShape() == ArrayRef(shape))
     return tensor;
@@ -78,6 +79,86 @@ static Value cut(OpBuilder &b, Value tensor, AffineMap map, ArrayRef<int64_t> lo
       sizes = getAsIndexOpFoldResult(b.getContext(), shape);
   return tensor::ExtractSliceOp::create(b, tensor.getLoc(), type.clone(shape), tensor,
                                         offsets, sizes, strides);
+}
+
+/// Operations that compute a scalar from elements.
+static Value emit(OpBuilder &b, Location loc, Scalar *s,
+                  function_ref<Value(Scalar *)> valueOf) {
+  if (isElement(s))
+    return valueOf(s);
+  if (s->kind == Scalar::Kind::constant)
+    return arith::ConstantOp::create(b, loc, s->value);
+  OperationState state(loc, s->name);
+  for (Scalar *operand : s->operands)
+    state.operands.push_back(emit(b, loc, operand, valueOf));
+  state.addTypes(s->type);
+  state.addAttributes(s->op->getAttrs());
+  return b.create(state)->getResult(0);
+}
+
+Scalar *Raiser::computeActivations(ArrayRef<Scalar *> factors) {
+  Location loc = op.getLoc();
+  OpBuilder &b = frontends.builderBefore(op);
+  bool isClosed = true, isOneType = true;
+  SmallVector<Scalar *> elements;
+  for (Scalar *factor : factors) {
+    isOneType &= factor->type == factors.front()->type;
+    walk(factor, [&](Scalar *s) {
+      isClosed &= isElement(s) || s->kind == Scalar::Kind::constant ||
+                  s->kind == Scalar::Kind::operation;
+      if (isElement(s))
+        elements.push_back(s);
+    });
+  }
+  Type type = factors.front()->type;
+  if (!isClosed || !isOneType || !(type.isF32() || type.isF16() || type.isBF16()))
+    return nullptr;
+  // A dimension for each loop that they depend on.
+  SmallVector<AffineExpr> toLoops(kMaxLoops, b.getAffineConstantExpr(0)), loops;
+  SmallVector<int64_t> shape;
+  SmallVector<OpFoldResult> sizes;
+  for (auto [loop, size] : llvm::enumerate(analysis.loops.sizes)) {
+    if (llvm::none_of(factors, [&](Scalar *s) { return dependsOn(s, loop); }))
+      continue;
+    AffineExpr dim = b.getAffineDimExpr(loop);
+    toLoops[loop] = b.getAffineDimExpr(loops.size());
+    loops.push_back(dim);
+    shape.push_back(size);
+    OpFoldResult known;
+    if (ShapedType::isStatic(size))
+      known = b.getIndexAttr(size);
+    for (Scalar *s : elements)
+      for (auto [at, e] : llvm::enumerate(s->access.map.getResults()))
+        if (!known && e == dim)
+          known = tensor::getMixedSize(b, loc, s->access.tensor, at);
+    if (!known)
+      return nullptr;
+    sizes.push_back(known);
+  }
+  SmallVector<Value> inputs;
+  SmallVector<AffineMap> maps;
+  for (Scalar *s : elements) {
+    maps.push_back(simplifyAffineMap(
+        s->access.map.compose(AffineMap::get(loops.size(), 0, toLoops, context))));
+    inputs.push_back(cut(b, s->access.tensor, maps.back(), shape));
+  }
+  maps.push_back(b.getMultiDimIdentityMap(loops.size()));
+  SmallVector<utils::IteratorType> kinds(loops.size(), utils::IteratorType::parallel);
+  auto body = [&](OpBuilder &b, Location loc, ValueRange arguments) {
+    Value product;
+    for (Scalar *factor : factors) {
+      Value value = emit(b, loc, factor, [&](Scalar *s) {
+        return arguments[llvm::find(elements, s) - elements.begin()];
+      });
+      product = product ? arith::MulFOp::create(b, loc, product, value) : value;
+    }
+    linalg::YieldOp::create(b, loc, product);
+  };
+  Value empty = tensor::EmptyOp::create(b, loc, sizes, type);
+  Value result = linalg::GenericOp::create(b, loc, empty.getType(), inputs, empty, maps,
+                                           kinds, body)
+                     .getResult(0);
+  return analysis.makeElement(result, AffineMap::get(kMaxLoops, 0, loops, context));
 }
 
 /// A tensor with an element for each row n and each `stride` columns: the product of
@@ -113,18 +194,7 @@ Value Raiser::compute(OpBuilder &b, const Component &component, int64_t stride,
   SmallVector<utils::IteratorType> kinds(2, utils::IteratorType::parallel);
 
   auto body = [&](OpBuilder &b, Location loc, ValueRange args) {
-    auto emit = [&](auto &self, Scalar *s) -> Value {
-      if (isElement(s))
-        return args[arguments.lookup(s)];
-      if (s->kind == Scalar::Kind::constant)
-        return arith::ConstantOp::create(b, loc, s->value);
-      OperationState state(loc, s->op->getName());
-      for (Scalar *operand : s->operands)
-        state.operands.push_back(self(self, operand));
-      state.addTypes(s->type);
-      state.addAttributes(s->op->getAttrs());
-      return b.create(state)->getResult(0);
-    };
+    auto argumentOf = [&](Scalar *s) { return args[arguments.lookup(s)]; };
     auto resize = [&](Value v) -> Value {
       unsigned from = v.getType().getIntOrFloatBitWidth(),
                to = element.getIntOrFloatBitWidth();
@@ -145,7 +215,7 @@ Value Raiser::compute(OpBuilder &b, const Component &component, int64_t stride,
     };
     Value result;
     for (Scalar *root : roots) {
-      Value factor = emit(emit, root);
+      Value factor = emit(b, loc, root, argumentOf);
       factor = isInteger ? resize(factor) : toFloat(factor);
       result = result ? arith::MulFOp::create(b, loc, result, factor) : factor;
     }

@@ -110,13 +110,12 @@ private:
   // RaiseMatch.cpp
   bool findCodes(Scalar *product);
   bool splitProduct(Scalar *scalar, SmallVectorImpl<Scalar *> &others, Scalar *&rest);
-  bool matchActivations(Scalar *activation);
+  bool matchActivations(ArrayRef<Scalar *> factors);
   bool matchFormula(Scalar *scalar);
   bool matchCodes(Scalar *conversion);
   bool absorbZero(StringRef reason);
   bool readInteger(Scalar *scalar, bool isSigned, Integer &result);
   ConstantIntRanges rangeOf(Scalar *scalar);
-  bool hasQuantizedActivations(Scalar *root);
   bool readsCodes(Scalar *scalar);
   // RaiseIndices.cpp
   bool matchIndices();
@@ -135,6 +134,9 @@ private:
   bool matchCoded(Component &component, ArrayRef<Scalar *> leaves);
   bool matchEncoding();
   // RaiseRewrite.cpp
+  /// The element of a new tensor that is the product of the factors; null if it cannot
+  /// be computed outside of the body.
+  Scalar *computeActivations(ArrayRef<Scalar *> factors);
   Value build(OpBuilder &b, const Matrix &matrix);
   Value compute(OpBuilder &b, const Component &component, int64_t stride, Type element);
   Value buildIntegers(OpBuilder &b, const Component &component, int64_t stride,

@@ -278,3 +278,61 @@ func.func @chain(%q: tensor<64x64xi8>, %s: tensor<64xf32>, %p: tensor<64x64xi8>,
   %u = linalg.matmul ins(%z, %f : tensor<2x64xf32>, tensor<64x64xf32>) outs(%init : tensor<2x64xf32>) -> tensor<2x64xf32>
   return %u : tensor<2x64xf32>
 }
+
+// -----
+
+#mk = affine_map<(m, n, k) -> (m, k)>
+#nk = affine_map<(m, n, k) -> (n, k)>
+#mn = affine_map<(m, n, k) -> (m, n)>
+// Activations that were quantized, dequantized in the contraction: a scale per row is theirs,
+// wherever it stands in the product.
+// CHECK: #[[E:.*]] = #qlinear.encoding<i8, group = row, symmetric, scale = f32>
+// CHECK-LABEL: @quantized_rows
+// CHECK-SAME: %[[X:.*]]: tensor<?x64xi8>, %[[XS:.*]]: tensor<?x1xf32>, %{{.*}}: tensor<8x64xi8>, %[[S:.*]]: tensor<8x1xf32>
+// CHECK: %[[M:.*]] = tensor.dim %[[X]], %c0
+// CHECK: %[[EMPTY:.*]] = tensor.empty(%[[M]]) : tensor<?x64xf32>
+// CHECK: %[[F:.*]] = linalg.generic {{.*}} ins(%[[X]], %[[XS]] : tensor<?x64xi8>, tensor<?x1xf32>) outs(%[[EMPTY]]
+// CHECK: arith.sitofp
+// CHECK-NEXT: arith.mulf
+// CHECK-NEXT: linalg.yield
+// CHECK: qlinear.pack %{{.*}}, %[[S]]
+// CHECK: qlinear.linear %[[F]]
+func.func @quantized_rows(%x: tensor<?x64xi8>, %xs: tensor<?x1xf32>, %w: tensor<8x64xi8>, %ws: tensor<8x1xf32>, %init: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %y = linalg.generic {indexing_maps = [#mk, affine_map<(m, n, k) -> (m, 0)>, #nk, affine_map<(m, n, k) -> (n, 0)>, #mn],
+      iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%x, %xs, %w, %ws : tensor<?x64xi8>, tensor<?x1xf32>, tensor<8x64xi8>, tensor<8x1xf32>) outs(%init : tensor<?x8xf32>) {
+  ^bb0(%a: i8, %b: f32, %c: i8, %d: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.sitofp %c : i8 to f32
+    %2 = arith.mulf %0, %1 : f32
+    %3 = arith.mulf %2, %d : f32
+    %4 = arith.mulf %3, %b : f32
+    %5 = arith.addf %o, %4 : f32
+    linalg.yield %5 : f32
+  } -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// -----
+
+#mk = affine_map<(m, n, k) -> (m, k)>
+#nk = affine_map<(m, n, k) -> (n, k)>
+#mn = affine_map<(m, n, k) -> (m, n)>
+// Rows of something computed: x is the slice, not all of it.
+// CHECK-LABEL: @slice_of_rows
+// CHECK: %[[X:.*]] = tensor.extract_slice %{{.*}}[2, 0] [3, 64] [1, 1]
+// CHECK: qlinear.linear %[[X]], {{.*}} : (tensor<3x64xf32>
+func.func @slice_of_rows(%x: tensor<6x64xi8>, %w: tensor<8x64xi8>) -> tensor<3x8xf32> {
+  %init = arith.constant dense<0.0> : tensor<3x8xf32>
+  %f = arith.sitofp %x : tensor<6x64xi8> to tensor<6x64xf32>
+  %t = tensor.extract_slice %f[2, 0] [3, 64] [1, 1] : tensor<6x64xf32> to tensor<3x64xf32>
+  %y = linalg.generic {indexing_maps = [#mk, #nk, #mn], iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%t, %w : tensor<3x64xf32>, tensor<8x64xi8>) outs(%init : tensor<3x8xf32>) {
+  ^bb0(%a: f32, %c: i8, %o: f32):
+    %0 = arith.sitofp %c : i8 to f32
+    %1 = arith.mulf %a, %0 : f32
+    %2 = arith.addf %o, %1 : f32
+    linalg.yield %2 : f32
+  } -> tensor<3x8xf32>
+  return %y : tensor<3x8xf32>
+}

@@ -403,22 +403,18 @@ func.func @integer_sums(%x: tensor<3x2x32xi8>, %w: tensor<8x2x32xi8>, %ws: tenso
 #mk = affine_map<(m, n, k) -> (m, k)>
 #nk = affine_map<(m, n, k) -> (n, k)>
 #mn = affine_map<(m, n, k) -> (m, n)>
-// Both factors in floats that were integers.
-// CHECK: Reason="both factors are computed from integers: the activations are quantized already; remove that, a linear quantizes them itself"
-func.func @both(%x: tensor<3x64xi8>, %xs: tensor<3x1xf32>, %w: tensor<8x64xi8>, %ws: tensor<8x1xf32>, %init: tensor<3x8xf32>) -> tensor<3x8xf32> {
-  %y = linalg.generic {indexing_maps = [#mk, affine_map<(m, n, k) -> (m, 0)>, #nk, affine_map<(m, n, k) -> (n, 0)>, #mn],
-      iterator_types = ["parallel", "parallel", "reduction"]}
-      ins(%x, %xs, %w, %ws : tensor<3x64xi8>, tensor<3x1xf32>, tensor<8x64xi8>, tensor<8x1xf32>) outs(%init : tensor<3x8xf32>) {
-  ^bb0(%a: i8, %b: f32, %c: i8, %d: f32, %o: f32):
-    %0 = arith.sitofp %a : i8 to f32
-    %1 = arith.mulf %0, %b : f32
-    %2 = arith.sitofp %c : i8 to f32
-    %3 = arith.mulf %2, %d : f32
-    %4 = arith.mulf %1, %3 : f32
-    %5 = arith.addf %o, %4 : f32
-    linalg.yield %5 : f32
-  } -> tensor<3x8xf32>
-  return %y : tensor<3x8xf32>
+// An x that no operation of arith computes.
+// CHECK: Reason="the other factor is not computed by arith from tensors to f32, f16 or bf16"
+func.func @wide(%x: tensor<3x64xf64>, %w: tensor<8x64xi8>, %init: tensor<3x8xf64>) -> tensor<3x8xf64> {
+  %y = linalg.generic {indexing_maps = [#mk, #nk, #mn], iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%x, %w : tensor<3x64xf64>, tensor<8x64xi8>) outs(%init : tensor<3x8xf64>) {
+  ^bb0(%a: f64, %c: i8, %o: f64):
+    %0 = arith.sitofp %c : i8 to f64
+    %1 = arith.mulf %a, %0 : f64
+    %2 = arith.addf %o, %1 : f64
+    linalg.yield %2 : f64
+  } -> tensor<3x8xf64>
+  return %y : tensor<3x8xf64>
 }
 
 // -----

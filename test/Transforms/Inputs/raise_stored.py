@@ -156,16 +156,34 @@ class Stored(Blocks):
                 xs = w.constant([M, K], x_type, lambda m, k: x[m][k])
             out, out_dims = tensor([M, count], "f32"), ["m", "n"]
         start = w.emit("arith.constant dense<0.0> : " + out)
+        loops = out_dims + ["k"]
+        operands = [(*xs, x_dims), (weight, type, dims)]
+        if rng.random() < 0.2:  # rows that have a scale
+            scale = [rng.choice([0.5, 1.0, 2.0]) for _ in range(M)]
+            first = out_dims[:-1]
+            shape = [2, M // 2] if batched else [M]
+            at = (lambda b, m: scale[b * (M // 2) + m]) if batched else (lambda m: scale[m])
+            operands.append((*w.constant(shape, "f32", at), first))
+            x = [[v * f for v in row] for row, f in zip(x, scale, strict=True)]
 
-        def multiply(a, b, sum):
+        def multiply(a, b, *rest):
+            *scale, sum = rest
             a = raise_writer.convert(w, a, x_type, "f32")
+            if scale:
+                at = rng.randrange(3)
+                if at == 0:
+                    a = w.emit("arith.mulf %s, %s : f32" % w.swap(a, scale[0]))
+                elif at == 1:
+                    b = w.emit("arith.mulf %s, %s : f32" % w.swap(b, scale[0]))
+                else:
+                    product = w.emit("arith.mulf %s, %s : f32" % w.swap(a, b))
+                    product = w.emit("arith.mulf %s, %s : f32" % w.swap(product, scale[0]))
+                    return w.emit("arith.addf %s, %s : f32" % w.swap(sum, product)), "f32"
             if rng.random() < 0.3:
                 return w.emit("math.fma %s, %s, %s : f32" % (*w.swap(a, b), sum)), "f32"
             product = w.emit("arith.mulf %s, %s : f32" % w.swap(a, b))
             return w.emit("arith.addf %s, %s : f32" % w.swap(sum, product)), "f32"
 
-        loops = out_dims + ["k"]
-        operands = [(*xs, x_dims), (weight, type, dims)]
         y = w.generic(loops, ["k"], operands, (start, out), out_dims, multiply)
         if batched:
             result = tensor([M, count], "f32")
@@ -173,17 +191,25 @@ class Stored(Blocks):
         self.finish(values, x, y, what)
 
     def integers(self, M):
-        """An x that was quantized, and is dequantized before the product."""
+        """An x that was quantized, and is dequantized before the product; perhaps some rows
+        of more."""
         w, rng, K = self.w, self.rng, self.K
-        x = [[rng.randrange(-128, 128) for _ in range(K)] for _ in range(M)]
-        codes = (*w.constant([M, K], "i8", lambda m, k: x[m][k]), ["m", "k"])
+        first, last = rng.choice([(0, 0), (0, 0), (2, 1)])
+        total = first + M + last
+        x = [[rng.randrange(-128, 128) for _ in range(K)] for _ in range(total)]
+        codes = (*w.constant([total, K], "i8", lambda m, k: x[m][k]), ["m", "k"])
 
         def body(c):
             c = w.emit("arith.sitofp %s : i8 to f32" % c)
             return w.emit("arith.mulf %s, %s : f32" % (c, w.emit("arith.constant 0.125 : f32")))
 
-        value = self.elementwise([codes], [M, K], "f32", ["m", "k"], body)
-        return [[v / 8 for v in row] for row in x], (value, tensor([M, K], "f32"))
+        value = self.elementwise([codes], [total, K], "f32", ["m", "k"], body)
+        type, rows = tensor([total, K], "f32"), tensor([M, K], "f32")
+        if total != M:
+            cut = "tensor.extract_slice %s[%d, 0] [%d, %d] [1, 1] : %s to %s"
+            value = w.emit(cut % (value, first, M, K, type, rows))
+        x = x[first : first + M]
+        return [[v / 8 for v in row] for row in x], (value, rows)
 
     def type(self, k_major, element):
         return tensor([self.K, self.N] if k_major else [self.N, self.K], element)
