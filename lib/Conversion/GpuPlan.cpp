@@ -148,7 +148,7 @@ constexpr int kTensorTokens = 3;
 /// cluster's barrier costs more than quantizing them.
 static int splitOf(const KernelPlan &plan, const ScheduleAttr::Fields &schedule,
                    const GpuChip &chip) {
-  if (!chip.pdl || plan.tokens == 1 || plan.K % layout::kUnitK)
+  if (!chip.has(Feature::cluster) || plan.tokens == 1 || plan.K % layout::kUnitK)
     return 1;
   int64_t split = std::min({schedule.splitK, plan.grid, kMaxCluster});
   while (plan.units % split)
@@ -163,7 +163,7 @@ std::optional<KernelPlan> planKernel(LinearOp op, const ScheduleAttr::Fields &sc
   int warps = int(schedule.warps ? schedule.warps : chip.warpsFor(tokens));
   plan.warps = warps;
   plan.mode = modeOf(schedule.copy);
-  plan.pdl = schedule.pdl && chip.pdl;
+  plan.pdl = schedule.pdl && chip.pdl();
   plan.tensor = tokens >= kTensorTokens && plan.mode != kernels::kDirect;
   // Bulk copies bring quantized activations, unless they would queue behind those that
   // fill the ring at that time (a kernel for up to 2 tokens has filled it before),

@@ -30,10 +30,6 @@ using namespace mlir::qlinear;
 
 namespace {
 
-/// Weights of one kernel. The code of each is inlined, and the time to compile grows
-/// faster than their number; kernels of one block share quantized activations anyway.
-constexpr size_t kMaxWeights = 4;
-
 /// What a kernel depends on, as text: types, schedule, epilogue. Linears with the
 /// same have one kernel.
 std::string keyOf(LinearOp linear) {
@@ -165,7 +161,7 @@ LogicalResult Converter::convert(LinearOp linear) {
   if (failed(checkForKernels(linear, linear.getM(), "qlinear-to-cpu")))
     return failure();
   SmallVector<LinearOp> parts = splitUntil(linear, [](LinearOp part) {
-    return part.getWeights().size() <= kMaxWeights &&
+    return part.getWeights().size() <= ::qlinear::kMaxCpuWeights &&
            ::qlinear::countKernelArgs(part) <= ::qlinear::kMaxKernelArgs;
   });
   for (LinearOp part : parts)

@@ -72,7 +72,7 @@ gpu::GPUModuleOp QLinearToGPU::kernelModule() {
     return kernels;
   OpBuilder b = OpBuilder::atBlockEnd(module.getBody());
   auto target = NVVM::NVVMTargetAttr::get(&getContext(), 3, "nvptx64-nvidia-cuda",
-                                          chip.name, "+ptx80");
+                                          chip.name, "+ptx" + std::to_string(chip.ptx));
   kernels = gpu::GPUModuleOp::create(b, module.getLoc(), kModuleName,
                                      b.getArrayAttr({target}));
   return kernels;
@@ -162,7 +162,7 @@ FailureOr<SmallVector<LinearOp>> QLinearToGPU::share(LinearOp op) {
     }
   }
   SmallVector<LinearOp> parts = splitUntil(op, [&](LinearOp part) {
-    return part.getWeights().size() <= ::qlinear::kMaxKernelWeights &&
+    return part.getWeights().size() <= ::qlinear::kMaxGpuWeights &&
            ::qlinear::countKernelArgs(part) <= ::qlinear::kMaxKernelArgs &&
            rowsThatFit(part) >= wanted;
   });
@@ -273,7 +273,7 @@ LogicalResult QLinearToGPU::convert(QuantizeActivationsOp op) {
                                        4 * chip.multiprocessors);
       b.setInsertionPointToEnd(kernelModule().getBody());
       ::qlinear::buildQuantizeKernel(b, kernel, op.getLoc(), input, grid,
-                                     kQuantizeThreads, chip.pdl);
+                                     kQuantizeThreads, chip.pdl());
       ++numKernels;
       list.push_back(VariantAttr::get(&getContext(), rows, reference(kernel), grid,
                                       kQuantizeThreads, 0, 0));
@@ -282,7 +282,7 @@ LogicalResult QLinearToGPU::convert(QuantizeActivationsOp op) {
     b.setInsertionPoint(op);
   }
   auto launch = LaunchOp::create(b, op.getLoc(), op->getResultTypes(), variants,
-                                 ValueRange(), op.getInput(), ArrayAttr(), chip.pdl);
+                                 ValueRange(), op.getInput(), ArrayAttr(), chip.pdl());
   launch->setDiscardableAttrs(op->getDiscardableAttrDictionary());
   op.getResult().replaceAllUsesWith(launch->getResult(0));
   op.erase();
@@ -302,9 +302,8 @@ void QLinearToGPU::runOnOperation() {
   auto found = ::qlinear::GpuChip::ofTarget(*known);
   if (!found) {
     getOperation().emitError("unknown target '")
-        << *known
-        << "'; GPU targets are cuda:sm_75, sm_80, sm_86, sm_87, sm_89, sm_90, "
-           "sm_100, sm_103, sm_110, sm_120, sm_121 and cuda:emulated";
+        << *known << "'; GPU targets are cuda:emulated, and cuda:CHIP with CHIP one of "
+        << ::qlinear::listChips();
     return signalPassFailure();
   }
   chip = *found;

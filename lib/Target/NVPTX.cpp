@@ -8,6 +8,7 @@
 
 #include "MicroKernels.h"
 #include "Optimizer.h"
+#include "qlinear/Support/Chips.h"
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -285,47 +286,32 @@ FailureOr<std::unique_ptr<llvm::Module>> toLLVM(gpu::GPUModuleOp module,
 //===----------------------------------------------------------------------===//
 
 /// "8.7" as 87; nothing for other text.
-static std::optional<unsigned> numberOf(StringRef version) {
+static std::optional<int> numberOf(StringRef version) {
   auto [major, minor] = version.split('.');
-  unsigned m, n;
+  int m, n;
   if (major.size() != 1 || minor.size() != 1 || major.getAsInteger(10, m) ||
       minor.getAsInteger(10, n))
     return std::nullopt;
   return 10 * m + n;
 }
 
-static std::string spell(unsigned version) {
-  return std::to_string(version / 10) + "." + std::to_string(version % 10);
-}
-
-/// The oldest PTX version that has the chip and what kernels for it use: an old
-/// driver refuses PTX newer than itself. None for an unknown chip.
-static std::optional<unsigned> oldestPtxVersion(StringRef chip) {
-  chip.consume_front("sm_");
-  unsigned version = llvm::StringSwitch<unsigned>(chip.take_while(llvm::isDigit))
-                         .Cases({"75", "80", "86", "87"}, 74) // loads that bypass L1
-                         .Case("89", 78)
-                         .Case("90", 80) // bulk copies
-                         .Case("100", 86)
-                         .Case("120", 87)
-                         .Cases({"103", "110", "121"}, 90)
-                         .Default(0);
-  if (!version)
-    return std::nullopt;
-  // Families of chips came later.
-  return chip.ends_with("f") ? std::max(version, 88u) : version;
+/// The oldest PTX version for a chip; none for an unknown one.
+static std::optional<int> oldestPtxVersion(StringRef chip) {
+  std::optional<ChipName> name = ChipName::parse(chip);
+  const Chip *known = name ? name->chip() : nullptr;
+  return known ? std::optional(oldestPtxVersion(*known, name->suffix)) : std::nullopt;
 }
 
 /// The versions that LLVM writes, oldest first.
-static SmallVector<unsigned> knownPtxVersions() {
-  SmallVector<unsigned> versions;
+static SmallVector<int> knownPtxVersions() {
+  SmallVector<int> versions;
   const llvm::Target *target = findBackEnd();
   if (!target)
     return versions;
   std::unique_ptr<llvm::MCSubtargetInfo> info(
       target->createMCSubtargetInfo(llvm::Triple(kTriple), "", ""));
   for (const llvm::SubtargetFeatureKV &feature : info->getAllProcessorFeatures()) {
-    unsigned version;
+    int version;
     StringRef key = feature.Key;
     if (key.consume_front("ptx") && !key.getAsInteger(10, version))
       versions.push_back(version);
@@ -344,15 +330,15 @@ bool isNVPTXChip(StringRef chip) {
 }
 
 llvm::Error checkPtxVersion(StringRef chip, StringRef version) {
-  std::optional<unsigned> oldest = oldestPtxVersion(chip), asked = numberOf(version);
-  SmallVector<unsigned> known = knownPtxVersions();
+  std::optional<int> oldest = oldestPtxVersion(chip), asked = numberOf(version);
+  SmallVector<int> known = knownPtxVersions();
   if (!oldest || known.empty() ||
       (asked && *asked >= *oldest && llvm::is_contained(known, *asked)))
     return llvm::Error::success();
   std::string list;
-  for (unsigned v : known)
+  for (int v : known)
     if (v >= *oldest)
-      list += (list.empty() ? "" : ", ") + spell(v);
+      list += (list.empty() ? "" : ", ") + spellPtxVersion(v);
   return llvm::createStringError("there is no PTX version '%s' for kernels on %s; "
                                  "there are %s",
                                  version.str().c_str(), chip.str().c_str(),
@@ -422,13 +408,10 @@ FailureOr<NVPTXImage> serialize(gpu::GPUModuleOp module, const NVPTXOptions &opt
   image.chip = chipOf(module, options.chip);
   if (!isNVPTXChip(image.chip))
     return module.emitError("unknown chip '")
-           << image.chip
-           << "'; known are sm_75, sm_80, sm_86, sm_87, sm_89, sm_90, sm_100, sm_103, "
-              "sm_110, sm_120 and sm_121; sm_90 and later also with a after them, "
-              "sm_100 "
-              "and later with f";
-  image.ptxVersion = options.ptxVersion.empty() ? spell(*oldestPtxVersion(image.chip))
-                                                : options.ptxVersion;
+           << image.chip << "'; known are " << listChips();
+  image.ptxVersion = options.ptxVersion.empty()
+                         ? spellPtxVersion(*oldestPtxVersion(image.chip))
+                         : options.ptxVersion;
   if (llvm::Error error = checkPtxVersion(image.chip, image.ptxVersion))
     return module.emitError() << llvm::toString(std::move(error));
   auto machine = createMachine(image.chip, image.ptxVersion);

@@ -10,6 +10,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "qlinear/Target/Pipelines.h"
+#include "qlinear/Support/Chips.h"
 #include "qlinear/Target/HostCode.h"
 #include "qlinear/Target/NVPTX.h"
 
@@ -49,12 +50,8 @@ llvm::Expected<std::vector<Target>> Target::parseList(StringRef text) {
     } else if (detail.consume_front("cuda:") && isNVPTXChip(detail)) {
       add(Kind::cuda, detail);
     } else if (name.starts_with("cuda:sm_")) {
-      return llvm::createStringError(
-          "unknown target '%s'; chips are sm_75, sm_80, sm_86, sm_87, sm_89, sm_90, "
-          "sm_90a, sm_100, sm_103, sm_110, sm_120 and sm_121, the last five also with "
-          "a "
-          "or f after them",
-          name.str().c_str());
+      return llvm::createStringError("unknown target '%s'; chips are %s",
+                                     name.str().c_str(), listChips().c_str());
     } else {
       return llvm::createStringError(
           "unknown target '%s'; targets are cuda:sm_NN (such as cuda:sm_90), "

@@ -31,13 +31,14 @@ std::string whyMisfit(const ScheduleAttr::Fields &fields,
   if (!fields.isa.empty())
     return "isa = \"" + fields.isa + "\" is a field of CPUs, but the target is " +
            target.str();
-  const char *why = fields.copy == CopyKind::bulk && chip->copy != CopyKind::bulk
-                        ? "copy = bulk needs sm_90 or later"
-                    : fields.copy == CopyKind::async && chip->copy == CopyKind::load
-                        ? "copy = async needs sm_80 or later"
-                    : fields.pdl && !chip->pdl ? "pdl = true needs sm_90 or later"
-                                               : nullptr;
-  return why ? std::string(why) + ", but the target is " + target.str() : "";
+  std::string needs;
+  if (fields.copy == CopyKind::bulk && !chip->has(Feature::bulk))
+    needs = "copy = bulk needs " + chipsWith(Feature::bulk);
+  else if (fields.copy == CopyKind::async && !chip->has(Feature::async))
+    needs = "copy = async needs " + chipsWith(Feature::async);
+  else if (fields.pdl && !chip->pdl())
+    needs = "pdl = true needs " + chipsWith(Feature::pdl);
+  return needs.empty() ? "" : needs + ", but the target is " + target.str();
 }
 
 } // namespace qlinear

@@ -13,7 +13,7 @@
 //===----------------------------------------------------------------------===//
 #include "qlinear/Transforms/Schedule.h"
 
-#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/STLExtras.h"
 
 using namespace mlir::qlinear;
 
@@ -23,44 +23,22 @@ std::optional<GpuChip> GpuChip::ofTarget(llvm::StringRef target) {
   if (!target.consume_front("cuda:"))
     return std::nullopt;
   if (target == "emulated")
-    return GpuChip{"sm_90", 4, 227 * 1024, 4, CopyKind::bulk, true};
-  std::string name = target.str();
-  int version = 0;
-  llvm::StringRef digits = target;
-  if (!digits.consume_front("sm_") ||
-      digits.take_while(llvm::isDigit).getAsInteger(10, version))
-    return std::nullopt;
-  switch (version) {
-  case 75:
-    return GpuChip{name, 40, 64 * 1024, 8, CopyKind::load, false};
-  case 80:
-    return GpuChip{name, 108, 163 * 1024, 12, CopyKind::async, false};
-  case 87:
-    return GpuChip{name, 16, 163 * 1024, 12, CopyKind::async, false};
-  case 86:
-    return GpuChip{name, 84, 99 * 1024, 12, CopyKind::async, false};
-  case 89:
-    return GpuChip{name, 128, 99 * 1024, 12, CopyKind::async, false};
-  case 90:
-    return GpuChip{name, 132, 227 * 1024, 12, CopyKind::bulk, true};
-  case 100:
-  case 103:
-    return GpuChip{name, 148, 227 * 1024, 12, CopyKind::bulk, true};
-  case 110:
-    return GpuChip{name, 20, 227 * 1024, 12, CopyKind::bulk, true};
-  case 120:
-    return GpuChip{name, 170, 99 * 1024, 12, CopyKind::bulk, true};
-  case 121:
-    return GpuChip{name, 48, 99 * 1024, 12, CopyKind::bulk, true};
-  default:
-    return std::nullopt;
-  }
+    return GpuChip{kEmulatedChip, "sm_90"};
+  std::optional<ChipName> name = ChipName::parse(target);
+  const Chip *chip = name ? name->chip() : nullptr;
+  return chip ? std::optional(GpuChip{*chip, target.str()}) : std::nullopt;
+}
+
+CopyKind GpuChip::copy() const {
+  return has(Feature::bulk)    ? CopyKind::bulk
+         : has(Feature::async) ? CopyKind::async
+                               : CopyKind::load;
 }
 
 // Kernels for three and four rows have the multiprocessor to themselves (measured: 3%
 // for long rows, 5% for many); those for more need the registers.
 int64_t GpuChip::warpsFor(int rows) const {
-  return pdl && (rows == 3 || rows == 4) ? warps + warps / 3 : warps;
+  return pdl() && (rows == 3 || rows == 4) ? warps + warps / 3 : warps;
 }
 
 /// Whether a warp has less than four units: a third stage then only brings forward what
@@ -82,17 +60,17 @@ ScheduleAttr::Fields scheduleForGpu(LinearOp op, const GpuChip &chip) {
     llvm::erase_if(fields.rows,
                    [&](int64_t rows) { return rows > 1 && rows / 2 >= op.getM(); });
   fields.grid = chip.multiprocessors;
-  fields.stages = chip.copy == CopyKind::load ? 1 : 3;
-  if (chip.pdl && isShort(op, chip)) {
+  fields.stages = chip.copy() == CopyKind::load ? 1 : 3;
+  if (chip.pdl() && isShort(op, chip)) {
     fields.stages = 2;
     fields.warps = chip.warps;
   }
-  fields.copy = chip.copy;
-  fields.pdl = chip.pdl;
+  fields.copy = chip.copy();
+  fields.pdl = chip.pdl();
   // Two blocks then stage half of the activations each (measured: 13% at 8 rows of
   // K = 21504, 6% at 2 rows, a loss for K = 8192). Clusters of 4 do not fit evenly
   // into the chip's processing clusters.
-  if (chip.pdl && op.getK() >= 16384)
+  if (chip.pdl() && op.getK() >= 16384)
     fields.splitK = 2;
   return fields;
 }

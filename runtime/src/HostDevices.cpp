@@ -205,7 +205,7 @@ public:
   }
 
   Status launch(const Launch &l, void *) override {
-    void *params[kMaxArgs + 1];
+    void *params[kMaxKernelArgs + 1];
     for (size_t i = 0; i < l.argCount; ++i)
       params[i] = &l.args[i];
     int32_t rows = l.rows;

@@ -10,10 +10,10 @@
 #include "qlinear/Encoding/JsonDepth.h"
 #include "qlinear/Encoding/Layout.h"
 
-#include <charconv>
 #include <nlohmann/json.hpp>
 #include <set>
 
+using namespace qlinear;
 using namespace qlinear::runtime;
 using nlohmann::json;
 
@@ -241,7 +241,7 @@ StepInfo readStep(const Field &f, const FunctionInfo &function,
     if (step.kernels[i].rows <= step.kernels[i - 1].rows)
       defect(kernels.where(), "[", i, "].rows is ", step.kernels[i].rows, " after ",
              step.kernels[i - 1].rows, "; variants come by ascending rows");
-  step.args = f["args"].list<ArgInfo>(kMaxArgs, [&](const Field &a) {
+  step.args = f["args"].list<ArgInfo>(kMaxKernelArgs, [&](const Field &a) {
     ArgInfo arg = readArg(a, function, manifest);
     checkStride(arg, function, a.where());
     return arg;
@@ -254,10 +254,10 @@ FunctionInfo readFunction(const Field &f, const TargetInfo &target,
                           const Manifest &manifest) {
   FunctionInfo fn;
   fn.name = f["name"].nonEmpty();
-  fn.inputs = f["inputs"].list<TensorInfo>(kMaxArgs, readTensor);
-  fn.outputs = f["outputs"].list<TensorInfo>(kMaxArgs, readTensor);
+  fn.inputs = f["inputs"].list<TensorInfo>(kMaxKernelArgs, readTensor);
+  fn.outputs = f["outputs"].list<TensorInfo>(kMaxKernelArgs, readTensor);
   if (f.has("temps"))
-    fn.temps = f["temps"].list<TempInfo>(kMaxArgs, readTemp);
+    fn.temps = f["temps"].list<TempInfo>(kMaxKernelArgs, readTemp);
   bool dynamic = false;
   for (auto *tensors : {&fn.inputs, &fn.outputs})
     for (const TensorInfo &t : *tensors)
@@ -290,7 +290,7 @@ TargetInfo readTarget(const Field &f, const Manifest &manifest) {
   Field name = f["target"];
   target.target = name.nonEmpty();
   if (target.isCuda()) {
-    if (!SmVersion::parse(target.target))
+    if (!target.chip())
       defect(name.where(), " is \"", target.target,
              "\", not cuda:sm_NN, cuda:emulated or cpu:ISA");
     Field images = f["images"];
@@ -309,20 +309,11 @@ TargetInfo readTarget(const Field &f, const Manifest &manifest) {
 
 } // namespace
 
-std::optional<SmVersion> SmVersion::parse(std::string_view target) {
-  constexpr std::string_view prefix = "cuda:sm_";
-  if (!target.starts_with(prefix))
-    return std::nullopt;
-  target.remove_prefix(prefix.size());
-  SmVersion sm;
-  auto [end, error] =
-      std::from_chars(target.data(), target.data() + target.size(), sm.number);
-  std::string_view rest(end, size_t(target.data() + target.size() - end));
-  if (error != std::errc() || sm.number < 10 || sm.number > 999 ||
-      (!rest.empty() && rest != "a" && rest != "f"))
-    return std::nullopt;
-  sm.suffix = rest.empty() ? 0 : rest[0];
-  return sm;
+std::optional<ChipName> TargetInfo::chip() const {
+  constexpr std::string_view prefix = "cuda:";
+  return target.starts_with(prefix)
+             ? ChipName::parse(std::string_view(target).substr(prefix.size()))
+             : std::nullopt;
 }
 
 Expected<Manifest> Manifest::parse(std::string_view text) {

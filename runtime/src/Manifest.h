@@ -13,6 +13,7 @@
 #define QLINEAR_RUNTIME_MANIFEST_H
 
 #include "Status.h"
+#include "qlinear/Support/Chips.h"
 
 #include <optional>
 #include <string_view>
@@ -20,8 +21,6 @@
 
 namespace qlinear::runtime {
 
-/// A kernel has at most this many pointer arguments.
-inline constexpr size_t kMaxArgs = 64;
 /// A dimension that is M, the rows of a call.
 inline constexpr int64_t kDynamic = -1;
 
@@ -95,13 +94,8 @@ struct TargetInfo {
   bool isCpu() const { return target.starts_with("cpu:"); }
   bool isEmulated() const { return target == "cuda:emulated"; }
   bool isCuda() const { return !isCpu() && !isEmulated(); }
-};
-
-/// "sm_90a" as {90, 'a'}.
-struct SmVersion {
-  int number = 0;
-  char suffix = 0;
-  static std::optional<SmVersion> parse(std::string_view target);
+  /// The chip of a CUDA target.
+  std::optional<ChipName> chip() const;
 };
 
 struct Manifest {

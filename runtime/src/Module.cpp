@@ -428,7 +428,7 @@ Status Module::call(int32_t function, const Workspace *workspace,
   Status status = [&]() -> Status {
     size_t firstEntry = 0;
     for (const StepInfo &step : f.steps) {
-      char *base[kMaxArgs];
+      char *base[kMaxKernelArgs];
       for (size_t a = 0; a < step.args.size(); ++a) {
         uint32_t i = step.args[a].index;
         switch (step.args[a].kind) {
@@ -462,7 +462,7 @@ Status Module::call(int32_t function, const Workspace *workspace,
         size_t v = 0;
         while (step.kernels[v].rows < chunk)
           ++v;
-        void *args[kMaxArgs];
+        void *args[kMaxKernelArgs];
         for (size_t a = 0; a < step.args.size(); ++a)
           args[a] = base[a] + uint64_t(done) * step.args[a].rowStride;
         QLR_TRY(device->launch({&step.kernels[v], b.entries[firstEntry + v], args,

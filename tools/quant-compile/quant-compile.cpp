@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "qlinear/Encoding/Packer.h"
+#include "qlinear/Support/Chips.h"
 #include "qlinear/Target/Compiler.h"
 #include "qlinear/Target/HostObject.h"
 
@@ -18,6 +19,7 @@
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Format.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/Path.h"
@@ -111,6 +113,9 @@ cl::opt<std::string> remarksFilter(
         "Print the remarks of passes of matching names, as quant-opt does: what they "
         "did, and what they declined and why"),
     cl::value_desc("regex, such as qlinear.*"), cl::cat(category));
+cl::opt<bool> listTargets("list-targets",
+                          cl::desc("Print the GPU targets and what is known of them"),
+                          cl::cat(category));
 cl::opt<bool> verbose("verbose",
                       cl::desc("Describe what was compiled, on standard error"),
                       cl::cat(category));
@@ -118,6 +123,30 @@ cl::opt<bool> verbose("verbose",
 [[nodiscard]] int fail(const Twine &message) {
   WithColor::error(errs(), "quant-compile") << message << "\n";
   return 1;
+}
+
+/// The table of chips as text.
+std::string describeChips() {
+  using qlinear::Feature;
+  const std::pair<uint32_t, const char *> names[] = {
+      {Feature::mma, "mma"},     {Feature::async, "async"},
+      {Feature::fp8, "fp8"},     {Feature::bulk, "bulk"},
+      {Feature::pdl, "pdl"},     {Feature::cluster, "cluster"},
+      {Feature::wgmma, "wgmma"}, {Feature::tcgen05, "tcgen05"}};
+  std::string text = "target       PTX  multiprocessors  shared KiB  also  features\n";
+  for (const qlinear::Chip &chip : qlinear::kChips) {
+    std::string also, features = "dp4a";
+    for (char variant : chip.variants)
+      also += std::string(also.empty() ? "" : ", ") + variant;
+    for (auto [feature, name] : names)
+      if ((chip.features | chip.more) & feature)
+        features += std::string(" ") + name + (chip.has(feature) ? "" : "*");
+    text += formatv("{0,-11}  {1}  {2,15}  {3,10}  {4,-4}  {5}\n",
+                    "cuda:sm_" + std::to_string(chip.number),
+                    qlinear::spellPtxVersion(chip.ptx), chip.multiprocessors,
+                    chip.sharedBytes / 1024, also, features);
+  }
+  return text;
 }
 
 /// The directory of libQLinearRuntime.so: of the build or the install tree.
@@ -312,6 +341,14 @@ int main(int argc, char **argv) {
       "  quant-compile layer.mlir --target=cpu -o layer.so --header=layer.h\n"
       "  quant-compile layer.mlir --target=cuda:sm_90 --emit=ptx -o -\n");
 
+  if (listTargets) {
+    auto file = qlinear::OutputFile::create("-");
+    if (auto written = file->append(describeChips()); !written)
+      return fail(written.error());
+    if (auto published = file->publish(); !published)
+      return fail(published.error());
+    return 0;
+  }
   qlinear::CompileSettings settings;
   auto parsed = qlinear::Target::parseList(targets);
   if (!parsed)

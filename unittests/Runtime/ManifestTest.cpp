@@ -10,10 +10,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "Handles.h"
+#include "qlinear/Support/Chips.h"
 
 #include <gtest/gtest.h>
 
 using nlohmann::json;
+using qlinear::ChipName;
 
 namespace {
 
@@ -145,6 +147,47 @@ TEST(Manifest, NotJson) {
        {std::string(), good.substr(0, good.size() / 2), std::string("[]"),
         std::string(100000, '['), good + "x", std::string("{\"version\": \xff}")})
     EXPECT_EQ(open(text), QLR_BAD_ARTIFACT);
+}
+
+// By the compatibility rules of the CUDA programming guide, written out.
+TEST(Chips, CodeRunsOn) {
+  struct Case {
+    const char *chip;
+    std::vector<int> cubin, ptx; ///< devices, of those below
+  };
+  const int devices[] = {75, 80, 86, 89, 90, 100, 103, 110, 120, 121, 130};
+  const Case cases[] = {
+      {"sm_75", {75}, {75, 80, 86, 89, 90, 100, 103, 110, 120, 121, 130}},
+      {"sm_80", {80, 86, 89}, {80, 86, 89, 90, 100, 103, 110, 120, 121, 130}},
+      {"sm_86", {86, 89}, {86, 89, 90, 100, 103, 110, 120, 121, 130}},
+      {"sm_90", {90}, {90, 100, 103, 110, 120, 121, 130}},
+      {"sm_90a", {90}, {90}},
+      {"sm_100", {100, 103}, {100, 103, 110, 120, 121, 130}},
+      {"sm_100a", {100}, {100}},
+      {"sm_100f", {100, 103}, {100, 103}},
+      {"sm_103f", {103}, {103}},
+      {"sm_120f", {120, 121}, {120, 121}},
+      {"sm_130", {130}, {130}},
+  };
+  for (const Case &c : cases) {
+    std::optional<ChipName> name = ChipName::parse(c.chip);
+    ASSERT_TRUE(name) << c.chip;
+    std::vector<int> cubin, ptx;
+    for (int device : devices) {
+      if (name->runsOn(device, /*isMachineCode=*/true))
+        cubin.push_back(device);
+      if (name->runsOn(device, /*isMachineCode=*/false))
+        ptx.push_back(device);
+    }
+    EXPECT_EQ(cubin, c.cubin) << c.chip;
+    EXPECT_EQ(ptx, c.ptx) << c.chip;
+  }
+  for (const char *text : {"", "sm_", "sm_9", "sm_90x", "sm_90aa", "sm_1000", "90"})
+    EXPECT_FALSE(ChipName::parse(text)) << text;
+  // Not in the table: no such chip, and variants that it does not have.
+  for (const char *text : {"sm_70", "sm_130", "sm_80a", "sm_90f"})
+    EXPECT_FALSE(ChipName::parse(text)->chip()) << text;
+  EXPECT_EQ(ChipName::parse("sm_103f")->chip()->number, 103);
 }
 
 } // namespace

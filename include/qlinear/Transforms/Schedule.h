@@ -12,34 +12,27 @@
 #define QLINEAR_TRANSFORMS_SCHEDULE_H
 
 #include "qlinear/Dialect/QLinear.h"
+#include "qlinear/Support/Chips.h"
 
 #include <optional>
 #include <string>
 
 namespace qlinear {
 
-/// A CUDA architecture: the facts that schedules depend on.
-struct GpuChip {
-  std::string name;        ///< "sm_90"
-  int64_t multiprocessors; ///< of the architecture's data-centre (or largest) chip
-  int64_t sharedBytes;     ///< most dynamic shared memory of a block
-  int64_t warps;           ///< of a block that shares the multiprocessor with the next
-  mlir::qlinear::CopyKind copy;
-  bool pdl; ///< has programmatic dependent launch, and clusters
+/// The chip that a GPU target is compiled for.
+struct GpuChip : Chip {
+  std::string name; ///< "sm_90", "sm_100a"
 
-  /// The chip of a target such as "cuda:sm_90", "cuda:sm_100a", "cuda:emulated"
-  /// (which has all that sm_90 has, and 4 multiprocessors); nothing for others.
+  /// The chip of a target such as "cuda:sm_90" or "cuda:emulated"; nothing for others.
   static std::optional<GpuChip> ofTarget(llvm::StringRef target);
+
+  /// The fastest way in which it copies weights.
+  mlir::qlinear::CopyKind copy() const;
+  bool pdl() const { return has(Feature::pdl); }
 
   /// Warps of a block of a kernel for `rows` rows, where a schedule names none.
   int64_t warpsFor(int rows) const;
 };
-
-/// Pointers that one kernel can have; the runtime refuses more (its kMaxArgs).
-inline constexpr size_t kMaxKernelArgs = 64;
-/// Weights that one kernel has: what sharing x gains grows no more with them, and the
-/// time to compile grows faster than their number.
-inline constexpr size_t kMaxKernelWeights = 8;
 
 /// The pointers of a kernel: weights, x, extras and results.
 size_t countKernelArgs(mlir::qlinear::LinearOp op);

@@ -7,6 +7,7 @@
 
 #include "CudaDevice.h"
 
+using namespace qlinear;
 using namespace qlinear::runtime;
 using namespace qlinear::runtime::cuda;
 
@@ -176,7 +177,7 @@ Status CudaDevice::synchronize(void *stream) {
 //===----------------------------------------------------------------------===//
 
 Status CudaDevice::launch(const Launch &l, void *stream) {
-  void *params[kMaxArgs + 1];
+  void *params[kMaxKernelArgs + 1];
   for (size_t i = 0; i < l.argCount; ++i)
     params[i] = &l.args[i];
   int32_t rows = l.rows;

@@ -16,6 +16,7 @@
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
+using namespace qlinear;
 using namespace qlinear::runtime;
 using namespace qlinear::runtime::cuda;
 
@@ -43,23 +44,19 @@ struct Choice {
   int rank; ///< higher is better
 };
 
-/// Cubins run on devices of their major version and at least their minor one;
-/// with the suffix 'a' on exactly their device, with 'f' on its family. PTX is
-/// compiled for any device from its version on, unless it has a suffix.
+/// The images that run on a device, the best first: of the newest chip, made for it
+/// alone, machine code.
 std::vector<Choice> choicesFor(int sm, const Manifest &manifest) {
   std::vector<Choice> choices;
   for (const TargetInfo &t : manifest.targets) {
-    std::optional<SmVersion> v = SmVersion::parse(t.target);
-    if (!v)
+    std::optional<ChipName> chip = t.chip();
+    if (!chip)
       continue;
-    bool family = v->number / 10 == sm / 10 && v->number <= sm;
     for (const ImageInfo &image : t.images) {
       bool cubin = image.kind == ImageInfo::Kind::cubin;
-      bool fits = v->suffix == 'a'            ? v->number == sm
-                  : v->suffix == 'f' || cubin ? family
-                                              : v->number <= sm;
-      if (fits)
-        choices.push_back({&t, &image, v->number * 4 + (v->suffix != 0) * 2 + cubin});
+      if (chip->runsOn(sm, cubin))
+        choices.push_back(
+            {&t, &image, chip->number * 4 + (chip->suffix != 0) * 2 + cubin});
     }
   }
   std::sort(choices.begin(), choices.end(),

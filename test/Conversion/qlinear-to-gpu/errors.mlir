@@ -1,7 +1,7 @@
 // RUN: not quant-opt %s --split-input-file --qlinear-to-gpu=target=cuda:sm_75 2>&1 | FileCheck %s
 // RUN: not quant-opt %s --split-input-file --qlinear-to-gpu=target=cuda:sm_52 2>&1 | FileCheck %s --check-prefix=CHIP
 
-// CHIP: error: unknown target 'cuda:sm_52'; GPU targets are cuda:sm_75,
+// CHIP: error: unknown target 'cuda:sm_52'; GPU targets are cuda:emulated, and cuda:CHIP with CHIP one of sm_75,
 
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 

@@ -2,9 +2,9 @@
 //
 // RUN: rm -rf %t && split-file %s %t
 // RUN: not quant-opt %t/kernel.mlir --pass-pipeline='builtin.module(gpu.module(qlinear-print-ptx{chip=sm_52}))' 2>&1 | FileCheck %s --check-prefix=CHIP
-// CHIP: error: unknown chip 'sm_52'; known are sm_75, sm_80, sm_86, sm_87, sm_89, sm_90, sm_100, sm_103, sm_110, sm_120 and sm_121; sm_90 and later also with a after them, sm_100 and later with f
+// CHIP: error: unknown chip 'sm_52'; known are sm_75, sm_80, sm_86, sm_87, sm_89, sm_90, sm_100, sm_103, sm_110, sm_120 and sm_121; with a at the end sm_90, sm_100, sm_103, sm_110, sm_120 and sm_121; with f sm_100, sm_103, sm_110, sm_120 and sm_121
 // RUN: not quant-opt %t/kernel.mlir --qlinear-to-gpu=target=cuda:sm_52 2>&1 | FileCheck %s --check-prefix=TARGET
-// TARGET: error: unknown target 'cuda:sm_52'; GPU targets are cuda:sm_75, sm_80, sm_86, sm_87, sm_89, sm_90, sm_100, sm_103, sm_110, sm_120, sm_121 and cuda:emulated
+// TARGET: error: unknown target 'cuda:sm_52'; GPU targets are cuda:emulated, and cuda:CHIP with CHIP one of sm_75, sm_80, sm_86, sm_87, sm_89, sm_90, sm_100, sm_103, sm_110, sm_120 and sm_121; with a at the end sm_90, sm_100, sm_103, sm_110, sm_120 and sm_121; with f sm_100, sm_103, sm_110, sm_120 and sm_121
 // RUN: not quant-opt %t/calls.mlir --pass-pipeline='builtin.module(gpu.module(qlinear-print-ptx))' 2>&1 | FileCheck %s --check-prefix=CALLS
 // CALLS: error: kernels call 'elsewhere', which no device code defines; the epilogue uses an operation of the math dialect without a GPU expansion
 

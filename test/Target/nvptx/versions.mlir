@@ -13,6 +13,12 @@
 // RUN: quant-opt %s --pass-pipeline='builtin.module(gpu.module(qlinear-print-ptx{chip=sm_110}))' -o %t | FileCheck %s -DCHIP=sm_110 -DVERSION=9.0
 // RUN: quant-opt %s --pass-pipeline='builtin.module(gpu.module(qlinear-print-ptx{chip=sm_120}))' -o %t | FileCheck %s -DCHIP=sm_120 -DVERSION=8.7
 // RUN: quant-opt %s --pass-pipeline='builtin.module(gpu.module(qlinear-print-ptx{chip=sm_121}))' -o %t | FileCheck %s -DCHIP=sm_121 -DVERSION=9.0
+// RUN: quant-opt %s --pass-pipeline='builtin.module(gpu.module(qlinear-print-ptx{chip=sm_100a}))' -o %t | FileCheck %s -DCHIP=sm_100a -DVERSION=8.6
+// RUN: quant-opt %s --pass-pipeline='builtin.module(gpu.module(qlinear-print-ptx{chip=sm_103a}))' -o %t | FileCheck %s -DCHIP=sm_103a -DVERSION=9.0
+// RUN: quant-opt %s --pass-pipeline='builtin.module(gpu.module(qlinear-print-ptx{chip=sm_103f}))' -o %t | FileCheck %s -DCHIP=sm_103f -DVERSION=9.0
+// RUN: quant-opt %s --pass-pipeline='builtin.module(gpu.module(qlinear-print-ptx{chip=sm_120a}))' -o %t | FileCheck %s -DCHIP=sm_120a -DVERSION=8.7
+// RUN: quant-opt %s --pass-pipeline='builtin.module(gpu.module(qlinear-print-ptx{chip=sm_120f}))' -o %t | FileCheck %s -DCHIP=sm_120f -DVERSION=8.8
+// RUN: quant-opt %s --pass-pipeline='builtin.module(gpu.module(qlinear-print-ptx{chip=sm_121f}))' -o %t | FileCheck %s -DCHIP=sm_121f -DVERSION=9.0
 // RUN: quant-opt %s --pass-pipeline='builtin.module(gpu.module(qlinear-print-ptx{chip=sm_90 ptx-version=8.4}))' -o %t | FileCheck %s -DCHIP=sm_90 -DVERSION=8.4
 
 // The chip of the module, where no other is given.
