@@ -5,12 +5,13 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===------------------------------------------------------------------------===#
-"""Checks source files: the licence header, their length, unfinished work, and that
-the lower layers include neither MLIR nor LLVM; in pages, links to files.
+"""Checks source files: the licence header, their length, unfinished work, and that each
+layer includes only what docs/architecture.md lets it; in pages, links to files.
 
     scripts/check_style.py [FILE ...]      default: all files that git tracks
 """
 
+import os
 import pathlib
 import re
 import subprocess
@@ -23,9 +24,54 @@ MAX_LINES = 600
 MAX_COLUMNS = 100
 UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|not " + r"implemented)\b", re.I)
 HOME = re.compile(r"(?<![\w.])/(root|home/\w+|work)/")
-# Folders that know neither MLIR nor LLVM, as docs/architecture.md says.
-LOW = ("include/qlinear/Encoding/", "include/qlinear/Support/", "lib/Encoding/", "runtime/",
-       "kernels/")
+# The layers of docs/architecture.md: their folders, and the other layers that they may
+# include. LOW ones know neither MLIR nor LLVM.
+LAYERS = {
+    "Support": (["include/qlinear/Support/"], []),
+    "Encoding": (["include/qlinear/Encoding/", "lib/Encoding/"], ["Support"]),
+    "Dialect": (["include/qlinear/Dialect/", "lib/Dialect/"], ["Support", "Encoding"]),
+    "Transforms": (
+        ["include/qlinear/Transforms/", "lib/Transforms/"],
+        ["Support", "Encoding", "Dialect"],
+    ),
+    "Conversion": (
+        ["include/qlinear/Conversion/", "lib/Conversion/"],
+        ["Support", "Encoding", "Dialect", "Transforms", "kernels"],
+    ),
+    "Target": (
+        ["include/qlinear/Target/", "lib/Target/"],
+        ["Support", "Encoding", "Dialect", "Transforms", "Conversion", "runtime ABI"],
+    ),
+    # What kernels and the code around them agree on is one header of either side.
+    "kernels": (["kernels/"], ["Encoding", "Conversion", "Target"]),
+    "runtime ABI": (["runtime/include/"], []),
+    "runtime": (["runtime/src/", "runtime/emulated/"], ["Support", "Encoding", "runtime ABI"]),
+}
+LOW = ("Support", "Encoding", "kernels", "runtime ABI", "runtime")
+ROOTS = {"qlinear/": "include/", "qlinear-c/": "include/", "qlinear-runtime/": "runtime/include/"}
+INCLUDE = re.compile(r'\s*#\s*include\s*[<"]([^">]+)')
+
+
+def layer_of(name):
+    for layer, (folders, _) in LAYERS.items():
+        if name.startswith(tuple(folders)):
+            return layer
+    return None
+
+
+def wrong_include(name, target):
+    """Why the file `name` must not include `target`, or nothing."""
+    layer = layer_of(name)
+    if layer is None:
+        return None
+    if target.startswith(("mlir/", "llvm/")):
+        return "MLIR or LLVM" if layer in LOW else None
+    root = next((root for start, root in ROOTS.items() if target.startswith(start)), None)
+    path = root + target if root else os.path.normpath(f"{name}/../{target}")
+    other = layer_of(path)
+    if other in (None, layer, *LAYERS[layer][1]):
+        return None
+    return f"'{target}' of {other}"
 
 
 def broken_links(path):
@@ -55,8 +101,9 @@ def problems(name):
             yield i, f"unfinished work ('{found[0]}')"
         if found := HOME.search(line):
             yield i, f"path of one machine ('{found[0]}')"
-        if name.startswith(LOW) and re.match(r'\s*#\s*include\s*[<"](mlir|llvm)/', line):
-            yield i, "this layer must not include MLIR or LLVM (docs/architecture.md)"
+        include = INCLUDE.match(line)
+        if include and (wrong := wrong_include(name, include[1])):
+            yield i, f"{layer_of(name)} must not include {wrong} (docs/architecture.md)"
 
 
 def main(names):

@@ -6,6 +6,7 @@
 \*===----------------------------------------------------------------------===*/
 
 #include "qlinear-runtime/artifact.h"
+#include "qlinear-runtime/packed.h"
 #include "qlinear-runtime/runtime.h"
 
 #include <string.h>
@@ -32,6 +33,38 @@ static const char manifest[] =
     "   \"args\": [{\"input\": 0, \"row_stride\": 16},"
     "              {\"output\": 0, \"row_stride\": 16}]}]}]}]}";
 
+/* A packed weight whose second tile differs from the first, cut and put together. */
+static int cutsWeights(void) {
+  static const char encoding[] = "i4, group = 32, symmetric, scale = f16";
+  unsigned char whole[8192], part[8192], again[8192];
+  int64_t extents[2] = {16, 16};
+  qlr_blob blob = {NULL, 0}, parts[2];
+  size_t bytes = 0, i;
+  CHECK(qlr_packed_bytes(encoding, 32, 256, &bytes) == QLR_OK);
+  CHECK(bytes <= sizeof whole && bytes % 2 == 0);
+  for (i = 0; i < bytes; ++i)
+    whole[i] = (unsigned char)(i < bytes / 2 ? 1 : 2);
+  blob.data = whole;
+  blob.bytes = bytes;
+  CHECK(qlr_packed_slice(encoding, 32, 256, blob, 16, 32, 0, 256, part, bytes / 2) ==
+        QLR_OK);
+  CHECK(part[0] == 2 && part[bytes / 2 - 1] == 2);
+  parts[0].data = whole;
+  parts[1].data = part;
+  parts[0].bytes = parts[1].bytes = bytes / 2;
+  CHECK(qlr_packed_concat(encoding, QLR_ROWS, 256, extents, parts, 2, again, bytes) ==
+        QLR_OK);
+  CHECK(memcmp(whole, again, bytes) == 0);
+  CHECK(qlr_packed_slice(encoding, 32, 256, blob, -16, 32, 0, 256, part, bytes / 2) ==
+        QLR_INVALID_ARGUMENT);
+  CHECK(qlr_packed_slice(encoding, 32, 256, blob, 0, 16, 0, 256, NULL, bytes / 2) ==
+        QLR_INVALID_ARGUMENT);
+  CHECK(qlr_packed_bytes(NULL, 32, 256, &bytes) == QLR_INVALID_ARGUMENT);
+  CHECK(qlr_packed_concat(encoding, QLR_ROWS, 256, NULL, NULL, 2, again, bytes) ==
+        QLR_INVALID_ARGUMENT);
+  return 0;
+}
+
 int qlrTestFromC(void);
 int qlrTestFromC(void) {
   qlinear_image image;
@@ -42,8 +75,10 @@ int qlrTestFromC(void) {
   float x[12] __attribute__((aligned(16))), y[12] __attribute__((aligned(16)));
   qlr_tensor in = {NULL, QLR_F32, 2, {3, 4, 0, 0}},
              out = {NULL, QLR_F32, 2, {3, 4, 0, 0}};
-  int i;
+  int i, line = cutsWeights();
 
+  if (line)
+    return line;
   image.name = "cpu:portable/twice";
   image.data = (const void *)twice;
   image.size = 0;

@@ -17,6 +17,7 @@ from ._abi import ArgumentError, Error, device, find_tool
 from .archive import Archive, PackedWeight
 from .compiler import CompileError, cache_folder, compile, pack
 from .module import Artifact, Function, Module, Spec, load
+from .parts import merge, packed_bytes, split
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,8 +35,11 @@ __all__ = [
     "device",
     "find_tool",
     "load",
+    "merge",
     "nn",
     "pack",
+    "packed_bytes",
+    "split",
 ]
 
 

@@ -134,6 +134,15 @@ _SIGNATURES = {
         "status",
         ["ptr", "int", "ptr", "tensor*", "int", "tensor*", "int", "blob*", "int", "ptr"],
     ),
+    "qlr_packed_bytes": ("status", ["char*", "int64", "int64", "size*"]),
+    "qlr_packed_slice": (
+        "status",
+        ["char*", "int64", "int64", "blob", "int64", "int64", "int64", "int64", "ptr", "size"],
+    ),
+    "qlr_packed_concat": (
+        "status",
+        ["char*", "int", "int64", "int64*", "blob*", "int", "ptr", "size"],
+    ),
     "qlr_last_error": ("char*", []),
     "qlr_version": ("char*", []),
 }
@@ -147,7 +156,9 @@ _TYPES = {
     "char*": ctypes.c_char_p,
     "out": ctypes.POINTER(ctypes.c_void_p),
     "size*": ctypes.POINTER(ctypes.c_size_t),
+    "int64*": ctypes.POINTER(ctypes.c_int64),
     "tensor*": ctypes.POINTER(Tensor),
+    "blob": Blob,
     "blob*": ctypes.POINTER(Blob),
 }
 

@@ -1,0 +1,100 @@
+//===- Packed.cpp - The C ABI of parts of packed weights ------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "qlinear-runtime/packed.h"
+
+#include "Status.h"
+#include "qlinear/Encoding/Slice.h"
+
+#include <vector>
+
+using namespace qlinear;
+using namespace qlinear::runtime;
+
+namespace {
+
+Status invalid(const std::string &message) {
+  return fail(QLR_INVALID_ARGUMENT, message);
+}
+
+/// Calls `body` with the encoding; its errors are those of arguments.
+template <typename Body> Status withEncoding(const char *spelling, Body body) {
+  if (!spelling)
+    return invalid("the encoding is null");
+  Result<Encoding> encoding = Encoding::parse(spelling);
+  if (!encoding)
+    return invalid(text("encoding '", spelling, "': ", encoding.error()));
+  auto done = body(*encoding);
+  return done ? Status{} : invalid(done.error());
+}
+
+uint64_t count(int64_t value) { return uint64_t(value); }
+
+Status requireCounts(std::initializer_list<int64_t> values) {
+  for (int64_t value : values)
+    if (value < 0)
+      return invalid(
+          text("a number of rows or columns is ", value, "; they count from 0"));
+  return {};
+}
+
+std::span<const std::byte> bytesOf(const qlr_blob &blob) {
+  return {static_cast<const std::byte *>(blob.data), blob.data ? blob.bytes : 0};
+}
+std::span<std::byte> bytesOf(void *data, size_t bytes) {
+  return {static_cast<std::byte *>(data), data ? bytes : 0};
+}
+
+} // namespace
+
+qlr_status qlr_packed_bytes(const char *encoding, int64_t n, int64_t k, size_t *bytes) {
+  return guarded([&]() -> Status {
+    if (!bytes)
+      return invalid("qlr_packed_bytes: `bytes` is null");
+    QLR_TRY(requireCounts({n, k}));
+    return withEncoding(encoding, [&](const Encoding &e) {
+      Result<uint64_t> size = packedBytes(e, count(n), count(k));
+      if (size)
+        *bytes = *size;
+      return size;
+    });
+  });
+}
+
+qlr_status qlr_packed_slice(const char *encoding, int64_t n, int64_t k, qlr_blob whole,
+                            int64_t row_begin, int64_t row_end, int64_t column_begin,
+                            int64_t column_end, void *part, size_t part_bytes) {
+  return guarded([&]() -> Status {
+    QLR_TRY(requireCounts({n, k, row_begin, row_end, column_begin, column_end}));
+    return withEncoding(encoding, [&](const Encoding &e) {
+      return slice(e, count(n), count(k), bytesOf(whole),
+                   {count(row_begin), count(row_end)},
+                   {count(column_begin), count(column_end)}, bytesOf(part, part_bytes));
+    });
+  });
+}
+
+qlr_status qlr_packed_concat(const char *encoding, qlr_axis axis, int64_t other,
+                             const int64_t *extents, const qlr_blob *parts,
+                             int32_t n_parts, void *whole, size_t whole_bytes) {
+  return guarded([&]() -> Status {
+    if (n_parts > 0 && (!extents || !parts))
+      return invalid("qlr_packed_concat: `extents` or `parts` is null");
+    if (axis != QLR_ROWS && axis != QLR_COLUMNS)
+      return invalid("qlr_packed_concat: the axis is neither QLR_ROWS nor QLR_COLUMNS");
+    QLR_TRY(requireCounts({other}));
+    std::vector<Part> all;
+    for (int32_t i = 0; i < n_parts; ++i) {
+      QLR_TRY(requireCounts({extents[i]}));
+      all.push_back({count(extents[i]), bytesOf(parts[i])});
+    }
+    return withEncoding(encoding, [&](const Encoding &e) {
+      return concat(e, axis == QLR_ROWS ? Axis::rows : Axis::columns, count(other), all,
+                    bytesOf(whole, whole_bytes));
+    });
+  });
+}
