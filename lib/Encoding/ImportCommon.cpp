@@ -73,6 +73,22 @@ void qlinear::importEach(ImportContext &context, Family family, std::string_view
   }
 }
 
+void qlinear::refuseWithoutCodes(ImportContext &context, Family family,
+                                 std::string_view suffix, std::string_view convention,
+                                 std::initializer_list<std::string_view> codes) {
+  importEach(
+      context, family, suffix, convention,
+      [&](const Parts &parts) -> Result<void> {
+        return parts.bad(fmt::format("has {}, but no {}, its codes; check that all "
+                                     "shards are there",
+                                     suffix, *codes.begin()));
+      },
+      [&](const Parts &parts) {
+        return std::none_of(codes.begin(), codes.end(),
+                            [&](std::string_view part) { return parts.find(part); });
+      });
+}
+
 bool qlinear::isMatrix(const Tensor *t, uint64_t rows, uint64_t columns) {
   return t && t->shape.size() == 2 && t->shape[0] == rows && t->shape[1] == columns;
 }

@@ -82,6 +82,12 @@ void importEach(ImportContext &context, Family family, std::string_view suffix,
                 const std::function<Result<void>(const Parts &)> &importOne,
                 const std::function<bool(const Parts &)> &isOne = {});
 
+/// Refuses the layers that have a tensor X + `suffix`, which says what codes mean, and
+/// no X + one of `codes`.
+void refuseWithoutCodes(ImportContext &context, Family family, std::string_view suffix,
+                        std::string_view convention,
+                        std::initializer_list<std::string_view> codes);
+
 bool isMatrix(const Tensor *t, uint64_t rows, uint64_t columns);
 bool isInt32(const Tensor *t);
 bool isFloat(const Tensor *t);

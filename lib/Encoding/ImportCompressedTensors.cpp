@@ -441,5 +441,8 @@ Result<void> qlinear::importCompressedTensors(ImportContext &context) {
         const Tensor *t = parts.find(".weight");
         return t && t->type == "I8" && t->shape.size() >= 2;
       });
+  for (const char *suffix : {".weight_shape", ".weight_scale"})
+    refuseWithoutCodes(context, Family::compressedTensors, suffix, convention,
+                       {".weight_packed", ".weight"});
   return {};
 }

@@ -467,5 +467,7 @@ Result<void> qlinear::importGptq(ImportContext &context) {
     return {};
   importEach(context, Family::words, ".qweight", "GPTQ or AWQ",
              [&](const Parts &parts) { return importWeight(context, parts); });
+  for (const char *suffix : {".qzeros", ".g_idx"})
+    refuseWithoutCodes(context, Family::words, suffix, "GPTQ or AWQ", {".qweight"});
   return {};
 }

@@ -130,5 +130,7 @@ Result<void> qlinear::importMlx(ImportContext &context) {
         return packed && packed->type == "U32" && packed->shape.size() == 2 &&
                parts.find(".scales");
       });
+  if (context.declared.method().empty() || context.declared.method() == "mlx")
+    refuseWithoutCodes(context, Family::mlx, ".biases", "MLX", {".weight"});
   return {};
 }

@@ -123,11 +123,19 @@ Result<void> qlinear::importArchive(ImportContext &context) {
 
 /// A checkpoint that says how it was quantized, in which nothing was found, was
 /// quantized in a way that is not known here: its codes are no weights to carry over.
-static Result<void> checkMethod(const ImportContext &context) {
-  if (context.declared.isKnownMethod() ||
-      std::any_of(context.weights.begin(), context.weights.end(),
+static Result<void> checkMethod(ImportContext &context) {
+  if (std::any_of(context.weights.begin(), context.weights.end(),
                   [](const SourceWeight &w) { return !w.isFloat; }))
     return {};
+  if (context.declared.isKnownMethod()) {
+    // It may be a part of a model, or all its layers be left as they were.
+    if (!context.declared.method().empty())
+      context.note(fmt::format(
+          "{} says quant_method {}, but no weight of it is here; tensors are carried "
+          "over as they are",
+          context.declared.where(), inQuotes(context.declared.method())));
+    return {};
+  }
   return error(fmt::format(
       "'{}': {} beside it says quant_method {}, of which no weight is known; "
       "{} are read; dequantize the model with what wrote it and use --quantize, or "

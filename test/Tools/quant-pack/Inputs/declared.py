@@ -111,6 +111,17 @@ fails(
     },
 )
 
+# Layers whose codes are missing, in a checkpoint of which the rest is whole.
+for lost, part in (
+    ({n: t for n, t in v1.items() if n != "x.qweight"}, "has .qzeros, but no .qweight, its codes"),
+    ({"x.g_idx": np.zeros(4, np.int32)}, "has .g_idx, but no .qweight, its codes"),
+):
+    fails(lost, part, gptq())
+    fails({n.replace("x.", "y."): t for n, t in v1.items()} | lost, part, gptq())
+write(NORM, gptq())
+_, notes = quant_pack(".", "-o", "out/y.safetensors")
+assert "says quant_method 'gptq', but no weight of it is here; tensors are" in notes, notes
+
 # Two files that differ; one that adds what the other lacks.
 write(v1, gptq())
 with open("quantize_config.json", "w") as f:
@@ -225,6 +236,9 @@ for name, reason in (("e", "a stack of 2 weights"), ("f", "compressed-tensors of
     assert entry["action"] == "carried" and reason in entry["reason"], entry
 assert tensors["x.weight"]["action"] == "packed"
 assert "compressed-tensors fp4, carried over" in quant_pack("--list", ".")[0]
+for part in ("shape", "scale"):
+    lost = {f"x.weight_{part}": rows[f"x.weight_{part}"]}
+    fails(lost, f"has .weight_{part}, but no .weight_packed, its codes; check", scheme())
 few = {
     "x.weight_packed": np.zeros((16, 3), np.int32),
     "x.weight_scale": s[:, :1].copy(),
@@ -243,6 +257,8 @@ whole = {"bits": 4, "group_size": 64}
 fails(mlx, "may be this layer under another prefix", {"quantization": whole | other})
 whole = {"bits": 8, "group_size": 32, "a.layers.0.up": False}
 fails(mlx, "says that it is not quantized", {"quantization": whole})
+lost = {n: t for n, t in mlx.items() if not n.endswith(".weight")}
+fails(lost, "has .biases, but no .weight, its codes; check", {"quantization": whole})
 write(mlx, {"quantization": {"bits": 6, "group_size": 64} | other})
 quant_pack(".", "-o", "out/y.safetensors", "--dequantize", "f32", "--report", "out/r.json")
 scales = each(mlx["a.layers.0.up.scales"], 32)

@@ -162,12 +162,11 @@ def gptq(c):
     if has_zeros:
         mutations["wrong bits"] = without_rules
     if method == "gptq":
-        # Whichever of the two keys is there, the other says something else.
-        config["format"] = version or "gptq"
-        mutations["another format"] = set_(
-            c.choose("checkpoint_format", "format"),
-            c.choose(*({"gptq", "gptq_v2", "marlin"} - {config["format"]})),
-        )
+        # Two keys of one meaning, one of which says something else.
+        said = version or "gptq"
+        keys = ["checkpoint_format", "format"][:: c.choose(1, -1)]
+        other = c.choose(*(f for f in ("gptq", "gptq_v2", "marlin") if f != said))
+        mutations["another format"] = lambda: config.update(zip(keys, (said, other)))
         mutations["another method beside"] = set_("method", c.choose("awq", "hqq"))
         mutations["unknown format"] = set_(
             "checkpoint_format", c.choose("marlin", "bitblas", "exl2", "gptq_v3", "ipex")
