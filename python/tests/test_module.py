@@ -6,12 +6,14 @@
 # ===------------------------------------------------------------------------===#
 import concurrent.futures
 import itertools
+import subprocess
 
 import layers
 import numpy as np
 import pytest
 import qlinear
 import reference
+from qlinear.archive import write_archive
 
 DEVICES = ["cpu", "emulated"]
 
@@ -221,6 +223,42 @@ def test_argument_errors(mixed):
         _ = module.kvq
     with pytest.raises(KeyError, match="no function 'kvq'"):
         _ = module["kvq"]
+
+
+def test_write_archive(mixed, tmp_path):
+    weights = list(qlinear.Archive(mixed).weights.values())
+    path = tmp_path / "again.safetensors"
+    write_archive(path, weights)
+    # The packer computes them by itself, and the runtime on loading.
+    again = qlinear.Archive(path).weights
+    assert {n: w.checksum for n, w in again.items()} == {w.name: w.checksum for w in weights}
+    assert len({w.checksum for w in weights}) == len(weights) > 1
+    command = [qlinear.find_tool("quant-pack"), "--check", path]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.startswith(
+        f"{len(weights)} weights, "
+    )
+    artifact = layers.compiled(layers.MIXED, "cpu")
+    x = layers.random(np.random.default_rng(7), (1, 96))
+    checked = qlinear.load(artifact, path, check_weights=True)
+    np.testing.assert_array_equal(checked.one(x), qlinear.load(artifact, mixed).one(x))
+    # Without what the archive says: the same.
+    write_archive(path, [w._replace(checksum="") for w in weights])
+    assert {n: w.checksum for n, w in qlinear.Archive(path).weights.items()} == {
+        w.name: w.checksum for w in weights
+    }
+    # Damage on the way does not get a checksum of its own.
+    damaged = weights[0].blob.copy()
+    damaged[-1] ^= 1
+    before = path.read_bytes()
+    with pytest.raises(qlinear.Error, match=f"weight '{weights[0].name}' is damaged") as caught:
+        write_archive(path, [weights[0]._replace(blob=damaged), *weights[1:]])
+    assert caught.value.status == "BAD_WEIGHTS" and path.read_bytes() == before
+    # Bytes that are wrong in the file are found.
+    write_archive(path, weights)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 1
 
 
 def test_load_errors(mixed, tmp_path):

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Module.h"
+#include "qlinear/Encoding/Checksum.h"
 
 #include <charconv>
 #include <cstring>
@@ -69,6 +70,16 @@ qlinear::runtime::openDevice(const std::string &name) {
 }
 
 const char *qlr_version(void) { return QLINEAR_VERSION; }
+
+qlr_status qlr_checksum(const void *data, size_t bytes, char text[17]) {
+  return guarded([&]() -> Status {
+    QLR_TRY(require("qlr_checksum", data, text));
+    std::string sum =
+        qlinear::checksum(std::span(static_cast<const std::byte *>(data), bytes));
+    std::memcpy(text, sum.c_str(), sum.size() + 1);
+    return {};
+  });
+}
 
 qlr_status qlr_device_open(const char *name, qlr_device **out) {
   return guarded([&]() -> Status {

@@ -6,9 +6,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "Handles.h"
+#include "qlinear-runtime/program.h"
 #include "qlinear/Encoding/Checksum.h"
 
 #include <cmath>
+#include <csetjmp>
 #include <cstring>
 #include <fstream>
 #include <gtest/gtest.h>
@@ -449,6 +451,108 @@ TEST(Artifacts, MissingKernelAndTarget) {
   EXPECT_STREQ(qlr_last_error(),
                "the artifact has code for cpu:portable, cuda:sm_90, not for the "
                "emulated device; compile it with --target=cuda:emulated");
+}
+
+//===----------------------------------------------------------------------===//
+// Programs
+//===----------------------------------------------------------------------===//
+
+/// What a hook was told.
+struct Failures {
+  std::vector<std::pair<qlr_status, std::string>> list;
+  std::jmp_buf *back = nullptr;
+};
+void record(qlr_status status, const char *message, void *user) {
+  auto *failures = static_cast<Failures *>(user);
+  failures->list.push_back({status, message});
+  if (failures->back)
+    std::longjmp(*failures->back, 1);
+}
+
+struct FailHook : testing::Test {
+  TestArtifact test;
+  Failures failures;
+  qlr_program *program = nullptr;
+  std::vector<float> x = randomInput(2), y = std::vector<float>(2 * kN, 7);
+  qlr_tensor in = matrix(x.data(), 2, kK), out = matrix(y.data(), 2, kN);
+
+  /// What qlinear-to-runtime makes of a launch.
+  void launch(int32_t function = 0) {
+    qlr_status status =
+        qlr_program_launch(&program, test.descriptor(), function, &in, 1, &out, 1);
+    if (status != QLR_OK)
+      qlr_program_fail(status);
+  }
+  ~FailHook() override {
+    qlr_program_set_fail_hook(nullptr, nullptr);
+    qlr_program_close(&program);
+  }
+};
+
+TEST_F(FailHook, ReturnsToTheFunctionThatLaunched) {
+  qlr_program_set_fail_hook(record, &failures);
+  launch(); // the archive is not named
+  ASSERT_EQ(failures.list.size(), 1u);
+  EXPECT_EQ(failures.list[0].first, QLR_NOT_FOUND);
+  EXPECT_EQ(failures.list[0].second.substr(0, 58),
+            "weight 'w' is in an archive, and none is named; set the en");
+  EXPECT_EQ(y, std::vector<float>(2 * kN, 7)); // as it was
+  std::string archive = writeTestArchive("hook.safetensors");
+  ASSERT_EQ(qlr_program_open(&program, test.descriptor(), "cpu", archive.c_str()),
+            QLR_OK);
+  launch(9);
+  ASSERT_EQ(failures.list.size(), 2u);
+  EXPECT_EQ(failures.list[1], std::pair(QLR_NOT_FOUND, std::string(qlr_last_error())));
+  EXPECT_EQ(failures.list[1].second, "there is no function 9; the program has 2");
+  launch(); // the program goes on
+  EXPECT_EQ(failures.list.size(), 2u);
+  EXPECT_LE(relativeError(y, expected(x)), 1e-6);
+}
+
+TEST_F(FailHook, JumpsOut) {
+  std::jmp_buf back;
+  failures.back = &back;
+  qlr_program_set_fail_hook(record, &failures);
+  volatile bool cameBack = false;
+  if (setjmp(back) == 0)
+    launch();
+  else
+    cameBack = true;
+  EXPECT_TRUE(cameBack);
+  EXPECT_EQ(failures.list.size(), 1u);
+  // No lock is left behind.
+  std::string archive = writeTestArchive("hook.safetensors");
+  ASSERT_EQ(qlr_program_open(&program, test.descriptor(), "cpu", archive.c_str()),
+            QLR_OK);
+  launch();
+  EXPECT_LE(relativeError(y, expected(x)), 1e-6);
+}
+
+TEST_F(FailHook, EndsTheProcessWithoutOne) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe"); // the CPU's threads are there
+  auto die = [&] { launch(); };
+  EXPECT_EXIT(die(), testing::ExitedWithCode(1),
+              "^qlinear: weight 'w' is in an archive, and none is named");
+  qlr_program_set_fail_hook(record, &failures);
+  qlr_program_set_fail_hook(nullptr, nullptr); // as at first
+  EXPECT_EXIT(die(), testing::ExitedWithCode(1), "^qlinear: weight 'w'");
+  EXPECT_TRUE(failures.list.empty());
+  qlr_program_set_fail_hook(
+      [](qlr_status status, const char *, void *) { _exit(40 + status); }, nullptr);
+  EXPECT_EXIT(die(), testing::ExitedWithCode(40 + QLR_NOT_FOUND), "^$");
+}
+
+TEST(CAbi, Checksum) {
+  // Of the implementation's own test vectors: nothing at all, seed 0.
+  char text[17];
+  EXPECT_EQ(qlr_checksum("", 0, text), QLR_OK);
+  EXPECT_STREQ(text, "2d06800538d394c2");
+  EXPECT_EQ(qlr_checksum(testWeight().blob, testWeight().size, text), QLR_OK);
+  EXPECT_EQ(text,
+            qlinear::checksum({reinterpret_cast<const std::byte *>(testWeight().blob),
+                               testWeight().size}));
+  EXPECT_EQ(qlr_checksum(nullptr, 0, text), QLR_INVALID_ARGUMENT);
+  EXPECT_EQ(qlr_checksum("", 0, nullptr), QLR_INVALID_ARGUMENT);
 }
 
 TEST(CAbi, FromC) { EXPECT_EQ(qlrTestFromC(), 0) << qlr_last_error(); }

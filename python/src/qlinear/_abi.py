@@ -145,6 +145,7 @@ _SIGNATURES = {
     ),
     "qlr_last_error": ("char*", []),
     "qlr_version": ("char*", []),
+    "qlr_checksum": ("status", ["ptr", "size", "char*"]),
 }
 _TYPES = {
     None: None,

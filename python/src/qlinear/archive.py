@@ -8,6 +8,7 @@
 writing small ones. What the bytes of a weight mean is the runtime's business."""
 
 import collections
+import ctypes
 import json
 import math
 import mmap
@@ -15,11 +16,14 @@ import os
 
 import numpy
 
-from ._abi import Error
+from ._abi import Error, library
 
 #: A weight of an archive: `blob` has its bytes (a read-only uint8 array of the mapped
-#: file), `encoding` its spelling, `n` x `k` its shape, `source` what it was packed from.
-PackedWeight = collections.namedtuple("PackedWeight", "name encoding n k source blob")
+#: file), `encoding` its spelling, `n` x `k` its shape, `source` what it was packed from,
+#: `checksum` what the archive says is that of its bytes, or "".
+PackedWeight = collections.namedtuple(
+    "PackedWeight", "name encoding n k source blob checksum", defaults=[""]
+)
 
 #: Of the layout of packed weights (kVersion in include/qlinear/Encoding/Layout.h).
 LAYOUT_VERSION = 2
@@ -61,7 +65,13 @@ class Archive:
             for name, w in about["weights"].items():
                 blob = self.tensors.pop(name)[2]
                 self.weights[name] = PackedWeight(
-                    name, w["encoding"], w["n"], w["k"], w.get("source", ""), blob
+                    name,
+                    w["encoding"],
+                    w["n"],
+                    w["k"],
+                    w.get("source", ""),
+                    blob,
+                    w.get("xxh3", ""),
                 )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
             raise Error(
@@ -107,11 +117,33 @@ def write_tensors(path, tensors, metadata=None):
             f.write(data)
 
 
+def checksum(blob):
+    """The checksum of a packed weight's bytes, as archives have it."""
+    data = numpy.frombuffer(blob, numpy.uint8)
+    text = ctypes.create_string_buffer(17)
+    library().qlr_checksum(data.ctypes.data, data.nbytes, text)
+    return text.value.decode()
+
+
 def write_archive(path, weights):
-    """Writes an archive of these PackedWeights."""
-    about = {
-        w.name: {"encoding": w.encoding, "n": w.n, "k": w.k, "source": w.source} for w in weights
-    }
+    """Writes an archive of these PackedWeights, with their checksums. Error where one is no
+    longer what its checksum says: what is damaged must not get one that says it is not."""
+    about = {}
+    for w in weights:
+        found = checksum(w.blob)
+        if w.checksum not in ("", found):
+            raise Error(
+                f"weight '{w.name}' is damaged: its {len(w.blob)} bytes have the checksum {found}, "
+                f"and its archive says {w.checksum}; fetch or pack that archive again",
+                "BAD_WEIGHTS",
+            )
+        about[w.name] = {
+            "encoding": w.encoding,
+            "n": w.n,
+            "k": w.k,
+            "source": w.source,
+            "xxh3": found,
+        }
     write_tensors(
         path,
         {w.name: ("U8", [len(w.blob)], w.blob) for w in weights},

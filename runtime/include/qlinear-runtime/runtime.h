@@ -70,6 +70,9 @@ typedef struct qlr_tensor {
 
 QLR_API const char *qlr_last_error(void);
 QLR_API const char *qlr_version(void);
+/* The checksum of a packed weight as archives have it: 16 hexadecimal digits and a null
+ * character. */
+QLR_API qlr_status qlr_checksum(const void *data, size_t bytes, char text[17]);
 
 /* `name`: "cpu", "cpu:4" (threads), "emulated", "emulated:7" (a seed: threads
  * and blocks run in a random order), "cuda", "cuda:1" (ordinal). For
