@@ -30,23 +30,26 @@ Result<std::unique_ptr<Session>> Session::open(const std::string &artifact,
     return runtimeError();
   s->document =
       json::parse(qlr_artifact_manifest(s->art)); // the runtime has checked it
+  std::optional<Result<Archive>> archive;
+  if (!weights.empty())
+    archive = Archive::open(weights);
   bool check = !weights.empty() && checks != WeightChecks::none;
   if (check && checks == WeightChecks::ifThere) {
+    // An archive that is not one is the runtime's to refuse, below.
     bool bound = std::ranges::any_of(s->document["weights"],
                                      [](auto &w) { return w.contains("xxh3"); });
-    if (Result<Archive> archive = Archive::open(weights); archive && !bound)
-      check = std::ranges::all_of(archive->weights(),
+    if (!bound && *archive)
+      check = std::ranges::all_of((*archive)->weights(),
                                   [](auto &w) { return !w.second.checksum.empty(); });
   }
   if ((check ? qlr_module_load_checked : qlr_module_load)(
           s->dev, s->art, weights.empty() ? nullptr : weights.c_str(), &s->mod) !=
       QLR_OK)
     return runtimeError();
-  if (!weights.empty()) {
-    Result<Archive> archive = Archive::open(weights);
-    if (!archive)
-      return archive.takeError();
-    s->weights = std::move(*archive);
+  if (archive) {
+    if (!*archive)
+      return archive->takeError();
+    s->weights = std::move(**archive);
   }
   return s;
 }

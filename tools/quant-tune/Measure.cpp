@@ -12,6 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Failed.h"
 #include "Series.h"
 #include "Tune.h"
 
@@ -24,20 +25,6 @@ using namespace qlinear::tune;
 using nlohmann::ordered_json;
 
 namespace {
-
-/// A failure, thrown inside this file.
-struct Failed {
-  std::string what;
-};
-template <typename T> T checked(Result<T> result) {
-  if (!result)
-    throw Failed{result.error()};
-  return std::move(*result);
-}
-void check(Result<void> result) {
-  if (!result)
-    throw Failed{result.error()};
-}
 
 /// A layer's candidates on the device.
 class LayerUnderTest {
@@ -75,20 +62,19 @@ private:
     const Layer &layer = generated.layer;
     int64_t most = *std::max_element(layer.rows.begin(), layer.rows.end());
     std::string path = folder + "/" + generated.artifact;
-    check(timing::checked(qlr_artifact_open(path.c_str(), &artifact)));
-    check(
-        timing::checked(qlr_module_load(device.handle(), artifact, nullptr, &module)));
+    timing::orThrow(qlr_artifact_open(path.c_str(), &artifact));
+    timing::orThrow(qlr_module_load(device.handle(), artifact, nullptr, &module));
     manifest = nlohmann::json::parse(qlr_artifact_manifest(artifact));
     weights.emplace(device, manifest);
     for (const tune::Candidate &c : generated.candidates) {
       if (qlr_function_index(module, c.function.c_str()) < 0)
-        throw Failed{fmt::format("{} has no function '{}'; generate it again",
-                                 generated.artifact, c.function)};
-      linears.push_back(checked(
+        throw timing::Failed{fmt::format("{} has no function '{}'; generate it again",
+                                         generated.artifact, c.function)};
+      linears.push_back(timing::orThrow(
           timing::RandomLinear::create(device, module, *weights, c.function, most)));
     }
     copies = device.timer() ? timing::copiesPastCaches(weightBytes()) : 2;
-    check(linears[0]->makeCopies(copies));
+    timing::orThrow(linears[0]->makeCopies(copies));
   }
 
   void release() {
@@ -108,7 +94,7 @@ class Measurement {
 public:
   Measurement(const std::string &folder, const MeasureOptions &options)
       : options(options), folder(folder),
-        device(checked(timing::Device::open(options.device))) {}
+        device(timing::orThrow(timing::Device::open(options.device))) {}
 
   bool isDry() const { return !device->timer(); }
   const timing::Verdict &checks() const { return verdict; }
@@ -167,14 +153,15 @@ private:
     for (size_t i = 0; i < rounds * copies; ++i)
       calls.push_back({&test.candidate(candidate), i % copies});
     size_t replays = size_t(options.replays);
-    auto series = checked(timing::Series::create(*device, std::move(calls), rows));
-    check(series->verify());
+    auto series =
+        timing::orThrow(timing::Series::create(*device, std::move(calls), rows));
+    timing::orThrow(series->verify());
     timing::Timing timing;
     if (!series->verdict().wrong)
-      timing = checked(series->time({replays, replays, 0}));
+      timing = timing::orThrow(series->time({replays, replays, 0}));
     verdict.add(series->verdict());
     if (const timing::Verdict &v = series->verdict(); v.wrong)
-      throw Failed{
+      throw timing::Failed{
           fmt::format("M = {}, {}: {} of {} calls are wrong (largest error {:.2g}, "
                       "bound {:.2g}): {}",
                       rows, test.schedule(candidate), v.wrong, v.calls, v.error,
@@ -247,7 +234,7 @@ Result<ordered_json> tune::measure(const Plan &plan, const std::string &folder,
           "of a GPU, so there is no table; measure on a CUDA device\n",
           options.device, candidates, plan.layers.size());
     return table;
-  } catch (const Failed &failed) {
+  } catch (const timing::Failed &failed) {
     return error(layer + failed.what);
   }
 }

@@ -13,6 +13,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Failed.h"
 #include "Series.h"
 
 #include <CLI/CLI.hpp>
@@ -51,20 +52,6 @@ const std::vector<std::pair<std::string, std::string>> kWays = {
     {"graph", "cold, as a graph"},
     {"chain", "all functions of the artifact in turn, as a graph"}};
 
-struct Failed {
-  std::string what;
-};
-template <typename T> T checked(Result<T> result) {
-  if (!result)
-    throw Failed{result.error()};
-  return std::move(*result);
-}
-void check(Result<void> result) {
-  if (!result)
-    throw Failed{result.error()};
-}
-void check(qlr_status status) { check(timing::checked(status)); }
-
 class Artifact {
   const Options &options;
   Device &device;
@@ -83,16 +70,16 @@ public:
   Artifact(const std::string &path, const Options &options, Device &device)
       : options(options), device(device) {
     try {
-      check(qlr_artifact_open(path.c_str(), &artifact));
-      check(qlr_module_load(device.handle(), artifact, nullptr, &module));
-      check(qlr_stream_create(device.handle(), &other));
+      orThrow(qlr_artifact_open(path.c_str(), &artifact));
+      orThrow(qlr_module_load(device.handle(), artifact, nullptr, &module));
+      orThrow(qlr_stream_create(device.handle(), &other));
     } catch (...) {
       close();
       throw;
     }
     manifest = json::parse(qlr_artifact_manifest(artifact));
     weights.emplace(device, manifest);
-    beside = checked(device.allocate(device.timer() ? 2 * kBeside : 2));
+    beside = orThrow(device.allocate(device.timer() ? 2 * kBeside : 2));
   }
   ~Artifact() { close(); }
   Artifact(const Artifact &) = delete;
@@ -105,7 +92,7 @@ public:
       if (!std::regex_search(name, wanted))
         continue;
       linears[name] =
-          checked(RandomLinear::create(device, module, *weights, name, most));
+          orThrow(RandomLinear::create(device, module, *weights, name, most));
       function(name, *linears[name]);
     }
     if (!linears.empty() && options.does("chain"))
@@ -132,8 +119,8 @@ private:
     std::vector<Series::Call> calls;
     for (size_t i = 0; i < length; ++i)
       calls.push_back({&linear, (first + i) % copies});
-    auto made = checked(Series::create(device, std::move(calls), rows, lane));
-    check(made->verify());
+    auto made = orThrow(Series::create(device, std::move(calls), rows, lane));
+    orThrow(made->verify());
     return made;
   }
 
@@ -141,19 +128,19 @@ private:
                   int64_t rows) {
     auto mine = series(linear, 0, way == "hot" ? 1 : copies, rows, 0);
     if (way != "beside") {
-      check(mine->repeat(times(*mine), way == "graph"));
+      orThrow(mine->repeat(times(*mine), way == "graph"));
       return mine->verdict();
     }
     auto its = series(linear, copies / 2, copies, rows, 1);
     for (size_t i = 0; i < times(*mine); ++i) {
       size_t half = device.timer() ? kBeside : 1;
-      check(device.copy(beside.at(half), beside.get(), half, other));
-      check(its->enqueue(other));
-      check(mine->enqueue(device.stream()));
-      check(device.copy(beside.get(), beside.at(half), half, other));
-      check(qlr_synchronize(device.handle(), other));
-      check(mine->compare());
-      check(its->compare());
+      orThrow(device.copy(beside.at(half), beside.get(), half, other));
+      orThrow(its->enqueue(other));
+      orThrow(mine->enqueue(device.stream()));
+      orThrow(device.copy(beside.get(), beside.at(half), half, other));
+      orThrow(qlr_synchronize(device.handle(), other));
+      orThrow(mine->compare());
+      orThrow(its->compare());
     }
     Verdict both = mine->verdict();
     both.add(its->verdict());
@@ -185,7 +172,7 @@ private:
 
   void function(const std::string &name, const RandomLinear &linear) {
     size_t copies = device.timer() ? copiesPastCaches(linear.weightBytes()) : 2;
-    check(linears[name]->makeCopies(copies));
+    orThrow(linears[name]->makeCopies(copies));
     Verdict ofAll;
     for (int64_t rows : options.rows) {
       json entry;
@@ -207,15 +194,15 @@ private:
   void chain() {
     std::vector<Series::Call> calls;
     for (auto &[name, linear] : linears) {
-      check(linear->makeCopies(1));
+      orThrow(linear->makeCopies(1));
       calls.push_back({linear.get(), 0});
     }
     std::shuffle(calls.begin(), calls.end(), std::mt19937(1));
     Verdict ofAll;
     for (int64_t rows : options.rows) {
-      auto made = checked(Series::create(device, calls, rows));
-      check(made->verify());
-      check(made->repeat(device.timer() ? options.calls : 1, true));
+      auto made = orThrow(Series::create(device, calls, rows));
+      orThrow(made->verify());
+      orThrow(made->repeat(device.timer() ? options.calls : 1, true));
       json entry;
       Verdict all;
       add("all", rows, "chain", made->verdict(), entry, all);
@@ -234,7 +221,7 @@ private:
 };
 
 int stress(const Options &options) {
-  std::unique_ptr<Device> device = checked(Device::open(options.device));
+  std::unique_ptr<Device> device = orThrow(Device::open(options.device));
   std::map<std::string, Verdict> byWay;
   json report = json::array();
   for (const std::string &path : options.artifacts) {
