@@ -142,14 +142,26 @@ bool intoDirectory(const Options &options) {
          std::filesystem::is_directory(options.outputs[0], ignored);
 }
 
+std::string pathInDirectory(const Options &options, const std::string &function,
+                            int64_t rows) {
+  std::string name = fmt::format("{}.{}.safetensors", function, rows);
+  return (std::filesystem::path(options.outputs[0]) / name).string();
+}
+
+/// Fails if there can be no such files, which is to be known before the work.
+Result<void> checkWritable(const std::vector<std::string> &paths) {
+  for (const std::string &path : paths)
+    if (Result<OutputFile> file = OutputFile::create(path); !file)
+      return file.takeError();
+  return {};
+}
+
 /// The files of one run appear together.
 Result<void> writeOutputs(const Options &options, const Run &run) {
   std::span<const Array> outputs = run.outputs;
   std::vector<std::pair<std::string, std::span<const Array>>> parts;
   if (intoDirectory(options)) {
-    std::filesystem::path directory = options.outputs[0];
-    std::string name = fmt::format("{}.{}.safetensors", run.function, run.rows);
-    parts.emplace_back((directory / name).string(), outputs);
+    parts.emplace_back(pathInDirectory(options, run.function, run.rows), outputs);
   } else if (options.outputs.size() == 1 && isSafetensors(options.outputs[0])) {
     parts.emplace_back(options.outputs[0], outputs);
   } else if (options.outputs.size() != outputs.size()) {
@@ -192,7 +204,9 @@ Result<void> checkFiles(const Options &options) {
     inputs.push_back(input.substr(0, input.rfind(':')));
   inputs.push_back(options.artifact);
   inputs.push_back(options.weights);
-  return checkOutputs(options.outputs, inputs);
+  if (Result<void> apart = checkOutputs(options.outputs, inputs); !apart)
+    return apart;
+  return intoDirectory(options) ? Result<void>() : checkWritable(options.outputs);
 }
 
 //===----------------------------------------------------------------------===//
@@ -419,6 +433,12 @@ Result<void> runAll(const Options &options, json &reports) {
     return error(fmt::format("'{}' has {} functions; name one with --function to use "
                              "--input or --output, or let --output be a directory",
                              options.artifact, names.size()));
+  if (intoDirectory(options))
+    for (const std::string &name : names)
+      for (int64_t m : options.rows)
+        if (Result<void> checked = checkWritable({pathInDirectory(options, name, m)});
+            !checked)
+          return checked;
   std::optional<Weights> weights;
   if (options.verify)
     weights.emplace(

@@ -47,16 +47,14 @@ int generateOnly(const Options &o) {
   return 0;
 }
 
-int measureInto(const Plan &plan, const std::string &folder, const Options &o) {
-  Result<OutputFile> file = OutputFile::create(o.output); // before the work
-  if (!file)
-    return fail(file.error());
+int measureInto(OutputFile &file, const Plan &plan, const std::string &folder,
+                const Options &o) {
   Result<nlohmann::ordered_json> table = measure(plan, folder, o.measure);
   if (!table)
     return fail(table.error());
   if (table->empty())
     return 0; // a dry run
-  if (Result<void> written = writeTable(*file, *table); !written)
+  if (Result<void> written = writeTable(file, *table); !written)
     return fail(written.error());
   if (o.output != "-")
     fmt::print("{}: {} entries\n", o.output, table->size());
@@ -64,11 +62,17 @@ int measureInto(const Plan &plan, const std::string &folder, const Options &o) {
 }
 
 int measureOnly(const Options &o) {
+  Result<OutputFile> file = OutputFile::create(o.output); // before the work
+  if (!file)
+    return fail(file.error());
   Result<Plan> plan = readPlan(o.folder);
-  return plan ? measureInto(*plan, o.folder, o) : fail(plan.error());
+  return plan ? measureInto(*file, *plan, o.folder, o) : fail(plan.error());
 }
 
 int mergeOnly(const Options &o) {
+  Result<OutputFile> file = OutputFile::create(o.output);
+  if (!file)
+    return fail(file.error());
   std::vector<nlohmann::ordered_json> tables;
   for (const std::string &path : o.tables) {
     Result<nlohmann::ordered_json> table = readTable(path);
@@ -76,9 +80,6 @@ int mergeOnly(const Options &o) {
       return fail(table.error());
     tables.push_back(std::move(*table));
   }
-  Result<OutputFile> file = OutputFile::create(o.output);
-  if (!file)
-    return fail(file.error());
   Result<void> written = writeTable(*file, merge(tables));
   return written ? 0 : fail(written.error());
 }
@@ -86,6 +87,9 @@ int mergeOnly(const Options &o) {
 int both(const Options &o) {
   if (Result<void> checked = checkOutputs({o.output}, {o.shapes}); !checked)
     return fail(checked.error());
+  Result<OutputFile> file = OutputFile::create(o.output); // before the work
+  if (!file)
+    return fail(file.error());
   Result<Request> request = readRequest(o.shapes);
   if (!request)
     return fail(request.error());
@@ -94,7 +98,7 @@ int both(const Options &o) {
   if (!mkdtemp(folder.data()))
     return fail(fmt::format("cannot create '{}'", folder));
   Result<Plan> plan = generate(*request, folder, toolsFolder(), o.measure.verbose);
-  int status = plan ? measureInto(*plan, folder, o) : fail(plan.error());
+  int status = plan ? measureInto(*file, *plan, folder, o) : fail(plan.error());
   std::error_code ec;
   std::filesystem::remove_all(folder, ec);
   return status;

@@ -5,8 +5,9 @@
 #
 # ===------------------------------------------------------------------------===#
 """outputs.py DIRECTORY BIN: each output of each tool goes to a new file, a file that others
-may not read, a link, a fifo, and (as root) a device that is full. Standard output that cannot
-be written is an error."""
+may not read, a link, a fifo, names as long as can be, and (as root) a device that is full.
+Names that are longer fail before any work. Standard output that cannot be written is an
+error."""
 
 import json
 import os
@@ -42,6 +43,17 @@ with open("table.json", "w") as f:
     json.dump([], f)
 
 
+# The same files with what only the work finds: an operation that is no part of a linear, and
+# a weight that was damaged after it was packed.
+BAD = {"m.mlir": "bad.mlir", "floats": "bad", "w.safetensors": "bad", "table.json": "bad.json",
+       "auto": "no-such-encoding"}
+with open("m.mlir") as source, open("bad.mlir", "w") as f:
+    f.write(source.read().replace("return %y", "%z = \"other.op\"(%y) : "
+                                  "(tensor<?x16xf32>) -> tensor<?x16xf32>\n  return %z"))
+with open("bad.json", "w") as f:
+    f.write("[{}]")
+
+
 def run(tool, *arguments, **more):
     command = [os.path.join(tools, tool), *arguments]
     return subprocess.run(command, stderr=subprocess.PIPE, timeout=100, check=False, **more)
@@ -55,6 +67,10 @@ pack = ("quant-pack", "floats", "--quantize", "int4:32", "--encoding", ENCODING,
 compiler = ("quant-compile", "m.mlir", "--target=cpu:portable")
 made(run(*pack, "-o", "w.safetensors"))
 made(run(*compiler, "-o", "m.so"))
+with open("w.safetensors", "rb") as source, open("bad", "wb") as f:
+    data = bytearray(source.read())
+    data[-1] ^= 1
+    f.write(data)
 # A command, which is followed by the name of its output; which of them is quick.
 OUTPUTS = {
     "quant-compile mlir": (*compiler, "--emit=mlir", "-o"),
@@ -65,7 +81,7 @@ OUTPUTS = {
     "quant-compile header": (*compiler, "-o", "x.so", "--header"),
     "quant-pack": (*pack, "-o"),
     "quant-pack report": (*pack, "-o", "x.safetensors", "--report"),
-    "quant-run": ("quant-run", "m.so", "--weights", "w.safetensors", "--output"),
+    "quant-run": ("quant-run", "m.so", "--check-weights", "--weights", "w.safetensors", "--output"),
     "quant-tune": ("quant-tune", "merge", "table.json", "-o"),
 }
 
@@ -79,7 +95,7 @@ def importer():
     model = Model()
     model.nbits("a", 16, 64, 4, 32, "packed")
     onnx.save(model.model(), "m.onnx")
-    tool = ("quant-import-onnx", "m.onnx", "--only-linears", "--quiet")
+    tool = ("quant-import-onnx", "m.onnx", "--only-linears", "--quiet", "-e", "auto")
     OUTPUTS["quant-import-onnx"] = (*tool, "--weights", "x.safetensors", "-o")
     OUTPUTS["quant-import-onnx weights"] = (*tool, "-o", "x.mlir", "--weights")
 
@@ -125,6 +141,33 @@ def to_private(command):
     return data
 
 
+LONGEST = os.pathconf(".", "PC_NAME_MAX")
+
+
+def to_long_names(command):
+    data = []
+    for name in ("n" * LONGEST, "n" * 201, "é" * (LONGEST // 2)):
+        made(run(*command, name))
+        with open(name, "rb") as f:
+            data.append(f.read())
+        os.remove(name)
+    return data[-1]
+
+
+def too_long(command):
+    """Inputs with which the work fails: it is not even begun."""
+    command = [BAD.get(a, a) for a in command]
+    done = run(*command, "new")
+    assert done.returncode == 1 and b"too long" not in done.stderr, (command, done.stderr)
+    cause = done.stderr
+    assert not os.path.exists("new"), command
+    for name in ("n" * (LONGEST + 1), "d/" * 2500 + "n"):
+        done = run(*command, name)
+        assert done.returncode == 1, (command, done.stderr)
+        assert b"File name too long" in done.stderr, (command, done.stderr)
+        assert cause not in done.stderr, (command, done.stderr)
+
+
 def to_stdout(command):
     os.symlink("/proc/self/fd/1", "stdout")
     done = run(*command, "stdout", stdout=subprocess.PIPE)
@@ -156,7 +199,7 @@ try:
     importer()
 except ImportError:
     pass
-ways = [to_fifo, to_link, to_private, to_stdout]
+ways = [to_fifo, to_link, to_private, to_stdout, to_long_names]
 devices = can_make_devices()
 for name, command in OUTPUTS.items():
     before = sorted(os.listdir("."))
@@ -172,6 +215,7 @@ for name, command in OUTPUTS.items():
         assert data == wanted or (not same and data[:4] == wanted[:4]), (name, way.__name__)
     if devices:
         to_full(command)
+    too_long(command)
     for extra in ("x.mlir", "x.so", "x.safetensors"):
         if os.path.exists(extra):
             os.remove(extra)

@@ -37,8 +37,13 @@ class OutputFile:
         self.target, self.descriptor = _leads_to(path)
         self.mode, self.owner = None, None
         self.is_stream = self.descriptor is not None
-        if not self.is_stream and os.path.exists(self.target):
-            status = os.stat(self.target)
+        try:
+            status = None if self.is_stream else os.stat(self.target)
+        except FileNotFoundError:
+            status = None
+        except OSError as e:  # a name that is too long, a folder that is a file
+            raise OSError(e.errno, e.strerror, path) from None
+        if status:
             if stat.S_ISDIR(status.st_mode):
                 raise IsADirectoryError(21, "Is a directory", path)
             if stat.S_ISBLK(status.st_mode):
@@ -49,7 +54,7 @@ class OutputFile:
             self.mode = stat.S_IMODE(status.st_mode) & 0o777
             self.owner = status.st_uid, status.st_gid
         folder = None if self.is_stream else os.path.dirname(self.target) or "."
-        stem = os.path.basename(self.target)[:200]
+        stem = os.fsdecode(os.fsencode(os.path.basename(self.target))[:200])
         try:
             handle, self.temporary = tempfile.mkstemp(".tmp", f".{stem}.", folder)
         except OSError as e:
