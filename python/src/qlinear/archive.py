@@ -125,25 +125,32 @@ def checksum(blob):
     return text.value.decode()
 
 
+def verify(weight):
+    """The checksum of a PackedWeight. Error where it is not what its archive says: what is
+    damaged must not get a checksum that says it is not."""
+    found = checksum(weight.blob)
+    if weight.checksum not in ("", found):
+        raise Error(
+            f"weight '{weight.name}' is damaged: its {len(weight.blob)} bytes have the checksum "
+            f"{found}, and its archive says {weight.checksum}; fetch or pack that archive again",
+            "BAD_WEIGHTS",
+        )
+    return found
+
+
 def write_archive(path, weights):
-    """Writes an archive of these PackedWeights, with their checksums. Error where one is no
-    longer what its checksum says: what is damaged must not get one that says it is not."""
-    about = {}
-    for w in weights:
-        found = checksum(w.blob)
-        if w.checksum not in ("", found):
-            raise Error(
-                f"weight '{w.name}' is damaged: its {len(w.blob)} bytes have the checksum {found}, "
-                f"and its archive says {w.checksum}; fetch or pack that archive again",
-                "BAD_WEIGHTS",
-            )
-        about[w.name] = {
+    """Writes an archive of these PackedWeights, with their checksums. Error where one is
+    damaged."""
+    about = {
+        w.name: {
             "encoding": w.encoding,
             "n": w.n,
             "k": w.k,
             "source": w.source,
-            "xxh3": found,
+            "xxh3": verify(w),
         }
+        for w in weights
+    }
     write_tensors(
         path,
         {w.name: ("U8", [len(w.blob)], w.blob) for w in weights},

@@ -12,7 +12,7 @@ import ctypes
 import numpy
 
 from ._abi import ArgumentError, Blob, library
-from .archive import PackedWeight
+from .archive import PackedWeight, verify
 
 #: Axis: its number in the C ABI, and where the layout can be cut.
 _AXES = {"rows": (0, 16), "columns": (1, 256)}
@@ -50,6 +50,7 @@ def split(weight, parts, axis="rows"):
             f"'{weight.name}' has {size}",
             "INVALID_ARGUMENT",
         )
+    verify(weight)
     whole = numpy.ascontiguousarray(weight.blob)
     result, begin = [], 0
     for part in parts:
@@ -62,7 +63,7 @@ def split(weight, parts, axis="rows"):
             weight.encoding.encode(), weight.n, weight.k, _blob(whole), *rows, *columns,
             blob.ctypes.data, blob.nbytes,
         )  # fmt: skip
-        result.append(weight._replace(n=n, k=k, blob=blob))
+        result.append(weight._replace(n=n, k=k, blob=blob, checksum=""))
         begin = end
     return result
 
@@ -87,6 +88,8 @@ def merge(weights, axis="rows", name=None):
                 f"{'columns' if axis == 'rows' else 'rows'}",
                 "INVALID_ARGUMENT",
             )
+    for weight in weights:
+        verify(weight)
     blobs = [numpy.ascontiguousarray(weight.blob) for weight in weights]
     sizes = [weight.n if axis == "rows" else weight.k for weight in weights]
     total = sum(sizes)
