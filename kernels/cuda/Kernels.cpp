@@ -34,7 +34,7 @@ static QL_INLINE int gatherPlace(int weights, int tiles, int tokens, int rank,
 }
 
 static_assert(sizeof(Walk) <= kStateBytes && sizeof(Unit) <= kStateBytes &&
-              sizeof(RawItem[Quantization::kMaxBatch]) <= kStateBytes);
+              sizeof(RawItem[Quantization::kMaxDepth]) <= kStateBytes);
 
 extern "C" {
 

@@ -160,10 +160,11 @@ QL_INLINE void writeRecords(u64 kinds, QL_SHARED u8 *records, int count, int ind
 }
 
 /// Quantization of the activations of a kernel, which waits here for what the last one
-/// wrote, and latency is what counts: a thread quantizes up to four items side by side;
-/// where it has more, two while the next two are loaded.
+/// wrote, and latency is what counts: a thread loads all its items at once, if they are
+/// no more than eight (four of f32, for the registers), else two while it quantizes the
+/// two before. It quantizes up to four side by side.
 struct Quantization {
-  static constexpr int kMaxBatch = 4;
+  static constexpr int kMaxDepth = 8, kMaxBatch = 4;
   int type; ///< of x
   i64 K;
   int unit0;
@@ -174,6 +175,11 @@ struct Quantization {
   QL_INLINE int perToken() const { return staged.units * layout::kUnitK / kItem; }
   QL_INLINE int items() const { return staged.tokens * perToken(); }
   QL_INLINE int rounds() const { return (items() + threads - 1) / threads; }
+  /// Items whose loads are under way at a time.
+  QL_INLINE int depth() const {
+    int most = type == layout::kF32 ? kMaxDepth / 2 : kMaxDepth;
+    return rounds() <= most ? rounds() : 2;
+  }
   QL_INLINE int batch() const { return rounds() <= kMaxBatch ? rounds() : 2; }
   QL_INLINE int tokenOf(int item) const {
     return staged.tokens == 1 ? 0 : item / perToken();
@@ -190,37 +196,45 @@ struct Quantization {
   /// The first loads under way, for store().
   QL_INLINE void load(RawItem *next) const {
     QL_UNROLL
-    for (int b = 0; b < batch(); ++b)
-      next[b] = fetch(ql_ptx_thread() + b * threads);
+    for (int i = 0; i < depth(); ++i)
+      next[i] = fetch(ql_ptx_thread() + i * threads);
   }
   QL_INLINE void store(RawItem *next, u64 kinds, QL_SHARED u8 *codes,
                        QL_SHARED u8 *records) const {
-    int thread = ql_ptx_thread(), part = thread % kItemsPerChunk;
     QL_NO_UNROLL
-    for (int base = thread; base < rounds() * threads; base += threads * batch()) {
-      RawItem raw[kMaxBatch];
+    for (int round = 0; round < rounds(); round += depth()) {
       QL_UNROLL
-      for (int b = 0; b < batch(); ++b) {
-        raw[b] = next[b];
-        if (batch() < rounds())
-          next[b] = fetch(base + (b + batch()) * threads);
-      }
-      QuantizedItem q[kMaxBatch];
-      QL_UNROLL
-      for (int b = 0; b < batch(); ++b)
-        q[b] = quantizeItem(type, raw[b], part); // by whole warps
-      QL_UNROLL
-      for (int b = 0; b < batch(); ++b) {
-        int i = base + b * threads, token = tokenOf(i);
-        int chunk = (i - token * perToken()) / kItemsPerChunk;
-        if (i >= items())
-          continue;
-        *(QL_SHARED u32x4 *)(codes + staged.code(token, chunk) + part * 128) =
-            q[b].codes;
-        if (part == 0)
-          writeRecords(kinds, records, staged.records(), staged.record(token, chunk),
-                       q[b].d, q[b].lowSum, q[b].highSum);
-      }
+      for (int first = 0; first < depth(); first += batch())
+        quantizeBatch(next, round, first, kinds, codes, records);
+    }
+  }
+  /// Quantizes a batch from item `first` of `next` on, and loads those that follow.
+  QL_INLINE void quantizeBatch(RawItem *next, int round, int first, u64 kinds,
+                               QL_SHARED u8 *codes, QL_SHARED u8 *records) const {
+    int thread = ql_ptx_thread(), part = thread % kItemsPerChunk;
+    int count = min(batch(), depth() - first);
+    auto itemAt = [&](int b) { return thread + (round + first + b) * threads; };
+    QuantizedItem q[kMaxBatch];
+    RawItem raw[kMaxBatch];
+    QL_UNROLL
+    for (int b = 0; b < count; ++b) {
+      raw[b] = next[first + b];
+      if (depth() < rounds())
+        next[first + b] = fetch(itemAt(b + depth()));
+    }
+    QL_UNROLL
+    for (int b = 0; b < count; ++b)
+      q[b] = quantizeItem(type, raw[b], part); // by whole warps
+    QL_UNROLL
+    for (int b = 0; b < count; ++b) {
+      int i = itemAt(b), token = tokenOf(i);
+      int chunk = (i - token * perToken()) / kItemsPerChunk;
+      if (i >= items())
+        continue;
+      *(QL_SHARED u32x4 *)(codes + staged.code(token, chunk) + part * 128) = q[b].codes;
+      if (part == 0)
+        writeRecords(kinds, records, staged.records(), staged.record(token, chunk),
+                     q[b].d, q[b].lowSum, q[b].highSum);
     }
   }
 };

@@ -238,8 +238,7 @@ std::optional<KernelPlan> planKernel(LinearOp op, const ScheduleAttr::Fields &sc
   int64_t beside = shareOf(2);
   // The copies that the blocks have under way while they wait are queued before the
   // results of the kernel before and the loads of x, so the last stage has to wait for
-  // those (measured: 2% for four rows, 1% for one; nothing where x is quantized
-  // already).
+  // those (measured: 2% for four rows, 1% for one; nothing where bulk copies bring x).
   bool quantizes = llvm::isa<mlir::RankedTensorType>(op.getX().getType());
   auto early = [&] { return plan.stages > 2 ? plan.stages - 1 : plan.stages; };
   if (plan.pdl && tokens <= 2) {
@@ -266,7 +265,8 @@ std::optional<KernelPlan> planKernel(LinearOp op, const ScheduleAttr::Fields &sc
       if (fits(chip.sharedBytes, phases, least)) {
         if (plan.pdl)
           plan.sharedBytes = std::max(plan.sharedBytes, beside + 16);
-        plan.earlyStages = plan.pdl && phases == 1 && quantizes ? early() : plan.stages;
+        bool loads = quantizes || !plan.bulkCodes;
+        plan.earlyStages = plan.pdl && phases == 1 && loads ? early() : plan.stages;
         return plan;
       }
   return std::nullopt;
