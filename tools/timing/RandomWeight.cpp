@@ -46,7 +46,11 @@ void fillMeta(const MetaStorage &m, bool isScale, size_t fields, size_t rows,
                                                  : 0;
   for (size_t i = 0; i < entries; ++i) {
     float step = unit(rng) * (isScale ? 1e-4f : 0.05f);
-    steps.push_back(bitsOf(m.type, m.kind == MetaStorage::Kind::delta ? 0.001f : step));
+    // The largest code of a delta gives the largest plain value: with random codes
+    // above a base of that size, results would be beyond f16.
+    steps.push_back(m.kind == MetaStorage::Kind::delta
+                        ? bitsOf(m.type, isScale ? 0.01f : 8.0f) - ((1u << m.bits) - 1)
+                        : bitsOf(m.type, step));
     if (m.kind == MetaStorage::Kind::log)
       steps.push_back(bitsOf(m.type, 0.01f));
   }

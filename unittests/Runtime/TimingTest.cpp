@@ -134,15 +134,16 @@ TEST(Timing, RandomWeightsDecode) {
       EXPECT_EQ(std::count(used.begin(), used.end(), 0), 0) << spelled;
       auto exact = decode(*coded);
       ASSERT_TRUE(bool(exact)) << spelled << ": " << exact.error();
-      double sum = 0;
+      double sum = 0, most = 0;
       size_t differing = 0;
       for (uint64_t n = 0; n < kRows; ++n)
         for (uint64_t k = 0; k < kColumns; ++k) {
           double w = exact->weight(n, k);
           sum += std::abs(w);
+          most = std::max(most, std::abs(w));
           differing += w != weight->rows().weight(weight->rowOf(copy, n), k);
         }
-      EXPECT_TRUE(std::isfinite(sum)) << spelled;
+      EXPECT_LT(most, 50) << spelled; // results of long rows fit f16
       EXPECT_GT(sum / double(kRows * kColumns), 1e-4) << spelled;
       EXPECT_EQ(differing, 0u) << spelled << ", copy " << copy;
     }
