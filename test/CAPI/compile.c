@@ -142,6 +142,30 @@ int main(int argc, char **argv) {
   if (mlirLogicalResultIsSuccess(
           mlirQLinearCompileToPTX(module, &options, append, &ptx[0])))
     return 1;
+
+  // A version of PTX that is none, that LLVM does not write, or that lacks the chip.
+  // CHECK-COUNT-2: error: there is no PTX version 'x' for kernels on sm_90; there
+  // are 8.0, CHECK-COUNT-2: error: there is no PTX version '9.9' for kernels on sm_90;
+  // there are 8.0, CHECK-COUNT-2: error: there is no PTX version '8.0' for kernels on
+  // sm_120; there are 8.
+  {
+    const char *versions[3] = {"x", "9.9", "8.0"};
+    for (i = 0; i < 3; ++i) {
+      options.ptxVersion = str(versions[i]);
+      if (ptxOf(module, &options, i == 2 ? "cuda:sm_120" : "cuda:sm_90").data)
+        return 1;
+      if (compile(context, source, &options, argv[1], ""))
+        return 1;
+    }
+    options.ptxVersion = str("8.1");
+    // CHECK-NEXT: .version 8.1
+    // CHECK-NEXT: .target sm_90
+    ptx[0] = ptxOf(module, &options, "cuda:sm_90");
+    if (!ptx[0].data)
+      return 1;
+    free(ptx[0].data);
+    options.ptxVersion = mlirQLinearCompileOptionsGetDefault().ptxVersion;
+  }
   mlirModuleDestroy(module);
 
   // CHECK-NEXT: error: unknown target 'tpu'; targets are cuda:sm_NN

@@ -239,3 +239,158 @@ func.func @resource(%x: tensor<4x32xf32>, %w: !qlinear.weight<4x32, #i8>) -> ten
   return %r : tensor<4x4xf32>
 }
 {-# dialect_resources: { builtin: { bias: "0x040000000000803F000000400000404000008040" } } #-}
+
+// -----
+
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+qlinear.parameter @a : !qlinear.weight<256x64, #q4>
+qlinear.parameter @b : !qlinear.weight<256x64, #q4>
+qlinear.parameter @c : !qlinear.weight<256x64, #q4>
+func.func private @bias() -> tensor<256xf32>
+func.func private @use(tensor<4x256xf32>)
+
+// Linears whose results meet become neighbours; of an attribute that both have, the first
+// one's stays.
+// CHECK-LABEL: func @meet(
+// CHECK-DAG: %[[A:.*]] = qlinear.load @a
+// CHECK-DAG: %[[B:.*]] = qlinear.load @b
+// CHECK-DAG: %[[C:.*]] = qlinear.load @c
+// CHECK: qlinear.linear %{{.*}}, %[[A]], %[[C]], %[[B]]
+// CHECK-SAME: {my.own = 3 : i32, my.tag = 1 : i32}
+func.func @meet(%x: tensor<4x64xf32>) -> (tensor<4x256xf32>, tensor<4x256xf32>) {
+  %a = qlinear.load @a : !qlinear.weight<256x64, #q4>
+  %b = qlinear.load @b : !qlinear.weight<256x64, #q4>
+  %c = qlinear.load @c : !qlinear.weight<256x64, #q4>
+  %p = qlinear.linear %x, %a {my.tag = 1 : i32} : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
+  %q = qlinear.linear %x, %b : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
+  %r = qlinear.linear %x, %c {my.tag = 2 : i32, my.own = 3 : i32} : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
+  %y = arith.mulf %p, %r : tensor<4x256xf32>
+  return %y, %q : tensor<4x256xf32>, tensor<4x256xf32>
+}
+
+// What is computed from the first one, but not element by element, waits for both: they
+// become one linear, and the product stays outside.
+// CHECK-LABEL: func @through_transpose(
+// CHECK: qlinear.linear %{{.*}}, %{{.*}}, %{{.*}} : (tensor<256x64xf32>, !qlinear.weight<256x64, #{{.*}}>, !qlinear.weight<256x64, #{{.*}}>)
+// CHECK-NOT: qlinear.linear
+// CHECK: linalg.transpose
+// CHECK: arith.mulf
+func.func @through_transpose(%x: tensor<256x64xf32>, %i: tensor<256x256xf32>) -> tensor<256x256xf32> {
+  %a = qlinear.load @a : !qlinear.weight<256x64, #q4>
+  %b = qlinear.load @b : !qlinear.weight<256x64, #q4>
+  %p = qlinear.linear %x, %a : (tensor<256x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<256x256xf32>
+  %t = linalg.transpose ins(%p : tensor<256x256xf32>) outs(%i : tensor<256x256xf32>) permutation = [1, 0]
+  %q = qlinear.linear %x, %b : (tensor<256x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<256x256xf32>
+  %y = arith.mulf %t, %q : tensor<256x256xf32>
+  return %y : tensor<256x256xf32>
+}
+
+// Linears that stay apart: one takes the other's result as an extra.
+// CHECK-LABEL: func @apart(
+// CHECK: %[[P:.*]] = qlinear.linear
+// CHECK: %[[Y:.*]] = qlinear.linear {{.*}} extras(%[[P]])
+// CHECK: return %[[Y]]
+func.func @apart(%x: tensor<4x64xf32>) -> tensor<4x256xf32> {
+  %a = qlinear.load @a : !qlinear.weight<256x64, #q4>
+  %b = qlinear.load @b : !qlinear.weight<256x64, #q4>
+  %p = qlinear.linear %x, %a {schedule = #qlinear.schedule<grid = 8>} : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
+  %q = qlinear.linear %x, %b : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
+  %y = arith.mulf %p, %q : tensor<4x256xf32>
+  return %y : tensor<4x256xf32>
+}
+
+// Linears on buffers are left alone.
+// CHECK-LABEL: func @buffers(
+// CHECK-COUNT-3: qlinear.linear
+func.func @buffers(%t: tensor<4x64xf32>, %x: memref<4x64xf32>, %y: memref<4x256xf32>, %z: memref<4x256xf32>) -> tensor<4x256xf32> {
+  %a = qlinear.load @a : !qlinear.weight<256x64, #q4>
+  qlinear.linear %x, %a outs(%y) : (memref<4x64xf32>, !qlinear.weight<256x64, #q4>, memref<4x256xf32>) -> ()
+  qlinear.linear %x, %a outs(%z) : (memref<4x64xf32>, !qlinear.weight<256x64, #q4>, memref<4x256xf32>) -> ()
+  %p = qlinear.linear %t, %a : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
+  return %p : tensor<4x256xf32>
+}
+
+// An extra that is read twice is one extra. Gate stays before up although its tail is
+// behind it.
+// CHECK-LABEL: func @order(
+// CHECK-SAME: %{{.*}}, %[[R:.*]]: tensor<4x256xf32>)
+// CHECK-DAG: %[[A:.*]] = qlinear.load @a
+// CHECK-DAG: %[[B:.*]] = qlinear.load @b
+// CHECK: qlinear.linear %{{.*}}, %[[A]], %[[B]] extras(%[[R]])
+func.func @order(%x: tensor<4x64xf32>, %r: tensor<4x256xf32>) -> tensor<4x256xf32> {
+  %a = qlinear.load @a : !qlinear.weight<256x64, #q4>
+  %b = qlinear.load @b : !qlinear.weight<256x64, #q4>
+  %p = qlinear.linear %x, %a : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
+  %q = qlinear.linear %x, %b : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
+  %s = arith.addf %p, %r : tensor<4x256xf32>
+  %t = arith.mulf %s, %r : tensor<4x256xf32>
+  %y = arith.mulf %t, %q : tensor<4x256xf32>
+  return %y : tensor<4x256xf32>
+}
+
+// The fused linear comes after the bias, and before the first that reads its results.
+// CHECK-LABEL: func @place(
+// CHECK: %[[BIAS:.*]] = call @bias
+// CHECK: %[[Y:.*]]:2 = qlinear.linear {{.*}} extras(%[[BIAS]])
+// CHECK: call @use
+// CHECK: call @use
+func.func @place(%x: tensor<4x64xf32>, %e: tensor<4x256xf32>) {
+  %a = qlinear.load @a : !qlinear.weight<256x64, #q4>
+  %b = qlinear.load @b : !qlinear.weight<256x64, #q4>
+  %p:2 = qlinear.linear %x, %a, %b : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>, !qlinear.weight<256x64, #q4>) -> (tensor<4x256xf32>, tensor<4x256xf32>)
+  %bias = call @bias() : () -> tensor<256xf32>
+  %y = linalg.generic {indexing_maps = [affine_map<(m, n) -> (m, n)>, affine_map<(m, n) -> (n)>, affine_map<(m, n) -> (m, n)>],
+      iterator_types = ["parallel", "parallel"]}
+      ins(%p#0, %bias : tensor<4x256xf32>, tensor<256xf32>) outs(%e : tensor<4x256xf32>) {
+  ^bb0(%l: f32, %s: f32, %o: f32):
+    %0 = arith.addf %l, %s : f32
+    linalg.yield %0 : f32
+  } -> tensor<4x256xf32>
+  call @use(%y) : (tensor<4x256xf32>) -> ()
+  call @use(%p#1) : (tensor<4x256xf32>) -> ()
+  return
+}
+
+// -----
+
+#i8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f32>
+
+// What is computed from a row, per row, or written in another order is no broadcast: it is
+// read as it is. A constant of different elements is no scalar; one element is, in any
+// order.
+// CHECK-LABEL: func @broadcasts(
+// CHECK-DAG: %[[D:.*]] = arith.constant dense<[1.000000e+00, 2.000000e+00, 3.000000e+00, 4.000000e+00]>
+// CHECK: qlinear.linear {{.*}} extras(%[[X0:[^,]*]], %[[X1:[^,]*]], %[[X2:[^,]*]], %[[D]]) : {{.*}}tensor<4x4xf32>, tensor<4x4xf32>, tensor<4x4xf32>, tensor<4xf32>)
+// CHECK-NOT: arith.addf %{{.*}} : tensor
+func.func @broadcasts(%x: tensor<4x32xf32>, %w: !qlinear.weight<4x32, #i8>, %r: tensor<4xf32>, %i: tensor<4x4xf32>) -> tensor<4x4xf32> {
+  %d = arith.constant dense<[1.0, 2.0, 3.0, 4.0]> : tensor<4xf32>
+  %one = arith.constant dense<0.5> : tensor<1xf32>
+  %e = linalg.generic {indexing_maps = [affine_map<(m, n) -> (n)>, affine_map<(m, n) -> (m, n)>],
+      iterator_types = ["parallel", "parallel"]} ins(%r : tensor<4xf32>) outs(%i : tensor<4x4xf32>) {
+  ^bb0(%l: f32, %o: f32):
+    %0 = math.exp %l : f32
+    linalg.yield %0 : f32
+  } -> tensor<4x4xf32>
+  %rows = linalg.generic {indexing_maps = [affine_map<(m, n) -> (m)>, affine_map<(m, n) -> (m, n)>],
+      iterator_types = ["parallel", "parallel"]} ins(%r : tensor<4xf32>) outs(%i : tensor<4x4xf32>) {
+  ^bb0(%l: f32, %o: f32):
+    linalg.yield %l : f32
+  } -> tensor<4x4xf32>
+  %turned = linalg.generic {indexing_maps = [affine_map<(m, n) -> (n)>, affine_map<(m, n) -> (n, m)>],
+      iterator_types = ["parallel", "parallel"]} ins(%r : tensor<4xf32>) outs(%i : tensor<4x4xf32>) {
+  ^bb0(%l: f32, %o: f32):
+    linalg.yield %l : f32
+  } -> tensor<4x4xf32>
+  %p = qlinear.linear %x, %w : (tensor<4x32xf32>, !qlinear.weight<4x32, #i8>) -> tensor<4x4xf32>
+  %0 = arith.addf %p, %e : tensor<4x4xf32>
+  %1 = arith.addf %0, %rows : tensor<4x4xf32>
+  %2 = arith.addf %1, %turned : tensor<4x4xf32>
+  %3 = linalg.generic {indexing_maps = [affine_map<(m, n) -> (m, n)>, affine_map<(m, n) -> (n)>, affine_map<(m, n) -> (0)>, affine_map<(m, n) -> (m, n)>],
+      iterator_types = ["parallel", "parallel"]} ins(%2, %d, %one : tensor<4x4xf32>, tensor<4xf32>, tensor<1xf32>) outs(%i : tensor<4x4xf32>) {
+  ^bb0(%l: f32, %s: f32, %h: f32, %o: f32):
+    %4 = arith.addf %l, %s : f32
+    %5 = arith.mulf %4, %h : f32
+    linalg.yield %5 : f32
+  } -> tensor<4x4xf32>
+  return %3 : tensor<4x4xf32>
+}
