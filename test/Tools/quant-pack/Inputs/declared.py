@@ -48,6 +48,16 @@ fails(
     gptq(quant_method="intel/auto-round", packing_format="auto_round:mx"),
 )
 fails(v1, "sym and zero_point of", gptq(sym=True, zero_point=True))
+fails(v1, "act_bits = 8 in", gptq(act_bits=8))
+fails(v1 | {"x.g_idx": np.zeros(256, np.float32)}, ".g_idx must be I32 of K = 256", gptq())
+last = np.full((4, 16), 8)
+last[-1, -1] = 9  # the last of all is another
+fails(
+    words | {"x.qzeros": pack(last, 1, 4).view(np.int32)},
+    "its zeros are stored as different numbers, not all as 8",
+    gptq(sym=True, checkpoint_format="gptq_v2"),
+)
+fails(v1, "the backend 'llm-awq' of", gptq(quant_method="awq", backend="llm-awq"))
 fails(v1, "bits and w_bit of quantization_config of config.json contradict", gptq(w_bit=8))
 fails(v1, "group_size and q_group_size of", gptq(q_group_size=128))
 fails(v1, "bits and w_bit of '+:x' of", gptq(dynamic={"+:x": {"bits": 4, "w_bit": 8}}))
@@ -144,6 +154,15 @@ assert tensors["x.weight"]["assumed"] == {
 assert report["notes"] == [notes[len("quant-pack: note: ") :].strip()], report["notes"]
 os.remove("quantize_config.json")
 
+# Names of layers are no keys, and what is off says nothing.
+for config in (
+    gptq(rotation=None, use_hadamard=False, smooth={}, act_bits=16),
+    gptq(is_marlin_format=False, checkpoint_format="gptq"),
+    {"quantization": {"bits": 4, "group_size": 64, "a.spinner": {"bits": 8, "group_size": 64}}},
+):
+    write(v1, config)
+    assert "1 weight taken for GPTQ" in quant_pack(".", "-o", "out/y.safetensors")[0], config
+
 # Keys of one meaning that agree, in several spellings; a kernel that is asked for.
 for config, convention in (
     (gptq(checkpoint_format="gptq_v2", format="GPTQ_V2", method="GPTQ"), "GPTQ v2 (gptq_v2)"),
@@ -164,12 +183,17 @@ for inside, beside, problem in (
     ({"dynamic": {"+:y": {}}}, {"dynamic": {"+:x": {"bits": 8}}}, "dynamic of quantization_config"),
     ({"dynamic": {}}, {"dynamic": {"+:x": {"bits": 8}}}, "'+:x' of"),
     ({}, {"method": "awq"}, "quant_method ('gptq') and method ('awq') of"),
+    ({"rotation": "hadamard"}, {"rotation": None}, "'rotation' of quantization_config"),
 ):
     write(v1, gptq(**inside))
     with open("quantize_config.json", "w") as f:
         json.dump({"bits": 4, **beside}, f)
     _, message = quant_pack(".", "-o", "out/y.safetensors", status=1)
     assert problem in message, (problem, message)
+write(v1, gptq(quant_method="GPTQ", checkpoint_format="GPTQ"))
+with open("quantize_config.json", "w") as f:
+    json.dump({"quant_method": "gptq", "checkpoint_format": "gptq"}, f)
+assert "1 weight taken for GPTQ" in quant_pack(".", "-o", "out/y.safetensors")[0]
 write(v1, {"method": "another thing", "model_type": "llama"})
 with open("quantize_config.json", "w") as f:
     json.dump({"method": "gptq", "bits": 4, "group_size": 64}, f)
@@ -219,6 +243,12 @@ apply = [{"targets": ["Linear"], "location": "input"}]
 rotated = {"config_groups": {"R1": {"type": "hadamard", "apply": apply}}}
 fails(rows, "has the transform 'R1' (hadamard) at its input", scheme(transform_config=rotated))
 fails(rows | {"x.bitmask": s}, "has 'x.bitmask', which is no part of", scheme())
+unset = {"x.weight_g_idx": np.full(256, -1, np.int32)}
+write(rows | unset, scheme({"actorder": "weight"}))
+quant_pack(".", "-o", "out/y.safetensors")
+for order in (np.arange(256) // 64 % 2, np.where(np.arange(256) == 255, -1, np.arange(256) // 64)):
+    turned = {"x.weight_g_idx": order.astype(np.int32)}
+    fails(rows | turned, "its columns are reordered", scheme({"actorder": "group"}))
 apply[0]["location"] = "weight_input"
 write(rows, scheme(transform_config=rotated))
 quant_pack(".", "-o", "out/y.safetensors")
@@ -257,6 +287,13 @@ whole = {"bits": 4, "group_size": 64}
 fails(mlx, "may be this layer under another prefix", {"quantization": whole | other})
 whole = {"bits": 8, "group_size": 32, "a.layers.0.up": False}
 fails(mlx, "says that it is not quantized", {"quantization": whole})
+# A rule for a layer that is there is not one for another of the same end.
+both = mlx | {n.replace("a.", "b.", 1): t for n, t in mlx.items()}
+both["a.layers.0.up.scales"] = both["a.layers.0.up.biases"] = s[:, :4].repeat(2, 1)
+write(both, {"quantization": {"bits": 4, "group_size": 64, **other}})
+out, _ = quant_pack(".", "-o", "out/y.safetensors", "--report", "out/r.json")
+sources = [t["source"] for n, t in sorted(report_of("out/r.json")[1].items())]
+assert sources == ["MLX u4:64", "MLX u8:32"], sources
 lost = {n: t for n, t in mlx.items() if not n.endswith(".weight")}
 fails(lost, "has .biases, but no .weight, its codes; check", {"quantization": whole})
 write(mlx, {"quantization": {"bits": 6, "group_size": 64} | other})
