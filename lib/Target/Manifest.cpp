@@ -69,8 +69,8 @@ FailureOr<unsigned> WeightTable::lookup(Value value, Operation *user) {
   }
   if (Operation *op = value.getDefiningOp())
     return op->emitError("'") << op->getName()
-                              << "' cannot be compiled; run qlinear-compact-metadata, "
-                                 "or pass --encoding, to re-encode weights first";
+                              << "' makes no weight that can be compiled; make it a "
+                                 "qlinear.parameter or a qlinear.pack of constants";
   return user->emitError("a weight is an argument of the function; make it a "
                          "qlinear.parameter or a qlinear.pack of constants");
 }

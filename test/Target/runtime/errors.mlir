@@ -34,3 +34,15 @@ func.func @name(%x: memref<4x320xi8>, %y: memref<4x8xf32>) {
       : (!qlinear.weight<8x64, #q8>, memref<4x320xi8>, memref<4x8xf32>) -> ()
   return
 }
+
+// -----
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func private @k()
+func.func @computed(%c: memref<8x64xi8>, %s: memref<8x2xf16>, %x: memref<4x320xi8>, %y: memref<4x8xf32>) {
+  %w = qlinear.pack %c, %s : (memref<8x64xi8>, memref<8x2xf16>) -> !qlinear.weight<8x64, #q8>
+  // expected-error @below {{weight is computed when the function runs; its components must be constants, or use a qlinear.parameter}}
+  qlinear.launch [#qlinear.variant<rows = 4, kernel = @k, items = 1>] weights(%w) ins(%x) outs(%y)
+      : (!qlinear.weight<8x64, #q8>, memref<4x320xi8>, memref<4x8xf32>) -> ()
+  return
+}

@@ -3,6 +3,9 @@
 // RUN: rm -f %t.so && split-file %s %t
 // RUN: not quant-compile %t/op.mlir --target=cpu:portable -o %t.so 2>&1 | FileCheck %t/op.mlir
 // RUN: not quant-compile %t/returned.mlir --target=cpu:portable -o %t.so 2>&1 | FileCheck %t/returned.mlir
+// RUN: for what in input weight extra; do \
+// RUN:   not quant-compile %t/$what.mlir --target=cpu:portable -o %t.so 2>&1 | FileCheck %t/$what.mlir || exit 1; \
+// RUN: done
 // RUN: not quant-compile %t/type.mlir --target=cpu:portable -o %t.so 2>&1 | FileCheck %t/type.mlir
 // RUN: not quant-compile %t/empty.mlir --target=cpu:portable -o %t.so 2>&1 | FileCheck %t/empty.mlir
 // RUN: not quant-compile %t/without.mlir --target=cpu:portable -o %t.so 2>&1 | FileCheck %t/without.mlir
@@ -84,3 +87,41 @@ func.func private @f()
 // CHECK: error: function 'a-b' would be exported as 'a_b', as is a.b; rename it
 func.func @a.b() { return }
 func.func @"a-b"() { return }
+
+//--- input.mlir
+// CHECK: error: the input is neither an argument of the function nor the result of a linear
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+qlinear.parameter @w : !qlinear.weight<64x64, #q8>
+func.func @f() -> tensor<4x64xf32> {
+  %x = arith.constant dense<1.5> : tensor<4x64xf32>
+  %w = qlinear.load @w : !qlinear.weight<64x64, #q8>
+  %l = qlinear.linear %x, %w
+      : (tensor<4x64xf32>, !qlinear.weight<64x64, #q8>) -> tensor<4x64xf32>
+  return %l : tensor<4x64xf32>
+}
+
+//--- weight.mlir
+// CHECK: error: 'ub.poison' makes no weight that can be compiled; make it a qlinear.parameter or a qlinear.pack of constants
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @f(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
+  %w = ub.poison : !qlinear.weight<64x64, #q8>
+  %l = qlinear.linear %x, %w
+      : (tensor<4x64xf32>, !qlinear.weight<64x64, #q8>) -> tensor<4x64xf32>
+  return %l : tensor<4x64xf32>
+}
+
+//--- extra.mlir
+// CHECK: error: an extra is neither an argument of the function, nor the result of a linear, nor a dense constant
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+qlinear.parameter @w : !qlinear.weight<64x64, #q8>
+func.func @f(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
+  %b = ub.poison : tensor<64xf32>
+  %w = qlinear.load @w : !qlinear.weight<64x64, #q8>
+  %l = qlinear.linear %x, %w extras(%b)
+      : (tensor<4x64xf32>, !qlinear.weight<64x64, #q8>, tensor<64xf32>) -> tensor<4x64xf32> {
+  ^bb0(%p: f32, %c: f32):
+    %0 = arith.addf %p, %c : f32
+    qlinear.yield %0 : f32
+  }
+  return %l : tensor<4x64xf32>
+}
