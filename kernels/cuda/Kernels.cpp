@@ -148,11 +148,11 @@ void ql_stage_rows(const Walk *walk, i32 weight, i32 threads,
 /// The quotient of numbers below 2^22, by one reciprocal.
 i32 ql_divide(i32 dividend, i32 divisor) { return divide(dividend, divisor); }
 
-/// Puts the first loads under way of `rows` rows of x (rows x K, element type `type`),
-/// of each the columns of `units` units from `unit0`, for `tokens` tokens; tokens past
-/// `rows` become zero. `tensor`: as StagedActivations has it. Both this and the next
-/// function get the constants, rather than one what the other keeps: loops over `items`
-/// have to be unrolled before those become registers.
+/// Starts the first loads of `rows` rows of x (rows x K, elements of `type`), in each
+/// the columns of `units` units from `unit0`. Of the kernel's `tokens` tokens, those
+/// past `rows` become zero. `tensor`: as StagedActivations has it. This function and
+/// the next take the same constants instead of one handing them to the other: `items`
+/// becomes registers only once loops over it are unrolled, and that takes constants.
 void ql_load_activations(RawItem *items, i32 type, i64 K, i32 unit0, i32 units,
                          i32 tokens, i32 tensor, i32 rows, i32 threads, const u8 *x) {
   Quantization q{type, K, unit0, {tokens, units, bool(tensor)}, rows, threads, x};

@@ -159,10 +159,10 @@ QL_INLINE void writeRecords(u64 kinds, QL_SHARED u8 *records, int count, int ind
   }
 }
 
-/// Quantization of the activations of a kernel, which waits here for what the last one
-/// wrote, and latency is what counts: a thread loads all its items at once, if they are
-/// no more than eight (four of f32, for the registers), else two while it quantizes the
-/// two before. It quantizes up to four side by side.
+/// Quantizes a kernel's activations into shared memory. The kernel has waited for them
+/// and does nothing else meanwhile, so latency counts: a thread loads all its items at
+/// once if they are no more than eight (four of f32, for the registers), else two while
+/// it quantizes the two before. It quantizes up to four side by side.
 struct Quantization {
   static constexpr int kMaxDepth = 8, kMaxBatch = 4;
   int type; ///< of x

@@ -9,15 +9,30 @@
 // with the same encoding and shape (gate and up), whose tiles then alternate. A
 // *run* is the units of one tile of one weight; run r of the block is tile
 // tile0 + r / weights of weight r % weights. The units of all its runs are cut
-// into one contiguous range per warp. Where the activations of all of K do not fit
-// into shared memory, a kernel makes one walk per range of K (a phase), one after
-// the other.
+// into one contiguous range per warp. For two tiles of gate and up with 5 units
+// each, and 3 warps:
+//
+//                  K -->
+//   run 0  gate  tile0    | 0 0 0 0 0 |     the digit is the warp
+//   run 1  up    tile0    | 0 1 1 1 1 |     that multiplies the unit
+//   run 2  gate  tile0+1  | 1 1 1 2 2 |
+//   run 3  up    tile0+1  | 2 2 2 2 2 |
+//
+// At the end of its part of a run, a warp adds up the lanes that share rows (none on
+// tensor cores) and writes 16 sums per token to the slot of (run, warp): slot run +
+// warp, which no other pair has. `total` adds the slots of a run in the order of K, so
+// results do not depend on timing. Here run 1 is slots 1 (warp 0) and 2 (warp 1).
 //
 // A warp keeps `stages` units under way in a ring of its own in shared memory,
-// filled by bulk copies (sm_90) or cp.async (sm_80), or one unit in registers. At
-// the end of each run it adds up the lanes that share rows (none on tensor cores) and
-// writes 16 sums per token to the slot of (run, warp). `total` adds a row's slots in
-// the order of K, so results do not depend on timing.
+// filled by bulk copies (sm_90) or cp.async (sm_80), or one unit in registers:
+//
+//   stage       0         1         2
+//            [ unit 3 ][ unit 4 ][ unit 2 ]    take() unit 2, then release(): the copy
+//              landed    on its    oldest      of unit 5 goes there
+//                        way
+//
+// Where the activations of all of K do not fit into shared memory, a kernel makes one
+// walk per range of K (a *phase*), one after the other.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_KERNELS_CUDA_WALK_H

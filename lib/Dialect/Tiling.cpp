@@ -98,7 +98,8 @@ LogicalResult LinearOp::getResultTilePosition(OpBuilder &b, unsigned number,
   return success();
 }
 
-/// A tile of a result is one of the linear if it has all columns.
+/// The linear can be tiled so that it computes a tile of its result if that tile has
+/// all columns: only M is a loop of the linear.
 LogicalResult LinearOp::getIterationDomainTileFromResultTile(
     OpBuilder &, unsigned number, ArrayRef<OpFoldResult> offsets,
     ArrayRef<OpFoldResult> sizes, SmallVectorImpl<OpFoldResult> &domainOffsets,

@@ -28,7 +28,8 @@ public:
   void run(llvm::Module &module, llvm::ModulePassManager passes) {
     passes.run(module, modules);
   }
-  /// `passes` in the syntax of `opt -passes`; it is ours, and right.
+  /// Runs `passes`, a pipeline in the syntax of `opt -passes`. It comes from this
+  /// library, never from a user, so a mistake in it is a bug.
   void run(llvm::Module &module, llvm::StringRef passes) {
     llvm::ModulePassManager manager;
     llvm::cantFail(builder.parsePassPipeline(manager, passes));

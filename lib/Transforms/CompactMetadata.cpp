@@ -72,7 +72,8 @@ static double bitsPerWeight(WeightType type) {
   return type.getLayout().bitsPerWeight();
 }
 
-/// Whether every use of a weight goes on working when its encoding changes.
+/// A user of the weight that needs its encoding as it is; null if there is none, and
+/// the encoding may change.
 static Operation *userThatFixesTheType(Value weight) {
   for (Operation *user : weight.getUsers())
     if (!isa<LinearOp, DequantizeOp, ReencodeOp>(user))

@@ -11,11 +11,11 @@
 
 namespace mlir::qlinear {
 
-/// Gives each operation of ours that is on buffers operands read by
-/// `bufferization.to_tensor`, and results written by
-/// `bufferization.materialize_in_destination`: what one-shot bufferization makes
-/// of it is the same again. Fails, with a diagnostic, for quantized activations
-/// that are bytes in a buffer.
+/// Rewrites qlinear operations on buffers to operations on tensors: operands are read
+/// by `bufferization.to_tensor`, results are written by
+/// `bufferization.materialize_in_destination`. One-shot bufferization turns them back
+/// into the same operations on the same buffers. Fails with a diagnostic on quantized
+/// activations that are the bytes of a buffer.
 LogicalResult moveToTensors(ModuleOp module);
 
 } // namespace mlir::qlinear
