@@ -3,7 +3,7 @@
 // RUN: rm -f %t.so && split-file %s %t
 // RUN: not quant-compile %t/op.mlir --target=cpu:portable -o %t.so 2>&1 | FileCheck %t/op.mlir
 // RUN: not quant-compile %t/returned.mlir --target=cpu:portable -o %t.so 2>&1 | FileCheck %t/returned.mlir
-// RUN: for what in input weight extra; do \
+// RUN: for what in input weight extra columns length; do \
 // RUN:   not quant-compile %t/$what.mlir --target=cpu:portable -o %t.so 2>&1 | FileCheck %t/$what.mlir || exit 1; \
 // RUN: done
 // RUN: not quant-compile %t/type.mlir --target=cpu:portable -o %t.so 2>&1 | FileCheck %t/type.mlir
@@ -123,5 +123,27 @@ func.func @f(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
     %0 = arith.addf %p, %c : f32
     qlinear.yield %0 : f32
   }
+  return %l : tensor<4x64xf32>
+}
+
+//--- columns.mlir
+// CHECK: error: function 'f': argument 0 is 'tensor<4x?xf32>'; only tensors of f32, f16, bf16, i8 or i32 of rank 1 or 2
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+qlinear.parameter @w : !qlinear.weight<64x64, #q8>
+func.func @f(%c: tensor<4x?xf32>, %x: tensor<4x64xf32>) -> tensor<4x64xf32> {
+  %w = qlinear.load @w : !qlinear.weight<64x64, #q8>
+  %l = qlinear.linear %x, %w
+      : (tensor<4x64xf32>, !qlinear.weight<64x64, #q8>) -> tensor<4x64xf32>
+  return %l : tensor<4x64xf32>
+}
+
+//--- length.mlir
+// CHECK: error: function 'f': argument 0 is 'tensor<?xf32>'; only tensors of f32, f16, bf16, i8 or i32 of rank 1 or 2
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+qlinear.parameter @w : !qlinear.weight<64x64, #q8>
+func.func @f(%c: tensor<?xf32>, %x: tensor<4x64xf32>) -> tensor<4x64xf32> {
+  %w = qlinear.load @w : !qlinear.weight<64x64, #q8>
+  %l = qlinear.linear %x, %w
+      : (tensor<4x64xf32>, !qlinear.weight<64x64, #q8>) -> tensor<4x64xf32>
   return %l : tensor<4x64xf32>
 }
