@@ -61,6 +61,12 @@ found = subprocess.run(
 ).stdout.split()
 config.available_features.update("python-" + package for package in found)
 
+# With the Python package of the sources and the build's library and tools.
+package_python = (
+    f"env QLINEAR_HOME={config.qlinear_obj_root} QLINEAR_CACHE=%t.cache "
+    f"PYTHONPATH={config.qlinear_src_root}/python/src PYTHONDONTWRITEBYTECODE=1 {config.python}"
+)
+
 for name, value in {
     "%oracle_python": oracle_python,
     "%python": config.python,
@@ -73,10 +79,9 @@ for name, value in {
     "%obj": config.qlinear_obj_root,
     "%libs": config.qlinear_libs_dir,
     "%mlir_libs": os.path.join(os.path.dirname(config.llvm_tools_dir), "lib"),
-    # pytest on the Python package of the sources and the build's library and tools.
-    "%pytest": f"env QLINEAR_HOME={config.qlinear_obj_root} QLINEAR_CACHE=%t.cache "
-    f"PYTHONPATH={config.qlinear_src_root}/python/src PYTHONDONTWRITEBYTECODE=1 "
-    f"{config.python} -m pytest -q -p no:cacheprovider --basetemp=%t",
+    # pytest on the Python package, and a program that uses it.
+    "%pytest": f"{package_python} -m pytest -q -p no:cacheprovider --basetemp=%t",
+    "%package_python": package_python,
 }.items():
     # In front: lit has a %python of its own, the one that runs it.
     config.substitutions.insert(0, (name + r"\b", value))

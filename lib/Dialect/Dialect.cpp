@@ -57,10 +57,13 @@ struct QLinearToLLVM : ConvertToLLVMPatternInterface {
   using ConvertToLLVMPatternInterface::ConvertToLLVMPatternInterface;
 
   struct Refuse : ConversionPattern {
+    using ConversionPattern::matchAndRewrite;
+
     explicit Refuse(MLIRContext *context)
         : ConversionPattern(Pattern::MatchAnyOpTypeTag(), /*benefit=*/1, context) {}
 
-    LogicalResult matchAndRewrite(Operation *op, ArrayRef<Value>,
+    // A buffer that comes from the function has become several values.
+    LogicalResult matchAndRewrite(Operation *op, ArrayRef<ValueRange>,
                                   ConversionPatternRewriter &) const override {
       if (isa<QLinearDialect>(op->getDialect()))
         op->emitError("'")

@@ -26,6 +26,9 @@ namespace qlinear {
 static constexpr uint64_t kMagic = 0x315241454E494C51;
 
 std::string cIdentifier(StringRef name) {
+  // Frontends give a function without a name this one, which no library can export.
+  if (name == "main")
+    return "main_";
   std::string result;
   for (char c : name)
     result += isAlnum(c) || c == '_' ? c : '_';
@@ -139,8 +142,7 @@ std::string whyNotExported(StringRef name) {
   Triple triple(sys::getDefaultTargetTriple());
   TargetLibraryInfoImpl library(triple);
   LibFunc known;
-  if (symbol == "main" || library.getLibFunc(symbol, known) ||
-      library.getLibFunc(name, known))
+  if (library.getLibFunc(symbol, known) || library.getLibFunc(name, known))
     return "'" + symbol + "' is a function of the C library, or its entry";
   if (StringRef(symbol).starts_with("qlr_") || symbol == "_init" || symbol == "_fini" ||
       symbol == "_start" || StringRef(symbol).starts_with("__"))

@@ -26,6 +26,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Shape/IR/Shape.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Tensor/IR/TensorInferTypeOpInterfaceImpl.h"
 #include "mlir/Dialect/UB/IR/UBOps.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Pass/PassManager.h"
@@ -58,6 +59,8 @@ void registerCompiler(DialectRegistry &registry) {
                   cf::ControlFlowDialect, complex::ComplexDialect,
                   ml_program::MLProgramDialect, quant::QuantDialect, scf::SCFDialect,
                   shape::ShapeDialect, ub::UBDialect, vector::VectorDialect>();
+  // The sizes of results of reshapes.
+  tensor::registerInferTypeOpInterfaceExternalModels(registry);
   registerNVPTXTranslations(registry);
   registerHostTranslations(registry);
   registerCanonicalizerPass();

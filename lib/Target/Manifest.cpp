@@ -12,6 +12,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
@@ -166,6 +167,20 @@ SmallVector<func::FuncOp> exportedFunctions(ModuleOp module) {
   return functions;
 }
 
+/// Why qlinear-flatten-rows has left the first dimensions of an argument.
+static void explainDimensions(BlockArgument argument, InFlightDiagnostic &diagnostic) {
+  auto type = dyn_cast<RankedTensorType>(argument.getType());
+  if (!type || type.getRank() < 3)
+    return;
+  for (Operation *user : argument.getUsers())
+    if (!isa<tensor::CollapseShapeOp, tensor::DimOp>(user)) {
+      diagnostic.attachNote(user->getLoc())
+          << "its first dimensions are not rows alone, since '" << user->getName()
+          << "' reads it";
+      return;
+    }
+}
+
 FailureOr<Object> describeSignature(func::FuncOp function) {
   bool anyDynamic = false;
   int64_t rows = 0;
@@ -182,12 +197,17 @@ FailureOr<Object> describeSignature(func::FuncOp function) {
     Array result;
     for (auto [index, type] : llvm::enumerate(types)) {
       auto shape = shapeOf(type);
-      if (!shape)
-        return function.emitError("function '")
-               << function.getName() << "': " << what << " " << index << " is " << type
-               << "; only tensors of f32, f16, bf16, i8 or i32 of rank 1 or 2 whose "
-                  "first dimension alone may be dynamic, and !qlinear.activations, "
-                  "cross the boundary of a compiled function";
+      if (!shape) {
+        InFlightDiagnostic diagnostic = function.emitError("function '");
+        diagnostic
+            << function.getName() << "': " << what << " " << index << " is " << type
+            << "; only tensors of f32, f16, bf16, i8 or i32 of rank 1 or 2 whose "
+               "first dimension alone may be dynamic, and !qlinear.activations, "
+               "cross the boundary of a compiled function";
+        if (StringRef(what) == "argument")
+          explainDimensions(function.getArgument(index), diagnostic);
+        return diagnostic;
+      }
       Array dims;
       for (int64_t size : *shape)
         dims.push_back(isDynamic(size) ? -1 : size);

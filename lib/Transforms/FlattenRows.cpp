@@ -15,13 +15,18 @@
 #include "qlinear/Dialect/QLinear.h"
 #include "qlinear/Transforms/Passes.h"
 
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Tensor/Transforms/Transforms.h"
+#include "mlir/IR/Remarks.h"
 #include "mlir/IR/SymbolTable.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+#include "llvm/Support/FormatVariadic.h"
 
 #define DEBUG_TYPE "qlinear-flatten-rows"
 
@@ -97,6 +102,18 @@ bool isRows(ArrayRef<ReassociationIndices> groups) {
   return groups.size() == 2 && groups[1].size() == 1 && groups[0].size() > 1;
 }
 
+/// Whether a size does nothing but give tensors their shapes. As a value, say of a
+/// mean, it is not to change.
+bool isOnlyOfShapes(Value size, unsigned depth = 16) {
+  return depth != 0 && llvm::all_of(size.getUsers(), [&](Operation *user) {
+           if (isa<tensor::EmptyOp, tensor::ExpandShapeOp, cf::AssertOp>(user))
+             return true;
+           return user->getNumResults() == 1 && user->getNumRegions() == 0 &&
+                  user->getResult(0).getType().isIntOrIndex() &&
+                  isOnlyOfShapes(user->getResult(0), depth - 1);
+         });
+}
+
 struct FlattenRowsPass : mlir::qlinear::impl::FlattenRowsBase<FlattenRowsPass> {
   using FlattenRowsBase::FlattenRowsBase;
 
@@ -130,6 +147,7 @@ struct FlattenRowsPass : mlir::qlinear::impl::FlattenRowsBase<FlattenRowsPass> {
         });
     tensor::CollapseShapeOp::getCanonicalizationPatterns(reshapes, context);
     tensor::ExpandShapeOp::getCanonicalizationPatterns(reshapes, context);
+    tensor::populateFoldTensorEmptyPatterns(reshapes);
     if (failed(applyPatternsGreedily(getOperation(), std::move(broadcasts))) ||
         failed(applyPatternsGreedily(getOperation(), std::move(reshapes))))
       signalPassFailure();
@@ -143,8 +161,10 @@ private:
     RankedTensorType rows;
     if (!type || type.getRank() < 3)
       return {};
+    bool isExact = llvm::count_if(type.getShape(), ShapedType::isDynamic) <= 1;
     for (Operation *user : argument.getUsers()) {
-      if (auto size = dyn_cast<tensor::DimOp>(user); size && size.getConstantIndex())
+      if (auto size = dyn_cast<tensor::DimOp>(user);
+          size && size.getConstantIndex() && (isExact || isOnlyOfShapes(size)))
         continue;
       auto collapse = dyn_cast<tensor::CollapseShapeOp>(user);
       if (!collapse || !isRows(collapse.getReassociationIndices()))
@@ -154,8 +174,8 @@ private:
     return rows;
   }
 
-  /// As if all the rows were in the first dimension that is dynamic: what is computed
-  /// row by row does not depend on it.
+  /// As if all the rows were in the first dimension that is dynamic: no value depends
+  /// on that where there are several.
   static void flatten(BlockArgument argument, RankedTensorType rows) {
     auto type = cast<RankedTensorType>(argument.getType());
     OpBuilder b = OpBuilder::atBlockBegin(argument.getOwner());
@@ -189,14 +209,18 @@ private:
     Block &body = function.getFunctionBody().front();
     auto types = cast<FunctionType>(function.getFunctionType());
     SmallVector<Type> inputs(types.getInputs()), results(types.getResults());
-    auto warn = [&](const char *what, size_t index, Type from, Type to) {
-      function.emitWarning() << what << " " << index << " of '" << function.getName()
-                             << "', " << from << ", becomes " << to
-                             << ": its first dimensions are the rows of a linear";
+    auto report = [&](StringRef what, size_t index, Type from, Type to) {
+      remark::passed(function.getLoc(),
+                     remark::RemarkOpts::name("FlattenRows").category(DEBUG_TYPE))
+          << llvm::formatv(
+                 "{0} {1} of '{2}', '{3}', becomes '{4}': its first dimensions "
+                 "are the rows of a linear",
+                 what, index, function.getName(), from, to)
+                 .str();
     };
     for (BlockArgument argument : body.getArguments())
       if (RankedTensorType rows = rowsOf(argument)) {
-        warn("argument", argument.getArgNumber(), argument.getType(), rows);
+        report("argument", argument.getArgNumber(), argument.getType(), rows);
         inputs[argument.getArgNumber()] = rows;
         flatten(argument, rows);
       }
@@ -204,7 +228,8 @@ private:
       auto expand = operand.get().getDefiningOp<tensor::ExpandShapeOp>();
       if (!expand || !isRows(expand.getReassociationIndices()))
         continue;
-      warn("result", operand.getOperandNumber(), expand.getType(), expand.getSrcType());
+      report("result", operand.getOperandNumber(), expand.getType(),
+             expand.getSrcType());
       operand.set(expand.getSrc());
       results[operand.getOperandNumber()] = expand.getSrcType();
       if (expand.use_empty())

@@ -127,8 +127,14 @@ struct Digit {
   int64_t stride = 1, size = 1;
 };
 
-/// Stands for the size of a dimension that is not known; a multiple of none that is.
-inline constexpr int64_t kUnknownSize = (int64_t(1) << 24) - 3;
+/// Stands for the size of each of `count` dimensions that are not known: a prime, so
+/// that it is a multiple of none that is known, and larger than most; 0 for too many.
+inline int64_t unknownSize(unsigned count) {
+  return count <= 2   ? (int64_t(1) << 24) - 3
+         : count == 3 ? (int64_t(1) << 17) - 1
+         : count == 4 ? (int64_t(1) << 13) - 1
+                      : 0;
+}
 
 /// The digit that `expr` is, for indices (dimensions) of these sizes.
 std::optional<Digit> getDigit(AffineExpr expr, ArrayRef<int64_t> sizes);

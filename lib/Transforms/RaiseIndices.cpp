@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "Raiser.h"
 
+#include "llvm/Support/MathExtras.h"
+
 #include <numeric>
 
 using namespace mlir;
@@ -63,6 +65,19 @@ bool Raiser::matchIndices() {
   if (indices.order[Indices::N].empty() || indices.order[Indices::K].empty())
     return decline("there is no loop over N or none over K");
 
+  uint64_t known = 1;
+  unsigned dynamic = 0;
+  for (unsigned loop : indices.order[Indices::M])
+    if (ShapedType::isDynamic(loopSizes[loop]))
+      ++dynamic;
+    else
+      known = llvm::SaturatingMultiply(known, uint64_t(loopSizes[loop]));
+  indices.unknownSize = unknownSize(dynamic);
+  auto declineRows = [&] {
+    return decline("too many rows, in dimensions of which several are dynamic");
+  };
+  if (dynamic && known >= uint64_t(indices.unknownSize))
+    return declineRows();
   indices.loops.assign(kMaxLoops, getAffineConstantExpr(0, context));
   for (unsigned index : {Indices::M, Indices::N, Indices::K}) {
     int64_t stride = 1;
@@ -75,13 +90,12 @@ bool Raiser::matchIndices() {
         if (index != Indices::M)
           return decline("the group is not constant: N, K or the size of a group is "
                          "known only at run time");
-        if (stride > INT64_MAX >> 24 >> 2)
-          return decline("too many rows, in dimensions of which several are dynamic");
-        size = kUnknownSize;
+        size = indices.unknownSize;
       }
       AffineExpr digit = dim.floorDiv(stride);
       indices.loops[loop] = isFirst ? digit : digit % size;
-      stride *= size;
+      if (__builtin_mul_overflow(stride, size, &stride) || stride > INT64_MAX >> 2)
+        return declineRows();
     }
     indices.sizes[index] = stride;
   }
@@ -128,7 +142,7 @@ std::optional<Matrix> Raiser::getMatrix(const Access &access, unsigned row,
       keys.push_back({key.column, key.stride, int64_t(i)});
       continue;
     }
-    if (isDynamic ? digit->size < kUnknownSize : digit->size != size)
+    if (isDynamic ? digit->size < indices.unknownSize : digit->size != size)
       return fail("padded block: " + Twine(digit->size) + " of " + Twine(size) +
                   " elements of " + name + " are used in a dimension");
     unsigned isColumn = *digit->dim == column;

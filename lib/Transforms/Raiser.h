@@ -73,6 +73,7 @@ struct Formula {
 struct Indices {
   enum : unsigned { M, N, K };
   int64_t sizes[3] = {1, 1, 1};
+  int64_t unknownSize = 0;        ///< that stands for the sizes of M that are not known
   SmallVector<AffineExpr> loops;  ///< as functions of m, n and k
   SmallVector<unsigned> order[3]; ///< the loops of each, slowest first
 };

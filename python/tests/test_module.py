@@ -162,6 +162,26 @@ def test_dlpack(mixed):
         module.one(Foreign(np.zeros((1, 96))))
 
 
+def test_leading_dimensions_are_rows(mixed):
+    module = qlinear.load(layers.compiled(layers.MIXED, "cpu"), mixed)
+    x = layers.random(np.random.default_rng(6), (6, 96), "f16")
+    want = module.qkv(x)
+    for shape in [(2, 3), (1, 6), (3, 1, 2), (1, 2, 1, 3)]:
+        for have, expected in zip(module.qkv(x.reshape(*shape, 96)), want, strict=True):
+            assert have.shape == (*shape, expected.shape[1])
+            np.testing.assert_array_equal(have.reshape(expected.shape), expected)
+    # Results that are given may have dimensions of their own; so has a function of one row.
+    out = [np.zeros((6, 1, w.shape[1]), w.dtype) for w in want]
+    module.qkv(x.reshape(2, 3, 96), out=out)
+    for have, expected in zip(out, want, strict=True):
+        np.testing.assert_array_equal(have.reshape(expected.shape), expected)
+    assert [y.shape for y in module.qkv(x[:0].reshape(2, 0, 96))] == [
+        (2, 0, w.shape[1]) for w in want
+    ]
+    one = x[:1].astype(np.float32)
+    np.testing.assert_array_equal(module.one(one[None])[0], module.one(one))
+
+
 def test_argument_errors(mixed):
     module = qlinear.load(layers.compiled(layers.MIXED, "cpu"), mixed)
     x = np.zeros((3, 96), np.float16)
@@ -188,7 +208,18 @@ def test_argument_errors(mixed):
             lambda: module.qkv(x[:, :95]),
             r"input 0 of 'qkv' has the shape \(3, 95\), but the function takes \(M, 96\)",
         ),
-        (lambda: module.qkv(x.reshape(3, 1, 96)), r"takes \(M, 96\); flatten the leading dimen"),
+        (
+            lambda: module.qkv(x.reshape(2, 3, 48)),
+            r"input 0 of 'qkv' has the shape \(2, 3, 48\), but the function takes \(M, 96\)",
+        ),
+        (
+            lambda: module.gated(bf16.reshape(3, 1, 96), bias, res[:2].reshape(2, 1, 40)),
+            "input 2 of 'gated' has 2 rows, but input 0 has 3",
+        ),
+        (
+            lambda: one(np.zeros((2, 1, 96), np.float32)),
+            r"input 0 of 'one' has the shape \(2, 1, 96\), but the function takes \(1, 96\)",
+        ),
         (lambda: module.qkv(x[0]), r"takes \(M, 96\); one row is x.reshape\(1, -1\)"),
         (lambda: module.qkv(x.T), "is it transposed"),
         (lambda: module.qkv(np.asfortranarray(x)), "input 0 of 'qkv' is not contiguous"),

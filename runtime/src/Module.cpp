@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
 #include <tbb/parallel_for.h>
 
 using namespace qlinear;
@@ -345,10 +346,28 @@ struct Rows {
 };
 } // namespace
 
+/// The rows of a tensor that has the shape `want`; none if it has not. Where a matrix
+/// is wanted, all dimensions but the last are rows.
+static std::optional<int64_t> rowsOf(const qlr_tensor &t, const TensorInfo &want) {
+  int32_t rank = int32_t(want.shape.size()), first = t.rank - rank + 1;
+  if (t.rank < rank || t.rank > (rank == 2 ? 4 : rank))
+    return std::nullopt;
+  int64_t rows = 1;
+  for (int32_t d = 0; d < first; ++d)
+    if (t.shape[d] < 0 || __builtin_mul_overflow(rows, t.shape[d], &rows))
+      return std::nullopt;
+  if (want.isDynamic() ? rows > INT32_MAX : rows != want.shape[0])
+    return std::nullopt;
+  for (int32_t d = 1; d < rank; ++d)
+    if (t.shape[first + d - 1] != want.shape[size_t(d)])
+      return std::nullopt;
+  return rows;
+}
+
 /// Checks the tensors of one kind. Allocates only to report an error.
 static Status checkTensors(const FunctionInfo &f, const char *kind,
                            const std::vector<TensorInfo> &wanted,
-                           const qlr_tensor *tensors, int32_t count, Rows &rows) {
+                           const qlr_tensor *tensors, int32_t count, Rows &said) {
   if (count < 0 || size_t(count) != wanted.size() || (count > 0 && !tensors))
     return fail(QLR_INVALID_ARGUMENT, "'", f.name, "' has ", wanted.size(), " ", kind,
                 "s, not ", tensors || count <= 0 ? count : 0);
@@ -361,23 +380,20 @@ static Status checkTensors(const FunctionInfo &f, const char *kind,
     if (t.dtype != want.dtype)
       return wrong("is ", name(t.dtype), ", but it was compiled for ",
                    name(want.dtype));
-    bool fits = t.rank == int32_t(want.shape.size());
-    for (size_t d = 0; fits && d < want.shape.size(); ++d)
-      fits = want.shape[d] == kDynamic ? t.shape[d] >= 0 && t.shape[d] <= INT32_MAX
-                                       : t.shape[d] == want.shape[d];
-    if (!fits)
+    std::optional<int64_t> rows = rowsOf(t, want);
+    if (!rows)
       return wrong("has the shape ",
                    shapeText(t.shape, size_t(std::clamp(t.rank, 0, 4))),
                    t.rank > 4 ? " (rank > 4)" : "", ", but it was compiled for ",
                    shapeText(want.shape.data(), want.shape.size()));
     if (want.isDynamic()) {
-      if (!rows.kind)
-        rows = {t.shape[0], kind, i};
-      else if (rows.count != t.shape[0])
-        return wrong("has ", t.shape[0], " rows, but ", rows.kind, " ", rows.index,
-                     " has ", rows.count, "; all tensors of a call share M");
+      if (!said.kind)
+        said = {*rows, kind, i};
+      else if (said.count != *rows)
+        return wrong("has ", *rows, " rows, but ", said.kind, " ", said.index, " has ",
+                     said.count, "; all tensors of a call share M");
     }
-    bool empty = want.isDynamic() && t.shape[0] == 0;
+    bool empty = want.isDynamic() && *rows == 0;
     if (!t.data && !empty)
       return wrong("has no data");
     if (reinterpret_cast<uintptr_t>(t.data) % want.align)

@@ -1,7 +1,7 @@
 // RUN: quant-opt %s --qlinear-flatten-rows --canonicalize --split-input-file | FileCheck %s
 // RUN: quant-opt %s --qlinear-flatten-rows --canonicalize --qlinear-flatten-rows=signatures --canonicalize \
-// RUN:   --split-input-file 2> %t.err | FileCheck %s --check-prefix=ROWS
-// RUN: FileCheck %s --check-prefix=WARN < %t.err
+// RUN:   --split-input-file --remarks-filter=qlinear-flatten-rows 2> %t.err | FileCheck %s --check-prefix=ROWS
+// RUN: FileCheck %s --check-prefix=REMARK < %t.err
 
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f32>
 qlinear.parameter @w : !qlinear.weight<8x64, #q8>
@@ -17,8 +17,8 @@ qlinear.parameter @w : !qlinear.weight<8x64, #q8>
 // CHECK: tensor.expand_shape %[[R]] {{\[\[}}0, 1], [2]] output_shape [2, 3, 8]
 // ROWS-LABEL: func.func @static(%arg0: tensor<6x64xf32>, %arg1: tensor<8xf32>) -> tensor<6x8xf32>
 // ROWS-NOT: tensor.expand_shape
-// WARN: warning: argument 0 of 'static', 'tensor<2x3x64xf32>', becomes 'tensor<6x64xf32>': its first dimensions are the rows of a linear
-// WARN: warning: result 0 of 'static', 'tensor<2x3x8xf32>', becomes 'tensor<6x8xf32>'
+// REMARK: [Passed] FlattenRows {{.*}}argument 0 of 'static', 'tensor<2x3x64xf32>', becomes 'tensor<6x64xf32>': its first dimensions are the rows of a linear
+// REMARK: [Passed] FlattenRows {{.*}}result 0 of 'static', 'tensor<2x3x8xf32>', becomes 'tensor<6x8xf32>'
 func.func @static(%x: tensor<2x3x64xf32>, %b: tensor<8xf32>) -> tensor<2x3x8xf32> {
   %w = qlinear.load @w : !qlinear.weight<8x64, #q8>
   %c = tensor.collapse_shape %x [[0, 1], [2]] : tensor<2x3x64xf32> into tensor<6x64xf32>
@@ -42,7 +42,7 @@ func.func @static(%x: tensor<2x3x64xf32>, %b: tensor<8xf32>) -> tensor<2x3x8xf32
 qlinear.parameter @w : !qlinear.weight<8x64, #q8>
 #btn = affine_map<(b, t, n) -> (b, t, n)>
 
-// Two dynamic dimensions.
+// Two dynamic dimensions, and a bias.
 // ROWS-LABEL: func.func @dynamic(%arg0: tensor<?x64xf32>) -> tensor<?x8xf32>
 // ROWS: %[[Y:.*]] = qlinear.linear %arg0
 // ROWS: %[[R:.*]] = linalg.generic {{.*}} ins(%[[Y]]
@@ -83,4 +83,38 @@ func.func @called(%x: tensor<2x3x64xf32>) -> tensor<6x8xf32> {
   %c = tensor.collapse_shape %x [[0, 1], [2]] : tensor<2x3x64xf32> into tensor<6x64xf32>
   %y = qlinear.linear %c, %w : (tensor<6x64xf32>, !qlinear.weight<8x64, #q8>) -> tensor<6x8xf32>
   return %y : tensor<6x8xf32>
+}
+
+// -----
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f32>
+qlinear.parameter @w : !qlinear.weight<8x64, #q8>
+#btn = affine_map<(b, t, n) -> (b, t, n)>
+
+// Of two sizes that are not known, one is a value: flattened, there would be no telling it. Where
+// one alone is not known, it is the rows by the others.
+// ROWS-LABEL: func.func @two_sizes(%arg0: tensor<?x?x64xf32>)
+// ROWS-LABEL: func.func @one_size(%arg0: tensor<?x64xf32>)
+// ROWS: %[[M:.*]] = tensor.dim %arg0, %c0
+// ROWS: %[[B:.*]] = arith.divui %[[M]], %c3
+// ROWS: arith.index_cast %[[B]]
+func.func @two_sizes(%x: tensor<?x?x64xf32>) -> (tensor<?x8xf32>, f32) {
+  %c1 = arith.constant 1 : index
+  %t = tensor.dim %x, %c1 : tensor<?x?x64xf32>
+  %i = arith.index_cast %t : index to i32
+  %f = arith.sitofp %i : i32 to f32
+  %w = qlinear.load @w : !qlinear.weight<8x64, #q8>
+  %c = tensor.collapse_shape %x [[0, 1], [2]] : tensor<?x?x64xf32> into tensor<?x64xf32>
+  %y = qlinear.linear %c, %w : (tensor<?x64xf32>, !qlinear.weight<8x64, #q8>) -> tensor<?x8xf32>
+  return %y, %f : tensor<?x8xf32>, f32
+}
+func.func @one_size(%x: tensor<?x3x64xf32>) -> (tensor<?x8xf32>, f32) {
+  %c0 = arith.constant 0 : index
+  %b = tensor.dim %x, %c0 : tensor<?x3x64xf32>
+  %i = arith.index_cast %b : index to i32
+  %f = arith.sitofp %i : i32 to f32
+  %w = qlinear.load @w : !qlinear.weight<8x64, #q8>
+  %c = tensor.collapse_shape %x [[0, 1], [2]] : tensor<?x3x64xf32> into tensor<?x64xf32>
+  %y = qlinear.linear %c, %w : (tensor<?x64xf32>, !qlinear.weight<8x64, #q8>) -> tensor<?x8xf32>
+  return %y, %f : tensor<?x8xf32>, f32
 }

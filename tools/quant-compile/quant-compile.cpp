@@ -420,8 +420,9 @@ int main(int argc, char **argv) {
     if (!Regex(remarksFilter).isValid(problem))
       return fail("--remarks-filter=" + remarksFilter +
                   " is not a regular expression: " + problem);
-    mlir::remark::RemarkCategories categories;
-    categories.all = remarksFilter;
+    // Kinds that are not named are not enabled.
+    const std::string &filter = remarksFilter;
+    mlir::remark::RemarkCategories categories{filter, filter, filter, filter, filter};
     if (failed(mlir::remark::enableOptimizationRemarks(
             context, nullptr, std::make_unique<mlir::remark::RemarkEmittingPolicyAll>(),
             categories, /*printAsEmitRemarks=*/true)))

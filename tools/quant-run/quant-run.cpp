@@ -20,6 +20,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fmt/format.h>
+#include <numeric>
 #include <random>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -44,6 +45,10 @@ struct Run {
   int64_t rows = 0;
   std::vector<Array> inputs, outputs;
 };
+
+int64_t product(std::span<const int64_t> sizes) {
+  return std::accumulate(sizes.begin(), sizes.end(), int64_t(1), std::multiplies<>());
+}
 
 bool isSafetensors(const std::string &path) { return path.ends_with(".safetensors"); }
 
@@ -85,7 +90,10 @@ Result<Array> randomInput(Session &session, const json &function, size_t index,
   return quantized;
 }
 
-Result<std::vector<Array>> readInputs(const Options &options, const json &function) {
+/// Where a matrix is wanted, all dimensions but the last are rows; `lead` are those of
+/// the first input.
+Result<std::vector<Array>> readInputs(const Options &options, const json &function,
+                                      std::vector<int64_t> &lead) {
   const json &specs = function.at("inputs");
   std::vector<Array> arrays;
   if (options.inputs.size() == 1 && specs.size() > 1 &&
@@ -115,14 +123,22 @@ Result<std::vector<Array>> readInputs(const Options &options, const json &functi
       return error(fmt::format("input {} {}", i, converted.error()));
     arrays[i] = std::move(*converted);
     const json &shape = specs[i].at("shape");
-    bool fits = arrays[i].shape.size() == shape.size();
+    std::vector<int64_t> sizes = arrays[i].shape;
+    if (shape.size() == 2 && sizes.size() >= 2) {
+      std::span first(sizes.data(), sizes.size() - 1);
+      if (lead.empty())
+        lead.assign(first.begin(), first.end());
+      sizes = {product(first), sizes.back()};
+    }
+    bool fits = sizes.size() == shape.size();
     for (size_t d = 0; fits && d < shape.size(); ++d)
-      fits = shape[d] == -1 || shape[d] == arrays[i].shape[d];
+      fits = shape[d] == -1 || shape[d] == sizes[d];
     if (!fits)
       return error(fmt::format(
           "input {} has the shape {}, but '{}' was compiled for {} "
           "(-1: any number of rows)",
           i, arrays[i].shapeText(), function.value("name", ""), shape.dump()));
+    arrays[i].shape = sizes;
   }
   return arrays;
 }
@@ -349,8 +365,9 @@ Result<void> runOne(Session &session, const Options &options, const std::string 
                     json &reports) {
   const json &function = session.function(name);
   Run run{name, rows, {}, {}};
+  std::vector<int64_t> lead;
   if (!options.inputs.empty()) {
-    Result<std::vector<Array>> read = readInputs(options, function);
+    Result<std::vector<Array>> read = readInputs(options, function, lead);
     if (!read)
       return read.takeError();
     run.inputs = std::move(*read);
@@ -373,6 +390,12 @@ Result<void> runOne(Session &session, const Options &options, const std::string 
   if (!outputs)
     return outputs.takeError();
   run.outputs = std::move(*outputs);
+  for (Array &output : run.outputs)
+    if (output.shape.size() == 2 && !lead.empty() && output.shape[0] == product(lead)) {
+      int64_t columns = output.shape[1];
+      output.shape = lead;
+      output.shape.push_back(columns);
+    }
   if (!options.outputs.empty())
     if (Result<void> written = writeOutputs(options, run); !written)
       return written;

@@ -69,6 +69,23 @@ TEST_P(HostCalls, FixedRows) {
   EXPECT_LE(relativeError(y, expected(x)), 1e-6);
 }
 
+TEST_P(HostCalls, LeadingDimensionsAreRows) {
+  Device device(GetParam());
+  Module module(device, test.descriptor(), writeTestArchive("w.safetensors"));
+  ASSERT_TRUE(module.status == QLR_OK) << qlr_last_error();
+  Workspace workspace(module, 0, 6);
+  std::vector<float> x = randomInput(6), y(size_t(6 * kN), NAN);
+  qlr_tensor in{x.data(), QLR_F32, 3, {2, 3, kK}},
+      out{y.data(), QLR_F32, 4, {3, 1, 2, kN}};
+  ASSERT_EQ(qlr_call(module, 0, workspace, &in, 1, &out, 1, nullptr), QLR_OK)
+      << qlr_last_error();
+  EXPECT_LE(relativeError(y, expected(x)), 1e-6);
+  // Of no rows there is nothing to do.
+  in.shape[1] = out.shape[0] = 0;
+  in.data = out.data = nullptr;
+  EXPECT_EQ(qlr_call(module, 0, workspace, &in, 1, &out, 1, nullptr), QLR_OK);
+}
+
 TEST_P(HostCalls, ManyThreads) {
   Device device(GetParam());
   Module module(device, test.descriptor(), writeTestArchive("w.safetensors"));
@@ -129,6 +146,31 @@ TEST_F(CallErrors, NameTheArgument) {
   EXPECT_EQ(call(QLR_INVALID_ARGUMENT), "input 0 of 'linear' has the shape [2, 32], "
                                         "but it was compiled for [M, 64]");
   in.shape[1] = 64;
+  auto setShape = [](qlr_tensor &t, std::initializer_list<int64_t> shape) {
+    t.rank = int32_t(shape.size());
+    std::copy(shape.begin(), shape.end(), t.shape);
+  };
+  setShape(in, {1, 2, 63});
+  EXPECT_EQ(call(QLR_INVALID_ARGUMENT), "input 0 of 'linear' has the shape [1, 2, 63], "
+                                        "but it was compiled for [M, 64]");
+  setShape(in, {2, 2, 64});
+  EXPECT_EQ(call(QLR_INVALID_ARGUMENT),
+            "output 0 of 'linear' has 2 rows, but input 0 has 4; all tensors of a "
+            "call share M");
+  setShape(in, {-3, -2, 64});
+  EXPECT_EQ(call(QLR_INVALID_ARGUMENT),
+            "input 0 of 'linear' has the shape [-3, -2, 64], "
+            "but it was compiled for [M, 64]");
+  setShape(in, {int64_t(1) << 40, int64_t(1) << 40, 1, 64});
+  EXPECT_NE(call(QLR_INVALID_ARGUMENT).find("but it was compiled for [M, 64]"),
+            std::string::npos);
+  setShape(in, {int64_t(1) << 20, int64_t(1) << 20, 64});
+  EXPECT_NE(call(QLR_INVALID_ARGUMENT).find("but it was compiled for [M, 64]"),
+            std::string::npos);
+  setShape(in, {64});
+  EXPECT_EQ(call(QLR_INVALID_ARGUMENT), "input 0 of 'linear' has the shape [64], "
+                                        "but it was compiled for [M, 64]");
+  setShape(in, {2, 64});
   in.rank = 77;
   EXPECT_NE(call(QLR_INVALID_ARGUMENT).find("rank > 4"), std::string::npos);
   in.rank = 2;

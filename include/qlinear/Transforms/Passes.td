@@ -250,8 +250,9 @@ def FlattenRows : Pass<"qlinear-flatten-rows"> {
     the epilogue. A `linalg` operation that only broadcasts a bias goes into its user.
 
     With `signatures` the arguments and results of public functions are flattened as
-    well: `tensor<?x?x64xf32>` becomes `tensor<?x64xf32>`, with a warning, where nothing
-    but reshapes reads the argument or makes the result.
+    well: `tensor<?x?x64xf32>` becomes `tensor<?x64xf32>` where nothing but reshapes reads
+    the argument or makes the result. Callers may go on to pass and get three dimensions:
+    the runtime takes all but the last as rows.
 
     ```mlir
     %e = tensor.expand_shape %y [[0, 1], [2]] ... into tensor<2x3x64xf32>
@@ -263,7 +264,8 @@ def FlattenRows : Pass<"qlinear-flatten-rows"> {
   }];
   let options = [Option<"signatures", "signatures", "bool", "false",
                         "Flatten arguments and results of public functions instead">];
-  let dependentDialects = ["::mlir::linalg::LinalgDialect",
+  let dependentDialects = ["::mlir::affine::AffineDialect",
+                           "::mlir::linalg::LinalgDialect",
                            "::mlir::tensor::TensorDialect"];
 }
 

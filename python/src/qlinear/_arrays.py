@@ -28,10 +28,10 @@ class View:
         self.pointer, self.dtype, self.shape, self.device = pointer, dtype, shape, device
         self.contiguous, self.writable, self.kind, self.keep = contiguous, writable, kind, keep
 
-    def tensor(self):
-        """As a qlr_tensor."""
-        shape = (ctypes.c_int64 * 4)(*self.shape[:4])
-        return _abi.Tensor(self.pointer, _abi.DTYPES[self.dtype][0], len(self.shape), shape)
+    def tensor(self, shape):
+        """As a qlr_tensor of that shape."""
+        sizes = (ctypes.c_int64 * 4)(*shape[:4])
+        return _abi.Tensor(self.pointer, _abi.DTYPES[self.dtype][0], len(shape), sizes)
 
 
 _NUMPY = {

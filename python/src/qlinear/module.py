@@ -10,6 +10,7 @@ import collections
 import contextlib
 import ctypes
 import json
+import math
 import os
 import threading
 
@@ -24,6 +25,11 @@ Spec = collections.namedtuple("Spec", "dtype shape")
 def _text(shape):
     inside = ", ".join("M" if d == -1 else str(d) for d in shape)
     return f"({inside},)" if len(shape) == 1 else f"({inside})"
+
+
+def _matrix(have, want):
+    """The shape `have`; where a matrix is wanted, with all dimensions but the last as rows."""
+    return (math.prod(have[:-1]), have[-1]) if len(have) > len(want) == 2 else tuple(have)
 
 
 class Artifact:
@@ -219,7 +225,8 @@ class Function:
         """Runs the function, and returns its result, or a tuple if it has several.
 
         inputs: arrays of numpy or torch (on the module's device), or with DLPack or
-            __cuda_array_interface__; row-major, of exactly the function's types.
+            __cuda_array_interface__; row-major, of exactly the function's types. Where it
+            takes a matrix, all dimensions but the last are rows, also in the results.
         out: arrays for the results (one, or a sequence); else they are made, by
             the library of the first input.
         stream: on CUDA, a torch.cuda.Stream or the number of a CUstream; else torch's
@@ -279,10 +286,10 @@ class Function:
                 f"{what} is {view.dtype}, but the function was compiled for "
                 f"{spec.dtype}; convert it, or compile for {view.dtype}"
             )
-        fits = len(view.shape) == len(spec.shape) and all(
-            want in (-1, have) for have, want in zip(view.shape, spec.shape)
-        )
-        if not fits:
+        shape = _matrix(view.shape, spec.shape)
+        if len(shape) != len(spec.shape) or any(
+            want not in (-1, have) for have, want in zip(shape, spec.shape)
+        ):
             raise ArgumentError(
                 f"{what} has the shape {tuple(view.shape)}, but the function takes "
                 f"{_text(spec.shape)}{self._shape_hint(view.shape, spec.shape)}"
@@ -309,8 +316,6 @@ class Function:
 
     @staticmethod
     def _shape_hint(have, want):
-        if len(have) > len(want) == 2:
-            return "; flatten the leading dimensions with x.reshape(-1, x.shape[-1])"
         if len(have) == 1 and len(want) == 2:
             return "; one row is x.reshape(1, -1)"
         if len(have) == 2 and have[::-1] == tuple(
@@ -324,7 +329,7 @@ class Function:
         for i, (view, spec) in enumerate(zip(views, specs)):
             if -1 not in spec.shape:
                 continue
-            have = view.shape[spec.shape.index(-1)]
+            have = _matrix(view.shape, spec.shape)[0]
             rows = rows or (have, f"{kind} {i}")
             if have != rows[0]:
                 raise ArgumentError(
@@ -342,21 +347,28 @@ class Function:
                 )
             return out
         kind = "torch" if any(v.kind == "torch" for v in views) else "numpy"
+        # The dimensions before the last of the first input that has rows.
+        lead = next((v.shape[:-1] for v, s in zip(views, self.inputs) if len(s.shape) == 2), ())
+
+        def shape(spec):
+            sizes = [rows[0] if d == -1 else d for d in spec.shape]
+            if len(sizes) == 2 and lead and math.prod(lead) == sizes[0]:
+                return [*lead, sizes[1]]
+            return sizes
+
         return [
-            _arrays.empty(
-                [rows[0] if d == -1 else d for d in spec.shape],
-                spec.dtype,
-                kind,
-                self._on,
-                f"output {i} of '{self.name}'",
-            )
+            _arrays.empty(shape(spec), spec.dtype, kind, self._on, f"output {i} of '{self.name}'")
             for i, spec in enumerate(self.outputs)
         ]
 
     def _run(self, views, targets, rows, stream, torch_stream):
         lib, module = _abi.library(), self.module.handle.value
-        tensors = (_abi.Tensor * len(views))(*(v.tensor() for v in views))
-        results = (_abi.Tensor * len(targets))(*(v.tensor() for v in targets))
+        tensors = (_abi.Tensor * len(views))(
+            *(v.tensor(_matrix(v.shape, s.shape)) for v, s in zip(views, self.inputs))
+        )
+        results = (_abi.Tensor * len(targets))(
+            *(v.tensor(_matrix(v.shape, s.shape)) for v, s in zip(targets, self.outputs))
+        )
         with self.workspace(rows, stream, torch_stream) as workspace:
             lib.qlr_call(
                 module, self.index, workspace, tensors, len(views), results, len(targets), stream

@@ -154,7 +154,8 @@ QLR_API qlr_status qlr_workspace_create_in(qlr_module *module, int32_t function,
 
 /* Enqueues one function on the caller's stream (a CUstream; NULL: the default
  * stream; ignored on cpu and emulated, which run before returning). Shapes and
- * types are checked against the compiled signature. */
+ * types are checked against the compiled signature. Where that has a matrix, a tensor of
+ * three or four dimensions is taken as one: all but the last are rows. */
 QLR_API qlr_status qlr_call(qlr_module *module, int32_t function,
                             qlr_workspace *workspace, const qlr_tensor *inputs,
                             int32_t n_inputs, const qlr_tensor *outputs,

@@ -5,6 +5,7 @@
 // RUN: not quant-compile %t/computed.mlir --target=cpu:portable -o %t/computed.so 2>&1 | FileCheck %t/computed.mlir
 // RUN: not quant-compile %t/reencoded.mlir --target=cpu:portable -o %t/reencoded.so 2>&1 | FileCheck %t/reencoded.mlir
 // RUN: not quant-compile %t/type.mlir --target=cpu:portable -o %t/type.so 2>&1 | FileCheck %t/type.mlir
+// RUN: not quant-compile %t/cast.mlir --target=cpu:portable -o %t/cast.so 2>&1 | FileCheck %t/cast.mlir
 // RUN: not quant-compile %t/blocks.mlir --target=cpu:portable -o %t/blocks.so 2>&1 | FileCheck %t/blocks.mlir
 // RUN: not quant-compile %t/twice.mlir --target=cpu:portable -o %t/twice.so 2>&1 | FileCheck %t/twice.mlir
 // RUN: not quant-compile %t/rows.mlir --target=cpu:portable -o %t/rows.so 2>&1 | FileCheck %t/rows.mlir
@@ -62,6 +63,19 @@ func.func @f(%c: tensor<?x?x64xf32>, %x: tensor<4x64xf32>) -> tensor<4x64xf32> {
   %w = qlinear.load @w : !qlinear.weight<64x64, #q8>
   %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<64x64, #q8>) -> tensor<4x64xf32>
   return %y : tensor<4x64xf32>
+}
+
+//--- cast.mlir
+// CHECK: error: function 'f': argument 0 is 'tensor<?x?x64xf32>'; only tensors of
+// CHECK: note: its first dimensions are not rows alone, since 'tensor.cast' reads it
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+qlinear.parameter @w : !qlinear.weight<64x64, #q8>
+func.func @f(%x: tensor<?x?x64xf32>) -> tensor<?x64xf32> {
+  %w = qlinear.load @w : !qlinear.weight<64x64, #q8>
+  %1 = tensor.cast %x : tensor<?x?x64xf32> to tensor<?x1x64xf32>
+  %c = tensor.collapse_shape %1 [[0], [1, 2]] : tensor<?x1x64xf32> into tensor<?x64xf32>
+  %y = qlinear.linear %c, %w : (tensor<?x64xf32>, !qlinear.weight<64x64, #q8>) -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
 }
 
 //--- blocks.mlir

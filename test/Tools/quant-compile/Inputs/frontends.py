@@ -6,9 +6,10 @@
 # ===------------------------------------------------------------------------===#
 #
 # Functions of one linear each, whose weight is computed from constants in the forms of
-# raise_stored.py: dense ones, resources, splats; x of two or three dimensions, of which
+# raise_stored.py: dense ones, resources, splats; x of two to four dimensions, of which
 # some are dynamic; a bias as torch-mlir and JAX write it. The module is compiled with
-# --raise and run, and compared with the sum over the int8 activations in Python's floats.
+# --raise and run on x as it is, the first function by quant-run and the others by the
+# Python package, and compared with the sum over the int8 activations in Python's floats.
 #
 # Usage: frontends.py RAISE_INPUTS DIRECTORY COUNT [SEED]
 
@@ -22,6 +23,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 
 import numpy  # noqa: E402
+import qlinear  # noqa: E402
 import raise_stored  # noqa: E402
 import raise_writer  # noqa: E402
 import safetensors.numpy  # noqa: E402
@@ -53,15 +55,11 @@ class Function(raise_stored.Stored):
 
     def contract(self, weight, type, dims, values, what):
         rng, w, K, N = self.rng, self.w, self.K, len(values)
-        M, element = rng.choice([2, 4, 6]), rng.choice(["f32", "f32", "f16"])
+        M, element = rng.choice([2, 4, 6, 12]), rng.choice(["f32", "f32", "f16"])
         self.x = raise_stored.random_x(rng, M, K, element)
-        lead = rng.choice([[M], [M], [1, M], [2, M // 2]])
-        seen = [rng.choice(["?", n]) if n > 1 else n for n in lead]
-        if rng.random() < 0.3:
-            seen = lead
-        if len(lead) > 1:  # a bias does not fuse into rows of two unknown sizes
-            seen = lead
-        x, rows = tensor([*seen, K], element), ["b", "m"][-len(lead) :]
+        lead = rng.choice([[M], [M], [1, M], [2, M // 2], [2, M // 2], [M // 2, 2, 1]])
+        seen = lead if rng.random() < 0.3 else [rng.choice(["?", n]) for n in lead]
+        x, rows = tensor([*seen, K], element), ["a", "b", "m"][-len(lead) :]
         sizes = []
         for i, n in enumerate(seen):
             if n == "?":
@@ -100,7 +98,7 @@ class Function(raise_stored.Stored):
                 y = w.emit("arith.addf %s, %s : %s" % (y, b[0], out))
             else:
                 y = w.generic(dim, [], [(y, out, dim), b], (empty(), out), dim, add)
-        self.what = "%s, x %s, bias %s" % (what, x, kind)
+        self.what, self.lead = "%s, x %s, bias %s" % (what, x, kind), lead
         self.text = "func.func @%s(%%x: %s) -> %s {\n%s\n    return %s : %s\n}" % (
             w.name, x, out, "\n".join(w.lines), y, out
         )  # fmt: skip
@@ -112,6 +110,16 @@ class Function(raise_stored.Stored):
             bounds = [math.fsum(abs(a) * v for a, (_, v) in p) for p in pairs]
             self.expected.append([s + b for s, b in zip(sums, bias, strict=True)])
             self.bound.append([s + abs(b) for s, b in zip(bounds, bias, strict=True)])
+
+
+def run(library, name, x, directory):
+    """By quant-run."""
+    paths = [directory + "/in.safetensors", directory + "/out.safetensors"]
+    safetensors.numpy.save_file({"input0": x}, paths[0])
+    command = ["quant-run", library, "-f", name, "--input", paths[0], "--output", paths[1]]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    (y,) = safetensors.numpy.load_file(paths[1]).values()
+    return y
 
 
 def main():
@@ -133,15 +141,13 @@ def main():
     with open(directory + "/manifest.json") as file:
         weights = json.load(file)["weights"]
     print("encodings:", sorted({w["encoding"] for w in weights}))
-    for f in functions:
-        name, paths = f.w.name, [directory + "/in.safetensors", directory + "/out.safetensors"]
+    loaded = qlinear.load(library)
+    for i, f in enumerate(functions):
         type = "float16" if "f16" in f.what.split(", x ")[1] else "float32"
-        safetensors.numpy.save_file({"input0": numpy.array(f.x, type)}, paths[0])
-        command = ["quant-run", library, "-f", name, "--input", paths[0], "--output", paths[1]]
-        ran = subprocess.run(command, capture_output=True, text=True)
-        if ran.returncode:
-            sys.exit("seed %d, %s: %s" % (seed, f.what, ran.stderr))
-        (y,) = safetensors.numpy.load_file(paths[1]).values()
+        x = numpy.array(f.x, type).reshape(*f.lead, -1)
+        y = run(library, f.w.name, x, directory) if i == 0 else loaded[f.w.name](x)
+        assert list(y.shape[:-1]) == f.lead, (f.what, y.shape)
+        y = y.reshape(-1, y.shape[-1])
         # f32 rounds scales, sums of groups, and the sum of those.
         tolerance = [[2.0**-20 * (v + 1) for v in row] for row in f.bound]
         ref.check(f.what, y.astype(float).tolist(), f.expected, tolerance)
