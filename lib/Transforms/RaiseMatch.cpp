@@ -245,10 +245,20 @@ static Scalar *findActivations(Scalar *product, const Loops &loops, AffineMap re
     if (reduces)
       factors.push_back(factor);
   });
+  auto areApart = [](const Factor &a, const Factor &b) {
+    return a.parallel.test(b.parallel) && b.parallel.test(a.parallel);
+  };
+  // Codes and zeros of one weight are ranked as one.
+  auto rankOf = [&](const Factor &a) {
+    auto rank = a.rank();
+    for (const Factor &b : factors)
+      if (!areApart(a, b))
+        rank = std::max(rank, b.rank());
+    return rank;
+  };
   for (const Factor &a : factors)
     for (const Factor &b : factors)
-      if (a.parallel.test(b.parallel) && b.parallel.test(a.parallel) &&
-          a.rank() < b.rank())
+      if (areApart(a, b) && rankOf(a) < rankOf(b))
         return a.conversion;
   return nullptr;
 }

@@ -336,3 +336,51 @@ func.func @slice_of_rows(%x: tensor<6x64xi8>, %w: tensor<8x64xi8>) -> tensor<3x8
   } -> tensor<3x8xf32>
   return %y : tensor<3x8xf32>
 }
+
+// -----
+
+#mk = affine_map<(m, n, k) -> (m, k)>
+#nk = affine_map<(m, n, k) -> (n, k)>
+#mn = affine_map<(m, n, k) -> (m, n)>
+// As many activations as codes: those of the last dimension are the weight's, and its zeros, which
+// are fewer, are no activations.
+// CHECK-LABEL: @as_many
+// CHECK-SAME: %[[X:.*]]: tensor<8x64xi8>, %[[W:.*]]: tensor<8x64xi8>, %[[Z:.*]]: tensor<8x2xi8>
+// CHECK: %[[F:.*]] = linalg.generic {{.*}} ins(%[[X]] : tensor<8x64xi8>)
+// CHECK: qlinear.pack %[[W]]
+// CHECK: qlinear.linear %[[F]]
+func.func @as_many(%x: tensor<8x64xi8>, %w: tensor<8x64xi8>, %z: tensor<8x2xi8>, %init: tensor<8x8xf32>) -> tensor<8x8xf32> {
+  %y = linalg.generic {indexing_maps = [#mk, #nk, affine_map<(m, n, k) -> (n, k floordiv 32)>, #mn],
+      iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%x, %w, %z : tensor<8x64xi8>, tensor<8x64xi8>, tensor<8x2xi8>) outs(%init : tensor<8x8xf32>) {
+  ^bb0(%a: i8, %c: i8, %d: i8, %o: f32):
+    %0 = arith.sitofp %d : i8 to f32
+    %1 = arith.sitofp %c : i8 to f32
+    %2 = arith.subf %1, %0 : f32
+    %3 = arith.sitofp %a : i8 to f32
+    %4 = arith.mulf %2, %3 : f32
+    %5 = arith.addf %o, %4 : f32
+    linalg.yield %5 : f32
+  } -> tensor<8x8xf32>
+  return %y : tensor<8x8xf32>
+}
+
+// -----
+
+#btn = affine_map<(a, b, t, n, k) -> (a, b, t, n)>
+// Three dimensions of rows, none of which is known.
+// CHECK-LABEL: @three_sizes
+// CHECK: %[[X:.*]] = tensor.collapse_shape %{{.*}} {{\[\[}}0, 1, 2], [3]] : tensor<?x?x?x64xf32> into tensor<?x64xf32>
+// CHECK: qlinear.linear %[[X]]
+func.func @three_sizes(%x: tensor<?x?x?x64xf32>, %w: tensor<8x64xi8>, %init: tensor<?x?x?x8xf32>) -> tensor<?x?x?x8xf32> {
+  %y = linalg.generic {indexing_maps = [affine_map<(a, b, t, n, k) -> (a, b, t, k)>, affine_map<(a, b, t, n, k) -> (n, k)>, #btn],
+      iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction"]}
+      ins(%x, %w : tensor<?x?x?x64xf32>, tensor<8x64xi8>) outs(%init : tensor<?x?x?x8xf32>) {
+  ^bb0(%a: f32, %c: i8, %o: f32):
+    %0 = arith.sitofp %c : i8 to f32
+    %1 = arith.mulf %a, %0 : f32
+    %2 = arith.addf %o, %1 : f32
+    linalg.yield %2 : f32
+  } -> tensor<?x?x?x8xf32>
+  return %y : tensor<?x?x?x8xf32>
+}

@@ -481,3 +481,20 @@ func.func @padded_weight(%q: tensor<8x50xi8>, %s: tensor<8xf32>, %x: tensor<64xf
   %y = linalg.matvec ins(%wide, %x : tensor<8x64xf32>, tensor<64xf32>) outs(%init : tensor<8xf32>) -> tensor<8xf32>
   return %y : tensor<8xf32>
 }
+
+// -----
+
+// More rows in dimensions that are known than the size that stands for the others.
+// CHECK: Reason="too many rows, in dimensions of which several are dynamic"
+func.func @many_rows(%x: tensor<?x?x?x131072x64xf32>, %w: tensor<8x64xi8>, %init: tensor<?x?x?x131072x8xf32>) -> tensor<?x?x?x131072x8xf32> {
+  %y = linalg.generic {indexing_maps = [affine_map<(a, b, c, t, n, k) -> (a, b, c, t, k)>, affine_map<(a, b, c, t, n, k) -> (n, k)>, affine_map<(a, b, c, t, n, k) -> (a, b, c, t, n)>],
+      iterator_types = ["parallel", "parallel", "parallel", "parallel", "parallel", "reduction"]}
+      ins(%x, %w : tensor<?x?x?x131072x64xf32>, tensor<8x64xi8>) outs(%init : tensor<?x?x?x131072x8xf32>) {
+  ^bb0(%a: f32, %c: i8, %o: f32):
+    %0 = arith.sitofp %c : i8 to f32
+    %1 = arith.mulf %a, %0 : f32
+    %2 = arith.addf %o, %1 : f32
+    linalg.yield %2 : f32
+  } -> tensor<?x?x?x131072x8xf32>
+  return %y : tensor<?x?x?x131072x8xf32>
+}
