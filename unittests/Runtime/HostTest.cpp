@@ -80,8 +80,7 @@ TEST_P(HostCalls, LeadingDimensionsAreRows) {
   ASSERT_EQ(qlr_call(module, 0, workspace, &in, 1, &out, 1, nullptr), QLR_OK)
       << qlr_last_error();
   EXPECT_LE(relativeError(y, expected(x)), 1e-6);
-  // Of no rows there is nothing to do.
-  in.shape[1] = out.shape[0] = 0;
+  in.shape[1] = out.shape[0] = 0; // no rows
   in.data = out.data = nullptr;
   EXPECT_EQ(qlr_call(module, 0, workspace, &in, 1, &out, 1, nullptr), QLR_OK);
 }
