@@ -32,7 +32,7 @@ LAYERS = {
     "Dialect": (["include/qlinear/Dialect/", "lib/Dialect/"], ["Support", "Encoding"]),
     "Transforms": (
         ["include/qlinear/Transforms/", "lib/Transforms/"],
-        ["Support", "Encoding", "Dialect"],
+        ["Support", "Encoding", "Dialect", "kernels"],
     ),
     "Conversion": (
         ["include/qlinear/Conversion/", "lib/Conversion/"],

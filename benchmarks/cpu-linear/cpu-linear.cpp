@@ -171,8 +171,9 @@ Kernel compile(mlir::MLIRContext &context, const Choice &choice, uint64_t N, uin
   std::string y = "tensor<?x" + std::to_string(N) + "xbf16>";
   std::string text =
       "func.func @f(%x: " + x + ", %w: " + weight + ") -> " + y +
-      " { %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<rows = [" +
-      std::to_string(rows) + "]>} : (" + x + ", " + weight + ") -> " + y +
+      " { %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = "
+      "[#qlinear.cpu_gemv<rows = " +
+      std::to_string(rows) + ">]>} : (" + x + ", " + weight + ") -> " + y +
       " return %y : " + y + " }";
   auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
   mlir::PassManager pm(&context);

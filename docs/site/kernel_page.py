@@ -149,8 +149,14 @@ class Makers:
         return run.stdout
 
     def schedule(self):
-        text = self.tool("quant-opt", "--qlinear-schedule=target=cuda:sm_90")
-        return re.search(r"#qlinear\.schedule<[^>]*>", text)[0]
+        text = self.tool("quant-opt", "--mlir-print-local-scope",
+                         "--qlinear-schedule=target=cuda:sm_90")  # fmt: skip
+        head, kernel, tail = re.search(
+            r"(#qlinear\.schedule<kernels = \[)(#qlinear\.gemv<[^>]*>)(\],[^>]*>)", text
+        ).groups()
+        # Lines end between fields.
+        kernel = wrap("    " + kernel.replace(" = ", "\u00a0=\u00a0")).replace("\u00a0", " ")
+        return f"{head}\n{kernel}{tail[:2]}\n    {tail[2:].strip()}"
 
     def launch(self):
         launch = re.search(r"%0 = (qlinear\.launch .*)", self.lowered)[1]

@@ -101,8 +101,13 @@ MLIR_CAPI_EXPORTED bool mlirQLinearEncodingAttrIsLossless(MlirAttribute from,
                                                           MlirAttribute to);
 
 /*===----------------------------------------------------------------------===*\
-|* #qlinear.schedule                                                          *|
+|* #qlinear.gemv, #qlinear.cpu_gemv: kernels; #qlinear.schedule: those of a linear *|
 \*===----------------------------------------------------------------------===*/
+
+typedef enum MlirQLinearDot {
+  MLIR_QLINEAR_DOT_DP4A, /**< dp4a, row by row */
+  MLIR_QLINEAR_DOT_MMA   /**< tensor cores */
+} MlirQLinearDot;
 
 typedef enum MlirQLinearCopy {
   MLIR_QLINEAR_COPY_BULK,  /**< asynchronous bulk copies (sm_90 and later) */
@@ -115,28 +120,56 @@ typedef enum MlirQLinearQuantize {
   MLIR_QLINEAR_QUANTIZE_SEPARATE /**< before it, by a kernel of their own */
 } MlirQLinearQuantize;
 
-/** A kernel and its tiling; the reference of the dialect explains each field.
- *  `rows` and `isa` belong to the caller, or to the context if they were read. */
-typedef struct MlirQLinearSchedule {
-  const int64_t *rows;
-  intptr_t numRows;
-  int64_t grid, warps, stages;
-  MlirQLinearCopy copy;
-  MlirQLinearQuantize quantize;
-  bool pdl;
-  int64_t splitK;
-  MlirStringRef isa;
-  int64_t tiles;
-} MlirQLinearSchedule;
+/** The value of a field that is left to the cost model. */
+enum { MLIR_QLINEAR_CHOOSE = -1 };
+
+/** A GPU kernel for up to `rows` rows; the reference of the dialect explains each
+ * field. `dot` is an MlirQLinearDot, `copy` and `xCopy` are an MlirQLinearCopy, `ahead`
+ * is 0 or 1; all but `rows` may be MLIR_QLINEAR_CHOOSE. */
+typedef struct MlirQLinearGemv {
+  int64_t rows, dot, copy, grid, warps, stages, early, ahead, xCopy, resident, phases,
+      splitK;
+} MlirQLinearGemv;
+
+/** A CPU kernel for up to `rows` rows; `tiles` may be MLIR_QLINEAR_CHOOSE. */
+typedef struct MlirQLinearCpuGemv {
+  int64_t rows, tiles;
+} MlirQLinearCpuGemv;
+
+MLIR_CAPI_EXPORTED bool mlirAttributeIsAQLinearGemv(MlirAttribute attr);
+MLIR_CAPI_EXPORTED MlirTypeID mlirQLinearGemvAttrGetTypeID(void);
+/** A kernel with all but `rows` left to the cost model. */
+MLIR_CAPI_EXPORTED MlirQLinearGemv mlirQLinearGemvGetDefault(int64_t rows);
+MLIR_CAPI_EXPORTED MlirAttribute mlirQLinearGemvAttrGet(MlirLocation loc,
+                                                        MlirQLinearGemv kernel);
+MLIR_CAPI_EXPORTED MlirQLinearGemv mlirQLinearGemvAttrGetValue(MlirAttribute kernel);
+
+MLIR_CAPI_EXPORTED bool mlirAttributeIsAQLinearCpuGemv(MlirAttribute attr);
+MLIR_CAPI_EXPORTED MlirTypeID mlirQLinearCpuGemvAttrGetTypeID(void);
+MLIR_CAPI_EXPORTED MlirAttribute mlirQLinearCpuGemvAttrGet(MlirLocation loc,
+                                                           MlirQLinearCpuGemv kernel);
+MLIR_CAPI_EXPORTED MlirQLinearCpuGemv
+mlirQLinearCpuGemvAttrGetValue(MlirAttribute kernel);
+
+/** Whether an attribute is a kernel of any family; how many rows it takes. */
+MLIR_CAPI_EXPORTED bool mlirAttributeIsAQLinearKernel(MlirAttribute attr);
+MLIR_CAPI_EXPORTED int64_t mlirQLinearKernelAttrGetRows(MlirAttribute kernel);
 
 MLIR_CAPI_EXPORTED bool mlirAttributeIsAQLinearSchedule(MlirAttribute attr);
 MLIR_CAPI_EXPORTED MlirTypeID mlirQLinearScheduleAttrGetTypeID(void);
-/** The defaults: what an empty `#qlinear.schedule<>` means. */
-MLIR_CAPI_EXPORTED MlirQLinearSchedule mlirQLinearScheduleGetDefault(void);
+/** `quantize` is an MlirQLinearQuantize, `pdl` is 0 or 1, or they are
+ *  MLIR_QLINEAR_CHOOSE; without kernels those are chosen, too. */
 MLIR_CAPI_EXPORTED MlirAttribute
-mlirQLinearScheduleAttrGet(MlirLocation loc, MlirQLinearSchedule schedule);
-MLIR_CAPI_EXPORTED MlirQLinearSchedule
-mlirQLinearScheduleAttrGetValue(MlirAttribute schedule);
+mlirQLinearScheduleAttrGet(MlirLocation loc, intptr_t numKernels,
+                           MlirAttribute const *kernels, int64_t quantize, int64_t pdl);
+MLIR_CAPI_EXPORTED intptr_t
+mlirQLinearScheduleAttrGetNumKernels(MlirAttribute schedule);
+MLIR_CAPI_EXPORTED MlirAttribute
+mlirQLinearScheduleAttrGetKernel(MlirAttribute schedule, intptr_t pos);
+MLIR_CAPI_EXPORTED int64_t mlirQLinearScheduleAttrGetQuantize(MlirAttribute schedule);
+MLIR_CAPI_EXPORTED int64_t mlirQLinearScheduleAttrGetPdl(MlirAttribute schedule);
+/** Whether nothing is left to the cost model. */
+MLIR_CAPI_EXPORTED bool mlirQLinearScheduleAttrIsComplete(MlirAttribute schedule);
 
 /*===----------------------------------------------------------------------===*\
 |* #qlinear.variant, #qlinear.temp: what a qlinear.launch needs               *|

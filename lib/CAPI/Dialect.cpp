@@ -141,23 +141,101 @@ bool mlirQLinearEncodingAttrIsLossless(MlirAttribute from, MlirAttribute to) {
 }
 
 //===----------------------------------------------------------------------===//
-// Schedule
+// Kernels
 //===----------------------------------------------------------------------===//
 
-static MlirQLinearSchedule toC(ArrayRef<int64_t> rows, StringRef isa,
-                               const ScheduleAttr::Fields &f) {
-  return {rows.data(),
-          intptr_t(rows.size()),
-          f.grid,
-          f.warps,
-          f.stages,
-          MlirQLinearCopy(f.copy),
-          MlirQLinearQuantize(f.quantize),
-          f.pdl,
-          f.splitK,
-          wrap(isa),
-          f.tiles};
+/// A field from C. Integers are checked by the attribute; other fields here, where
+/// `largest` is their largest value.
+template <typename T>
+static bool fromC(Location at, int64_t value, int64_t largest, const char *name,
+                  std::optional<T> &field) {
+  field.reset();
+  if (value == MLIR_QLINEAR_CHOOSE)
+    return true;
+  if constexpr (!std::is_same_v<T, int64_t>)
+    if (value < 0 || value > largest) {
+      emitError(at) << name << " = " << value << " is not in 0.." << largest
+                    << ", and not MLIR_QLINEAR_CHOOSE";
+      return false;
+    }
+  field = T(value);
+  return true;
 }
+
+template <typename T> static int64_t toC(const std::optional<T> &field) {
+  return field ? int64_t(*field) : MLIR_QLINEAR_CHOOSE;
+}
+
+bool mlirAttributeIsAQLinearGemv(MlirAttribute attr) {
+  return isa<GemvAttr>(unwrap(attr));
+}
+
+MlirTypeID mlirQLinearGemvAttrGetTypeID(void) { return wrap(GemvAttr::getTypeID()); }
+
+MlirQLinearGemv mlirQLinearGemvGetDefault(int64_t rows) {
+  constexpr int64_t none = MLIR_QLINEAR_CHOOSE;
+  return {rows, none, none, none, none, none, none, none, none, none, none, none};
+}
+
+MlirAttribute mlirQLinearGemvAttrGet(MlirLocation loc, MlirQLinearGemv c) {
+  Location at = unwrap(loc);
+  Gemv g;
+  g.rows = c.rows;
+  bool good = fromC(at, c.dot, MLIR_QLINEAR_DOT_MMA, "dot", g.dot) &&
+              fromC(at, c.copy, MLIR_QLINEAR_COPY_LOAD, "copy", g.copy) &&
+              fromC(at, c.grid, 0, "grid", g.grid) &&
+              fromC(at, c.warps, 0, "warps", g.warps) &&
+              fromC(at, c.stages, 0, "stages", g.stages) &&
+              fromC(at, c.early, 0, "early", g.early) &&
+              fromC(at, c.ahead, 1, "ahead", g.ahead) &&
+              fromC(at, c.xCopy, MLIR_QLINEAR_COPY_LOAD, "x_copy", g.xCopy) &&
+              fromC(at, c.resident, 0, "resident", g.resident) &&
+              fromC(at, c.phases, 0, "phases", g.phases) &&
+              fromC(at, c.splitK, 0, "split_k", g.splitK);
+  return wrap(good ? Attribute(GemvAttr::getChecked([&] { return emitError(at); },
+                                                    getContext(at), g))
+                   : Attribute());
+}
+
+MlirQLinearGemv mlirQLinearGemvAttrGetValue(MlirAttribute attr) {
+  const Gemv &g = cast<GemvAttr>(unwrap(attr)).getValue();
+  return {g.rows,       toC(g.dot),      toC(g.copy),   toC(g.grid),
+          toC(g.warps), toC(g.stages),   toC(g.early),  toC(g.ahead),
+          toC(g.xCopy), toC(g.resident), toC(g.phases), toC(g.splitK)};
+}
+
+bool mlirAttributeIsAQLinearCpuGemv(MlirAttribute attr) {
+  return isa<CpuGemvAttr>(unwrap(attr));
+}
+
+MlirTypeID mlirQLinearCpuGemvAttrGetTypeID(void) {
+  return wrap(CpuGemvAttr::getTypeID());
+}
+
+MlirAttribute mlirQLinearCpuGemvAttrGet(MlirLocation loc, MlirQLinearCpuGemv c) {
+  Location at = unwrap(loc);
+  CpuGemv kernel{c.rows, std::nullopt};
+  fromC(at, c.tiles, 0, "tiles", kernel.tiles);
+  return wrap(Attribute(
+      CpuGemvAttr::getChecked([&] { return emitError(at); }, getContext(at), kernel)));
+}
+
+MlirQLinearCpuGemv mlirQLinearCpuGemvAttrGetValue(MlirAttribute attr) {
+  const CpuGemv &kernel = cast<CpuGemvAttr>(unwrap(attr)).getValue();
+  return {kernel.rows, toC(kernel.tiles)};
+}
+
+bool mlirAttributeIsAQLinearKernel(MlirAttribute attr) {
+  return isa<KernelAttrInterface>(unwrap(attr));
+}
+
+int64_t mlirQLinearKernelAttrGetRows(MlirAttribute kernel) {
+  return cast<KernelAttrInterface>(unwrap(kernel)).getRows();
+}
+
+//===----------------------------------------------------------------------===//
+// Schedule
+//===----------------------------------------------------------------------===//
 
 bool mlirAttributeIsAQLinearSchedule(MlirAttribute attr) {
   return isa<ScheduleAttr>(unwrap(attr));
@@ -167,34 +245,48 @@ MlirTypeID mlirQLinearScheduleAttrGetTypeID(void) {
   return wrap(ScheduleAttr::getTypeID());
 }
 
-MlirQLinearSchedule mlirQLinearScheduleGetDefault(void) {
-  static const ScheduleAttr::Fields defaults;
-  return toC(defaults.rows, defaults.isa, defaults);
-}
-
-MlirAttribute mlirQLinearScheduleAttrGet(MlirLocation loc, MlirQLinearSchedule c) {
+MlirAttribute mlirQLinearScheduleAttrGet(MlirLocation loc, intptr_t numKernels,
+                                         MlirAttribute const *kernels, int64_t quantize,
+                                         int64_t pdl) {
   Location at = unwrap(loc);
-  if (!isOneOf(at, c.copy, MLIR_QLINEAR_COPY_LOAD, "MlirQLinearCopy") ||
-      !isOneOf(at, c.quantize, MLIR_QLINEAR_QUANTIZE_SEPARATE, "MlirQLinearQuantize"))
+  SmallVector<KernelAttrInterface> list;
+  for (MlirAttribute attr : ArrayRef(kernels, size_t(numKernels))) {
+    list.push_back(dyn_cast_if_present<KernelAttrInterface>(unwrap(attr)));
+    if (!list.back()) {
+      emitError(at) << "kernel " << list.size() - 1
+                    << " of the schedule is not a kernel attribute";
+      return wrap(Attribute());
+    }
+  }
+  std::optional<QuantizeKind> where;
+  std::optional<bool> isPdl;
+  if (!fromC(at, quantize, MLIR_QLINEAR_QUANTIZE_SEPARATE, "quantize", where) ||
+      !fromC(at, pdl, 1, "pdl", isPdl))
     return wrap(Attribute());
-  ScheduleAttr::Fields f;
-  f.rows.assign(c.rows, c.rows + c.numRows);
-  f.grid = c.grid;
-  f.warps = c.warps;
-  f.stages = c.stages;
-  f.copy = CopyKind(c.copy);
-  f.quantize = QuantizeKind(c.quantize);
-  f.pdl = c.pdl;
-  f.splitK = c.splitK;
-  f.isa = unwrap(c.isa).str();
-  f.tiles = c.tiles;
   return wrap(Attribute(
-      ScheduleAttr::getChecked([&] { return emitError(at); }, getContext(at), f)));
+      ScheduleAttr::getChecked([&] { return emitError(at); }, getContext(at),
+                               ArrayRef<KernelAttrInterface>(list), where, isPdl)));
 }
 
-MlirQLinearSchedule mlirQLinearScheduleAttrGetValue(MlirAttribute attr) {
-  auto schedule = cast<ScheduleAttr>(unwrap(attr));
-  return toC(schedule.getRows(), schedule.getIsa(), schedule.getFields());
+intptr_t mlirQLinearScheduleAttrGetNumKernels(MlirAttribute schedule) {
+  return intptr_t(cast<ScheduleAttr>(unwrap(schedule)).getKernels().size());
+}
+
+MlirAttribute mlirQLinearScheduleAttrGetKernel(MlirAttribute schedule, intptr_t pos) {
+  return wrap(
+      Attribute(cast<ScheduleAttr>(unwrap(schedule)).getKernels()[size_t(pos)]));
+}
+
+int64_t mlirQLinearScheduleAttrGetQuantize(MlirAttribute schedule) {
+  return toC(cast<ScheduleAttr>(unwrap(schedule)).getQuantize());
+}
+
+int64_t mlirQLinearScheduleAttrGetPdl(MlirAttribute schedule) {
+  return toC(cast<ScheduleAttr>(unwrap(schedule)).getPdl());
+}
+
+bool mlirQLinearScheduleAttrIsComplete(MlirAttribute schedule) {
+  return cast<ScheduleAttr>(unwrap(schedule)).isComplete();
 }
 
 //===----------------------------------------------------------------------===//

@@ -123,22 +123,6 @@ private:
         .getResult(0);
   }
 
-  /// The rows of the schedule that a linear of M rows has use for.
-  FailureOr<SmallVector<int64_t>> rowsOf(LinearOp linear,
-                                         const ScheduleAttr::Fields &fields) {
-    SmallVector<int64_t> rows;
-    for (int64_t r : fields.rows) {
-      if (r > ::qlinear::cpu::kMaxRows)
-        return linear.emitError("schedule has a kernel for rows = ")
-               << r << ", but a CPU kernel takes at most " << ::qlinear::cpu::kMaxRows
-               << "; use rows = [1, 2, 4, 8]";
-      rows.push_back(r);
-      if (linear.getM() != ShapedType::kDynamic && r >= linear.getM())
-        break;
-    }
-    return rows;
-  }
-
   MLIRContext *context;
   SymbolTableCollection tables;
   llvm::StringMap<unsigned> numbers;
@@ -178,28 +162,22 @@ LogicalResult Converter::convertPart(LinearOp linear) {
            << " extras and " << linear.getNumResults() << " results has " << count
            << " arguments, and the runtime passes at most " << ::qlinear::kMaxKernelArgs
            << "; use several linears";
-  ScheduleAttr::Fields fields;
-  if (ScheduleAttr schedule = linear.getScheduleAttr())
-    fields = schedule.getFields();
-  if (fields.splitK != 1)
-    return linear.emitError("schedule has split_k = ")
-           << fields.splitK << ", but CPU kernels do not split K; use split_k = 1";
-  FailureOr<SmallVector<int64_t>> rows = rowsOf(linear, fields);
-  if (failed(rows) || failed(checkEpilogue(linear)))
+  if (failed(::qlinear::scheduleForCpu(linear)) || failed(checkEpilogue(linear)))
     return failure();
 
   FailureOr<ArrayAttr> variants =
       variantsOf(linear, keyOf(linear), [&]() -> FailureOr<Variants> {
         SymbolTable &symbols = symbolsOf(linear);
         std::string stem = freshName(symbols, "linear");
-        int64_t items = llvm::divideCeil(countTiles(linear), fields.tiles);
         Variants list;
-        for (int64_t r : *rows) {
+        for (KernelAttrInterface attr : linear.getSchedule()->getKernels()) {
+          CpuGemv kernel = cast<CpuGemvAttr>(attr).getValue();
           list.push_back(
-              variant(r,
-                      buildLinearKernel(symbols, linear, (stem + "_m" + Twine(r)).str(),
-                                        r, fields.tiles),
-                      items));
+              variant(kernel.rows,
+                      buildLinearKernel(symbols, linear,
+                                        (stem + "_m" + Twine(kernel.rows)).str(),
+                                        kernel.rows, *kernel.tiles),
+                      llvm::divideCeil(countTiles(linear), *kernel.tiles)));
           ++numKernels;
         }
         return list;

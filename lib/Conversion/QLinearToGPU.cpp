@@ -8,7 +8,6 @@
 #include "GpuKernel.h"
 #include "qlinear/Conversion/Passes.h"
 #include "qlinear/Transforms/ModuleTarget.h"
-#include "qlinear/Transforms/Split.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -38,16 +37,9 @@ struct QLinearToGPU : public mlir::qlinear::impl::QLinearToGPUBase<QLinearToGPU>
   void runOnOperation() override;
 
 private:
-  ScheduleAttr::Fields scheduleOf(LinearOp op) {
-    return op.getSchedule() ? op.getSchedule()->getFields()
-                            : ::qlinear::scheduleForGpu(op, chip);
-  }
-  std::optional<::qlinear::KernelPlan> plan(LinearOp op, ScheduleAttr::Fields schedule,
-                                            int64_t rows);
-  FailureOr<SmallVector<LinearOp>> share(LinearOp op);
   LogicalResult convert(LinearOp op);
   LogicalResult convert(QuantizeActivationsOp op);
-  FailureOr<ArrayAttr> makeVariants(LinearOp op, const ScheduleAttr::Fields &schedule);
+  FailureOr<ArrayAttr> makeVariants(LinearOp op);
   gpu::GPUModuleOp kernelModule();
   std::string freshName(StringRef prefix);
   SymbolRefAttr reference(StringRef kernel) {
@@ -107,146 +99,48 @@ static std::string keyOf(Operation *op) {
   return key;
 }
 
-/// Kinds of sums of activations that the weights need.
-static int countRecordKinds(LinearOp op) {
-  SmallVector<::qlinear::kernels::RecordKind> kinds;
-  for (unsigned i = 0; i < op.getWeights().size(); ++i) {
-    auto kind =
-        ::qlinear::kernels::RecordKind::of(op.getWeightType(i).getLayout().spec);
-    if (!llvm::is_contained(kinds, kind))
-      kinds.push_back(kind);
-  }
-  return int(kinds.size());
-}
-
-/// The plan of a kernel; with more blocks than the schedule has, which then do not all
-/// run at once, where a block's tiles do not fit into its shared memory otherwise.
-std::optional<::qlinear::KernelPlan>
-QLinearToGPU::plan(LinearOp op, ScheduleAttr::Fields schedule, int64_t rows) {
-  int64_t grid = schedule.grid ? schedule.grid : chip.multiprocessors, tiles = 0;
-  for (unsigned i = 0; i < op.getWeights().size(); ++i)
-    tiles += int64_t(op.getWeightType(i).getLayout().tiles());
-  auto found = ::qlinear::planKernel(op, schedule, int(rows), chip);
-  while (!found && grid < tiles) {
-    schedule.grid = grid *= 2;
-    found = ::qlinear::planKernel(op, schedule, int(rows), chip);
-  }
-  return found;
-}
-
-/// The linears that `op` becomes: several, if one kernel does not take all its weights,
-/// or does not for as many rows as kernels of less weights would.
-FailureOr<SmallVector<LinearOp>> QLinearToGPU::share(LinearOp op) {
-  if (failed(checkForKernels(op, op.getM(), "qlinear-to-gpu")))
-    return failure();
-  ScheduleAttr::Fields schedule = scheduleOf(op);
-  if (std::string why = ::qlinear::whyMisfit(schedule, chip, "cuda:" + chip.name);
-      !why.empty())
-    return op.emitError("schedule: ")
-           << why << "; leave the schedule to qlinear-schedule, or change the field";
-  auto rowsThatFit = [&](LinearOp linear) {
-    size_t count = 0;
-    for (int64_t rows : schedule.rows)
-      count += rows <= ::qlinear::kernels::kMaxTokens && plan(linear, schedule, rows);
-    return count;
-  };
-  // What one group of results alone can have is what all should have.
-  SmallVector<SmallVector<unsigned>> groups = getIndependentResults(op);
-  size_t wanted = schedule.rows.size();
-  if (groups.size() > 1 && rowsThatFit(op) < wanted) {
-    OpBuilder b(op);
-    for (ArrayRef<unsigned> results : groups) {
-      LinearOp alone = createPart(b, op, results);
-      wanted = std::min(wanted, rowsThatFit(alone));
-      alone.erase();
-    }
-  }
-  SmallVector<LinearOp> parts = splitUntil(op, [&](LinearOp part) {
-    return part.getWeights().size() <= ::qlinear::kMaxGpuWeights &&
-           ::qlinear::countKernelArgs(part) <= ::qlinear::kMaxKernelArgs &&
-           rowsThatFit(part) >= wanted;
-  });
-  if (parts.size() > 1 && isa<RankedTensorType>(parts.front().getX().getType())) {
-    OpBuilder b(parts.front());
-    Value x =
-        QuantizeActivationsOp::create(b, parts.front().getLoc(), parts.front().getX())
-            .getResult();
-    for (LinearOp part : parts)
-      part.getXMutable().assign(x);
-  }
-  return parts;
-}
-
-FailureOr<ArrayAttr> QLinearToGPU::makeVariants(LinearOp op,
-                                                const ScheduleAttr::Fields &schedule) {
+FailureOr<ArrayAttr> QLinearToGPU::makeVariants(LinearOp op) {
   std::string key = keyOf(op);
   if (ArrayAttr known = made.lookup(key)) {
     ++numShared;
     return known;
   }
-  if (size_t count = ::qlinear::countKernelArgs(op); count > ::qlinear::kMaxKernelArgs)
-    return op.emitError("a kernel of ")
-           << op.getWeights().size() << " weights, " << op.getExtras().size()
-           << " extras and " << op.getNumResults() << " results has " << count
-           << " arguments, and the runtime passes at most " << ::qlinear::kMaxKernelArgs
-           << "; use several linears";
   OpBuilder b = OpBuilder::atBlockEnd(kernelModule().getBody());
   std::string name = freshName("linear");
+  ScheduleAttr schedule = *op.getSchedule();
   SmallVector<Attribute> variants;
-  for (int64_t rows : schedule.rows) {
-    if (rows > ::qlinear::kernels::kMaxTokens)
-      return op.emitError("schedule has a kernel for rows = ")
-             << rows << ", but a GPU kernel takes at most "
-             << ::qlinear::kernels::kMaxTokens << "; use rows = [1, 2, 4, 8]";
-    auto plan = this->plan(op, schedule, rows);
-    if (!plan) {
-      if (!variants.empty())
-        op.emitRemark("a kernel for ")
-            << rows << " rows of K = " << op.getK() << " does not fit into the "
-            << chip.sharedBytes << " bytes of shared memory of " << chip.name
-            << "; more rows than " << cast<VariantAttr>(variants.back()).getRows()
-            << " read the weights several times";
-      break;
-    }
-    std::string kernel = name + "_m" + std::to_string(rows);
+  for (KernelAttrInterface attr : schedule.getKernels()) {
+    auto gemv = cast<GemvAttr>(attr);
+    auto plan = ::qlinear::planKernel(op, gemv.getValue(), *schedule.getPdl(), chip);
+    if (!plan)
+      return op.emitError("schedule: ") << plan.error();
+    std::string kernel = name + "_m" + std::to_string(gemv.getRows());
     b.setInsertionPointToEnd(kernelModule().getBody());
     ::qlinear::buildKernel(b, kernel, op, *plan);
     ++numKernels;
-    variants.push_back(VariantAttr::get(&getContext(), rows, reference(kernel),
-                                        plan->grid, plan->threads(), plan->sharedBytes,
-                                        0));
+    variants.push_back(VariantAttr::get(&getContext(), gemv.getRows(),
+                                        reference(kernel), plan->grid, plan->threads(),
+                                        plan->sharedBytes, 0));
   }
-  if (variants.empty() && countRecordKinds(op) > ::qlinear::kernels::kMaxRecordKinds)
-    return op.emitError("the weights of one epilogue need ")
-           << countRecordKinds(op) << " kinds of sums of activations (by group 16 or "
-           << "more, with offsets or by the bias of symmetric codes), and a kernel has "
-           << "room for " << ::qlinear::kernels::kMaxRecordKinds
-           << "; re-encode the weights alike, or use several linears";
-  if (variants.empty())
-    return op.emitError("K = ")
-           << op.getK()
-           << ": a quarter of the activations and the copy ring do not fit into "
-           << chip.sharedBytes << " bytes of shared memory of " << chip.name
-           << "; use fewer warps, or a chip with more";
   return made[key] = b.getArrayAttr(variants);
 }
 
 LogicalResult QLinearToGPU::convert(LinearOp op) {
   OpBuilder b(op);
-  ScheduleAttr::Fields schedule = scheduleOf(op);
+  ScheduleAttr schedule = *op.getSchedule();
   if (isa<RankedTensorType>(op.getX().getType()) &&
-      schedule.quantize == QuantizeKind::separate) {
+      schedule.getQuantize() == QuantizeKind::separate) {
     auto quantized = QuantizeActivationsOp::create(b, op.getLoc(), op.getX());
     op.getXMutable().assign(quantized.getResult());
   }
-  FailureOr<ArrayAttr> variants = makeVariants(op, schedule);
+  FailureOr<ArrayAttr> variants = makeVariants(op);
   if (failed(variants))
     return failure();
   SmallVector<Value> inputs{op.getX()};
   llvm::append_range(inputs, op.getExtras());
   auto launch =
       LaunchOp::create(b, op.getLoc(), op.getResultTypes(), *variants, op.getWeights(),
-                       inputs, op.getOuts(), ArrayAttr(), schedule.pdl);
+                       inputs, op.getOuts(), ArrayAttr(), *schedule.getPdl());
   launch->setDiscardableAttrs(op->getDiscardableAttrDictionary());
   op.replaceAllUsesWith(launch.getResults());
   op.erase();
@@ -312,7 +206,9 @@ void QLinearToGPU::runOnOperation() {
   SmallVector<LinearOp> linears;
   getOperation().walk([&](LinearOp op) { linears.push_back(op); });
   for (LinearOp op : linears) {
-    FailureOr<SmallVector<LinearOp>> parts = share(op);
+    if (failed(checkForKernels(op, op.getM(), "qlinear-to-gpu")))
+      return signalPassFailure();
+    FailureOr<SmallVector<LinearOp>> parts = ::qlinear::scheduleForGpu(op, chip);
     if (failed(parts))
       return signalPassFailure();
     for (LinearOp part : *parts)

@@ -1,4 +1,4 @@
-//===- Attributes.cpp - Encoding, schedule, variant, temp -----------------===//
+//===- Attributes.cpp - Encoding, variant, temp ---------------------------===//
 //
 // Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -22,6 +22,7 @@ using ::qlinear::Form;
 using ::qlinear::MetaStorage;
 using ::qlinear::StepScope;
 
+#include "qlinear/Dialect/QLinearAttrInterfaces.cpp.inc"
 #include "qlinear/Dialect/QLinearEnums.cpp.inc"
 
 #define GET_ATTRDEF_CLASSES
@@ -273,161 +274,6 @@ bool EncodingAttr::isLosslessTo(EncodingAttr other) const {
   const Encoding &a = getValue(), &b = other.getValue();
   return a.codes == b.codes && a.group == b.group && a.form == b.form &&
          holdsExactly(a.scale, b.scale) && holdsExactly(a.offset, b.offset);
-}
-
-//===----------------------------------------------------------------------===//
-// Schedule
-//===----------------------------------------------------------------------===//
-
-ScheduleAttr ScheduleAttr::get(MLIRContext *context, const Fields &f) {
-  return get(context, f.rows, f.grid, f.warps, f.stages, f.copy, f.quantize, f.pdl,
-             f.splitK, f.isa, f.tiles);
-}
-
-ScheduleAttr ScheduleAttr::getChecked(function_ref<InFlightDiagnostic()> emitError,
-                                      MLIRContext *context, const Fields &f) {
-  return getChecked(emitError, context, f.rows, f.grid, f.warps, f.stages, f.copy,
-                    f.quantize, f.pdl, f.splitK, f.isa, f.tiles);
-}
-
-ScheduleAttr::Fields ScheduleAttr::getFields() const {
-  return {llvm::to_vector(getRows()),
-          getGrid(),
-          getWarps(),
-          getStages(),
-          getCopy(),
-          getQuantize(),
-          getPdl(),
-          getSplitK(),
-          getIsa().str(),
-          getTiles()};
-}
-
-template <typename Enum>
-static ParseResult parseEnum(AsmParser &parser, Enum &value,
-                             std::optional<Enum> (*symbolize)(StringRef),
-                             StringRef choices) {
-  SMLoc loc = parser.getCurrentLocation();
-  StringRef text;
-  std::optional<Enum> parsed;
-  if (failed(parser.parseOptionalKeyword(&text)) || !(parsed = symbolize(text)))
-    return parser.emitError(loc, "expected ") << choices;
-  value = *parsed;
-  return success();
-}
-
-/// schedule ::= `<` (field (`,` field)*)? `>`   in any order
-Attribute ScheduleAttr::parse(AsmParser &parser, Type) {
-  SMLoc start = parser.getCurrentLocation();
-  Fields f;
-  llvm::SmallVector<StringRef> seen;
-  auto parseField = [&]() -> ParseResult {
-    SMLoc loc = parser.getCurrentLocation();
-    StringRef name;
-    if (parser.parseKeyword(&name) || parser.parseEqual())
-      return failure();
-    if (llvm::is_contained(seen, name))
-      return parser.emitError(loc, "field ") << name << " is given twice";
-    seen.push_back(name);
-    if (name == "rows") {
-      f.rows.clear();
-      return parser.parseCommaSeparatedList(
-          AsmParser::Delimiter::Square,
-          [&]() -> ParseResult { return parser.parseInteger(f.rows.emplace_back()); });
-    }
-    if (name == "copy")
-      return parseEnum<CopyKind>(parser, f.copy, symbolizeCopyKind,
-                                 "bulk, async or load");
-    if (name == "quantize")
-      return parseEnum<QuantizeKind>(parser, f.quantize, symbolizeQuantizeKind,
-                                     "inside or separate");
-    if (name == "pdl") {
-      if (succeeded(parser.parseOptionalKeyword("false")))
-        return success();
-      f.pdl = true;
-      return parser.parseKeyword("true");
-    }
-    if (name == "isa")
-      return parser.parseString(&f.isa);
-    int64_t *field = llvm::StringSwitch<int64_t *>(name)
-                         .Case("grid", &f.grid)
-                         .Case("warps", &f.warps)
-                         .Case("stages", &f.stages)
-                         .Case("split_k", &f.splitK)
-                         .Case("tiles", &f.tiles)
-                         .Default(nullptr);
-    if (!field)
-      return parser.emitError(loc, "unknown field '")
-             << name
-             << "'; a schedule has rows, grid, warps, stages, copy, quantize, "
-                "pdl, split_k, isa and tiles";
-    return parser.parseInteger(*field);
-  };
-  if (parser.parseCommaSeparatedList(AsmParser::Delimiter::LessGreater, parseField))
-    return {};
-  return ScheduleAttr::getChecked([&] { return parser.emitError(start); },
-                                  parser.getContext(), f);
-}
-
-void ScheduleAttr::print(AsmPrinter &printer) const {
-  const Fields defaults;
-  llvm::ListSeparator separator;
-  auto print = [&](StringRef name, auto value, auto standard) {
-    if (value != standard)
-      printer << StringRef(separator) << name << " = " << value;
-  };
-  printer << '<';
-  if (getRows() != ArrayRef(defaults.rows)) {
-    printer << StringRef(separator) << "rows = [";
-    llvm::interleaveComma(getRows(), printer.getStream());
-    printer << ']';
-  }
-  print("grid", getGrid(), defaults.grid);
-  print("warps", getWarps(), defaults.warps);
-  print("stages", getStages(), defaults.stages);
-  print("copy", stringifyCopyKind(getCopy()), stringifyCopyKind(defaults.copy));
-  print("quantize", stringifyQuantizeKind(getQuantize()),
-        stringifyQuantizeKind(defaults.quantize));
-  if (getPdl())
-    printer << StringRef(separator) << "pdl = true";
-  print("split_k", getSplitK(), defaults.splitK);
-  if (!getIsa().empty()) {
-    printer << StringRef(separator) << "isa = ";
-    printer.printString(getIsa());
-  }
-  print("tiles", getTiles(), defaults.tiles);
-  printer << '>';
-}
-
-LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
-                                   ArrayRef<int64_t> rows, int64_t grid, int64_t warps,
-                                   int64_t stages, CopyKind, QuantizeKind, bool,
-                                   int64_t splitK, StringRef, int64_t tiles) {
-  if (rows.empty())
-    return emitError() << "rows is empty; name at least one number of rows, as "
-                          "in rows = [1]";
-  int64_t last = 0;
-  for (int64_t r : rows) {
-    if (r <= last)
-      return emitError() << "rows has " << r << " after " << last
-                         << "; row variants are positive and ascending";
-    last = r;
-  }
-  if (grid < 0)
-    return emitError() << "grid = " << grid
-                       << " is negative; use 0 to let the device decide";
-  struct {
-    StringRef name;
-    int64_t value, min, max;
-  } limits[] = {{"warps", warps, 0, 32},
-                {"stages", stages, 1, 64},
-                {"split_k", splitK, 1, 65535},
-                {"tiles", tiles, 1, 65535}};
-  for (auto &limit : limits)
-    if (limit.value < limit.min || limit.value > limit.max)
-      return emitError() << limit.name << " = " << limit.value << " is not in "
-                         << limit.min << ".." << limit.max;
-  return success();
 }
 
 //===----------------------------------------------------------------------===//

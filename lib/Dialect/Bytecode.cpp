@@ -23,9 +23,11 @@ using ::qlinear::MetaStorage;
 
 namespace {
 
-constexpr uint64_t kVersion = 1;
+/// Version 2: a schedule is a list of kernels. Before, it was one set of fields for
+/// several numbers of rows.
+constexpr uint64_t kVersion = 2;
 
-enum class AttrCode : uint64_t { encoding = 0, schedule, variant, temp };
+enum class AttrCode : uint64_t { encoding = 0, schedule, variant, temp, gemv, cpuGemv };
 enum class TypeCode : uint64_t { weight = 0, activations };
 
 struct QLinearVersion : DialectVersion {
@@ -67,12 +69,99 @@ public:
     m.scope = ::qlinear::StepScope(upTo(2, "metadata step scope"));
     return m;
   }
+  /// A field that may be left out: 0, or the value and one.
+  template <typename T>
+  void optional(std::optional<T> &field, uint64_t max, StringRef what) {
+    field.reset();
+    if (uint64_t value = upTo(max + 1, what))
+      field = T(value - 1);
+  }
   explicit operator bool() const { return ok; }
 
 private:
   DialectBytecodeReader &reader;
   bool ok = true;
 };
+
+/// The largest value that a field of a kernel can have, for reading it.
+uint64_t largest(const std::optional<DotKind> &) { return getMaxEnumValForDotKind(); }
+uint64_t largest(const std::optional<CopyKind> &) { return getMaxEnumValForCopyKind(); }
+uint64_t largest(const std::optional<bool> &) { return 1; }
+uint64_t largest(const std::optional<int64_t> &) { return INT32_MAX; }
+
+template <typename T>
+void writeOptional(DialectBytecodeWriter &writer, const std::optional<T> &field) {
+  writer.writeVarInt(field ? uint64_t(*field) + 1 : 0);
+}
+
+template <typename Kernel>
+void writeKernel(DialectBytecodeWriter &writer, AttrCode code, const Kernel &kernel) {
+  writer.writeVarInt(uint64_t(code));
+  writer.writeSignedVarInt(kernel.rows);
+  Kernel::visit(kernel, [&](const char *, const auto &field, int64_t, int64_t) {
+    writeOptional(writer, field);
+  });
+}
+
+template <typename Kernel> Kernel readKernel(Fields &in) {
+  Kernel kernel;
+  kernel.rows = in.integer();
+  Kernel::visit(kernel, [&](const char *name, auto &field, int64_t, int64_t) {
+    in.optional(field, largest(field), name);
+  });
+  return kernel;
+}
+
+/// A schedule of version 0 or 1: its fields were for all numbers of rows, for GPUs or
+/// CPUs, and the lowering gave way where they did not fit. What was set to other than
+/// the default then is what the kernels have to have now; the rest is left to the cost
+/// model.
+Attribute readOldSchedule(Fields &in, DialectBytecodeReader &reader,
+                          MLIRContext *context,
+                          function_ref<InFlightDiagnostic()> emitError) {
+  SmallVector<int64_t> rows;
+  if (failed(reader.readSignedVarInts(rows)))
+    return {};
+  int64_t grid = in.integer(), warps = in.integer(), stages = in.integer();
+  auto copy = CopyKind(in.upTo(getMaxEnumValForCopyKind(), "copy"));
+  auto quantize = QuantizeKind(in.upTo(getMaxEnumValForQuantizeKind(), "quantize"));
+  bool pdl = in.upTo(1, "pdl");
+  int64_t splitK = in.integer();
+  StringRef isa;
+  if (!in || failed(reader.readString(isa)))
+    return {};
+  int64_t tiles = in.integer();
+  if (!in)
+    return {};
+  bool cpu = !isa.empty() || tiles != 1;
+  SmallVector<KernelAttrInterface> kernels;
+  for (int64_t r : rows) {
+    Attribute kernel;
+    if (cpu) {
+      kernel = CpuGemvAttr::getChecked(emitError, context, CpuGemv{r, tiles});
+    } else {
+      Gemv gemv;
+      gemv.rows = r;
+      gemv.copy = copy;
+      if (grid)
+        gemv.grid = splitK > 1 && r > 1 ? grid / splitK * splitK : grid;
+      if (warps)
+        gemv.warps = warps;
+      if (copy != CopyKind::load && stages != 3)
+        gemv.stages = std::min<int64_t>(stages, 8);
+      if (splitK > 1 && r > 1)
+        gemv.splitK = splitK;
+      kernel = GemvAttr::getChecked(emitError, context, gemv);
+    }
+    if (!kernel)
+      return {};
+    kernels.push_back(cast<KernelAttrInterface>(kernel));
+  }
+  return ScheduleAttr::getChecked(emitError, context,
+                                  ArrayRef<KernelAttrInterface>(kernels),
+                                  cpu ? std::nullopt : std::optional(quantize),
+                                  cpu ? std::nullopt : std::optional(pdl));
+}
 
 struct QLinearBytecodeInterface : BytecodeDialectInterface {
   QLinearBytecodeInterface(Dialect *dialect) : BytecodeDialectInterface(dialect) {}
@@ -117,15 +206,19 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
         })
         .Case([&](ScheduleAttr a) {
           writer.writeVarInt(uint64_t(AttrCode::schedule));
-          writer.writeSignedVarInts(a.getRows());
-          for (int64_t field : {a.getGrid(), a.getWarps(), a.getStages()})
-            writer.writeSignedVarInt(field);
-          writer.writeVarInt(uint64_t(a.getCopy()));
-          writer.writeVarInt(uint64_t(a.getQuantize()));
-          writer.writeVarInt(a.getPdl());
-          writer.writeSignedVarInt(a.getSplitK());
-          writer.writeOwnedString(a.getIsa());
-          writer.writeSignedVarInt(a.getTiles());
+          writer.writeList(a.getKernels(), [&](KernelAttrInterface kernel) {
+            writer.writeAttribute(kernel);
+          });
+          writeOptional(writer, a.getQuantize());
+          writeOptional(writer, a.getPdl());
+          return success();
+        })
+        .Case([&](GemvAttr a) {
+          writeKernel(writer, AttrCode::gemv, a.getValue());
+          return success();
+        })
+        .Case([&](CpuGemvAttr a) {
+          writeKernel(writer, AttrCode::cpuGemv, a.getValue());
           return success();
         })
         .Case([&](VariantAttr a) {
@@ -165,22 +258,31 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
       return in ? EncodingAttr::getChecked(emitError, context, e) : Attribute();
     }
     case AttrCode::schedule: {
-      ScheduleAttr::Fields f;
-      f.rows.clear();
-      if (failed(reader.readSignedVarInts(f.rows)))
+      auto version = reader.getDialectVersion<QLinearDialect>();
+      if (succeeded(version) &&
+          static_cast<const QLinearVersion *>(*version)->number < 2)
+        return readOldSchedule(in, reader, context, emitError);
+      SmallVector<KernelAttrInterface> kernels;
+      if (failed(reader.readList(kernels, [&](KernelAttrInterface &kernel) {
+            return reader.readAttribute(kernel);
+          })))
         return {};
-      for (int64_t *field : {&f.grid, &f.warps, &f.stages})
-        *field = in.integer();
-      f.copy = CopyKind(in.upTo(getMaxEnumValForCopyKind(), "copy"));
-      f.quantize = QuantizeKind(in.upTo(getMaxEnumValForQuantizeKind(), "quantize"));
-      f.pdl = in.upTo(1, "pdl");
-      f.splitK = in.integer();
-      StringRef isa;
-      if (!in || failed(reader.readString(isa)))
-        return {};
-      f.isa = isa.str();
-      f.tiles = in.integer();
-      return in ? ScheduleAttr::getChecked(emitError, context, f) : Attribute();
+      std::optional<QuantizeKind> quantize;
+      std::optional<bool> pdl;
+      in.optional(quantize, getMaxEnumValForQuantizeKind(), "quantize");
+      in.optional(pdl, 1, "pdl");
+      return in ? ScheduleAttr::getChecked(emitError, context,
+                                           ArrayRef<KernelAttrInterface>(kernels),
+                                           quantize, pdl)
+                : Attribute();
+    }
+    case AttrCode::gemv: {
+      auto kernel = readKernel<Gemv>(in);
+      return in ? GemvAttr::getChecked(emitError, context, kernel) : Attribute();
+    }
+    case AttrCode::cpuGemv: {
+      auto kernel = readKernel<CpuGemv>(in);
+      return in ? CpuGemvAttr::getChecked(emitError, context, kernel) : Attribute();
     }
     case AttrCode::variant: {
       int64_t rows = in.integer();

@@ -20,12 +20,16 @@ using namespace mlir::qlinear;
 #include "qlinear/Dialect/QLinearDialect.cpp.inc"
 
 namespace {
-/// Encodings are long and shared: print them once, under a name that says the
-/// codes, the group and the form (#u4_g32_zero).
+/// Encodings and schedules are long and shared: print them once. The name of an
+/// encoding says the codes, the group and the form (#u4_g32_zero).
 struct QLinearAsmInterface : OpAsmDialectInterface {
   using OpAsmDialectInterface::OpAsmDialectInterface;
 
   AliasResult getAlias(Attribute attr, raw_ostream &os) const override {
+    if (isa<ScheduleAttr, KernelAttrInterface>(attr)) {
+      os << (isa<ScheduleAttr>(attr) ? "schedule" : "kernel");
+      return AliasResult::OverridableAlias;
+    }
     auto encoding = dyn_cast<EncodingAttr>(attr);
     if (!encoding)
       return AliasResult::NoAlias;

@@ -106,8 +106,13 @@ static std::string lowerPipeline(StringRef target, bool isCpu,
   auto withOptions = [](std::string pass, const std::string &options) {
     return options.empty() ? pass : pass + "{" + options + "}";
   };
-  return withOptions("qlinear-schedule", schedule) + "," +
-         withOptions(isCpu ? "qlinear-to-cpu" : "qlinear-to-gpu", option) + ",cse";
+  std::string lower =
+      withOptions(isCpu ? "qlinear-to-cpu" : "qlinear-to-gpu", option) + ",cse";
+  // Without a target qlinear-schedule takes the module's, or a GPU; qlinear-to-cpu
+  // completes schedules itself.
+  if (isCpu && target.empty() && settings.scheduleTable.empty())
+    return lower;
+  return withOptions("qlinear-schedule", schedule) + "," + lower;
 }
 
 std::string lowerPipeline(const Target &target, const PipelineSettings &settings) {

@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+#include "KernelPlan.h"
 #include "ScheduleTable.h"
 #include "qlinear/Transforms/ModuleTarget.h"
 #include "qlinear/Transforms/Passes.h"
@@ -24,21 +25,56 @@ size_t countKernelArgs(LinearOp op) {
   return op.getWeights().size() + 1 + op.getExtras().size() + op.getValueTypes().size();
 }
 
-std::string whyMisfit(const ScheduleAttr::Fields &fields,
-                      const std::optional<GpuChip> &chip, StringRef target) {
-  if (!chip)
-    return "";
-  if (!fields.isa.empty())
-    return "isa = \"" + fields.isa + "\" is a field of CPUs, but the target is " +
+SmallVector<int64_t> rowsWithKernels(int64_t M) {
+  SmallVector<int64_t> rows;
+  for (int64_t r = 1; r <= kMaxGemvRows; r *= 2) {
+    rows.push_back(r);
+    if (!ShapedType::isDynamic(M) && r >= M)
+      break;
+  }
+  return rows;
+}
+
+std::string whyMisfit(ScheduleAttr schedule, const std::optional<GpuChip> &chip,
+                      StringRef target) {
+  if (chip && schedule.getPdl().value_or(false) && !chip->pdl())
+    return "pdl = true needs " + chipsWith(Feature::pdl) + ", but the target is " +
            target.str();
-  std::string needs;
-  if (fields.copy == CopyKind::bulk && !chip->has(Feature::bulk))
-    needs = "copy = bulk needs " + chipsWith(Feature::bulk);
-  else if (fields.copy == CopyKind::async && !chip->has(Feature::async))
-    needs = "copy = async needs " + chipsWith(Feature::async);
-  else if (fields.pdl && !chip->pdl())
-    needs = "pdl = true needs " + chipsWith(Feature::pdl);
-  return needs.empty() ? "" : needs + ", but the target is " + target.str();
+  for (KernelAttrInterface kernel : schedule.getKernels()) {
+    if (kernel.isForGpu() != chip.has_value()) {
+      std::string text;
+      llvm::raw_string_ostream(text)
+          << "the kernel " << kernel << " is for " << (chip ? "CPUs" : "GPUs")
+          << ", but the target is " << target;
+      return text;
+    }
+    if (auto gemv = dyn_cast<GemvAttr>(kernel))
+      if (std::string why = whyMisfit(gemv.getValue(), *chip); !why.empty())
+        return why;
+  }
+  return "";
+}
+
+LogicalResult scheduleForCpu(LinearOp op) {
+  ScheduleAttr given = op.getScheduleAttr();
+  SmallVector<KernelAttrInterface> kernels;
+  if (given) {
+    if (std::string why = whyMisfit(given, std::nullopt, "a CPU"); !why.empty())
+      return op.emitError("schedule: ")
+             << why << "; leave the schedule to qlinear-schedule, or change the field";
+    llvm::append_range(kernels, given.getKernels());
+  }
+  if (kernels.empty())
+    for (int64_t rows : rowsWithKernels(op.getM()))
+      kernels.push_back(CpuGemvAttr::get(op.getContext(), CpuGemv{rows, std::nullopt}));
+  for (KernelAttrInterface &kernel : kernels) {
+    CpuGemv fields = cast<CpuGemvAttr>(kernel).getValue();
+    fields.tiles = fields.tiles.value_or(1);
+    kernel = CpuGemvAttr::get(op.getContext(), fields);
+  }
+  op.setScheduleAttr(
+      ScheduleAttr::get(op.getContext(), kernels, std::nullopt, std::nullopt));
+  return success();
 }
 
 } // namespace qlinear
@@ -66,18 +102,22 @@ struct Schedule : public mlir::qlinear::impl::ScheduleBase<Schedule> {
     ::qlinear::ScheduleTable measured;
     if (!table.empty() && failed(measured.read(table, *known, &getContext())))
       return signalPassFailure();
-    getOperation()->walk([&](LinearOp op) {
-      if (op.getSchedule())
-        return;
-      if (ScheduleAttr found = measured.find(op)) {
+    SmallVector<LinearOp> linears;
+    getOperation()->walk([&](LinearOp op) { linears.push_back(op); });
+    for (LinearOp op : linears) {
+      // Kernels are made of operations on tensors, and of rows.
+      if (isa<MemRefType>(op.getX().getType()) || op.getM() == 0)
+        continue;
+      bool isGiven = bool(op.getScheduleAttr());
+      ScheduleAttr found = isGiven ? ScheduleAttr() : measured.find(op);
+      if (found)
         op.setScheduleAttr(found);
-        ++numFromTable;
-      } else if (chip) {
-        op.setScheduleAttr(
-            ScheduleAttr::get(&getContext(), ::qlinear::scheduleForGpu(op, *chip)));
-        ++numFromModel;
-      }
-    });
+      if (!isGiven)
+        ++(found ? numFromTable : numFromModel);
+      if (chip ? failed(::qlinear::scheduleForGpu(op, *chip))
+               : failed(::qlinear::scheduleForCpu(op)))
+        return signalPassFailure();
+    }
   }
 };
 } // namespace

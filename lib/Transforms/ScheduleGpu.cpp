@@ -5,74 +5,332 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Decode is bound by reading the weights, so the model keeps enough bytes under
-// way: one block per multiprocessor, 12 warps with a ring of 3 units each (83 KB
-// for 4.5-bit units), which leaves room for the next kernel's block under
-// programmatic dependent launch.
+// The cost model. Decode is bound by reading the weights, so it keeps enough bytes
+// under way: one block per multiprocessor, 12 warps with a ring of 3 units each (83 KB
+// for 4.5-bit units), which leaves room for the next kernel's block under programmatic
+// dependent launch. Where shared memory is short, stages, warps or all activations at
+// once are given up. Fields that a schedule has already are followed.
 //
 //===----------------------------------------------------------------------===//
-#include "qlinear/Transforms/Schedule.h"
+#include "KernelPlan.h"
+#include "qlinear/Transforms/Split.h"
 
 #include "llvm/ADT/STLExtras.h"
 
+using namespace mlir;
 using namespace mlir::qlinear;
 
 namespace qlinear {
 
 std::optional<GpuChip> GpuChip::ofTarget(llvm::StringRef target) {
-  if (!target.consume_front("cuda:"))
+  llvm::StringRef chipName = target;
+  if (!chipName.consume_front("cuda:"))
     return std::nullopt;
-  if (target == "emulated")
-    return GpuChip{kEmulatedChip, "sm_90"};
-  std::optional<ChipName> name = ChipName::parse(target);
+  if (chipName == "emulated")
+    return GpuChip{kEmulatedChip, "sm_90", target.str()};
+  std::optional<ChipName> name = ChipName::parse(chipName);
   const Chip *chip = name ? name->chip() : nullptr;
-  return chip ? std::optional(GpuChip{*chip, target.str()}) : std::nullopt;
+  return chip ? std::optional(GpuChip{*chip, chipName.str(), target.str()})
+              : std::nullopt;
 }
 
-CopyKind GpuChip::copy() const {
-  return has(Feature::bulk)    ? CopyKind::bulk
-         : has(Feature::async) ? CopyKind::async
-                               : CopyKind::load;
-}
+namespace {
 
-// Kernels for three and four rows have the multiprocessor to themselves (measured: 3%
-// for long rows, 5% for many); those for more need the registers.
-int64_t GpuChip::warpsFor(int rows) const {
-  return pdl() && (rows == 3 || rows == 4) ? warps + warps / 3 : warps;
-}
+/// The fewest rows for which tensor cores are faster than dp4a (on sm_90; dp4a is ahead
+/// by 2% at 2 rows, and behind by 3% at 4 and 28% at 8).
+constexpr int64_t kTensorRows = 3;
+/// The most rows of kernels that share a multiprocessor with the next one's.
+constexpr int64_t kSharingRows = 2;
+/// Long rows are quantized by two blocks (measured: 13% at 8 rows of K = 21504, 6% at 2
+/// rows, a loss for K = 8192). Clusters of 4 do not fit evenly into the chip's
+/// processing clusters.
+constexpr int64_t kSplitColumns = 16384, kSplit = 2;
 
-/// Whether a warp has less than four units: a third stage then only brings forward what
-/// little is left to read while the kernel waits (measured at 12 MB: 3% for one row, 9%
-/// to 14% for more), and more warps have nothing to do (5% for four rows).
-static bool isShort(LinearOp op, const GpuChip &chip) {
-  uint64_t units = 0;
-  for (unsigned i = 0; i < op.getWeights().size(); ++i) {
-    layout::WeightLayout weight = op.getWeightType(i).getLayout();
-    units += weight.tiles() * weight.unitsPerTile();
+/// A schedule's kernels for one linear and chip.
+class Chooser {
+public:
+  Chooser(LinearOp op, ScheduleAttr given, const GpuChip &chip)
+      : op(op), chip(chip), K(op.getK()) {
+    pdl = given && given.getPdl() ? *given.getPdl() : chip.pdl();
+    quantize =
+        given && given.getQuantize() ? *given.getQuantize() : QuantizeKind::inside;
+    quantizes =
+        isa<RankedTensorType>(op.getX().getType()) && quantize == QuantizeKind::inside;
+    for (unsigned i = 0; i < op.getWeights().size(); ++i) {
+      layout::WeightLayout weight = op.getWeightType(i).getLayout();
+      int64_t own = int64_t(weight.tiles());
+      unitsPerTile = int64_t(weight.unitsPerTile());
+      units += own * unitsPerTile;
+      tiles = op.hasEpilogue() ? own : tiles + own; // of all weights together
+    }
   }
-  return units < 4 * uint64_t(chip.multiprocessors * chip.warps);
+
+  /// The kernel with what is left out of `wanted`, or why there is none. With more
+  /// blocks than multiprocessors, which then do not all run at once, where a block's
+  /// tiles do not fit into its shared memory otherwise.
+  Result<Gemv> choose(const Gemv &wanted) const {
+    int64_t grid = wanted.grid.value_or(chip.multiprocessors);
+    for (;; grid *= 2) {
+      Result<Gemv> kernel = chooseFor(wanted, grid);
+      if (kernel || wanted.grid || grid >= tiles)
+        return kernel;
+    }
+  }
+
+  bool pdl;
+  QuantizeKind quantize;
+
+private:
+  /// Whether a warp has less than four units: a third stage then only brings forward
+  /// what little is left to read while the kernel waits (measured at 12 MB: 3% for one
+  /// row, 9% to 14% for more), and more warps have nothing to do (5% for four rows).
+  bool isShort() const {
+    return chip.pdl() && units < 4 * int64_t(chip.multiprocessors * chip.warps);
+  }
+
+  CopyKind fastestCopy() const {
+    return chip.has(Feature::bulk)    ? CopyKind::bulk
+           : chip.has(Feature::async) ? CopyKind::async
+                                      : CopyKind::load;
+  }
+
+  // Kernels for three and four rows have the multiprocessor to themselves (measured: 3%
+  // for long rows, 5% for many); those for more need the registers.
+  int64_t warpsFor(int64_t rows) const {
+    bool more = chip.pdl() && !isShort() && (rows == 3 || rows == 4);
+    return more ? chip.warps + chip.warps / 3 : chip.warps;
+  }
+
+  // A single row gains nothing by clusters: its activations are few, and the barrier
+  // costs more than quantizing them.
+  int64_t splitFor(int64_t rows, int64_t grid, bool gridIsGiven) const {
+    bool split = chip.pdl() && chip.has(Feature::cluster) && rows > 1 &&
+                 K >= kSplitColumns && K % layout::kUnitK == 0 &&
+                 unitsPerTile % kSplit == 0 && grid >= kSplit &&
+                 !(gridIsGiven && grid % kSplit);
+    return split ? kSplit : 1;
+  }
+
+  Result<Gemv> chooseFor(const Gemv &wanted, int64_t grid) const;
+
+  LinearOp op;
+  const GpuChip &chip;
+  bool quantizes;
+  int64_t K, tiles = 0, units = 0, unitsPerTile = 0;
+};
+
+Result<Gemv> Chooser::chooseFor(const Gemv &wanted, int64_t grid) const {
+  Gemv g = wanted;
+  g.copy = wanted.copy.value_or(fastestCopy());
+  bool ring = g.copy != CopyKind::load;
+  if (!g.dot)
+    g.dot = g.rows >= kTensorRows && ring && chip.has(Feature::mma) ? DotKind::mma
+                                                                    : DotKind::dp4a;
+  // Bulk copies bring quantized activations, unless they would queue behind those that
+  // fill the ring at that time (a kernel for up to 2 rows has filled it before), which
+  // is worse than loads by threads as long as those are few.
+  if (!g.xCopy)
+    g.xCopy = g.copy == CopyKind::bulk && (g.rows <= 2 || g.rows > 4) ? CopyKind::bulk
+                                                                      : CopyKind::load;
+  if (!wanted.grid && !pdl) // else every multiprocessor gets a block (below)
+    grid = std::min(grid, tiles);
+  g.splitK = wanted.splitK.value_or(splitFor(g.rows, grid, wanted.grid.has_value()));
+  g.grid = wanted.grid ? grid : std::max(*g.splitK, grid / *g.splitK * *g.splitK);
+
+  int64_t most = wanted.stages.value_or(!ring ? 1 : isShort() ? 2 : 3);
+  std::string why;
+  bool oneWalk = false;
+  auto fits = [&](int64_t warps, int64_t resident, int64_t phases, int64_t least) {
+    g.warps = warps;
+    g.resident = resident;
+    g.phases = phases;
+    g.ahead = false;
+    for (int64_t stages = most; stages >= (wanted.stages ? most : least); --stages) {
+      g.early = g.stages = stages;
+      Result<KernelPlan> plan = planKernel(op, g, pdl, chip);
+      if (plan) {
+        oneWalk = plan->segments.size() == 1 && plan->segments[0].walks.size() == 1;
+        return true;
+      }
+      why = plan.error();
+    }
+    return false;
+  };
+  // The copies that the blocks have under way while they wait are queued before the
+  // results of the kernel before and the loads of x, so the last stage has to wait for
+  // those (measured: 2% for four rows, 1% for one; nothing where bulk copies bring x).
+  auto finish = [&](bool isLate, bool isAhead) -> Result<Gemv> {
+    g.early =
+        wanted.early.value_or(isLate && *g.stages > 2 ? *g.stages - 1 : *g.stages);
+    g.ahead = wanted.ahead.value_or(isAhead && *g.early < *g.stages);
+    if (*g.ahead && !oneWalk) // is wanted: the plan says why not
+      return planKernel(op, g, pdl, chip).takeError();
+    return g;
+  };
+
+  // Under programmatic dependent launch the next kernel's blocks fill their rings
+  // beside this one's: that is worth a stage, and no more warps than 64 K registers
+  // allow for both. It needs one block of each kernel on every multiprocessor. Where
+  // two blocks of one kernel meet, they end late, the next kernel's go where there is
+  // room, and the imbalance is handed on from launch to launch (measured: 1.4 times the
+  // time). Three rules keep the blocks even:
+  //   - the grid has a block for every multiprocessor. One without tiles waits like the
+  //     others for the kernel before;
+  //   - three blocks never fit, so where one ends, one of the next kernel starts;
+  //   - a kernel that does not fit twice has the multiprocessor to itself. Where it
+  //     ends first, two blocks of a kernel that fits twice could start after it. So all
+  //     kernels for one and two rows fit twice, with fewer warps if need be.
+  if (pdl && g.rows <= kSharingRows && wanted.resident.value_or(2) == 2 &&
+      wanted.phases.value_or(1) == 1)
+    for (int64_t cap : {12, 8})
+      if (fits(wanted.warps.value_or(std::min(warpsFor(g.rows), cap)), 2, 1,
+               std::min<int64_t>(most, 2)))
+        // Quantizing long rows takes as long as filling the ring; the copies go on
+        // meanwhile if the first units are taken out of it (with more than one row the
+        // registers are needed).
+        return finish(true, g.rows == 1 && g.dot == DotKind::dp4a && ring &&
+                                quantizes && oneWalk);
+  // A ring of one stage hides no latency, so phases come before that.
+  int64_t first = wanted.phases.value_or(1);
+  int64_t last =
+      wanted.phases.value_or(std::clamp<int64_t>(unitsPerTile / *g.splitK, 1, 4));
+  for (int64_t least : {std::min<int64_t>(most, 2), int64_t(1)})
+    for (int64_t phases = first; phases <= last; ++phases)
+      if (fits(wanted.warps.value_or(warpsFor(g.rows)),
+               wanted.resident.value_or(pdl ? 1 : 0), phases, least))
+        return finish(pdl && phases == 1 && (quantizes || g.xCopy != CopyKind::bulk),
+                      false);
+  return error(why);
 }
 
-ScheduleAttr::Fields scheduleForGpu(LinearOp op, const GpuChip &chip) {
-  ScheduleAttr::Fields fields;
-  fields.rows = {1, 2, 4, 8};
-  if (!mlir::ShapedType::isDynamic(op.getM()))
-    llvm::erase_if(fields.rows,
-                   [&](int64_t rows) { return rows > 1 && rows / 2 >= op.getM(); });
-  fields.grid = chip.multiprocessors;
-  fields.stages = chip.copy() == CopyKind::load ? 1 : 3;
-  if (chip.pdl() && isShort(op, chip)) {
-    fields.stages = 2;
-    fields.warps = chip.warps;
+/// What a schedule asks for: its kernels, or those that it leaves to us.
+SmallVector<Gemv> wantedOf(ScheduleAttr given, int64_t M) {
+  SmallVector<Gemv> wanted;
+  if (given)
+    for (KernelAttrInterface kernel : given.getKernels())
+      wanted.push_back(cast<GemvAttr>(kernel).getValue());
+  if (wanted.empty())
+    for (int64_t rows : rowsWithKernels(M)) {
+      wanted.emplace_back();
+      wanted.back().rows = rows;
+    }
+  return wanted;
+}
+
+/// The kernels that there are, up to the first that there isn't.
+struct Choice {
+  SmallVector<Gemv> kernels;
+  std::string why; ///< there are no more
+};
+
+Choice chooseAll(LinearOp op, ArrayRef<Gemv> wanted, const GpuChip &chip) {
+  Chooser chooser(op, op.getScheduleAttr(), chip);
+  Choice choice;
+  for (const Gemv &w : wanted) {
+    Result<Gemv> kernel = chooser.choose(w);
+    if (!kernel) {
+      choice.why = kernel.takeError().message;
+      break;
+    }
+    choice.kernels.push_back(*kernel);
   }
-  fields.copy = chip.copy();
-  fields.pdl = chip.pdl();
-  // Two blocks then stage half of the activations each (measured: 13% at 8 rows of
-  // K = 21504, 6% at 2 rows, a loss for K = 8192). Clusters of 4 do not fit evenly
-  // into the chip's processing clusters.
-  if (chip.pdl() && op.getK() >= 16384)
-    fields.splitK = 2;
-  return fields;
+  return choice;
+}
+
+bool takesCount(LinearOp op) {
+  return op.getWeights().size() <= kMaxGpuWeights &&
+         countKernelArgs(op) <= kMaxKernelArgs;
+}
+
+/// Cuts `op` where one kernel does not take all its weights, or does not for as many
+/// rows as kernels of less weights would.
+SmallVector<LinearOp> share(LinearOp op, ArrayRef<Gemv> wanted, const GpuChip &chip) {
+  auto rowsThatFit = [&](LinearOp linear) {
+    return chooseAll(linear, wanted, chip).kernels.size();
+  };
+  size_t fit = rowsThatFit(op), most = wanted.size();
+  if (takesCount(op) && fit == most)
+    return {op};
+  // What one group of results alone can have is what all should have.
+  SmallVector<SmallVector<unsigned>> groups = getIndependentResults(op);
+  if (groups.size() > 1 && fit < most) {
+    OpBuilder b(op);
+    for (ArrayRef<unsigned> results : groups) {
+      LinearOp alone = createPart(b, op, results);
+      most = std::min(most, rowsThatFit(alone));
+      alone.erase();
+    }
+  }
+  SmallVector<LinearOp> parts = splitUntil(
+      op, [&](LinearOp part) { return takesCount(part) && rowsThatFit(part) >= most; });
+  if (parts.size() > 1 && isa<RankedTensorType>(parts.front().getX().getType())) {
+    OpBuilder b(parts.front());
+    Value x =
+        QuantizeActivationsOp::create(b, parts.front().getLoc(), parts.front().getX())
+            .getResult();
+    for (LinearOp part : parts)
+      part.getXMutable().assign(x);
+  }
+  return parts;
+}
+
+LogicalResult checkArgs(LinearOp op) {
+  if (size_t count = countKernelArgs(op); count > kMaxKernelArgs)
+    return op.emitError("a kernel of ")
+           << op.getWeights().size() << " weights, " << op.getExtras().size()
+           << " extras and " << op.getNumResults() << " results has " << count
+           << " arguments, and the runtime passes at most " << kMaxKernelArgs
+           << "; use several linears";
+  return success();
+}
+
+LogicalResult complete(LinearOp op, ArrayRef<Gemv> wanted, const GpuChip &chip) {
+  ScheduleAttr given = op.getScheduleAttr();
+  bool named = given && !given.getKernels().empty();
+  if (failed(checkArgs(op)))
+    return failure();
+  Choice choice = chooseAll(op, wanted, chip);
+  size_t count = choice.kernels.size();
+  if (count < wanted.size() && (named || count == 0))
+    return op.emitError(named ? "schedule: " : "") << choice.why;
+  if (count < wanted.size())
+    op.emitRemark("a kernel for ")
+        << wanted[count].rows << " rows of K = " << op.getK()
+        << " does not fit into the " << chip.sharedBytes
+        << " bytes of shared memory of " << chip.name << "; more rows than "
+        << choice.kernels.back().rows << " read the weights several times";
+  SmallVector<KernelAttrInterface> kernels;
+  for (const Gemv &kernel : choice.kernels) {
+    auto attr = GemvAttr::getChecked([&] { return op.emitError("schedule: "); },
+                                     op.getContext(), kernel);
+    if (!attr)
+      return failure();
+    kernels.push_back(attr);
+  }
+  Chooser chooser(op, given, chip);
+  op.setScheduleAttr(
+      ScheduleAttr::get(op.getContext(), kernels, chooser.quantize, chooser.pdl));
+  return success();
+}
+
+} // namespace
+
+FailureOr<SmallVector<LinearOp>> scheduleForGpu(LinearOp op, const GpuChip &chip) {
+  ScheduleAttr given = op.getScheduleAttr();
+  if (given) {
+    if (std::string why = whyMisfit(given, chip, chip.target); !why.empty())
+      return op.emitError("schedule: ")
+             << why << "; leave the schedule to qlinear-schedule, or change the field";
+    if (given.isComplete())
+      return failed(checkArgs(op)) ? FailureOr<SmallVector<LinearOp>>(failure())
+                                   : SmallVector<LinearOp>{op};
+  }
+  SmallVector<Gemv> wanted = wantedOf(given, op.getM());
+  SmallVector<LinearOp> parts = share(op, wanted, chip);
+  for (LinearOp part : parts)
+    if (failed(complete(part, wanted, chip)))
+      return failure();
+  return parts;
 }
 
 } // namespace qlinear

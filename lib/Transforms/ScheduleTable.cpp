@@ -84,9 +84,6 @@ static void addWeight(std::string &key, StringRef encoding, uint64_t n, uint64_t
   key += ("|" + encoding + "|" + Twine(n) + "|" + Twine(k)).str();
 }
 
-/// "|m4" of an entry or a linear with M = 4.
-static std::string keyOfRows(int64_t m) { return "|m" + std::to_string(m); }
-
 LogicalResult ScheduleTable::read(StringRef table, StringRef target,
                                   MLIRContext *context) {
   Location loc = UnknownLoc::get(context);
@@ -115,13 +112,11 @@ LogicalResult ScheduleTable::read(StringRef table, StringRef target,
       return emitError(loc, name) << ": unknown target '" << *where
                                   << "'; targets are cuda:sm_NN, cuda:emulated and "
                                      "cpu:ISA";
+    if (entry->get("m"))
+      return emitError(loc, name)
+             << " has \"m\", but an entry is for any M; its schedule has a kernel for "
+                "each number of rows";
     std::string key = where->str();
-    if (const llvm::json::Value *m = entry->get("m")) {
-      auto rows = m->getAsInteger();
-      if (!rows || *rows < 1)
-        return emitError(loc, name) << ": \"m\" is not a positive integer";
-      key += keyOfRows(*rows);
-    }
     name += " (" + where->str();
     for (const llvm::json::Value &weight : *weights) {
       const llvm::json::Object *w = weight.getAsObject();
@@ -146,7 +141,7 @@ LogicalResult ScheduleTable::read(StringRef table, StringRef target,
       return emitError(loc, name) << "): '" << *text << "' is not a #qlinear.schedule";
     if (*where != target)
       continue;
-    if (std::string why = whyMisfit(schedule.getFields(), chip, target); !why.empty())
+    if (std::string why = whyMisfit(schedule, chip, target); !why.empty())
       return emitError(loc, name) << "): " << why << "; measure the table on it";
     entries[key] = schedule;
   }
@@ -167,9 +162,14 @@ ScheduleAttr ScheduleTable::find(LinearOp op) const {
     addWeight(weights, type.getEncoding().getValue().str(), uint64_t(type.getN()),
               uint64_t(type.getK()));
   }
-  if (!ShapedType::isDynamic(op.getM()))
-    if (ScheduleAttr exact =
-            entries.lookup(targetName + keyOfRows(op.getM()) + weights))
-      return exact;
-  return entries.lookup(targetName + weights);
+  ScheduleAttr schedule = entries.lookup(targetName + weights);
+  if (!schedule || ShapedType::isDynamic(op.getM()))
+    return schedule;
+  // Kernels up to the first that takes all rows.
+  ArrayRef<KernelAttrInterface> kernels = schedule.getKernels();
+  size_t count = 0;
+  while (count < kernels.size() && kernels[count++].getRows() < op.getM())
+    ;
+  return ScheduleAttr::get(op.getContext(), kernels.take_front(count),
+                           schedule.getQuantize(), schedule.getPdl());
 }

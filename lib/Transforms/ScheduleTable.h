@@ -15,16 +15,16 @@
 
 namespace qlinear {
 
-/// The entries of a table for one target. What a linear's entry is found by: the
-/// weights' types, which decide its speed, and its M, where an entry names one.
+/// The entries of a table for one target. A linear's entry is found by the types of its
+/// weights, which decide its speed.
 class ScheduleTable {
 public:
   /// Reads `table`: a file, or the name of one that the compiler comes with ("h200").
   /// Every entry is checked, those for `target` also against what it can do.
   llvm::LogicalResult read(llvm::StringRef table, llvm::StringRef target,
                            mlir::MLIRContext *context);
-  /// The schedule of a linear; null if there is no entry. One for exactly its M goes
-  /// before one for any.
+  /// The schedule of a linear, with the kernels that its M has use for; null if there
+  /// is no entry. What it leaves out is the cost model's.
   mlir::qlinear::ScheduleAttr find(mlir::qlinear::LinearOp op) const;
 
 private:

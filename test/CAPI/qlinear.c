@@ -187,31 +187,87 @@ static void testTypes(MlirLocation loc) {
 
 // CHECK-LABEL: schedules
 static void testSchedules(MlirLocation loc) {
-  static const int64_t rows[] = {1, 4};
-  MlirQLinearSchedule value = mlirQLinearScheduleGetDefault();
-  MlirAttribute schedule;
-  MlirQLinearSchedule back;
+  MlirContext context = mlirLocationGetContext(loc);
+  MlirQLinearGemv value = mlirQLinearGemvGetDefault(4), back;
+  MlirQLinearCpuGemv cpu = {2, MLIR_QLINEAR_CHOOSE};
+  MlirAttribute kernels[2], schedule, empty;
   puts("schedules");
-  CHECK_THAT(value.numRows == 4 && value.rows[3] == 8 && value.splitK == 1);
+  CHECK_THAT(value.rows == 4 && value.grid == MLIR_QLINEAR_CHOOSE &&
+             value.splitK == MLIR_QLINEAR_CHOOSE);
+  kernels[0] = mlirQLinearGemvAttrGet(loc, value);
   CHECK_THAT(mlirAttributeEqual(
-      mlirQLinearScheduleAttrGet(loc, value),
-      mlirAttributeParseGet(mlirLocationGetContext(loc), str("#qlinear.schedule<>"))));
-  value.rows = rows;
-  value.numRows = 2;
-  value.isa = str("avx2");
-  value.tiles = 4;
-  value.quantize = MLIR_QLINEAR_QUANTIZE_SEPARATE;
-  schedule = mlirQLinearScheduleAttrGet(loc, value);
+      kernels[0], mlirAttributeParseGet(context, str("#qlinear.gemv<rows = 4>"))));
+  value.rows = 8;
+  value.dot = MLIR_QLINEAR_DOT_MMA;
+  value.copy = MLIR_QLINEAR_COPY_BULK;
+  value.grid = 132;
+  value.warps = 12;
+  value.stages = 3;
+  value.early = 2;
+  value.ahead = 0;
+  value.xCopy = MLIR_QLINEAR_COPY_LOAD;
+  value.resident = 1;
+  value.phases = 1;
+  value.splitK = 2;
+  kernels[1] = mlirQLinearGemvAttrGet(loc, value);
+  // CHECK-NEXT: #qlinear.gemv<rows = 8, dot = mma, copy = bulk, grid = 132, warps = 12,
+  // stages = 3, early = 2, ahead = false, x_copy = load, resident = 1, phases = 1,
+  // split_k = 2>
+  mlirAttributePrint(kernels[1], print, stdout);
+  puts("");
+  CHECK_THAT(mlirAttributeIsAQLinearGemv(kernels[1]));
+  CHECK_THAT(mlirAttributeIsAQLinearKernel(kernels[1]));
+  CHECK_THAT(!mlirAttributeIsAQLinearCpuGemv(kernels[1]));
+  CHECK_THAT(mlirQLinearKernelAttrGetRows(kernels[1]) == 8);
+  CHECK_THAT(mlirTypeIDEqual(mlirAttributeGetTypeID(kernels[1]),
+                             mlirQLinearGemvAttrGetTypeID()));
+  back = mlirQLinearGemvAttrGetValue(kernels[1]);
+  CHECK_THAT(memcmp(&back, &value, sizeof value) == 0);
+
+  schedule =
+      mlirQLinearScheduleAttrGet(loc, 2, kernels, MLIR_QLINEAR_QUANTIZE_SEPARATE, 1);
   CHECK_THAT(mlirAttributeIsAQLinearSchedule(schedule));
   CHECK_THAT(mlirTypeIDEqual(mlirAttributeGetTypeID(schedule),
                              mlirQLinearScheduleAttrGetTypeID()));
-  back = mlirQLinearScheduleAttrGetValue(schedule);
-  CHECK_THAT(back.numRows == 2 && back.rows[1] == 4 && back.tiles == 4 &&
-             mlirStringRefEqual(back.isa, str("avx2")) &&
-             back.quantize == MLIR_QLINEAR_QUANTIZE_SEPARATE);
-  value.numRows = 0;
-  // CHECK-NEXT: error: {{.*}}row
-  CHECK_THAT(mlirAttributeIsNull(mlirQLinearScheduleAttrGet(loc, value)));
+  CHECK_THAT(mlirQLinearScheduleAttrGetNumKernels(schedule) == 2);
+  CHECK_THAT(
+      mlirAttributeEqual(mlirQLinearScheduleAttrGetKernel(schedule, 1), kernels[1]));
+  CHECK_THAT(mlirQLinearScheduleAttrGetQuantize(schedule) ==
+             MLIR_QLINEAR_QUANTIZE_SEPARATE);
+  CHECK_THAT(mlirQLinearScheduleAttrGetPdl(schedule) == 1);
+  CHECK_THAT(!mlirQLinearScheduleAttrIsComplete(schedule));
+  CHECK_THAT(mlirQLinearScheduleAttrIsComplete(mlirQLinearScheduleAttrGet(
+      loc, 1, kernels + 1, MLIR_QLINEAR_QUANTIZE_INSIDE, 0)));
+  empty = mlirQLinearScheduleAttrGet(loc, 0, NULL, MLIR_QLINEAR_CHOOSE,
+                                     MLIR_QLINEAR_CHOOSE);
+  CHECK_THAT(mlirAttributeEqual(
+      empty, mlirAttributeParseGet(context, str("#qlinear.schedule<>"))));
+  CHECK_THAT(mlirQLinearScheduleAttrGetPdl(empty) == MLIR_QLINEAR_CHOOSE);
+
+  kernels[1] = mlirQLinearCpuGemvAttrGet(loc, cpu);
+  CHECK_THAT(mlirAttributeIsAQLinearCpuGemv(kernels[1]));
+  CHECK_THAT(mlirTypeIDEqual(mlirAttributeGetTypeID(kernels[1]),
+                             mlirQLinearCpuGemvAttrGetTypeID()));
+  CHECK_THAT(mlirQLinearCpuGemvAttrGetValue(kernels[1]).rows == 2 &&
+             mlirQLinearCpuGemvAttrGetValue(kernels[1]).tiles == MLIR_QLINEAR_CHOOSE);
+  cpu.tiles = 3;
+  CHECK_THAT(
+      mlirQLinearCpuGemvAttrGetValue(mlirQLinearCpuGemvAttrGet(loc, cpu)).tiles == 3);
+
+  value.rows = 9;
+  // CHECK-NEXT: error: rows = 9 is not in 1..8
+  CHECK_THAT(mlirAttributeIsNull(mlirQLinearGemvAttrGet(loc, value)));
+  value.rows = 8;
+  value.dot = 2;
+  // CHECK-NEXT: error: dot = 2 is not in 0..1, and not MLIR_QLINEAR_CHOOSE
+  CHECK_THAT(mlirAttributeIsNull(mlirQLinearGemvAttrGet(loc, value)));
+  // CHECK-NEXT: error: a kernel for rows = 2 comes after one for rows = 4
+  CHECK_THAT(mlirAttributeIsNull(mlirQLinearScheduleAttrGet(
+      loc, 2, kernels, MLIR_QLINEAR_CHOOSE, MLIR_QLINEAR_CHOOSE)));
+  kernels[1] = mlirStringAttrGet(context, str("kernel"));
+  // CHECK-NEXT: error: kernel 1 of the schedule is not a kernel attribute
+  CHECK_THAT(mlirAttributeIsNull(mlirQLinearScheduleAttrGet(
+      loc, 2, kernels, MLIR_QLINEAR_CHOOSE, MLIR_QLINEAR_CHOOSE)));
 }
 
 static const char *const source =

@@ -1,8 +1,8 @@
 // Linears have one kernel if everything that it depends on is the same. Each linear here
 // differs from the first in one thing; the last is the first one again.
 
-// RUN: quant-opt %s --pass-pipeline='builtin.module(qlinear-to-gpu{target=cuda:sm_90})' | FileCheck %s --check-prefixes=CHECK,GPU
-// RUN: quant-opt %s --pass-pipeline='builtin.module(qlinear-to-cpu{target=cpu})' | FileCheck %s --check-prefixes=CHECK,CPU
+// RUN: sed 's/KERNEL/gemv/; s/OTHER/warps = 4/' %s | quant-opt --pass-pipeline='builtin.module(qlinear-to-gpu{target=cuda:sm_90})' | FileCheck %s --check-prefixes=CHECK,GPU
+// RUN: sed 's/KERNEL/cpu_gemv/; s/OTHER/tiles = 3/' %s | quant-opt --pass-pipeline='builtin.module(qlinear-to-cpu{target=cpu})' | FileCheck %s --check-prefixes=CHECK,CPU
 
 #q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
 #q5 = #qlinear.encoding<u5, group = 32, zero, scale = bf16, offset = bf16>
@@ -11,7 +11,7 @@
 !wk = !qlinear.weight<32x128, #q4>
 !x = tensor<?x64xf32>
 !y = tensor<?x32xf32>
-#one = #qlinear.schedule<rows = [1]>
+#one = #qlinear.schedule<kernels = [#qlinear.KERNEL<rows = 1>]>
 qlinear.parameter @w : !w
 qlinear.parameter @v : !w
 qlinear.parameter @w5 : !w5
@@ -92,7 +92,7 @@ func.func @linears(%x: !x, %xh: tensor<?x64xf16>, %xk: tensor<?x128xf32>, %b: te
     %1 = arith.addf %p, %c : f32
     qlinear.yield %1 : f32
   }
-  %y6 = qlinear.linear %x, %w extras(%b) {schedule = #qlinear.schedule<rows = [1], warps = 4, tiles = 3>} : (!x, !w, tensor<32xf32>) -> !y {
+  %y6 = qlinear.linear %x, %w extras(%b) {schedule = #qlinear.schedule<kernels = [#qlinear.KERNEL<rows = 1, OTHER>]>} : (!x, !w, tensor<32xf32>) -> !y {
   ^bb0(%p: f32, %c: f32):
     %1 = arith.addf %p, %c : f32
     qlinear.yield %1 : f32

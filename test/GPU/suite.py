@@ -196,21 +196,21 @@ def clusters_entry():
     entry = Entry("clusters")
 
     def schedule(split):
-        return (" {schedule = #qlinear.schedule<rows = [2, 4, 8], grid = 8, warps = 3, "
-                f"copy = bulk, pdl = true, split_k = {split}>}}")
+        fields = f"grid = 8, warps = 3, stages = 3, copy = bulk, split_k = {split}"
+        return matrix.schedule([2, 4, 8], fields, ", pdl = true")
 
     for name, encoding in MAIN.items():
         for x in ["f32", "i8"]:
             entry.linear(f"{name}_{x}", encoding, 150, 1024, x, "f32", schedule(4))
-    add_fused(entry, 1024, 768, lambda name: schedule(2))
+    add_fused(entry, 1024, 1536, lambda name: schedule(2))
     return entry
 
 
 def ring_entry():
     """Warps with many units: the ring's last stage follows the loads of x."""
     entry = Entry("ring")
-    schedule = (" {schedule = #qlinear.schedule<rows = [1, 2, 4, 8], grid = 3, warps = 2, "
-                "copy = bulk, pdl = true>}")
+    schedule = matrix.schedule([1, 2, 4, 8], "grid = 3, warps = 2, stages = 3, copy = bulk",
+                               ", pdl = true")
     for name, encoding in MAIN.items():
         for x in ["bf16", "i8"]:
             for k in [768, 5088]:
@@ -254,9 +254,9 @@ EXTREMES_K = 1056
 def extremes_entry():
     """NaNs, infinities and chunks so small that they count as zero, in some tokens."""
     entry = Entry("extremes", "extremes")
-    schedules = ["", " {schedule = #qlinear.schedule<rows = [1, 2, 4, 8], quantize = separate>}",
-                 " {schedule = #qlinear.schedule<rows = [2, 4, 8], grid = 8, warps = 3, "
-                 "copy = bulk, pdl = true, split_k = 4>}"]
+    schedules = ["", " {schedule = #qlinear.schedule<quantize = separate>}",
+                 matrix.schedule([2, 4, 8], "grid = 8, warps = 3, stages = 3, copy = bulk",
+                                 ", pdl = true")]
     for e, (name, encoding) in enumerate(MAIN.items()):
         for i, (x, y) in enumerate(zip(matrix.INPUTS, ["f32", "bf16", "f32"])):
             entry.linear(f"{name}_{x}", encoding, 150, EXTREMES_K, x, y, schedules[(e + i) % 3])

@@ -293,7 +293,7 @@ func.func @through_transpose(%x: tensor<256x64xf32>, %i: tensor<256x256xf32>) ->
 func.func @apart(%x: tensor<4x64xf32>) -> tensor<4x256xf32> {
   %a = qlinear.load @a : !qlinear.weight<256x64, #q4>
   %b = qlinear.load @b : !qlinear.weight<256x64, #q4>
-  %p = qlinear.linear %x, %a {schedule = #qlinear.schedule<grid = 8>} : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
+  %p = qlinear.linear %x, %a {schedule = #qlinear.schedule<pdl = false>} : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
   %q = qlinear.linear %x, %b : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
   %y = arith.mulf %p, %q : tensor<4x256xf32>
   return %y : tensor<4x256xf32>

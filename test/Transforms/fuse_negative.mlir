@@ -97,7 +97,7 @@ func.func @sizes(%x: tensor<4x64xf32>) -> (tensor<4x256xf32>, tensor<4x128xf32>)
 func.func @scheduled(%x: tensor<4x64xf32>) -> (tensor<4x256xf32>, tensor<4x128xf32>) {
   %w = qlinear.load @w : !qlinear.weight<256x64, #q4>
   %v = qlinear.load @v : !qlinear.weight<128x64, #q4>
-  %p = qlinear.linear %x, %w {schedule = #qlinear.schedule<grid = 8>} : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
+  %p = qlinear.linear %x, %w {schedule = #qlinear.schedule<pdl = false>} : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
   %q = qlinear.linear %x, %v : (tensor<4x64xf32>, !qlinear.weight<128x64, #q4>) -> tensor<4x128xf32>
   return %p, %q : tensor<4x256xf32>, tensor<4x128xf32>
 }
@@ -120,7 +120,7 @@ func.func @second_scheduled(%x: tensor<4x64xf32>) -> tensor<4x256xf32> {
   %w = qlinear.load @w : !qlinear.weight<256x64, #q4>
   %v = qlinear.load @v : !qlinear.weight<256x64, #q4>
   %p = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
-  %q = qlinear.linear %x, %v {schedule = #qlinear.schedule<grid = 8>} : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
+  %q = qlinear.linear %x, %v {schedule = #qlinear.schedule<pdl = false>} : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
   %y = arith.mulf %p, %q : tensor<4x256xf32>
   return %y : tensor<4x256xf32>
 }

@@ -9,13 +9,14 @@
 // CHECK:      no-n: 1: {{.*}}entry 1 (cuda:sm_90): a weight needs "encoding", "n" and "k"
 // CHECK:      negative: 1: {{.*}}entry 1 (cuda:sm_90, -96x256 <i8, group = 32, symmetric, scale = f16>): "n" and "k" have to be positive
 // CHECK:      target: 1: {{.*}}entry 1: unknown target 'gpu:9'; targets are cuda:sm_NN, cuda:emulated and cpu:ISA
-// CHECK:      rows: 1: {{.*}}entry 1: "m" is not a positive integer
+// CHECK:      m: 1: {{.*}}entry 1 has "m", but an entry is for any M; its schedule has a kernel for each number of rows
 // CHECK:      encoding: 1: {{.*}}entry 1 (cuda:sm_90, 96x256 <u4, group = 31, {{.*}}>): {{.*}}31
 // CHECK:      shape: 1: {{.*}}entry 1 (cuda:sm_90, 96x416 <i8, group = 128, {{.*}}>): K = 416 is not a multiple of {{.*}}128
 // CHECK:      schedule: 1: {{.*}}warps = 99
 // CHECK:      no-schedule: 1:
 // CHECK:      entry 1 (cuda:sm_90, 96x256 <{{.*}}>): 'bulk' is not a #qlinear.schedule
-// CHECK:      isa: 1: {{.*}}isa = "avx2" is a field of CPUs, but the target is cuda:sm_90
+// CHECK:      cpu: 1: {{.*}}the kernel #qlinear.cpu_gemv<rows = 1> is for CPUs, but the target is cuda:sm_90
+// CHECK:      gpu: 1: {{.*}}the kernel #qlinear.gemv<rows = 1, copy = bulk> is for GPUs, but the target is cpu:avx2
 // CHECK:      bulk: 1: {{.*}}error: schedule table bulk.json, entry 0 (cuda:sm_80, 96x256 <i8, group = 32, symmetric, scale = f16>): copy = bulk needs sm_90 or later, but the target is cuda:sm_80; measure the table on it
 // CHECK:      async: 1: {{.*}}copy = async needs sm_80 or later, but the target is cuda:sm_75
 // CHECK:      pdl: 1: {{.*}}pdl = true needs sm_90 or later, but the target is cuda:sm_80
@@ -27,7 +28,7 @@
 // RUN: not quant-opt %s --qlinear-schedule='table=h900' 2>&1 | FileCheck %s --check-prefix=NAME
 // NAME: error: cannot read the schedule table h900: No such file or directory; the compiler comes with: h100, h200{{$}}
 // RUN: quant-opt %s --qlinear-schedule='table=h200' | FileCheck %s --check-prefix=SHIPPED
-// SHIPPED: #qlinear.schedule<
+// SHIPPED: #schedule = #qlinear.schedule<
 
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<?x256xf16>, %b: !qlinear.weight<96x256, #q8>) -> tensor<?x96xf16> {

@@ -8,7 +8,6 @@
 #include "Tune.h"
 
 #include <algorithm>
-#include <bit>
 #include <filesystem>
 #include <fmt/format.h>
 #include <mutex>
@@ -18,12 +17,12 @@
 using namespace qlinear;
 using namespace qlinear::tune;
 
-/// A function per schedule ("" is left to the cost model), all of the same linear.
-static std::string moduleOf(const Layer &layer,
-                            const std::vector<Candidate> &candidates) {
+/// A function per schedule, all of the same linear: their names and schedules.
+static std::string
+moduleOf(const Layer &layer,
+         const std::vector<std::pair<std::string, std::string>> &functions) {
   std::string text, loads, operands, types, results;
   int64_t k = layer.weights[0].k;
-  std::string m = layer.m ? std::to_string(*layer.m) : "?";
   for (size_t i = 0; i < layer.weights.size(); ++i) {
     const Layer::Weight &w = layer.weights[i];
     std::string type = fmt::format("!qlinear.weight<{}x{}, #qlinear.encoding<{}>>", w.n,
@@ -32,24 +31,24 @@ static std::string moduleOf(const Layer &layer,
     loads += fmt::format("  %w{} = qlinear.load @w{} : {}\n", i, i, type);
     operands += fmt::format(", %w{}", i);
     types += ", " + type;
-    results += fmt::format("{}tensor<{}x{}x{}>", i ? ", " : "", m, w.n, layer.output);
+    results += fmt::format("{}tensor<?x{}x{}>", i ? ", " : "", w.n, layer.output);
   }
   std::string input = layer.input == "int8"
-                          ? fmt::format("!qlinear.activations<{}x{}>", m, k)
-                          : fmt::format("tensor<{}x{}x{}>", m, k, layer.input);
+                          ? fmt::format("!qlinear.activations<?x{}>", k)
+                          : fmt::format("tensor<?x{}x{}>", k, layer.input);
   std::string values = "%y";
   if (layer.weights.size() > 1) {
     values.clear();
     for (size_t i = 0; i < layer.weights.size(); ++i)
       values += fmt::format("{}%y#{}", i ? ", " : "", i);
   }
-  for (const Candidate &c : candidates)
+  for (auto &[name, schedule] : functions)
     text += fmt::format(
         "func.func @{}(%x: {}) -> ({}) {{\n{}  %y{} = qlinear.linear %x{}{} "
         ": ({}{}) -> ({})\n  return {} : {}\n}}\n",
-        c.function, input, results, loads,
+        name, input, results, loads,
         layer.weights.size() > 1 ? ":" + std::to_string(layer.weights.size()) : "",
-        operands, c.schedule.empty() ? "" : " {schedule = " + c.schedule + "}", input,
+        operands, schedule.empty() ? "" : " {schedule = " + schedule + "}", input,
         types, results, values, results);
   return text;
 }
@@ -78,35 +77,32 @@ public:
       std::string path;
       ~Remove() { std::filesystem::remove(path); }
     } remove{source};
-    Result<std::string> model = modelOf(layer, source);
-    if (!model)
-      return wrong(model.error());
-    // Only the kernels that are measured are compiled.
-    auto compiledAs = [&](const std::string &schedule) {
-      return withFields(schedule, {{"rows", rowsOf(layer)}});
-    };
-    std::set<std::string> seen;
+    std::set<int64_t> kernels;
+    for (int64_t m : layer.rows)
+      kernels.insert(kernelFor(m));
     std::string declined;
-    for (const std::string &schedule : candidatesOf(*model, layer, request.vary)) {
-      Result<void> written =
-          writeOutput(source, moduleOf(layer, {{"f", compiledAs(schedule)}}));
-      if (!written)
-        return wrong(written.error());
-      Result<std::string> lowered = compile(source, {"--emit=mlir", "-o", "-"});
-      if (!lowered) {
-        if (result.candidates.empty())
-          return wrong(lowered.error());
-        declined += fmt::format("  {}: {}\n", schedule, firstLine(lowered.error()));
-        continue;
+    std::vector<std::pair<std::string, std::string>> functions;
+    for (int64_t rows : kernels) {
+      Result<std::string> model =
+          completed(layer, source, scheduleText(request.target, {"", rows, "", ""}));
+      if (!model)
+        return wrong(model.error());
+      std::set<std::string> seen;
+      for (Candidate &c : candidatesOf(*model, layer, rows, request.vary)) {
+        std::string schedule = scheduleText(request.target, c);
+        Result<std::string> complete = completed(layer, source, schedule);
+        if (!complete) {
+          declined += fmt::format("  {}: {}\n", schedule, firstLine(complete.error()));
+          continue;
+        }
+        // What is given may be what the cost model chooses.
+        if (!seen.insert(*complete).second)
+          continue;
+        c.function = fmt::format("c{}", functions.size());
+        functions.emplace_back(c.function, schedule);
+        result.candidates.push_back(std::move(c));
       }
-      // Where a plan has to give way (to shared memory, say) it may be another's.
-      if (seen.insert(*lowered).second)
-        result.candidates.push_back(
-            {fmt::format("c{}", result.candidates.size()), schedule});
     }
-    std::vector<Candidate> functions = result.candidates;
-    for (Candidate &c : functions)
-      c.schedule = compiledAs(c.schedule);
     if (Result<void> written = writeOutput(source, moduleOf(layer, functions));
         !written)
       return wrong(written.error());
@@ -134,29 +130,26 @@ private:
   static std::string firstLine(const std::string &text) {
     return text.substr(0, text.find('\n'));
   }
-  static std::string rowsOf(const Layer &layer) {
-    std::vector<int64_t> rows = layer.rows;
-    // Kernels are for 1, 2, 4 and 8 rows; more are taken in chunks by the largest.
-    for (int64_t &m : rows)
-      m = std::min<int64_t>(int64_t(std::bit_ceil(uint64_t(m))), 8);
-    std::sort(rows.begin(), rows.end());
-    rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
-    return fmt::format("[{}]", fmt::join(rows, ", "));
-  }
 
-  /// The cost model's schedule, as quant-opt prints it.
-  Result<std::string> modelOf(const Layer &layer, const std::string &source) {
-    if (Result<void> written = writeOutput(source, moduleOf(layer, {{"f", ""}}));
+  /// A schedule with all that it leaves to the cost model, as quant-opt prints it.
+  Result<std::string> completed(const Layer &layer, const std::string &source,
+                                const std::string &schedule) {
+    if (Result<void> written = writeOutput(source, moduleOf(layer, {{"f", schedule}}));
         !written)
       return written.takeError();
-    Result<std::string> printed = runTool(
-        {tools + "/quant-opt", source, "--qlinear-schedule=target=" + request.target});
+    Result<std::string> printed =
+        runTool({tools + "/quant-opt", source, "--mlir-print-local-scope",
+                 "--qlinear-schedule=target=" + request.target});
     if (!printed)
       return printed;
-    size_t begin = printed->find("#qlinear.schedule<");
+    size_t begin = printed->find("#qlinear.schedule<"), end = begin;
     if (begin == std::string::npos)
-      return std::string("#qlinear.schedule<>"); // the CPU's defaults
-    return printed->substr(begin, printed->find('>', begin) + 1 - begin);
+      return error("quant-opt printed no schedule");
+    int depth = 0;
+    do
+      depth += ((*printed)[end] == '<') - ((*printed)[end] == '>');
+    while (++end < printed->size() && (depth > 0 || (*printed)[end - 1] != '>'));
+    return printed->substr(begin, end - begin);
   }
 
   Result<std::string> compile(const std::string &source,

@@ -53,9 +53,7 @@ public:
   size_t copyCount() const { return copies; }
   uint64_t weightBytes() const { return linears[0]->weightBytes(); }
   const timing::RandomLinear &candidate(size_t c) const { return *linears[c]; }
-  const std::string &schedule(size_t c) const {
-    return generated.candidates[c].schedule;
-  }
+  const tune::Candidate &description(size_t c) const { return generated.candidates[c]; }
 
 private:
   void load(const std::string &folder, timing::Device &device) {
@@ -87,13 +85,14 @@ private:
 
 class Measurement {
   const MeasureOptions &options;
-  const std::string &folder;
+  const std::string &folder, &target;
   std::unique_ptr<timing::Device> device;
   timing::Verdict verdict;
 
 public:
-  Measurement(const std::string &folder, const MeasureOptions &options)
-      : options(options), folder(folder),
+  Measurement(const std::string &folder, const std::string &target,
+              const MeasureOptions &options)
+      : options(options), folder(folder), target(target),
         device(timing::orThrow(timing::Device::open(options.device))) {}
 
   bool isDry() const { return !device->timer(); }
@@ -103,39 +102,47 @@ public:
     LayerUnderTest test(generated, folder, *device);
     for (size_t c = 0; c < generated.candidates.size(); ++c)
       for (int64_t rows : generated.layer.rows)
-        time(test, c, rows);
+        if (kernelFor(rows) == generated.candidates[c].rows)
+          time(test, c, rows);
   }
 
-  ordered_json best(const std::string &target, const Generated &generated) {
+  ordered_json best(const Generated &generated) {
     const Layer &layer = generated.layer;
     LayerUnderTest test(generated, folder, *device);
-    size_t count = generated.candidates.size();
-    // times[c][i]: microseconds of candidate c with rows[i]
-    std::vector<std::vector<double>> times(count);
-    for (std::vector<double> &t : times)
-      t.resize(layer.rows.size());
-    for (size_t i = 0; i < layer.rows.size(); ++i) {
-      std::vector<std::vector<double>> samples(count);
+    // Microseconds of each candidate, by M.
+    std::vector<std::map<int64_t, double>> times(generated.candidates.size());
+    for (int64_t rows : layer.rows) {
+      std::vector<std::vector<double>> samples(times.size());
       for (int round = 0; round < options.rounds; ++round)
-        for (size_t c = 0; c < count; ++c)
-          samples[c].push_back(time(test, c, layer.rows[i]));
-      for (size_t c = 0; c < count; ++c)
-        times[c][i] = timing::summarize(samples[c]).median * 1e6;
+        for (size_t c = 0; c < times.size(); ++c)
+          if (generated.candidates[c].rows == kernelFor(rows))
+            samples[c].push_back(time(test, c, rows));
+      for (size_t c = 0; c < times.size(); ++c)
+        if (!samples[c].empty())
+          times[c][rows] = timing::summarize(samples[c]).median * 1e6;
     }
-    size_t chosen = choose(times);
+    std::map<int64_t, size_t> chosen = choose(generated.candidates, times);
     ordered_json entry = {{"target", target}};
-    if (layer.m)
-      entry["m"] = *layer.m;
     entry["weights"] = ordered_json::array();
     for (const Layer::Weight &w : layer.weights)
       entry["weights"].push_back({{"encoding", w.encoding}, {"n", w.n}, {"k", w.k}});
-    entry["schedule"] = generated.candidates[chosen].schedule;
+    std::vector<std::string> kernels;
+    for (int64_t rows = 1; rows <= 8; rows *= 2) {
+      auto found = chosen.find(rows); // not measured: left to the cost model
+      kernels.push_back(kernelText(
+          target, rows,
+          found == chosen.end() ? "" : generated.candidates[found->second].fields));
+    }
+    entry["schedule"] =
+        scheduleText(kernels, generated.candidates[chosen.begin()->second].setting);
     entry["device"] = device->timer()->deviceName();
     auto rounded = [](double us) { return std::round(us * 100) / 100; };
-    for (size_t i = 0; i < layer.rows.size(); ++i) {
-      std::string m = std::to_string(layer.rows[i]);
-      entry["us"][m] = rounded(times[chosen][i]);
-      entry["model_us"][m] = rounded(times[0][i]);
+    for (int64_t rows : layer.rows) {
+      std::string m = std::to_string(rows);
+      size_t kernel = chosen.at(kernelFor(rows));
+      entry["us"][m] = rounded(times[kernel].at(rows));
+      entry["model_us"][m] =
+          rounded(times[modelOf(generated.candidates, kernelFor(rows))].at(rows));
     }
     report(generated, test.weightBytes(), times, chosen);
     return entry;
@@ -164,44 +171,77 @@ private:
       throw timing::Failed{
           fmt::format("M = {}, {}: {} of {} calls are wrong (largest error {:.2g}, "
                       "bound {:.2g}): {}",
-                      rows, test.schedule(candidate), v.wrong, v.calls, v.error,
-                      timing::kBound, v.first)};
+                      rows, scheduleText(target, test.description(candidate)), v.wrong,
+                      v.calls, v.error, timing::kBound, v.first)};
     return timing.median / double(series->size());
   }
 
-  /// The candidate with the least geometric mean of its times, of those that are with
-  /// no M over 1% slower than the cost model's. That one stays unless another is 0.5%
-  /// better: less is noise.
-  static size_t choose(const std::vector<std::vector<double>> &times) {
+  using Candidates = std::vector<tune::Candidate>;
+  using Times = std::vector<std::map<int64_t, double>>;
+
+  /// The cost model's candidate for a kernel.
+  static size_t modelOf(const Candidates &candidates, int64_t rows) {
+    return size_t(
+        std::find_if(candidates.begin(), candidates.end(),
+                     [&](const tune::Candidate &c) { return c.rows == rows; }) -
+        candidates.begin());
+  }
+
+  /// For each kernel the candidate with the least geometric mean of its times, of those
+  /// that are with no M over 1% slower than the cost model's. That one stays unless
+  /// another is 0.5% better: less is noise. All kernels have one setting, chosen alike.
+  static std::map<int64_t, size_t> choose(const Candidates &candidates,
+                                          const Times &times) {
     auto score = [&](size_t c) {
+      size_t model = modelOf(candidates, candidates[c].rows);
       double sum = 0;
-      for (size_t i = 0; i < times[c].size(); ++i) {
-        if (times[c][i] > 1.01 * times[0][i])
+      for (auto [rows, time] : times[c]) {
+        if (time > 1.01 * times[model].at(rows))
           return HUGE_VAL;
-        sum += std::log(times[c][i]);
+        sum += std::log(time);
       }
       return sum / double(times[c].size());
     };
-    size_t best = 0;
-    for (size_t c = 1; c < times.size(); ++c)
-      if (score(c) < score(best))
-        best = c;
-    return score(best) < score(0) + std::log(0.995) ? best : 0;
+    const double better = std::log(0.995);
+    std::map<std::string, std::map<int64_t, size_t>> bySetting;
+    for (size_t c = 0; c < candidates.size(); ++c) {
+      auto [best, first] =
+          bySetting[candidates[c].setting].try_emplace(candidates[c].rows, c);
+      size_t model = modelOf(candidates, candidates[c].rows);
+      if (!first && score(c) < score(best->second) &&
+          (best->second != model || score(c) < score(model) + better))
+        best->second = c;
+    }
+    const std::map<int64_t, size_t> *chosen = &bySetting.at("");
+    auto total = [&](const std::map<int64_t, size_t> &kernels) {
+      double sum = 0;
+      for (auto [rows, c] : kernels)
+        sum += score(c);
+      return kernels.size() == bySetting.at("").size() ? sum : HUGE_VAL;
+    };
+    double limit = total(*chosen) + better * double(chosen->size());
+    for (auto &[setting, kernels] : bySetting)
+      if (total(kernels) < std::min(limit, total(*chosen)))
+        chosen = &kernels;
+    return *chosen;
   }
 
-  void report(const Generated &generated, uint64_t bytes,
-              const std::vector<std::vector<double>> &times, size_t chosen) {
+  void report(const Generated &generated, uint64_t bytes, const Times &times,
+              const std::map<int64_t, size_t> &chosen) {
     const Layer &layer = generated.layer;
     fmt::print("{} <{}>, {:.1f} MB, {} candidates\n", layer.name,
                layer.weights[0].encoding, double(bytes) / 1e6, times.size());
     for (size_t c = 0; c < times.size(); ++c) {
-      if (!options.verbose && c != 0 && c != chosen)
+      const tune::Candidate &candidate = generated.candidates[c];
+      bool isModel = c == modelOf(generated.candidates, candidate.rows);
+      bool isChosen = chosen.at(candidate.rows) == c;
+      if (!options.verbose && !isModel && !isChosen)
         continue;
-      fmt::print("  {}{}", c == chosen ? "*" : " ", c == 0 ? "model " : "      ");
-      for (size_t i = 0; i < layer.rows.size(); ++i)
-        fmt::print(" M = {} {:8.2f} us {:5.0f} GB/s", layer.rows[i], times[c][i],
-                   double(bytes) / times[c][i] / 1e3);
-      fmt::print("  {}\n", generated.candidates[c].schedule);
+      fmt::print("  {}{}", isChosen ? "*" : " ", isModel ? "model " : "      ");
+      for (auto [rows, us] : times[c])
+        fmt::print(" M = {} {:8.2f} us {:5.0f} GB/s", rows, us,
+                   double(bytes) / us / 1e3);
+      fmt::print("  {}\n", scheduleText(target, candidate));
     }
     std::fflush(stdout);
   }
@@ -213,7 +253,7 @@ Result<ordered_json> tune::measure(const Plan &plan, const std::string &folder,
                                    const MeasureOptions &options) {
   std::string layer;
   try {
-    Measurement measurement(folder, options);
+    Measurement measurement(folder, plan.target, options);
     ordered_json table = ordered_json::array();
     size_t candidates = 0;
     for (const Generated &generated : plan.layers) {
@@ -222,7 +262,7 @@ Result<ordered_json> tune::measure(const Plan &plan, const std::string &folder,
       if (measurement.isDry())
         measurement.dryRun(generated);
       else
-        table.push_back(measurement.best(plan.target, generated));
+        table.push_back(measurement.best(generated));
     }
     const timing::Verdict &checks = measurement.checks();
     fmt::print("{} calls compared with float64 or bit by bit with such a one: 0 wrong, "

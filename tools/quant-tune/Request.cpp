@@ -8,6 +8,7 @@
 #include "Tune.h"
 
 #include <algorithm>
+#include <bit>
 #include <fmt/format.h>
 #include <fstream>
 
@@ -80,15 +81,14 @@ void addLayers(const json &item, size_t index, std::vector<Layer> &layers) {
   layer.input = oneOf(item, "input", "bf16", {"bf16", "f16", "f32", "int8"}, where);
   layer.output = oneOf(item, "output", "bf16", {"bf16", "f16", "f32"}, where);
   if (item.contains("m"))
-    layer.m = positive(item["m"], where + ": \"m\"");
+    throw Bad{fmt::format("{}: \"m\" is not known; give \"rows\", each of which gets a "
+                          "kernel of its own",
+                          where)};
   if (item.contains("rows"))
     for (const json &m : item["rows"])
       layer.rows.push_back(positive(m, where + ": \"rows\""));
   if (layer.rows.empty())
-    layer.rows = {layer.m.value_or(1)};
-  if (layer.m && layer.rows != std::vector<int64_t>{*layer.m})
-    throw Bad{fmt::format("{}: \"rows\" must be left out where \"m\" = {} is static",
-                          where, *layer.m)};
+    layer.rows = {1};
   const json &weights = need(item, "weights", where);
   if (!weights.is_array() || weights.empty())
     throw Bad{fmt::format("{}: \"weights\" is not a list of weights", where)};
@@ -153,62 +153,33 @@ Result<Request> tune::readRequest(const std::string &path) {
 // Schedules as text
 //===----------------------------------------------------------------------===//
 
-static constexpr std::string_view kPrefix = "#qlinear.schedule<";
+int64_t tune::kernelFor(int64_t M) {
+  return std::min<int64_t>(int64_t(std::bit_ceil(uint64_t(M))), 8);
+}
 
-/// The fields of a schedule in order: names and values.
-static std::vector<std::pair<std::string, std::string>>
-fieldsOf(const std::string &schedule) {
-  std::vector<std::pair<std::string, std::string>> fields;
-  std::string body =
-      schedule.substr(kPrefix.size(), schedule.size() - kPrefix.size() - 1);
-  int depth = 0;
-  std::string part;
-  auto finish = [&] {
-    size_t equals = part.find('=');
-    if (equals == std::string::npos)
-      return part.clear();
-    auto trim = [](std::string s) {
-      s.erase(0, s.find_first_not_of(' '));
-      s.erase(s.find_last_not_of(' ') + 1);
-      return s;
-    };
-    fields.emplace_back(trim(part.substr(0, equals)), trim(part.substr(equals + 1)));
-    part.clear();
-  };
-  for (char c : body) {
-    depth += (c == '[') - (c == ']');
-    if (c == ',' && depth == 0)
-      finish();
-    else
-      part += c;
-  }
-  finish();
-  return fields;
+std::string tune::kernelText(const std::string &target, int64_t rows,
+                             const std::string &fields) {
+  return fmt::format("#qlinear.{}<rows = {}{}>",
+                     target.starts_with("cpu") ? "cpu_gemv" : "gemv", rows, fields);
+}
+
+std::string tune::scheduleText(const std::vector<std::string> &kernels,
+                               const std::string &setting) {
+  return fmt::format("#qlinear.schedule<kernels = [{}]{}>", fmt::join(kernels, ", "),
+                     setting);
+}
+
+std::string tune::scheduleText(const std::string &target, const Candidate &candidate) {
+  return scheduleText({kernelText(target, candidate.rows, candidate.fields)},
+                      candidate.setting);
 }
 
 std::string tune::fieldOf(const std::string &schedule, const std::string &field) {
-  for (auto &[name, value] : fieldsOf(schedule))
-    if (name == field)
-      return value;
-  return "";
-}
-
-std::string tune::withFields(const std::string &schedule,
-                             const std::map<std::string, std::string> &changes) {
-  std::string text(kPrefix);
-  auto add = [&](const std::string &name, const std::string &value) {
-    text += (text.size() > kPrefix.size() ? ", " : "") + name + " = " + value;
-  };
-  std::map<std::string, std::string> left = changes;
-  for (auto &[name, value] : fieldsOf(schedule)) {
-    auto it = left.find(name);
-    add(name, it == left.end() ? value : it->second);
-    if (it != left.end())
-      left.erase(it);
-  }
-  for (auto &[name, value] : left)
-    add(name, value);
-  return text + ">";
+  size_t at = schedule.find(" " + field + " = ");
+  if (at == std::string::npos)
+    return "";
+  at += field.size() + 4;
+  return schedule.substr(at, schedule.find_first_of(",>", at) - at);
 }
 
 /// As many blocks as share the tiles of 16 rows evenly, at most `blocks`.
@@ -220,25 +191,24 @@ static std::string evenGrid(const Layer &layer, const std::string &blocks) {
   return std::to_string((tiles + each - 1) / each);
 }
 
-std::vector<std::string> tune::candidatesOf(const std::string &schedule,
-                                            const Layer &layer, const Space &space) {
-  std::vector<std::string> all = {schedule};
+std::vector<Candidate> tune::candidatesOf(const std::string &model, const Layer &layer,
+                                          int64_t rows, const Space &space) {
+  std::vector<Candidate> all = {{"", rows, "", ""}};
   for (auto &[field, values] : space) {
-    // What there is so far, with this field as it was and with each value.
-    std::vector<std::string> more;
-    for (const std::string &s : all) {
-      more.push_back(s);
+    // What there is so far, with this field left to the model and with each value.
+    std::vector<Candidate> more;
+    for (const Candidate &c : all) {
+      more.push_back(c);
       for (const std::string &value : values) {
-        std::string changed = field == "grid" && value == "even"
-                                  ? evenGrid(layer, fieldOf(s, "grid"))
-                                  : value;
-        more.push_back(withFields(s, {{field, changed}}));
+        more.push_back(c);
+        bool even = field == "grid" && value == "even";
+        (field == "pdl" || field == "quantize" ? more.back().setting
+                                               : more.back().fields) +=
+            fmt::format(", {} = {}", field,
+                        even ? evenGrid(layer, fieldOf(model, "grid")) : value);
       }
     }
-    all.clear();
-    for (std::string &s : more)
-      if (std::find(all.begin(), all.end(), s) == all.end())
-        all.push_back(std::move(s));
+    all = std::move(more);
   }
   return all;
 }

@@ -91,19 +91,19 @@ Result<void> tune::writePlan(const std::string &folder, const Plan &plan) {
   ordered_json layers = ordered_json::array();
   for (const Generated &g : plan.layers) {
     ordered_json layer = {{"name", g.layer.name}, {"artifact", g.artifact}};
-    if (g.layer.m)
-      layer["m"] = *g.layer.m;
     layer["rows"] = g.layer.rows;
     layer["input"] = g.layer.input;
     layer["output"] = g.layer.output;
     for (const Layer::Weight &w : g.layer.weights)
       layer["weights"].push_back({{"encoding", w.encoding}, {"n", w.n}, {"k", w.k}});
     for (const Candidate &c : g.candidates)
-      layer["candidates"].push_back(
-          {{"function", c.function}, {"schedule", c.schedule}});
+      layer["candidates"].push_back({{"function", c.function},
+                                     {"rows", c.rows},
+                                     {"fields", c.fields},
+                                     {"setting", c.setting}});
     layers.push_back(layer);
   }
-  ordered_json document = {{"version", 1}, {"target", plan.target}, {"layers", layers}};
+  ordered_json document = {{"version", 2}, {"target", plan.target}, {"layers", layers}};
   return writeOutput(folder + "/tune.json", document.dump(1) + "\n");
 }
 
@@ -114,16 +114,14 @@ Result<Plan> tune::readPlan(const std::string &folder) {
     return text.takeError();
   try {
     json document = json::parse(*text);
-    if (document.at("version") != 1)
-      return error(fmt::format("'{}' is of version {}, not 1; generate it again", path,
+    if (document.at("version") != 2)
+      return error(fmt::format("'{}' is of version {}, not 2; generate it again", path,
                                document["version"].dump()));
     Plan plan{document.at("target"), {}};
     for (const json &item : document.at("layers")) {
       Generated g;
       g.layer.name = item.at("name");
       g.artifact = item.at("artifact");
-      if (item.contains("m"))
-        g.layer.m = item["m"];
       g.layer.rows = item.at("rows").get<std::vector<int64_t>>();
       g.layer.input = item.at("input");
       g.layer.output = item.at("output");
@@ -135,7 +133,8 @@ Result<Plan> tune::readPlan(const std::string &folder) {
         g.layer.weights.push_back({encoding, w.at("n"), w.at("k")});
       }
       for (const json &c : item.at("candidates"))
-        g.candidates.push_back({c.at("function"), c.at("schedule")});
+        g.candidates.push_back(
+            {c.at("function"), c.at("rows"), c.at("fields"), c.at("setting")});
       if (g.layer.rows.empty() || g.layer.weights.empty() || g.candidates.empty())
         return error(fmt::format("'{}': layer '{}' has no rows, weights or candidates",
                                  path, g.layer.name));
@@ -151,10 +150,9 @@ Result<Plan> tune::readPlan(const std::string &folder) {
 // Tables
 //===----------------------------------------------------------------------===//
 
-/// What an entry is for: target, static M, weights.
+/// What an entry is for: target, weights.
 static std::string keyOf(const ordered_json &entry) {
   std::string key = entry.at("target").get<std::string>();
-  key += entry.contains("m") ? "|m" + entry["m"].dump() : "";
   for (const ordered_json &w : entry.at("weights")) {
     Result<Encoding> parsed = Encoding::parse(w.at("encoding").get<std::string>());
     key += fmt::format("|{}|{}|{}",

@@ -11,8 +11,9 @@
 // compiler reads. What goes from one to the other is a folder with tune.json and the
 // artifacts.
 //
-// Schedules are text here, "#qlinear.schedule<grid = 132, copy = bulk>": fields are
-// changed by name, so a new field needs no change of this tool.
+// Each kernel of a schedule is tuned by itself. Its fields are text here, given by name
+// ("warps = 16"), so a new field needs no change of this tool; what is not given is
+// left to the cost model, in the table, too.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_TOOLS_QUANTTUNE_TUNE_H
@@ -23,7 +24,6 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,7 +38,6 @@ struct Layer {
   std::string name;
   std::vector<Weight> weights;
   std::vector<int64_t> rows; ///< values of M to measure
-  std::optional<int64_t> m;  ///< the linear's static M; else M is dynamic
   std::string input = "bf16", output = "bf16";
 };
 
@@ -54,23 +53,35 @@ struct Request {
 /// Reads a shapes file; errors name the file, the layer and the field.
 Result<Request> readRequest(const std::string &path);
 
-/// A schedule with some fields set to other values.
-std::string withFields(const std::string &schedule,
-                       const std::map<std::string, std::string> &fields);
-/// A field's value, "" where the schedule leaves it out.
+/// The rows of the kernel that a call of M rows uses: more than 8 are cut into pieces.
+int64_t kernelFor(int64_t M);
+
+/// What is tried: one kernel, and the fields of its schedule.
+struct Candidate {
+  std::string function; ///< in the artifact
+  int64_t rows = 1;
+  std::string fields;  ///< ", warps = 16"; "" is all the cost model's
+  std::string setting; ///< ", pdl = false"; "" is the cost model's
+};
+/// "#qlinear.gemv<rows = 1, warps = 16>"
+std::string kernelText(const std::string &target, int64_t rows,
+                       const std::string &fields);
+/// "#qlinear.schedule<kernels = [...], pdl = false>"
+std::string scheduleText(const std::vector<std::string> &kernels,
+                         const std::string &setting);
+std::string scheduleText(const std::string &target, const Candidate &candidate);
+/// The value of a kernel's field in a schedule as the compiler prints it.
 std::string fieldOf(const std::string &schedule, const std::string &field);
-/// The schedule and its combinations with the space; the schedule itself first.
-std::vector<std::string> candidatesOf(const std::string &schedule, const Layer &layer,
-                                      const Space &space);
+/// The cost model's kernel for `rows` and its combinations with the space; `model` is
+/// the cost model's schedule.
+std::vector<Candidate> candidatesOf(const std::string &model, const Layer &layer,
+                                    int64_t rows, const Space &space);
 
 /// What goes from generating to measuring: tune.json.
-struct Candidate {
-  std::string function, schedule;
-};
 struct Generated {
   Layer layer;
   std::string artifact;              ///< file in the folder
-  std::vector<Candidate> candidates; ///< the cost model's first
+  std::vector<Candidate> candidates; ///< of each kernel the cost model's first
 };
 struct Plan {
   std::string target;

@@ -156,10 +156,9 @@ std::vector<double> product(const EncodedWeight &w, const std::vector<float> &x,
       for (uint64_t i = k; i < end; ++i)
         max = std::max(max, std::fabs(x[m * w.K + i]));
       for (uint64_t i = k; i < end; ++i)
-        row[i] =
-            max ? double(max / 127.f) *
-                      std::nearbyint(double(x[m * w.K + i]) * double(127.f / max))
-                : 0;
+        row[i] = max ? double(max / 127.f) *
+                           std::nearbyint(double(x[m * w.K + i]) * double(127.f / max))
+                     : 0;
     }
     for (uint64_t n = 0; n < w.N; ++n)
       for (uint64_t k = 0; k < w.K; ++k)
@@ -205,8 +204,9 @@ TEST_P(HostCodeTest, EveryCodeAndGroup) {
       std::string text =
           "func.func @f(%x: " + rowsType(s.K, in) + ", %w: " + weightType(w) + ") -> " +
           rowsType(s.N, out) +
-          " { %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<rows = [" +
-          rows + "], tiles = " + std::to_string(1 + rng() % 2) + ">} : (" +
+          " { %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = "
+          "[#qlinear.cpu_gemv<rows = " +
+          rows + ", tiles = " + std::to_string(1 + rng() % 2) + ">]>} : (" +
           rowsType(s.K, in) + ", " + weightType(w) + ") -> " + rowsType(s.N, out) +
           " return %y : " + rowsType(s.N, out) + " }";
       SCOPED_TRACE(text);

@@ -11,6 +11,7 @@
 // here, and fails if no kernel below has it, or none fails without it.
 //
 //===----------------------------------------------------------------------===//
+#include "../Kernels/Schedules.h"
 #include "DeviceCode.h"
 #include "Mutants.h"
 #include "qlinear/Dialect/QLinear.h"
@@ -66,24 +67,26 @@ std::string linear(const char *weight, int N, int K, const char *x,
   std::string in = StringRef(x) == "i8"
                        ? llvm::formatv("!qlinear.activations<?x{0}>", K).str()
                        : llvm::formatv("tensor<?x{0}x{1}>", K, x).str();
-  return llvm::formatv(kTypes, N, K, 1).str() + llvm::formatv(R"(
+  return llvm::formatv(kTypes, N, K, 1).str() +
+         llvm::formatv(R"(
 func.func @f(%x: {1}) -> tensor<?x{2}xf32> {{
   %w = qlinear.load @{0} : !{0}
-  %y = qlinear.linear %x, %w {{schedule = #qlinear.schedule<{3}>}
+  %y = qlinear.linear %x, %w {{schedule = {3}}
       : ({1}, !{0}) -> tensor<?x{2}xf32>
   return %y : tensor<?x{2}xf32>
 })",
-                                                              weight, in, N, schedule)
-                                                    .str();
+                       weight, in, N, schedules::alike(schedule))
+             .str();
 }
 
 /// Two weights of one shape and an epilogue.
 std::string gated(int N, int K, const char *schedule) {
-  return llvm::formatv(kTypes, N, K, 1).str() + llvm::formatv(R"(
+  return llvm::formatv(kTypes, N, K, 1).str() +
+         llvm::formatv(R"(
 func.func @f(%x: tensor<?x{1}xbf16>, %b: tensor<{0}xf32>) -> tensor<?x{0}xbf16> {{
   %g = qlinear.load @row : !row
   %u = qlinear.load @block : !block
-  %y = qlinear.linear %x, %g, %u, %g extras(%b) {{schedule = #qlinear.schedule<{2}>}
+  %y = qlinear.linear %x, %g, %u, %g extras(%b) {{schedule = {2}}
       : (tensor<?x{1}xbf16>, !row, !block, !row, tensor<{0}xf32>) -> tensor<?x{0}xbf16> {{
   ^bb0(%0: f32, %1: f32, %2: f32, %bias: f32):
     %3 = arith.addf %0, %bias : f32
@@ -94,22 +97,23 @@ func.func @f(%x: tensor<?x{1}xbf16>, %b: tensor<{0}xf32>) -> tensor<?x{0}xbf16> 
   }
   return %y : tensor<?x{0}xbf16>
 })",
-                                                              N, K, schedule)
-                                                    .str();
+                       N, K, schedules::alike(schedule))
+             .str();
 }
 
 /// Weights of several N and encodings.
 std::string several(int N, int K, int N2, const char *schedule) {
-  return llvm::formatv(kTypes, N, K, N2).str() + llvm::formatv(R"(
+  return llvm::formatv(kTypes, N, K, N2).str() +
+         llvm::formatv(R"(
 func.func @f(%x: tensor<?x{1}xf16>) -> (tensor<?x{0}xf32>, tensor<?x{2}xf32>) {{
   %q = qlinear.load @row : !row
   %v = qlinear.load @q6 : !q6
-  %y:2 = qlinear.linear %x, %q, %v {{schedule = #qlinear.schedule<{3}>}
+  %y:2 = qlinear.linear %x, %q, %v {{schedule = {3}}
       : (tensor<?x{1}xf16>, !row, !q6) -> (tensor<?x{0}xf32>, tensor<?x{2}xf32>)
   return %y#0, %y#1 : tensor<?x{0}xf32>, tensor<?x{2}xf32>
 })",
-                                                               N, K, N2, schedule)
-                                                     .str();
+                       N, K, N2, schedules::alike(schedule))
+             .str();
 }
 
 /// Ways to fetch weights, rings of several lengths, several units a warp, tails,
@@ -118,7 +122,7 @@ std::vector<Kernel> kernels() {
   return {
       {"ahead", 1,
        linear("row", 33, 1120, "bf16",
-              "rows = [1], grid = 2, warps = 2, copy = bulk, pdl = true")},
+              "rows = [1], grid = 2, warps = 2, stages = 3, copy = bulk, pdl = true")},
       {"one stage", 2,
        linear("block", 33, 1120, "f32",
               "rows = [2], grid = 2, warps = 2, stages = 1, copy = bulk, pdl = true")},
@@ -126,33 +130,39 @@ std::vector<Kernel> kernels() {
        linear("row", 50, 1536, "f16",
               "rows = [4], grid = 2, warps = 2, stages = 2, copy = bulk, pdl = true")},
       {"gated", 1,
-       gated(33, 800, "rows = [1], grid = 2, warps = 3, stages = 2, copy = bulk")},
+       gated(33, 800,
+             "rows = [1], grid = 2, warps = 3, stages = 2, copy = bulk, pdl = false")},
       {"segments", 2,
        several(33, 1120, 17,
-               "rows = [2], grid = 3, warps = 2, copy = bulk, pdl = true")},
+               "rows = [2], grid = 3, warps = 2, stages = 3, copy = bulk, pdl = true")},
       {"async", 1,
-       linear("row", 33, 1120, "bf16",
-              "rows = [1], grid = 2, warps = 2, stages = 2, copy = async")},
+       linear(
+           "row", 33, 1120, "bf16",
+           "rows = [1], grid = 2, warps = 2, stages = 2, copy = async, pdl = false")},
       {"async tensor", 3,
-       linear("block", 33, 1536, "f32",
-              "rows = [3], grid = 2, warps = 2, stages = 3, copy = async")},
+       linear(
+           "block", 33, 1536, "f32",
+           "rows = [3], grid = 2, warps = 2, stages = 3, copy = async, pdl = false")},
       {"direct", 2,
-       linear("row", 33, 800, "f16", "rows = [2], grid = 2, warps = 2, copy = load")},
+       linear("row", 33, 800, "f16",
+              "rows = [2], grid = 2, warps = 2, copy = load, pdl = false")},
       {"cluster", 2,
        linear("row", 50, 1024, "f32",
-              "rows = [2], grid = 4, warps = 2, copy = bulk, pdl = true, split_k = 2")},
+              "rows = [2], grid = 4, warps = 2, stages = 3, copy = bulk, pdl = true, "
+              "split_k = 2")},
       {"quantized", 2,
        linear("block", 33, 1120, "i8",
-              "rows = [2], grid = 2, warps = 2, copy = bulk, pdl = true")},
+              "rows = [2], grid = 2, warps = 2, stages = 3, copy = bulk, pdl = true")},
       {"phases", 8,
        linear("row", 17, 24576, "bf16",
-              "rows = [8], grid = 1, warps = 3, copy = bulk, pdl = true")},
+              "rows = [8], grid = 1, warps = 3, stages = 3, copy = bulk, pdl = true")},
       {"quantized phases", 8,
        linear("row", 17, 24576, "i8",
-              "rows = [8], grid = 1, warps = 3, copy = bulk, pdl = true")},
+              "rows = [8], grid = 1, warps = 3, stages = 3, copy = bulk, pdl = true")},
       {"chain", 4,
        linear("row", 33, 1120, "bf16",
-              "rows = [4], grid = 2, warps = 2, copy = bulk, pdl = true, quantize = "
+              "rows = [4], grid = 2, warps = 2, stages = 3, copy = bulk, pdl = true, "
+              "quantize = "
               "separate")},
   };
 }

@@ -54,14 +54,12 @@ def QLinearToGPU : Pass<"qlinear-to-gpu", "::mlir::ModuleOp"> {
   let summary = "make GPU kernels of linears";
   let description = [{
     Replaces each `qlinear.linear` by a `qlinear.launch` of kernels in one
-    `gpu.module`, one kernel per number of rows in the linear's schedule, and each
-    `qlinear.quantize_activations` by a launch as well. Without a schedule the cost
-    model of `qlinear-schedule` decides. Linears of the same encoding, shape,
+    `gpu.module`, those of the linear's schedule, and each
+    `qlinear.quantize_activations` by a launch as well. A schedule that is not complete
+    is completed as `qlinear-schedule` does it. Linears of the same encoding, shape,
     schedule, types and epilogue share their kernels. Other operations stay.
 
     The module's attribute `qlinear.target` says then what the kernels are for.
-    Weights that are too many for one kernel, for its shared memory, its arguments or
-    the ways to sum up activations, are shared among several.
 
     A kernel is a skeleton around the micro-kernels of `kernels/cuda`: its blocks
     take contiguous ranges of tiles over all weights, its warps contiguous ranges

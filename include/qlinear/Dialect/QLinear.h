@@ -40,6 +40,10 @@ inline llvm::hash_code hash_value(const Encoding &encoding) {
 #include "qlinear/Dialect/QLinearDialect.h.inc"
 #include "qlinear/Dialect/QLinearEnums.h.inc"
 
+#include "qlinear/Dialect/Kernels.h"
+
+#include "qlinear/Dialect/QLinearAttrInterfaces.h.inc"
+
 #define GET_ATTRDEF_CLASSES
 #include "qlinear/Dialect/QLinearAttrs.h.inc"
 

@@ -7,6 +7,7 @@
 #ifndef QLINEAR_DIALECT_QLINEARATTRS_TD
 #define QLINEAR_DIALECT_QLINEARATTRS_TD
 
+include "qlinear/Dialect/QLinearAttrInterfaces.td"
 include "qlinear/Dialect/QLinearDialect.td"
 include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/EnumAttr.td"
@@ -81,58 +82,114 @@ def QLinear_Quantize : I32EnumAttr<"QuantizeKind",
   let cppNamespace = "::mlir::qlinear";
 }
 
-def QLinear_ScheduleAttr : QLinear_Attr<"Schedule", "schedule"> {
-  let summary = "the kernel of a linear and its tiling";
-  let description = [{
-    What `qlinear-schedule` decides for one `qlinear.linear` on one target and
-    the lowering follows. Every field may be left out and then has the value in
-    the table; fields print only where they differ from it.
+def QLinear_Dot : I32EnumAttr<"DotKind", "what multiplies codes and activations", [
+    I32EnumAttrCase<"dp4a", 0>, I32EnumAttrCase<"mma", 1>]> {
+  let cppNamespace = "::mlir::qlinear";
+}
 
-    | field | default | meaning |
+def QLinear_GemvAttr : QLinear_Attr<"Gemv", "gemv", [
+    DeclareAttrInterfaceMethods<QLinear_KernelAttrInterface>]> {
+  let summary = "a GPU kernel for few rows, bound by reading the weights";
+  let description = [{
+    Blocks share the tiles of all weights; the warps of a block share the units of
+    its tiles, each with a ring of its own in shared memory. Only `rows` has to be
+    there: `qlinear-schedule` chooses the fields that are left out, and follows those
+    that are given or says why it can't.
+
+    | field | values | meaning |
     | --- | --- | --- |
-    | `rows` | `[1, 2, 4, 8]` | a kernel for each of these numbers of rows of `x`; ascending |
-    | `grid` | 0 | GPU: thread blocks; 0: one per multiprocessor, at most the work |
-    | `warps` | 0 | GPU: warps of a block, at most 12 for one and two rows; 0: as suits the rows |
-    | `stages` | 3 | units in flight per warp, or ahead of use |
-    | `copy` | `load` | GPU: `bulk` copies, `async` 16-byte copies, or a `load` to registers |
-    | `quantize` | `inside` | activations quantized `inside` the kernel, or `separate`ly before |
-    | `pdl` | false | GPU: programmatic dependent launch |
-    | `split_k` | 1 | GPU: most blocks, of one cluster, that share K for several rows |
-    | `isa` | `""` | CPU: `avx512vnni`, `avx2`, `portable` |
-    | `tiles` | 1 | CPU: tiles of 16 rows of the weight in a work item |
+    | `rows` | 1..8 | rows of `x`, at most |
+    | `dot` | `dp4a`, `mma` | products row by row, or by tensor cores |
+    | `copy` | `bulk`, `async`, `load` | how weights come: copies, or loads to registers |
+    | `grid` | 1.. | thread blocks |
+    | `warps` | 1..32 | warps of a block |
+    | `stages` | 1..8 | units in the ring of a warp; 1 with `copy = load` |
+    | `early` | 1..`stages` | stages filled before the kernel before has ended |
+    | `ahead` | `true`, `false` | a warp takes its first unit while `x` is quantized |
+    | `x_copy` | `bulk`, `load` | how quantized activations come |
+    | `resident` | 0..4 | blocks that share a multiprocessor |
+    | `phases` | 1..64 | parts of K, one after the other |
+    | `split_k` | 1..8 | blocks of a cluster, each with a part of K |
+
+    `bulk` copies are those of sm_90, `async` ones the 16-byte copies of sm_80; a `load`
+    is one unit ahead. The stages that are not `early` start their copies after the
+    loads of `x`, which else would queue behind them; a unit that is taken `ahead` is
+    refilled at that time. `resident` counts blocks of this kernel and the next: so much
+    shared memory is reserved that no more fit; with 0 as many as do. The activations of
+    one of the `phases` at a time are in shared memory. `grid` counts all blocks of all
+    clusters.
+
+    `dot = mma` needs a ring; `x_copy = bulk` needs `copy = bulk`; `early` below
+    `stages` needs one phase, and `ahead` needs that and `dot = dp4a`.
 
     Example:
 
     ```mlir
-    #qlinear.schedule<rows = [1, 2, 4], grid = 132, copy = bulk, pdl = true>
-    #qlinear.schedule<isa = "avx512vnni", tiles = 4, quantize = separate>
+    // All is said: what a kernel is made of.
+    #qlinear.gemv<rows = 1, dot = dp4a, copy = bulk, grid = 132, warps = 12, stages = 3,
+                  early = 2, ahead = true, x_copy = bulk, resident = 2, phases = 1,
+                  split_k = 1>
+    // Two fields are given, the others are the cost model's.
+    #qlinear.gemv<rows = 8, warps = 16, stages = 2>
+    ```
+  }];
+  let parameters = (ins AttrParameter<"::mlir::qlinear::Gemv", "its fields">:$value);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+}
+
+def QLinear_CpuGemvAttr : QLinear_Attr<"CpuGemv", "cpu_gemv", [
+    DeclareAttrInterfaceMethods<QLinear_KernelAttrInterface>]> {
+  let summary = "a CPU kernel for few rows";
+  let description = [{
+    Threads share work items of `tiles` tiles (of 16 rows of the weight), which
+    `qlinear-schedule` chooses if it is left out. The kernel takes up to `rows` rows
+    of quantized activations, 1..8.
+
+    Example:
+
+    ```mlir
+    #qlinear.cpu_gemv<rows = 4, tiles = 2>
+    ```
+  }];
+  let parameters = (ins AttrParameter<"::mlir::qlinear::CpuGemv", "its fields">:$value);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+}
+
+def QLinear_ScheduleAttr : QLinear_Attr<"Schedule", "schedule"> {
+  let summary = "the kernels of a linear";
+  let description = [{
+    All that is chosen for one `qlinear.linear` on one target: the lowering takes it as
+    it is, or says why it can't. `qlinear-schedule` chooses what is left out, here and in
+    the kernels; a schedule without kernels says nothing of them.
+
+    | field | meaning |
+    | --- | --- |
+    | `kernels` | a kernel for each of several numbers of rows, ascending |
+    | `quantize` | GPU: activations quantized `inside` the kernels, or `separate`ly before |
+    | `pdl` | GPU: a kernel may start while the one before it ends |
+
+    A call of more rows than the last kernel takes reads the weights several times.
+    `pdl` is programmatic dependent launch.
+
+    Example:
+
+    ```mlir
+    #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, warps = 8>, #qlinear.gemv<rows = 8>],
+                      quantize = separate, pdl = true>
+    #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1, tiles = 4>]>
     ```
   }];
   let parameters = (ins
-    ArrayRefParameter<"int64_t", "row variants">:$rows,
-    "int64_t":$grid, "int64_t":$warps, "int64_t":$stages,
-    "::mlir::qlinear::CopyKind":$copy, "::mlir::qlinear::QuantizeKind":$quantize,
-    "bool":$pdl, AttrParameter<"int64_t", "parts of K">:$splitK,
-    StringRefParameter<"instruction set">:$isa, "int64_t":$tiles);
+    ArrayRefParameter<"::mlir::qlinear::KernelAttrInterface", "kernels">:$kernels,
+    "::std::optional<::mlir::qlinear::QuantizeKind>":$quantize,
+    "::std::optional<bool>":$pdl);
   let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
-    /// All fields, with their defaults: fill in what differs, then get().
-    struct Fields {
-      ::llvm::SmallVector<int64_t> rows = {1, 2, 4, 8};
-      int64_t grid = 0, warps = 0, stages = 3;
-      CopyKind copy = CopyKind::load;
-      QuantizeKind quantize = QuantizeKind::inside;
-      bool pdl = false;
-      int64_t splitK = 1;
-      ::std::string isa;
-      int64_t tiles = 1;
-    };
-    static ScheduleAttr get(::mlir::MLIRContext *context, const Fields &fields);
-    static ScheduleAttr
-    getChecked(::llvm::function_ref<::mlir::InFlightDiagnostic()> emitError,
-               ::mlir::MLIRContext *context, const Fields &fields);
-    Fields getFields() const;
+    /// Whether nothing is left to the cost model.
+    bool isComplete() const;
   }];
 }
 

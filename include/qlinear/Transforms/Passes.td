@@ -293,32 +293,39 @@ def QuantizeActivations : Pass<"qlinear-quantize-activations"> {
 }
 
 def Schedule : Pass<"qlinear-schedule"> {
-  let summary = "choose the kernel and the tiling of each linear";
+  let summary = "choose the kernels of each linear, and all that they are made with";
   let description = [{
-    Attaches a `#qlinear.schedule` to each `qlinear.linear` that has none: from
-    `table` where it has an entry for the target and the linear's weights, else, on a
-    GPU, by the cost model. On a CPU linears without an entry stay as they are, and
-    the lowering takes the defaults.
+    Gives each `qlinear.linear` on tensors a complete `#qlinear.schedule`: the lowering
+    chooses nothing. What a schedule has already is followed, and what it leaves out
+    comes from `table`, where that has an entry for the target and the linear's weights,
+    else from the cost model. A kernel that the target cannot run, or that does not fit
+    into its shared memory, is an error that says why.
+
+    On a GPU, weights that are too many for one kernel, for its shared memory, its
+    arguments or the ways to sum up activations, are shared out: the linear becomes
+    several.
 
     A table is a JSON array, as `quant-tune` measures it. `table` is its file, or the
-    name of one that the compiler comes with (`h200`). An entry with `"m"` is for
-    linears of exactly that many rows, and goes before one for any number; other keys
-    than these are for the reader.
+    name of one that the compiler comes with (`h200`). Of an entry's kernels a linear
+    with a static M gets those up to the first that takes all rows; other keys than
+    these are for the reader.
 
     ```json
     [{"target": "cuda:sm_90",
       "weights": [{"encoding": "i8, group = 32, symmetric, scale = f16",
                    "n": 4096, "k": 4096} ],
-      "schedule": "#qlinear.schedule<grid = 132, stages = 4, copy = bulk, pdl = true>"} ]
+      "schedule": "#qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, stages = 4>]>"} ]
     ```
 
     Example:
 
     ```mlir
-    %y = qlinear.linear %x, %w : ...
+    %y = qlinear.linear %x, %w : (tensor<1x4096xbf16>, ...) -> ...
     // becomes
-    %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<grid = 132, copy = bulk,
-                                                             pdl = true>} : ...
+    %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = [
+        #qlinear.gemv<rows = 1, dot = dp4a, copy = bulk, grid = 132, warps = 12,
+                      stages = 2, early = 2, ahead = false, x_copy = bulk, resident = 2,
+                      phases = 1, split_k = 1>], quantize = inside, pdl = true>} : ...
     ```
   }];
   let options = [

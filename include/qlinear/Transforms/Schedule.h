@@ -21,30 +21,36 @@ namespace qlinear {
 
 /// The chip that a GPU target is compiled for.
 struct GpuChip : Chip {
-  std::string name; ///< "sm_90", "sm_100a"
+  std::string name;   ///< "sm_90", "sm_100a"
+  std::string target; ///< "cuda:sm_90", "cuda:emulated"
 
   /// The chip of a target such as "cuda:sm_90" or "cuda:emulated"; nothing for others.
   static std::optional<GpuChip> ofTarget(llvm::StringRef target);
 
-  /// The fastest way in which it copies weights.
-  mlir::qlinear::CopyKind copy() const;
   bool pdl() const { return has(Feature::pdl); }
-
-  /// Warps of a block of a kernel for `rows` rows, where a schedule names none.
-  int64_t warpsFor(int rows) const;
 };
 
 /// The pointers of a kernel: weights, x, extras and results.
 size_t countKernelArgs(mlir::qlinear::LinearOp op);
 
-/// Why a kernel with this schedule cannot be made for a target, whose `chip` it is if
-/// it is a GPU; "" if it can.
-std::string whyMisfit(const mlir::qlinear::ScheduleAttr::Fields &fields,
+/// The numbers of rows that get a kernel where a schedule names none: 1, 2, 4 and 8 up
+/// to the first that is enough for M.
+llvm::SmallVector<int64_t> rowsWithKernels(int64_t M);
+
+/// Why a schedule, complete or not, cannot be for a target, whose `chip` it is if it is
+/// a GPU; "" if it can.
+std::string whyMisfit(mlir::qlinear::ScheduleAttr schedule,
                       const std::optional<GpuChip> &chip, llvm::StringRef target);
 
-/// The schedule of a linear on a GPU, by the cost model.
-mlir::qlinear::ScheduleAttr::Fields scheduleForGpu(mlir::qlinear::LinearOp op,
-                                                   const GpuChip &chip);
+/// Completes the schedule of `op`, which is on tensors, for a GPU: what it leaves out
+/// is chosen by the cost model. Returns the linears with schedules that it became:
+/// several, if one kernel does not take all weights, or not for as many rows as kernels
+/// of less weights would. Fails with a diagnostic if there is no such kernel.
+llvm::FailureOr<llvm::SmallVector<mlir::qlinear::LinearOp>>
+scheduleForGpu(mlir::qlinear::LinearOp op, const GpuChip &chip);
+
+/// Completes the schedule of `op` for CPUs.
+llvm::LogicalResult scheduleForCpu(mlir::qlinear::LinearOp op);
 
 } // namespace qlinear
 #endif

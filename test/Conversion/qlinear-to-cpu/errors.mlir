@@ -2,20 +2,9 @@
 
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 
-func.func @rows(%x: tensor<?x64xf32>, %w: !qlinear.weight<8x64, #q8>) -> tensor<?x8xf32> {
-  // expected-error @below {{schedule has a kernel for rows = 16, but a CPU kernel takes at most 8; use rows = [1, 2, 4, 8]}}
-  %0 = qlinear.linear %x, %w {schedule = #qlinear.schedule<rows = [1, 16]>}
-      : (tensor<?x64xf32>, !qlinear.weight<8x64, #q8>) -> tensor<?x8xf32>
-  return %0 : tensor<?x8xf32>
-}
-
-// -----
-
-#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
-
-func.func @split(%x: tensor<?x64xf32>, %w: !qlinear.weight<8x64, #q8>) -> tensor<?x8xf32> {
-  // expected-error @below {{schedule has split_k = 2, but CPU kernels do not split K; use split_k = 1}}
-  %0 = qlinear.linear %x, %w {schedule = #qlinear.schedule<split_k = 2>}
+func.func @family(%x: tensor<?x64xf32>, %w: !qlinear.weight<8x64, #q8>) -> tensor<?x8xf32> {
+  // expected-error @below {{schedule: the kernel #qlinear.gemv<rows = 1, warps = 4> is for GPUs, but the target is a CPU; leave the schedule to qlinear-schedule, or change the field}}
+  %0 = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, warps = 4>]>}
       : (tensor<?x64xf32>, !qlinear.weight<8x64, #q8>) -> tensor<?x8xf32>
   return %0 : tensor<?x8xf32>
 }

@@ -19,7 +19,7 @@ func.func @dynamic(%x: tensor<?x608xbf16>) -> tensor<?x40xf16> {
   // CHECK-SAME: [#qlinear.variant<rows = 1, kernel = @linear0_m1, items = 3>,
   // CHECK-SAME:  #qlinear.variant<rows = 4, kernel = @linear0_m4, items = 3>]
   // CHECK-SAME: weights(%[[W]]) ins(%[[A]])
-  %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<rows = [1, 4]>}
+  %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1>, #qlinear.cpu_gemv<rows = 4>]>}
       : (tensor<?x608xbf16>, !qlinear.weight<40x608, #q4_row>) -> tensor<?x40xf16>
   // CHECK: return %[[Y]]
   return %y : tensor<?x40xf16>
@@ -102,7 +102,7 @@ func.func @shared(%x: tensor<2x64xf32>, %v: !qlinear.weight<8x64, #q8>, %w: !qli
 // CHECK:           arith.subi %[[T]], %[[TWO]]
 func.func @several(%x: !qlinear.activations<1x64>, %v: !qlinear.weight<32x64, #q8>, %w: !qlinear.weight<8x64, #q8>)
     -> (tensor<1x32xf32>, tensor<1x8xf32>) {
-  %0:2 = qlinear.linear %x, %v, %w {schedule = #qlinear.schedule<tiles = 2>}
+  %0:2 = qlinear.linear %x, %v, %w {schedule = #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1, tiles = 2>, #qlinear.cpu_gemv<rows = 2, tiles = 2>, #qlinear.cpu_gemv<rows = 4, tiles = 2>, #qlinear.cpu_gemv<rows = 8, tiles = 2>]>}
       : (!qlinear.activations<1x64>, !qlinear.weight<32x64, #q8>, !qlinear.weight<8x64, #q8>)
       -> (tensor<1x32xf32>, tensor<1x8xf32>)
   return %0#0, %0#1 : tensor<1x32xf32>, tensor<1x8xf32>
@@ -169,7 +169,7 @@ func.func @epilogue(%x: tensor<?x64xbf16>, %v: !qlinear.weight<20x64, #q8>, %w: 
 func.func @different(%x: !qlinear.activations<1x64>, %w: !qlinear.weight<64x64, #q8>, %e: tensor<64xf32>)
     -> (tensor<1x64xf32>, tensor<1x64xf32>, tensor<1x64xf32>, tensor<1x64xf32>, tensor<1x64xf32>, tensor<1x64xf32>, tensor<1x64xf32>) {
   %0 = qlinear.linear %x, %w : (!qlinear.activations<1x64>, !qlinear.weight<64x64, #q8>) -> tensor<1x64xf32>
-  %1 = qlinear.linear %x, %w {schedule = #qlinear.schedule<tiles = 2>}
+  %1 = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1, tiles = 2>, #qlinear.cpu_gemv<rows = 2, tiles = 2>, #qlinear.cpu_gemv<rows = 4, tiles = 2>, #qlinear.cpu_gemv<rows = 8, tiles = 2>]>}
       : (!qlinear.activations<1x64>, !qlinear.weight<64x64, #q8>) -> tensor<1x64xf32>
   %2 = qlinear.linear %x, %w extras(%e) : (!qlinear.activations<1x64>, !qlinear.weight<64x64, #q8>, tensor<64xf32>) -> tensor<1x64xf32> {
   ^bb0(%a: f32, %b: f32):

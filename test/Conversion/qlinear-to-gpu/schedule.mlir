@@ -1,4 +1,5 @@
-// A schedule decides rows, grid, warps, copies and the quantization.
+// A schedule says which kernels there are and what each is made of; what it leaves out is
+// chosen as qlinear-schedule does.
 //
 // RUN: quant-opt %s --qlinear-to-gpu=target=cuda:sm_80 | FileCheck %s
 
@@ -10,7 +11,7 @@
 func.func @given(%x: tensor<2x256xf16>, %w: !qlinear.weight<160x256, #q8>)
     -> tensor<2x160xf16> {
   %y = qlinear.linear %x, %w
-      {schedule = #qlinear.schedule<rows = [2], grid = 8, warps = 4, copy = async>}
+      {schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 2, grid = 8, warps = 4>]>}
       : (tensor<2x256xf16>, !qlinear.weight<160x256, #q8>) -> tensor<2x160xf16>
   return %y : tensor<2x160xf16>
 }
@@ -45,13 +46,13 @@ func.func @separate(%x: tensor<1x256xf16>, %w: !qlinear.weight<32x256, #q8>)
 // CHECK: return
 func.func @schedules(%x: tensor<1x512xf16>, %w: !qlinear.weight<64x512, #q8>)
     -> (tensor<1x64xf16>, tensor<1x64xf16>, tensor<1x64xf16>, tensor<1x64xf16>) {
-  %0 = qlinear.linear %x, %w {schedule = #qlinear.schedule<rows = [1], grid = 2, warps = 2>}
+  %0 = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, grid = 2, warps = 2>]>}
       : (tensor<1x512xf16>, !qlinear.weight<64x512, #q8>) -> tensor<1x64xf16>
-  %1 = qlinear.linear %x, %w {schedule = #qlinear.schedule<rows = [1], grid = 4, warps = 2>}
+  %1 = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, grid = 4, warps = 2>]>}
       : (tensor<1x512xf16>, !qlinear.weight<64x512, #q8>) -> tensor<1x64xf16>
-  %2 = qlinear.linear %x, %w {schedule = #qlinear.schedule<rows = [1], grid = 2, warps = 1>}
+  %2 = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, grid = 2, warps = 1>]>}
       : (tensor<1x512xf16>, !qlinear.weight<64x512, #q8>) -> tensor<1x64xf16>
-  %3 = qlinear.linear %x, %w {schedule = #qlinear.schedule<rows = [1], grid = 2, warps = 2>}
+  %3 = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, grid = 2, warps = 2>]>}
       : (tensor<1x512xf16>, !qlinear.weight<64x512, #q8>) -> tensor<1x64xf16>
   return %0, %1, %2, %3 : tensor<1x64xf16>, tensor<1x64xf16>, tensor<1x64xf16>, tensor<1x64xf16>
 }

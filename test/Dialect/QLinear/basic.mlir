@@ -5,6 +5,14 @@
 // RUN: quant-opt %s --emit-bytecode | quant-opt | FileCheck %s
 
 // Encodings get a name that says their codes, group and form.
+// CHECK-DAG: #[[ONE:kernel[0-9]*]] = #qlinear.gemv<rows = 1>{{$}}
+// CHECK-DAG: #[[EIGHT:kernel[0-9]*]] = #qlinear.gemv<rows = 8, dot = mma, copy = bulk, grid = 132, warps = 12, stages = 3, early = 2, ahead = false, x_copy = load, resident = 1, phases = 1, split_k = 2>
+// CHECK-DAG: #[[CPU1:kernel[0-9]*]] = #qlinear.cpu_gemv<rows = 1>
+// CHECK-DAG: #[[CPU4:kernel[0-9]*]] = #qlinear.cpu_gemv<rows = 4, tiles = 2>
+// CHECK-DAG: #schedule = #qlinear.schedule<>
+// CHECK-DAG: #schedule1 = #qlinear.schedule<pdl = true>
+// CHECK-DAG: #schedule2 = #qlinear.schedule<kernels = [#[[ONE]], #[[EIGHT]]], quantize = separate, pdl = true>
+// CHECK-DAG: #schedule3 = #qlinear.schedule<kernels = [#[[CPU1]], #[[CPU4]]]>
 // CHECK-DAG: #u4_g32_zero = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
 // CHECK-DAG: #u4_g32_zero1 = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>>
 // CHECK-DAG: #u4_g32_min = #qlinear.encoding<u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>>
@@ -42,14 +50,15 @@ func.func private @types(!qlinear.weight<7x384, #log>, !qlinear.weight<7x384, #d
                          !qlinear.weight<3x7, #i8>,
                          !qlinear.activations<?x48>, !qlinear.activations<4x256>)
 
+// Schedules and kernels have names; fields print in one order, those that are given.
 // CHECK-LABEL: func.func private @schedules
-// CHECK-SAME: a = #qlinear.schedule<>
-// CHECK-SAME: b = #qlinear.schedule<rows = [1, 2, 4], grid = 132, warps = 8, stages = 4, copy = bulk, quantize = separate, pdl = true, split_k = 2>
-// CHECK-SAME: c = #qlinear.schedule<isa = "avx512vnni", tiles = 4>
+// CHECK-SAME: a = #schedule, b = #schedule2, c = #schedule3
 func.func private @schedules() attributes {
-  a = #qlinear.schedule<rows = [1, 2, 4, 8], pdl = false, copy = load>,
-  b = #qlinear.schedule<split_k = 2, copy = bulk, rows = [1, 2, 4], grid = 132, warps = 8, stages = 4, quantize = separate, pdl = true>,
-  c = #qlinear.schedule<isa = "avx512vnni", tiles = 4>}
+  a = #qlinear.schedule<>,
+  b = #qlinear.schedule<pdl = true, quantize = separate, kernels = [
+    #qlinear.gemv<rows = 1>,
+    #qlinear.gemv<split_k = 2, phases = 1, resident = 1, x_copy = load, ahead = false, early = 2, stages = 3, warps = 12, grid = 132, copy = bulk, dot = mma, rows = 8>]>,
+  c = #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1>, #qlinear.cpu_gemv<tiles = 2, rows = 4>]>}
 
 // CHECK-LABEL: func.func @pack
 func.func @pack(%codes: tensor<64x256xi4>, %bytes: tensor<64x256xi8>, %s: tensor<64x8xbf16>,
@@ -96,8 +105,8 @@ func.func @linear(%x: tensor<?x256xbf16>, %a: !qlinear.activations<4x256>, %bias
   // CHECK: qlinear.linear %{{.*}}, %{{.*}} : (tensor<?x256xbf16>, !qlinear.weight<64x256, #u4_g32_zero>) -> tensor<?x64xbf16>
   %0 = qlinear.linear %x, %wg : (tensor<?x256xbf16>, !qlinear.weight<64x256, #q4>) -> tensor<?x64xbf16>
   // Several weights of different N and encodings, results of different types.
-  // CHECK: %{{.*}}:2 = qlinear.linear %{{.*}}, %{{.*}}, %{{.*}} {schedule = #qlinear.schedule<grid = 8>} : (!qlinear.activations<4x256>, !qlinear.weight<64x256, #u4_g32_zero>, !qlinear.weight<16x256, #u4_g32_min>) -> (tensor<4x64xf32>, tensor<4x16xf16>)
-  %1:2 = qlinear.linear %a, %wg, %wq {schedule = #qlinear.schedule<grid = 8>} : (!qlinear.activations<4x256>, !qlinear.weight<64x256, #q4>, !qlinear.weight<16x256, #q4_k>) -> (tensor<4x64xf32>, tensor<4x16xf16>)
+  // CHECK: %{{.*}}:2 = qlinear.linear %{{.*}}, %{{.*}}, %{{.*}} {schedule = #schedule1} : (!qlinear.activations<4x256>, !qlinear.weight<64x256, #u4_g32_zero>, !qlinear.weight<16x256, #u4_g32_min>) -> (tensor<4x64xf32>, tensor<4x16xf16>)
+  %1:2 = qlinear.linear %a, %wg, %wq {schedule = #qlinear.schedule<pdl = true>} : (!qlinear.activations<4x256>, !qlinear.weight<64x256, #q4>, !qlinear.weight<16x256, #q4_k>) -> (tensor<4x64xf32>, tensor<4x16xf16>)
   // CHECK: qlinear.linear %{{.*}}, %{{.*}}, %{{.*}} extras(%{{.*}}, %{{.*}}) : (tensor<?x256xbf16>, !qlinear.weight<64x256, #u4_g32_zero>, !qlinear.weight<64x256, #u4_g32_zero>, tensor<64xf32>, tensor<?x64xbf16>) -> (tensor<?x64xbf16>, tensor<?x64xf32>) {
   // CHECK-NEXT: ^bb0(%{{.*}}: f32, %{{.*}}: f32, %{{.*}}: f32, %{{.*}}: bf16):
   // CHECK: qlinear.yield %{{.*}}, %{{.*}} : bf16, f32

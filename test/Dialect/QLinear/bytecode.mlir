@@ -1,15 +1,18 @@
 // What every version of the bytecode format has written is read today: the file
 // Inputs/version-N.mlirbc was written once, by version N, from the IR below, and
 // is never written again.
-// RUN: quant-opt %s -o %t.today
-// RUN: quant-opt %S/Inputs/version-1.mlirbc -o %t.1.all
-// When that was written, a schedule that named no number of warps had 12.
-// RUN: sed 's/<warps = 12>/<>/; s/<warps = 12, /</; s/, warps = 12\([,>]\)/\1/' %t.1.all > %t.1
-// RUN: diff %t.today %t.1
+// RUN: quant-opt %s --mlir-print-local-scope -o %t.today
+// RUN: quant-opt %S/Inputs/version-2.mlirbc --mlir-print-local-scope -o %t.2
+// RUN: diff %t.today %t.2
+//
+// A schedule of version 1 was a set of fields for all rows: what was not the default then
+// is what each kernel has to have.
+// RUN: quant-opt %S/Inputs/version-1.mlirbc --mlir-print-local-scope -o %t.1
+// RUN: grep -v @kernels_of_2 %t.today | diff - %t.1
 
 // And it is written the same again, as long as the version is the same.
 // RUN: quant-opt %s --emit-bytecode -o %t.mlirbc
-// RUN: quant-opt %t.mlirbc -o %t.again
+// RUN: quant-opt %t.mlirbc --mlir-print-local-scope -o %t.again
 // RUN: diff %t.today %t.again
 
 #zero = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>>
@@ -27,9 +30,15 @@ func.func private @types(!qlinear.weight<8191x10944, #symmetric>, !qlinear.weigh
                          !qlinear.activations<?x48>, !qlinear.activations<4x256>)
 
 func.func private @schedules() attributes {
+  a = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, copy = load, warps = 12>, #qlinear.gemv<rows = 2, copy = load, warps = 12>, #qlinear.gemv<rows = 4, copy = load, warps = 12>, #qlinear.gemv<rows = 8, copy = load, warps = 12>], quantize = inside, pdl = false>,
+  b = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, copy = bulk, grid = 132, warps = 8, stages = 4>, #qlinear.gemv<rows = 2, copy = bulk, grid = 132, warps = 8, stages = 4, split_k = 2>, #qlinear.gemv<rows = 4, copy = bulk, grid = 132, warps = 8, stages = 4, split_k = 2>], quantize = separate, pdl = true>,
+  c = #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1, tiles = 4>, #qlinear.cpu_gemv<rows = 2, tiles = 4>, #qlinear.cpu_gemv<rows = 4, tiles = 4>, #qlinear.cpu_gemv<rows = 8, tiles = 4>]>}
+
+func.func private @kernels_of_2() attributes {
   a = #qlinear.schedule<>,
-  b = #qlinear.schedule<split_k = 2, copy = bulk, rows = [1, 2, 4], grid = 132, warps = 8, stages = 4, quantize = separate, pdl = true>,
-  c = #qlinear.schedule<isa = "avx512vnni", tiles = 4, copy = async>}
+  b = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 3>], pdl = true>,
+  c = #qlinear.gemv<rows = 8, dot = mma, copy = bulk, grid = 132, warps = 12, stages = 3, early = 2, ahead = false, x_copy = load, resident = 0, phases = 1, split_k = 2>,
+  d = #qlinear.gemv<rows = 1, dot = dp4a, ahead = true, x_copy = bulk, phases = 7>}
 
 func.func @ops(%codes: tensor<64x256xi4>, %c: tensor<64x8xi8>, %s: tensor<64xbf16>, %x: tensor<?x256xbf16>,
                %bias: tensor<64xf32>, %res: tensor<?x64xf16>) -> (tensor<?x64xbf16>, tensor<?x64xf32>, tensor<64x256xf64>) {
@@ -40,7 +49,7 @@ func.func @ops(%codes: tensor<64x256xi4>, %c: tensor<64x8xi8>, %s: tensor<64xbf1
   %3 = qlinear.reencode %1 : !qlinear.weight<64x256, #zero> to !qlinear.weight<64x256, #delta>
   %4 = qlinear.dequantize %3 : !qlinear.weight<64x256, #delta> -> tensor<64x256xf64>
   %5 = qlinear.quantize_activations %x : tensor<?x256xbf16> -> !qlinear.activations<?x256>
-  %6 = qlinear.linear %5, %0, %2 extras(%bias, %res) {schedule = #qlinear.schedule<grid = 3>}
+  %6 = qlinear.linear %5, %0, %2 extras(%bias, %res) {schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, copy = load, grid = 3, warps = 12>, #qlinear.gemv<rows = 2, copy = load, grid = 3, warps = 12>, #qlinear.gemv<rows = 4, copy = load, grid = 3, warps = 12>, #qlinear.gemv<rows = 8, copy = load, grid = 3, warps = 12>], quantize = inside, pdl = false>}
     : (!qlinear.activations<?x256>, !qlinear.weight<64x256, #zero>, !qlinear.weight<64x256, #min>, tensor<64xf32>, tensor<?x64xf16>)
       -> tensor<?x64xf32> {
   ^bb0(%p: f32, %q: f32, %b: f32, %r: f16):

@@ -123,10 +123,10 @@ func.func @plain_equal_weights_of_two_types(%x: !x, %w: !w) -> (!y, tensor<?x8xf
 
 // CHECK-LABEL: func @plain_unused_result(
 // CHECK-SAME: %[[X:[^:]*]]: {{[^,]*}}, %[[W:[^:]*]]: !qlinear.weight<8x64, #i8_g32_symmetric>, %[[V:[^:]*]]:
-// CHECK-NEXT: %[[Y:.*]] = qlinear.linear %[[X]], %[[V]] {keep, schedule = #qlinear.schedule<grid = 3>} :
+// CHECK-NEXT: %[[Y:.*]] = qlinear.linear %[[X]], %[[V]] {keep, schedule = #schedule} :
 // CHECK-NEXT: return %[[Y]]
 func.func @plain_unused_result(%x: !x, %w: !w, %v: !w) -> !y {
-  %0:2 = qlinear.linear %x, %w, %v {keep, schedule = #qlinear.schedule<grid = 3>} : (!x, !w, !w) -> (!y, !y)
+  %0:2 = qlinear.linear %x, %w, %v {keep, schedule = #qlinear.schedule<pdl = false>} : (!x, !w, !w) -> (!y, !y)
   return %0#1 : !y
 }
 

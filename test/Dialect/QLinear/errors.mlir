@@ -100,21 +100,146 @@ func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, min, sc
 // -----
 
 //===----------------------------------------------------------------------===//
-// #qlinear.schedule
+// #qlinear.gemv, #qlinear.cpu_gemv, #qlinear.schedule
 //===----------------------------------------------------------------------===//
 
-// expected-error @below {{unknown field 'threads'; a schedule has rows, grid, warps, stages, copy, quantize, pdl, split_k, isa and tiles}}
-func.func private @f() attributes {a = #qlinear.schedule<threads = 4>}
+// expected-error @below {{unknown field 'threads'; a gemv kernel has rows, dot, copy, grid, warps, stages, early, ahead, x_copy, resident, phases, split_k}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 1, threads = 4>}
+
+// -----
+
+// expected-error @below {{unknown field 'grid'; a cpu_gemv kernel has rows, tiles}}
+func.func private @f() attributes {a = #qlinear.cpu_gemv<grid = 4>}
 
 // -----
 
 // expected-error @below {{field grid is given twice}}
-func.func private @f() attributes {a = #qlinear.schedule<grid = 4, grid = 5>}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 1, grid = 4, grid = 5>}
+
+// -----
+
+// expected-error @below {{a gemv kernel needs rows, as in rows = 1}}
+func.func private @f() attributes {a = #qlinear.gemv<grid = 4>}
+
+// -----
+
+// expected-error @below {{expected dp4a or mma}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 1, dot = wgmma>}
 
 // -----
 
 // expected-error @below {{expected bulk, async or load}}
-func.func private @f() attributes {a = #qlinear.schedule<copy = tma>}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 1, copy = tma>}
+
+// -----
+
+// expected-error @below {{expected true or false}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 1, ahead = 1>}
+
+// -----
+
+// expected-error @below {{rows = 0 is not in 1..8, the rows that one gemv kernel takes; a call of more is cut into pieces}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 0>}
+
+// -----
+
+// expected-error @below {{rows = 9 is not in 1..8, the rows that one cpu_gemv kernel takes; a call of more is cut into pieces}}
+func.func private @f() attributes {a = #qlinear.cpu_gemv<rows = 9>}
+
+// -----
+
+// expected-error @below {{grid = 0 is not in 1..2147483647}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 1, grid = 0>}
+
+// -----
+
+// expected-error @below {{warps = 33 is not in 1..32}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 1, warps = 33>}
+
+// -----
+
+// expected-error @below {{stages = 9 is not in 1..8}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 1, stages = 9>}
+
+// -----
+
+// expected-error @below {{early = 0 is not in 1..8}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 1, early = 0>}
+
+// -----
+
+// expected-error @below {{resident = 5 is not in 0..4}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 1, resident = 5>}
+
+// -----
+
+// expected-error @below {{phases = 65 is not in 1..64}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 1, phases = 65>}
+
+// -----
+
+// expected-error @below {{split_k = 9 is not in 1..8}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 1, split_k = 9>}
+
+// -----
+
+// expected-error @below {{tiles = 70000 is not in 1..65535}}
+func.func private @f() attributes {a = #qlinear.cpu_gemv<rows = 1, tiles = 70000>}
+
+// -----
+
+// expected-error @below {{dot = mma with copy = load: tensor cores take weights from the ring of a warp; use copy = async or bulk, or dot = dp4a}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 8, dot = mma, copy = load>}
+
+// -----
+
+// expected-error @below {{stages = 3 with copy = load, which has no ring; use stages = 1}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 8, stages = 3, copy = load>}
+
+// -----
+
+// expected-error @below {{x_copy = async: activations come by bulk copies or by loads; use x_copy = bulk or load}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 8, x_copy = async>}
+
+// -----
+
+// expected-error @below {{x_copy = bulk needs copy = bulk, but copy is async}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 8, copy = async, x_copy = bulk>}
+
+// -----
+
+// expected-error @below {{early = 4 is more than stages = 3}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 8, stages = 3, early = 4>}
+
+// -----
+
+// expected-error @below {{early = 2 of 3 stages with phases = 2: a later phase starts all its copies at once; use early = 3}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 8, stages = 3, early = 2, phases = 2>}
+
+// -----
+
+// expected-error @below {{ahead = true with dot = mma: tensor cores take parts of a unit as they go; use ahead = false, or dot = dp4a}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 8, dot = mma, ahead = true>}
+
+// -----
+
+// expected-error @below {{ahead = true: a unit is taken ahead where a stage is filled late; use early below stages, and copies into a ring}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 8, stages = 3, early = 3, ahead = true>}
+
+// -----
+
+// expected-error @below {{ahead = true: a unit is taken ahead where a stage is filled late; use early below stages, and copies into a ring}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 8, copy = load, ahead = true>}
+
+// -----
+
+// expected-error @below {{grid = 131 is not a multiple of split_k = 2, the blocks of a cluster}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 8, grid = 131, split_k = 2>}
+
+// -----
+
+// expected-error @below {{unknown field 'rows'; a schedule has kernels, quantize and pdl}}
+func.func private @f() attributes {a = #qlinear.schedule<rows = 4>}
 
 // -----
 
@@ -123,43 +248,33 @@ func.func private @f() attributes {a = #qlinear.schedule<quantize = outside>}
 
 // -----
 
-// expected-error @below {{rows is empty; name at least one number of rows, as in rows = [1]}}
-func.func private @f() attributes {a = #qlinear.schedule<rows = []>}
+// expected-error @below {{expected a kernel, such as #qlinear.gemv<rows = 1> or #qlinear.cpu_gemv<rows = 1>}}
+func.func private @f() attributes {a = #qlinear.schedule<kernels = [1]>}
 
 // -----
 
-// expected-error @below {{rows has 2 after 4; row variants are positive and ascending}}
-func.func private @f() attributes {a = #qlinear.schedule<rows = [1, 4, 2]>}
+// expected-error @below {{a kernel for rows = 2 comes after one for rows = 4; kernels are in ascending order of rows, one for each}}
+func.func private @f() attributes {a = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 4>, #qlinear.gemv<rows = 2>]>}
 
 // -----
 
-// expected-error @below {{rows has 0 after 0; row variants are positive and ascending}}
-func.func private @f() attributes {a = #qlinear.schedule<rows = [0]>}
+// expected-error @below {{a kernel for rows = 4 comes after one for rows = 4}}
+func.func private @f() attributes {a = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 4>, #qlinear.gemv<rows = 4, warps = 2>]>}
 
 // -----
 
-// expected-error @below {{grid = -1 is negative; use 0 to let the device decide}}
-func.func private @f() attributes {a = #qlinear.schedule<grid = -1>}
+// expected-error @below {{kernels for GPUs and for CPUs in one schedule: #qlinear.gemv<rows = 1> and #qlinear.cpu_gemv<rows = 2>}}
+func.func private @f() attributes {a = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1>, #qlinear.cpu_gemv<rows = 2>]>}
 
 // -----
 
-// expected-error @below {{warps = 33 is not in 0..32}}
-func.func private @f() attributes {a = #qlinear.schedule<warps = 33>}
+// expected-error @below {{pdl is a field of schedules for GPUs, and the kernels are for CPUs; leave it out}}
+func.func private @f() attributes {a = #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 2>], pdl = false>}
 
 // -----
 
-// expected-error @below {{stages = 0 is not in 1..64}}
-func.func private @f() attributes {a = #qlinear.schedule<stages = 0>}
-
-// -----
-
-// expected-error @below {{split_k = 0 is not in 1..65535}}
-func.func private @f() attributes {a = #qlinear.schedule<split_k = 0>}
-
-// -----
-
-// expected-error @below {{tiles = 70000 is not in 1..65535}}
-func.func private @f() attributes {a = #qlinear.schedule<tiles = 70000>}
+// expected-error @below {{quantize is a field of schedules for GPUs, and the kernels are for CPUs; leave it out}}
+func.func private @f() attributes {a = #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 2>], quantize = separate>}
 
 // -----
 

@@ -75,14 +75,21 @@ CASES = [
     ("i8, group = row, symmetric, scale = f32", [(33, 100)]),
 ]
 
+
+def schedule(rows, fields, more=""):
+    """A schedule attribute: a kernel for each of `rows`, all with the same fields."""
+    kernels = ", ".join(f"#qlinear.gemv<rows = {r}, {fields}>" for r in rows)
+    return f" {{schedule = #qlinear.schedule<kernels = [{kernels}]{more}>}}"
+
+
 # Row variants and ways to fetch weights. The first leaves all to the cost model: every
 # variant, which takes three times as long to compile as the others.
 SCHEDULES = [
     "",
-    " {schedule = #qlinear.schedule<rows = [1, 4], warps = 4, copy = bulk, pdl = true>}",
-    " {schedule = #qlinear.schedule<rows = [2, 4], warps = 2, copy = load>}",
-    " {schedule = #qlinear.schedule<rows = [1, 3], warps = 4, stages = 2, copy = async>}",
-    " {schedule = #qlinear.schedule<rows = [4], warps = 3, copy = bulk, quantize = separate>}",
+    schedule([1, 4], "warps = 4, stages = 3, copy = bulk", ", pdl = true"),
+    schedule([2, 4], "warps = 2, copy = load", ", pdl = false"),
+    schedule([1, 3], "warps = 4, stages = 2, copy = async", ", pdl = false"),
+    schedule([4], "warps = 3, stages = 3, copy = bulk", ", quantize = separate, pdl = false"),
 ]
 INPUTS = ["bf16", "f16", "f32"]
 RESULTS = ["f32", "bf16", "f16"]

@@ -40,7 +40,7 @@ func.func @f(%x: tensor<1x5376xbf16>, %a: !qlinear.weight<21504x5376, #q4_row>,
   return %0, %1, %2 : tensor<1x21504xbf16>, tensor<1x21504xbf16>, tensor<1x21504xbf16>
 }
 
-#eight = #qlinear.schedule<rows = [8], copy = bulk, pdl = true>
+#eight = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 8, copy = bulk, stages = 3>], pdl = true>
 func.func @g(%x: tensor<8x5376xbf16>, %a: !qlinear.weight<21504x5376, #q4_row>,
              %b: !qlinear.weight<21504x5376, #q4_k>, %c: !qlinear.weight<21504x5376, #q6_k>)
     -> (tensor<8x21504xbf16>, tensor<8x21504xbf16>, tensor<8x21504xbf16>) {
@@ -53,7 +53,7 @@ func.func @g(%x: tensor<8x5376xbf16>, %a: !qlinear.weight<21504x5376, #q4_row>,
   return %0, %1, %2 : tensor<8x21504xbf16>, tensor<8x21504xbf16>, tensor<8x21504xbf16>
 }
 
-#two_and_four = #qlinear.schedule<rows = [2, 4], copy = bulk, pdl = true>
+#two_and_four = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 2, copy = bulk, stages = 3>, #qlinear.gemv<rows = 4, copy = bulk, stages = 3>], pdl = true>
 func.func @h(%x: tensor<4x5376xbf16>, %a: !qlinear.weight<21504x5376, #q4_row>,
              %b: !qlinear.weight<21504x5376, #q4_k>)
     -> (tensor<4x21504xbf16>, tensor<4x21504xbf16>) {

@@ -7,7 +7,7 @@
 !w = !qlinear.weight<16x64, #q8>
 !x = tensor<4x64xf32>
 !y = tensor<4x16xf32>
-#one = #qlinear.schedule<rows = [4]>
+#one = #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 4>]>
 qlinear.parameter @w : !w from "a"
 qlinear.parameter @v : !w from "b"
 

@@ -30,11 +30,11 @@ with open("m.mlir", "w") as f:
     f.write(
         f"""#e = #qlinear.encoding<{ENCODING}>
 qlinear.parameter @w : !qlinear.weight<16x64, #e> from "w.weight"
-func.func @f(%x: tensor<?x64xf32>) -> tensor<?x16xf32> {{
+func.func @f(%x: tensor<1x64xf32>) -> tensor<1x16xf32> {{
   %w = qlinear.load @w : !qlinear.weight<16x64, #e>
-  %y = qlinear.linear %x, %w {{schedule = #qlinear.schedule<rows = [1]>}}
-      : (tensor<?x64xf32>, !qlinear.weight<16x64, #e>) -> tensor<?x16xf32>
-  return %y : tensor<?x16xf32>
+  %y = qlinear.linear %x, %w
+      : (tensor<1x64xf32>, !qlinear.weight<16x64, #e>) -> tensor<1x16xf32>
+  return %y : tensor<1x16xf32>
 }}
 """
     )

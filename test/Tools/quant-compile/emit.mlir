@@ -29,9 +29,9 @@
 
 #q4 = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>>
 qlinear.parameter @w : !qlinear.weight<16x64, #q4>
-func.func @narrow(%x: tensor<?x64xbf16>) -> tensor<?x16xbf16> {
+func.func @narrow(%x: tensor<1x64xbf16>) -> tensor<1x16xbf16> {
   %w = qlinear.load @w : !qlinear.weight<16x64, #q4>
-  %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<rows = [1], warps = 2>}
-      : (tensor<?x64xbf16>, !qlinear.weight<16x64, #q4>) -> tensor<?x16xbf16>
-  return %y : tensor<?x16xbf16>
+  %y = qlinear.linear %x, %w
+      : (tensor<1x64xbf16>, !qlinear.weight<16x64, #q4>) -> tensor<1x16xbf16>
+  return %y : tensor<1x16xbf16>
 }

@@ -16,7 +16,7 @@
 qlinear.parameter @w : !qlinear.weight<16x64, #q8>
 func.func @f(%x: tensor<1x64xf16>) -> tensor<1x16xf16> {
   %w = qlinear.load @w : !qlinear.weight<16x64, #q8>
-  %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<rows = [1], warps = 2, copy = async>}
+  %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, copy = async, warps = 2, stages = 3>], pdl = false>}
       : (tensor<1x64xf16>, !qlinear.weight<16x64, #q8>) -> tensor<1x16xf16>
   return %y : tensor<1x16xf16>
 }

@@ -15,9 +15,14 @@ import json
 import subprocess
 import sys
 
+
+def schedule(kernel):
+    return f"#qlinear.schedule<kernels = [#qlinear.{kernel}]>"
+
+
 Q8 = "i8, group = 32, symmetric, scale = f16"
 GOOD = {"target": "cuda:sm_90", "weights": [{"encoding": Q8, "n": 96, "k": 256}],
-        "schedule": "#qlinear.schedule<copy = bulk>"}
+        "schedule": schedule("gemv<rows = 1, copy = bulk>")}
 
 
 def changed(**changes):
@@ -39,16 +44,18 @@ TABLES = {
     "no-n": changed(n=None),
     "negative": changed(n=-96),
     "target": changed(target="gpu:9"),
-    "rows": changed(m=0),
+    "m": changed(m=1),
     "encoding": changed(encoding="u4, group = 31, zero, scale = bf16, offset = bf16"),
     "shape": changed(encoding="i8, group = 128, symmetric, scale = f16", k=416),
-    "schedule": changed(schedule="#qlinear.schedule<warps = 99>"),
+    "schedule": changed(schedule=schedule("gemv<rows = 1, warps = 99>")),
     "no-schedule": changed(schedule="bulk"),
-    "isa": changed(schedule='#qlinear.schedule<isa = "avx2">'),
+    "cpu": changed(schedule=schedule("cpu_gemv<rows = 1>")),
+    "gpu": [{**GOOD, "target": "cpu:avx2"}],
     "bulk": [{**GOOD, "target": "cuda:sm_80"}],
-    "async": [{**GOOD, "target": "cuda:sm_75", "schedule": "#qlinear.schedule<copy = async>"}],
+    "async": [{**GOOD, "target": "cuda:sm_75",
+               "schedule": schedule("gemv<rows = 1, copy = async>")}],
     "pdl": [{**GOOD, "target": "cuda:sm_80",
-             "schedule": "#qlinear.schedule<copy = async, pdl = true>"}],
+             "schedule": "#qlinear.schedule<pdl = true>"}],
     "other-target": [{**GOOD, "target": "cuda:sm_100"}],
 }
 
@@ -57,7 +64,8 @@ for name, table in TABLES.items():
     path = f"{directory}/{name}.json"
     with open(path, "w") as f:
         f.write(table if isinstance(table, str) else json.dumps(table))
-    target = {"bulk": "cuda:sm_80", "pdl": "cuda:sm_80", "async": "cuda:sm_75"}.get(
+    target = {"bulk": "cuda:sm_80", "pdl": "cuda:sm_80", "async": "cuda:sm_75",
+              "gpu": "cpu:avx2"}.get(
         name, "cuda:sm_90")
     ran = subprocess.run([tool, module, f"--qlinear-schedule=target={target} table={path}"],
                          capture_output=True, text=True)

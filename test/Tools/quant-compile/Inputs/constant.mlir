@@ -8,7 +8,7 @@ func.func @biased(%x: tensor<2x32xf32>) -> tensor<2x4xf32> {
   %bias = arith.constant dense<[0.0, 1.0, 2.0, 3.0]> : tensor<4xf32>
   %w = qlinear.pack %codes, %scales offsets(%zeros)
       : (tensor<4x32xi4>, tensor<4x1xf32>, tensor<4x1xf32>) -> !qlinear.weight<4x32, #q4>
-  %y = qlinear.linear %x, %w extras(%bias) {schedule = #qlinear.schedule<rows = [2], warps = 2>}
+  %y = qlinear.linear %x, %w extras(%bias)
       : (tensor<2x32xf32>, !qlinear.weight<4x32, #q4>, tensor<4xf32>) -> tensor<2x4xf32> {
   ^bb0(%p: f32, %b: f32):
     %s = arith.addf %p, %b : f32

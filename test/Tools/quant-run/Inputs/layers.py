@@ -165,13 +165,14 @@ def constants():
 
 def schedules(path):
     table = []
+    kernels = [f"#qlinear.gemv<rows = {r}, grid = 2, warps = 4, stages = 3>" for r in (1, 4)]
     for layers in (["attn_q", "attn_k", "attn_v"], ["ffn_gate", "ffn_up"], ["attn_out"]):
         weights = [{"encoding": LAYERS[n][1], "n": LAYERS[n][0], "k": K} for n in layers]
         table.append(
             {
                 "target": "cuda:emulated",
                 "weights": weights,
-                "schedule": "#qlinear.schedule<rows = [1, 4], grid = 2, warps = 4, copy = bulk>",
+                "schedule": f"#qlinear.schedule<kernels = [{', '.join(kernels)}]>",
             }
         )
     with open(path, "w") as f:

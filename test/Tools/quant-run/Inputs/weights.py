@@ -46,7 +46,8 @@ qlinear.parameter @b : !qlinear.weight<16x64, #e> from "b"
 func.func @f(%x: tensor<?x64xf32>) -> (tensor<?x16xf32>, tensor<?x16xf32>) {{
   %a = qlinear.load @a : !qlinear.weight<16x64, #e>
   %b = qlinear.load @b : !qlinear.weight<16x64, #e>
-  %y:2 = qlinear.linear %x, %a, %b {{schedule = #qlinear.schedule<rows = [1]>}}
+  %y:2 = qlinear.linear %x, %a, %b
+      {{schedule = #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1>]>}}
       : (tensor<?x64xf32>, !qlinear.weight<16x64, #e>, !qlinear.weight<16x64, #e>)
       -> (tensor<?x16xf32>, tensor<?x16xf32>)
   return %y#0, %y#1 : tensor<?x16xf32>, tensor<?x16xf32>

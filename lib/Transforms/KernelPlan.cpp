@@ -1,10 +1,10 @@
-//===- GpuPlan.cpp - The constants of a GPU kernel ------------------------===//
+//===- KernelPlan.cpp - The constants of a GPU kernel ---------------------===//
 //
 // Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-#include "GpuKernel.h"
+#include "KernelPlan.h"
 
 #include "llvm/Support/MathExtras.h"
 
@@ -13,8 +13,6 @@
 using namespace mlir::qlinear;
 
 namespace qlinear {
-
-constexpr int64_t kMaxCluster = 8; // blocks, on every chip that has clusters
 
 int64_t KernelPlan::recordsOf(const KernelWalk &walk, int phase) const {
   int64_t at = records;
@@ -140,37 +138,50 @@ static int64_t layOut(KernelPlan &plan) {
   return int64_t(llvm::alignTo(at, 16));
 }
 
-/// Fewest tokens for which tensor cores are faster than dp4a (on sm_90; dp4a is ahead
-/// by 2% at 2 tokens, and behind by 3% at 4 and 28% at 8).
-constexpr int kTensorTokens = 3;
-
-/// Blocks that share K. A single token gains nothing: its activations are few, and the
-/// cluster's barrier costs more than quantizing them.
-static int splitOf(const KernelPlan &plan, const ScheduleAttr::Fields &schedule,
-                   const GpuChip &chip) {
-  if (!chip.has(Feature::cluster) || plan.tokens == 1 || plan.K % layout::kUnitK)
-    return 1;
-  int64_t split = std::min({schedule.splitK, plan.grid, kMaxCluster});
-  while (plan.units % split)
-    --split;
-  return int(split);
+int64_t sharedBytesOf(const GpuChip &chip, int64_t blocks) {
+  constexpr int64_t kReserved = 1024; // of each block, by the system
+  return (chip.sharedBytes + kReserved) / blocks - kReserved;
 }
 
-std::optional<KernelPlan> planKernel(LinearOp op, const ScheduleAttr::Fields &schedule,
-                                     int tokens, const GpuChip &chip) {
+std::string whyMisfit(const Gemv &gemv, const GpuChip &chip) {
+  std::string needs;
+  auto need = [&](bool wanted, const std::string &field, uint32_t feature) {
+    if (needs.empty() && wanted && !chip.has(feature))
+      needs = field + " needs " + chipsWith(feature);
+  };
+  need(gemv.copy == CopyKind::bulk, "copy = bulk", Feature::bulk);
+  need(gemv.copy == CopyKind::async, "copy = async", Feature::async);
+  need(gemv.xCopy == CopyKind::bulk, "x_copy = bulk", Feature::bulk);
+  need(gemv.dot == DotKind::mma, "dot = mma", Feature::mma);
+  need(gemv.splitK.value_or(1) > 1, "split_k above 1", Feature::cluster);
+  int64_t blocks = std::max<int64_t>(1, gemv.resident.value_or(0));
+  int64_t threads = blocks * gemv.warps.value_or(0) * kernels::kWarp;
+  if (needs.empty() && threads > chip.threads)
+    needs = std::to_string(blocks) + " resident blocks of " +
+            std::to_string(*gemv.warps) + " warps are " + std::to_string(threads) +
+            " threads, and a multiprocessor has " + std::to_string(chip.threads);
+  return needs.empty() ? "" : needs + ", but the target is " + chip.target;
+}
+
+Result<KernelPlan> planKernel(LinearOp op, const Gemv &gemv, bool pdl,
+                              const GpuChip &chip) {
+  if (std::string why = whyMisfit(gemv, chip); !why.empty())
+    return error(why);
   KernelPlan plan;
+  plan.pdl = pdl;
   plan.K = op.getK();
-  int warps = int(schedule.warps ? schedule.warps : chip.warpsFor(tokens));
-  plan.warps = warps;
-  plan.mode = modeOf(schedule.copy);
-  plan.pdl = schedule.pdl && chip.pdl();
-  plan.tensor = tokens >= kTensorTokens && plan.mode != kernels::kDirect;
-  // Bulk copies bring quantized activations, unless they would queue behind those that
-  // fill the ring at that time (a kernel for up to 2 tokens has filled it before),
-  // which is worse than loads by threads as long as those are few.
-  plan.bulkCodes = plan.mode == kernels::kBulk && (tokens <= 2 || tokens > 4);
+  plan.warps = int(*gemv.warps);
+  plan.stages = int(*gemv.stages);
+  plan.earlyStages = int(*gemv.early);
+  plan.ahead = *gemv.ahead;
+  plan.mode = modeOf(*gemv.copy);
+  plan.tensor = gemv.dot == DotKind::mma;
+  plan.bulkCodes = gemv.xCopy == CopyKind::bulk;
+  plan.grid = *gemv.grid;
+  plan.split = int(*gemv.splitK);
+  plan.phases = int(*gemv.phases);
   // Fragments have 8 columns, for which tokens are repeated.
-  plan.tokens = plan.tensor ? int(llvm::PowerOf2Ceil(unsigned(tokens))) : tokens;
+  plan.tokens = int(plan.tensor ? llvm::PowerOf2Ceil(uint64_t(gemv.rows)) : gemv.rows);
 
   llvm::SmallVector<unsigned> all(op.getWeights().size());
   std::iota(all.begin(), all.end(), 0);
@@ -184,9 +195,7 @@ std::optional<KernelPlan> planKernel(LinearOp op, const ScheduleAttr::Fields &sc
       plan.segments.back().results.push_back(i);
     }
   }
-  int64_t tiles = 0;
-  for (KernelSegment &segment : plan.segments) {
-    tiles += segment.tiles;
+  for (KernelSegment &segment : plan.segments)
     for (KernelWalk &walk : segment.walks) {
       auto kind = kernels::RecordKind::of(walk.layout.spec);
       auto found = llvm::find(plan.recordKinds, kind);
@@ -194,82 +203,44 @@ std::optional<KernelPlan> planKernel(LinearOp op, const ScheduleAttr::Fields &sc
       if (found == plan.recordKinds.end())
         plan.recordKinds.push_back(kind);
     }
-  }
+  auto number = [](int64_t n) { return std::to_string(n); };
   if (plan.recordKinds.size() > kernels::kMaxRecordKinds)
-    return std::nullopt;
-  plan.grid = schedule.grid ? schedule.grid : chip.multiprocessors;
-  if (!plan.pdl) // else every multiprocessor gets a block (below)
-    plan.grid = std::min(plan.grid, tiles);
+    return error(
+        "the weights of one epilogue need " + number(int64_t(plan.recordKinds.size())) +
+        " kinds of sums of activations (by group 16 or more, with offsets or by "
+        "the bias of symmetric codes), and a kernel has room for " +
+        number(kernels::kMaxRecordKinds) +
+        "; re-encode the weights alike, or use several linears");
   plan.units = int64_t(plan.segments.front().walks.front().layout.unitsPerTile());
-  plan.split = splitOf(plan, schedule, chip);
+  if (plan.split > 1 && (plan.units % plan.split || plan.K % layout::kUnitK))
+    return error("split_k = " + number(plan.split) + " does not divide the " +
+                 number(plan.units) + " units of K = " + number(plan.K) +
+                 ", whole ones of " + number(layout::kUnitK) + " columns");
   plan.units /= plan.split;
-  plan.grid = plan.grid / plan.split * plan.split;
+  plan.phaseUnits = int64_t(llvm::divideCeil(plan.units, plan.phases));
+  if (plan.phaseUnits * (plan.phases - 1) >= plan.units)
+    return error("phases = " + number(plan.phases) +
+                 " leaves the last without any of " + number(plan.units) +
+                 " units of K; use less");
+  if (plan.ahead && (plan.segments.size() > 1 || plan.segments[0].walks.size() > 1))
+    return error(
+        "ahead = true is for one weight, or for weights of one encoding in one "
+        "epilogue, as each warp has one unit; use ahead = false");
   shareTiles(plan);
-  int most = int(std::min<int64_t>(schedule.stages, 8));
-  auto fits = [&](int64_t bytes, int phases, int leastStages) {
-    plan.phases = phases;
-    plan.phaseUnits = llvm::divideCeil(plan.units, phases);
-    if (plan.phaseUnits * (phases - 1) >= plan.units)
-      return false; // the last phase would be empty
-    for (plan.stages = most; plan.stages >= leastStages; --plan.stages) {
-      plan.sharedBytes = layOut(plan);
-      if (plan.sharedBytes <= bytes)
-        return true;
-    }
-    return false;
-  };
-  // Under programmatic dependent launch the next kernel's blocks fill their rings
-  // beside this one's: that is worth a stage, and no more warps than 64 K registers
-  // allow for both. It needs one block of each kernel on every multiprocessor. Where
-  // two blocks of one kernel meet, they end late, the next kernel's go where there is
-  // room, and the imbalance is handed on from launch to launch (measured: 1.4 times the
-  // time). Three rules keep the blocks even:
-  //   - the grid has a block for every multiprocessor. One without tiles waits like the
-  //     others for the kernel before;
-  //   - three blocks never fit, so where one ends, one of the next kernel starts;
-  //   - a kernel that does not fit twice has the multiprocessor to itself. Where it
-  //   ends
-  //     first, two blocks of a kernel that fits twice could start after it. So all
-  //     kernels for one and two rows fit twice, with fewer warps if need be.
-  constexpr int64_t kReserved = 1024; // of each block, by the system
-  auto shareOf = [&](int64_t blocks) {
-    return (chip.sharedBytes + kReserved) / blocks - kReserved;
-  };
-  int64_t beside = shareOf(2);
-  // The copies that the blocks have under way while they wait are queued before the
-  // results of the kernel before and the loads of x, so the last stage has to wait for
-  // those (measured: 2% for four rows, 1% for one; nothing where bulk copies bring x).
-  bool quantizes = llvm::isa<mlir::RankedTensorType>(op.getX().getType());
-  auto early = [&] { return plan.stages > 2 ? plan.stages - 1 : plan.stages; };
-  if (plan.pdl && tokens <= 2) {
-    for (int shared : {12, 8}) {
-      plan.warps = std::min(warps, shared);
-      if (!fits(beside, 1, std::min(most, 2)))
-        continue;
-      plan.sharedBytes = std::max(plan.sharedBytes, shareOf(3) + 16);
-      plan.blocksPerMultiprocessor = 2;
-      plan.earlyStages = early();
-      // Quantizing long rows takes as long as filling the ring; the copies go on
-      // meanwhile if the first units are taken out of it (with more than one row the
-      // registers are needed).
-      plan.ahead = plan.stages > 2 && tokens == 1 && plan.mode != kernels::kDirect &&
-                   quantizes && plan.segments.size() == 1 &&
-                   plan.segments[0].walks.size() == 1;
-      return plan;
-    }
-    plan.warps = warps;
-  }
-  // A ring of one stage hides no latency, so phases come before that.
-  for (int least : {std::min(most, 2), 1})
-    for (int phases = 1; phases <= std::min<int64_t>(plan.units, 4); ++phases)
-      if (fits(chip.sharedBytes, phases, least)) {
-        if (plan.pdl)
-          plan.sharedBytes = std::max(plan.sharedBytes, beside + 16);
-        bool loads = quantizes || !plan.bulkCodes;
-        plan.earlyStages = plan.pdl && phases == 1 && loads ? early() : plan.stages;
-        return plan;
-      }
-  return std::nullopt;
+  plan.sharedBytes = layOut(plan);
+  int64_t resident = *gemv.resident;
+  plan.blocksPerMultiprocessor = int(std::max<int64_t>(resident, 1));
+  int64_t room = sharedBytesOf(chip, plan.blocksPerMultiprocessor);
+  if (plan.sharedBytes > room)
+    return error("the kernel for " + number(gemv.rows) + " rows of K = " +
+                 number(plan.K) + " needs " + number(plan.sharedBytes) +
+                 " bytes of shared memory, and " + chip.name + " has " + number(room) +
+                 (resident > 1 ? " for each of " + number(resident) + " blocks" : "") +
+                 "; use more phases, fewer stages or warps");
+  if (resident)
+    plan.sharedBytes =
+        std::max(plan.sharedBytes, sharedBytesOf(chip, resident + 1) + 16);
+  return plan;
 }
 
 } // namespace qlinear

@@ -1,0 +1,298 @@
+//===- Kernels.cpp - Schedules and their kernels --------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "qlinear/Dialect/QLinear.h"
+
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+
+using namespace mlir;
+using namespace mlir::qlinear;
+
+//===----------------------------------------------------------------------===//
+// Fields
+//===----------------------------------------------------------------------===//
+
+namespace {
+using EmitError = llvm::function_ref<InFlightDiagnostic()>;
+
+template <typename Enum>
+ParseResult parseEnum(AsmParser &parser, std::optional<Enum> &field,
+                      std::optional<Enum> (*symbolize)(StringRef), StringRef choices) {
+  SMLoc loc = parser.getCurrentLocation();
+  StringRef text;
+  if (failed(parser.parseOptionalKeyword(&text)) || !(field = symbolize(text)))
+    return parser.emitError(loc, "expected ") << choices;
+  return success();
+}
+
+ParseResult parseValue(AsmParser &parser, std::optional<DotKind> &field) {
+  return parseEnum<DotKind>(parser, field, symbolizeDotKind, "dp4a or mma");
+}
+ParseResult parseValue(AsmParser &parser, std::optional<CopyKind> &field) {
+  return parseEnum<CopyKind>(parser, field, symbolizeCopyKind, "bulk, async or load");
+}
+ParseResult parseValue(AsmParser &parser, std::optional<QuantizeKind> &field) {
+  return parseEnum<QuantizeKind>(parser, field, symbolizeQuantizeKind,
+                                 "inside or separate");
+}
+ParseResult parseValue(AsmParser &parser, std::optional<bool> &field) {
+  SMLoc loc = parser.getCurrentLocation();
+  StringRef text;
+  if (failed(parser.parseOptionalKeyword(&text)) || (text != "true" && text != "false"))
+    return parser.emitError(loc, "expected true or false");
+  field = text == "true";
+  return success();
+}
+ParseResult parseValue(AsmParser &parser, std::optional<int64_t> &field) {
+  return parser.parseInteger(field.emplace());
+}
+
+StringRef spell(DotKind value) { return stringifyDotKind(value); }
+StringRef spell(CopyKind value) { return stringifyCopyKind(value); }
+StringRef spell(QuantizeKind value) { return stringifyQuantizeKind(value); }
+StringRef spell(bool value) { return value ? "true" : "false"; }
+int64_t spell(int64_t value) { return value; }
+
+/// `<` (name `=` value (`,` name `=` value)*)? `>` in any order. `parse` gets each name
+/// and parses its value; it gives nothing for a name that it does not know.
+ParseResult parseFields(AsmParser &parser, StringRef what, StringRef names,
+                        llvm::function_ref<OptionalParseResult(StringRef)> parse) {
+  SmallVector<StringRef> seen;
+  return parser.parseCommaSeparatedList(
+      AsmParser::Delimiter::LessGreater, [&]() -> ParseResult {
+        SMLoc loc = parser.getCurrentLocation();
+        StringRef name;
+        if (parser.parseKeyword(&name) || parser.parseEqual())
+          return failure();
+        if (llvm::is_contained(seen, name))
+          return parser.emitError(loc, "field ") << name << " is given twice";
+        seen.push_back(name);
+        OptionalParseResult parsed = parse(name);
+        if (!parsed.has_value())
+          return parser.emitError(loc, "unknown field '")
+                 << name << "'; " << what << " has " << names;
+        return *parsed;
+      });
+}
+
+template <typename Kernel> std::string namesOf(const Kernel &kernel) {
+  std::string names = "rows";
+  Kernel::visit(kernel, [&](const char *name, const auto &, int64_t, int64_t) {
+    names += std::string(", ") + name;
+  });
+  return names;
+}
+
+template <typename Kernel>
+FailureOr<Kernel> parseKernel(AsmParser &parser, StringRef what) {
+  Kernel kernel;
+  std::optional<int64_t> rows;
+  SMLoc start = parser.getCurrentLocation();
+  if (parseFields(parser, what, namesOf(kernel),
+                  [&](StringRef name) -> OptionalParseResult {
+                    if (name == "rows")
+                      return parseValue(parser, rows);
+                    OptionalParseResult parsed;
+                    Kernel::visit(
+                        kernel, [&](const char *known, auto &field, int64_t, int64_t) {
+                          if (name == known)
+                            parsed = parseValue(parser, field);
+                        });
+                    return parsed;
+                  }))
+    return failure();
+  if (!rows)
+    return parser.emitError(start) << what << " needs rows, as in rows = 1";
+  kernel.rows = *rows;
+  return kernel;
+}
+
+template <typename Kernel> void printKernel(AsmPrinter &printer, const Kernel &kernel) {
+  printer << "<rows = " << kernel.rows;
+  Kernel::visit(kernel, [&](const char *name, const auto &field, int64_t, int64_t) {
+    if (field)
+      printer << ", " << name << " = " << spell(*field);
+  });
+  printer << '>';
+}
+
+/// Checks rows and the range of every integer.
+template <typename Kernel>
+LogicalResult verifyRanges(EmitError emitError, const Kernel &kernel, StringRef what) {
+  if (kernel.rows < 1 || kernel.rows > kMaxGemvRows)
+    return emitError() << "rows = " << kernel.rows << " is not in 1.." << kMaxGemvRows
+                       << ", the rows that one " << what
+                       << " takes; a call of more is cut into pieces";
+  LogicalResult result = success();
+  Kernel::visit(
+      kernel, [&](const char *name, const auto &field, int64_t least, int64_t most) {
+        if constexpr (std::is_same_v<decltype(field), const std::optional<int64_t> &>)
+          if (succeeded(result) && field && (*field < least || *field > most))
+            result = emitError() << name << " = " << *field << " is not in " << least
+                                 << ".." << most;
+      });
+  return result;
+}
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
+Attribute GemvAttr::parse(AsmParser &parser, Type) {
+  SMLoc start = parser.getCurrentLocation();
+  auto kernel = parseKernel<Gemv>(parser, "a gemv kernel");
+  return succeeded(kernel)
+             ? parser.getChecked<GemvAttr>(start, parser.getContext(), *kernel)
+             : Attribute();
+}
+
+void GemvAttr::print(AsmPrinter &printer) const { printKernel(printer, getValue()); }
+
+LogicalResult GemvAttr::verify(EmitError emitError, Gemv g) {
+  if (failed(verifyRanges(emitError, g, "gemv kernel")))
+    return failure();
+  bool loads = g.copy == CopyKind::load;
+  if (loads && g.dot == DotKind::mma)
+    return emitError() << "dot = mma with copy = load: tensor cores take weights from "
+                          "the ring of a warp; use copy = async or bulk, or dot = dp4a";
+  if (loads && g.stages && *g.stages != 1)
+    return emitError() << "stages = " << *g.stages
+                       << " with copy = load, which has no ring; use stages = 1";
+  if (g.xCopy == CopyKind::async)
+    return emitError()
+           << "x_copy = async: activations come by bulk copies or by loads; "
+              "use x_copy = bulk or load";
+  if (g.xCopy == CopyKind::bulk && g.copy && g.copy != CopyKind::bulk)
+    return emitError() << "x_copy = bulk needs copy = bulk, but copy is "
+                       << stringifyCopyKind(*g.copy);
+  if (g.early && g.stages && *g.early > *g.stages)
+    return emitError() << "early = " << *g.early
+                       << " is more than stages = " << *g.stages;
+  bool late = g.early && g.stages && *g.early < *g.stages;
+  if (late && g.phases && *g.phases > 1)
+    return emitError() << "early = " << *g.early << " of " << *g.stages
+                       << " stages with phases = " << *g.phases
+                       << ": a later phase starts all its copies at once; use early = "
+                       << *g.stages;
+  if (g.ahead.value_or(false) && g.dot == DotKind::mma)
+    return emitError()
+           << "ahead = true with dot = mma: tensor cores take parts of a unit "
+              "as they go; use ahead = false, or dot = dp4a";
+  if (g.ahead.value_or(false) && (loads || (g.early && g.stages && !late)))
+    return emitError() << "ahead = true: a unit is taken ahead where a stage is filled "
+                          "late; use early below stages, and copies into a ring";
+  if (g.grid && g.splitK && *g.grid % *g.splitK)
+    return emitError() << "grid = " << *g.grid
+                       << " is not a multiple of split_k = " << *g.splitK
+                       << ", the blocks of a cluster";
+  return success();
+}
+
+int64_t GemvAttr::getRows() const { return getValue().rows; }
+bool GemvAttr::isForGpu() const { return true; }
+bool GemvAttr::isComplete() const { return qlinear::isComplete(getValue()); }
+
+Attribute CpuGemvAttr::parse(AsmParser &parser, Type) {
+  SMLoc start = parser.getCurrentLocation();
+  auto kernel = parseKernel<CpuGemv>(parser, "a cpu_gemv kernel");
+  return succeeded(kernel)
+             ? parser.getChecked<CpuGemvAttr>(start, parser.getContext(), *kernel)
+             : Attribute();
+}
+
+void CpuGemvAttr::print(AsmPrinter &printer) const { printKernel(printer, getValue()); }
+
+LogicalResult CpuGemvAttr::verify(EmitError emitError, CpuGemv kernel) {
+  return verifyRanges(emitError, kernel, "cpu_gemv kernel");
+}
+
+int64_t CpuGemvAttr::getRows() const { return getValue().rows; }
+bool CpuGemvAttr::isForGpu() const { return false; }
+bool CpuGemvAttr::isComplete() const { return qlinear::isComplete(getValue()); }
+
+//===----------------------------------------------------------------------===//
+// Schedule
+//===----------------------------------------------------------------------===//
+
+Attribute ScheduleAttr::parse(AsmParser &parser, Type) {
+  SMLoc start = parser.getCurrentLocation();
+  SmallVector<KernelAttrInterface> kernels;
+  std::optional<QuantizeKind> quantize;
+  std::optional<bool> pdl;
+  auto parseOne = [&]() -> ParseResult {
+    SMLoc loc = parser.getCurrentLocation();
+    Attribute attr;
+    if (parser.parseAttribute(attr))
+      return failure();
+    kernels.push_back(dyn_cast<KernelAttrInterface>(attr));
+    if (!kernels.back())
+      return parser.emitError(loc, "expected a kernel, such as #qlinear.gemv<rows = 1> "
+                                   "or #qlinear.cpu_gemv<rows = 1>");
+    return success();
+  };
+  if (parseFields(parser, "a schedule", "kernels, quantize and pdl",
+                  [&](StringRef name) -> OptionalParseResult {
+                    if (name == "kernels")
+                      return parser.parseCommaSeparatedList(
+                          AsmParser::Delimiter::Square, parseOne);
+                    if (name == "quantize")
+                      return parseValue(parser, quantize);
+                    if (name == "pdl")
+                      return parseValue(parser, pdl);
+                    return std::nullopt;
+                  }))
+    return {};
+  return parser.getChecked<ScheduleAttr>(start, parser.getContext(),
+                                         ArrayRef<KernelAttrInterface>(kernels),
+                                         quantize, pdl);
+}
+
+void ScheduleAttr::print(AsmPrinter &printer) const {
+  llvm::ListSeparator separator;
+  printer << '<';
+  if (!getKernels().empty()) {
+    printer << StringRef(separator) << "kernels = [";
+    llvm::interleaveComma(getKernels(), printer.getStream(),
+                          [&](Attribute kernel) { printer << kernel; });
+    printer << ']';
+  }
+  if (getQuantize())
+    printer << StringRef(separator) << "quantize = " << spell(*getQuantize());
+  if (getPdl())
+    printer << StringRef(separator) << "pdl = " << spell(*getPdl());
+  printer << '>';
+}
+
+LogicalResult ScheduleAttr::verify(EmitError emitError,
+                                   ArrayRef<KernelAttrInterface> kernels,
+                                   std::optional<QuantizeKind> quantize,
+                                   std::optional<bool> pdl) {
+  for (auto [before, kernel] :
+       llvm::zip(kernels, kernels.drop_front(!kernels.empty()))) {
+    if (kernel.getRows() <= before.getRows())
+      return emitError() << "a kernel for rows = " << kernel.getRows()
+                         << " comes after one for rows = " << before.getRows()
+                         << "; kernels are in ascending order of rows, one for each";
+    if (kernel.isForGpu() != before.isForGpu())
+      return emitError() << "kernels for GPUs and for CPUs in one schedule: " << before
+                         << " and " << kernel;
+  }
+  if (!kernels.empty() && !kernels.front().isForGpu() && (quantize || pdl))
+    return emitError() << (pdl ? "pdl" : "quantize")
+                       << " is a field of schedules for GPUs, and the kernels are for "
+                          "CPUs; leave it out";
+  return success();
+}
+
+bool ScheduleAttr::isComplete() const {
+  bool gpu = !getKernels().empty() && getKernels().front().isForGpu();
+  return !getKernels().empty() && (!gpu || (getQuantize() && getPdl())) &&
+         llvm::all_of(getKernels(),
+                      [](KernelAttrInterface kernel) { return kernel.isComplete(); });
+}

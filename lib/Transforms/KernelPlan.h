@@ -1,0 +1,104 @@
+//===- KernelPlan.h - The constants of a GPU kernel -------------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A linear becomes *segments*, which own disjoint ranges of output tiles: with an
+// epilogue one segment over all weights, without one a segment per weight. A
+// block takes a contiguous range of all segments' tiles, cut by bytes. In a
+// segment, weights of the same encoding form one *walk* (kernels/cuda/Walk.h).
+//
+// The plan is a function of the linear, its schedule and the chip. `qlinear-schedule`
+// makes plans to know what fits, `qlinear-to-gpu` to build kernels.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_LIB_TRANSFORMS_KERNELPLAN_H
+#define QLINEAR_LIB_TRANSFORMS_KERNELPLAN_H
+
+#include "../../kernels/common/Geometry.h"
+#include "qlinear/Dialect/QLinear.h"
+#include "qlinear/Encoding/Result.h"
+#include "qlinear/Transforms/Schedule.h"
+
+#include <vector>
+
+namespace qlinear {
+
+/// Weights of one segment that are walked together.
+struct KernelWalk {
+  layout::WeightLayout layout;
+  llvm::SmallVector<unsigned> weights; ///< operand numbers
+  // Where its parts lie in shared memory (barriers and slots of each phase), and the
+  // index of its record plane.
+  llvm::SmallVector<int64_t> barriers, slots;
+  int64_t constants = 0, exchange = 0;
+  unsigned recordKind = 0;
+};
+
+struct KernelSegment {
+  int64_t N = 0;
+  int64_t tiles = 0;
+  int64_t start = 0, cost = 1; ///< in the units by which blocks share the work
+  int64_t maxTiles = 0;        ///< of one block
+  std::vector<KernelWalk> walks;
+  llvm::SmallVector<unsigned> results; ///< of the linear
+  int64_t gather = 0; ///< in shared memory: sums of the cluster's blocks
+};
+
+/// All constants of one kernel: shapes, ranges, shared memory.
+struct KernelPlan {
+  bool pdl = false;
+  int tokens = 1, warps = 0, stages = 0;
+  /// Stages whose copies start before the kernel waits for the one before it.
+  int earlyStages = 0;
+  int64_t K = 0, grid = 0, totalCost = 0;
+  kernels::CopyMode mode = kernels::kDirect;
+  bool ahead = false;
+  bool tensor = false;    ///< multiply on tensor cores
+  bool bulkCodes = false; ///< bulk copies of quantized activations
+  /// Blocks of this kernel and the next that a multiprocessor has to hold at once.
+  int blocksPerMultiprocessor = 1;
+  /// Blocks of a cluster, which work on the same tiles, each on its part of K. A tile
+  /// is finished by block tile % split of the cluster.
+  int split = 1;
+  /// A block's `units` units are done in phases of at most `phaseUnits` units, whose
+  /// activations are in shared memory at a time.
+  int phases = 1;
+  int64_t units = 0, phaseUnits = 0;
+  std::vector<KernelSegment> segments;
+  std::vector<kernels::RecordKind> recordKinds;
+  // Bytes and offsets in shared memory.
+  int64_t ringBytes = 0; ///< of one warp, from offset 0
+  int64_t codes = 0, records = 0, codesBarrier = 0, sharedBytes = 0;
+
+  int64_t unitsOf(int phase) const {
+    return std::min(phaseUnits, units - phase * phaseUnits);
+  }
+  /// Tiles of a segment that one block finishes, at most.
+  int64_t ownTiles(const KernelSegment &segment) const {
+    return (segment.maxTiles + split - 1) / split;
+  }
+  int64_t threads() const { return warps * kernels::kWarp; }
+  /// A phase's activations.
+  kernels::StagedActivations staged(int units) const { return {tokens, units, tensor}; }
+  /// Where the records of a walk lie.
+  int64_t recordsOf(const KernelWalk &walk, int phase) const;
+};
+
+/// Most dynamic shared memory of each of `blocks` blocks on a multiprocessor.
+int64_t sharedBytesOf(const GpuChip &chip, int64_t blocks);
+
+/// Why the chip has no kernel with these fields, of which some may be left out; "" if
+/// it has.
+std::string whyMisfit(const mlir::qlinear::Gemv &gemv, const GpuChip &chip);
+
+/// Lays out the kernel of `op` that a complete `gemv` describes, or says why the chip
+/// or the linear has no such kernel. Nothing is chosen here.
+Result<KernelPlan> planKernel(mlir::qlinear::LinearOp op,
+                              const mlir::qlinear::Gemv &gemv, bool pdl,
+                              const GpuChip &chip);
+
+} // namespace qlinear
+#endif
