@@ -95,19 +95,25 @@ if subprocess.run([config.python, "-c", find_torch], check=False).returncode == 
     config.available_features.add("torch")
 # %with_asan runs a program that loads code instrumented with AddressSanitizer. A tool
 # that is built with it has the runtime already; others get it preloaded.
+runtime = subprocess.run(
+    [config.c_compiler, f"-print-file-name=libclang_rt.asan-{platform.machine()}.so"],
+    capture_output=True,
+    text=True,
+    check=False,
+).stdout.strip()
 with_asan = "env ASAN_OPTIONS=detect_leaks=0"
 if "address" in config.qlinear_sanitize:
     config.available_features.update(["asan", "asan-runtime"])
-else:
-    runtime = subprocess.run(
-        [config.c_compiler, f"-print-file-name=libclang_rt.asan-{platform.machine()}.so"],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    if os.path.isabs(runtime):
-        config.available_features.add("asan-runtime")
-        with_asan += f" LD_PRELOAD={runtime}"
+    # LLVM's headers poison what bump allocators have free, and libMLIR, which is not
+    # instrumented, takes such memory without unpoisoning it.
+    config.environment["ASAN_OPTIONS"] = "allow_user_poisoning=0"
+    with_asan += ":allow_user_poisoning=0"
+    config.substitutions.append(
+        (r"\bmlir-runner\b", f"{with_asan} LD_PRELOAD={runtime} mlir-runner")
+    )
+elif os.path.isabs(runtime):
+    config.available_features.add("asan-runtime")
+    with_asan += f" LD_PRELOAD={runtime}"
 config.substitutions.insert(0, ("%with_asan", with_asan))
 
 if config.qlinear_libfuzzer:

@@ -13,6 +13,7 @@
 #include "mlir/IR/Diagnostics.h"
 
 #include <algorithm>
+#include <bit>
 
 using namespace mlir;
 using namespace mlir::qlinear;
@@ -56,8 +57,11 @@ static_assert(int(MLIR_QLINEAR_COPY_BULK) == int(CopyKind::bulk) &&
               int(MLIR_QLINEAR_QUANTIZE_INSIDE) == int(QuantizeKind::inside) &&
               int(MLIR_QLINEAR_QUANTIZE_SEPARATE) == int(QuantizeKind::separate));
 
-/// Whether an enumerator that came from C is one; emits an error if not.
-static bool isOneOf(Location loc, int value, int last, StringRef what) {
+/// Whether an enumerator that came from C is one; emits an error if not. C may put any
+/// number there, which C++ must not read as the enumeration.
+template <typename Enum>
+static bool isOneOf(Location loc, const Enum &enumerator, int last, StringRef what) {
+  int value = std::bit_cast<int>(enumerator);
   if (value >= 0 && value <= last)
     return true;
   emitError(loc) << what << " " << value << " does not exist; the last one is " << last;

@@ -14,4 +14,6 @@ config.suffixes = []
 config.test_source_root = os.path.join(config.qlinear_obj_root, "unittests")
 config.test_exec_root = config.test_source_root
 config.test_format = lit.formats.GoogleTest("", "Tests")
+# As in the other suite; of no effect in builds without AddressSanitizer.
+config.environment["ASAN_OPTIONS"] = "allow_user_poisoning=0"
 config.environment["TMPDIR"] = os.environ.get("TMPDIR", "/tmp")

@@ -8,7 +8,6 @@
 #include "Session.h"
 
 #include <algorithm>
-#include <cstring>
 #include <fmt/format.h>
 
 using namespace qlinear;
@@ -184,7 +183,7 @@ Result<Call> Call::create(Session &session, const std::string &function,
       return placed.takeError();
   // Outputs start as NaN, so that what a kernel leaves out shows.
   for (Array &output : call.outputArrays) {
-    std::memset(output.bytes.data(), 0xFF, output.bytes.size());
+    std::ranges::fill(output.bytes, std::byte(0xFF));
     if (Result<void> placed = place(output, call.outputTensors, true); !placed)
       return placed.takeError();
   }
