@@ -108,9 +108,20 @@ if "address" in config.qlinear_sanitize:
     # instrumented, takes such memory without unpoisoning it.
     config.environment["ASAN_OPTIONS"] = "allow_user_poisoning=0"
     with_asan += ":allow_user_poisoning=0"
-    config.substitutions.append(
-        (r"\bmlir-runner\b", f"{with_asan} LD_PRELOAD={runtime} mlir-runner")
-    )
+    # The distribution's tools load our libraries: they get the runtime preloaded, too.
+    wrappers = os.path.join(config.qlinear_obj_root, "test", "with-asan", "bin")
+    os.makedirs(wrappers, exist_ok=True)
+    llvm_libs = os.path.join(os.path.dirname(config.llvm_tools_dir), "lib")
+    if not os.path.lexists(os.path.join(wrappers, "../lib")):  # tests look there
+        os.symlink(llvm_libs, os.path.join(wrappers, "../lib"))
+    for tool in ("mlir-opt", "mlir-runner"):
+        path = os.path.join(config.llvm_tools_dir, tool)
+        wrapper = os.path.join(wrappers, tool)
+        with open(wrapper, "w", encoding="utf-8") as script:
+            script.write(f'#!/bin/sh\nexec {with_asan} LD_PRELOAD={runtime} {path} "$@"\n')
+        os.chmod(wrapper, 0o755)
+    llvm_config.with_environment("PATH", wrappers, append_path=True)
+    config.substitutions.insert(0, (r"%mlir_opt\b", os.path.join(wrappers, "mlir-opt")))
 elif os.path.isabs(runtime):
     config.available_features.add("asan-runtime")
     with_asan += f" LD_PRELOAD={runtime}"
