@@ -115,7 +115,14 @@ ConstantIntRanges ConstantEvaluator::infer(Value tensor, unsigned depth) {
                    ? inferBody(op, depth - 1)
                    : anyOf(element);
       })
-      .Default([&](Operation *) { return anyOf(element); });
+      .Default([&](Operation *) {
+        if (!OpTrait::hasElementwiseMappableTraits(def) || def->getNumResults() != 1)
+          return anyOf(element);
+        SmallVector<ConstantIntRanges> operands;
+        for (Value operand : def->getOperands())
+          operands.push_back(of(operand));
+        return inferRange(def, operands);
+      });
 }
 
 ConstantIntRanges ConstantEvaluator::rangeOf(Value tensor) {

@@ -24,3 +24,17 @@ func.func @stays(%x: !torch.vtensor<[4],f32>) -> tensor<4xf32> {
   %1 = "torch_c.to_builtin_tensor"(%0) : (!torch.vtensor<[4],f32>) -> tensor<4xf32>
   return %1 : tensor<4xf32>
 }
+
+// So do an argument that is converted to two types, and a result with another use.
+// CHECK: func.func @two_types(%arg0: !torch.vtensor<[?,4],f32>)
+func.func @two_types(%x: !torch.vtensor<[?,4],f32>) -> (tensor<?x4xf32>, tensor<2x4xf32>) {
+  %0 = "torch_c.to_builtin_tensor"(%x) : (!torch.vtensor<[?,4],f32>) -> tensor<?x4xf32>
+  %1 = "torch_c.to_builtin_tensor"(%x) : (!torch.vtensor<[?,4],f32>) -> tensor<2x4xf32>
+  return %0, %1 : tensor<?x4xf32>, tensor<2x4xf32>
+}
+// CHECK: func.func @used(%arg0: tensor<4xf32>) -> !torch.vtensor<[4],f32>
+func.func @used(%x: tensor<4xf32>) -> !torch.vtensor<[4],f32> {
+  %0 = "torch_c.from_builtin_tensor"(%x) : (tensor<4xf32>) -> !torch.vtensor<[4],f32>
+  "torch.aten.relu"(%0) : (!torch.vtensor<[4],f32>) -> !torch.vtensor<[4],f32>
+  return %0 : !torch.vtensor<[4],f32>
+}

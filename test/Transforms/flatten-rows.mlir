@@ -118,3 +118,24 @@ func.func @one_size(%x: tensor<?x3x64xf32>) -> (tensor<?x8xf32>, f32) {
   %y = qlinear.linear %c, %w : (tensor<?x64xf32>, !qlinear.weight<8x64, #q8>) -> tensor<?x8xf32>
   return %y, %f : tensor<?x8xf32>, f32
 }
+
+// -----
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f32>
+qlinear.parameter @w : !qlinear.weight<8x64, #q8>
+
+// Columns of two dimensions are no rows; and who calls a private function is not known yet.
+// ROWS-LABEL: func.func @columns(%arg0: tensor<2x3x8x8xf32>)
+// ROWS-LABEL: func.func private @hidden(%arg0: tensor<2x3x64xf32>)
+func.func @columns(%x: tensor<2x3x8x8xf32>) -> tensor<6x8xf32> {
+  %w = qlinear.load @w : !qlinear.weight<8x64, #q8>
+  %c = tensor.collapse_shape %x [[0, 1], [2, 3]] : tensor<2x3x8x8xf32> into tensor<6x64xf32>
+  %y = qlinear.linear %c, %w : (tensor<6x64xf32>, !qlinear.weight<8x64, #q8>) -> tensor<6x8xf32>
+  return %y : tensor<6x8xf32>
+}
+func.func private @hidden(%x: tensor<2x3x64xf32>) -> tensor<6x8xf32> {
+  %w = qlinear.load @w : !qlinear.weight<8x64, #q8>
+  %c = tensor.collapse_shape %x [[0, 1], [2]] : tensor<2x3x64xf32> into tensor<6x64xf32>
+  %y = qlinear.linear %c, %w : (tensor<6x64xf32>, !qlinear.weight<8x64, #q8>) -> tensor<6x8xf32>
+  return %y : tensor<6x8xf32>
+}

@@ -384,3 +384,94 @@ func.func @three_sizes(%x: tensor<?x?x?x64xf32>, %w: tensor<8x64xi8>, %init: ten
   } -> tensor<?x?x?x8xf32>
   return %y : tensor<?x?x?x8xf32>
 }
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+// Codes of four and of six bits take six.
+// CHECK: #[[E:.*]] = #qlinear.encoding<u6, group = row, zero, scale = f32, offset = u4>
+// CHECK-LABEL: @concatenated
+func.func @concatenated(%q: tensor<8x32xi8>, %x: tensor<2x64xf32>, %init: tensor<2x8xf32>) -> tensor<2x8xf32> {
+  %c15 = arith.constant dense<15> : tensor<8x32xi8>
+  %c2 = arith.constant dense<2> : tensor<8x32xi8>
+  %four = arith.andi %q, %c15 : tensor<8x32xi8>
+  %six = arith.shrui %q, %c2 : tensor<8x32xi8>
+  %codes = tensor.concat dim(1) %four, %six : (tensor<8x32xi8>, tensor<8x32xi8>) -> tensor<8x64xi8>
+  %e = tensor.empty() : tensor<8x64xf32>
+  %w = linalg.generic {indexing_maps = [#nk, #nk], iterator_types = ["parallel", "parallel"]}
+      ins(%codes : tensor<8x64xi8>) outs(%e : tensor<8x64xf32>) {
+  ^bb0(%a: i8, %o: f32):
+    %0 = arith.uitofp %a : i8 to f32
+    linalg.yield %0 : f32
+  } -> tensor<8x64xf32>
+  %y = linalg.matmul indexing_maps = [affine_map<(m, n, k) -> (m, k)>, affine_map<(m, n, k) -> (n, k)>, affine_map<(m, n, k) -> (m, n)>]
+      ins(%x, %w : tensor<2x64xf32>, tensor<8x64xf32>) outs(%init : tensor<2x8xf32>) -> tensor<2x8xf32>
+  return %y : tensor<2x8xf32>
+}
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+// The same where they are written into an empty tensor, which has no values of its own.
+// CHECK: #[[E:.*]] = #qlinear.encoding<u6, group = row, zero, scale = f32, offset = u4>
+// CHECK-LABEL: @inserted
+func.func @inserted(%q: tensor<8x32xi8>, %x: tensor<2x64xf32>, %init: tensor<2x8xf32>) -> tensor<2x8xf32> {
+  %c15 = arith.constant dense<15> : tensor<8x32xi8>
+  %c2 = arith.constant dense<2> : tensor<8x32xi8>
+  %four = arith.andi %q, %c15 : tensor<8x32xi8>
+  %six = arith.shrui %q, %c2 : tensor<8x32xi8>
+  %empty = tensor.empty() : tensor<8x64xi8>
+  %some = tensor.insert_slice %six into %empty[0, 0] [8, 32] [1, 1] : tensor<8x32xi8> into tensor<8x64xi8>
+  %codes = tensor.insert_slice %four into %some[0, 32] [8, 32] [1, 1] : tensor<8x32xi8> into tensor<8x64xi8>
+  %e = tensor.empty() : tensor<8x64xf32>
+  %w = linalg.generic {indexing_maps = [#nk, #nk], iterator_types = ["parallel", "parallel"]}
+      ins(%codes : tensor<8x64xi8>) outs(%e : tensor<8x64xf32>) {
+  ^bb0(%a: i8, %o: f32):
+    %0 = arith.uitofp %a : i8 to f32
+    linalg.yield %0 : f32
+  } -> tensor<8x64xf32>
+  %y = linalg.matmul indexing_maps = [affine_map<(m, n, k) -> (m, k)>, affine_map<(m, n, k) -> (n, k)>, affine_map<(m, n, k) -> (m, n)>]
+      ins(%x, %w : tensor<2x64xf32>, tensor<8x64xf32>) outs(%init : tensor<2x8xf32>) -> tensor<2x8xf32>
+  return %y : tensor<2x8xf32>
+}
+
+// -----
+
+#mk = affine_map<(m, n, k) -> (m, k)>
+#nk = affine_map<(m, n, k) -> (n, k)>
+// Of two factors that were integers, the constant one is the weight, however small.
+// CHECK-LABEL: @constant_first
+// CHECK: qlinear.linear %{{.*}} : (tensor<8x64xf32>, !qlinear.weight<2x64,
+func.func @constant_first(%x: tensor<8x64xi8>, %init: tensor<8x2xf32>) -> tensor<8x2xf32> {
+  %w = arith.constant dense<3> : tensor<2x64xi8>
+  %y = linalg.generic {indexing_maps = [#mk, #nk, affine_map<(m, n, k) -> (m, n)>], iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%x, %w : tensor<8x64xi8>, tensor<2x64xi8>) outs(%init : tensor<8x2xf32>) {
+  ^bb0(%a: i8, %c: i8, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.sitofp %c : i8 to f32
+    %2 = arith.mulf %0, %1 : f32
+    %3 = arith.addf %o, %2 : f32
+    linalg.yield %3 : f32
+  } -> tensor<8x2xf32>
+  return %y : tensor<8x2xf32>
+}
+
+// -----
+
+#mk = affine_map<(m, n, k) -> (m, k)>
+#nk = affine_map<(m, n, k) -> (n, k)>
+// If neither is, the larger one is.
+// CHECK-LABEL: @larger
+// CHECK: qlinear.linear %{{.*}} : (tensor<2x64xf32>, !qlinear.weight<8x64,
+func.func @larger(%x: tensor<2x64xi8>, %w: tensor<8x64xi8>, %init: tensor<8x2xf32>) -> tensor<8x2xf32> {
+  %y = linalg.generic {indexing_maps = [#mk, #nk, affine_map<(m, n, k) -> (n, m)>], iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%x, %w : tensor<2x64xi8>, tensor<8x64xi8>) outs(%init : tensor<8x2xf32>) {
+  ^bb0(%a: i8, %c: i8, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.sitofp %c : i8 to f32
+    %2 = arith.mulf %0, %1 : f32
+    %3 = arith.addf %o, %2 : f32
+    linalg.yield %3 : f32
+  } -> tensor<8x2xf32>
+  return %y : tensor<8x2xf32>
+}
