@@ -22,11 +22,15 @@
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Tensor/Transforms/Transforms.h"
+#include "mlir/IR/Matchers.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/IR/SymbolTable.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/MathExtras.h"
+
+#include <map>
 
 #define DEBUG_TYPE "qlinear-flatten-rows"
 
@@ -114,6 +118,112 @@ bool isOnlyOfShapes(Value size, unsigned depth = 16) {
          });
 }
 
+/// A sum of products of sizes of tensors, each with its factor. Sizes multiply to what
+/// fits, since the tensors do.
+class SizeExpression {
+public:
+  static std::optional<SizeExpression> of(Value value, unsigned depth = 16) {
+    APInt number;
+    if (matchPattern(value, m_ConstantInt(&number)))
+      return number.isSignedIntN(64) ? constant(number.getSExtValue()) : std::nullopt;
+    Operation *def = value.getDefiningOp();
+    if (!def || depth == 0)
+      return std::nullopt;
+    if (isa<tensor::DimOp>(def)) {
+      SizeExpression size;
+      size.terms[{value.getAsOpaquePointer()}] = 1;
+      return size;
+    }
+    if (isa<arith::IndexCastOp>(def))
+      return of(def->getOperand(0), depth - 1);
+    SmallVector<std::optional<SizeExpression>> operands;
+    for (Value operand : def->getOperands())
+      operands.push_back(of(operand, depth - 1));
+    if (isa<arith::AddIOp>(def))
+      return sum(operands[0], operands[1], 1);
+    if (isa<arith::MulIOp>(def))
+      return product(operands[0], operands[1]);
+    if (auto apply = dyn_cast<affine::AffineApplyOp>(def))
+      return of(apply.getAffineMap().getResult(0), apply.getAffineMap().getNumDims(),
+                operands);
+    return std::nullopt;
+  }
+
+  /// Whether `predicate` holds for all sizes.
+  static bool isTrue(arith::CmpIOp compare) {
+    std::optional<SizeExpression> difference =
+        sum(of(compare.getLhs()), of(compare.getRhs()), -1);
+    if (!difference)
+      return false;
+    auto all = [&](auto holds) {
+      return llvm::all_of(difference->terms, [&](auto &t) { return holds(t.second); });
+    };
+    switch (compare.getPredicate()) {
+    case arith::CmpIPredicate::eq:
+      return all([](int64_t factor) { return factor == 0; });
+    case arith::CmpIPredicate::sge:
+      return all([](int64_t factor) { return factor >= 0; });
+    case arith::CmpIPredicate::sle:
+      return all([](int64_t factor) { return factor <= 0; });
+    default:
+      return false;
+    }
+  }
+
+private:
+  using Optional = std::optional<SizeExpression>;
+
+  static Optional constant(int64_t value) {
+    SizeExpression result;
+    result.terms[{}] = value;
+    return result;
+  }
+
+  static Optional sum(Optional a, const Optional &b, int64_t factor) {
+    if (!a || !b)
+      return std::nullopt;
+    for (auto &[sizes, times] : b->terms) {
+      int64_t &term = a->terms[sizes], more;
+      if (llvm::MulOverflow(times, factor, more) || llvm::AddOverflow(term, more, term))
+        return std::nullopt;
+    }
+    return a;
+  }
+
+  static Optional product(const Optional &a, const Optional &b) {
+    if (!a || !b)
+      return std::nullopt;
+    SizeExpression result;
+    for (auto &[left, m] : a->terms)
+      for (auto &[right, n] : b->terms) {
+        std::vector<const void *> sizes(left);
+        llvm::append_range(sizes, right);
+        llvm::sort(sizes);
+        int64_t &term = result.terms[sizes], more;
+        if (llvm::MulOverflow(m, n, more) || llvm::AddOverflow(term, more, term))
+          return std::nullopt;
+      }
+    return result;
+  }
+
+  static Optional of(AffineExpr expr, unsigned numDims, ArrayRef<Optional> operands) {
+    if (auto dim = dyn_cast<AffineDimExpr>(expr))
+      return operands[dim.getPosition()];
+    if (auto symbol = dyn_cast<AffineSymbolExpr>(expr))
+      return operands[numDims + symbol.getPosition()];
+    if (auto number = dyn_cast<AffineConstantExpr>(expr))
+      return constant(number.getValue());
+    auto binary = cast<AffineBinaryOpExpr>(expr);
+    Optional a = of(binary.getLHS(), numDims, operands),
+             b = of(binary.getRHS(), numDims, operands);
+    if (expr.getKind() == AffineExprKind::Add)
+      return sum(a, b, 1);
+    return expr.getKind() == AffineExprKind::Mul ? product(a, b) : std::nullopt;
+  }
+
+  std::map<std::vector<const void *>, int64_t> terms;
+};
+
 struct FlattenRowsPass : mlir::qlinear::impl::FlattenRowsBase<FlattenRowsPass> {
   using FlattenRowsBase::FlattenRowsBase;
 
@@ -130,6 +240,12 @@ struct FlattenRowsPass : mlir::qlinear::impl::FlattenRowsBase<FlattenRowsPass> {
       });
       return;
     }
+    // What frontends assert of sizes, where it always holds.
+    getOperation()->walk([](cf::AssertOp assertion) {
+      if (auto compare = assertion.getArg().getDefiningOp<arith::CmpIOp>();
+          compare && SizeExpression::isTrue(compare))
+        assertion.erase();
+    });
     MLIRContext *context = &getContext();
     // Broadcasts first: behind a reshape they would be seen no more.
     RewritePatternSet broadcasts(context), reshapes(context);

@@ -139,3 +139,48 @@ func.func private @hidden(%x: tensor<2x3x64xf32>) -> tensor<6x8xf32> {
   %y = qlinear.linear %c, %w : (tensor<6x64xf32>, !qlinear.weight<8x64, #q8>) -> tensor<6x8xf32>
   return %y : tensor<6x8xf32>
 }
+
+// -----
+
+// Assertions of sizes that always hold go; others, and those of values, stay.
+// CHECK-LABEL: func.func @asserts
+// CHECK-NOT: cf.assert
+// CHECK: cf.assert %{{.*}}, "larger"
+// CHECK: cf.assert %{{.*}}, "same"
+// CHECK: cf.assert %{{.*}}, "less"
+// CHECK: cf.assert %{{.*}}, "value"
+// CHECK-NOT: cf.assert
+func.func @asserts(%x: tensor<?x?x64xf32>, %value: i64) -> tensor<?x?x64xf32> {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %n0 = arith.constant 0 : i64
+  %n3 = arith.constant 3 : i64
+  %minus = arith.constant -3 : i64
+  %b = tensor.dim %x, %c0 : tensor<?x?x64xf32>
+  %t = tensor.dim %x, %c1 : tensor<?x?x64xf32>
+  %bi = arith.index_cast %b : index to i64
+  %ti = arith.index_cast %t : index to i64
+  %bt = arith.muli %bi, %ti : i64
+  %tb = arith.muli %ti, %bi : i64
+  %bt3 = arith.muli %bt, %n3 : i64
+  %map = affine.apply affine_map<()[s0, s1] -> ((s0 * s1) * 3)>()[%t, %b]
+  %bt3x = arith.index_cast %bt3 : i64 to index
+  %0 = arith.cmpi sge, %bt3, %n0 : i64
+  cf.assert %0, "negative"
+  %1 = arith.cmpi eq, %map, %bt3x : index
+  cf.assert %1, "equal"
+  %2 = arith.cmpi eq, %bt, %tb : i64
+  cf.assert %2, "turned"
+  %3 = arith.cmpi sle, %bt, %bt3 : i64
+  cf.assert %3, "at most"
+  %4 = arith.cmpi sge, %bt, %bt3 : i64
+  cf.assert %4, "larger"
+  %5 = arith.cmpi eq, %bi, %ti : i64
+  cf.assert %5, "same"
+  %6 = arith.muli %bi, %minus : i64
+  %7 = arith.cmpi sge, %6, %n0 : i64
+  cf.assert %7, "less"
+  %8 = arith.cmpi sge, %value, %n0 : i64
+  cf.assert %8, "value"
+  return %x : tensor<?x?x64xf32>
+}

@@ -95,10 +95,16 @@ func.func @wrap() -> !qlinear.weight<8x4, #q8> {
 // CHECK: arith.constant dense<{{\[}}[1.500000e+01], [0.000000e+00], [1.500000e+01], [1.500000e+01], [1.500000e+01], [0.000000e+00], [7.000000e+00], [8.000000e+00]]> : tensor<8x1xf32>
 func.func @shifted() -> !qlinear.weight<8x4, #q8> {
   %a = arith.constant dense<[15, 16, 31, -1, 127, -128, 7, 8]> : tensor<8xi8>
-  %four = arith.constant dense<4> : tensor<8xi8>
-  %0 = arith.shli %a, %four : tensor<8xi8>
-  %1 = arith.shrui %0, %four : tensor<8xi8>
-  %v = arith.uitofp %1 : tensor<8xi8> to tensor<8xf32>
+  %e = tensor.empty() : tensor<8xf32>
+  %v = linalg.generic {indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>], iterator_types = ["parallel"]}
+      ins(%a : tensor<8xi8>) outs(%e : tensor<8xf32>) {
+  ^bb0(%x: i8, %o: f32):
+    %four = arith.constant 4 : i8
+    %0 = arith.shli %x, %four : i8
+    %1 = arith.shrui %0, %four : i8
+    %2 = arith.uitofp %1 : i8 to f32
+    linalg.yield %2 : f32
+  } -> tensor<8xf32>
   %q = arith.constant dense<1> : tensor<8x4xi8>
   %n = tensor.expand_shape %v [[0, 1]] output_shape [8, 1] : tensor<8xf32> into tensor<8x1xf32>
   %p = qlinear.pack %q, %n : (tensor<8x4xi8>, tensor<8x1xf32>) -> !qlinear.weight<8x4, #q8>

@@ -18,7 +18,7 @@ ml_program.global private mutable @changes(dense<2> : tensor<2x4xi8>) : tensor<2
 // CHECK: arith.fptosi
 // CHECK: arith.divsi
 // CHECK: %[[S:.*]] = arith.sitofp
-// CHECK: qlinear.pack %{{.*}}, %[[S]]
+// CHECK: qlinear.pack %{{.*}}, %[[S]] :
 func.func @stays() -> (!qlinear.weight<2x4, #q8>, !qlinear.weight<2x4, #q8>, !qlinear.weight<2x4, #q8>, !qlinear.weight<2x4, #q8>) {
   %s = arith.constant dense<1.0> : tensor<2x1xf32>
   %q0 = ml_program.global_load @changes : tensor<2x4xi8>
@@ -41,7 +41,7 @@ func.func @stays() -> (!qlinear.weight<2x4, #q8>, !qlinear.weight<2x4, #q8>, !ql
 // REMARK-NOT: Reason
 // CHECK-LABEL: func.func @large
 // CHECK: %[[R:.*]] = arith.constant dense_resource<codes>
-// CHECK: qlinear.pack %[[R]]
+// CHECK: qlinear.pack %[[R]],
 // CHECK: math.exp
 func.func @large() -> (!qlinear.weight<2x4, #q8>, !qlinear.weight<65537x4, #q8>) {
   %r = arith.constant dense_resource<codes> : tensor<2x4xi8>

@@ -247,7 +247,8 @@ def FlattenRows : Pass<"qlinear-flatten-rows"> {
     collapsed before it and the result is expanded again, and the elementwise
     operations after it work on three dimensions or more. This pass has them work on
     rows, by moving `tensor.expand_shape` down, so that `qlinear-fuse` can take them into
-    the epilogue. A `linalg` operation that only broadcasts a bias goes into its user.
+    the epilogue. A `linalg` operation that only broadcasts a bias goes into its user, and
+    `cf.assert` of what holds for all sizes (`3 * b == b * 3`) goes.
 
     With `signatures` the arguments and results of public functions are flattened as
     well: `tensor<?x?x64xf32>` becomes `tensor<?x64xf32>` where nothing but reshapes reads
