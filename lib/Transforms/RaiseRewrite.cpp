@@ -110,8 +110,8 @@ Scalar *Raiser::computeActivations(ArrayRef<Scalar *> factors) {
         elements.push_back(s);
     });
   }
-  Type type = factors.front()->type;
-  if (!isClosed || !isOneType || !(type.isF32() || type.isF16() || type.isBF16()))
+  Type type = isOneType ? factors.front()->type : b.getF32Type();
+  if (!isClosed || !(type.isF32() || type.isF16() || type.isBF16()))
     return nullptr;
   // A dimension for each loop that they depend on.
   SmallVector<AffineExpr> toLoops(kMaxLoops, b.getAffineConstantExpr(0)), loops;
@@ -150,6 +150,8 @@ Scalar *Raiser::computeActivations(ArrayRef<Scalar *> factors) {
       Value value = emit(b, loc, factor, [&](Scalar *s) {
         return arguments[llvm::find(elements, s) - elements.begin()];
       });
+      if (value.getType() != type)
+        value = arith::ExtFOp::create(b, loc, type, value);
       product = product ? arith::MulFOp::create(b, loc, product, value) : value;
     }
     linalg::YieldOp::create(b, loc, product);

@@ -475,3 +475,98 @@ func.func @larger(%x: tensor<2x64xi8>, %w: tensor<8x64xi8>, %init: tensor<8x2xf3
   } -> tensor<8x2xf32>
   return %y : tensor<8x2xf32>
 }
+
+// -----
+
+#mk = affine_map<(m, n, k) -> (m, k)>
+#nk = affine_map<(m, n, k) -> (n, k)>
+#mn = affine_map<(m, n, k) -> (m, n)>
+// The scales of rows and of the weight are multiplied first.
+// CHECK-LABEL: @scales_together
+// CHECK-SAME: %[[X:.*]]: tensor<3x64xi8>, %[[XS:.*]]: tensor<3xf32>, %{{.*}}: tensor<8x64xi8>, %[[S:.*]]: tensor<8xf32>
+// CHECK-DAG: %[[COLUMN:.*]] = tensor.expand_shape %[[S]]
+// CHECK-DAG: %[[F:.*]] = linalg.generic {{.*}} ins(%[[X]], %[[XS]] :
+// CHECK: qlinear.pack %{{.*}}, %[[COLUMN]]
+// CHECK: qlinear.linear %[[F]]
+func.func @scales_together(%x: tensor<3x64xi8>, %xs: tensor<3xf32>, %w: tensor<8x64xi8>, %ws: tensor<8xf32>, %init: tensor<3x8xf32>) -> tensor<3x8xf32> {
+  %y = linalg.generic {indexing_maps = [#mk, affine_map<(m, n, k) -> (m)>, #nk, affine_map<(m, n, k) -> (n)>, #mn],
+      iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%x, %xs, %w, %ws : tensor<3x64xi8>, tensor<3xf32>, tensor<8x64xi8>, tensor<8xf32>) outs(%init : tensor<3x8xf32>) {
+  ^bb0(%a: i8, %b: f32, %c: i8, %d: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.sitofp %c : i8 to f32
+    %2 = arith.mulf %0, %1 : f32
+    %3 = arith.mulf %b, %d : f32
+    %4 = arith.mulf %3, %2 : f32
+    %5 = arith.addf %o, %4 : f32
+    linalg.yield %5 : f32
+  } -> tensor<3x8xf32>
+  return %y : tensor<3x8xf32>
+}
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+#group = affine_map<(n, k) -> (n, k floordiv 32)>
+// Codes of scales that take nine bits are no codes.
+// CHECK: #qlinear.encoding<i8, group = 32, symmetric, scale = f32>
+// CHECK-LABEL: @nine_bits
+// CHECK: qlinear.pack
+func.func @nine_bits(%q: tensor<2x64xi8>, %step: tensor<2xf32>, %x: tensor<3x64xf32>, %init: tensor<3x2xf32>) -> tensor<3x2xf32> {
+  %codes = arith.constant dense<[[1, 300], [2, 3]]> : tensor<2x2xi16>
+  %e = tensor.empty() : tensor<2x64xf32>
+  %w = linalg.generic {indexing_maps = [#nk, #group, affine_map<(n, k) -> (n)>, #nk], iterator_types = ["parallel", "parallel"]}
+      ins(%q, %codes, %step : tensor<2x64xi8>, tensor<2x2xi16>, tensor<2xf32>) outs(%e : tensor<2x64xf32>) {
+  ^bb0(%a: i8, %b: i16, %c: f32, %o: f32):
+    %0 = arith.sitofp %a : i8 to f32
+    %1 = arith.uitofp %b : i16 to f32
+    %2 = arith.mulf %1, %c : f32
+    %3 = arith.mulf %0, %2 : f32
+    linalg.yield %3 : f32
+  } -> tensor<2x64xf32>
+  %y = linalg.matmul indexing_maps = [affine_map<(m, n, k) -> (m, k)>, affine_map<(m, n, k) -> (n, k)>, affine_map<(m, n, k) -> (m, n)>]
+      ins(%x, %w : tensor<3x64xf32>, tensor<2x64xf32>) outs(%init : tensor<3x2xf32>) -> tensor<3x2xf32>
+  return %y : tensor<3x2xf32>
+}
+
+// -----
+
+#nk = affine_map<(n, k) -> (n, k)>
+// There are no codes of seven bits: they take eight.
+// CHECK: #qlinear.encoding<u8, group = row, zero, scale = f32, offset = u4>
+// CHECK-LABEL: @seven_bits
+// CHECK: qlinear.pack
+func.func @seven_bits(%q: tensor<8x64xi8>, %x: tensor<2x64xf32>, %init: tensor<2x8xf32>) -> tensor<2x8xf32> {
+  %mask = arith.constant dense<127> : tensor<8x64xi8>
+  %codes = arith.andi %q, %mask : tensor<8x64xi8>
+  %w = arith.uitofp %codes : tensor<8x64xi8> to tensor<8x64xf32>
+  %y = linalg.matmul indexing_maps = [affine_map<(m, n, k) -> (m, k)>, affine_map<(m, n, k) -> (n, k)>, affine_map<(m, n, k) -> (m, n)>]
+      ins(%x, %w : tensor<2x64xf32>, tensor<8x64xf32>) outs(%init : tensor<2x8xf32>) -> tensor<2x8xf32>
+  return %y : tensor<2x8xf32>
+}
+
+// -----
+
+#mk = affine_map<(m, n, k) -> (m, k)>
+#nk = affine_map<(m, n, k) -> (n, k)>
+#mn = affine_map<(m, n, k) -> (m, n)>
+// Activations in f16 whose scale is in f32, of rows that one of the two knows.
+// CHECK-LABEL: @widened
+// CHECK: %[[F:.*]] = linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<3x64xf16>, tensor<3xf32>) outs(%{{.*}} : tensor<3x64xf32>)
+// CHECK: %[[X:.*]] = arith.extf %{{.*}} : f16 to f32
+// CHECK: arith.mulf %[[X]], %{{.*}} : f32
+// CHECK: qlinear.linear %[[F]]
+func.func @widened(%x: tensor<?x64xf16>, %xs: tensor<3xf32>, %w: tensor<8x64xi8>, %init: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %y = linalg.generic {indexing_maps = [#mk, affine_map<(m, n, k) -> (m)>, #nk, #mn],
+      iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%x, %xs, %w : tensor<?x64xf16>, tensor<3xf32>, tensor<8x64xi8>) outs(%init : tensor<?x8xf32>) {
+  ^bb0(%a: f16, %b: f32, %c: i8, %o: f32):
+    %0 = arith.sitofp %c : i8 to f16
+    %1 = arith.mulf %a, %0 : f16
+    %2 = arith.extf %1 : f16 to f32
+    %3 = arith.mulf %b, %2 : f32
+    %4 = arith.addf %o, %3 : f32
+    linalg.yield %4 : f32
+  } -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
