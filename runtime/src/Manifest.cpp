@@ -353,12 +353,12 @@ Expected<Manifest> Manifest::parse(std::string_view text) {
   }
 }
 
-const char *qlinear::runtime::name(qlr_dtype dtype) {
+const char *qlinear::runtime::name(int32_t dtype) {
   constexpr const char *names[] = {"f32", "f16", "bf16", "i8", "i32"};
   return size_t(dtype) < std::size(names) ? names[dtype] : "unknown";
 }
 
-size_t qlinear::runtime::byteWidth(qlr_dtype dtype) {
+size_t qlinear::runtime::byteWidth(int32_t dtype) {
   constexpr size_t widths[] = {4, 2, 2, 1, 4};
   return size_t(dtype) < std::size(widths) ? widths[dtype] : 0;
 }

@@ -109,8 +109,8 @@ struct Manifest {
   static Expected<Manifest> parse(std::string_view json);
 };
 
-const char *name(qlr_dtype dtype);
-size_t byteWidth(qlr_dtype dtype);
+const char *name(int32_t dtype);
+size_t byteWidth(int32_t dtype);
 
 } // namespace qlinear::runtime
 #endif

@@ -9,6 +9,7 @@
 #include "qlinear/Encoding/Archive.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <optional>
 #include <tbb/parallel_for.h>
@@ -377,9 +378,10 @@ static Status checkTensors(const FunctionInfo &f, const char *kind,
     auto wrong = [&](const auto &...what) {
       return fail(QLR_INVALID_ARGUMENT, kind, " ", i, " of '", f.name, "' ", what...);
     };
-    if (t.dtype != want.dtype)
-      return wrong("is ", name(t.dtype), ", but it was compiled for ",
-                   name(want.dtype));
+    // The caller may have put any number there, which C++ must not read as a qlr_dtype.
+    int32_t dtype = std::bit_cast<int32_t>(t.dtype);
+    if (dtype != want.dtype)
+      return wrong("is ", name(dtype), ", but it was compiled for ", name(want.dtype));
     std::optional<int64_t> rows = rowsOf(t, want);
     if (!rows)
       return wrong("has the shape ",

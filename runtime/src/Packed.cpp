@@ -10,6 +10,7 @@
 #include "Status.h"
 #include "qlinear/Encoding/Slice.h"
 
+#include <bit>
 #include <vector>
 
 using namespace qlinear;
@@ -84,7 +85,8 @@ qlr_status qlr_packed_concat(const char *encoding, qlr_axis axis, int64_t other,
   return guarded([&]() -> Status {
     if (n_parts > 0 && (!extents || !parts))
       return invalid("qlr_packed_concat: `extents` or `parts` is null");
-    if (axis != QLR_ROWS && axis != QLR_COLUMNS)
+    int32_t along = std::bit_cast<int32_t>(axis); // any number may come from C
+    if (along != QLR_ROWS && along != QLR_COLUMNS)
       return invalid("qlr_packed_concat: the axis is neither QLR_ROWS nor QLR_COLUMNS");
     QLR_TRY(requireCounts({other}));
     std::vector<Part> all;
@@ -93,8 +95,8 @@ qlr_status qlr_packed_concat(const char *encoding, qlr_axis axis, int64_t other,
       all.push_back({count(extents[i]), bytesOf(parts[i])});
     }
     return withEncoding(encoding, [&](const Encoding &e) {
-      return concat(e, axis == QLR_ROWS ? Axis::rows : Axis::columns, count(other), all,
-                    bytesOf(whole, whole_bytes));
+      return concat(e, along == QLR_ROWS ? Axis::rows : Axis::columns, count(other),
+                    all, bytesOf(whole, whole_bytes));
     });
   });
 }

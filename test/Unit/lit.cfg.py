@@ -16,4 +16,6 @@ config.test_exec_root = config.test_source_root
 config.test_format = lit.formats.GoogleTest("", "Tests")
 # As in the other suite; of no effect in builds without AddressSanitizer.
 config.environment["ASAN_OPTIONS"] = "allow_user_poisoning=0"
+leaks = os.path.join(os.path.dirname(__file__), "leaks.supp")
+config.environment["LSAN_OPTIONS"] = f"suppressions={leaks}:print_suppressions=0"
 config.environment["TMPDIR"] = os.environ.get("TMPDIR", "/tmp")
