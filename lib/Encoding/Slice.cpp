@@ -165,8 +165,9 @@ Result<void> qlinear::concat(const Encoding &encoding, Axis axis, uint64_t other
       return r;
     sources.push_back({layout, parts[i].blob.data()});
     total += parts[i].extent;
-    if (u64 row = isRows ? other : firstUnlikeRow(sources[0], sources[i]);
-        !isRows && row < other)
+    if (isRows)
+      continue;
+    if (u64 row = firstUnlikeRow(sources[0], sources[i]); row < other)
       return error(fmt::format(
           "row {} has other constants in {} than in part 0; parts along K share the "
           "constants of their rows: dequantize and pack the whole, or use an encoding "

@@ -12,10 +12,11 @@ import ctypes
 import numpy
 
 from ._abi import ArgumentError, Blob, library
-from .archive import PackedWeight, verify
+from .archive import verify
 
-#: Axis: its number in the C ABI, and where the layout can be cut.
-_AXES = {"rows": (0, 16), "columns": (1, 256)}
+#: Axis: its number in the C ABI, where the layout can be cut, and the fields of a
+#: PackedWeight along it and across.
+_AXES = {"rows": (0, 16, "n", "k"), "columns": (1, 256, "k", "n")}
 
 
 def packed_bytes(encoding, n, k):
@@ -32,8 +33,8 @@ def split(weight, parts, axis="rows"):
     parts: how many, as even as the layout can be cut; or their sizes, which add up to the
     weight's. axis: "rows" (outputs; sizes are multiples of 16, but for the last) or
     "columns" (inputs; multiples of 256). The parts have the weight's name."""
-    _, step = _axis(axis)
-    size = weight.n if axis == "rows" else weight.k
+    _, step, along, _ = _axis(axis)
+    size = getattr(weight, along)
     if isinstance(parts, int):
         cuts = -(-size // step)
         if not 1 <= parts <= cuts:
@@ -55,15 +56,14 @@ def split(weight, parts, axis="rows"):
     result, begin = [], 0
     for part in parts:
         end = begin + part
-        rows, columns = (0, weight.n), (0, weight.k)
-        rows, columns = ((begin, end), columns) if axis == "rows" else (rows, (begin, end))
-        n, k = rows[1] - rows[0], columns[1] - columns[0]
-        blob = numpy.empty(packed_bytes(weight.encoding, n, k), numpy.uint8)
+        ranges = {"n": (0, weight.n), "k": (0, weight.k), along: (begin, end)}
+        made = weight._replace(**{along: part}, checksum="")
+        blob = numpy.empty(packed_bytes(made.encoding, made.n, made.k), numpy.uint8)
         library().qlr_packed_slice(
-            weight.encoding.encode(), weight.n, weight.k, _blob(whole), *rows, *columns,
-            blob.ctypes.data, blob.nbytes,
+            weight.encoding.encode(), weight.n, weight.k, _blob(whole),
+            *ranges["n"], *ranges["k"], blob.ctypes.data, blob.nbytes,
         )  # fmt: skip
-        result.append(weight._replace(n=n, k=k, blob=blob, checksum=""))
+        result.append(made._replace(blob=blob))
         begin = end
     return result
 
@@ -72,15 +72,14 @@ def merge(weights, axis="rows", name=None):
     """Puts PackedWeights of one encoding one after the other along `axis`: the inverse of
     split. Along columns, they have to share the constants of their rows, as parts of one
     weight do. The result has `name`, or the first one's."""
-    number, _ = _axis(axis)
+    number, _, along, across = _axis(axis)
     weights = list(weights)
     if not weights:
         raise ArgumentError("there are no weights to merge", "INVALID_ARGUMENT")
     first = weights[0]
-    other = first.k if axis == "rows" else first.n
+    other = getattr(first, across)
     for weight in weights[1:]:
-        across = weight.k if axis == "rows" else weight.n
-        if weight.encoding != first.encoding or across != other:
+        if weight.encoding != first.encoding or getattr(weight, across) != other:
             raise ArgumentError(
                 f"'{weight.name}' is {weight.n} x {weight.k} in '{weight.encoding}' and "
                 f"'{first.name}' {first.n} x {first.k} in '{first.encoding}'; to be put together "
@@ -91,17 +90,14 @@ def merge(weights, axis="rows", name=None):
     for weight in weights:
         verify(weight)
     blobs = [numpy.ascontiguousarray(weight.blob) for weight in weights]
-    sizes = [weight.n if axis == "rows" else weight.k for weight in weights]
-    total = sum(sizes)
-    n, k = (total, other) if axis == "rows" else (other, total)
-    whole = numpy.empty(packed_bytes(first.encoding, n, k), numpy.uint8)
+    sizes = [getattr(weight, along) for weight in weights]
+    made = first._replace(**{along: sum(sizes)}, checksum="")
+    whole = numpy.empty(packed_bytes(made.encoding, made.n, made.k), numpy.uint8)
     library().qlr_packed_concat(
         first.encoding.encode(), number, other, (ctypes.c_int64 * len(sizes))(*sizes),
         (Blob * len(blobs))(*map(_blob, blobs)), len(blobs), whole.ctypes.data, whole.nbytes,
     )  # fmt: skip
-    return PackedWeight(
-        first.name if name is None else name, first.encoding, n, k, first.source, whole
-    )
+    return made._replace(name=first.name if name is None else name, blob=whole)
 
 
 def _axis(axis):
