@@ -86,7 +86,8 @@ private:
   /// result of `op` then.
   void raise(Operation *op, linalg::LinalgOp contraction, Value result, bool seeSums) {
     Raiser raiser(contraction, *frontends);
-    if (!raiser.match(seeSums)) {
+    LogicalResult matched = raiser.match(seeSums);
+    if (failed(matched) && raiser.why.empty()) {
       if (std::string why = seeSums || op != contraction.getOperation()
                                 ? std::string()
                                 : explainUnmatched(contraction);
@@ -96,7 +97,7 @@ private:
     }
     done.insert(op);
     done.insert_range(raiser.partial);
-    if (!raiser.why.empty())
+    if (failed(matched))
       return reportDeclined(op, raiser.why);
     OpBuilder builder(contraction);
     Value y = raiser.rewrite(builder);

@@ -274,7 +274,7 @@ std::optional<Dequantization> Frontends::onnxDequantize(Operation *op) {
     indices[axis] = shape[axis] == 1 ? builder.getAffineConstantExpr(0)
                                      : indices[axis].floorDiv(block);
   }
-  if (!shapeGroups(op, "onnx.DequantizeLinear", shape, indices, d))
+  if (failed(shapeGroups(op, "onnx.DequantizeLinear", shape, indices, d)))
     return std::nullopt;
   return d;
 }

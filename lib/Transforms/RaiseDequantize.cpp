@@ -217,7 +217,7 @@ Value Frontends::build(OpBuilder &b, Operation *op, Dequantization d,
                     " has another shape than its operands make");
     return {};
   }
-  if (!narrow(b, op, d))
+  if (failed(narrow(b, op, d)))
     return {};
   if (d.zero) {
     d.zero = narrowZeros(b, loc, d.zero, d.isZeroSigned);
@@ -290,8 +290,9 @@ std::optional<Dequantization> Frontends::codesAndScales(Operation *op,
   return d;
 }
 
-bool Frontends::shapeGroups(Operation *op, StringRef name, ArrayRef<int64_t> shape,
-                            ArrayRef<AffineExpr> indices, Dequantization &d) {
+LogicalResult Frontends::shapeGroups(Operation *op, StringRef name,
+                                     ArrayRef<int64_t> shape,
+                                     ArrayRef<AffineExpr> indices, Dequantization &d) {
   int64_t rank = cast<RankedTensorType>(d.codes.getType()).getRank();
   builder.setInsertionPointAfter(op);
   for (Value *tensor : {&d.scale, &d.zero}) {
@@ -302,12 +303,12 @@ bool Frontends::shapeGroups(Operation *op, StringRef name, ArrayRef<int64_t> sha
         type.getNumElements() != ShapedType::getNumElements(shape)) {
       decline(op, name + ": there are not " + Twine(ShapedType::getNumElements(shape)) +
                       " scales and zeros, one for each group");
-      return false;
+      return failure();
     }
     *tensor = reshape(builder, op->getLoc(), *tensor, shape);
   }
   d.scaleMap = d.zeroMap = AffineMap::get(unsigned(rank), 0, indices, context);
-  return true;
+  return success();
 }
 
 std::optional<Dequantization> Frontends::torchBlocks(Operation *op) {
@@ -432,7 +433,7 @@ std::optional<Dequantization> Frontends::torchChannels(Operation *op) {
     shape = {codes.getDimSize(*axis)};
     indices = {builder.getAffineDimExpr(*axis)};
   }
-  if (!shapeGroups(op, name, shape, indices, d))
+  if (failed(shapeGroups(op, name, shape, indices, d)))
     return std::nullopt;
   setRange(d, op, infoOf(tensors[0].getType())->isSigned, isGrouped || isWhole ? 3 : 4);
   return d;

@@ -70,9 +70,9 @@ static TypedAttr getSplat(Scalar *scalar) {
   return {};
 }
 
-/// Finds out how many weights share a component; true (with a reason) if it is not
-/// the same in each group.
-bool Raiser::matchStride(Component &component) {
+/// Finds out how many weights share a component; declines one that is not the same for
+/// all weights of a group.
+LogicalResult Raiser::matchStride(Component &component) {
   SmallVector<Scalar *> elements;
   bool isClosed = true;
   for (Scalar *factor : component.factors)
@@ -103,12 +103,12 @@ bool Raiser::matchStride(Component &component) {
                                Twine(rows) + " rows; a group lies in one row");
     component.stride = std::gcd(component.stride, stride);
   }
-  return false;
+  return success();
 }
 
-/// An integer by a float that is the same in the row, or in each 256 weights of it.
-/// False if `component` is not that.
-bool Raiser::matchCoded(Component &component, ArrayRef<Scalar *> leaves) {
+/// Whether `component` is an integer by a float that is the same in the row, or in each
+/// 256 weights of it; if so, stores it as such.
+bool Raiser::isCoded(Component &component, ArrayRef<Scalar *> leaves) {
   if (leaves.size() != 2)
     return false;
   unsigned at = isConversion(leaves[0]) ? 0 : 1;
@@ -117,14 +117,14 @@ bool Raiser::matchCoded(Component &component, ArrayRef<Scalar *> leaves) {
     return false;
   Integer integer;
   std::string saved = why;
-  bool fails = readInteger(code->operands[0], code->is("arith.sitofp"), integer);
+  LogicalResult read =
+      readInteger(code->operands[0], code->is("arith.sitofp"), integer);
   why = saved;
-  if (fails || integer.constant || integer.bits > 8)
+  if (failed(read) || integer.constant || integer.bits > 8)
     return false;
   int64_t K = indices.sizes[Indices::K];
-  std::optional<Matrix> matrix =
-      getMatrix(step, Indices::N, Indices::K, component.name);
-  if (!matrix || !matrix->hasRows || matrix->rowStride != 1 ||
+  FailureOr<Matrix> matrix = getMatrix(step, Indices::N, Indices::K, component.name);
+  if (failed(matrix) || !matrix->hasRows || matrix->rowStride != 1 ||
       (matrix->columnStride != K && matrix->columnStride != ::qlinear::kStepBlock))
     return false;
   bool isRow = matrix->columnStride == K;
@@ -133,15 +133,15 @@ bool Raiser::matchCoded(Component &component, ArrayRef<Scalar *> leaves) {
   uint8_t bits = integer.bits <= 4 ? 4 : integer.bits <= 6 ? 6 : 8;
   component.kind = Component::Kind::integer;
   component.integer = integer;
-  component.step = matrix;
+  component.step = *matrix;
   component.storage = MetaStorage::linear(bits, integer.isSigned,
                                           isRow ? StepScope::row : StepScope::block,
                                           *getFloat(step->type));
   return true;
 }
 
-/// Chooses how a component is stored; true (with a reason) if it cannot be.
-bool Raiser::matchStorage(Component &component) {
+/// Chooses how a component is stored.
+LogicalResult Raiser::matchStorage(Component &component) {
   SmallVector<Scalar *> leaves;
   for (Scalar *factor : component.factors)
     getLeaves(factor, leaves);
@@ -150,8 +150,9 @@ bool Raiser::matchStorage(Component &component) {
   Scalar *leaf = leaves.front();
   bool isInteger = leaves.size() == 1 && (isConversion(leaf) || component.integer);
   if (isInteger && !component.integer &&
-      readInteger(leaf->operands[0], leaf->is("arith.sitofp"), component.integer))
-    return true;
+      failed(
+          readInteger(leaf->operands[0], leaf->is("arith.sitofp"), component.integer)))
+    return failure();
   if (leaves.size() == 1) {
     TypedAttr splat =
         getSplat(isInteger ? component.integer.scalar : skipExtension(leaf));
@@ -173,7 +174,7 @@ bool Raiser::matchStorage(Component &component) {
       if (isOffset && *value == std::trunc(*value) && *value >= 0 && *value < 256)
         component.storage =
             MetaStorage::linear(*value < 16 ? 4 : 8, false, StepScope::constant);
-      return false;
+      return success();
     }
   }
   bool hasOwnStride = component.stride == group;
@@ -184,10 +185,10 @@ bool Raiser::matchStorage(Component &component) {
     uint8_t bits = component.integer.bits <= 4 ? 4 : 8;
     component.storage =
         MetaStorage::linear(bits, component.integer.isSigned, StepScope::constant);
-    return false;
+    return success();
   }
-  if (hasOwnStride && matchCoded(component, leaves))
-    return false;
+  if (hasOwnStride && isCoded(component, leaves))
+    return success();
   // The tensor that has it, if there is one.
   Scalar *holder = nullptr;
   if (component.factors.size() == 1)
@@ -198,18 +199,18 @@ bool Raiser::matchStorage(Component &component) {
         break;
     }
   if (holder && hasOwnStride) {
-    std::optional<Matrix> matrix =
+    FailureOr<Matrix> matrix =
         getMatrix(holder, Indices::N, Indices::K, component.name);
     int64_t stride = group ? group : indices.sizes[Indices::K];
-    if (!matrix)
+    if (failed(matrix))
       why.clear();
     else if (matrix->columnStride == stride &&
              ((matrix->hasRows && matrix->rowStride == 1) ||
               indices.sizes[Indices::N] == 1)) {
       component.kind = Kind::matrix;
-      component.matrix = matrix;
+      component.matrix = *matrix;
       component.storage = MetaStorage::plain(*getFloat(holder->type));
-      return false;
+      return success();
     }
   }
   for (Scalar *factor : component.factors) {
@@ -219,11 +220,11 @@ bool Raiser::matchStorage(Component &component) {
   }
   component.kind = Kind::computed;
   component.storage = MetaStorage::plain(::qlinear::FloatType::f32);
-  return false;
+  return success();
 }
 
-/// Chooses the type of the codes; true (with a reason) if there is none.
-bool Raiser::matchCodeType() {
+/// Chooses the type of the codes.
+LogicalResult Raiser::matchCodeType() {
   Integer &code = formula.codes;
   bool isClosed = true;
   walk(code.scalar, [&](Scalar *s) {
@@ -242,20 +243,21 @@ bool Raiser::matchCodeType() {
     code.bits = code.most.getSignificantBits();
   }
   encoding.codes = {uint8_t(roundUp(code.bits)), code.isSigned};
-  return false;
+  return success();
 }
 
-/// Chooses the encoding; true (with a reason) if there is none.
-bool Raiser::matchEncoding() {
-  xMatrix = getMatrix(x, Indices::M, Indices::K, "x");
-  if (!xMatrix)
-    return true;
+/// Chooses the encoding.
+LogicalResult Raiser::matchEncoding() {
+  FailureOr<Matrix> matrix = getMatrix(x, Indices::M, Indices::K, "x");
+  if (failed(matrix))
+    return failure();
+  xMatrix = *matrix;
   int64_t N = indices.sizes[Indices::N], K = indices.sizes[Indices::K];
   if (xMatrix->columnStride != 1 ||
       (xMatrix->rowStride != 1 && indices.sizes[Indices::M] != 1))
     return decline("x is not read element by element");
-  if (matchCodeType())
-    return true;
+  if (failed(matchCodeType()))
+    return failure();
   const Integer &code = formula.codes;
   formula.scale.name = "the scales";
   formula.zero.name = "the zeros";
@@ -277,10 +279,10 @@ bool Raiser::matchEncoding() {
   encoding.form = formula.min                ? Form::min
                   : hasOffset || needsOffset ? Form::zero
                                              : Form::symmetric;
-  if (formula.scale && matchStride(formula.scale))
-    return true;
-  if (hasOffset && matchStride(offset))
-    return true;
+  if (formula.scale && failed(matchStride(formula.scale)))
+    return failure();
+  if (hasOffset && failed(matchStride(offset)))
+    return failure();
   int64_t strides[] = {formula.scale.stride, hasOffset ? offset.stride : 0};
   group = std::gcd(strides[0], strides[1]);
   encoding.group = group ? unsigned(group) : ::qlinear::kWholeRow;
@@ -292,18 +294,19 @@ bool Raiser::matchEncoding() {
   if (!formula.scale) {
     constant(formula.scale, 1.0);
     formula.scale.storage = MetaStorage::plain(::qlinear::FloatType::f32);
-  } else if (matchStorage(formula.scale)) {
-    return true;
+  } else if (failed(matchStorage(formula.scale))) {
+    return failure();
   }
   if (needsOffset) {
     constant(formula.zero, 0.0);
     formula.zero.storage = MetaStorage::linear(4, false, StepScope::constant);
-  } else if (hasOffset && matchStorage(offset)) {
-    return true;
+  } else if (hasOffset && failed(matchStorage(offset))) {
+    return failure();
   }
   encoding.scale = formula.scale.storage;
   if (encoding.form != Form::symmetric)
     encoding.offset = offset.storage;
-  auto fits = encoding.verifyShape(N, K);
-  return !fits && decline(fits.error());
+  if (auto fits = encoding.verifyShape(N, K); !fits)
+    return decline(fits.error());
+  return success();
 }

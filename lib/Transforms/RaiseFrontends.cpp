@@ -405,8 +405,8 @@ Value Frontends::unpack(OpBuilder &b, Location loc, Value bytes, unsigned bits,
 }
 
 /// Makes the codes as narrow as their range allows; a code in the middle of an unsigned
-/// range becomes 0. False, with a reason, if a constant is out of the range.
-bool Frontends::narrow(OpBuilder &b, Operation *op, Dequantization &d) {
+/// range becomes 0. Declines a constant that is out of the range.
+LogicalResult Frontends::narrow(OpBuilder &b, Operation *op, Dequantization &d) {
   auto type = cast<RankedTensorType>(d.codes.getType());
   unsigned width = type.getElementTypeBitWidth(), bits = width;
   if (d.range) {
@@ -424,13 +424,13 @@ bool Frontends::narrow(OpBuilder &b, Operation *op, Dequantization &d) {
                       Twine(int64_t(*d.middle)) +
                       "; that is supported for 2^(bits - 1) of "
                       "unsigned codes, and for 0 of signed ones");
-      return false;
+      return failure();
     }
     flip = uint8_t(1u << (bits - 1));
     d.isSigned = true;
   }
   if (bits == width && !flip)
-    return true;
+    return success();
   RankedTensorType narrow = type.clone(b.getIntegerType(bits));
   int64_t count = type.hasStaticShape() ? type.getNumElements() : 0;
   if (SmallVector<uint8_t> raw = getBytes(constantOf(d.codes), count); !raw.empty()) {
@@ -442,12 +442,12 @@ bool Frontends::narrow(OpBuilder &b, Operation *op, Dequantization &d) {
                 "the code " + Twine(value) + " at " + Twine(i) +
                     " is outside of its range, quant_min = " + Twine(d.range->first) +
                     " to quant_max = " + Twine(d.range->second));
-        return false;
+        return failure();
       }
       byte = (byte ^ flip) & uint8_t((1u << bits) - 1);
     }
     d.codes = createCodes(b, op->getLoc(), narrow, raw);
-    return true;
+    return success();
   }
   Location loc = op->getLoc();
   Value empty = tensor::EmptyOp::create(b, loc, tensor::getMixedSizes(b, loc, d.codes),
@@ -467,7 +467,7 @@ bool Frontends::narrow(OpBuilder &b, Operation *op, Dequantization &d) {
   };
   d.codes = linalg::GenericOp::create(b, loc, narrow, d.codes, empty, maps, kinds, body)
                 .getResult(0);
-  return true;
+  return success();
 }
 
 Value Frontends::narrowZeros(OpBuilder &b, Location loc, Value zeros, bool &isSigned) {

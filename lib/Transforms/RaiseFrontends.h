@@ -144,7 +144,7 @@ private:
                       int64_t rows, int64_t columns);
   /// Integers that are constants, in as few bits as they need; else as they are.
   static Value narrowZeros(OpBuilder &b, Location loc, Value zeros, bool &isSigned);
-  bool narrow(OpBuilder &b, Operation *op, Dequantization &d);
+  LogicalResult narrow(OpBuilder &b, Operation *op, Dequantization &d);
 
   /// Remembers the reason for whyNot.
   std::nullopt_t decline(Operation *op, const Twine &reason) {
@@ -169,8 +169,8 @@ private:
   std::optional<Dequantization> codesAndScales(Operation *op, ArrayRef<Value> tensors);
   /// Gives scales and zeros the shape of the groups, which element d0, d1, ... of the
   /// codes finds at `indices`; declines another number of them.
-  bool shapeGroups(Operation *op, StringRef name, ArrayRef<int64_t> shape,
-                   ArrayRef<AffineExpr> indices, Dequantization &d);
+  LogicalResult shapeGroups(Operation *op, StringRef name, ArrayRef<int64_t> shape,
+                            ArrayRef<AffineExpr> indices, Dequantization &d);
   std::optional<Dequantization> torchBlocks(Operation *op);
   std::optional<Dequantization> torchChannels(Operation *op);
   std::optional<Dequantization> onnxDequantize(Operation *op);

@@ -13,8 +13,8 @@
 using namespace mlir;
 using namespace mlir::qlinear;
 
-/// Names the loops; true (with a reason) if they are not those of a linear.
-bool Raiser::matchIndices() {
+/// Names the loops; declines loops that no linear has.
+LogicalResult Raiser::matchIndices() {
   unsigned numLoops = analysis.loops.kinds.size();
   SmallVector<int64_t> &loopSizes = analysis.loops.sizes;
   ArrayRef<utils::IteratorType> iterators = analysis.loops.kinds;
@@ -99,19 +99,14 @@ bool Raiser::matchIndices() {
     }
     indices.sizes[index] = stride;
   }
-  return false;
+  return success();
 }
 
-/// How `access` is a matrix of rows `row` and columns `column`; none (with a reason)
-/// if it is not.
-std::optional<Matrix> Raiser::getMatrix(const Access &access, unsigned row,
-                                        unsigned column, StringRef name) {
+/// `access` as a matrix of rows `row` and columns `column`.
+FailureOr<Matrix> Raiser::getMatrix(const Access &access, unsigned row, unsigned column,
+                                    StringRef name) {
   auto type = cast<RankedTensorType>(access.tensor.getType());
   AffineMap map = access.map.compose(AffineMap::get(3, 0, indices.loops, context));
-  auto fail = [&](const Twine &reason) {
-    decline(reason);
-    return std::nullopt;
-  };
   struct Key {
     unsigned column;
     int64_t stride; ///< negative, so that the slowest comes first
@@ -123,28 +118,29 @@ std::optional<Matrix> Raiser::getMatrix(const Access &access, unsigned row,
     int64_t size = type.getDimSize(i);
     std::optional<Digit> digit = getDigit(expr, indices.sizes);
     if (!digit || (digit->dim && *digit->dim != row && *digit->dim != column))
-      return fail("the dimensions of " + name +
-                  " are not rows, groups and columns: their "
-                  "sizes do not divide N and K (padded last block), or the indices mix "
-                  "the two");
+      return decline(
+          "the dimensions of " + name +
+          " are not rows, groups and columns: their "
+          "sizes do not divide N and K (padded last block), or the indices mix "
+          "the two");
     bool isDynamic = ShapedType::isDynamic(size);
     if (isDynamic && row != Indices::M)
-      return fail("the group is not constant: the shape of " + name +
-                  " is known only at run time");
+      return decline("the group is not constant: the shape of " + name +
+                     " is known only at run time");
     if (digit->size == 1 || !digit->dim) {
       if (isDynamic && indices.sizes[Indices::M] != 1)
-        return fail("the shape of " + name + " is known only at run time");
+        return decline("the shape of " + name + " is known only at run time");
       if (!isDynamic && size != 1)
-        return fail("only one of " + Twine(size) + " elements of " + name +
-                    " is used in a dimension");
+        return decline("only one of " + Twine(size) + " elements of " + name +
+                       " is used in a dimension");
       // Stays beside the dimension before it.
       Key key = keys.empty() ? Key{0, INT64_MIN, 0} : keys.back();
       keys.push_back({key.column, key.stride, int64_t(i)});
       continue;
     }
     if (isDynamic ? digit->size < indices.unknownSize : digit->size != size)
-      return fail("padded block: " + Twine(digit->size) + " of " + Twine(size) +
-                  " elements of " + name + " are used in a dimension");
+      return decline("padded block: " + Twine(digit->size) + " of " + Twine(size) +
+                     " elements of " + name + " are used in a dimension");
     unsigned isColumn = *digit->dim == column;
     digits[isColumn].push_back(*digit);
     keys.push_back({isColumn, -digit->stride, int64_t(i)});
@@ -158,11 +154,11 @@ std::optional<Matrix> Raiser::getMatrix(const Access &access, unsigned row,
     int64_t stride = sorted.empty() ? total : sorted.front().stride, next = stride;
     for (const Digit &digit : sorted) {
       if (digit.stride != next)
-        return fail(name + " do not change from block to block along N and K");
+        return decline(name + " do not change from block to block along N and K");
       next *= digit.size;
     }
     if (next != total)
-      return fail(name + " repeat along " + (isColumn ? "K" : "N"));
+      return decline(name + " repeat along " + (isColumn ? "K" : "N"));
     (isColumn ? result.columnStride : result.rowStride) = stride;
     (isColumn ? result.hasColumns : result.hasRows) = !sorted.empty();
   }
@@ -178,18 +174,18 @@ std::optional<Matrix> Raiser::getMatrix(const Access &access, unsigned row,
   return result;
 }
 
-std::optional<Matrix> Raiser::getMatrix(const Scalar *scalar, unsigned row,
-                                        unsigned column, StringRef name) {
-  std::optional<Matrix> matrix = getMatrix(scalar->access, row, column, name);
+FailureOr<Matrix> Raiser::getMatrix(const Scalar *scalar, unsigned row, unsigned column,
+                                    StringRef name) {
+  FailureOr<Matrix> matrix = getMatrix(scalar->access, row, column, name);
   std::string reason = why;
   for (const Access &view : scalar->views) {
-    if (matrix)
+    if (succeeded(matrix))
       break;
     why.clear();
     matrix = getMatrix(view, row, column, name);
   }
   // The first reason says most.
-  if (!matrix)
+  if (failed(matrix))
     why = reason;
   return matrix;
 }

@@ -60,9 +60,9 @@ bool Raiser::readsCodes(Scalar *scalar) {
   return reads;
 }
 
-/// Reads an integer that a conversion or a difference takes; true (with a reason) if
-/// its sign is not clear.
-bool Raiser::readInteger(Scalar *scalar, bool isSigned, Integer &result) {
+/// Reads an integer that a conversion or a difference takes; declines if its sign is
+/// not clear.
+LogicalResult Raiser::readInteger(Scalar *scalar, bool isSigned, Integer &result) {
   while (scalar->is("arith.extui") || scalar->is("arith.extsi")) {
     bool extendsSigned = scalar->is("arith.extsi");
     // A zero-extended value is the same read either way; a sign-extended one is not
@@ -96,7 +96,7 @@ bool Raiser::readInteger(Scalar *scalar, bool isSigned, Integer &result) {
   result.bits = result.isSigned ? std::max(result.least.getSignificantBits(),
                                            result.most.getSignificantBits())
                                 : std::max(result.most.getActiveBits(), 1u);
-  return false;
+  return success();
 }
 
 //===----------------------------------------------------------------------===//
@@ -104,7 +104,7 @@ bool Raiser::readInteger(Scalar *scalar, bool isSigned, Integer &result) {
 //===----------------------------------------------------------------------===//
 
 /// What is computed from codes and, perhaps, a zero.
-bool Raiser::matchCodes(Scalar *conversion) {
+LogicalResult Raiser::matchCodes(Scalar *conversion) {
   bool readSigned = conversion->is("arith.sitofp");
   Scalar *integer = conversion->operands[0];
   auto isCode = [&](Scalar *s) { return readsCodes(s); };
@@ -128,9 +128,9 @@ bool Raiser::matchCodes(Scalar *conversion) {
   if (!isCode(integer->operands[0]))
     return decline("the codes are subtracted from the zero");
   Integer zero;
-  if (readInteger(integer->operands[0], true, formula.codes) ||
-      readInteger(integer->operands[1], true, zero))
-    return true;
+  if (failed(readInteger(integer->operands[0], true, formula.codes)) ||
+      failed(readInteger(integer->operands[1], true, zero)))
+    return failure();
   // Zeros of 32 and 64 bits are taken to be those of their codes, as f32 zeros are.
   unsigned width = integer->type.getIntOrFloatBitWidth(), wide = width + 70;
   APInt low = zero.least.sext(wide), high = zero.most.sext(wide);
@@ -144,12 +144,12 @@ bool Raiser::matchCodes(Scalar *conversion) {
   formula.zero.factors = {integer->operands[1]};
   formula.zero.integer = zero;
   formula.difference = integer;
-  return false;
+  return success();
 }
 
 /// Takes the difference of codes and an integer zero as the codes, so that there can be
-/// another offset; true (with a reason) if it is not that.
-bool Raiser::absorbZero(StringRef reason) {
+/// another offset; declines, with `reason`, if there is no such difference.
+LogicalResult Raiser::absorbZero(StringRef reason) {
   if (!formula.difference)
     return decline(reason);
   formula.zero = Component();
@@ -157,8 +157,8 @@ bool Raiser::absorbZero(StringRef reason) {
                      formula.codes);
 }
 
-/// Matches (q - zero) * scale - min; true (with a reason) if it is not that.
-bool Raiser::matchFormula(Scalar *scalar) {
+/// Matches (q - zero) * scale - min.
+LogicalResult Raiser::matchFormula(Scalar *scalar) {
   if (scalar->isShared)
     return decline("the dequantized value has another user");
   if (scalar->is("arith.extf") || scalar->is("arith.truncf"))
@@ -177,29 +177,29 @@ bool Raiser::matchFormula(Scalar *scalar) {
     return decline("the codes are used twice in the weight");
   if (isSub && at == 1)
     return decline("the codes are subtracted from the zero");
-  if (matchFormula(inner))
-    return true;
+  if (failed(matchFormula(inner)))
+    return failure();
   if (isMul) {
     formula.scale.factors.push_back(other);
     if (formula.min)
       formula.min.factors.push_back(other);
-    return false;
+    return success();
   }
   if (formula.min)
     return decline("more follows the min");
   if (!formula.scale) {
     if (isAdd)
       return decline("the zero is added where the form subtracts it");
-    if (formula.zero && absorbZero("the weight has two zeros"))
-      return true;
+    if (formula.zero && failed(absorbZero("the weight has two zeros")))
+      return failure();
     formula.zero.factors = {other};
-    return false;
+    return success();
   }
-  if (formula.zero && absorbZero("the weight has both a zero and a min"))
-    return true;
+  if (formula.zero && failed(absorbZero("the weight has both a zero and a min")))
+    return failure();
   formula.min.factors = {other};
   formula.min.negate = isAdd;
-  return false;
+  return success();
 }
 
 //===----------------------------------------------------------------------===//
@@ -263,9 +263,8 @@ static Scalar *findActivations(Scalar *product, const Loops &loops, AffineMap re
   return nullptr;
 }
 
-/// The codes are the largest tensor of integers; true (with a reason) if that does not
-/// say which.
-bool Raiser::findCodes(Scalar *product) {
+/// Finds the codes, the largest tensor of integers; declines if two are as large.
+LogicalResult Raiser::findCodes(Scalar *product) {
   Scalar *cut = nullptr;
   bool isDynamic = false;
   int64_t most = 0;
@@ -332,15 +331,15 @@ bool Raiser::findCodes(Scalar *product) {
   visit(visit, product, count(all));
   if (whole)
     walk(whole, count(inside));
-  return inside != all &&
-         decline("two integer tensors of the same size: which has the codes is not "
-                 "clear (a zero for each code?)");
+  if (inside != all)
+    return decline("two integer tensors of the same size: which has the codes is not "
+                   "clear (a zero for each code?)");
+  return success();
 }
 
-/// Splits a product into the factor with the codes, `rest`, and the others. True (with
-/// a reason) if it cannot.
-bool Raiser::splitProduct(Scalar *scalar, SmallVectorImpl<Scalar *> &others,
-                          Scalar *&rest) {
+/// Splits a product into the factor with the codes, `rest`, and the others.
+LogicalResult Raiser::splitProduct(Scalar *scalar, SmallVectorImpl<Scalar *> &others,
+                                   Scalar *&rest) {
   Scalar *inner = skip(scalar, {"arith.extf"});
   if (inner->kind == Scalar::Kind::sum) {
     if (inner->isShared || scalar->isShared)
@@ -353,7 +352,7 @@ bool Raiser::splitProduct(Scalar *scalar, SmallVectorImpl<Scalar *> &others,
   }
   if (!inner->is("arith.mulf")) {
     rest = inner;
-    return false;
+    return success();
   }
   unsigned at = readsCodes(inner->operands[0]) ? 0 : 1;
   if (readsCodes(inner->operands[1 - at]))
@@ -373,7 +372,7 @@ bool Raiser::splitProduct(Scalar *scalar, SmallVectorImpl<Scalar *> &others,
 
 /// The product of `factors`: an element behind widening, or what was computed into a
 /// tensor; else a tensor is made of it.
-bool Raiser::matchActivations(ArrayRef<Scalar *> factors) {
+LogicalResult Raiser::matchActivations(ArrayRef<Scalar *> factors) {
   Scalar *activation = factors.front();
   if (activation->is("arith.truncf") && !activation->access.tensor)
     return decline("the accumulator is narrower than the input, which is rounded "
@@ -389,25 +388,27 @@ bool Raiser::matchActivations(ArrayRef<Scalar *> factors) {
   }
   if (factors.size() == 1 && holder && isFloat(holder->type)) {
     x = holder;
-    return false;
+    return success();
   }
   x = computeActivations(factors);
-  return !x && decline("the other factor is not computed by arith from tensors to f32, "
-                       "f16 or bf16");
+  if (!x)
+    return decline("the other factor is not computed by arith from tensors to f32, f16 "
+                   "or bf16");
+  return success();
 }
 
-bool Raiser::match(bool seeSums) {
+LogicalResult Raiser::match(bool seeSums) {
   if (!op.hasPureTensorSemantics() || op->getNumResults() != 1 ||
       op.getNumReductionLoops() == 0 ||
       op.getNumReductionLoops() + op.getNumParallelLoops() != op.getNumLoops())
-    return false;
+    return failure();
   Scalar *root = analysis.analyseBody(op, seeSums);
   if (!root)
-    return false;
+    return failure();
   if (seeSums != (analysis.loops.kinds.size() > op.getNumLoops()))
-    return false;
+    return failure();
   if (hasConversion(root) && op.getNumDpsInputs() < 2)
-    return false; // a sum of integers
+    return failure(); // a sum of integers
   if (!hasConversion(root)) {
     // A dequantization that is known, but could not be read?
     walk(root, [&](Scalar *s) {
@@ -415,7 +416,7 @@ bool Raiser::match(bool seeSums) {
         if (StringRef reason = frontends.whyNot(s->access.tensor); !reason.empty())
           why = reason.str();
     });
-    return !why.empty();
+    return failure();
   }
 
   // sum += [extf] (x * w), in any order.
@@ -436,18 +437,18 @@ bool Raiser::match(bool seeSums) {
       if (s->kind == Scalar::Kind::sum && sums++ == 0)
         walk(s, [&](Scalar *part) { inside += isConversion(part); });
     });
-    if (sums != 1 || inside != all || findCodes(product)) {
+    if (sums != 1 || inside != all || failed(findCodes(product))) {
       why.clear();
-      return false;
+      return failure();
     }
-  } else if (findCodes(product)) {
-    return true;
+  } else if (failed(findCodes(product))) {
+    return failure();
   }
 
   SmallVector<Scalar *> others;
   Scalar *rest = nullptr;
-  if (splitProduct(product, others, rest))
-    return true;
+  if (failed(splitProduct(product, others, rest)))
+    return failure();
   // x is what depends on all of k, and not on n.
   unsigned numLoops = analysis.loops.kinds.size();
   auto countLoops = [&](Scalar *s, bool ofK) {
@@ -471,12 +472,12 @@ bool Raiser::match(bool seeSums) {
     for (unsigned loop = 0; loop < op.getNumLoops(); ++loop)
       if (analysis.loops.kinds[loop] == utils::IteratorType::reduction &&
           (!activation || !dependsOn(activation, loop) || !dependsOn(codeTree, loop)))
-        return false;
+        return failure();
   }
   if (!activation || countLoops(activation, true) == 0)
     return decline("the body is not a sum of products of a weight and an x along k");
-  if (matchFormula(rest))
-    return true;
+  if (failed(matchFormula(rest)))
+    return failure();
   // What x is scaled with runs over rows, too, and not over N.
   SmallVector<Scalar *> factors = {activation};
   for (Scalar *other : others) {
@@ -494,8 +495,8 @@ bool Raiser::match(bool seeSums) {
     if (formula.min)
       formula.min.factors.push_back(other);
   }
-  if (matchActivations(factors))
-    return true;
+  if (failed(matchActivations(factors)))
+    return failure();
 
   Type accumulator = root->type;
   if (!isFloat(accumulator))
@@ -508,5 +509,8 @@ bool Raiser::match(bool seeSums) {
   });
   if (isNarrow(accumulator) || partIsNarrow)
     return decline("the accumulator is narrower than the input");
-  return matchIndices() || matchEncoding() || true;
+  if (failed(matchIndices()) || failed(matchEncoding()))
+    return failure();
+  // A step that is not read as a matrix declines, though its scales could be computed.
+  return success(why.empty());
 }

@@ -236,10 +236,9 @@ Value Raiser::buildIntegers(OpBuilder &b, const Component &component, int64_t st
                             unsigned bits, StringRef name) {
   const Integer &integer = component.integer;
   if (integer.isHeld() && (integer.width() == bits || integer.width() == 8)) {
-    std::optional<Matrix> matrix =
-        getMatrix(integer.scalar, Indices::N, Indices::K, name);
+    FailureOr<Matrix> matrix = getMatrix(integer.scalar, Indices::N, Indices::K, name);
     why.clear();
-    if (matrix && matrix->columnStride == stride &&
+    if (succeeded(matrix) && matrix->columnStride == stride &&
         ((matrix->hasRows && matrix->rowStride == 1) || indices.sizes[Indices::N] == 1))
       return build(b, *matrix);
   }

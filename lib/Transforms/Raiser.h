@@ -85,10 +85,10 @@ public:
       : op(op), context(op.getContext()), frontends(frontends),
         analysis(frontends, frontends.constants) {}
 
-  /// Fills in everything; false where `op` has no quantized weight. If `why` is set,
-  /// it has one, but cannot be raised. With `seeSums` the weight is that of partial
-  /// sums that `op` scales and adds up.
-  bool match(bool seeSums);
+  /// Fills in everything. Fails if `op` has no quantized weight, or, with `why` set, if
+  /// it has one but cannot be raised. With `seeSums` the weight is that of partial sums
+  /// that `op` scales and adds up.
+  LogicalResult match(bool seeSums);
 
   /// Creates what replaces the result, before the builder's insertion point.
   Value rewrite(OpBuilder &b);
@@ -103,37 +103,38 @@ public:
   SmallVector<Operation *> folded;
 
 private:
-  // All the matchers return true, with a reason, if they decline.
-  bool decline(const Twine &reason) {
+  // A matcher that fails has declined: `why` is the reason.
+  LogicalResult decline(const Twine &reason) {
     why = reason.str();
-    return true;
+    return failure();
   }
   // RaiseMatch.cpp
-  bool findCodes(Scalar *product);
-  bool splitProduct(Scalar *scalar, SmallVectorImpl<Scalar *> &others, Scalar *&rest);
-  bool matchActivations(ArrayRef<Scalar *> factors);
-  bool matchFormula(Scalar *scalar);
-  bool matchCodes(Scalar *conversion);
-  bool absorbZero(StringRef reason);
-  bool readInteger(Scalar *scalar, bool isSigned, Integer &result);
+  LogicalResult findCodes(Scalar *product);
+  LogicalResult splitProduct(Scalar *scalar, SmallVectorImpl<Scalar *> &others,
+                             Scalar *&rest);
+  LogicalResult matchActivations(ArrayRef<Scalar *> factors);
+  LogicalResult matchFormula(Scalar *scalar);
+  LogicalResult matchCodes(Scalar *conversion);
+  LogicalResult absorbZero(StringRef reason);
+  LogicalResult readInteger(Scalar *scalar, bool isSigned, Integer &result);
   ConstantIntRanges rangeOf(Scalar *scalar);
   bool readsCodes(Scalar *scalar);
   // RaiseIndices.cpp
-  bool matchIndices();
-  std::optional<Matrix> getMatrix(const Access &access, unsigned row, unsigned column,
-                                  StringRef name);
+  LogicalResult matchIndices();
+  FailureOr<Matrix> getMatrix(const Access &access, unsigned row, unsigned column,
+                              StringRef name);
   /// Of the tensor that has `scalar`, or a reshape of it.
-  std::optional<Matrix> getMatrix(const Scalar *scalar, unsigned row, unsigned column,
-                                  StringRef name);
+  FailureOr<Matrix> getMatrix(const Scalar *scalar, unsigned row, unsigned column,
+                              StringRef name);
   /// The largest s such that an element is read at an index that depends on `index`
   /// (of N or K) by its quotient with s only; 0 if it does not depend on it.
   int64_t strideOf(const Access &access, unsigned index);
   // RaiseEncoding.cpp
-  bool matchCodeType();
-  bool matchStride(Component &component);
-  bool matchStorage(Component &component);
-  bool matchCoded(Component &component, ArrayRef<Scalar *> leaves);
-  bool matchEncoding();
+  LogicalResult matchCodeType();
+  LogicalResult matchStride(Component &component);
+  LogicalResult matchStorage(Component &component);
+  bool isCoded(Component &component, ArrayRef<Scalar *> leaves);
+  LogicalResult matchEncoding();
   // RaiseRewrite.cpp
   /// The element of a new tensor that is the product of the factors; null if it cannot
   /// be computed outside of the body.
