@@ -4,8 +4,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-#include "qlinear/Dialect/QLinear.h"
-
 #include "DialectImpl.h"
 
 #include "mlir/IR/DialectImplementation.h"
@@ -235,7 +233,7 @@ void EncodingAttr::print(AsmPrinter &printer) const {
 LogicalResult EncodingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                    Encoding value) {
   if (auto valid = value.verify(); !valid)
-    return emitError() << valid.error();
+    return emitError() << valid.error() << cite<EncodingAttr>(valid.constraint());
   return success();
 }
 
@@ -285,16 +283,18 @@ LogicalResult VariantAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                   int64_t block, int64_t smem, int64_t items) {
   if (rows < 1)
     return emitError() << "rows = " << rows
-                       << " is not positive; a kernel does at least one row";
+                       << " is not positive; a kernel does at least one row"
+                       << cite<VariantAttr>(1);
   if (smem < 0)
-    return emitError() << "smem = " << smem << " is negative";
+    return emitError() << "smem = " << smem << " is negative" << cite<VariantAttr>(2);
   bool gpu = grid > 0 && block > 0 && items == 0;
   bool cpu = items > 0 && grid == 0 && block == 0 && smem == 0;
   if (!gpu && !cpu)
     return emitError() << "grid = " << grid << ", block = " << block
                        << ", smem = " << smem << ", items = " << items
                        << " is neither a GPU kernel (grid and block positive) "
-                          "nor a CPU kernel (only items)";
+                          "nor a CPU kernel (only items)"
+                       << cite<VariantAttr>(3);
   return success();
 }
 
@@ -303,6 +303,7 @@ LogicalResult TempAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (bytes < 0 || bytesPerRow < 0 || (bytes == 0 && bytesPerRow == 0))
     return emitError() << "bytes = " << bytes << ", bytes_per_row = " << bytesPerRow
                        << " is no memory; one of them must be positive and "
-                          "none negative";
+                          "none negative"
+                       << cite<TempAttr>(1);
   return success();
 }

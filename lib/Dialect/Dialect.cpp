@@ -19,6 +19,10 @@ using namespace mlir::qlinear;
 
 #include "qlinear/Dialect/QLinearDialect.cpp.inc"
 
+std::string mlir::qlinear::cite(StringRef name, unsigned constraint) {
+  return (" (C" + Twine(constraint) + " of " + name + ")").str();
+}
+
 namespace {
 /// Encodings and schedules are long and shared: print them once. The name of an
 /// encoding says the codes, the group and the form (#u4_g32_zero).

@@ -18,6 +18,21 @@ StringRef stringifyFloat(::qlinear::FloatType type);
 /// The MLIR type of a plain metadata value or a step.
 FloatType toMLIR(::qlinear::FloatType type, MLIRContext *context);
 
+/// Ends a verifier's message: the constraint that is broken, from the list in the
+/// description of the operation, attribute or type, as in " (C3 of qlinear.linear)".
+std::string cite(StringRef name, unsigned constraint);
+inline std::string cite(Operation *op, unsigned constraint) {
+  return cite(op->getName().getStringRef(), constraint);
+}
+template <typename T> std::string cite(unsigned constraint) {
+  if constexpr (std::is_base_of_v<Attribute, T>)
+    return cite(("#" + T::name).str(), constraint);
+  else if constexpr (std::is_base_of_v<Type, T>)
+    return cite(("!" + T::name).str(), constraint);
+  else
+    return cite(T::getOperationName(), constraint);
+}
+
 /// Defined in Bytecode.cpp.
 void addBytecodeInterface(QLinearDialect *dialect);
 

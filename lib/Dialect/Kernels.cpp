@@ -4,7 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-#include "qlinear/Dialect/QLinear.h"
+#include "DialectImpl.h"
 
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/STLExtras.h"
@@ -121,20 +121,20 @@ template <typename Kernel> void printKernel(AsmPrinter &printer, const Kernel &k
   printer << '>';
 }
 
-/// Checks rows and the range of every integer.
-template <typename Kernel>
+/// Checks rows and the range of every integer: C1 and C2 of each family of kernels.
+template <typename Attr, typename Kernel>
 LogicalResult verifyRanges(EmitError emitError, const Kernel &kernel, StringRef what) {
   if (kernel.rows < 1 || kernel.rows > kMaxGemvRows)
     return emitError() << "rows = " << kernel.rows << " is not in 1.." << kMaxGemvRows
                        << ", the rows that one " << what
-                       << " takes; a call of more is cut into pieces";
+                       << " takes; a call of more is cut into pieces" << cite<Attr>(1);
   LogicalResult result = success();
   Kernel::visit(
       kernel, [&](const char *name, const auto &field, int64_t least, int64_t most) {
         if constexpr (std::is_same_v<decltype(field), const std::optional<int64_t> &>)
           if (succeeded(result) && field && (*field < least || *field > most))
             result = emitError() << name << " = " << *field << " is not in " << least
-                                 << ".." << most;
+                                 << ".." << most << cite<Attr>(2);
       });
   return result;
 }
@@ -155,42 +155,47 @@ Attribute GemvAttr::parse(AsmParser &parser, Type) {
 void GemvAttr::print(AsmPrinter &printer) const { printKernel(printer, getValue()); }
 
 LogicalResult GemvAttr::verify(EmitError emitError, Gemv g) {
-  if (failed(verifyRanges(emitError, g, "gemv kernel")))
+  if (failed(verifyRanges<GemvAttr>(emitError, g, "gemv kernel")))
     return failure();
   bool loads = g.copy == CopyKind::load;
   if (loads && g.dot == DotKind::mma)
     return emitError() << "dot = mma with copy = load: tensor cores take weights from "
-                          "the ring of a warp; use copy = async or bulk, or dot = dp4a";
+                          "the ring of a warp; use copy = async or bulk, or dot = dp4a"
+                       << cite<GemvAttr>(3);
   if (loads && g.stages && *g.stages != 1)
     return emitError() << "stages = " << *g.stages
-                       << " with copy = load, which has no ring; use stages = 1";
+                       << " with copy = load, which has no ring; use stages = 1"
+                       << cite<GemvAttr>(4);
   if (g.xCopy == CopyKind::async)
     return emitError()
            << "x_copy = async: activations come by bulk copies or by loads; "
-              "use x_copy = bulk or load";
+              "use x_copy = bulk or load"
+           << cite<GemvAttr>(5);
   if (g.xCopy == CopyKind::bulk && g.copy && g.copy != CopyKind::bulk)
     return emitError() << "x_copy = bulk needs copy = bulk, but copy is "
-                       << stringifyCopyKind(*g.copy);
+                       << stringifyCopyKind(*g.copy) << cite<GemvAttr>(5);
   if (g.early && g.stages && *g.early > *g.stages)
     return emitError() << "early = " << *g.early
-                       << " is more than stages = " << *g.stages;
+                       << " is more than stages = " << *g.stages << cite<GemvAttr>(6);
   bool late = g.early && g.stages && *g.early < *g.stages;
   if (late && g.phases && *g.phases > 1)
     return emitError() << "early = " << *g.early << " of " << *g.stages
                        << " stages with phases = " << *g.phases
                        << ": a later phase starts all its copies at once; use early = "
-                       << *g.stages;
+                       << *g.stages << cite<GemvAttr>(7);
   if (g.ahead.value_or(false) && g.dot == DotKind::mma)
     return emitError()
            << "ahead = true with dot = mma: tensor cores take parts of a unit "
-              "as they go; use ahead = false, or dot = dp4a";
+              "as they go; use ahead = false, or dot = dp4a"
+           << cite<GemvAttr>(8);
   if (g.ahead.value_or(false) && (loads || (g.early && g.stages && !late)))
     return emitError() << "ahead = true: a unit is taken ahead where a stage is filled "
-                          "late; use early below stages, and copies into a ring";
+                          "late; use early below stages, and copies into a ring"
+                       << cite<GemvAttr>(8);
   if (g.grid && g.splitK && *g.grid % *g.splitK)
     return emitError() << "grid = " << *g.grid
                        << " is not a multiple of split_k = " << *g.splitK
-                       << ", the blocks of a cluster";
+                       << ", the blocks of a cluster" << cite<GemvAttr>(9);
   return success();
 }
 
@@ -209,7 +214,7 @@ Attribute CpuGemvAttr::parse(AsmParser &parser, Type) {
 void CpuGemvAttr::print(AsmPrinter &printer) const { printKernel(printer, getValue()); }
 
 LogicalResult CpuGemvAttr::verify(EmitError emitError, CpuGemv kernel) {
-  return verifyRanges(emitError, kernel, "cpu_gemv kernel");
+  return verifyRanges<CpuGemvAttr>(emitError, kernel, "cpu_gemv kernel");
 }
 
 int64_t CpuGemvAttr::getRows() const { return getValue().rows; }
@@ -278,15 +283,17 @@ LogicalResult ScheduleAttr::verify(EmitError emitError,
     if (kernel.getRows() <= before.getRows())
       return emitError() << "a kernel for rows = " << kernel.getRows()
                          << " comes after one for rows = " << before.getRows()
-                         << "; kernels are in ascending order of rows, one for each";
+                         << "; kernels are in ascending order of rows, one for each"
+                         << cite<ScheduleAttr>(1);
     if (kernel.isForGpu() != before.isForGpu())
       return emitError() << "kernels for GPUs and for CPUs in one schedule: " << before
-                         << " and " << kernel;
+                         << " and " << kernel << cite<ScheduleAttr>(2);
   }
   if (!kernels.empty() && !kernels.front().isForGpu() && (quantize || pdl))
     return emitError() << (pdl ? "pdl" : "quantize")
                        << " is a field of schedules for GPUs, and the kernels are for "
-                          "CPUs; leave it out";
+                          "CPUs; leave it out"
+                       << cite<ScheduleAttr>(3);
   return success();
 }
 

@@ -12,9 +12,6 @@
 
 using namespace mlir;
 using namespace mlir::qlinear;
-using ::qlinear::Encoding;
-using ::qlinear::MetaStorage;
-using ::qlinear::StepScope;
 
 #define GET_OP_CLASSES
 #include "qlinear/Dialect/QLinearOps.cpp.inc"
@@ -43,27 +40,31 @@ static LogicalResult verifyForm(Operation *op, OperandRange outs) {
     if (!isValue && isa<TensorType, ActivationsType>(operand.getType()))
       return op->emitOpError()
              << "has buffers, but operand " << index << " is a value, "
-             << operand.getType() << "; bufferize all operands or none";
+             << operand.getType() << "; bufferize all operands or none" << cite(op, 1);
   if (!isValue) {
     if (op->getNumResults() != 0)
       return op->emitOpError() << "has buffers and " << op->getNumResults()
                                << " results; on buffers the results are written into "
-                                  "outs(...)";
+                                  "outs(...)"
+                               << cite(op, 2);
     if (outs.empty())
-      return op->emitOpError("has buffers but no outs(...); say where the results go");
+      return op->emitOpError("has buffers but no outs(...); say where the results go")
+             << cite(op, 2);
     return success();
   }
   if (op->getNumResults() == 0)
-    return op->emitOpError("has no result; on tensors it computes at least one");
+    return op->emitOpError("has no result; on tensors it computes at least one")
+           << cite(op, 3);
   if (!outs.empty() && outs.size() != op->getNumResults())
     return op->emitOpError() << "has " << op->getNumResults() << " results and "
-                             << outs.size() << " outs; give one per result, or none";
+                             << outs.size() << " outs; give one per result, or none"
+                             << cite(op, 3);
   for (auto [index, out] : llvm::enumerate(outs))
     if (out.getType() != op->getResult(index).getType())
       return op->emitOpError()
              << "result " << index << " is " << op->getResult(index).getType()
              << ", but what it replaces is " << out.getType()
-             << "; the types must be the same";
+             << "; the types must be the same" << cite(op, 4);
   return success();
 }
 
@@ -73,176 +74,8 @@ static bool compatible(int64_t a, int64_t b) {
 }
 
 //===----------------------------------------------------------------------===//
-// parameter, load
+// dequantize, quantize_activations
 //===----------------------------------------------------------------------===//
-
-LogicalResult ParameterOp::verify() {
-  if (getSource() && getSource()->empty())
-    return emitOpError("has an empty name after 'from'; name the weight in its "
-                       "archive or leave 'from' out to use the symbol's name");
-  return success();
-}
-
-LogicalResult LoadOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
-  Operation *symbol = symbolTable.lookupNearestSymbolFrom(*this, getParameterAttr());
-  auto parameter = dyn_cast_or_null<ParameterOp>(symbol);
-  if (!parameter) {
-    InFlightDiagnostic diag = emitOpError("loads ")
-                              << getParameterAttr() << ", which is ";
-    if (symbol)
-      diag << "'" << symbol->getName() << "', not a qlinear.parameter";
-    else
-      diag << "not declared; declare it with qlinear.parameter in the same "
-              "module";
-    return diag;
-  }
-  if (parameter.getType() != getType()) {
-    InFlightDiagnostic diag = emitOpError("loads ")
-                              << getParameterAttr() << " as " << getType()
-                              << ", but it is declared as " << parameter.getType();
-    diag.attachNote(parameter.getLoc()) << "declared here";
-    return diag;
-  }
-  return success();
-}
-
-void LoadOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
-  setName(getResult(), getParameter());
-}
-
-//===----------------------------------------------------------------------===//
-// pack
-//===----------------------------------------------------------------------===//
-
-static bool hasSteps(const MetaStorage &meta) {
-  return meta.scope != StepScope::constant;
-}
-
-Value PackOp::getScaleSteps() {
-  const Encoding &e = getType().getEncoding().getValue();
-  return hasSteps(e.scale) ? getSteps().front() : Value();
-}
-
-Value PackOp::getOffsetSteps() {
-  const Encoding &e = getType().getEncoding().getValue();
-  return hasSteps(e.offset) ? getSteps().back() : Value();
-}
-
-/// Shape and element type of one component; `element` may be null when any of
-/// the integer types i`bits`, i8, i16 that hold `bits` is right.
-static LogicalResult verifyComponent(PackOp op, StringRef name, Value value,
-                                     ArrayRef<int64_t> shape, StringRef rule,
-                                     unsigned bits, Type element) {
-  auto type = cast<ShapedType>(value.getType());
-  if (type.getShape() != shape) {
-    InFlightDiagnostic diag = op.emitOpError() << name << " of a " << op.getType()
-                                               << " must have the shape ";
-    llvm::interleave(shape, diag, "x");
-    diag << " (" << rule << "), but got " << type;
-    return diag;
-  }
-  Type actual = type.getElementType();
-  if (element) {
-    if (actual != element)
-      return op.emitOpError() << name << " must have the element type " << element
-                              << " that the encoding says, but got " << actual;
-    return success();
-  }
-  unsigned container = bits <= 8 ? 8 : 16;
-  if (!actual.isSignlessInteger(bits) && !actual.isSignlessInteger(container)) {
-    InFlightDiagnostic diag = op.emitOpError()
-                              << name << " must have the element type i" << bits;
-    if (bits != container)
-      diag << " or i" << container;
-    diag << " for " << bits << "-bit codes, but got " << actual;
-    return diag;
-  }
-  return success();
-}
-
-static LogicalResult verifyMeta(PackOp op, StringRef name, Value value,
-                                const MetaStorage &meta) {
-  WeightType weight = op.getType();
-  Type plain = meta.kind == MetaStorage::Kind::plain
-                   ? Type(toMLIR(meta.type, op.getContext()))
-                   : Type();
-  return verifyComponent(op, name, value, {weight.getN(), weight.getGroups()},
-                         "N x groups", meta.bits, plain);
-}
-
-static LogicalResult verifySteps(PackOp op, StringRef name, Value value,
-                                 const MetaStorage &meta) {
-  WeightType weight = op.getType();
-  SmallVector<int64_t, 2> shape = {weight.getN()};
-  StringRef rule = "one per row";
-  if (meta.scope == StepScope::block) {
-    shape.push_back(llvm::divideCeil(weight.getK(), ::qlinear::kStepBlock));
-    rule = "one per row and 256 columns";
-  } else if (meta.kind == MetaStorage::Kind::log) {
-    shape.push_back(2);
-    rule = "base and step per row";
-  }
-  return verifyComponent(op, name, value, shape, rule, 0,
-                         toMLIR(meta.type, op.getContext()));
-}
-
-LogicalResult PackOp::verify() {
-  for (Value component : getOperands())
-    if (isa<TensorType>(component.getType()) && !hasTensorSemantics())
-      return emitOpError("has components that are buffers and some that are tensors; "
-                         "bufferize all or none");
-  WeightType weight = getType();
-  const Encoding e = weight.getEncoding().getValue();
-  if (failed(verifyComponent(*this, "codes", getCodes(), {weight.getN(), weight.getK()},
-                             "N x K", e.codes.bits, {})) ||
-      failed(verifyMeta(*this, "scales", getScales(), e.scale)))
-    return failure();
-
-  bool hasOffset = e.offset.kind != MetaStorage::Kind::none;
-  if (hasOffset != bool(getOffsets()))
-    return emitOpError() << "the form " << stringifyForm(e.form)
-                         << (hasOffset ? " has offsets; add offsets(...)"
-                                       : " has no offsets; remove offsets(...)");
-  if (hasOffset && failed(verifyMeta(*this, "offsets", getOffsets(), e.offset)))
-    return failure();
-
-  unsigned expected = hasSteps(e.scale) + hasSteps(e.offset);
-  if (getSteps().size() != expected)
-    return emitOpError() << "the encoding has " << expected << " step tensors (scale: "
-                         << (hasSteps(e.scale) ? "yes" : "no")
-                         << ", offset: " << (hasSteps(e.offset) ? "yes" : "no")
-                         << "), but got " << getSteps().size();
-  if (Value steps = getScaleSteps();
-      steps && failed(verifySteps(*this, "scale steps", steps, e.scale)))
-    return failure();
-  if (Value steps = getOffsetSteps();
-      steps && failed(verifySteps(*this, "offset steps", steps, e.offset)))
-    return failure();
-  return success();
-}
-
-//===----------------------------------------------------------------------===//
-// reencode, dequantize, quantize_activations
-//===----------------------------------------------------------------------===//
-
-LogicalResult ReencodeOp::verify() {
-  WeightType from = getWeight().getType(), to = getType();
-  if (from.getN() != to.getN() || from.getK() != to.getK())
-    return emitOpError() << "changes the shape from " << from.getN() << " x "
-                         << from.getK() << " to " << to.getN() << " x " << to.getK()
-                         << "; only the metadata may change";
-  EncodingAttr a = from.getEncoding(), b = to.getEncoding();
-  if (a.getCodes().bits != b.getCodes().bits)
-    return emitOpError() << "changes the code width from "
-                         << unsigned(a.getCodes().bits) << " to "
-                         << unsigned(b.getCodes().bits)
-                         << " bits; only the metadata may change";
-  if (a.getGroup() != b.getGroup())
-    return emitOpError() << "changes the group size from " << a.getGroup() << " to "
-                         << b.getGroup()
-                         << " (0: whole row); only the metadata may change";
-  return success();
-}
 
 /// M (or dynamic) and N or K of a weight, activations, a tensor or a buffer.
 static std::pair<int64_t, int64_t> shapeOf(Type type) {
@@ -262,12 +95,13 @@ static bool isActivationBytes(Type type) {
 
 /// A buffer of activations must have the bytes that rows of K columns take.
 static LogicalResult verifyActivationBytes(Operation *op, StringRef what, Type type,
-                                           int64_t k) {
+                                           int64_t k, unsigned constraint) {
   int64_t columns = cast<MemRefType>(type).getDimSize(1);
   auto expected = int64_t(::qlinear::layout::ActivationLayout{uint64_t(k)}.bytes());
   if (columns != expected)
     return op->emitOpError() << what << " is " << type << ", but a row of K = " << k
-                             << " quantized activations has " << expected << " bytes";
+                             << " quantized activations has " << expected << " bytes"
+                             << cite(op, constraint);
   return success();
 }
 
@@ -276,12 +110,14 @@ LogicalResult DequantizeOp::verify() {
     return failure();
   ArrayRef<int64_t> shape = getValueType().getShape();
   if (isActivationBytes(getInput().getType()))
-    return verifyActivationBytes(*this, "the input", getInput().getType(), shape[1]);
+    return verifyActivationBytes(*this, "the input", getInput().getType(), shape[1],
+                                 /*constraint=*/6);
   auto [rows, columns] = shapeOf(getInput().getType());
   if (shape[0] != rows || shape[1] != columns)
     return emitOpError() << "turns " << str(rows) << " x " << str(columns)
                          << " values into a tensor of " << str(shape[0]) << " x "
-                         << str(shape[1]) << "; the shape must be the same";
+                         << str(shape[1]) << "; the shape must be the same"
+                         << cite<DequantizeOp>(5);
   return success();
 }
 
@@ -291,7 +127,7 @@ LogicalResult QuantizeActivationsOp::verify() {
   if (hasTensorSemantics())
     return success();
   return verifyActivationBytes(*this, "the result", getOut().getType(),
-                               shapeOf(getInput().getType()).second);
+                               shapeOf(getInput().getType()).second, /*constraint=*/5);
 }
 
 /// The number of rows of x, as IR: a constant or the size of a tensor.
@@ -350,20 +186,22 @@ int64_t LinearOp::getK() {
 
 LogicalResult LinearOp::verify() {
   if (getWeights().empty())
-    return emitOpError("has no weight; give at least one");
+    return emitOpError("has no weight; give at least one") << cite<LinearOp>(5);
   if (failed(verifyForm(*this, getOuts())))
     return failure();
   if (isActivationBytes(getX().getType()) &&
-      failed(verifyActivationBytes(*this, "x", getX().getType(), getK())))
+      failed(verifyActivationBytes(*this, "x", getX().getType(), getK(),
+                                   /*constraint=*/7)))
     return failure();
   TypeRange values = getValueTypes();
   if (ShapedType::isDynamic(getK()))
-    return emitOpError("K of x must be known; only M may be ?");
+    return emitOpError("K of x must be known; only M may be ?") << cite<LinearOp>(6);
   for (auto [index, weight] : llvm::enumerate(getWeights())) {
     int64_t k = cast<WeightType>(weight.getType()).getK();
     if (k != getK())
       return emitOpError() << "x has K = " << getK() << " columns, but weight " << index
-                           << " has K = " << k << "; a linear needs the same K";
+                           << " has K = " << k << "; a linear needs the same K"
+                           << cite<LinearOp>(6);
   }
 
   int64_t n = getWeightType(0).getN();
@@ -371,29 +209,34 @@ LogicalResult LinearOp::verify() {
     if (!getExtras().empty())
       return emitOpError() << "has " << getExtras().size()
                            << " extras but no region to use them; add an "
-                              "epilogue or remove extras(...)";
+                              "epilogue or remove extras(...)"
+                           << cite<LinearOp>(8);
     if (values.size() != getWeights().size())
       return emitOpError() << "has " << getWeights().size() << " weights and "
                            << values.size()
                            << " results; without a region there is one result "
-                              "per weight";
+                              "per weight"
+                           << cite<LinearOp>(8);
   } else {
     for (auto [index, weight] : llvm::enumerate(getWeights()))
       if (int64_t other = cast<WeightType>(weight.getType()).getN(); other != n)
         return emitOpError() << "weight 0 has N = " << n << ", but weight " << index
                              << " has N = " << other
-                             << "; with a region all weights need the same N";
+                             << "; with a region all weights need the same N"
+                             << cite<LinearOp>(9);
     for (auto [index, extra] : llvm::enumerate(getExtras())) {
       auto type = cast<ShapedType>(extra.getType());
       if (type.getShape().back() != n)
         return emitOpError() << "extra " << index << " has "
                              << str(type.getShape().back())
                              << " columns, but the weights have N = " << n
-                             << "; an extra is a tensor of N or M x N";
+                             << "; an extra is a tensor of N or M x N"
+                             << cite<LinearOp>(10);
       if (type.getRank() == 2 && !compatible(type.getDimSize(0), getM()))
         return emitOpError() << "extra " << index << " has " << type.getDimSize(0)
                              << " rows, but x has M = " << getM()
-                             << "; an extra is a tensor of N or M x N";
+                             << "; an extra is a tensor of N or M x N"
+                             << cite<LinearOp>(10);
     }
   }
   for (auto [index, value] : llvm::enumerate(values)) {
@@ -402,7 +245,7 @@ LogicalResult LinearOp::verify() {
     if (type.getDimSize(1) != expected || type.getDimSize(0) != getM())
       return emitOpError() << "result " << index << " must be " << str(getM()) << " x "
                            << expected << " (rows of x, N of the weight), but got "
-                           << type;
+                           << type << cite<LinearOp>(11);
   }
   return success();
 }
@@ -414,7 +257,8 @@ LogicalResult LinearOp::verifyRegions() {
   if (getBody().getNumArguments() != weights + extras)
     return emitOpError() << "the epilogue has " << getBody().getNumArguments()
                          << " arguments; it needs one f32 per weight (" << weights
-                         << ") and one element per extra (" << extras << ")";
+                         << ") and one element per extra (" << extras << ")"
+                         << cite<LinearOp>(12);
   for (BlockArgument argument : getBody().getArguments()) {
     unsigned index = argument.getArgNumber();
     Type expected = index < weights
@@ -425,23 +269,25 @@ LogicalResult LinearOp::verifyRegions() {
                            << expected
                            << (index < weights ? ", a product"
                                                : ", an element of its extra")
-                           << ", but is " << argument.getType();
+                           << ", but is " << argument.getType() << cite<LinearOp>(12);
   }
 
   auto yield = dyn_cast<YieldOp>(getBody().getTerminator());
   if (!yield)
-    return emitOpError("the epilogue must end with qlinear.yield");
+    return emitOpError("the epilogue must end with qlinear.yield")
+           << cite<LinearOp>(13);
   TypeRange types = getValueTypes();
   if (yield.getNumOperands() != types.size())
-    return yield.emitOpError() << "yields " << yield.getNumOperands() << " values for "
-                               << types.size() << " results; yield one per result";
+    return yield.emitOpError()
+           << "yields " << yield.getNumOperands() << " values for " << types.size()
+           << " results; yield one per result" << cite<LinearOp>(14);
   for (auto [index, value] : llvm::enumerate(yield.getValues())) {
     Type expected = getElementTypeOrSelf(types[index]);
     if (value.getType() != expected)
       return yield.emitOpError()
              << "value " << index << " is " << value.getType()
              << ", but the elements of result " << index << " are " << expected
-             << "; convert it with arith.truncf or arith.extf";
+             << "; convert it with arith.truncf or arith.extf" << cite<LinearOp>(14);
   }
 
   auto isScalar = [](Type type) { return type.isIntOrIndexOrFloat(); };
@@ -458,7 +304,7 @@ LogicalResult LinearOp::verifyRegions() {
       problem = "is not on scalars; an epilogue computes one element at a time";
     else
       continue;
-    InFlightDiagnostic diag = op.emitOpError(problem);
+    InFlightDiagnostic diag = op.emitOpError(problem) << cite<LinearOp>(15);
     diag.attachNote(getLoc()) << "in the epilogue of this linear";
     return diag;
   }
@@ -500,13 +346,13 @@ int64_t LaunchOp::getM() {
 
 LogicalResult LaunchOp::verify() {
   if (getVariants().empty())
-    return emitOpError("has no kernel; give at least one variant");
+    return emitOpError("has no kernel; give at least one variant") << cite<LaunchOp>(5);
   int64_t last = 0;
   for (VariantAttr variant : getVariantList()) {
     if (variant.getRows() <= last)
       return emitOpError() << "has a variant for " << variant.getRows()
                            << " rows after one for " << last
-                           << "; variants are ascending in rows";
+                           << "; variants are ascending in rows" << cite<LaunchOp>(5);
     last = variant.getRows();
   }
   if (failed(verifyForm(*this, getOuts())))
@@ -517,14 +363,17 @@ LogicalResult LaunchOp::verify() {
       auto tensor = dyn_cast<ShapedType>(type);
       if (tensor && tensor.getRank() != 1 && tensor.getRank() != 2)
         return emitOpError() << what << " " << index << " has rank " << tensor.getRank()
-                             << "; a launch takes tensors of N or M x N";
+                             << "; a launch takes tensors of N or M x N"
+                             << cite<LaunchOp>(7);
       if (tensor && ShapedType::isDynamic(tensor.getShape().back()))
         return emitOpError() << what << " " << index << " is " << type
-                             << "; only M, the first of two dimensions, may be ?";
+                             << "; only M, the first of two dimensions, may be ?"
+                             << cite<LaunchOp>(7);
       if (std::optional<int64_t> rows = rowsOf(type); rows && !compatible(*rows, m))
         return emitOpError() << what << " " << index << " has " << *rows
                              << " rows, but M = " << m
-                             << "; all 2D inputs and results have M rows";
+                             << "; all 2D inputs and results have M rows"
+                             << cite<LaunchOp>(8);
     }
     return success();
   };
@@ -542,7 +391,8 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
                   !root->hasTrait<OpTrait::SymbolTable>();
     if (!opaque && !symbolTable.lookupNearestSymbolFrom(*this, kernel))
       return emitOpError() << "launches " << kernel
-                           << ", which is not defined in this module";
+                           << ", which is not defined in this module"
+                           << cite<LaunchOp>(6);
   }
   return success();
 }

@@ -4,7 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-#include "qlinear/Dialect/QLinear.h"
+#include "DialectImpl.h"
 
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -63,7 +63,7 @@ void WeightType::print(AsmPrinter &printer) const {
 LogicalResult WeightType::verify(function_ref<InFlightDiagnostic()> emitError,
                                  int64_t n, int64_t k, EncodingAttr encoding) {
   if (auto valid = encoding.getValue().verifyShape(n, k); !valid)
-    return emitError() << valid.error();
+    return emitError() << valid.error() << cite<WeightType>(valid.constraint());
   return success();
 }
 
@@ -94,13 +94,14 @@ void ActivationsType::print(AsmPrinter &printer) const {
 LogicalResult ActivationsType::verify(function_ref<InFlightDiagnostic()> emitError,
                                       int64_t m, int64_t k) {
   if (ShapedType::isDynamic(k))
-    return emitError() << "K of activations must be known; only M may be ?";
+    return emitError() << "K of activations must be known; only M may be ?"
+                       << cite<ActivationsType>(1);
   // K is bounded so that a row's bytes, and offsets in it, fit the kernels'
   // 32-bit arithmetic.
   constexpr int64_t kMaxK = int64_t(1) << 28;
   if (k < 1 || k > kMaxK || (!ShapedType::isDynamic(m) && m < 0))
     return emitError() << "activations of " << m << " x " << k
                        << " are out of range; K must be in 1.." << kMaxK
-                       << " and M not negative";
+                       << " and M not negative" << cite<ActivationsType>(2);
   return success();
 }

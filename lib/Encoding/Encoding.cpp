@@ -33,51 +33,56 @@ layout::WeightLayout qlinear::layoutOf(const Encoding &encoding, uint64_t N,
 
 static std::string number(uint64_t v) { return std::to_string(v); }
 
+/// `error` with the number of a constraint of #qlinear.encoding or !qlinear.weight.
+static Result<void> broken(unsigned constraint, std::string message) {
+  return error(std::move(message), constraint);
+}
+
 static Result<void> verifyStorage(const MetaStorage &m, const char *name,
                                   unsigned group) {
   using Kind = MetaStorage::Kind;
   std::string what = name;
   if (m.type > FloatType::f32 || m.scope > StepScope::block || m.kind > Kind::delta)
-    return error(what + " storage has an unknown kind, float type or scope");
+    return broken(9, what + " storage has an unknown kind, float type or scope");
   switch (m.kind) {
   case Kind::none:
     return {};
   case Kind::plain:
     if (m.bits || m.isSigned || m.scope != StepScope::constant)
-      return error("plain " + what + " has neither code bits nor a step");
+      return broken(9, "plain " + what + " has neither code bits nor a step");
     return {};
   case Kind::linear:
     if (m.bits != 4 && m.bits != 6 && m.bits != 8)
-      return error(what + " code of " + number(m.bits) +
-                   " bits; a linear code has 4, 6 or 8 bits");
+      return broken(6, what + " code of " + number(m.bits) +
+                           " bits; a linear code has 4, 6 or 8 bits");
     if (m.scope == StepScope::constant && m.type != FloatType::bf16)
-      return error(what + " code on the integer grid has no step, so its step "
-                          "type must be left at bf16");
+      return broken(9, what + " code on the integer grid has no step, so its step "
+                              "type must be left at bf16");
     break;
   case Kind::log:
     if (m.bits != 4 && m.bits != 6 && m.bits != 8)
-      return error(what + " code of " + number(m.bits) +
-                   " bits; a log code has 4, 6 or 8 bits");
+      return broken(6, what + " code of " + number(m.bits) +
+                           " bits; a log code has 4, 6 or 8 bits");
     break;
   case Kind::delta:
     if (m.bits != 8 && m.bits != 10 && m.bits != 12)
-      return error(what + " code of " + number(m.bits) +
-                   " bits; a delta code has 8, 10 or 12 bits");
+      return broken(6, what + " code of " + number(m.bits) +
+                           " bits; a delta code has 8, 10 or 12 bits");
     if (m.type != FloatType::bf16)
-      return error("delta " + what + " has a bf16 base: use row<bf16>");
+      return broken(7, "delta " + what + " has a bf16 base: use row<bf16>");
     break;
   }
   if (m.kind != Kind::linear) {
     if (m.isSigned)
-      return error("log and delta codes of the " + what +
-                   " are unsigned; their base carries the sign");
+      return broken(7, "log and delta codes of the " + what +
+                           " are unsigned; their base carries the sign");
     if (m.scope != StepScope::row)
-      return error("log and delta codes of the " + what +
-                   " have their base per row: use row<...>");
+      return broken(7, "log and delta codes of the " + what +
+                           " have their base per row: use row<...>");
   }
   if (m.scope == StepScope::block && group == kWholeRow)
-    return error(what + " step per 256 weights, but one group spans the whole "
-                        "row; use a row step or plain storage");
+    return broken(8, what + " step per 256 weights, but one group spans the whole "
+                            "row; use a row step or plain storage");
   return {};
 }
 
@@ -87,31 +92,31 @@ static bool isGroupSize(unsigned g) {
 
 Result<void> Encoding::verify() const {
   if (codes.bits != 4 && codes.bits != 5 && codes.bits != 6 && codes.bits != 8)
-    return error("codes of " + number(codes.bits) +
-                 " bits; a weight code has 4, 5, 6 or 8 bits");
+    return broken(1, "codes of " + number(codes.bits) +
+                         " bits; a weight code has 4, 5, 6 or 8 bits");
   if (!isGroupSize(group))
-    return error("group = " + number(group) +
-                 "; a group has 16, 32, 64, 128 or 256 weights, or spans the "
-                 "row (group = row)");
+    return broken(2, "group = " + number(group) +
+                         "; a group has 16, 32, 64, 128 or 256 weights, or spans the "
+                         "row (group = row)");
   if (form > Form::centred)
-    return error("unknown form");
+    return broken(3, "unknown form");
   if (form == Form::symmetric && !codes.isSigned)
-    return error("the symmetric form needs signed codes; use i" + number(codes.bits) +
-                 ", or the zero form");
+    return broken(3, "the symmetric form needs signed codes; use i" +
+                         number(codes.bits) + ", or the zero form");
   if (form == Form::centred && codes.isSigned)
-    return error("the centred form needs unsigned codes; use u" + number(codes.bits) +
-                 ", or the zero form");
+    return broken(3, "the centred form needs unsigned codes; use u" +
+                         number(codes.bits) + ", or the zero form");
   if (scale.kind == MetaStorage::Kind::none)
-    return error("an encoding needs a scale, as in scale = bf16");
+    return broken(4, "an encoding needs a scale, as in scale = bf16");
   if (scale.kind == MetaStorage::Kind::linear && scale.scope == StepScope::constant)
-    return error("a scale code needs a step: use row<...> or block<256, ...>");
+    return broken(4, "a scale code needs a step: use row<...> or block<256, ...>");
   bool hasOffset = offset.kind != MetaStorage::Kind::none;
   if (form == Form::symmetric && hasOffset)
-    return error("the symmetric form has no offset; remove it, or use the "
-                 "zero, min or centred form");
+    return broken(5, "the symmetric form has no offset; remove it, or use the "
+                     "zero, min or centred form");
   if (form != Form::symmetric && !hasOffset)
-    return error("the zero, min and centred forms need an offset, as in "
-                 "offset = bf16");
+    return broken(5, "the zero, min and centred forms need an offset, as in "
+                     "offset = bf16");
   if (auto r = verifyStorage(scale, "scale", group); !r)
     return r;
   return verifyStorage(offset, "offset", group);
@@ -122,20 +127,20 @@ Result<void> Encoding::verifyShape(uint64_t N, uint64_t K) const {
     return r;
   std::string shape = number(N) + " x " + number(K);
   if (N == 0 || K == 0)
-    return error("shape " + shape + " has no weights; N and K must be positive");
+    return broken(1, "shape " + shape + " has no weights; N and K must be positive");
   // Keeps every byte offset of Layout.h far from overflow.
   constexpr uint64_t maxSide = uint64_t(1) << 32, maxWeights = uint64_t(1) << 44;
   if (N > maxSide || K > maxSide || N > maxWeights / K)
-    return error("shape " + shape +
-                 " is too large; N and K may be up to 2^32 "
-                 "and N * K up to 2^44");
+    return broken(1, "shape " + shape +
+                         " is too large; N and K may be up to 2^32 "
+                         "and N * K up to 2^44");
   if (group != kWholeRow && K % group != 0) {
     std::string message = "K = " + number(K) + " is not a multiple of the group size " +
                           number(group) + "; pad K or use group = ";
     for (unsigned g : {128u, 64u, 32u, 16u})
       if (K % g == 0)
-        return error(message + number(g));
-    return error(message + "row");
+        return broken(2, message + number(g));
+    return broken(2, message + "row");
   }
   return {};
 }

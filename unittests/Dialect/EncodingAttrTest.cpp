@@ -77,6 +77,35 @@ TEST_F(EncodingAttrTest, EverySpelling) {
   EXPECT_GT(rejected, 1000);
 }
 
+/// No spelling has fields that its storage does not use, but the C++ struct can.
+TEST_F(EncodingAttrTest, UnusedFields) {
+  EncodingAttr attr = parse("u4, group = 32, zero, scale = bf16, offset = u4");
+  ASSERT_TRUE(attr);
+  std::string message;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    message = diagnostic.str();
+    return success();
+  });
+  auto check = [&](const Encoding &encoding) {
+    return EncodingAttr::getChecked(
+        [&] { return emitError(UnknownLoc::get(&context)); }, &context, encoding);
+  };
+  ASSERT_TRUE(check(attr.getValue()));
+
+  Encoding bits = attr.getValue();
+  bits.scale.bits = 8;
+  EXPECT_FALSE(check(bits));
+  EXPECT_EQ(message,
+            "plain scale has neither code bits nor a step (C9 of #qlinear.encoding)");
+
+  Encoding type = attr.getValue();
+  type.offset.type = ::qlinear::FloatType::f32;
+  EXPECT_FALSE(check(type));
+  EXPECT_EQ(message,
+            "offset code on the integer grid has no step, so its step type must be "
+            "left at bf16 (C9 of #qlinear.encoding)");
+}
+
 /// Spellings with tokens dropped, doubled or replaced.
 TEST_F(EncodingAttrTest, MutatedSpelling) {
   const std::vector<std::string> original = {

@@ -41,7 +41,19 @@ def QLinear_EncodingAttr : QLinear_Attr<"Encoding", "encoding"> {
     | `log8 * row<f32>` | `base * 2^(c * step)`, base and step per row |
     | `delta10 * row<bf16>` | the bf16 whose bits are `base + c`, base per row |
 
-    `group` is 16, 32, 64, 128, 256 or `row` (one group per row).
+    Constraints:
+
+    - (C1) A code has 4, 5, 6 or 8 bits.
+    - (C2) `group` is 16, 32, 64, 128, 256 or `row` (one group per row).
+    - (C3) Codes are signed in the form `symmetric`, and unsigned in `centred`.
+    - (C4) There is a scale, and it is no integer grid: its codes have a step.
+    - (C5) There is an offset unless the form is `symmetric`.
+    - (C6) Codes of metadata have 4, 6 or 8 bits, those of `delta` 8, 10 or 12.
+    - (C7) Codes of `log` and `delta` are unsigned, their base is per row, and that of
+      `delta` is bf16.
+    - (C8) No step is per 256 weights if `group` is `row`.
+    - (C9) A storage has only what its spelling says: plain floats have no bits and no
+      step, and an integer grid has no type of a step.
 
     Examples:
 
@@ -119,8 +131,17 @@ def QLinear_GemvAttr : QLinear_Attr<"Gemv", "gemv", [
     one of the `phases` at a time are in shared memory. `grid` counts all blocks of all
     clusters.
 
-    `dot = mma` needs a ring; `x_copy = bulk` needs `copy = bulk`; `early` below
-    `stages` needs one phase, and `ahead` needs that and `dot = dp4a`.
+    Constraints, of the fields that are given:
+
+    - (C1) `rows` is in 1..8.
+    - (C2) A field that is a number is in the range of the table.
+    - (C3) `dot = mma` needs a ring: no `copy = load`.
+    - (C4) `copy = load` has `stages = 1`.
+    - (C5) `x_copy` is not `async`, and `x_copy = bulk` needs `copy = bulk`.
+    - (C6) `early` is at most `stages`.
+    - (C7) `early` below `stages` needs `phases = 1`.
+    - (C8) `ahead = true` needs `dot = dp4a`, a ring, and `early` below `stages`.
+    - (C9) `grid` is a multiple of `split_k`.
 
     Example:
 
@@ -145,6 +166,11 @@ def QLinear_CpuGemvAttr : QLinear_Attr<"CpuGemv", "cpu_gemv", [
     Threads share work items of `tiles` tiles (of 16 rows of the weight), which
     `qlinear-schedule` chooses if it is left out. The kernel takes up to `rows` rows
     of quantized activations, 1..8.
+
+    Constraints:
+
+    - (C1) `rows` is in 1..8.
+    - (C2) `tiles` is in 1..65535.
 
     Example:
 
@@ -173,6 +199,12 @@ def QLinear_ScheduleAttr : QLinear_Attr<"Schedule", "schedule"> {
     A call of more rows than the last kernel takes reads the weights several times.
     `pdl` is programmatic dependent launch.
 
+    Constraints:
+
+    - (C1) The `rows` of the kernels ascend.
+    - (C2) All kernels are for GPUs, or all are for CPUs.
+    - (C3) `quantize` and `pdl` are not given beside kernels for CPUs.
+
     Example:
 
     ```mlir
@@ -200,6 +232,13 @@ def QLinear_VariantAttr : QLinear_Attr<"Variant", "variant"> {
     blocks of `block` threads with `smem` bytes of dynamic shared memory; a CPU
     kernel has `items` work items, cut into one range per thread.
 
+    Constraints:
+
+    - (C1) `rows` is positive.
+    - (C2) `smem` is not negative.
+    - (C3) Either `grid` and `block` are positive and `items` is 0, or `items` is
+      positive and `grid`, `block` and `smem` are 0.
+
     Example:
 
     ```mlir
@@ -226,6 +265,10 @@ def QLinear_TempAttr : QLinear_Attr<"Temp", "temp"> {
   let description = [{
     `bytes`, and `bytes_per_row` for each row of a call. With `zero` the memory is
     zero before the first launch, and every launch leaves it zero.
+
+    Constraints:
+
+    - (C1) Neither `bytes` nor `bytes_per_row` is negative, and one is positive.
 
     Example:
 

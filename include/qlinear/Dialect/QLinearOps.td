@@ -53,6 +53,13 @@ class QLinear_ComputeOp<string mnemonic, list<Trait> traits = []>
     : QLinear_Op<mnemonic, traits # [
         QLinear_Bufferizable, ConditionallySpeculatable,
         DeclareOpInterfaceMethods<MemoryEffectsOpInterface, ["getEffects"]>]> {
+  /// The first constraints of such an operation; its own are numbered from C5.
+  string formConstraints = [{
+    - (C1) All operands are values, or none but weights are: the others are buffers.
+    - (C2) On buffers there are no results, and at least one of `outs`.
+    - (C3) On values there is at least one result, and `outs` are one per result or none.
+    - (C4) On values each of `outs` has the type of its result.
+  }];
   code computeDeclarations = [{
     /// Whether operands and results are values; otherwise they are buffers, and
     /// there are no results.
@@ -74,6 +81,10 @@ def QLinear_ParameterOp : QLinear_Op<"parameter", [Symbol]> {
     Declares a weight by its type. The bytes are found under the name after
     `from` (the symbol's name if there is none) in the archive that the program is
     run with, or that a pass which re-encodes parameters is given.
+
+    Constraints:
+
+    - (C1) The name after `from` is not empty.
 
     Example:
 
@@ -109,6 +120,11 @@ def QLinear_LoadOp : QLinear_Op<"load", [
   let description = [{
     Parameters never change, so loading has no effects and equal loads are one.
 
+    Constraints:
+
+    - (C1) `parameter` is the name of a `qlinear.parameter` in the same module.
+    - (C2) The result has the type of the parameter.
+
     Example:
 
     ```mlir
@@ -138,6 +154,14 @@ def QLinear_PackOp : QLinear_ComputeOp<"pack", [AttrSizedOperandSegments]> {
     `offsets` is there unless the form is symmetric. `steps` are those that the
     encoding needs, the scale's first. The components may be buffers; the weight is
     what they hold when the operation runs.
+
+    Constraints:
+
+    - (C1) All components are tensors, or all are buffers.
+    - (C2) Each component has the shape in the table.
+    - (C3) Each component has the element type in the table.
+    - (C4) `offsets` are there if the form has them, and only then.
+    - (C5) `steps` are one for each of the two storages that has steps.
 
     Example:
 
@@ -171,6 +195,12 @@ def QLinear_ReencodeOp : QLinear_Op<"reencode", [Pure]> {
     squared error. The codes stay as they are, and with them N, K, the bits of a
     code and the group size. The form may change where it can express the weight.
 
+    Constraints:
+
+    - (C1) N and K stay the same.
+    - (C2) The bits of a code stay the same.
+    - (C3) The group size stays the same.
+
     Example:
 
     ```mlir
@@ -198,6 +228,12 @@ def QLinear_DequantizeOp : QLinear_ComputeOp<"dequantize", [
 
     With `outs` the result is written there; on tensors that says which tensor it
     replaces and has no other meaning.
+
+    Constraints:
+
+  }] # formConstraints # [{
+    - (C5) The result (or `out`) has as many rows and columns as the input.
+    - (C6) An input that is a buffer of activations has the bytes of their K per row.
 
     Example:
 
@@ -247,6 +283,11 @@ def QLinear_QuantizeActivationsOp : QLinear_ComputeOp<"quantize_activations", [
     to f32, the product is exact. A chunk with `max|x|` below
     2^-119, whose reciprocal would overflow, is zero; one with an infinity or a NaN
     stands for NaN.
+
+    Constraints:
+
+  }] # formConstraints # [{
+    - (C5) `out` has as many bytes per row as activations of the input's K have.
 
     Example:
 
@@ -312,6 +353,24 @@ def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
     It can be tiled along M, its one loop: the rows are independent. It has no loop
     over N, since a weight is a whole, whose layout and metadata belong together;
     the kernels divide N among themselves as the schedule says.
+
+    Constraints:
+
+  }] # formConstraints # [{
+    - (C5) There is at least one weight.
+    - (C6) K of `x` is known, and is the K of every weight.
+    - (C7) `x`, if it is a buffer of activations, has the bytes of their K per row.
+    - (C8) Without a region there are no extras, and one result per weight.
+    - (C9) With a region all weights have the same N.
+    - (C10) An extra is of N, or of M x N, elements.
+    - (C11) A result has M rows, and as many columns as its weight has rows (with a
+      region: as all weights have).
+    - (C12) The arguments of the region are one `f32` per weight, then one per extra
+      of its element type.
+    - (C13) The region ends with `qlinear.yield`.
+    - (C14) `qlinear.yield` has one value per result, of its element type.
+    - (C15) The operations in the region are on scalars, and have neither side effects
+      nor regions.
 
     Example:
 
@@ -425,6 +484,14 @@ def QLinear_LaunchOp : QLinear_ComputeOp<"launch", [
 
     `outs` are as in `qlinear.linear`: what the results replace, or after
     bufferization the buffers that the kernel writes.
+
+    Constraints:
+
+  }] # formConstraints # [{
+    - (C5) There is at least one variant, and their `rows` ascend.
+    - (C6) The kernel of each variant is in the module, or in a binary of the module.
+    - (C7) Inputs and results are 1D or 2D, and only their M may be `?`.
+    - (C8) All 2D inputs and results have the same M.
 
     Example:
 

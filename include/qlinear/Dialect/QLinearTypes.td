@@ -22,6 +22,11 @@ def QLinear_WeightType : QLinear_Type<"Weight", "weight"> {
     encoding says. In memory it is one blob whose byte layout is a function of
     the type alone.
 
+    Constraints:
+
+    - (C1) N and K are in 1..2^32, and N * K is at most 2^44.
+    - (C2) K is a multiple of the group size, unless the group is the row.
+
     Example:
 
     ```mlir
@@ -57,6 +62,11 @@ def QLinear_ActivationsType : QLinear_Type<"Activations", "activations", [
     dynamic. A last chunk of fewer than 32 columns is padded with zeros.
 
     Bufferization turns them into a memref of i8 with one row of bytes per row.
+
+    Constraints:
+
+    - (C1) K is known; only M may be `?`.
+    - (C2) K is in 1..2^28, and M is not negative.
 
     Example:
 

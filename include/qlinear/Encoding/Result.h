@@ -22,9 +22,13 @@ namespace qlinear {
 
 struct Error {
   std::string message;
+  /// The number of the constraint that is broken, where the specification has a list.
+  unsigned constraint = 0;
 };
 
-inline Error error(std::string message) { return Error{std::move(message)}; }
+inline Error error(std::string message, unsigned constraint = 0) {
+  return Error{std::move(message), constraint};
+}
 
 /// A T or an Error; test with `if (!r)`, then read `r.error()`.
 template <typename T> class [[nodiscard]] Result {
@@ -50,6 +54,7 @@ public:
   Result(Error e) : state(std::move(e)) {}
   explicit operator bool() const { return state.index() == 0; }
   const std::string &error() const { return std::get<1>(state).message; }
+  unsigned constraint() const { return std::get<1>(state).constraint; }
   Error takeError() { return std::move(std::get<1>(state)); }
 };
 

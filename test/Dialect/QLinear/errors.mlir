@@ -74,27 +74,67 @@ func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, zero, s
 // #qlinear.encoding: what the encodings library forbids
 //===----------------------------------------------------------------------===//
 
-// expected-error @below {{codes of 3 bits; a weight code has 4, 5, 6 or 8 bits}}
+// expected-error @below {{codes of 3 bits; a weight code has 4, 5, 6 or 8 bits (C1 of #qlinear.encoding)}}
 func.func private @f() attributes {a = #qlinear.encoding<u3, group = 32, zero, scale = bf16, offset = bf16>}
 
 // -----
 
-// expected-error @below {{group = 48; a group has 16, 32, 64, 128 or 256 weights, or spans the row (group = row)}}
+// expected-error @below {{group = 48; a group has 16, 32, 64, 128 or 256 weights, or spans the row (group = row) (C2 of #qlinear.encoding)}}
 func.func private @f() attributes {a = #qlinear.encoding<u4, group = 48, zero, scale = bf16, offset = bf16>}
 
 // -----
 
-// expected-error @below {{the symmetric form has no offset; remove it, or use the zero, min or centred form}}
+// expected-error @below {{the symmetric form has no offset; remove it, or use the zero, min or centred form (C5 of #qlinear.encoding)}}
 func.func private @f() attributes {a = #qlinear.encoding<i4, group = 32, symmetric, scale = bf16, offset = bf16>}
 
 // -----
 
-// expected-error @below {{the zero, min and centred forms need an offset, as in offset = bf16}}
+// expected-error @below {{the zero, min and centred forms need an offset, as in offset = bf16 (C5 of #qlinear.encoding)}}
 func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, min, scale = bf16>}
 
 // -----
 
-// expected-error @below {{a scale code needs a step: use row<...> or block<256, ...>}}
+// expected-error @below {{the symmetric form needs signed codes; use i4, or the zero form (C3 of #qlinear.encoding)}}
+func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, symmetric, scale = bf16>}
+
+// -----
+
+// expected-error @below {{the centred form needs unsigned codes; use u4, or the zero form (C3 of #qlinear.encoding)}}
+func.func private @f() attributes {a = #qlinear.encoding<i4, group = 32, centred, scale = bf16, offset = bf16>}
+
+// -----
+
+// expected-error @below {{scale code of 5 bits; a linear code has 4, 6 or 8 bits (C6 of #qlinear.encoding)}}
+func.func private @f() attributes {a = #qlinear.encoding<i4, group = 32, symmetric, scale = u5 * row<bf16>>}
+
+// -----
+
+// expected-error @below {{scale code of 10 bits; a log code has 4, 6 or 8 bits (C6 of #qlinear.encoding)}}
+func.func private @f() attributes {a = #qlinear.encoding<i4, group = 32, symmetric, scale = log10 * row<f32>>}
+
+// -----
+
+// expected-error @below {{offset code of 6 bits; a delta code has 8, 10 or 12 bits (C6 of #qlinear.encoding)}}
+func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = delta6 * row<bf16>>}
+
+// -----
+
+// expected-error @below {{delta scale has a bf16 base: use row<bf16> (C7 of #qlinear.encoding)}}
+func.func private @f() attributes {a = #qlinear.encoding<i4, group = 32, symmetric, scale = delta10 * row<f16>>}
+
+// -----
+
+// expected-error @below {{log and delta codes of the scale have their base per row: use row<...> (C7 of #qlinear.encoding)}}
+func.func private @f() attributes {a = #qlinear.encoding<i4, group = 32, symmetric, scale = log8 * block<256, f32>>}
+
+// -----
+
+// expected-error @below {{scale step per 256 weights, but one group spans the whole row; use a row step or plain storage (C8 of #qlinear.encoding)}}
+func.func private @f() attributes {a = #qlinear.encoding<i4, group = row, symmetric, scale = u8 * block<256, f16>>}
+
+// -----
+
+// expected-error @below {{a scale code needs a step: use row<...> or block<256, ...> (C4 of #qlinear.encoding)}}
 func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, min, scale = u8, offset = bf16>}
 
 // -----
@@ -138,102 +178,102 @@ func.func private @f() attributes {a = #qlinear.gemv<rows = 1, ahead = 1>}
 
 // -----
 
-// expected-error @below {{rows = 0 is not in 1..8, the rows that one gemv kernel takes; a call of more is cut into pieces}}
+// expected-error @below {{rows = 0 is not in 1..8, the rows that one gemv kernel takes; a call of more is cut into pieces (C1 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 0>}
 
 // -----
 
-// expected-error @below {{rows = 9 is not in 1..8, the rows that one cpu_gemv kernel takes; a call of more is cut into pieces}}
+// expected-error @below {{rows = 9 is not in 1..8, the rows that one cpu_gemv kernel takes; a call of more is cut into pieces (C1 of #qlinear.cpu_gemv)}}
 func.func private @f() attributes {a = #qlinear.cpu_gemv<rows = 9>}
 
 // -----
 
-// expected-error @below {{grid = 0 is not in 1..2147483647}}
+// expected-error @below {{grid = 0 is not in 1..2147483647 (C2 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 1, grid = 0>}
 
 // -----
 
-// expected-error @below {{warps = 33 is not in 1..32}}
+// expected-error @below {{warps = 33 is not in 1..32 (C2 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 1, warps = 33>}
 
 // -----
 
-// expected-error @below {{stages = 9 is not in 1..8}}
+// expected-error @below {{stages = 9 is not in 1..8 (C2 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 1, stages = 9>}
 
 // -----
 
-// expected-error @below {{early = 0 is not in 1..8}}
+// expected-error @below {{early = 0 is not in 1..8 (C2 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 1, early = 0>}
 
 // -----
 
-// expected-error @below {{resident = 5 is not in 0..4}}
+// expected-error @below {{resident = 5 is not in 0..4 (C2 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 1, resident = 5>}
 
 // -----
 
-// expected-error @below {{phases = 65 is not in 1..64}}
+// expected-error @below {{phases = 65 is not in 1..64 (C2 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 1, phases = 65>}
 
 // -----
 
-// expected-error @below {{split_k = 9 is not in 1..8}}
+// expected-error @below {{split_k = 9 is not in 1..8 (C2 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 1, split_k = 9>}
 
 // -----
 
-// expected-error @below {{tiles = 70000 is not in 1..65535}}
+// expected-error @below {{tiles = 70000 is not in 1..65535 (C2 of #qlinear.cpu_gemv)}}
 func.func private @f() attributes {a = #qlinear.cpu_gemv<rows = 1, tiles = 70000>}
 
 // -----
 
-// expected-error @below {{dot = mma with copy = load: tensor cores take weights from the ring of a warp; use copy = async or bulk, or dot = dp4a}}
+// expected-error @below {{dot = mma with copy = load: tensor cores take weights from the ring of a warp; use copy = async or bulk, or dot = dp4a (C3 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 8, dot = mma, copy = load>}
 
 // -----
 
-// expected-error @below {{stages = 3 with copy = load, which has no ring; use stages = 1}}
+// expected-error @below {{stages = 3 with copy = load, which has no ring; use stages = 1 (C4 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 8, stages = 3, copy = load>}
 
 // -----
 
-// expected-error @below {{x_copy = async: activations come by bulk copies or by loads; use x_copy = bulk or load}}
+// expected-error @below {{x_copy = async: activations come by bulk copies or by loads; use x_copy = bulk or load (C5 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 8, x_copy = async>}
 
 // -----
 
-// expected-error @below {{x_copy = bulk needs copy = bulk, but copy is async}}
+// expected-error @below {{x_copy = bulk needs copy = bulk, but copy is async (C5 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 8, copy = async, x_copy = bulk>}
 
 // -----
 
-// expected-error @below {{early = 4 is more than stages = 3}}
+// expected-error @below {{early = 4 is more than stages = 3 (C6 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 8, stages = 3, early = 4>}
 
 // -----
 
-// expected-error @below {{early = 2 of 3 stages with phases = 2: a later phase starts all its copies at once; use early = 3}}
+// expected-error @below {{early = 2 of 3 stages with phases = 2: a later phase starts all its copies at once; use early = 3 (C7 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 8, stages = 3, early = 2, phases = 2>}
 
 // -----
 
-// expected-error @below {{ahead = true with dot = mma: tensor cores take parts of a unit as they go; use ahead = false, or dot = dp4a}}
+// expected-error @below {{ahead = true with dot = mma: tensor cores take parts of a unit as they go; use ahead = false, or dot = dp4a (C8 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 8, dot = mma, ahead = true>}
 
 // -----
 
-// expected-error @below {{ahead = true: a unit is taken ahead where a stage is filled late; use early below stages, and copies into a ring}}
+// expected-error @below {{ahead = true: a unit is taken ahead where a stage is filled late; use early below stages, and copies into a ring (C8 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 8, stages = 3, early = 3, ahead = true>}
 
 // -----
 
-// expected-error @below {{ahead = true: a unit is taken ahead where a stage is filled late; use early below stages, and copies into a ring}}
+// expected-error @below {{ahead = true: a unit is taken ahead where a stage is filled late; use early below stages, and copies into a ring (C8 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 8, copy = load, ahead = true>}
 
 // -----
 
-// expected-error @below {{grid = 131 is not a multiple of split_k = 2, the blocks of a cluster}}
+// expected-error @below {{grid = 131 is not a multiple of split_k = 2, the blocks of a cluster (C9 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 8, grid = 131, split_k = 2>}
 
 // -----
@@ -253,27 +293,27 @@ func.func private @f() attributes {a = #qlinear.schedule<kernels = [1]>}
 
 // -----
 
-// expected-error @below {{a kernel for rows = 2 comes after one for rows = 4; kernels are in ascending order of rows, one for each}}
+// expected-error @below {{a kernel for rows = 2 comes after one for rows = 4; kernels are in ascending order of rows, one for each (C1 of #qlinear.schedule)}}
 func.func private @f() attributes {a = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 4>, #qlinear.gemv<rows = 2>]>}
 
 // -----
 
-// expected-error @below {{a kernel for rows = 4 comes after one for rows = 4}}
+// expected-error @below {{a kernel for rows = 4 comes after one for rows = 4; kernels are in ascending order of rows, one for each (C1 of #qlinear.schedule)}}
 func.func private @f() attributes {a = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 4>, #qlinear.gemv<rows = 4, warps = 2>]>}
 
 // -----
 
-// expected-error @below {{kernels for GPUs and for CPUs in one schedule: #qlinear.gemv<rows = 1> and #qlinear.cpu_gemv<rows = 2>}}
+// expected-error @below {{kernels for GPUs and for CPUs in one schedule: #qlinear.gemv<rows = 1> and #qlinear.cpu_gemv<rows = 2> (C2 of #qlinear.schedule)}}
 func.func private @f() attributes {a = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1>, #qlinear.cpu_gemv<rows = 2>]>}
 
 // -----
 
-// expected-error @below {{pdl is a field of schedules for GPUs, and the kernels are for CPUs; leave it out}}
+// expected-error @below {{pdl is a field of schedules for GPUs, and the kernels are for CPUs; leave it out (C3 of #qlinear.schedule)}}
 func.func private @f() attributes {a = #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 2>], pdl = false>}
 
 // -----
 
-// expected-error @below {{quantize is a field of schedules for GPUs, and the kernels are for CPUs; leave it out}}
+// expected-error @below {{quantize is a field of schedules for GPUs, and the kernels are for CPUs; leave it out (C3 of #qlinear.schedule)}}
 func.func private @f() attributes {a = #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 2>], quantize = separate>}
 
 // -----
@@ -282,27 +322,27 @@ func.func private @f() attributes {a = #qlinear.schedule<kernels = [#qlinear.cpu
 // #qlinear.variant, #qlinear.temp
 //===----------------------------------------------------------------------===//
 
-// expected-error @below {{rows = 0 is not positive; a kernel does at least one row}}
+// expected-error @below {{rows = 0 is not positive; a kernel does at least one row (C1 of #qlinear.variant)}}
 func.func private @f() attributes {a = #qlinear.variant<rows = 0, kernel = @k, items = 1>}
 
 // -----
 
-// expected-error @below {{smem = -1 is negative}}
+// expected-error @below {{smem = -1 is negative (C2 of #qlinear.variant)}}
 func.func private @f() attributes {a = #qlinear.variant<rows = 1, kernel = @k, grid = 1, block = 32, smem = -1>}
 
 // -----
 
-// expected-error @below {{grid = 1, block = 0, smem = 0, items = 0 is neither a GPU kernel (grid and block positive) nor a CPU kernel (only items)}}
+// expected-error @below {{grid = 1, block = 0, smem = 0, items = 0 is neither a GPU kernel (grid and block positive) nor a CPU kernel (only items) (C3 of #qlinear.variant)}}
 func.func private @f() attributes {a = #qlinear.variant<rows = 1, kernel = @k, grid = 1>}
 
 // -----
 
-// expected-error @below {{is neither a GPU kernel}}
+// expected-error @below {{grid = 1, block = 32, smem = 0, items = 4 is neither a GPU kernel (grid and block positive) nor a CPU kernel (only items) (C3 of #qlinear.variant)}}
 func.func private @f() attributes {a = #qlinear.variant<rows = 1, kernel = @k, grid = 1, block = 32, items = 4>}
 
 // -----
 
-// expected-error @below {{bytes = 0, bytes_per_row = 0 is no memory; one of them must be positive and none negative}}
+// expected-error @below {{bytes = 0, bytes_per_row = 0 is no memory; one of them must be positive and none negative (C1 of #qlinear.temp)}}
 func.func private @f() attributes {a = #qlinear.temp<zero = true>}
 
 // -----
@@ -318,13 +358,13 @@ func.func private @f(!qlinear.weight<64, #q>)
 // -----
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
-// expected-error @below {{shape 0 x 64 has no weights; N and K must be positive}}
+// expected-error @below {{shape 0 x 64 has no weights; N and K must be positive (C1 of !qlinear.weight)}}
 func.func private @f(!qlinear.weight<0x64, #q>)
 
 // -----
 
 #q = #qlinear.encoding<i8, group = 128, symmetric, scale = f16>
-// expected-error @below {{K = 7392 is not a multiple of the group size 128; pad K or use group = 32}}
+// expected-error @below {{K = 7392 is not a multiple of the group size 128; pad K or use group = 32 (C2 of !qlinear.weight)}}
 func.func private @f(!qlinear.weight<64x7392, #q>)
 
 // -----
@@ -334,12 +374,12 @@ func.func private @f(!qlinear.activations<1x?x64>)
 
 // -----
 
-// expected-error @below {{K of activations must be known; only M may be ?}}
+// expected-error @below {{K of activations must be known; only M may be ? (C1 of !qlinear.activations)}}
 func.func private @f(!qlinear.activations<4x?>)
 
 // -----
 
-// expected-error @below {{activations of 4 x 0 are out of range; K must be in 1..268435456 and M not negative}}
+// expected-error @below {{activations of 4 x 0 are out of range; K must be in 1..268435456 and M not negative (C2 of !qlinear.activations)}}
 func.func private @f(!qlinear.activations<4x0>)
 
 // -----
@@ -349,14 +389,14 @@ func.func private @f(!qlinear.activations<4x0>)
 //===----------------------------------------------------------------------===//
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
-// expected-error @below {{'qlinear.parameter' op has an empty name after 'from'; name the weight in its archive or leave 'from' out to use the symbol's name}}
+// expected-error @below {{'qlinear.parameter' op has an empty name after 'from'; name the weight in its archive or leave 'from' out to use the symbol's name (C1 of qlinear.parameter)}}
 qlinear.parameter @w : !qlinear.weight<8x64, #q> from ""
 
 // -----
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f() {
-  // expected-error @below {{'qlinear.load' op loads @w, which is not declared; declare it with qlinear.parameter in the same module}}
+  // expected-error @below {{'qlinear.load' op loads @w, which is not declared; declare it with qlinear.parameter in the same module (C1 of qlinear.load)}}
   %w = qlinear.load @w : !qlinear.weight<8x64, #q>
   return
 }
@@ -365,7 +405,7 @@ func.func @f() {
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f() {
-  // expected-error @below {{'qlinear.load' op loads @f, which is 'func.func', not a qlinear.parameter}}
+  // expected-error @below {{'qlinear.load' op loads @f, which is 'func.func', not a qlinear.parameter (C1 of qlinear.load)}}
   %w = qlinear.load @f : !qlinear.weight<8x64, #q>
   return
 }
@@ -376,7 +416,7 @@ func.func @f() {
 // expected-note @below {{declared here}}
 qlinear.parameter @w : !qlinear.weight<8x64, #q>
 func.func @f() {
-  // expected-error @below {{'qlinear.load' op loads @w as '!qlinear.weight<16x64, #qlinear.encoding<i8, group = 32, symmetric, scale = f16>>', but it is declared as '!qlinear.weight<8x64, #qlinear.encoding<i8, group = 32, symmetric, scale = f16>>'}}
+  // expected-error @below {{'qlinear.load' op loads @w as '!qlinear.weight<16x64, #qlinear.encoding<i8, group = 32, symmetric, scale = f16>>', but it is declared as '!qlinear.weight<8x64, #qlinear.encoding<i8, group = 32, symmetric, scale = f16>>' (C2 of qlinear.load)}}
   %w = qlinear.load @w : !qlinear.weight<16x64, #q>
   return
 }
@@ -389,7 +429,7 @@ func.func @f() {
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%q: tensor<8x32xi8>, %s: tensor<8x2xf16>) {
-  // expected-error @below {{codes of a '!qlinear.weight<8x64, #qlinear.encoding<i8, group = 32, symmetric, scale = f16>>' must have the shape 8x64 (N x K), but got 'tensor<8x32xi8>'}}
+  // expected-error @below {{codes of a '!qlinear.weight<8x64, #qlinear.encoding<i8, group = 32, symmetric, scale = f16>>' must have the shape 8x64 (N x K), but got 'tensor<8x32xi8>' (C2 of qlinear.pack)}}
   %w = qlinear.pack %q, %s : (tensor<8x32xi8>, tensor<8x2xf16>) -> !qlinear.weight<8x64, #q>
   return
 }
@@ -398,7 +438,7 @@ func.func @f(%q: tensor<8x32xi8>, %s: tensor<8x2xf16>) {
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x4xf16>) {
-  // expected-error-re @below {{scales of a {{.*}} must have the shape 8x2 (N x groups), but got 'tensor<8x4xf16>'}}
+  // expected-error-re @below {{scales of a {{.*}} must have the shape 8x2 (N x groups), but got 'tensor<8x4xf16>' (C2 of qlinear.pack)}}
   %w = qlinear.pack %q, %s : (tensor<8x64xi8>, tensor<8x4xf16>) -> !qlinear.weight<8x64, #q>
   return
 }
@@ -407,7 +447,7 @@ func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x4xf16>) {
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xbf16>) {
-  // expected-error @below {{scales must have the element type 'f16' that the encoding says, but got 'bf16'}}
+  // expected-error @below {{scales must have the element type 'f16' that the encoding says, but got 'bf16' (C3 of qlinear.pack)}}
   %w = qlinear.pack %q, %s : (tensor<8x64xi8>, tensor<8x2xbf16>) -> !qlinear.weight<8x64, #q>
   return
 }
@@ -416,7 +456,7 @@ func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xbf16>) {
 
 #q = #qlinear.encoding<i4, group = 32, symmetric, scale = f16>
 func.func @f(%q: tensor<8x64xi16>, %s: tensor<8x2xf16>) {
-  // expected-error @below {{codes must have the element type i4 or i8 for 4-bit codes, but got 'i16'}}
+  // expected-error @below {{codes must have the element type i4 or i8 for 4-bit codes, but got 'i16' (C3 of qlinear.pack)}}
   %w = qlinear.pack %q, %s : (tensor<8x64xi16>, tensor<8x2xf16>) -> !qlinear.weight<8x64, #q>
   return
 }
@@ -425,7 +465,7 @@ func.func @f(%q: tensor<8x64xi16>, %s: tensor<8x2xf16>) {
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = i8 * row<f16>>
 func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xf16>, %t: tensor<8xf16>) {
-  // expected-error @below {{scales must have the element type i8 for 8-bit codes, but got 'f16'}}
+  // expected-error @below {{scales must have the element type i8 for 8-bit codes, but got 'f16' (C3 of qlinear.pack)}}
   %w = qlinear.pack %q, %s steps(%t) : (tensor<8x64xi8>, tensor<8x2xf16>, tensor<8xf16>) -> !qlinear.weight<8x64, #q>
   return
 }
@@ -434,7 +474,7 @@ func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xf16>, %t: tensor<8xf16>) {
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xf16>) {
-  // expected-error @below {{the form symmetric has no offsets; remove offsets(...)}}
+  // expected-error @below {{the form symmetric has no offsets; remove offsets(...) (C4 of qlinear.pack)}}
   %w = qlinear.pack %q, %s offsets(%s) : (tensor<8x64xi8>, tensor<8x2xf16>, tensor<8x2xf16>) -> !qlinear.weight<8x64, #q>
   return
 }
@@ -443,7 +483,7 @@ func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xf16>) {
 
 #q = #qlinear.encoding<u8, group = 32, min, scale = f16, offset = f16>
 func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xf16>) {
-  // expected-error @below {{the form min has offsets; add offsets(...)}}
+  // expected-error @below {{the form min has offsets; add offsets(...) (C4 of qlinear.pack)}}
   %w = qlinear.pack %q, %s : (tensor<8x64xi8>, tensor<8x2xf16>) -> !qlinear.weight<8x64, #q>
   return
 }
@@ -452,7 +492,7 @@ func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xf16>) {
 
 #q = #qlinear.encoding<u8, group = 32, min, scale = f16, offset = f16>
 func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xf16>, %m: tensor<8x1xf16>) {
-  // expected-error-re @below {{offsets of a {{.*}} must have the shape 8x2 (N x groups), but got 'tensor<8x1xf16>'}}
+  // expected-error-re @below {{offsets of a {{.*}} must have the shape 8x2 (N x groups), but got 'tensor<8x1xf16>' (C2 of qlinear.pack)}}
   %w = qlinear.pack %q, %s offsets(%m) : (tensor<8x64xi8>, tensor<8x2xf16>, tensor<8x1xf16>) -> !qlinear.weight<8x64, #q>
   return
 }
@@ -461,7 +501,7 @@ func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xf16>, %m: tensor<8x1xf16>) {
 
 #q = #qlinear.encoding<u8, group = 32, min, scale = u8 * row<f16>, offset = f16>
 func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xi8>, %m: tensor<8x2xf16>, %t: tensor<8xf16>) {
-  // expected-error @below {{the encoding has 1 step tensors (scale: yes, offset: no), but got 2}}
+  // expected-error @below {{the encoding has 1 step tensors (scale: yes, offset: no), but got 2 (C5 of qlinear.pack)}}
   %w = qlinear.pack %q, %s offsets(%m) steps(%t, %t) : (tensor<8x64xi8>, tensor<8x2xi8>, tensor<8x2xf16>, tensor<8xf16>, tensor<8xf16>) -> !qlinear.weight<8x64, #q>
   return
 }
@@ -470,7 +510,7 @@ func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xi8>, %m: tensor<8x2xf16>, %t: t
 
 #q = #qlinear.encoding<u8, group = 32, min, scale = f16, offset = u8 * block<256, f16>>
 func.func @f(%q: tensor<8x288xi8>, %s: tensor<8x9xf16>, %m: tensor<8x9xi8>, %t: tensor<8x1xf16>) {
-  // expected-error-re @below {{offset steps of a {{.*}} must have the shape 8x2 (one per row and 256 columns), but got 'tensor<8x1xf16>'}}
+  // expected-error-re @below {{offset steps of a {{.*}} must have the shape 8x2 (one per row and 256 columns), but got 'tensor<8x1xf16>' (C2 of qlinear.pack)}}
   %w = qlinear.pack %q, %s offsets(%m) steps(%t) : (tensor<8x288xi8>, tensor<8x9xf16>, tensor<8x9xi8>, tensor<8x1xf16>) -> !qlinear.weight<8x288, #q>
   return
 }
@@ -479,7 +519,7 @@ func.func @f(%q: tensor<8x288xi8>, %s: tensor<8x9xf16>, %m: tensor<8x9xi8>, %t: 
 
 #q = #qlinear.encoding<u8, group = 32, min, scale = log8 * row<f32>, offset = u8 * row<f16>>
 func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xi8>, %t: tensor<8xf32>, %u: tensor<8xf16>) {
-  // expected-error-re @below {{scale steps of a {{.*}} must have the shape 8x2 (base and step per row), but got 'tensor<8xf32>'}}
+  // expected-error-re @below {{scale steps of a {{.*}} must have the shape 8x2 (base and step per row), but got 'tensor<8xf32>' (C2 of qlinear.pack)}}
   %w = qlinear.pack %q, %s offsets(%s) steps(%t, %u) : (tensor<8x64xi8>, tensor<8x2xi8>, tensor<8x2xi8>, tensor<8xf32>, tensor<8xf16>) -> !qlinear.weight<8x64, #q>
   return
 }
@@ -488,7 +528,7 @@ func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xi8>, %t: tensor<8xf32>, %u: ten
 
 #q = #qlinear.encoding<u8, group = 32, min, scale = u8 * row<f16>, offset = f16>
 func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xi8>, %m: tensor<8x2xf16>, %t: tensor<8xf32>) {
-  // expected-error @below {{scale steps must have the element type 'f16' that the encoding says, but got 'f32'}}
+  // expected-error @below {{scale steps must have the element type 'f16' that the encoding says, but got 'f32' (C3 of qlinear.pack)}}
   %w = qlinear.pack %q, %s offsets(%m) steps(%t) : (tensor<8x64xi8>, tensor<8x2xi8>, tensor<8x2xf16>, tensor<8xf32>) -> !qlinear.weight<8x64, #q>
   return
 }
@@ -497,7 +537,7 @@ func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xi8>, %m: tensor<8x2xf16>, %t: t
 
 #q = #qlinear.encoding<u8, group = 32, min, scale = u8 * row<f16>, offset = f16>
 func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xi8>, %m: tensor<8x2xf16>, %t: tensor<8x1xf16>) {
-  // expected-error-re @below {{scale steps of a {{.*}} must have the shape 8 (one per row), but got 'tensor<8x1xf16>'}}
+  // expected-error-re @below {{scale steps of a {{.*}} must have the shape 8 (one per row), but got 'tensor<8x1xf16>' (C2 of qlinear.pack)}}
   %w = qlinear.pack %q, %s offsets(%m) steps(%t) : (tensor<8x64xi8>, tensor<8x2xi8>, tensor<8x2xf16>, tensor<8x1xf16>) -> !qlinear.weight<8x64, #q>
   return
 }
@@ -510,7 +550,7 @@ func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xi8>, %m: tensor<8x2xf16>, %t: t
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%w: !qlinear.weight<8x64, #q>) {
-  // expected-error @below {{changes the shape from 8 x 64 to 8 x 128; only the metadata may change}}
+  // expected-error @below {{changes the shape from 8 x 64 to 8 x 128; only the metadata may change (C1 of qlinear.reencode)}}
   %v = qlinear.reencode %w : !qlinear.weight<8x64, #q> to !qlinear.weight<8x128, #q>
   return
 }
@@ -520,7 +560,7 @@ func.func @f(%w: !qlinear.weight<8x64, #q>) {
 #a = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 #b = #qlinear.encoding<i6, group = 32, symmetric, scale = f16>
 func.func @f(%w: !qlinear.weight<8x64, #a>) {
-  // expected-error @below {{changes the code width from 8 to 6 bits; only the metadata may change}}
+  // expected-error @below {{changes the code width from 8 to 6 bits; only the metadata may change (C2 of qlinear.reencode)}}
   %v = qlinear.reencode %w : !qlinear.weight<8x64, #a> to !qlinear.weight<8x64, #b>
   return
 }
@@ -530,7 +570,7 @@ func.func @f(%w: !qlinear.weight<8x64, #a>) {
 #a = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 #b = #qlinear.encoding<i8, group = row, symmetric, scale = f16>
 func.func @f(%w: !qlinear.weight<8x64, #a>) {
-  // expected-error @below {{changes the group size from 32 to 0 (0: whole row); only the metadata may change}}
+  // expected-error @below {{changes the group size from 32 to 0 (0: whole row); only the metadata may change (C3 of qlinear.reencode)}}
   %v = qlinear.reencode %w : !qlinear.weight<8x64, #a> to !qlinear.weight<8x64, #b>
   return
 }
@@ -539,7 +579,7 @@ func.func @f(%w: !qlinear.weight<8x64, #a>) {
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%w: !qlinear.weight<8x64, #q>) {
-  // expected-error @below {{turns 8 x 64 values into a tensor of 64 x 8; the shape must be the same}}
+  // expected-error @below {{turns 8 x 64 values into a tensor of 64 x 8; the shape must be the same (C5 of qlinear.dequantize)}}
   %v = qlinear.dequantize %w : !qlinear.weight<8x64, #q> -> tensor<64x8xf32>
   return
 }
@@ -547,7 +587,7 @@ func.func @f(%w: !qlinear.weight<8x64, #q>) {
 // -----
 
 func.func @f(%a: !qlinear.activations<?x64>) {
-  // expected-error @below {{turns ? x 64 values into a tensor of 4 x 64; the shape must be the same}}
+  // expected-error @below {{turns ? x 64 values into a tensor of 4 x 64; the shape must be the same (C5 of qlinear.dequantize)}}
   %v = qlinear.dequantize %a : !qlinear.activations<?x64> -> tensor<4x64xf32>
   return
 }
@@ -558,6 +598,32 @@ func.func @f(%x: tensor<4x64xf32>) {
   // expected-error @below {{inferred type(s) '!qlinear.activations<4x64>' are incompatible with return type(s) of operation '!qlinear.activations<?x64>'}}
   // expected-error @below {{failed to infer returned types}}
   %a = qlinear.quantize_activations %x : tensor<4x64xf32> -> !qlinear.activations<?x64>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<4x64xf32>, %b: memref<4x320xi8>) {
+  // expected-error @below {{has buffers, but operand 0 is a value, 'tensor<4x64xf32>'; bufferize all operands or none (C1 of qlinear.quantize_activations)}}
+  qlinear.quantize_activations %x outs(%b : memref<4x320xi8>) : tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<4x64xf32>) {
+  // expected-error @below {{has no result; on tensors it computes at least one (C3 of qlinear.quantize_activations)}}
+  qlinear.quantize_activations %x : tensor<4x64xf32>
+  return
+}
+
+// -----
+
+// What would have another type is no operand: (C4 of qlinear.quantize_activations).
+
+func.func @f(%x: tensor<4x64xf32>, %b: tensor<4x320xi8>) {
+  // expected-error @below {{operand #1 must be 2D memref of 8-bit signless integer values, but got 'tensor<4x320xi8>'}}
+  %a = qlinear.quantize_activations %x outs(%b : tensor<4x320xi8>) : tensor<4x64xf32> -> !qlinear.activations<4x64>
   return
 }
 
@@ -576,7 +642,7 @@ func.func @f(%x: tensor<64xf32>) {
 //===----------------------------------------------------------------------===//
 
 func.func @f(%x: tensor<4x64xf32>) {
-  // expected-error @below {{'qlinear.linear' op has no weight; give at least one}}
+  // expected-error @below {{'qlinear.linear' op has no weight; give at least one (C5 of qlinear.linear)}}
   "qlinear.linear"(%x) <{operandSegmentSizes = array<i32: 1, 0, 0, 0>}> ({}) : (tensor<4x64xf32>) -> ()
   return
 }
@@ -585,7 +651,7 @@ func.func @f(%x: tensor<4x64xf32>) {
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<4x?xf32>, %w: !qlinear.weight<8x64, #q>) {
-  // expected-error @below {{K of x must be known; only M may be ?}}
+  // expected-error @below {{K of x must be known; only M may be ? (C6 of qlinear.linear)}}
   %y = qlinear.linear %x, %w : (tensor<4x?xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xf32>
   return
 }
@@ -594,7 +660,7 @@ func.func @f(%x: tensor<4x?xf32>, %w: !qlinear.weight<8x64, #q>) {
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %v: !qlinear.weight<8x128, #q>) {
-  // expected-error @below {{x has K = 64 columns, but weight 1 has K = 128; a linear needs the same K}}
+  // expected-error @below {{x has K = 64 columns, but weight 1 has K = 128; a linear needs the same K (C6 of qlinear.linear)}}
   %y:2 = qlinear.linear %x, %w, %v : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>, !qlinear.weight<8x128, #q>) -> (tensor<4x8xf32>, tensor<4x8xf32>)
   return
 }
@@ -603,7 +669,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %v: !qlinear.w
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %b: tensor<8xf32>) {
-  // expected-error @below {{has 1 extras but no region to use them; add an epilogue or remove extras(...)}}
+  // expected-error @below {{has 1 extras but no region to use them; add an epilogue or remove extras(...) (C8 of qlinear.linear)}}
   %y = qlinear.linear %x, %w extras(%b) : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>, tensor<8xf32>) -> tensor<4x8xf32>
   return
 }
@@ -612,7 +678,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %b: tensor<8xf
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
-  // expected-error @below {{has 2 weights and 1 results; without a region there is one result per weight}}
+  // expected-error @below {{has 2 weights and 1 results; without a region there is one result per weight (C8 of qlinear.linear)}}
   %y = qlinear.linear %x, %w, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>, !qlinear.weight<8x64, #q>) -> tensor<4x8xf32>
   return
 }
@@ -621,7 +687,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
-  // expected-error @below {{has no result; on tensors it computes at least one}}
+  // expected-error @below {{has no result; on tensors it computes at least one (C3 of qlinear.linear)}}
   qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> () {
   ^bb0(%p: f32):
     qlinear.yield
@@ -633,7 +699,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %v: !qlinear.weight<16x64, #q>) {
-  // expected-error @below {{weight 0 has N = 8, but weight 1 has N = 16; with a region all weights need the same N}}
+  // expected-error @below {{weight 0 has N = 8, but weight 1 has N = 16; with a region all weights need the same N (C9 of qlinear.linear)}}
   %y = qlinear.linear %x, %w, %v : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>, !qlinear.weight<16x64, #q>) -> tensor<4x8xf32> {
   ^bb0(%p: f32, %q: f32):
     qlinear.yield %p : f32
@@ -645,7 +711,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %v: !qlinear.w
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %b: tensor<4xf32>) {
-  // expected-error @below {{extra 0 has 4 columns, but the weights have N = 8; an extra is a tensor of N or M x N}}
+  // expected-error @below {{extra 0 has 4 columns, but the weights have N = 8; an extra is a tensor of N or M x N (C10 of qlinear.linear)}}
   %y = qlinear.linear %x, %w extras(%b) : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>, tensor<4xf32>) -> tensor<4x8xf32> {
   ^bb0(%p: f32, %q: f32):
     qlinear.yield %q : f32
@@ -657,7 +723,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %b: tensor<4xf
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %b: tensor<2x8xf32>) {
-  // expected-error @below {{extra 0 has 2 rows, but x has M = 4; an extra is a tensor of N or M x N}}
+  // expected-error @below {{extra 0 has 2 rows, but x has M = 4; an extra is a tensor of N or M x N (C10 of qlinear.linear)}}
   %y = qlinear.linear %x, %w extras(%b) : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>, tensor<2x8xf32>) -> tensor<4x8xf32> {
   ^bb0(%p: f32, %q: f32):
     qlinear.yield %q : f32
@@ -669,7 +735,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %b: tensor<2x8
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
-  // expected-error @below {{result 0 must be 4 x 8 (rows of x, N of the weight), but got 'tensor<?x8xf32>'}}
+  // expected-error @below {{result 0 must be 4 x 8 (rows of x, N of the weight), but got 'tensor<?x8xf32>' (C11 of qlinear.linear)}}
   %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<?x8xf32>
   return
 }
@@ -678,7 +744,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
-  // expected-error @below {{the epilogue has 2 arguments; it needs one f32 per weight (1) and one element per extra (0)}}
+  // expected-error @below {{the epilogue has 2 arguments; it needs one f32 per weight (1) and one element per extra (0) (C12 of qlinear.linear)}}
   %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xf32> {
   ^bb0(%p: f32, %q: f32):
     qlinear.yield %q : f32
@@ -690,7 +756,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
-  // expected-error @below {{argument 0 of the epilogue must be 'f32', a product, but is 'bf16'}}
+  // expected-error @below {{argument 0 of the epilogue must be 'f32', a product, but is 'bf16' (C12 of qlinear.linear)}}
   %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xbf16> {
   ^bb0(%p: bf16):
     qlinear.yield %p : bf16
@@ -702,7 +768,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %b: tensor<8xbf16>) {
-  // expected-error @below {{argument 1 of the epilogue must be 'bf16', an element of its extra, but is 'f32'}}
+  // expected-error @below {{argument 1 of the epilogue must be 'bf16', an element of its extra, but is 'f32' (C12 of qlinear.linear)}}
   %y = qlinear.linear %x, %w extras(%b) : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>, tensor<8xbf16>) -> tensor<4x8xf32> {
   ^bb0(%p: f32, %q: f32):
     qlinear.yield %q : f32
@@ -714,7 +780,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %b: tensor<8xb
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
-  // expected-error @below {{the epilogue must end with qlinear.yield}}
+  // expected-error @below {{the epilogue must end with qlinear.yield (C13 of qlinear.linear)}}
   %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xf32> {
   ^bb0(%p: f32):
     llvm.unreachable
@@ -728,7 +794,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
 func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
   %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xf32> {
   ^bb0(%p: f32):
-    // expected-error @below {{'qlinear.yield' op yields 2 values for 1 results; yield one per result}}
+    // expected-error @below {{'qlinear.yield' op yields 2 values for 1 results; yield one per result (C14 of qlinear.linear)}}
     qlinear.yield %p, %p : f32, f32
   }
   return
@@ -740,7 +806,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
 func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
   %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xbf16> {
   ^bb0(%p: f32):
-    // expected-error @below {{'qlinear.yield' op value 0 is 'f32', but the elements of result 0 are 'bf16'; convert it with arith.truncf or arith.extf}}
+    // expected-error @below {{'qlinear.yield' op value 0 is 'f32', but the elements of result 0 are 'bf16'; convert it with arith.truncf or arith.extf (C14 of qlinear.linear)}}
     qlinear.yield %p : f32
   }
   return
@@ -754,7 +820,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
   %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xf32> {
   ^bb0(%p: f32):
     %c = arith.constant true
-    // expected-error @below {{'scf.if' op has a region; an epilogue is elementwise, use arith.select for conditions}}
+    // expected-error @below {{'scf.if' op has a region; an epilogue is elementwise, use arith.select for conditions (C15 of qlinear.linear)}}
     %r = scf.if %c -> f32 {
       scf.yield %p : f32
     } else {
@@ -773,7 +839,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
   // expected-note @below {{in the epilogue of this linear}}
   %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xf32> {
   ^bb0(%p: f32):
-    // expected-error @below {{'func.call' op has side effects; an epilogue is elementwise, pass what it reads as an extra}}
+    // expected-error @below {{'func.call' op has side effects; an epilogue is elementwise, pass what it reads as an extra (C15 of qlinear.linear)}}
     %r = func.call @g(%p) : (f32) -> f32
     qlinear.yield %r : f32
   }
@@ -787,7 +853,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
   // expected-note @below {{in the epilogue of this linear}}
   %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xf32> {
   ^bb0(%p: f32):
-    // expected-error @below {{'arith.constant' op is not on scalars; an epilogue computes one element at a time}}
+    // expected-error @below {{'arith.constant' op is not on scalars; an epilogue computes one element at a time (C15 of qlinear.linear)}}
     %c = arith.constant dense<1.0> : tensor<4xf32>
     qlinear.yield %p : f32
   }
@@ -814,7 +880,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %s: f32) {
 //===----------------------------------------------------------------------===//
 
 func.func @f(%x: tensor<4x64xf32>) {
-  // expected-error @below {{'qlinear.launch' op has no kernel; give at least one variant}}
+  // expected-error @below {{'qlinear.launch' op has no kernel; give at least one variant (C5 of qlinear.launch)}}
   %y = qlinear.launch [] ins(%x) : (tensor<4x64xf32>) -> tensor<4x8xf32>
   return
 }
@@ -823,7 +889,7 @@ func.func @f(%x: tensor<4x64xf32>) {
 
 func.func private @k()
 func.func @f(%x: tensor<4x64xf32>) {
-  // expected-error @below {{has a variant for 2 rows after one for 2; variants are ascending in rows}}
+  // expected-error @below {{has a variant for 2 rows after one for 2; variants are ascending in rows (C5 of qlinear.launch)}}
   %y = qlinear.launch [#qlinear.variant<rows = 2, kernel = @k, items = 1>, #qlinear.variant<rows = 2, kernel = @k, items = 1>] ins(%x) : (tensor<4x64xf32>) -> tensor<4x8xf32>
   return
 }
@@ -832,7 +898,7 @@ func.func @f(%x: tensor<4x64xf32>) {
 
 func.func private @k()
 func.func @f(%x: tensor<4x64xf32>) {
-  // expected-error @below {{has no result; on tensors it computes at least one}}
+  // expected-error @below {{has no result; on tensors it computes at least one (C3 of qlinear.launch)}}
   qlinear.launch [#qlinear.variant<rows = 2, kernel = @k, items = 1>] ins(%x) : (tensor<4x64xf32>) -> ()
   return
 }
@@ -841,7 +907,7 @@ func.func @f(%x: tensor<4x64xf32>) {
 
 func.func private @k()
 func.func @f(%x: tensor<4x4x64xf32>) {
-  // expected-error @below {{input 0 has rank 3; a launch takes tensors of N or M x N}}
+  // expected-error @below {{input 0 has rank 3; a launch takes tensors of N or M x N (C7 of qlinear.launch)}}
   %y = qlinear.launch [#qlinear.variant<rows = 2, kernel = @k, items = 1>] ins(%x) : (tensor<4x4x64xf32>) -> tensor<4x8xf32>
   return
 }
@@ -850,7 +916,7 @@ func.func @f(%x: tensor<4x4x64xf32>) {
 
 func.func private @k()
 func.func @f(%x: tensor<?xf32>) {
-  // expected-error @below {{input 0 is 'tensor<?xf32>'; only M, the first of two dimensions, may be ?}}
+  // expected-error @below {{input 0 is 'tensor<?xf32>'; only M, the first of two dimensions, may be ? (C7 of qlinear.launch)}}
   %y = qlinear.launch [#qlinear.variant<rows = 2, kernel = @k, items = 1>] ins(%x) : (tensor<?xf32>) -> tensor<4x8xf32>
   return
 }
@@ -859,7 +925,7 @@ func.func @f(%x: tensor<?xf32>) {
 
 func.func private @k()
 func.func @f(%x: tensor<4x64xf32>) {
-  // expected-error @below {{result 0 has 2 rows, but M = 4; all 2D inputs and results have M rows}}
+  // expected-error @below {{result 0 has 2 rows, but M = 4; all 2D inputs and results have M rows (C8 of qlinear.launch)}}
   %y = qlinear.launch [#qlinear.variant<rows = 2, kernel = @k, items = 1>] ins(%x) : (tensor<4x64xf32>) -> tensor<2x8xf32>
   return
 }
@@ -867,7 +933,7 @@ func.func @f(%x: tensor<4x64xf32>) {
 // -----
 
 func.func @f(%x: tensor<4x64xf32>) {
-  // expected-error @below {{launches @kernels::@k, which is not defined in this module}}
+  // expected-error @below {{launches @kernels::@k, which is not defined in this module (C6 of qlinear.launch)}}
   %y = qlinear.launch [#qlinear.variant<rows = 2, kernel = @kernels::@k, items = 1>] ins(%x) : (tensor<4x64xf32>) -> tensor<4x8xf32>
   return
 }
@@ -876,7 +942,7 @@ func.func @f(%x: tensor<4x64xf32>) {
 
 gpu.module @kernels {}
 func.func @f(%x: tensor<4x64xf32>) {
-  // expected-error @below {{launches @kernels::@k, which is not defined in this module}}
+  // expected-error @below {{launches @kernels::@k, which is not defined in this module (C6 of qlinear.launch)}}
   %y = qlinear.launch [#qlinear.variant<rows = 2, kernel = @kernels::@k, grid = 1, block = 32>] ins(%x) : (tensor<4x64xf32>) -> tensor<4x8xf32>
   return
 }
@@ -896,7 +962,7 @@ func.func @f(%x: tensor<4x64xf32>) {
 
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @mixed(%x: memref<4x64xf32>, %w: !qlinear.weight<8x64, #q8>, %y: tensor<4x8xf32>) {
-  // expected-error @below {{has buffers, but operand 2 is a value, 'tensor<4x8xf32>'; bufferize all operands or none}}
+  // expected-error @below {{has buffers, but operand 2 is a value, 'tensor<4x8xf32>'; bufferize all operands or none (C1 of qlinear.linear)}}
   qlinear.linear %x, %w outs(%y)
       : (memref<4x64xf32>, !qlinear.weight<8x64, #q8>, tensor<4x8xf32>) -> ()
   return
@@ -906,7 +972,7 @@ func.func @mixed(%x: memref<4x64xf32>, %w: !qlinear.weight<8x64, #q8>, %y: tenso
 
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @resultOfBuffers(%x: memref<4x64xf32>, %w: !qlinear.weight<8x64, #q8>) {
-  // expected-error @below {{has buffers and 1 results; on buffers the results are written into outs(...)}}
+  // expected-error @below {{has buffers and 1 results; on buffers the results are written into outs(...) (C2 of qlinear.linear)}}
   %y = qlinear.linear %x, %w
       : (memref<4x64xf32>, !qlinear.weight<8x64, #q8>) -> tensor<4x8xf32>
   return
@@ -916,7 +982,7 @@ func.func @resultOfBuffers(%x: memref<4x64xf32>, %w: !qlinear.weight<8x64, #q8>)
 
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @noOuts(%x: memref<4x64xf32>, %w: !qlinear.weight<8x64, #q8>) {
-  // expected-error @below {{has buffers but no outs(...); say where the results go}}
+  // expected-error @below {{has buffers but no outs(...); say where the results go (C2 of qlinear.linear)}}
   qlinear.linear %x, %w : (memref<4x64xf32>, !qlinear.weight<8x64, #q8>) -> ()
   return
 }
@@ -925,7 +991,7 @@ func.func @noOuts(%x: memref<4x64xf32>, %w: !qlinear.weight<8x64, #q8>) {
 
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @fewerOuts(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q8>, %y: tensor<4x8xf32>) {
-  // expected-error @below {{has 2 results and 1 outs; give one per result, or none}}
+  // expected-error @below {{has 2 results and 1 outs; give one per result, or none (C3 of qlinear.linear)}}
   %0:2 = qlinear.linear %x, %w, %w outs(%y)
       : (tensor<4x64xf32>, !qlinear.weight<8x64, #q8>, !qlinear.weight<8x64, #q8>,
          tensor<4x8xf32>) -> (tensor<4x8xf32>, tensor<4x8xf32>)
@@ -936,7 +1002,7 @@ func.func @fewerOuts(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q8>, %y: t
 
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @outType(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q8>, %y: tensor<4x8xbf16>) {
-  // expected-error @below {{result 0 is 'tensor<4x8xf32>', but what it replaces is 'tensor<4x8xbf16>'; the types must be the same}}
+  // expected-error @below {{result 0 is 'tensor<4x8xf32>', but what it replaces is 'tensor<4x8xbf16>'; the types must be the same (C4 of qlinear.linear)}}
   %0 = qlinear.linear %x, %w outs(%y)
       : (tensor<4x64xf32>, !qlinear.weight<8x64, #q8>, tensor<4x8xbf16>) -> tensor<4x8xf32>
   return
@@ -947,7 +1013,7 @@ func.func @outType(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q8>, %y: ten
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @activationBytes(%x: memref<4x64xi8>, %w: !qlinear.weight<8x64, #q8>,
                            %y: memref<4x8xf32>) {
-  // expected-error @below {{x is 'memref<4x64xi8>', but a row of K = 64 quantized activations has 320 bytes}}
+  // expected-error @below {{x is 'memref<4x64xi8>', but a row of K = 64 quantized activations has 320 bytes (C7 of qlinear.linear)}}
   qlinear.linear %x, %w outs(%y)
       : (memref<4x64xi8>, !qlinear.weight<8x64, #q8>, memref<4x8xf32>) -> ()
   return
@@ -957,7 +1023,7 @@ func.func @activationBytes(%x: memref<4x64xi8>, %w: !qlinear.weight<8x64, #q8>,
 
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @mixedComponents(%q: memref<8x64xi8>, %s: tensor<8x2xf16>) {
-  // expected-error @below {{has components that are buffers and some that are tensors; bufferize all or none}}
+  // expected-error @below {{has components that are buffers and some that are tensors; bufferize all or none (C1 of qlinear.pack)}}
   %w = qlinear.pack %q, %s : (memref<8x64xi8>, tensor<8x2xf16>) -> !qlinear.weight<8x64, #q8>
   return
 }
@@ -968,5 +1034,88 @@ func.func @mixedComponents(%q: memref<8x64xi8>, %s: tensor<8x2xf16>) {
 func.func @activationsBuffer(%b: memref<4x64xi8>) {
   // expected-error @below {{specified tensor and buffer types match}}
   %a = bufferization.to_tensor %b : memref<4x64xi8> to !qlinear.activations<4x64>
+  return
+}
+
+// -----
+
+func.func @dequantizeMixed(%a: !qlinear.activations<4x64>, %m: memref<4x64xf32>) {
+  // expected-error @below {{has buffers, but operand 0 is a value, '!qlinear.activations<4x64>'; bufferize all operands or none (C1 of qlinear.dequantize)}}
+  qlinear.dequantize %a outs(%m : memref<4x64xf32>) : !qlinear.activations<4x64>
+  return
+}
+
+// -----
+
+func.func @dequantizeResultOfBuffers(%a: memref<4x320xi8>) {
+  // expected-error @below {{has buffers and 1 results; on buffers the results are written into outs(...) (C2 of qlinear.dequantize)}}
+  %d = qlinear.dequantize %a : memref<4x320xi8> -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @dequantizeNoResult(%a: !qlinear.activations<4x64>) {
+  // expected-error @below {{has no result; on tensors it computes at least one (C3 of qlinear.dequantize)}}
+  qlinear.dequantize %a : !qlinear.activations<4x64>
+  return
+}
+
+// -----
+
+func.func @dequantizeOutType(%a: !qlinear.activations<4x64>, %m: tensor<4x64xf32>) {
+  // expected-error @below {{result 0 is 'tensor<4x64xf64>', but what it replaces is 'tensor<4x64xf32>'; the types must be the same (C4 of qlinear.dequantize)}}
+  %d = qlinear.dequantize %a outs(%m : tensor<4x64xf32>) : !qlinear.activations<4x64> -> tensor<4x64xf64>
+  return
+}
+
+// -----
+
+func.func @dequantizeBytes(%a: memref<4x64xi8>, %m: memref<4x64xf32>) {
+  // expected-error @below {{the input is 'memref<4x64xi8>', but a row of K = 64 quantized activations has 320 bytes (C6 of qlinear.dequantize)}}
+  qlinear.dequantize %a outs(%m : memref<4x64xf32>) : memref<4x64xi8>
+  return
+}
+
+// -----
+
+func.func @quantizeNoOuts(%x: memref<4x64xf32>) {
+  // expected-error @below {{has buffers but no outs(...); say where the results go (C2 of qlinear.quantize_activations)}}
+  qlinear.quantize_activations %x : memref<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @quantizeBytes(%x: memref<4x64xf32>, %b: memref<4x64xi8>) {
+  // expected-error @below {{the result is 'memref<4x64xi8>', but a row of K = 64 quantized activations has 320 bytes (C5 of qlinear.quantize_activations)}}
+  qlinear.quantize_activations %x outs(%b : memref<4x64xi8>) : memref<4x64xf32>
+  return
+}
+
+// -----
+
+func.func private @k()
+func.func @launchMixed(%x: tensor<4x64xf32>, %y: memref<4x8xf32>) {
+  // expected-error @below {{has buffers, but operand 0 is a value, 'tensor<4x64xf32>'; bufferize all operands or none (C1 of qlinear.launch)}}
+  qlinear.launch [#qlinear.variant<rows = 2, kernel = @k, items = 1>] ins(%x) outs(%y) : (tensor<4x64xf32>, memref<4x8xf32>) -> ()
+  return
+}
+
+// -----
+
+func.func private @k()
+func.func @launchNoOuts(%x: memref<4x64xf32>) {
+  // expected-error @below {{has buffers but no outs(...); say where the results go (C2 of qlinear.launch)}}
+  qlinear.launch [#qlinear.variant<rows = 2, kernel = @k, items = 1>] ins(%x) : (memref<4x64xf32>) -> ()
+  return
+}
+
+// -----
+
+func.func private @k()
+func.func @launchOutType(%x: tensor<4x64xf32>, %y: tensor<4x8xf64>) {
+  // expected-error @below {{result 0 is 'tensor<4x8xf32>', but what it replaces is 'tensor<4x8xf64>'; the types must be the same (C4 of qlinear.launch)}}
+  %z = qlinear.launch [#qlinear.variant<rows = 2, kernel = @k, items = 1>] ins(%x) outs(%y) : (tensor<4x64xf32>, tensor<4x8xf64>) -> tensor<4x8xf32>
   return
 }
