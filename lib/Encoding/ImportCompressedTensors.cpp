@@ -345,8 +345,7 @@ Result<void> importPackQuantized(ImportContext &context, const Parts &parts) {
                                  wordCount, K, bits));
   // Codes of 7 bits, 4 in a word, take the room of 8.
   PackedWords words{packed->bytes, bits};
-  bool mayBe7 =
-      bits == 8 && K % 4 == 0 && !member(context.declared.object(), "config_groups");
+  bool mayBe7 = bits == 8 && !member(context.declared.object(), "config_groups");
   for (uint64_t i = 0; mayBe7 && i < packed->bytes.size() / 4; ++i)
     mayBe7 = words.word(i) >> 28 == 0;
   if (mayBe7)

@@ -80,7 +80,8 @@ Result<void> importWeight(ImportContext &context, const Parts &parts) {
                            ruleText(rule, where)));
       continue;
     }
-    if (chosen && (chosen->bits != rule.bits || chosen->group != rule.group))
+    // Of shapes that go with both, the bits say the group.
+    if (chosen && chosen->bits != rule.bits)
       return parts.bad(
           fmt::format("{} may be this layer under another prefix, and its shapes go "
                       "with {} as well "

@@ -275,8 +275,39 @@ few = {
     "x.weight_shape": np.array([16, 16], np.int64),
 }
 fails(few, "3 words for K = 16 may be codes of 5 or 6 bits; keep the config.json")
+# Six codes of 5 bits in a word take as many words here as a stream of them; of 6 bits, five
+# would take more.
+narrow = {"num_bits": 5, "group_size": 16}
+fails(few, "3 words for K = 16 codes of 5 bits may have gaps; quantize", scheme(narrow))
+write(few, scheme(narrow | {"num_bits": 6}))
+quant_pack(".", "-o", "out/y.safetensors")
+# Four codes of 7 bits in a word take the room of four of 8: without a file that says which, the
+# upper bits tell, also where the last word of a row has room left.
 wide = rows | {"x.weight_packed": np.full((16, 64), 0x01020304, np.int32)}
-fails(wide, "the upper 4 bits of all its words are 0, as of codes of 7 bits")
+odd = {
+    "x.weight_packed": np.full((16, 8), 0x01020304, np.int32),
+    "x.weight_scale": s[:, :1].copy(),
+    "x.weight_shape": np.array([16, 30], np.int64),
+}
+for words in (wide, odd):
+    fails(words, "the upper 4 bits of all its words are 0, as of codes of 7 bits")
+    seven, eight = ({"num_bits": bits, "group_size": None} for bits in (7, 8))
+    fails(words, one + "num_bits = 7, but its codes are packed as 8", scheme(seven))
+    write(words, scheme(eight))
+    quant_pack(".", "-o", "out/y.safetensors")
+words["x.weight_packed"][-1, -1] |= 0x10000000  # the last code of all needs its bits
+write(words)
+quant_pack(".", "-o", "out/y.safetensors")
+# Codes of 4 bits may leave the upper ones unused.
+write(rows | {"x.weight_packed": rows["x.weight_packed"] & 0x0FFFFFFF})
+quant_pack(".", "-o", "out/y.safetensors")
+# Codes in bytes may need less than 8 bits, but not more.
+bytes_ = {"x.weight": q.astype(np.int8), "x.weight_scale": s}
+for bits in (7, 8):
+    write(bytes_, scheme({"num_bits": bits}, format="int-quantized"))
+    quant_pack(".", "-o", "out/y.safetensors")
+large = scheme({"num_bits": 9}, format="int-quantized")
+fails(bytes_, one + "num_bits = 9, but its codes are packed as at most 8 bits are", large)
 
 # MLX: the same shapes for 4 bits in groups of 64 and 8 bits in groups of 32.
 bytes_ = rng.integers(0, 256, (16, 256))
@@ -285,6 +316,18 @@ mlx["a.layers.0.up.biases"] = mlx["a.layers.0.up.scales"]
 other = {"b.layers.0.up": {"bits": 8, "group_size": 32}}
 whole = {"bits": 4, "group_size": 64}
 fails(mlx, "may be this layer under another prefix", {"quantization": whole | other})
+# Two that say the same do not contradict each other.
+write(mlx, {"quantization": other["b.layers.0.up"] | other})
+quant_pack(".", "-o", "out/y.safetensors")
+# Shapes that rounding down would make fit: 5 bits are 128 columns in no 5 groups of 25, and 19
+# columns do not end with a word.
+for shape, groups, group in (((16, 20), 5, 25), ((16, 3), 1, 19)):
+    ones = np.ones((16, groups), np.float16)
+    rounded = {"x.weight": np.zeros(shape, np.uint32), "x.scales": ones, "x.biases": ones}
+    numbers = {"bits": 5, "group_size": group}
+    fails(rounded, f"do not go with bits = 5, group_size = {group}", {"quantization": numbers})
+for part in ({"bits": 4}, {"group_size": 64}):
+    fails(mlx, "config.json has no 'quantization' with 'bits' and", {"quantization": part})
 whole = {"bits": 8, "group_size": 32, "a.layers.0.up": False}
 fails(mlx, "says that it is not quantized", {"quantization": whole})
 # A rule for a layer that is there is not one for another of the same end.
