@@ -9,28 +9,10 @@
 #include "qlinear/Dialect/QLinear.h"
 
 #include "mlir/IR/BuiltinTypes.h"
-#include "mlir/Interfaces/ControlFlowInterfaces.h"
 
 #include <limits>
 
 using namespace mlir;
-
-LogicalResult mlir::qlinear::checkActivations(ModuleOp module) {
-  WalkResult result =
-      module.walk(
-          [](Operation *op) {
-            if (!isa<RegionBranchOpInterface>(op) ||
-                llvm::none_of(op->getResultTypes(), llvm::IsaPred<ActivationsType>))
-              return WalkResult::advance();
-            op->emitError("'")
-                << op->getName()
-                << "' has quantized activations as a result, where only builtin "
-                   "tensors can be bufferized; quantize them after it, where they "
-                   "are used";
-            return WalkResult::interrupt();
-          });
-  return failure(result.wasInterrupted());
-}
 
 LogicalResult mlir::qlinear::checkForKernels(Operation *op, int64_t M,
                                              llvm::StringRef pass) {

@@ -14,9 +14,5 @@ namespace mlir::qlinear {
 /// Whether `pass` can make kernels of an operation of `M` rows; if not, says why.
 LogicalResult checkForKernels(Operation *op, int64_t M, llvm::StringRef pass);
 
-/// Whether no loop or conditional of the module has quantized activations as a result:
-/// upstream's bufferization knows builtin tensors only, and does not end on others.
-LogicalResult checkActivations(ModuleOp module);
-
 } // namespace mlir::qlinear
 #endif

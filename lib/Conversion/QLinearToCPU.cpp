@@ -8,6 +8,7 @@
 #include "CpuSkeleton.h"
 #include "qlinear/Conversion/CpuKernels.h"
 #include "qlinear/Conversion/Passes.h"
+#include "qlinear/Dialect/Bufferize.h"
 #include "qlinear/Transforms/ModuleTarget.h"
 #include "qlinear/Transforms/Schedule.h"
 #include "qlinear/Transforms/Split.h"
@@ -211,7 +212,7 @@ struct QLinearToCPU : mlir::qlinear::impl::QLinearToCPUBase<QLinearToCPU> {
 
   void runOnOperation() override {
     auto known = ::qlinear::targetOf(getOperation(), target, "cpu");
-    if (failed(known) || failed(checkActivations(getOperation())))
+    if (failed(known) || failed(verifyPlaceOfActivations(getOperation())))
       return signalPassFailure();
     if (!StringRef(*known).starts_with("cpu")) {
       getOperation().emitError("the target is '")

@@ -7,6 +7,7 @@
 #include "Checks.h"
 #include "GpuKernel.h"
 #include "qlinear/Conversion/Passes.h"
+#include "qlinear/Dialect/Bufferize.h"
 #include "qlinear/Transforms/ModuleTarget.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -185,7 +186,7 @@ LogicalResult QLinearToGPU::convert(QuantizeActivationsOp op) {
 
 void QLinearToGPU::runOnOperation() {
   auto known = ::qlinear::targetOf(getOperation(), target, "cuda:sm_90");
-  if (failed(known) || failed(checkActivations(getOperation())))
+  if (failed(known) || failed(verifyPlaceOfActivations(getOperation())))
     return signalPassFailure();
   if (StringRef(*known).starts_with("cpu")) {
     getOperation().emitError("the target is '")

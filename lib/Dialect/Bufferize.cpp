@@ -13,9 +13,11 @@
 //===----------------------------------------------------------------------===//
 #include "DialectImpl.h"
 
+#include "qlinear/Dialect/Bufferize.h"
+
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/IR/Iterators.h"
 #include "mlir/Interfaces/ControlFlowInterfaces.h"
-#include "mlir/Interfaces/FunctionInterfaces.h"
 
 using namespace mlir;
 using namespace mlir::qlinear;
@@ -45,6 +47,24 @@ ActivationsType::verifyCompatibleBufferType(BufferLikeType buffer,
   MemRefType expected = bufferTypeOf(*this, Attribute());
   return success(memref && memref.getElementType() == expected.getElementType() &&
                  memref.getShape() == expected.getShape());
+}
+
+LogicalResult mlir::qlinear::verifyPlaceOfActivations(Operation *scope) {
+  WalkResult result =
+      scope->walk(
+          [](Operation *op) {
+            if (!isa<RegionBranchOpInterface>(op) ||
+                (llvm::none_of(op->getOperandTypes(), llvm::IsaPred<ActivationsType>) &&
+                 llvm::none_of(op->getResultTypes(), llvm::IsaPred<ActivationsType>)))
+              return WalkResult::advance();
+            op->emitError("'")
+                << op->getName()
+                << "' takes or returns quantized activations, where only builtin "
+                   "tensors can be bufferized; quantize them on the side of it "
+                   "where they are used";
+            return WalkResult::interrupt();
+          });
+  return failure(result.wasInterrupted());
 }
 
 //===----------------------------------------------------------------------===//
@@ -161,32 +181,38 @@ FailureOr<BufferLikeType> bufferTypeOfResult(Value value, OperandRange outs,
   return cast<BufferLikeType>(type);
 }
 
-/// Upstream's bufferization of loops and conditionals knows builtin tensors only.
-LogicalResult verifyPlaceOfActivations(Operation *op) {
-  auto reject = [&](Operation *other) {
-    return op->emitOpError()
-           << "has quantized activations that come from or go to '" << other->getName()
-           << "', where only builtin tensors can be bufferized; quantize them on the "
-              "side of it where they are used";
-  };
-  auto isInFunction = [](Operation *terminator) {
-    return isa<FunctionOpInterface>(terminator->getParentOp());
-  };
-  for (Value operand : op->getOperands()) {
-    if (!isa<ActivationsType>(operand.getType()))
-      continue;
-    Operation *owner = getOwnerOfValue(operand);
-    if (isa<OpResult>(operand) ? isa<RegionBranchOpInterface>(owner)
-                               : !isa<FunctionOpInterface>(owner))
-      return reject(owner);
-  }
-  for (OpResult result : op->getResults())
-    for (Operation *user : result.getUsers())
-      if (isa<ActivationsType>(result.getType()) &&
-          (isa<RegionBranchOpInterface>(user) ||
-           (user->hasTrait<OpTrait::IsTerminator>() && !isInFunction(user))))
-        return reject(user);
-  return success();
+/// Whether one-shot bufferization has `op` still to do.
+bool isOnTensors(Operation *op) {
+  return llvm::any_of(op->getOperandTypes(), llvm::IsaPred<TensorLikeType>) ||
+         llvm::any_of(op->getResultTypes(), llvm::IsaPred<TensorLikeType>);
+}
+
+/// Checks the loops and conditionals of `scope`. Only one of our operations there does,
+/// the last on tensors, so that each looks at what follows it alone: it is the last to
+/// be bufferized, too, before any operation that was made anew.
+LogicalResult verifyActivationsOf(Operation *op, Operation *scope) {
+  Operation *last = nullptr;
+  scope->walk<WalkOrder::PostOrder, ReverseIterator>([&](Operation *other) {
+    if (other->getDialect() != op->getDialect() ||
+        !isa<BufferizableOpInterface>(other) || !isOnTensors(other))
+      return WalkResult::advance();
+    last = other;
+    return WalkResult::interrupt();
+  });
+  return op == last ? verifyPlaceOfActivations(scope) : success();
+}
+
+/// The function, or what takes the place of one.
+Operation *functionOf(Operation *op) {
+  return op->getParentWithTrait<OpTrait::IsIsolatedFromAbove>();
+}
+
+/// Before anything is changed. Other functions are another thread's, unless they are
+/// bufferized together.
+LogicalResult verifyBeforeBufferization(Operation *op, const AnalysisState &state) {
+  auto module = op->getParentOfType<ModuleOp>();
+  bool isWhole = module && state.getOptions().bufferizeFunctionBoundaries;
+  return verifyActivationsOf(op, isWhole ? module : functionOf(op));
 }
 
 /// The first input with M rows: what says how many there are.
@@ -222,8 +248,8 @@ Value rowsBuffer(ArrayRef<Value> inputs) {
       const BufferizationState &state, SmallVector<Value> &invocationStack) {          \
     return bufferTypeOfResult(value, OUTS, options, state, invocationStack);           \
   }                                                                                    \
-  LogicalResult OP::verifyAnalysis(const AnalysisState &) {                            \
-    return verifyPlaceOfActivations(*this);                                            \
+  LogicalResult OP::verifyAnalysis(const AnalysisState &state) {                       \
+    return verifyBeforeBufferization(*this, state);                                    \
   }
 
 QLINEAR_BUFFERIZABLE(PackOp, OperandRange(operand_end(), operand_end()))
@@ -239,6 +265,8 @@ static LogicalResult
 bufferizeOp(OpTy op, RewriterBase &rewriter, const BufferizationOptions &options,
             BufferizationState &state,
             function_ref<void(ArrayRef<Value> inputs, ArrayRef<Value> outs)> make) {
+  if (failed(verifyActivationsOf(op, functionOf(op)))) // there may be no analysis
+    return failure();
   OpBuilder::InsertionGuard guard(rewriter);
   rewriter.setInsertionPoint(op);
   auto inputs = inputBuffers(rewriter, op, op.getOuts(), options, state);
@@ -256,6 +284,8 @@ bufferizeOp(OpTy op, RewriterBase &rewriter, const BufferizationOptions &options
 LogicalResult PackOp::bufferize(RewriterBase &rewriter,
                                 const BufferizationOptions &options,
                                 BufferizationState &state) {
+  if (failed(verifyActivationsOf(*this, functionOf(*this))))
+    return failure();
   auto inputs = inputBuffers(
       rewriter, *this, OperandRange(operand_end(), operand_end()), options, state);
   if (failed(inputs))
