@@ -93,11 +93,16 @@ static RankedTensorType tensorOf(Type type) {
   return RankedTensorType::get(memref.getShape(), memref.getElementType());
 }
 
-/// Whether the rows of a buffer follow one another without a gap.
+/// Whether a kernel takes a buffer as it is: its rows follow one another without a gap,
+/// from a multiple of 16 bytes on, as far as that is known before it runs.
 static bool isDense(MemRefType type) {
+  constexpr int64_t kAlign = 16;
   SmallVector<int64_t> strides;
   int64_t offset;
   if (failed(type.getStridesAndOffset(strides, offset)) || strides.back() != 1)
+    return false;
+  if (!ShapedType::isDynamic(offset) &&
+      offset * type.getElementTypeBitWidth() / 8 % kAlign)
     return false;
   return type.getRank() == 1 || strides[0] == type.getDimSize(1);
 }

@@ -46,3 +46,36 @@ func.func @computed(%c: memref<8x64xi8>, %s: memref<8x2xf16>, %x: memref<4x320xi
       : (!qlinear.weight<8x64, #q8>, memref<4x320xi8>, memref<4x8xf32>) -> ()
   return
 }
+
+// -----
+
+// Globals that the program may write, or that hold what is not known here, are no constants.
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func private @k()
+memref.global "private" @codes : memref<8x64xi8> = dense<1>
+memref.global "private" constant @scales : memref<8x2xf16> = dense<1.0>
+func.func @mutable(%x: memref<4x320xi8>, %y: memref<4x8xf32>) {
+  %c = memref.get_global @codes : memref<8x64xi8>
+  %s = memref.get_global @scales : memref<8x2xf16>
+  %w = qlinear.pack %c, %s : (memref<8x64xi8>, memref<8x2xf16>) -> !qlinear.weight<8x64, #q8>
+  // expected-error @below {{weight is computed when the function runs; its components must be constants, or use a qlinear.parameter}}
+  qlinear.launch [#qlinear.variant<rows = 4, kernel = @k, items = 1>] weights(%w) ins(%x) outs(%y)
+      : (!qlinear.weight<8x64, #q8>, memref<4x320xi8>, memref<4x8xf32>) -> ()
+  return
+}
+
+// -----
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func private @k()
+memref.global "private" constant @codes : memref<8x64xi8>
+memref.global "private" constant @scales : memref<8x2xf16> = dense<1.0>
+func.func @external(%x: memref<4x320xi8>, %y: memref<4x8xf32>) {
+  %c = memref.get_global @codes : memref<8x64xi8>
+  %s = memref.get_global @scales : memref<8x2xf16>
+  %w = qlinear.pack %c, %s : (memref<8x64xi8>, memref<8x2xf16>) -> !qlinear.weight<8x64, #q8>
+  // expected-error @below {{weight is computed when the function runs}}
+  qlinear.launch [#qlinear.variant<rows = 4, kernel = @k, items = 1>] weights(%w) ins(%x) outs(%y)
+      : (!qlinear.weight<8x64, #q8>, memref<4x320xi8>, memref<4x8xf32>) -> ()
+  return
+}

@@ -59,3 +59,43 @@ func.func @different(%x: !x) -> (!y, !y, !y, !y, !y, !y, !y, tensor<4x16xf16>, !
   %8 = qlinear.linear %x, %w {schedule = #one} : (!x, !w) -> !y
   return %0, %1, %2, %3, %4, %5, %6, %7, %8 : !y, !y, !y, !y, !y, !y, !y, tensor<4x16xf16>, !y
 }
+
+// Written by hand, of one kernel: the last is the first one again.
+// CHECK-LABEL: func.func @by_hand
+// CHECK: llvm.call @qlinear.launch[[FIRST:[0-9]+]](
+// Rows that are counted at run time; an input that a program may write, and one whose values
+// are not known here; scratch memory; dependence on the launch before.
+// CHECK: llvm.call @qlinear.launch[[ROWS:[0-9]+]](%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : (i64, i64, i64, i64)
+// CHECK: llvm.call @qlinear.launch[[BIAS:[0-9]+]](%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : (i64, i64, i64, i64, i64, i64)
+// CHECK: llvm.call @qlinear.launch[[BIAS]](
+// CHECK: llvm.call @qlinear.launch[[TEMPS:[0-9]+]](
+// CHECK: llvm.call @qlinear.launch[[PDL:[0-9]+]](
+// CHECK: llvm.call @qlinear.launch[[FIRST]](
+// CHECK-DAG: llvm.func internal @qlinear.launch[[FIRST]](
+// CHECK-DAG: llvm.func internal @qlinear.launch[[ROWS]](
+// CHECK-DAG: llvm.func internal @qlinear.launch[[BIAS]](
+// CHECK-DAG: llvm.func internal @qlinear.launch[[TEMPS]](
+// CHECK-DAG: llvm.func internal @qlinear.launch[[PDL]](
+llvm.func @k(%0: !llvm.ptr, %1: i32, %2: i64, %3: i64) attributes {qlinear.kernel} { llvm.return }
+memref.global "private" @changes : memref<16xf32> = dense<1.0>
+memref.global "private" constant @unknown : memref<16xf32>
+func.func @by_hand(%x: memref<4x320xi8>, %z: memref<?x320xi8>, %y: memref<4x16xf32>) {
+  %w = qlinear.load @w : !w
+  qlinear.launch [#qlinear.variant<rows = 4, kernel = @k, items = 1>] weights(%w) ins(%x) outs(%y)
+      : (!w, memref<4x320xi8>, memref<4x16xf32>) -> ()
+  qlinear.launch [#qlinear.variant<rows = 4, kernel = @k, items = 1>] weights(%w) ins(%z) outs(%y)
+      : (!w, memref<?x320xi8>, memref<4x16xf32>) -> ()
+  %changes = memref.get_global @changes : memref<16xf32>
+  qlinear.launch [#qlinear.variant<rows = 4, kernel = @k, items = 1>] weights(%w) ins(%x, %changes) outs(%y)
+      : (!w, memref<4x320xi8>, memref<16xf32>, memref<4x16xf32>) -> ()
+  %unknown = memref.get_global @unknown : memref<16xf32>
+  qlinear.launch [#qlinear.variant<rows = 4, kernel = @k, items = 1>] weights(%w) ins(%x, %unknown) outs(%y)
+      : (!w, memref<4x320xi8>, memref<16xf32>, memref<4x16xf32>) -> ()
+  qlinear.launch [#qlinear.variant<rows = 4, kernel = @k, items = 1>] weights(%w) ins(%x) outs(%y)
+      temps [#qlinear.temp<bytes = 64>] : (!w, memref<4x320xi8>, memref<4x16xf32>) -> ()
+  qlinear.launch [#qlinear.variant<rows = 4, kernel = @k, items = 1>] weights(%w) ins(%x) outs(%y)
+      pdl : (!w, memref<4x320xi8>, memref<4x16xf32>) -> ()
+  qlinear.launch [#qlinear.variant<rows = 4, kernel = @k, items = 1>] weights(%w) ins(%x) outs(%y)
+      : (!w, memref<4x320xi8>, memref<4x16xf32>) -> ()
+  return
+}
