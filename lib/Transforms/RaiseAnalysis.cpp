@@ -280,6 +280,9 @@ Scalar *ScalarAnalysis::seeThrough(Value tensor, AffineMap map) {
     // Of interest only if it cuts or pads a dequantized weight.
     auto extract = dyn_cast<tensor::ExtractSliceOp>(def);
     std::optional<AffineMap> slice = extract ? getSliceMap(extract) : std::nullopt;
+    // As long as only the program knows, it cuts activations, and how long is lost here.
+    if (slice && !extract.getType().hasStaticShape())
+      return nullptr;
     Value source = def->getOperand(0);
     SmallVector<AffineExpr> anywhere(cast<RankedTensorType>(source.getType()).getRank(),
                                      getAffineConstantExpr(0, context));

@@ -36,6 +36,19 @@ func.func @stays() -> (!qlinear.weight<2x4, #q8>, !qlinear.weight<2x4, #q8>, !ql
   return %w0, %w1, %w2, %w3 : !qlinear.weight<2x4, #q8>, !qlinear.weight<2x4, #q8>, !qlinear.weight<2x4, #q8>, !qlinear.weight<2x4, #q8>
 }
 
+// A tensor of no elements has no range, and is no part of a weight that anyone computes.
+// REMARK: Reason="it depends on 'arith.constant'"
+// CHECK-LABEL: func.func @empty
+// CHECK: tensor.concat
+func.func @empty() -> !qlinear.weight<2x4, #q8> {
+  %s = arith.constant dense<1.0> : tensor<2x1xf32>
+  %a = arith.constant dense<3> : tensor<2x4xi8>
+  %none = arith.constant dense<> : tensor<2x0xi8>
+  %q = tensor.concat dim(1) %a, %none : (tensor<2x4xi8>, tensor<2x0xi8>) -> tensor<2x4xi8>
+  %w = qlinear.pack %q, %s : (tensor<2x4xi8>, tensor<2x1xf32>) -> !qlinear.weight<2x4, #q8>
+  return %w : !qlinear.weight<2x4, #q8>
+}
+
 // A resource is as good as it is; more than 65536 exponentials would take too long.
 // REMARK: Reason="it depends on 'linalg.generic'"
 // REMARK-NOT: Reason

@@ -340,6 +340,33 @@ func.func @slice_of_rows(%x: tensor<6x64xi8>, %w: tensor<8x64xi8>) -> tensor<3x8
 // -----
 
 #mk = affine_map<(m, n, k) -> (m, k)>
+#m0 = affine_map<(m, n, k) -> (m, 0)>
+#nk = affine_map<(m, n, k) -> (n, k)>
+#mn = affine_map<(m, n, k) -> (m, n)>
+// The same where only the program knows how many rows it is.
+// CHECK-LABEL: @slice_of_some_rows
+// CHECK-SAME: %[[M:[a-z0-9]+]]: index
+// CHECK: %[[T:.*]] = tensor.extract_slice %{{.*}}[0, 0] [%[[M]], 64] [1, 1]
+// CHECK: %[[X:.*]] = linalg.generic {{.*}} ins(%[[T]], %{{.*}} : tensor<?x64xf32>, tensor<?x1xf32>)
+// CHECK: qlinear.linear %[[X]], {{.*}} : (tensor<?x64xf32>
+func.func @slice_of_some_rows(%x: tensor<?x128xi8>, %xs: tensor<?x1xf32>, %w: tensor<8x64xi8>, %m: index, %init: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %f = arith.sitofp %x : tensor<?x128xi8> to tensor<?x128xf32>
+  %t = tensor.extract_slice %f[0, 0] [%m, 64] [1, 1] : tensor<?x128xf32> to tensor<?x64xf32>
+  %y = linalg.generic {indexing_maps = [#mk, #m0, #nk, #mn], iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%t, %xs, %w : tensor<?x64xf32>, tensor<?x1xf32>, tensor<8x64xi8>) outs(%init : tensor<?x8xf32>) {
+  ^bb0(%a: f32, %b: f32, %c: i8, %o: f32):
+    %0 = arith.sitofp %c : i8 to f32
+    %1 = arith.mulf %a, %b : f32
+    %2 = arith.mulf %1, %0 : f32
+    %3 = arith.addf %o, %2 : f32
+    linalg.yield %3 : f32
+  } -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// -----
+
+#mk = affine_map<(m, n, k) -> (m, k)>
 #nk = affine_map<(m, n, k) -> (n, k)>
 #mn = affine_map<(m, n, k) -> (m, n)>
 // As many activations as codes: those of the last dimension are the weight's, and its zeros, which
