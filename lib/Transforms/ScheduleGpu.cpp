@@ -253,7 +253,7 @@ SmallVector<LinearOp> share(LinearOp op, ArrayRef<Gemv> wanted, const GpuChip &c
     return {op};
   // What one group of results alone can have is what all should have.
   SmallVector<SmallVector<unsigned>> groups = getIndependentResults(op);
-  if (groups.size() > 1 && fit < most) {
+  if (fit < most) {
     OpBuilder b(op);
     for (ArrayRef<unsigned> results : groups) {
       LinearOp alone = createPart(b, op, results);

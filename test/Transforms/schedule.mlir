@@ -47,6 +47,23 @@ func.func @m(%x: tensor<4x256xf16>, %z: tensor<2x256xf16>,
   return %0, %1 : tensor<4x96xf16>, tensor<2x96xf16>
 }
 
+// So by the cost model, also where the rest of a schedule is given; more rows than eight are cut.
+// CHECK-LABEL: func.func @rows
+// CHECK: qlinear.linear {{.*}} #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, {{[^>]*}}>, #qlinear.gemv<rows = 2, {{[^>]*}}>, #qlinear.gemv<rows = 4, {{[^>]*}}>], quantize = inside, pdl = false>
+// CHECK: qlinear.linear {{.*}} #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, {{[^>]*}}>], quantize
+// CHECK: qlinear.linear {{.*}} #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, {{[^>]*}}>, #qlinear.gemv<rows = 2, {{[^>]*}}>, #qlinear.gemv<rows = 4, {{[^>]*}}>, #qlinear.gemv<rows = 8, {{[^>]*}}>], quantize
+func.func @rows(%x: tensor<3x256xf16>, %y: tensor<1x256xf16>, %z: tensor<9x256xf16>,
+                %a: !qlinear.weight<64x256, #q8>)
+    -> (tensor<3x64xf16>, tensor<1x64xf16>, tensor<9x64xf16>) {
+  %0 = qlinear.linear %x, %a {schedule = #qlinear.schedule<pdl = false>}
+      : (tensor<3x256xf16>, !qlinear.weight<64x256, #q8>) -> tensor<3x64xf16>
+  %1 = qlinear.linear %y, %a
+      : (tensor<1x256xf16>, !qlinear.weight<64x256, #q8>) -> tensor<1x64xf16>
+  %2 = qlinear.linear %z, %a
+      : (tensor<9x256xf16>, !qlinear.weight<64x256, #q8>) -> tensor<9x64xf16>
+  return %0, %1, %2 : tensor<3x64xf16>, tensor<1x64xf16>, tensor<9x64xf16>
+}
+
 #q4 = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>>
 
 // Warps with four units and more have three stages, and take the first unit ahead; four rows
