@@ -68,8 +68,9 @@ private:
   Value element(Value base, Value index, Type type);
   std::pair<Value, Value> tilesOf(const KernelPlan &plan, const KernelSegment &segment,
                                   Value block);
-  Active begin(gpu::GPUFuncOp f, const KernelPlan &plan, const KernelSegment &segment,
-               const KernelWalk &walk, Value block, int phase);
+  Active begin(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
+               const KernelSegment &segment, const KernelWalk &walk, Value block,
+               int phase);
   void start(const Active &active, Value condition, int firstStage, int lastStage,
              bool afterLoads = false);
   void stageActivations(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
@@ -175,7 +176,7 @@ std::pair<Value, Value> Skeleton::tilesOf(const KernelPlan &plan,
   return {first, arith::SubIOp::create(b, loc, last, first)};
 }
 
-Skeleton::Active Skeleton::begin(gpu::GPUFuncOp f, const KernelPlan &plan,
+Skeleton::Active Skeleton::begin(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
                                  const KernelSegment &segment, const KernelWalk &walk,
                                  Value block, int phase) {
   Active active{&segment, &walk, phase, {}, {}, {}, {}, {}};
@@ -183,9 +184,11 @@ Skeleton::Active Skeleton::begin(gpu::GPUFuncOp f, const KernelPlan &plan,
   active.state = state();
   active.unit = state();
   const layout::WeightLayout &l = walk.layout;
+  // That of all weights of the walk.
+  EncodingAttr encoding = op.getWeightType(walk.weights.front()).getEncoding();
   call("ql_walk_init",
        {active.state, constant(plan.mode), constant(plan.tensor),
-        constant64(int64_t(l.spec.pack())), constant64(int64_t(l.N)),
+        SpecOp::create(b, loc, encoding), constant64(int64_t(l.N)),
         constant64(int64_t(l.K)), constant(int64_t(walk.weights.size())),
         unit0(plan, phase), constant(plan.unitsOf(phase)), constant(plan.warps),
         constant(plan.stages), constant(plan.ringBytes), active.tile0, active.tiles,
@@ -384,7 +387,7 @@ void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
   for (int phase = 0; phase < plan.phases; ++phase)
     for (const KernelSegment &segment : plan.segments)
       for (const KernelWalk &walk : segment.walks)
-        phases[phase].push_back(begin(f, plan, segment, walk, block, phase));
+        phases[phase].push_back(begin(f, op, plan, segment, walk, block, phase));
 
   // The copies of a phase's first walk that has tiles start before anything waits.
   auto startFirst = [&](MutableArrayRef<Active> walks, int stages) {

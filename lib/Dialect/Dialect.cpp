@@ -19,13 +19,21 @@ using namespace mlir::qlinear;
 
 #include "qlinear/Dialect/QLinearDialect.cpp.inc"
 
+std::string mlir::qlinear::shortNameOf(EncodingAttr encoding) {
+  const ::qlinear::Encoding &e = encoding.getValue();
+  std::string group =
+      e.group == ::qlinear::kWholeRow ? "row" : "g" + std::to_string(e.group);
+  return ((e.codes.isSigned ? "i" : "u") + Twine(unsigned(e.codes.bits)) + "_" + group +
+          "_" + stringifyForm(e.form))
+      .str();
+}
+
 std::string mlir::qlinear::cite(StringRef name, unsigned constraint) {
   return (" (C" + Twine(constraint) + " of " + name + ")").str();
 }
 
 namespace {
-/// Encodings and schedules are long and shared: print them once. The name of an
-/// encoding says the codes, the group and the form (#u4_g32_zero).
+/// Encodings and schedules are long and shared: print them once.
 struct QLinearAsmInterface : OpAsmDialectInterface {
   using OpAsmDialectInterface::OpAsmDialectInterface;
 
@@ -37,13 +45,7 @@ struct QLinearAsmInterface : OpAsmDialectInterface {
     auto encoding = dyn_cast<EncodingAttr>(attr);
     if (!encoding)
       return AliasResult::NoAlias;
-    const ::qlinear::Encoding &e = encoding.getValue();
-    os << (e.codes.isSigned ? 'i' : 'u') << unsigned(e.codes.bits) << '_';
-    if (e.group == ::qlinear::kWholeRow)
-      os << "row";
-    else
-      os << 'g' << e.group;
-    os << '_' << stringifyForm(e.form);
+    os << shortNameOf(encoding);
     return AliasResult::OverridableAlias;
   }
 };

@@ -15,6 +15,8 @@ namespace mlir::qlinear {
 StringRef stringifyForm(::qlinear::Form form);
 /// "bf16", "f16", "f32".
 StringRef stringifyFloat(::qlinear::FloatType type);
+/// The codes, the group and the form: "u4_g32_zero".
+std::string shortNameOf(EncodingAttr encoding);
 /// The MLIR type of a plain metadata value or a step.
 FloatType toMLIR(::qlinear::FloatType type, MLIRContext *context);
 

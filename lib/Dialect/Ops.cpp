@@ -323,6 +323,18 @@ LogicalResult LinearOp::reifyResultShapes(OpBuilder &builder,
 }
 
 //===----------------------------------------------------------------------===//
+// spec
+//===----------------------------------------------------------------------===//
+
+OpFoldResult SpecOp::fold(FoldAdaptor) {
+  return IntegerAttr::get(getType(), int64_t(getEncoding().getValue().spec()));
+}
+
+void SpecOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
+  setName(getResult(), shortNameOf(getEncoding()));
+}
+
+//===----------------------------------------------------------------------===//
 // launch
 //===----------------------------------------------------------------------===//
 

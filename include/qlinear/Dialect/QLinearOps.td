@@ -460,6 +460,30 @@ def QLinear_YieldOp : QLinear_Op<"yield", [
 }
 
 //===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
+def QLinear_SpecOp : QLinear_Op<"spec", [
+    Pure, DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>]> {
+  let summary = "an encoding as a kernel gets it: a constant of 64 bits";
+  let description = [{
+    All that a kernel knows of a weight besides N and K (`Spec` in Layout.h). Micro-kernels
+    take it as an argument, and what it says folds once they are inlined. It folds to an
+    `arith.constant`, a number that tells a reader nothing.
+
+    Example:
+
+    ```mlir
+    %u4_g32_zero = qlinear.spec #u4_g32_zero
+    ```
+  }];
+  let arguments = (ins QLinear_EncodingAttr:$encoding);
+  let results = (outs I64:$result);
+  let assemblyFormat = "$encoding attr-dict";
+  let hasFolder = 1;
+}
+
+//===----------------------------------------------------------------------===//
 // Launch
 //===----------------------------------------------------------------------===//
 

@@ -101,7 +101,9 @@ func.func @quantize_many(%x: tensor<?x21504xf32>) -> !qlinear.activations<?x2150
 // CHECK: gpu.module @qlinear_kernels [#nvvm.target<O = 3, chip = "sm_90"
 // CHECK: gpu.func @linear0_m1(%[[W:.*]]: !llvm.ptr, %[[X:.*]]: !llvm.ptr, %[[Y:.*]]: !llvm.ptr, %[[ROWS:.*]]: i32) kernel
 // CHECK-SAME: known_block_size = array<i32: 384, 1, 1>
-// CHECK: llvm.call @ql_walk_init
+// The encoding is printed by its name.
+// CHECK: %[[SPEC:u4_g32_zero.*]] = qlinear.spec #u4_g32_zero
+// CHECK: llvm.call @ql_walk_init(%{{[^%]*}}%{{[^%]*}}%{{[^%]*}}%[[SPEC]],
 // CHECK: llvm.call @ql_walk_weight(%{{.*}}, %{{.*}}, %[[W]])
 // CHECK: scf.if
 // CHECK-NEXT: llvm.call @ql_walk_start(%{{.*}}, %c0_i32{{.*}}, %c2_i32

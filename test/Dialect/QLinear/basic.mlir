@@ -147,3 +147,12 @@ func.func @launch(%x: tensor<?x256xbf16>, %bias: tensor<64xf32>) -> tensor<?x64x
     : (!qlinear.weight<64x256, #q4>, !qlinear.activations<?x256>, tensor<64xf32>) -> tensor<?x64xbf16>
   return %y : tensor<?x64xbf16>
 }
+
+// An encoding as a kernel gets it, under the name of the encoding.
+// CHECK-LABEL: func.func @spec
+func.func @spec() -> i64 {
+  // CHECK: %u4_g32_zero = qlinear.spec #u4_g32_zero1
+  %s = qlinear.spec #q4_row
+  // CHECK: return %u4_g32_zero : i64
+  return %s : i64
+}

@@ -281,6 +281,20 @@ func.func @dequantize_missing_resource() -> tensor<1x16xf32> {
   return %d : tensor<1x16xf32>
 }
 
+// The number that kernels get. With a storage as kind + 8 type + 32 bits + 512 sign
+// + 1024 scope: 4 + 32 (zero) + 256 * 32 + 1282 * (2^20 + 2^36) for #row_u8, and
+// 6 + 16 (signed) + 256 * 16 + 2826 * 2^20 for #q6_k.
+// CHECK-LABEL: func @spec
+// CHECK-DAG: arith.constant 88099713458212 : i64
+// CHECK-DAG: arith.constant 2963279894 : i64
+#row_u8 = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>>
+#q6_k = #qlinear.encoding<i6, group = 16, symmetric, scale = i8 * block<256, f16>>
+func.func @spec() -> (i64, i64) {
+  %a = qlinear.spec #row_u8
+  %b = qlinear.spec #q6_k
+  return %a, %b : i64, i64
+}
+
 {-#
   dialect_resources: {
     builtin: {
