@@ -9,6 +9,7 @@ import copy
 import json
 import os
 import pathlib
+import pickle
 import re
 
 import layers
@@ -20,6 +21,7 @@ import reference
 torch = pytest.importorskip("torch")
 import decoder  # noqa: E402
 import qlinear.nn  # noqa: E402
+from qlinear.archive import PackedWeight, write_archive  # noqa: E402
 
 DEVICES = ["cpu", "emulated"]
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
@@ -41,6 +43,11 @@ def packed_values(layer):
     return reference.dequantize(
         layer.packed.cpu().numpy(), layer.encoding, layer.out_features, layer.in_features
     )
+
+
+def packed_weight(layer, name="fc.weight"):
+    n, k = layer.out_features, layer.in_features
+    return PackedWeight(name, layer.encoding, n, k, "", layer.packed.numpy())
 
 
 def assert_layer(layer, x, y):
@@ -208,6 +215,15 @@ def test_state_dicts_that_disagree():
         other.load_state_dict(old)
     with pytest.raises(RuntimeError, match="packed has a layout that is no text of qlinear"):
         other.load_state_dict({**state, "layout": torch.zeros(7, dtype=torch.uint8)})
+    for key in ("packed", "layout"):
+        for dtype in (torch.bfloat16, torch.float32, torch.int8):
+            cast = {**state, key: state[key].to(dtype)}
+            with pytest.raises(RuntimeError, match=f"{key} is {dtype}, and a packed.*torch.uint8"):
+                other.load_state_dict(cast)
+    with pytest.raises(qlinear.Error, match="0.layout is torch.bfloat16, and a packed layer"):
+        model = torch.nn.Sequential(float_linear())
+        cast = {f"0.{key}": value.bfloat16() for key, value in state.items()}
+        qlinear.nn.swap_linears(model, empty=cast)
     assert torch.equal(other(x), y)
     # Loaders that put tensors in place, without a word.
     for key, value in state.items():
@@ -259,6 +275,47 @@ def test_moves_and_types():
     assert layer.to("meta")(x.to("meta")).device.type == "meta"
 
 
+def test_in_the_place_of_nn_linear():
+    for bias in (True, False):
+        linear = float_linear(bias=bias)
+        layer = qlinear.nn.Linear.from_float(linear, "row-u8")
+        x = torch.randn(2, 3, 1, 96)
+        assert torch.equal(layer(input=x), layer(x))
+        assert set(layer._parameters) == {"bias"} and (layer.bias is None) == (not bias)
+    # A weight that would change nothing.
+    for value in (linear.weight, linear.weight.detach()):
+        with pytest.raises(AttributeError, match="takes no 'weight'.*put an nn.Linear in its pl"):
+            layer.weight = value
+    assert not hasattr(layer, "weight")
+    pickled = pickle.loads(pickle.dumps(layer))
+    assert torch.equal(pickled(x), layer(x)) and pickled.encoding == layer.encoding
+    # What autocast does not cast.
+    with torch.autocast("cpu", torch.bfloat16):
+        for other in (x.double(), x.int()):
+            with pytest.raises(qlinear.ArgumentError, match="x is torch.(float64|int32); float32,"):
+                layer(other)
+
+
+def test_default_device(tmp_path):
+    """Bytes are of the CPU, whatever torch makes tensors on."""
+    linear = float_linear()
+    want = qlinear.nn.Linear.from_float(linear, "row-u8")
+    write_archive(tmp_path / "packed", [packed_weight(want)])
+    empty = torch.nn.Sequential(float_linear())
+    with torch.device("meta"):
+        made = qlinear.nn.Linear.from_float(linear, "row-u8")
+        read = qlinear.nn.Linear.from_packed(tmp_path / "packed", "fc", bias=linear.bias)
+        state = {f"0.{key}": value for key, value in want.state_dict().items()}
+        qlinear.nn.swap_linears(empty, empty=state)
+        empty.load_state_dict(state)
+        floats = want.dequantize()
+        assert qlinear.nn.Linear(96, 40).packed.is_meta
+    x = torch.randn(3, 96)
+    for layer in (made, read, empty[0]):
+        assert torch.equal(layer(x), want(x))
+    assert torch.equal(floats, want.dequantize())
+
+
 def test_errors():
     layer = qlinear.nn.Linear.from_float(float_linear())
     x = torch.randn(2, 96)
@@ -269,6 +326,18 @@ def test_errors():
             r"x has the shape \(2, 95\), but the layer takes \(..., 96\)",
         ),
         (lambda: layer(x.double()), "x is torch.float64; float32, float16 and bfloat16 are possi"),
+        (lambda: layer(x.sum()), r"x has the shape \(\), but the layer takes \(..., 96"),
+        (lambda: layer(x.to_sparse()), "x is torch.sparse_coo, but the layer takes dense tensors"),
+        (
+            lambda: layer(torch.nested.nested_tensor([x, x[:1]], layout=torch.jagged)),
+            r"x is nested, but .*dense tensors; pass x.to_dense\(\), or the values\(\)",
+        ),
+        (
+            lambda: torch.func.vmap(
+                lambda state: torch.func.functional_call(layer, state, (x,)), randomness="error"
+            )(torch.func.stack_module_state([layer, layer])[1]),
+            "layout is batched by vmap, and an encoding is of one layer",
+        ),
         (lambda: qlinear.nn.Linear(96, 40)(x), "the layer is empty; fill it with load_state_dict"),
         (
             lambda: op(x, layer.packed[:-1], None, layer.encoding, 40),
@@ -334,6 +403,42 @@ def test_compile_without_graph_breaks():
     exported = torch.export.export(model, (x,))
     assert "torch.ops.qlinear.linear.default" in exported.graph_module.code
     torch.testing.assert_close(exported.module()(x), model(x))
+
+
+def test_traced_after_a_loader():
+    """Loaders set buffers without a word; the first call may be one that traces."""
+    layer = qlinear.nn.Linear.from_float(float_linear(), "bf16")
+    other = qlinear.nn.Linear.from_float(float_linear(), "f16")  # as many bytes
+    x = torch.randn(2, 96)
+
+    def filled(into):
+        into._buffers.update({key: layer._buffers[key].clone() for key in ("packed", "layout")})
+        into.bias = layer.bias
+        return into
+
+    for into in (qlinear.nn.Linear(96, 40), copy.deepcopy(other)):
+        compiled = torch.compile(filled(into), fullgraph=True, backend="aot_eager")
+        assert torch.equal(compiled(x), layer(x))
+        into.load_state_dict(other.state_dict())
+        assert torch.equal(compiled(x), other(x))
+    into = filled(copy.deepcopy(other))
+    with pytest.raises(qlinear.Error, match="put in place by a loader.*prepare.*before the export"):
+        torch.export.export(into, (x,), strict=False)
+    qlinear.nn.prepare(into)
+    for strict in (False, True):
+        program = torch.export.export(into, (x,), strict=strict)
+        assert torch.equal(program.module()(x), layer(x))
+
+
+def test_export_with_dynamic_shapes():
+    model = torch.nn.Sequential(float_linear(n=64), torch.nn.GELU(), float_linear(k=64))
+    qlinear.nn.swap_linears(model, "row-u8")
+    model.requires_grad_(False)
+    dims = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
+    program = torch.export.export(model, (torch.randn(4, 7, 96),), dynamic_shapes=(dims,))
+    for shape in ((1, 1), (2, 9), (5, 3)):
+        x = torch.randn(*shape, 96)
+        assert torch.equal(program.module()(x), model(x))
 
 
 def test_threads():

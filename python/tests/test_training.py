@@ -146,3 +146,87 @@ def test_opcheck_and_compile():
         for have, want in zip(*grads):
             torch.testing.assert_close(have, want)
 
+
+@pytest.mark.parametrize("default", [torch.bfloat16, torch.float64])
+def test_default_type_of_torch(default):
+    layer = make("row-u8")
+    x, grad = torch.randn(3, 96, requires_grad=True), torch.randn(3, 40)
+    torch.set_default_dtype(default)
+    try:
+        layer(x).backward(grad)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert_close(x.grad, grad.double() @ weights(layer))
+
+
+def test_made_loaded_or_moved_in_inference_mode():
+    """What is frozen may be an inference tensor; gradients go through it all the same."""
+    made, loaded = (torch.nn.Sequential(torch.nn.Linear(96, 40)) for _ in range(2))
+    with torch.inference_mode():
+        qlinear.nn.swap_linears(made, "row-u8")
+        qlinear.nn.swap_linears(loaded, empty=True)
+        loaded.load_state_dict(made.state_dict())
+        moved = torch.nn.Sequential(make("row-u8"))
+        moved[0].packed = moved[0].packed.clone()
+    assert not made[0].packed.is_inference() and not loaded[0].packed.is_inference()
+    assert moved[0].packed.is_inference()
+    made.load_state_dict(made.state_dict())  # in place
+    for model in (made, loaded, moved):
+        x, grad = torch.randn(3, 96, requires_grad=True), torch.randn(3, 40)
+        model(x).backward(grad)
+        assert_close(x.grad, grad.double() @ weights(model[0]))
+
+
+@pytest.mark.filterwarnings("error:There is a performance drop")
+def test_transforms():
+    """torch.func passes over what torch.library knows of gradients."""
+    func, layer = torch.func, make("row-u8")
+    x = torch.randn(5, 3, 96)
+    assert torch.equal(func.vmap(layer)(x), layer(x))
+    assert torch.equal(func.vmap(layer, in_dims=1)(x), layer(x.transpose(0, 1)))
+    if hasattr(torch.library, "register_vmap"):  # exported programs call the op itself
+        op = torch.ops.qlinear.linear
+        y = func.vmap(lambda x: op(x, layer.packed, layer.bias, layer.encoding, 40))(x)
+        assert torch.equal(y, layer(x))
+    # One bias each.
+    biases = torch.randn(4, 40)
+    y = func.vmap(lambda b: func.functional_call(layer, {"bias": b}, (x[0],)))(biases)
+    for i in range(4):
+        assert torch.equal(y[i], func.functional_call(layer, {"bias": biases[i]}, (x[0],)))
+
+    def loss(bias, x):
+        return func.functional_call(layer, {"bias": bias}, (x,)).square().sum()
+
+    x = x[0].requires_grad_()
+    loss(layer.bias, x).backward()
+    bias = layer.bias.detach()
+    dbias, dx = func.grad(loss, argnums=(0, 1))(bias, x.detach())
+    assert torch.equal(dx, x.grad) and torch.equal(dbias, layer.bias.grad)
+    each = func.vmap(func.grad(loss, argnums=(0, 1)), in_dims=(None, 0))(bias, x.detach())
+    torch.testing.assert_close(each[1], x.grad)
+    torch.testing.assert_close(each[0].sum(0), layer.bias.grad)
+    assert_close(func.jacrev(layer)(x[0].detach()), weights(layer))
+    y, pull = func.vjp(layer, x.detach())
+    assert_close(pull(torch.ones_like(y))[0], torch.ones(3, 40).double() @ weights(layer))
+    (rows,) = torch.autograd.grad(layer(x)[0], x, torch.eye(40), is_grads_batched=True)
+    assert_close(rows[:, 0], weights(layer))
+
+
+def test_forward_mode_is_refused():
+    """A derivative of zero is what it would be without a word."""
+    layer, x = make("row-u8"), torch.randn(3, 96)
+    layer.bias.requires_grad_(False)
+    jvp = lambda x: torch.func.jvp(layer, (x,), (x,))  # noqa: E731
+    for call in (jvp, torch.func.jacfwd(layer), torch.func.hessian(lambda x: layer(x).sum())):
+        with pytest.raises(qlinear.Error, match="no derivative in forward mode.*use reverse mode"):
+            call(x)
+    # PyTorch 2.4 says itself that it cannot.
+    with pytest.raises(RuntimeError, match="no derivative in forward mode|override the setup_con"):
+        torch.compile(jvp, backend="eager")(x)
+    with torch.autograd.forward_ad.dual_level():
+        with pytest.raises(qlinear.Error, match="no derivative in forward mode"):
+            layer(torch.autograd.forward_ad.make_dual(x, x))
+        assert layer(x).shape == (3, 40)  # not of what has no tangent
+    with pytest.raises(qlinear.Error, match="no second derivative"):
+        inner = torch.func.grad(lambda x: layer(x).square().sum())
+        torch.func.grad(lambda x: inner(x).sum())(x)

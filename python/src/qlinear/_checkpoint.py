@@ -31,7 +31,7 @@ def layouts_of(source, may_be_none=False):
         for name in part:
             layer, _, key = name.rpartition(".")
             if key == "layout":
-                texts[layer] = _bytes(part[name])
+                texts[layer] = _bytes(part[name], name)
             elif key == "packed":
                 sizes[layer] = math.prod(part.shape(name) if of_file else part[name].shape)
     found = Layouts((layer, (texts[layer], sizes[layer])) for layer in texts if layer in sizes)

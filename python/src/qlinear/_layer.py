@@ -41,16 +41,18 @@ class Linear(torch.nn.Module):
     ):
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
-        self.register_buffer("packed", _Pending.on(device))
-        self._encoding = encoding
-        layout = _Pending.on(device)
-        if encoding:
-            text = _describe(encoding, out_features, in_features)
-            layout = torch.tensor(list(text), dtype=torch.uint8, device=device)
-        self.register_buffer("layout", layout)
-        self._read = layout  # the tensor that `_encoding` is of
-        empty = torch.empty(out_features, device=device, dtype=dtype) if bias else None
-        self.bias = torch.nn.Parameter(empty, requires_grad=False) if bias else None
+        with torch.inference_mode(False):
+            layout = _Pending.on(device)
+            if encoding:
+                text = _describe(encoding, out_features, in_features)
+                layout = torch.tensor(list(text), dtype=torch.uint8, device=device)
+            self.register_buffer("packed", _Pending.on(device))
+            self.register_buffer("layout", layout)
+            self._encoding = encoding
+            self._read = layout  # the tensor that `_encoding` is of
+            empty = torch.empty(out_features, device=device, dtype=dtype) if bias else None
+            empty = torch.nn.Parameter(empty, requires_grad=False) if bias else None
+            self.register_parameter("bias", empty)
         #: What quant-pack reported: bits per weight, SNR, ...; None after loading.
         self.report = None
 
@@ -83,8 +85,12 @@ class Linear(torch.nn.Module):
         archive: a path or a qlinear.Archive. name: as in the archive, or without its
             ".weight".
         bias: a tensor, None, or "auto": the archive's tensor `name`.bias, if there is one.
-        device, dtype: where the layer is put, and the type of the bias.
+        device, dtype: where the layer is put, by default torch's default device, and the type
+            of the bias.
         """
+        if device is None:
+            device = torch.get_default_device()
+            device = "cpu" if device.type == "meta" else device
         archive = archive if isinstance(archive, Archive) else Archive(archive)
         weight = archive.find(name)
         if isinstance(bias, str):
@@ -94,11 +100,12 @@ class Linear(torch.nn.Module):
         return cls._of(weight, bias, device, None)
 
     @classmethod
+    @torch.inference_mode(False)  # what is made here may be trained through
     def _of(cls, weight, bias, device, report):
         """Of a PackedWeight, with a frozen copy of a bias."""
         layer = cls(weight.k, weight.n, bias=False, encoding=weight.encoding, device=device)
         # A copy, aligned as torch's memory is: the archive is only mapped.
-        packed = torch.empty(len(weight.blob), dtype=torch.uint8)
+        packed = torch.empty(len(weight.blob), dtype=torch.uint8, device="cpu")
         packed.numpy()[:] = weight.blob
         layer.packed = packed.to(device)
         if bias is not None:
@@ -113,13 +120,14 @@ class Linear(torch.nn.Module):
         return layer
 
     @classmethod
+    @torch.inference_mode(False)
     def _empty(cls, linear, layout=None, size=0):
         """Without bytes, for a torch.nn.Linear and with its bias; with the layout and the
         size that a checkpoint says, where they are known."""
-        device = linear.weight.device
-        layer = cls(linear.in_features, linear.out_features, bias=False, device=device)
+        device, (n, k) = linear.weight.device, linear.weight.shape
+        layer = cls(k, n, bias=False, device=device)
         if layout is not None:
-            about = check_layout(layout, linear.out_features, linear.in_features)
+            about = check_layout(layout, n, k)
             layer._encoding = about["encoding"]
             layer.layout = layer._read = torch.tensor(
                 list(layout), dtype=torch.uint8, device=device
@@ -128,12 +136,18 @@ class Linear(torch.nn.Module):
         layer.bias = linear.bias
         return layer
 
-    def forward(self, x):
+    def forward(self, input):  # its name is nn.Linear's
+        x = input
         if isinstance(x, torch.fx.Proxy):  # nothing to look at yet
             return torch.ops.qlinear.linear(
                 x, self.packed, self.bias, self.encoding, self.out_features
             )
-        if x.shape[-1] != self.in_features:
+        if x.is_nested or x.layout is not torch.strided:
+            raise ArgumentError(
+                f"x is {'nested' if x.is_nested else x.layout}, but the layer takes dense tensors; "
+                "pass x.to_dense(), or the values() of a nested tensor"
+            )
+        if x.dim() == 0 or x.shape[-1] != self.in_features:
             raise ArgumentError(
                 f"x has the shape {tuple(x.shape)}, but the layer takes (..., {self.in_features})"
             )
@@ -144,18 +158,27 @@ class Linear(torch.nn.Module):
                 "Linear.from_float() or Linear.from_packed()"
             )
         kind = x.device.type
-        if kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind):
+        # As autocast does with nn.Linear: neither integers nor float64.
+        if x.dtype in _ops._TYPES and kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind):
             x = x.to(torch.get_autocast_dtype(kind))
-        return torch.ops.qlinear.linear(x, self.packed, self.bias, encoding, self.out_features)
+        return _ops.linear(x, self.packed, self.bias, encoding, self.out_features)
 
     @property
     def encoding(self):
         """The spelling of the weight's encoding (docs/encodings.md), or "" if it is empty."""
         layout = self._buffers["layout"]
-        # Loaders set buffers without asking. While a graph is traced, it is as it was.
-        if torch.compiler.is_compiling() or layout is self._read:
+        if layout is self._read:
             return self._encoding
-        if type(layout) is torch.Tensor and not layout.is_meta and layout.numel():
+        # Loaders set buffers without asking.
+        if torch.compiler.is_dynamo_compiling():
+            return _encoding_of(layout, self.out_features, self.in_features)
+        if torch.compiler.is_compiling():  # export, with fakes: no bytes to look at
+            if layout.numel() != self._read.numel():
+                raise Error(
+                    "the layer's tensors were put in place by a loader, and it has not looked at "
+                    "them since; call the model, or qlinear.nn.prepare(model), before the export"
+                )
+        elif type(layout) is torch.Tensor and not layout.is_meta and layout.numel():
             about = check_layout(_bytes(layout), self.out_features, self.in_features)
             self._encoding, self._read = about["encoding"], layout
         return self._encoding
@@ -207,6 +230,19 @@ class Linear(torch.nn.Module):
             )
         return super().__getattr__(name)
 
+    def __setattr__(self, name, value):
+        if name == "weight":
+            self.register_parameter(name, value)
+        super().__setattr__(name, value)
+
+    def register_parameter(self, name, param):
+        if name == "weight":  # as tying weights does
+            raise AttributeError(
+                "qlinear.nn.Linear takes no 'weight': its weight is packed, and would stay what it "
+                "is; put an nn.Linear in its place, or load another with load_state_dict()"
+            )
+        super().register_parameter(name, param)
+
     def _load_from_state_dict(
         self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors
     ):
@@ -228,9 +264,9 @@ class Linear(torch.nn.Module):
             try:
                 if layout.is_meta:
                     raise Error(f"{prefix}layout is on the meta device, where it says nothing")
-                about = check_layout(
-                    _bytes(layout), self.out_features, self.in_features, f"{prefix}packed"
-                )
+                check_type(packed, f"{prefix}packed")
+                text = _bytes(layout, f"{prefix}layout")
+                about = check_layout(text, self.out_features, self.in_features, f"{prefix}packed")
             except Error as problem:
                 errors.append(str(problem))
                 return
@@ -238,9 +274,10 @@ class Linear(torch.nn.Module):
             for name, tensor in (("packed", packed), ("layout", layout)):
                 if tensor.shape != self._buffers[name].shape:
                     device = self._buffers[name].device
-                    self._buffers[name] = torch.empty(
-                        tensor.shape, dtype=torch.uint8, device=device
-                    )
+                    with torch.inference_mode(False):
+                        self._buffers[name] = torch.empty(
+                            tensor.shape, dtype=torch.uint8, device=device
+                        )
             self._encoding, self.report = about["encoding"], None
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing, unexpected, errors
@@ -285,8 +322,28 @@ def _describe(encoding, n, k):
     return json.dumps(about).encode()
 
 
-def _bytes(layout):
+def check_type(tensor, what):
+    """Error if a tensor of a packed layer is not what it was saved as."""
+    if tensor.dtype != torch.uint8:
+        raise Error(
+            f"{what} is {tensor.dtype}, and a packed layer's tensors are torch.uint8; cast only "
+            "those of a checkpoint that are is_floating_point()"
+        )
+
+
+def _bytes(layout, what="layout"):
+    check_type(layout, what)
+    if torch._C._functorch.is_batchedtensor(layout):
+        raise Error(
+            f"{what} is batched by vmap, and an encoding is of one layer; call packed layers that "
+            "were stacked one by one"
+        )
     return layout.detach().cpu().numpy().tobytes()
+
+
+@torch.compiler.assume_constant_result
+def _encoding_of(layout, n, k):
+    return check_layout(_bytes(layout), n, k)["encoding"] if layout.numel() else ""
 
 
 def check_layout(text, n, k, what="the packed weight"):

@@ -16,6 +16,7 @@ types, and compiled at the first use of these; all layers of one shape share it,
 weight is an argument."""
 
 import contextlib
+import functools
 import threading
 import warnings
 
@@ -238,6 +239,8 @@ def _linear(x, packed, bias, encoding, n):
 
 
 def _fake(x, packed, bias, encoding, n):
+    if torch.autograd.forward_ad._current_level >= 0:  # compiled: see _apply()
+        _no_forward_mode(None)
     _check(x, packed, bias, n)
     _type_of(x, "x")
     return x.new_empty((*x.shape[:-1], n))
@@ -246,7 +249,8 @@ def _fake(x, packed, bias, encoding, n):
 def _linear_backward(grad, packed, encoding, k):
     n = grad.shape[-1]
     rows = grad.reshape(-1, n).float()
-    dx = torch.empty(rows.shape[0], k, device=grad.device)
+    f32 = {"dtype": torch.float32, "device": grad.device}  # not torch's default type
+    dx = torch.empty(rows.shape[0], k, **f32)
     kernel, name, stream = _kernel_on(grad, (encoding, n, k, "f32", None))
     packed = _placed(packed, kernel, name)
     # Columns of W are what the kernel gives for columns of the identity. 127 is a code of
@@ -255,9 +259,9 @@ def _linear_backward(grad, packed, encoding, k):
     with torch.autocast(grad.device.type, enabled=False):
         for begin in range(0, k if rows.numel() else 0, step):
             count = min(step, k - begin)
-            unit = torch.zeros(count, k, device=grad.device)
+            unit = torch.zeros(count, k, **f32)
             unit[:, begin : begin + count].fill_diagonal_(127)
-            columns = torch.empty(count, n, device=grad.device)
+            columns = torch.empty(count, n, **f32)
             kernel.run(unit, packed, None, columns, count, stream)
             torch.mm(rows, columns.t(), out=dx[:, begin : begin + count])
     return dx.div_(127).to(grad.dtype).reshape(*grad.shape[:-1], k)
@@ -269,24 +273,96 @@ def _fake_backward(grad, packed, encoding, k):
 
 def _setup(ctx, inputs, output):  # torch passes them by name
     x, packed, bias, ctx.encoding, ctx.n = inputs
-    ctx.save_for_backward(packed)
+    # One that was moved or loaded in inference mode cannot be saved, and never changes.
+    ctx.inference = packed if packed.is_inference() else None
+    ctx.save_for_backward(*(() if packed.is_inference() else (packed,)))
     ctx.k, ctx.bias_dtype = x.shape[-1], None if bias is None else bias.dtype
 
 
 def _backward(ctx, grad):
     dx = dbias = None
     if ctx.needs_input_grad[0]:
-        (packed,) = ctx.saved_tensors
-        dx = torch.ops.qlinear.linear_backward(grad, packed, ctx.encoding, ctx.k)
+        (packed,) = ctx.saved_tensors or (ctx.inference,)
+        dx = _apply(_TransformedBackward, grad, packed, ctx.encoding, ctx.k)
     if ctx.needs_input_grad[2]:
         dbias = grad.reshape(-1, ctx.n).sum(0, dtype=torch.float32).to(ctx.bias_dtype)
     return dx, None, dbias, None, None
+
+
+def _no_forward_mode(ctx, *tangents):
+    raise Error(
+        "qlinear.nn.Linear has no derivative in forward mode (jvp, jacfwd); use reverse mode: vjp, "
+        "jacrev, grad"
+    )
 
 
 def _no_backward(ctx, grad):
     raise Error(
         "qlinear.nn.Linear has no second derivative; call backward() without create_graph=True"
     )
+
+
+# ===------------------------------------------------------------------------===#
+# torch.func's transforms and forward mode: they go by what an autograd.Function says, and
+# pass over what register_autograd() does, which would be a derivative of zero.
+# ===------------------------------------------------------------------------===#
+
+
+def _mapped(call):
+    """The rule of vmap for what has any leading dimensions in its first argument; what else is
+    batched is taken one by one."""
+
+    def rule(info, in_dims, first, *others):
+        if all(d is None for d in in_dims[1:]):
+            return call(first.movedim(in_dims[0], 0), *others), 0
+        arguments = list(zip((first, *others), in_dims))
+        each = [
+            call(*(a if d is None else a.select(d, i) for a, d in arguments))
+            for i in range(info.batch_size)
+        ]
+        return torch.stack(each), 0
+
+    return rule
+
+
+class _Transformed(torch.autograd.Function):
+    @staticmethod
+    def forward(*arguments):
+        return torch.ops.qlinear.linear(*arguments)
+
+    setup_context = staticmethod(_setup)
+    backward = staticmethod(_backward)
+    jvp = staticmethod(_no_forward_mode)
+
+
+class _TransformedBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(*arguments):
+        return torch.ops.qlinear.linear_backward(*arguments)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    backward = staticmethod(_no_backward)
+    jvp = staticmethod(_no_forward_mode)
+
+
+_FUNCTIONS = {"linear": _Transformed, "linear_backward": _TransformedBackward}
+
+
+def _apply(function, *arguments):
+    """Calls the op of a Function, through the Function where a transform asks for it."""
+    if not torch.compiler.is_compiling() and (
+        torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+    ):
+        return function.apply(*arguments)
+    return function.forward(*arguments)
+
+
+def linear(x, packed, bias, encoding, n):
+    """torch.ops.qlinear.linear, which transforms of torch.func know too."""
+    return _apply(_Transformed, x, packed, bias, encoding, n)
 
 
 _library = torch.library.Library("qlinear", "DEF")
@@ -301,3 +377,7 @@ torch.library.register_autograd(
     "qlinear::linear", _backward, setup_context=_setup, lib=_library
 )
 torch.library.register_autograd("qlinear::linear_backward", _no_backward, lib=_library)
+for _name, _function in _FUNCTIONS.items():
+    _function.vmap = staticmethod(_mapped(functools.partial(_apply, _function)))
+    if hasattr(torch.library, "register_vmap"):  # since PyTorch 2.5
+        torch.library.register_vmap(f"qlinear::{_name}", _mapped(_function.forward), lib=_library)
