@@ -4,6 +4,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===------------------------------------------------------------------------===#
+import collections
+import copy
+import functools
 import re
 
 import pytest
@@ -180,6 +183,11 @@ class Tagged(torch.Tensor):
         (lambda: two_states(torch.nn.Linear(64, 64)), "it has hooks on its state_dict"),
         (lambda: patched(torch.nn.Linear(64, 64)), "its forward is replaced in this object"),
         (lambda: compiled(torch.nn.Linear(64, 64)), "it is compiled by itself"),
+        pytest.param(
+            lambda: torch.nn.Linear(64, 0),
+            "its weight is 0 x 64: there is nothing to pack",
+            marks=pytest.mark.filterwarnings("ignore"),
+        ),
     ],
 )
 def test_layers_that_are_not_plain(make, why):
@@ -189,6 +197,49 @@ def test_layers_that_are_not_plain(make, why):
     assert re.search(why, reason(model, "other"))
     assert torch.equal(model.other(x.to(model.other.weight.dtype)), before)
     assert isinstance(model.first, qlinear.nn.Linear)
+
+
+def test_compiled_alone():
+    """torch.compile(layer) holds on to the layer that it was given."""
+    model = torch.nn.Sequential(torch.compile(torch.nn.Linear(64, 64), backend="eager"), Block())
+    assert "it is compiled by itself" in reason(model, "0._orig_mod")
+    assert isinstance(model[1].first, qlinear.nn.Linear)
+
+
+def test_modules_that_ask_for_a_parameter():
+    """next(self.parameters()) says the type and the device of many models: there has to be one."""
+
+    class Asks(torch.nn.Module):
+        def __init__(self, bias=False):
+            super().__init__()
+            self.inner = torch.nn.ModuleDict(
+                {"large": torch.nn.Linear(64, 96, False), "small": torch.nn.Linear(64, 64, bias)}
+            )
+
+        @property
+        def dtype(self):
+            return next(self.parameters()).dtype
+
+        def forward(self, x):
+            return self.inner["large"](self.inner["small"](x.to(self.dtype)))
+
+    class AsksInner(Asks):
+        def forward(self, x):
+            x = x.to(next(iter(self.inner.parameters())).device)
+            return self.inner["large"](self.inner["small"](x).requires_grad_())
+
+    class Silent(Asks):
+        def forward(self, x):
+            return self.inner["large"](self.inner["small"](x).requires_grad_())
+
+    model = torch.nn.ModuleList([Asks(), AsksInner(), Asks(bias=True), Silent()])
+    reasons = {s.name: s.reason for s in swap(model) if s.layer is None}
+    assert reasons == {
+        "0.inner.small": "a Asks asks for a parameter, and has no other",
+        "1.inner.small": "a AsksInner asks for a parameter, and has no other",
+    }
+    for module in model:
+        assert module(torch.randn(2, 64)).shape == (2, 96)
 
 
 def test_wrappers_and_bare_layers_are_refused():
@@ -290,6 +341,48 @@ def test_hooks_flags_and_attributes_move():
     model = Block()
     swap(model)
     assert model.first.bias.requires_grad and model.first.training
+
+
+def test_other_references_follow():
+    """A layer that is also in a list, or called by a method that was kept."""
+
+    Pair = collections.namedtuple("Pair", "left right")
+
+    class Refers(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = torch.nn.Linear(64, 64), torch.nn.Linear(64, 64)
+            self.list, self.dict = [self.a, (self.b, 1)], {"a": [self.a]}
+            self.list.append(self.list)
+            self.call, self.whole = self.b.forward, self.b.__call__
+            self.same = (1, "two")
+            self.pair = Pair(self.a, functools.partial(self.b, input=self.same))
+
+        def forward(self, x):
+            x = self.dict["a"][0](self.list[0](self.list[1][0](x)))
+            return self.pair.right(input=self.pair.left(self.whole(self.call(x))))
+
+    model = Refers()
+    kept, same = model.list, model.same
+    swap(model, "row-u8")
+    a, b = model.a, model.b
+    assert model.list is kept and kept[0] is a and kept[1] == (b, 1) and kept[2] is kept
+    assert model.dict == {"a": [a]} and model.same is same
+    x = torch.randn(2, 64)
+    assert torch.equal(model(x), b(a(b(b(a(a(b(x))))))))
+
+
+def test_sizes_are_the_weights():
+    """A head whose weight was replaced, and not its out_features."""
+    model = torch.nn.Sequential(torch.nn.Linear(64, 32))
+    model[0].weight = torch.nn.Parameter(torch.randn(96, 128))
+    model[0].bias = torch.nn.Parameter(torch.randn(96))
+    again = copy.deepcopy(model)
+    swap(model)
+    swap(again, empty=model.state_dict())
+    again.load_state_dict(model.state_dict())
+    x = torch.randn(2, 128)
+    assert torch.equal(again(x), model(x)) and model(x).shape == (2, 96)
 
 
 def test_output_heads_have_more_bits():

@@ -43,7 +43,7 @@ class Rule:
 
     def declines(self, linear):
         """Why a layer cannot have it, or nothing."""
-        k = linear.in_features
+        k = linear.weight.shape[1]
         if self.group != "row" and k % int(self.group):
             return f"in_features = {k} is not a multiple of the group size {self.group}"
         return None

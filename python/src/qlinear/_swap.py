@@ -7,8 +7,10 @@
 """qlinear.nn.swap_linears: which linears of a model can be replaced, and doing it."""
 
 import collections
+import functools
 import re
 import sys
+import types
 
 import torch
 
@@ -17,7 +19,7 @@ from ._checkpoint import layouts_of
 from ._layer import Linear, bias_of
 from ._names import Names
 from ._quantize import SAFETENSORS, Rule, quantize
-from ._reads import reader_of
+from ._reads import asked_by, reader_of
 from .archive import Archive
 
 
@@ -116,6 +118,9 @@ def swap_linears(
         if reason is None:
             chosen[name] = layer
         reasons[name] = reason
+    for name, reason in _last_parameters(model, chosen):
+        reasons[name] = reason
+        del chosen[name]
     notes = {}
     if state is not None:
         if state and not chosen:
@@ -140,6 +145,9 @@ def swap_linears(
         for key, child in module._modules.items():
             if id(child) in replacements:
                 module._modules[key] = replacements[id(child)]
+        for key, value in vars(module).items():
+            if key not in _TORCH_KEEPS:
+                vars(module)[key] = _replaced(value, replacements)
     if made and "transformers.modeling_utils" in sys.modules:
         try:
             from .transformers import mark
@@ -224,6 +232,8 @@ def _why_not(about, name, layer):
             return f"its weight or bias is a {type(tensor).__name__}, not a plain tensor"
         if tensor.dtype not in SAFETENSORS:
             return f"it has {tensor.dtype}; float32, float16 and bfloat16 are possible"
+    if layer.weight.numel() == 0:
+        return f"its weight is {' x '.join(map(str, layer.weight.shape))}: there is nothing to pack"
     others = [use for use in about.uses[_key(layer.weight)] if use != f"{name}.weight"]
     if others:
         return f"its weight is also {', '.join(others)}"
@@ -251,12 +261,33 @@ def _why_not_here(about, name, layer):
     for hooks in _STATE_HOOKS:
         if getattr(layer, hooks):
             return "it has hooks on its state_dict, which would look for its weight"
-    if layer._compiled_call_impl is not None:
+    # torch.compile(layer) calls what it was given, not what is in its place later.
+    if layer._compiled_call_impl is not None or path[-1] == "_orig_mod":
         return "it is compiled by itself; compile the model after the swap"
     forward = layer.__dict__.get("_old_forward", layer.__dict__.get("forward"))
     if forward is not None and getattr(forward, "__func__", None) is not torch.nn.Linear.forward:
         return "its forward is replaced in this object"
     return None
+
+
+def _last_parameters(model, chosen):
+    """(name, reason) of layers that stay because a module above asks for its parameters(), of
+    whichever type and device, and would have none."""
+    stay = {}
+    for name, module in model.named_modules():
+        for owner in asked_by(module):
+            below = {
+                path: layer
+                for path, layer in chosen.items()
+                if any(layer is child for child in owner.modules())
+            }
+            packed = {id(layer.weight) for layer in below.values()}
+            if below and all(id(p) in packed for p in owner.parameters()):
+                least = min(below, key=lambda path: below[path].weight.numel())
+                if not any(path in stay for path in below):
+                    asks = type(module).__name__
+                    stay[least] = f"a {asks} asks for a parameter, and has no other"
+    return stay.items()
 
 
 def _is_adapter(module, child):
@@ -401,10 +432,10 @@ def _from_archive(chosen, weights, rules, reasons):
 
 
 def _of_archive(archive, weight, name, layer):
-    if (weight.n, weight.k) != (layer.out_features, layer.in_features):
+    if (weight.n, weight.k) != tuple(layer.weight.shape):
         raise ArgumentError(
             f"weight '{weight.name}' of '{archive.path}' is {weight.n} x {weight.k}, but the layer "
-            f"is {layer.out_features} x {layer.in_features} (outputs x inputs)"
+            f"is {' x '.join(map(str, layer.weight.shape))} (outputs x inputs)"
         )
     device = torch.device("cpu") if layer.weight.is_meta else layer.weight.device
     bias = layer.bias
@@ -436,6 +467,36 @@ _HOOKS = (
     "_backward_pre_hooks",
     "_is_full_backward_hook",
 )
+
+
+# Of a module's dictionary: these have no layers, or are the modules themselves.
+_TORCH_KEEPS = frozenset(vars(torch.nn.Module()))
+
+
+def _replaced(value, replacements, within=()):
+    """A value with the new layers for the old ones that it refers to, also by their methods and in
+    lists, dictionaries and tuples: no module goes on calling a layer that the model has no more."""
+    if isinstance(value, torch.nn.Module):
+        return replacements.get(id(value), value)
+    if isinstance(value, types.MethodType) and id(value.__self__) in replacements:
+        return getattr(replacements[id(value.__self__)], value.__name__, value)
+    if type(value) is functools.partial:
+        parts = value.func, value.args, value.keywords
+        new = _replaced(parts, replacements, within)
+        return value if new is parts else functools.partial(new[0], *new[1], **new[2])
+    is_named = isinstance(value, tuple) and hasattr(value, "_make")
+    plain = is_named or type(value) in (list, tuple, dict, collections.OrderedDict)
+    if not plain or id(value) in within:
+        return value
+    items = list(value.items() if isinstance(value, dict) else enumerate(value))
+    new = {key: _replaced(v, replacements, (*within, id(value))) for key, v in items}
+    if all(new[key] is v for key, v in items):
+        return value
+    if isinstance(value, tuple):
+        return value._make(new.values()) if is_named else tuple(new.values())
+    for key, v in new.items():
+        value[key] = v
+    return value
 
 
 def _carry(old, new):
