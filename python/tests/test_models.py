@@ -264,6 +264,14 @@ def test_adapters_that_read_the_weight():
         qlinear.nn.lora_config(peft.LoraConfig(use_dora=True), model)
     with pytest.raises(qlinear.ArgumentError, match="config is a LoHaConfig; peft's LoraConfig"):
         qlinear.nn.lora_config(peft.LoHaConfig(), model)
+    # What would be said to be trained, and is not.
+    swap(model)
+    for kept, name in ((["lm_head"], "lm_head"), (["mlp"], "model.layers.0.mlp")):
+        config = peft.LoraConfig(target_modules=["q_proj"], modules_to_save=kept)
+        with pytest.raises(qlinear.ArgumentError, match=f"modules_to_save has '{name}', which is"):
+            qlinear.nn.lora_config(config, model)
+    config = peft.LoraConfig(target_modules=["q_proj"], modules_to_save=["embed_tokens"])
+    trained(peft.get_peft_model(model, qlinear.nn.lora_config(config, model)))
 
 
 def test_prompts_and_saved_modules_stay():

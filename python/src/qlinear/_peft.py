@@ -40,6 +40,14 @@ def adapted(config, model):
             "DoRA reads the weight, which is packed; use_dora=False, or get_peft_model() on the "
             "float model and swap_linears() then, which leaves those layers as they are"
         )
+    for name, module in model.named_modules():
+        whole = any(f".{name}".endswith(f".{kept}") for kept in config.modules_to_save or ())
+        if whole and any(isinstance(layer, Linear) for layer in module.modules()):
+            raise ArgumentError(
+                f"modules_to_save has '{name}', which is packed, and a packed weight is not "
+                "trained; leave it as it is in swap_linears(select=), or have LoRA on it "
+                "(target_modules)"
+            )
     config = copy.deepcopy(config)
     if str(config.target_modules).lower() == "all-linear":
         heads = Heads(model)
