@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// What a GPU kernel keeps in shared memory, derived from the encoding: one
+// The contents of a GPU kernel's shared memory, derived from the encoding: one
 // definition for the kernel that uses it and the compiler that reserves it.
 //
 //===----------------------------------------------------------------------===//
@@ -41,7 +41,7 @@ enum CopyMode : int {
 /// Element types of inputs and outputs; the values of layout::Float, then f32.
 using Element = layout::Float;
 
-/// What a kernel needs of each chunk of 32 activations besides the codes:
+/// The data of each chunk of 32 activations that a kernel needs besides the codes:
 /// {float d; then per half (group 16) or once: float d * sum, or, in the
 /// symmetric form, int magic - bias * sum, with which the dot product starts}.
 struct RecordKind {

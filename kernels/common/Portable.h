@@ -18,8 +18,8 @@
 #include "qlinear/Encoding/Layout.h"
 
 #define QL_INLINE inline __attribute__((always_inline))
-// Inlined when the calls that the constants of a kernel rule out are gone: keeps
-// compiling kernels fast.
+// Inlined late, when the kernel's constants have removed most calls: this keeps
+// compilation fast.
 #define QL_INLINE_LATE __attribute__((noinline))
 #define QL_UNROLL _Pragma("clang loop unroll(full)")
 #define QL_NO_UNROLL _Pragma("clang loop unroll(disable) vectorize(disable)")

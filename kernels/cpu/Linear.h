@@ -12,7 +12,7 @@
 // 64 bytes of the low plane are one row times four chunks: its low nibbles pair
 // with 64 bytes of the low halves of the activations, its high nibbles with the
 // high halves. Of the 16 lanes of an integer dot product, each quarter is one
-// chunk, so scales are applied without adding lanes up; that is left to the end
+// chunk, so scales are applied without adding lanes up; lanes are added at the end
 // of the tile. Offsets need one lane per row and chunk and have accumulators of
 // their own.
 //

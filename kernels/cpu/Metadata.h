@@ -183,8 +183,8 @@ QL_INLINE RowConstants rowConstants(const Spec &spec, const Meta &m, const u8 *p
   return c;
 }
 
-/// Of 16 values in row order, those of rows r0, 4 + r0, 8 + r0, 12 + r0, in
-/// every quarter.
+/// The values of rows r0, 4 + r0, 8 + r0, 12 + r0 among 16 in row order, in every
+/// quarter.
 QL_INLINE Floats rowsOf(int r0, Floats rows) {
   return permute(rows, [&](int l) QL_LAMBDA { return 4 * (l % 4) + r0; });
 }

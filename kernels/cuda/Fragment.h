@@ -40,7 +40,7 @@ struct LaneShare {
   QL_INLINE int token(int i) const {
     return tokens == 2 ? lane & 1 : 2 * (lane & (tokens / 2 - 1)) + i;
   }
-  /// Of the four sums of a product, that of (h, i).
+  /// The sum of (h, i) among the four sums of a product.
   QL_INLINE u32 pick(u32x4 sums, int h, int i) const {
     if (tokens == 8)
       return sums[2 * h + i];

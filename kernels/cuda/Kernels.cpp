@@ -12,7 +12,7 @@
 //   ql_walk_start                  copies under way
 //   ql_ptx_launch_dependents
 //   ql_stage_rows                  row constants to shared memory
-//   ql_ptx_wait_prior_grids        before the first access to what they wrote
+//   ql_ptx_wait_prior_grids        before the first access to their results
 //   ql_load_activations            x under way
 //   ql_walk_start, ql_walk_take    the rest of the copies
 //   ql_stage_activations           x quantized into shared memory
@@ -106,7 +106,7 @@ void ql_gather_store(QL_SHARED float *gather, i32 split, i32 rank, i32 weights,
       tile % split, value);
 }
 
-/// The sum of what all blocks stored for row `row` of this block's own tiles.
+/// The sum of the values that all blocks stored for row `row` of this block's tiles.
 float ql_gather_total(QL_SHARED const float *gather, i32 split, i32 weights, i32 tiles,
                       i32 tokens, i32 token, i32 weight, i32 row) {
   float sum = 0.0f;

@@ -173,7 +173,7 @@ struct Walk {
   }
 
   /// Loads the ring's oldest unit (unit u of its tile); release() refills its stage.
-  /// With `codes` those of tensor cores go there, and only metadata into `out`.
+  /// With `codes`, the codes go there for tensor cores, and only metadata into `out`.
   QL_INLINE void take(const UnitLayout &l, int u, Unit &out, Fragments *codes) {
     if (mode == kBulk) {
       ql_ptx_mbarrier_wait(barriers + stage, parity);
@@ -191,9 +191,10 @@ struct Walk {
     }
   }
   /// Refills the stage of the oldest unit, which all lanes have loaded, and moves on to
-  /// the next one. A barrier for the warp. Measured: nothing cheaper than the fence is
-  /// right. An mbarrier that the lanes arrive at and lane 0 waits for lets the copy
-  /// overtake loads; one fence for two stages leaves too few copies under way.
+  /// the next one. A barrier for the warp. Nothing cheaper than the fence was right
+  /// when measured. With an mbarrier at which the lanes arrive and for which lane 0
+  /// waits, the copy overtakes loads; one fence for two stages leaves too few copies
+  /// under way.
   QL_INLINE void release() {
     if (mode == kBulk)
       ql_ptx_proxy_fence();

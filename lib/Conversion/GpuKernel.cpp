@@ -56,8 +56,8 @@ private:
   Value constant64(int64_t v) { return arith::ConstantIntOp::create(b, loc, i64, v); }
   /// Calls a micro-kernel, declaring it where needed.
   Value call(StringRef name, Type result, ValueRange args);
-  /// What a micro-kernel keeps from call to call; in a function's first block, so that
-  /// it becomes registers.
+  /// Memory for the state of a micro-kernel between calls; in the function's first
+  /// block, so that it becomes registers.
   Value state() {
     return LLVM::AllocaOp::create(
         b, loc, ptr, LLVM::LLVMArrayType::get(i64, kernels::kStateBytes / 8),

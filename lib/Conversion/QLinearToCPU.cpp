@@ -31,8 +31,8 @@ using namespace mlir::qlinear;
 
 namespace {
 
-/// What a kernel depends on, as text: types, schedule, epilogue. Linears with the
-/// same have one kernel.
+/// Everything that a kernel depends on, as text: types, schedule, epilogue. Linears
+/// with the same text share a kernel.
 std::string keyOf(LinearOp linear) {
   std::string key;
   llvm::raw_string_ostream os(key);

@@ -50,7 +50,7 @@ private:
 
   ::qlinear::GpuChip chip;
   gpu::GPUModuleOp kernels;
-  /// Variants of what was compiled before, by everything they depend on.
+  /// Variants compiled so far, by everything they depend on.
   llvm::StringMap<ArrayAttr> made;
 };
 } // namespace

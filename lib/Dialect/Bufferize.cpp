@@ -27,7 +27,7 @@ using namespace mlir::bufferization;
 // Types
 //===----------------------------------------------------------------------===//
 
-/// M rows of the bytes that the layout says.
+/// M rows of as many bytes as the layout says.
 static MemRefType bufferTypeOf(ActivationsType type, Attribute memorySpace) {
   return MemRefType::get({type.getM(), int64_t(type.getLayout().bytes())},
                          IntegerType::get(type.getContext(), 8),

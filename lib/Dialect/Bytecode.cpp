@@ -113,8 +113,8 @@ template <typename Kernel> Kernel readKernel(Fields &in) {
 }
 
 /// A schedule of version 0 or 1: its fields were for all numbers of rows, for GPUs or
-/// CPUs, and the lowering gave way where they did not fit. What was set to other than
-/// the default then is what the kernels have to have now; the rest is left to the cost
+/// CPUs, and the lowering gave way where they did not fit. Fields that were set to
+/// other than the default are now given for each kernel; the rest is left to the cost
 /// model.
 Attribute readOldSchedule(Fields &in, DialectBytecodeReader &reader,
                           MLIRContext *context,

@@ -205,8 +205,8 @@ struct SimplifyEpilogueOperands : OpRewritePattern<LinearOp> {
   }
 };
 
-/// A region that yields the products as they are, rounded to the elements of the
-/// results, is what a linear without a region does.
+/// A linear without a region does the same as a region that yields the products,
+/// rounded to the elements of the results.
 struct DropIdentityEpilogue : OpRewritePattern<LinearOp> {
   using OpRewritePattern::OpRewritePattern;
 

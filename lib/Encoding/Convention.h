@@ -58,9 +58,9 @@ public:
   std::string objection(Family family) const;
   /// Whether the method is known here, or none is named.
   bool isKnownMethod() const;
-  /// What is said of the layer: one rule, or several where an entry may mean it under
-  /// another prefix (`isLayer` tells the names that the checkpoint has); which of them
-  /// it is the shapes must tell. Fails where an entry cannot be understood.
+  /// The rules for the layer: one, or several if an entry may mean it under another
+  /// prefix (`isLayer` tells whether the checkpoint has a name); the shapes then decide
+  /// among them. Fails if an entry cannot be understood.
   Result<std::vector<LayerRule>>
   rulesFor(const std::string &layer,
            const std::function<bool(const std::string &)> &isLayer) const;

@@ -232,7 +232,7 @@ public:
       if (!search)
         return plain | sign;
       consider(plain, sign);
-      // Of values of both signs an unsigned code keeps only those of one.
+      // An unsigned code keeps only the values of one sign.
       if (up > 0 && down > 0)
         consider(stepBits(type, std::min(up, down) / r.high * unit), sign ^ negative);
     } else {
@@ -292,7 +292,7 @@ uint32_t codeLinear(const MetaStorage &m, const double *values, const double *we
 // Plain, log and delta storage
 //===----------------------------------------------------------------------===//
 
-/// Nearest bits of the type; what is beyond it becomes its largest value.
+/// Bits of the nearest value of the type; larger values become its largest.
 uint32_t nearestBits(FloatType type, double value) {
   double largest = fromBits(type, largestBits(type));
   return toBits(type, float(std::clamp(value, -largest, largest)));

@@ -13,7 +13,7 @@
 //
 // Versions 2 and 3 are the same but for the order of bytes, which 3 may have the other
 // way round. Of a tensor whose type is not known, the data reaches to the next one's.
-// Strings need not be UTF-8: what is not is read as Latin-1.
+// Strings need not be UTF-8: other bytes are read as Latin-1.
 //
 //===----------------------------------------------------------------------===//
 #include "Json.h"

@@ -57,8 +57,8 @@ public:
     return checkpoint.find(prefix + std::string(suffix));
   }
   const std::string &layer() const { return prefix; }
-  /// The first tensor X.PART (PART without a dot) that is none of these, nor the bias:
-  /// of a convention that is not ours, in which the others may mean something else.
+  /// The first tensor X.PART (PART without a dot) that is neither `known` nor the bias.
+  /// It is of an unknown convention, in which the others may mean something else.
   const Tensor *findOther(std::initializer_list<std::string_view> known) const;
   /// The weight's name in the archive.
   std::string name() const { return prefix + ".weight"; }
@@ -74,9 +74,9 @@ private:
 };
 
 /// Calls `importOne` for the weights that have a tensor X + `suffix` and satisfy
-/// `isOne`, if given, in file order. One that fails, or that what lies beside the
-/// checkpoint speaks against, is kept in the inventory with the reason, so that the
-/// others can be used without it.
+/// `isOne`, if given, in file order. A weight that fails, or that the
+/// files beside the checkpoint contradict, is kept in the inventory with the reason, so
+/// that the others can be used without it.
 void importEach(ImportContext &context, Family family, std::string_view suffix,
                 std::string_view convention,
                 const std::function<Result<void>(const Parts &)> &importOne,

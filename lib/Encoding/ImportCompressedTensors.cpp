@@ -32,7 +32,7 @@ using nlohmann::json;
 
 namespace {
 
-/// What the tensors of a layer are.
+/// The shapes of the tensors of a layer.
 struct Shape {
   uint64_t N, K, G;
   unsigned bits; ///< that codes take in the tensor; 0: bytes, of as many or fewer
@@ -174,8 +174,8 @@ Result<std::string> onlineTransform(const ImportContext &context, const Parts &p
   return std::string();
 }
 
-/// What the configuration says against reading the layer as `format`; `assumed` is told
-/// what it says for it.
+/// Fails if the configuration contradicts reading the layer as one of `formats`;
+/// `assumed` records what the configuration says for it.
 Result<void> agree(const ImportContext &context, const Parts &parts, const Shape &s,
                    std::initializer_list<std::string_view> formats,
                    Assumption &assumed) {

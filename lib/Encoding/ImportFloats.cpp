@@ -45,8 +45,8 @@ bool hasConv1DName(std::string_view name) {
   return leaf == "c_attn" || leaf == "c_proj" || leaf == "c_fc" || leaf == "q_attn";
 }
 
-/// What the tensor's own shape tells: queries, keys and values and the inner layer of
-/// an MLP have more outputs than inputs, its outer layer fewer.
+/// The layout that the tensor's own shape tells: queries, keys and values and the inner
+/// layer of an MLP have more outputs than inputs, its outer layer fewer.
 Layout ownLayout(const Tensor &t) {
   auto [parent, leaf] = moduleOf(t.name);
   bool isWide = leaf == "c_attn" || leaf == "c_fc";
@@ -56,7 +56,7 @@ Layout ownLayout(const Tensor &t) {
   return (t.shape[0] > t.shape[1]) == isWide ? Layout::linear : Layout::conv1D;
 }
 
-/// What the tensors below a prefix tell; `unknown` if they differ.
+/// The layout of the tensors below a prefix; `unknown` if they differ.
 Layout layoutBelow(const Checkpoint &checkpoint, std::string_view prefix) {
   Layout out = Layout::unknown;
   for (const Tensor *t : checkpoint.startingWith(prefix)) {

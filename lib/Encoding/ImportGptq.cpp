@@ -15,7 +15,7 @@
 // k / group, are declined. A symmetric checkpoint ("sym": true) may lack qzeros: z =
 // 2^(bits-1).
 //
-// What the files beside the checkpoint say decides how the zeros are stored (formatOf):
+// The files beside the checkpoint decide how the zeros are stored (formatOf):
 //   gptq        "checkpoint_format" (or "format") "gptq" or none: less one; "gptq_v2":
 //   as
 //               they are
@@ -26,8 +26,8 @@
 //               ":awq": AWQ
 //   awq         "version" (or "checkpoint_format") "gemm" or none: AWQ
 //   nothing     GPTQ less one, or AWQ, as the shapes say
-// Any other format is refused, and so are zeros that contradict it: those of a
-// symmetric checkpoint are all in the middle, and others are not.
+// Any other format is refused, and so are zeros that contradict it: the zeros of a
+// symmetric checkpoint are all in the middle, those of others are not.
 //
 //===----------------------------------------------------------------------===//
 #include "ImportCommon.h"
@@ -118,7 +118,7 @@ std::string shapesOf(const Source &s) {
                      shapeText(s.scales->shape));
 }
 
-/// What the description says of the format.
+/// The format, as the description says it.
 struct Format {
   std::string name; ///< as it spells it; empty if it does not
   std::string_view convention;
@@ -155,7 +155,7 @@ std::optional<Format> autoRoundFormat(const std::string &name) {
   return f;
 }
 
-/// The table of what is accepted.
+/// The table of accepted formats.
 Result<Format> formatOf(const Declaration &declared, const Parts &parts) {
   const std::string &method = declared.method();
   auto name = method == "auto-round" ? declared.text({"packing_format", "backend"})

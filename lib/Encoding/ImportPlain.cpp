@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// What a quantizer of one's own, or quant-import-onnx, writes for a weight X of N rows
-// and K columns in G groups (docs/quant-pack.md):
+// The files of quant-import-onnx, which a quantizer of one's own can write as well: for
+// a weight X of N rows and K columns in G groups (docs/quant-pack.md):
 //   X.codes   U8 or I8 [N, K], or for codes of 4 bits U8 [N, K / 2], even column low
 //   X.scales  floats [N, G]
 //   X.zeros   floats, I8 or U8 [N, G]; only signed codes may lack them

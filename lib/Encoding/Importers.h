@@ -35,7 +35,7 @@ struct ImportContext {
   /// The same for a weight that cannot be read, and why.
   void addUnreadable(std::string name, std::string convention,
                      std::vector<const Tensor *> parts, std::string reason);
-  /// The same for a form that is never read: its tensors are carried over.
+  /// The same for a form that no importer reads: its tensors are carried over.
   void addForeign(std::string name, std::string convention,
                   std::vector<const Tensor *> parts, std::string reason);
 };
@@ -56,7 +56,7 @@ Result<void> importMlx(ImportContext &context);
 Result<void> importTorchao(ImportContext &context);
 /// HQQ.
 Result<void> importHqq(ImportContext &context);
-/// What is left of F32, F16 and BF16 matrices.
+/// The matrices of F32, F16 and BF16 that no other importer took.
 Result<void> importFloats(ImportContext &context);
 
 } // namespace qlinear

@@ -97,7 +97,7 @@ Result<void> qlinear::importArchive(ImportContext &context) {
     w.isPacked = true;
     w.parts = {context.checkpoint.find(name)};
     w.native = packed.encoding;
-    // What is damaged must not get a checksum that says it is not.
+    // A damaged weight must not get a checksum that says it is whole.
     auto check = [packed]() {
       return packed.checksum.empty() ? Result<void>() : packed.verify();
     };
@@ -121,8 +121,8 @@ Result<void> qlinear::importArchive(ImportContext &context) {
   return {};
 }
 
-/// A checkpoint that says how it was quantized, in which nothing was found, was
-/// quantized in a way that is not known here: its codes are no weights to carry over.
+/// If a checkpoint says how it was quantized, and no importer found a weight, its
+/// method is unknown here: its codes must not be carried over as weights.
 static Result<void> checkMethod(ImportContext &context) {
   if (std::any_of(context.weights.begin(), context.weights.end(),
                   [](const SourceWeight &w) { return !w.isFloat; }))

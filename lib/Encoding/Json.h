@@ -40,8 +40,8 @@ std::optional<std::vector<uint64_t>> jsonNumbers(const nlohmann::json &object,
 
 /// Whether `text` is UTF-8 without NUL.
 bool isText(std::string_view text);
-/// `text` itself if it is that; else with each byte that is no part of UTF-8 (or NUL)
-/// as the character that it is in Latin-1 (or U+FFFD).
+/// `text` with each byte that is no part of UTF-8 replaced by its character in Latin-1,
+/// and each NUL by U+FFFD.
 std::string toText(std::string_view text);
 /// `text` as it may stand in a message: quoted, control and non-ASCII bytes
 /// escaped, cut after 100 bytes.

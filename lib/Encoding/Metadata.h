@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// What the codecs share: the meaning of a metadata field, and the one linear
+// Shared by the codecs: the meaning of a metadata field, and the one linear
 // function of the stored field f that every form comes down to,
 //
 //   w = s * (f - center) - r.
@@ -75,7 +75,7 @@ std::string groupName(uint64_t row, uint64_t g, unsigned group, uint64_t K);
 // Coding the metadata of a row
 //===----------------------------------------------------------------------===//
 
-/// What the squared error of new metadata depends on: per group the mean of the
+/// Determines the squared error of new metadata: per group the mean of the
 /// stored fields and their summed squared deviation from it. With them the
 /// weights need not be touched again:
 ///   sum (w - w')^2 = (s - s')^2 * spread + n * (mean(w) - mean(w'))^2.
@@ -150,7 +150,7 @@ RowQuality measureRow(const AffineWeight &w, uint64_t n, const RowSource &exact,
                       const Encoding &e, const float *scales, const float *offsets,
                       bool countAll, float *groupErrors);
 
-/// All figures of `coded`, whose codes are those of `w`.
+/// All figures of `coded`, which has the codes of `w`.
 Quality measureAll(const AffineWeight &w, const Moments &moments,
                    const EncodedWeight &coded);
 

@@ -21,7 +21,7 @@
 
 namespace qlinear {
 
-/// What a tensor of GGUF is in transformers.
+/// The counterpart of a GGUF tensor in transformers.
 struct Counterpart {
   std::string name;       ///< empty: it has none, or its values are others
   uint64_t heads = 0;     ///< whose rows are in llama.cpp's order; 0: as transformers'
@@ -36,7 +36,7 @@ public:
 
   bool isHuggingFace() const { return areRenamed; }
   Counterpart of(const Tensor &tensor, uint64_t rows) const;
-  /// What an archive says of the model under "model".
+  /// The description of the model that an archive has under "model".
   nlohmann::json about(bool renamed) const;
   /// Why there is no map of these names; empty if there is one.
   std::string defect() const;

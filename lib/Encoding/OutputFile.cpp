@@ -38,7 +38,7 @@ std::optional<int> ownDescriptor(const fs::path &path) {
   return number;
 }
 
-/// Standard descriptors that are closed stay free for what they mean.
+/// Keeps closed standard descriptors free: a file must not become standard output.
 int aboveStandard(int fd) {
   if (fd < 0 || fd > STDERR_FILENO)
     return fd;
@@ -263,7 +263,7 @@ Result<void> OutputFile::prepare() {
       return failure(errno);
     temporary = name;
   }
-  // Some file systems report what they could not write only now.
+  // Some file systems report failed writes only now.
   return close(std::exchange(fd, -1)) == 0 ? Result<void>() : failure(errno);
 }
 

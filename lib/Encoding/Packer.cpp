@@ -398,8 +398,8 @@ uint64_t alignmentOf(uint64_t size) {
   return size ? std::min<uint64_t>(size & (~size + 1), layout::kLine) : layout::kLine;
 }
 
-/// Sets what the job's tensor is in transformers, and brings it there if that is asked
-/// for. Fails where it cannot.
+/// Finds the counterpart of the job's tensor in transformers, and renames and reorders
+/// the tensor to match if that is asked for. Fails where it cannot.
 Result<void> rename(Job &job, const ModelNames &names, const Tensor &tensor,
                     const PackOptions &options) {
   job.counterpart =
@@ -425,7 +425,7 @@ Result<void> rename(Job &job, const ModelNames &names, const Tensor &tensor,
   return {};
 }
 
-/// One job per weight that is not carried over, and per tensor that is.
+/// One job per weight to pack, and per tensor to carry over as it is.
 Result<PackReport> run(const std::string &floatType, const Checkpoint &checkpoint,
                        const Inventory &inventory, const std::string &path,
                        const PackOptions &options) {

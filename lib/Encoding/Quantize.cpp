@@ -215,7 +215,7 @@ public:
     Fit fit = form == Form::symmetric ? symmetric()
               : form == Form::zero    ? integerZero()
                                       : floatOffset();
-    // What the metadata of the form stores is relative to this code.
+    // The offsets of the form count from this code.
     double center =
         form == Form::centred ? double(1 << (options.codes.bits - 1)) : bias;
     double base = middle * unit; // what remains of a group without a scale

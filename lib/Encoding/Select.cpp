@@ -43,7 +43,7 @@ MetaStorage blockStep(uint8_t bits, bool isSigned) {
   return MetaStorage::linear(bits, isSigned, StepScope::block);
 }
 
-/// What the candidates depend on.
+/// The properties of a source that the candidates depend on.
 struct Source {
   CodeType codes;
   unsigned group;
@@ -209,8 +209,8 @@ std::string snrText(double snr) {
   return std::isinf(snr) && snr > 0 ? "exact" : fmt::format("{:.1f} dB", snr);
 }
 
-/// Which bound `q` breaks, or nothing. The worst row of a sample speaks for all
-/// rows; what a sample says of the tensor has to be clear.
+/// The bound that `q` breaks, or nothing. The worst row of a sample counts
+/// for all rows; a sample breaks a bound of the whole tensor only beyond its noise.
 std::string brokenBound(const Quality &q, const SelectionRule &rule,
                         const std::vector<RowQuality> *sample = nullptr) {
   bool snrBroken = !(q.tensorSnr >= rule.minSnr);

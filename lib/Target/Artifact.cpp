@@ -163,8 +163,8 @@ static GlobalVariable *addData(Module &module, ArrayRef<char> data, unsigned ali
   return global;
 }
 
-/// NAME(module, workspace, inputs, outputs, stream) calls qlr_call with what the
-/// compiler knows: the function's index and the numbers of tensors.
+/// NAME(module, workspace, inputs, outputs, stream) calls qlr_call, adding
+/// what the compiler knows: the function's index and the numbers of tensors.
 static void addExportedFunction(Module &module, mlir::func::FuncOp function,
                                 unsigned index) {
   LLVMContext &context = module.getContext();

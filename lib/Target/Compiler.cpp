@@ -169,7 +169,7 @@ LogicalResult Driver::checkLinears() {
   return success(any);
 }
 
-/// The parameters against what the archive has.
+/// Checks the parameters against the archive.
 LogicalResult Driver::checkParams() {
   if (settings.params.empty())
     return success();
@@ -324,7 +324,7 @@ LogicalResult Driver::makeCode(TargetCode &code, Object &description) {
   return success();
 }
 
-/// The weights, those of --params with what the archive says they are.
+/// The weights; those of --params with the archive's checksums.
 Array Driver::describeWeights() const {
   Array described = weights.describe();
   for (auto [value, entry] : llvm::zip(described, weights.entries()))

@@ -342,7 +342,7 @@ Error Retarget::run() {
       declaration.eraseFromParent();
   if (Error error = checkExternals())
     return error;
-  StripDebugInfo(module); // the sites have what was needed of it
+  StripDebugInfo(module); // the sites keep the lines that messages need
   for (Function *kernel : kernels)
     makeEntry(*kernel);
   std::string text;

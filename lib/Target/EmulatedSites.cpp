@@ -30,7 +30,7 @@ std::string describeLocation(const DebugLoc &location) {
   return text + ")";
 }
 
-/// A private constant named after what it holds, so that equal ones are found.
+/// A private constant named after its contents, so that equal ones are one.
 static GlobalVariable *constantOf(Module &module, StringRef key,
                                   function_ref<Constant *()> make) {
   MD5 hash;

@@ -164,7 +164,7 @@ struct ExpandMath : PassWrapper<ExpandMath, OperationPass<ModuleOp>> {
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       return signalPassFailure();
 
-    // What is left must be an instruction.
+    // The remaining ones must be instructions.
     WalkResult result = getOperation().walk([&](Operation *op) {
       bool isMath = op->getName().getDialectNamespace() == "math";
       bool inlined =

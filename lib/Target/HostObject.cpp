@@ -79,7 +79,7 @@ llvm::Error toError(Result<void> result) {
   return result ? llvm::Error::success() : createStringError(result.error());
 }
 
-/// What a failed linker said, at most its first lines.
+/// The first lines of a failed linker's output.
 static std::string linkerMessage(StringRef log) {
   auto buffer = MemoryBuffer::getFile(log);
   if (!buffer)

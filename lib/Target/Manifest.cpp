@@ -184,7 +184,7 @@ static void explainDimensions(BlockArgument argument, InFlightDiagnostic &diagno
 FailureOr<Object> describeSignature(func::FuncOp function) {
   bool anyDynamic = false;
   int64_t rows = 0;
-  // A weight that is passed in is no tensor that crosses the boundary.
+  // A weight cannot be an argument: no tensor of the boundary stands for one.
   for (BlockArgument argument : function.getArguments())
     for (Operation *user : argument.getUsers())
       if (isa<ql::PackOp>(user))
@@ -282,7 +282,7 @@ static LogicalResult rejectOperation(Operation *op, StringRef why) {
   return failure();
 }
 
-/// What is needed to find weights and constants, but is no step itself.
+/// Whether `op` only names a weight or a constant, and is no step itself.
 static bool isComponent(Operation &op) {
   return isa<ql::LoadOp, ql::PackOp, memref::GetGlobalOp>(op) ||
          op.hasTrait<OpTrait::ConstantLike>();

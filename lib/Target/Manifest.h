@@ -62,7 +62,7 @@ private:
   llvm::SetVector<mlir::Attribute> tensors; ///< DenseElementsAttr
 };
 
-/// Public functions with a body: what an artifact exports.
+/// Public functions with a body, which an artifact exports.
 llvm::SmallVector<mlir::func::FuncOp> exportedFunctions(mlir::ModuleOp module);
 
 /// "inputs", "outputs" and "rows" of a function.

@@ -16,7 +16,7 @@
 using namespace mlir;
 
 /// A generated call declares the function that it calls by the types of its arguments,
-/// so nothing else notices where those are not what the micro-kernel takes. This does.
+/// so nothing else notices if the micro-kernel takes others. This does.
 static LogicalResult checkSignatures(Operation *op, const llvm::Module &module,
                                      const llvm::Module &kernels) {
   for (const llvm::Function &called : module) {

@@ -68,7 +68,7 @@ struct ExpandRsqrt : OpRewritePattern<math::RsqrtOp> {
 };
 
 /// Expands math functions into arithmetic, so that no device library is needed.
-/// What the hardware or LLVM has as an instruction stays.
+/// Functions that the hardware or LLVM has as an instruction stay.
 struct ExpandMath : PassWrapper<ExpandMath, OperationPass<gpu::GPUModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ExpandMath)
   void runOnOperation() override {
@@ -89,7 +89,7 @@ struct ExpandMath : PassWrapper<ExpandMath, OperationPass<gpu::GPUModuleOp>> {
     patterns.add<ExpandRsqrt>(&getContext());
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       return signalPassFailure();
-    // What is left must be an instruction of the device.
+    // The remaining ones must be instructions of the device.
     WalkResult result =
         getOperation().walk(
             [](Operation *op) {
@@ -190,8 +190,8 @@ static bool isKernel(const llvm::Function &f) {
   return f.getCallingConv() == llvm::CallingConv::PTX_Kernel;
 }
 
-/// The constants of a kernel fold first, in small steps, so that what they rule out
-/// is gone before it costs anything: the micro-kernels' outer parts are inlined and
+/// The constants of a kernel fold first, in small steps, so that code which they rule
+/// out is gone before it costs anything: the micro-kernels' outer parts are inlined and
 /// simplified, then those marked QL_INLINE_LATE; loops unroll; then the usual.
 static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
   Optimizer optimizer(machine);

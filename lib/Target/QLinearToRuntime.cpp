@@ -40,7 +40,7 @@ namespace {
 struct Function {
   LaunchOp first;
   SmallVector<LaunchOp> launches;
-  /// Inputs that are no constants: what a call passes, before the outputs.
+  /// Inputs that are no constants: a call passes them before the outputs.
   SmallVector<unsigned> inputs;
   func::FuncOp description; ///< in tensors, for the manifest
   LLVM::LLVMFuncOp wrapper; ///< takes pointers and numbers of rows
@@ -108,7 +108,7 @@ static bool isDense(MemRefType type) {
 }
 
 //===----------------------------------------------------------------------===//
-// What is launched
+// Launched functions
 //===----------------------------------------------------------------------===//
 
 /// Reports what would be left: no pass after this one knows our operations.
@@ -227,7 +227,7 @@ OwningOpRef<ModuleOp> QLinearToRuntime::takeKernels() {
 }
 
 //===----------------------------------------------------------------------===//
-// What the module gets
+// Additions to the module
 //===----------------------------------------------------------------------===//
 
 /// The kernels are optimised: what has told the optimiser about aliases is only long.

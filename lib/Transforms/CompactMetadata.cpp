@@ -11,8 +11,8 @@
 //   constants    a qlinear.pack of constants becomes a pack of the re-encoded
 //                components
 //   parameters   with `archive`, the file is rewritten to `output` (by the code of
-//                quant-pack) and the types follow what was chosen there; without,
-//                a named encoding changes the type alone
+//                quant-pack) and the types become those of the new file; without
+//                it, a named encoding changes the type alone
 //
 // Nothing is changed before every choice is known: a failure leaves the IR and
 // the files as they were.

@@ -123,7 +123,7 @@ static bool forEachOffset(ArrayRef<int64_t> shape, AffineMap map,
   return true;
 }
 
-/// A tensor whose element at any index is that of `from` at what `map` gives.
+/// A tensor whose element at index i is the element of `from` at map(i).
 static Elements gather(const Elements &from, RankedTensorType type, AffineMap map) {
   Elements result = Elements::zeros(type, from.isSplat());
   size_t width = from.width();
@@ -165,7 +165,7 @@ static bool scatter(const Elements &from, Elements &to, AffineMap map) {
       });
 }
 
-/// Where the elements of a slice lie in the whole; none if that is not constant.
+/// Where the elements of a slice lie in the whole; none if the place is not constant.
 static std::optional<AffineMap> sliceMap(ArrayRef<OpFoldResult> offsets,
                                          ArrayRef<OpFoldResult> strides,
                                          const llvm::SmallBitVector &dropped,
@@ -205,7 +205,7 @@ Elements ConstantEvaluator::computeLinalg(linalg::LinalgOp op, unsigned resultNu
   Value yielded = body->getTerminator()->getOperand(resultNumber);
   if (!out.isProjectedPermutation() || ShapedType::isDynamicShape(sizes))
     return {};
-  SmallVector<unsigned> outer, inner; // the loops of the result, and those of sums
+  SmallVector<unsigned> outer, inner; // loops of the result, loops of sums
   for (AffineExpr e : out.getResults())
     outer.push_back(cast<AffineDimExpr>(e).getPosition());
   int64_t iterations = 1, sums = 1;
@@ -223,7 +223,7 @@ Elements ConstantEvaluator::computeLinalg(linalg::LinalgOp op, unsigned resultNu
   if (sums == 0)
     return {};
 
-  // What is only moved keeps its bits.
+  // Elements that are only moved keep their bits.
   if (auto argument = dyn_cast<BlockArgument>(yielded);
       argument && argument.getOwner() == body && inner.empty()) {
     OpOperand *operand = op.getMatchingOpOperand(argument);

@@ -7,9 +7,9 @@
 //
 // Frontends put weights into the IR as they lie in a checkpoint, and compute codes,
 // scales and zeros from them: shifts and masks, reshapes, concatenations, transposes,
-// casts. The evaluator computes such tensors at compile time: what is built of the
-// operations of linalg, tensor, arith and math, on tensors of any size, in time and
-// memory that grow with their elements and with the number of operations.
+// casts. The evaluator computes such tensors at compile time if they are built of the
+// operations of linalg, tensor, arith and math. Tensors may have any size; time and
+// memory grow with their elements and with the number of operations.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_LIB_TRANSFORMS_CONSTANTEVALUATOR_H
@@ -53,7 +53,7 @@ struct Elements {
 /// Indices of lanes: one vector for each dimension.
 using LaneIndices = SmallVector<std::vector<int64_t>, 4>;
 
-/// Where the elements of a slice lie in the whole; none if that is not constant.
+/// Where the elements of a slice lie in the whole; none if the place is not constant.
 std::optional<AffineMap> getSliceMap(tensor::ExtractSliceOp op);
 
 /// The values that a scalar operation of one result can have.
@@ -67,15 +67,15 @@ public:
   /// What keeps a tensor from being constant: "argument 2", "'tensor.generate'".
   std::string whyNot(Value tensor);
 
-  /// The elements of a tensor that is constant; none if it is not, or if its value is
+  /// The elements of a constant tensor; none if it is not constant, or if its value is
   /// undefined (a shift by more than the width, a division by zero).
   Elements evaluate(Value tensor);
 
   /// The same as an attribute.
   DenseElementsAttr evaluateToAttr(Value tensor);
 
-  /// The values that the elements of a tensor of integers can have: of a constant the
-  /// least and the largest, else what the operations tell.
+  /// The range of the elements of a tensor of integers: the least and the largest of a
+  /// constant, else the range that follows from the operations.
   ConstantIntRanges rangeOf(Value tensor);
 
 private:

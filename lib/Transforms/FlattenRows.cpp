@@ -230,7 +230,7 @@ struct FlattenRowsPass : mlir::qlinear::impl::FlattenRowsBase<FlattenRowsPass> {
   void runOnOperation() override {
     if (signatures) {
       getOperation()->walk([&](FunctionOpInterface function) {
-        // Not of one that is called in the module.
+        // Functions that the module calls keep their signature.
         if (SymbolTable::getSymbolVisibility(function) ==
                 SymbolTable::Visibility::Public &&
             !function.isExternal() &&
@@ -270,8 +270,8 @@ struct FlattenRowsPass : mlir::qlinear::impl::FlattenRowsBase<FlattenRowsPass> {
   }
 
 private:
-  /// What an argument is collapsed to; null if it has other uses than that and its
-  /// sizes.
+  /// The type to which an argument is collapsed; null if it has other uses than that
+  /// collapse and its sizes.
   static RankedTensorType rowsOf(BlockArgument argument) {
     auto type = dyn_cast<RankedTensorType>(argument.getType());
     RankedTensorType rows;
@@ -290,8 +290,8 @@ private:
     return rows;
   }
 
-  /// As if all the rows were in the first dimension that is dynamic: no value depends
-  /// on that where there are several.
+  /// Puts all rows into the first dynamic dimension. Where several are dynamic, no
+  /// value depends on how the rows are shared among them.
   static void flatten(BlockArgument argument, RankedTensorType rows) {
     auto type = cast<RankedTensorType>(argument.getType());
     OpBuilder b = OpBuilder::atBlockBegin(argument.getOwner());

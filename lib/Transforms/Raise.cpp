@@ -8,8 +8,8 @@
 // For every contraction sum of x * w, where w is computed from integer codes:
 //
 //   1. operations of other dialects get an equivalent in linalg (RaiseFrontends.h);
-//   2. the scalar tree of the body (RaiseAnalysis.h) is split into x, the codes q
-//      and what is added to and multiplied with them (RaiseMatch.cpp);
+//   2. the scalar tree of the body (RaiseAnalysis.h) is split into x, the codes q,
+//      and the factors and terms that they are combined with (RaiseMatch.cpp);
 //   3. the loops become three indices m, n and k, and each component's index in
 //      each dimension a digit of one of them; a component whose digits make up
 //      (n, k) or (n, k floordiv group) can be reshaped to a matrix (RaiseIndices.cpp);

@@ -94,7 +94,7 @@ Scalar *ScalarAnalysis::sumOf(linalg::LinalgOp op, AffineMap map) {
       op.getNumReductionLoops() + op.getNumParallelLoops() != op.getNumLoops() ||
       loops.kinds.size() + op.getNumReductionLoops() > kMaxLoops)
     return nullptr;
-  // Its parallel loops are functions of ours; each reduction is one more loop.
+  // Its parallel loops are functions of the loops here; each reduction is one more.
   SmallVector<AffineExpr> inner(op.getNumLoops());
   AffineMap result = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
   for (auto [e, index] : llvm::zip_equal(result.getResults(), map.getResults())) {
@@ -167,8 +167,8 @@ Scalar *ScalarAnalysis::scalarOf(Value value, linalg::LinalgOp op, AffineMap toL
 }
 
 /// Whether an integer tensor is computed from constants, so that its elements are as
-/// good as those of a constant. What moves elements is seen through, and differences,
-/// which are codes and zeros.
+/// good as those of a constant. Operations that move elements are seen through, and so
+/// are differences, which are of codes and zeros.
 bool ScalarAnalysis::isLeaf(Value tensor) {
   Operation *def = tensor.getDefiningOp();
   if (!isa<IntegerType>(getElementTypeOrSelf(tensor.getType())) ||
@@ -206,8 +206,8 @@ Scalar *ScalarAnalysis::elementOf(Value tensor, AffineMap map) {
   return scalar;
 }
 
-/// The element of `tensor` in terms of what defines it; null if that is not
-/// understood.
+/// The element of `tensor` in terms of the operands of its definition; null if the
+/// definition is not understood.
 Scalar *ScalarAnalysis::seeThrough(Value tensor, AffineMap map) {
   Operation *def = tensor.getDefiningOp();
   if (!def || isLeaf(tensor))
@@ -292,7 +292,7 @@ Scalar *ScalarAnalysis::seeThrough(Value tensor, AffineMap map) {
     if (!hasConversion(inner))
       return nullptr;
     if (slice) {
-      // All of what was computed is more than what is used.
+      // The whole computed tensor is more than the slice that is used.
       if (!isElement(inner))
         inner->access = {tensor, map};
       return inner;

@@ -24,7 +24,7 @@ class ConstantEvaluator;
 class Frontends;
 
 /// An element of a tensor: its indices are functions of the loops of the operation
-/// that is analysed.
+/// under analysis.
 struct Access {
   Value tensor;
   AffineMap map;
@@ -54,13 +54,14 @@ struct Scalar {
   /// Whether a tensor that holds this scalar has more than one use.
   bool isShared = false;
 
-  /// Of an operation: that of `op`, or what a part of `op` does (math.fma is two).
+  /// Of an operation: the name of `op`, or of the part of `op` that this scalar stands
+  /// for (math.fma is two).
   StringRef name;
 
   bool is(StringRef other) const { return name == other; }
 };
 
-/// Visits `scalar`, then what it is computed from.
+/// Visits `scalar`, then its operands.
 void walk(Scalar *scalar, function_ref<void(Scalar *)> visit);
 inline bool isElement(const Scalar *scalar) {
   return scalar->kind == Scalar::Kind::element;
@@ -75,17 +76,17 @@ bool hasConversion(Scalar *scalar);
 /// Whether the trees are made of such operations.
 bool isScalarOperation(Operation *op);
 
-/// Why a contraction is left alone that is no sum of products of scalars that are
-/// understood, if it has a quantized weight; else "".
+/// Why a contraction of a quantized weight is left alone, if it is no sum of products
+/// that are understood; else "".
 std::string explainUnmatched(linalg::LinalgOp op);
 
-/// The loops of an operation, then those of the sums that it is made of.
+/// The loops of an operation, followed by the loops of the sums inside it.
 struct Loops {
   SmallVector<utils::IteratorType> kinds;
   SmallVector<int64_t> sizes;
 };
 
-/// Dimensions of the maps of accesses: the loops, and room for those of sums.
+/// Dimensions of the maps of accesses: the loops, with room for the loops of sums.
 inline constexpr unsigned kMaxLoops = 16;
 
 /// Builds the trees; owns them.
@@ -98,7 +99,7 @@ public:
   /// it does more than arith. With `seeSums` a contraction that `op` reads is a sum.
   Scalar *analyseBody(linalg::LinalgOp op, bool seeSums);
 
-  /// An element of a tensor that is not seen through.
+  /// An element that is a leaf: its tensor is not seen through.
   Scalar *makeElement(Value tensor, AffineMap map);
 
   Loops loops;
@@ -127,8 +128,8 @@ struct Digit {
   int64_t stride = 1, size = 1;
 };
 
-/// Stands for the size of each of `count` dimensions that are not known: a prime, so
-/// that it is a multiple of none that is known, and larger than most; 0 for too many.
+/// Stands for the size of each of `count` unknown dimensions: a prime, so that it is a
+/// multiple of no known size, and larger than most; 0 for too many dimensions.
 inline int64_t unknownSize(unsigned count) {
   return count <= 2   ? (int64_t(1) << 24) - 3
          : count == 3 ? (int64_t(1) << 17) - 1

@@ -446,7 +446,7 @@ std::optional<Dequantization> Frontends::linalgExtDequantize(Operation *op) {
     for (Attribute map : attribute)
       if (auto typed = dyn_cast<AffineMapAttr>(map))
         maps.push_back(typed.getValue());
-  // Codes, scales, perhaps zeros, and what the result is written to.
+  // Codes, scales, perhaps zeros, and the destination of the result.
   size_t count = op->getNumOperands();
   if ((count != 3 && count != 4) || maps.size() != count ||
       !isTensor(op->getOperand(0)))

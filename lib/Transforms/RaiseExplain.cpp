@@ -48,7 +48,7 @@ static void scan(Operation *op, bool readsCodes, Findings &found) {
     found.blocker = op;
 }
 
-/// Scans what one operation computes.
+/// Scans the scalar operations of one operation.
 static void scanAll(Operation *op, Findings &found) {
   bool readsCodes = llvm::any_of(op->getOperands(), isCodes);
   if (auto generic = dyn_cast<linalg::LinalgOp>(op)) {

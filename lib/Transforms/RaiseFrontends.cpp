@@ -316,7 +316,7 @@ Value Frontends::reshape(OpBuilder &b, Location loc, Value tensor,
   auto type = cast<RankedTensorType>(tensor.getType());
   if (type.getShape() == shape)
     return tensor;
-  // Through one dimension: what is seen through needs no cleverness.
+  // Through one dimension: the analysis sees through both reshapes.
   auto all = [](size_t rank) {
     SmallVector<ReassociationIndices> groups;
     if (rank)

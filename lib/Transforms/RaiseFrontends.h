@@ -15,7 +15,7 @@
 //   "onnx.MatMulNBits"(...) {K = 64, ...}
 //
 // Each has an equivalent on builtin tensors, in linalg, which is created beside it for
-// the analysis. What is not used in the end is erased again. Tensors are builtin
+// the analysis. Equivalents that stay unused are erased again. Tensors are builtin
 // ones, also with si8, ui8, ... elements, or !torch.vtensor, which is converted by
 // torch_c.to_builtin_tensor.
 //
@@ -50,13 +50,14 @@ struct Dequantization {
   bool isZeroSigned = false;
   /// In terms of a code in the middle of its range, s * (q - middle) + zero.
   std::optional<double> middle;
-  /// What the codes are said to lie in.
+  /// The least and the largest code, as the operation says.
   std::optional<std::pair<int64_t, int64_t>> range;
 };
 
 class Frontends {
 public:
-  /// A contraction that stands for an operation, and what replaces its result.
+  /// A contraction that stands for an operation, and the value that replaces its
+  /// result.
   struct Linear {
     linalg::LinalgOp contraction;
     Value result;
@@ -64,15 +65,15 @@ public:
 
   explicit Frontends(MLIRContext *context);
 
-  /// The equivalent of the result of an operation that dequantizes or passes on
-  /// what is dequantized; null if it is not known, or not one.
+  /// The equivalent of the result of an operation that dequantizes, or passes on a
+  /// dequantized value; null if the operation is none of them, or has no equivalent.
   Value lower(Value value);
 
-  /// The equivalent of a contraction with a dequantized weight. None if it is not one,
-  /// or, then whyNot(op) says so, one that has no equivalent.
+  /// The equivalent of a contraction with a dequantized weight. None if `op` is no such
+  /// contraction, or has no equivalent; whyNot(op) is the reason then.
   std::optional<Linear> lowerLinear(Operation *op);
 
-  /// Why an operation that is known has no equivalent; empty if it has.
+  /// Why a known operation has no equivalent; empty if it has one.
   StringRef whyNot(Operation *op) const {
     auto it = reasons.find(op);
     return it == reasons.end() ? StringRef() : StringRef(it->second);
@@ -84,7 +85,7 @@ public:
   /// become a linear.
   bool isShared(Value value, bool isWeight) const;
 
-  /// The name of what an operation does: of the operator for torch.operator, without
+  /// The name of an operation, or for torch.operator that of its operator, without
   /// "torch.".
   static StringRef nameOf(Operation *op);
   static bool isDequantization(Operation *op);
@@ -97,9 +98,9 @@ public:
     return builder;
   }
 
-  /// Erases operations that are dead, and what only they used.
+  /// Erases dead operations, and operations that only they used.
   void eraseDead(ArrayRef<Operation *> operations);
-  /// Erases what was created and is not used.
+  /// Erases created operations that are not used.
   void eraseUnused();
 
   ConstantEvaluator constants;

@@ -36,8 +36,8 @@ static Scalar *skip(Scalar *scalar, ArrayRef<StringRef> names) {
 
 static bool isFloat(Type type) { return type.isF32() || type.isF16() || type.isBF16(); }
 
-/// The values that an integer can have: of constants as they are, else what the
-/// operations tell.
+/// The range of an integer: that of the elements of a constant, else the range that
+/// follows from the operations.
 ConstantIntRanges Raiser::rangeOf(Scalar *scalar) {
   unsigned width = ConstantIntRanges::getStorageBitwidth(scalar->type);
   if (auto number = dyn_cast_or_null<IntegerAttr>(scalar->value))
@@ -73,7 +73,7 @@ LogicalResult Raiser::readInteger(Scalar *scalar, bool isSigned, Integer &result
     isSigned = extendsSigned;
     scalar = scalar->operands[0];
   }
-  // From 64 to 32 bits: a zero that is beyond has no meaning.
+  // From 64 to 32 bits: a zero beyond 32 bits has no meaning.
   if (scalar->is("arith.trunci") && isElement(scalar->operands[0]) &&
       scalar->type.getIntOrFloatBitWidth() >= 32)
     scalar = scalar->operands[0];
@@ -103,7 +103,7 @@ LogicalResult Raiser::readInteger(Scalar *scalar, bool isSigned, Integer &result
 // The weight
 //===----------------------------------------------------------------------===//
 
-/// What is computed from codes and, perhaps, a zero.
+/// Matches the conversion to float of the codes, or of the codes minus a zero.
 LogicalResult Raiser::matchCodes(Scalar *conversion) {
   bool readSigned = conversion->is("arith.sitofp");
   Scalar *integer = conversion->operands[0];
@@ -131,7 +131,8 @@ LogicalResult Raiser::matchCodes(Scalar *conversion) {
   if (failed(readInteger(integer->operands[0], true, formula.codes)) ||
       failed(readInteger(integer->operands[1], true, zero)))
     return failure();
-  // Zeros of 32 and 64 bits are taken to be those of their codes, as f32 zeros are.
+  // Zeros of 32 and 64 bits are assumed to lie in the range of the codes, as f32 zeros
+  // are.
   unsigned width = integer->type.getIntOrFloatBitWidth(), wide = width + 70;
   APInt low = zero.least.sext(wide), high = zero.most.sext(wide);
   if (zero.width() >= 32 && zero.bits == zero.width())
@@ -208,8 +209,8 @@ LogicalResult Raiser::matchFormula(Scalar *scalar) {
 
 /// Of two factors that are both computed from integers, the activations: each runs over
 /// a parallel loop that the other does not, and the weight is constant, or else the
-/// larger one, or else that of the last dimension of `result`. Null if there are not
-/// two.
+/// larger one, or else the one with the last dimension of `result`. Null if there are
+/// not two.
 static Scalar *findActivations(Scalar *product, const Loops &loops, AffineMap result,
                                ConstantEvaluator &constants) {
   struct Factor {
@@ -359,7 +360,7 @@ LogicalResult Raiser::splitProduct(Scalar *scalar, SmallVectorImpl<Scalar *> &ot
     return decline("the codes are in both factors");
   if (inner->isShared)
     return decline("the dequantized value has another user");
-  // What is computed in the body may be scaled there as well.
+  // A factor that the body computes may be a product itself.
   auto addFactors = [&](auto &self, Scalar *factor) -> void {
     if (!factor->is("arith.mulf") || factor->access.tensor)
       return others.push_back(factor);
@@ -370,8 +371,8 @@ LogicalResult Raiser::splitProduct(Scalar *scalar, SmallVectorImpl<Scalar *> &ot
   return splitProduct(inner->operands[at], others, rest);
 }
 
-/// The product of `factors`: an element behind widening, or what was computed into a
-/// tensor; else a tensor is made of it.
+/// Sets x to the product of `factors`: an element behind widening, or a value that a
+/// tensor holds already; otherwise a new tensor is made to hold it.
 LogicalResult Raiser::matchActivations(ArrayRef<Scalar *> factors) {
   Scalar *activation = factors.front();
   if (activation->is("arith.truncf") && !activation->access.tensor)
@@ -410,7 +411,7 @@ LogicalResult Raiser::match(bool seeSums) {
   if (hasConversion(root) && op.getNumDpsInputs() < 2)
     return failure(); // a sum of integers
   if (!hasConversion(root)) {
-    // A dequantization that is known, but could not be read?
+    // A known dequantization that could not be read?
     walk(root, [&](Scalar *s) {
       if (isElement(s))
         if (StringRef reason = frontends.whyNot(s->access.tensor); !reason.empty())
@@ -430,7 +431,7 @@ LogicalResult Raiser::match(bool seeSums) {
     return decline("the accumulator is narrower than the input: the products are "
                    "rounded before the sum");
   if (seeSums) {
-    // One sum, which has all that is quantized.
+    // There must be one sum, and everything quantized must be inside it.
     unsigned sums = 0, inside = 0, all = 0;
     walk(product, [&](Scalar *s) {
       all += isConversion(s);
@@ -468,7 +469,7 @@ LogicalResult Raiser::match(bool seeSums) {
       activation = other;
   }
   if (seeSums) {
-    // Sums over groups of what is summed up in the groups; all else is two linears.
+    // Sums over the groups of sums in the groups; anything else is two linears.
     for (unsigned loop = 0; loop < op.getNumLoops(); ++loop)
       if (analysis.loops.kinds[loop] == utils::IteratorType::reduction &&
           (!activation || !dependsOn(activation, loop) || !dependsOn(codeTree, loop)))
@@ -478,7 +479,7 @@ LogicalResult Raiser::match(bool seeSums) {
     return decline("the body is not a sum of products of a weight and an x along k");
   if (failed(matchFormula(rest)))
     return failure();
-  // What x is scaled with runs over rows, too, and not over N.
+  // A factor that runs over rows, and not over N, scales x.
   SmallVector<Scalar *> factors = {activation};
   for (Scalar *other : others) {
     if (other == activation)
@@ -511,6 +512,6 @@ LogicalResult Raiser::match(bool seeSums) {
     return decline("the accumulator is narrower than the input");
   if (failed(matchIndices()) || failed(matchEncoding()))
     return failure();
-  // A step that is not read as a matrix declines, though its scales could be computed.
+  // Steps that cannot be read as a matrix decline, though the scales could be computed.
   return success(why.empty());
 }

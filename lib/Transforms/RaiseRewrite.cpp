@@ -376,7 +376,7 @@ Value Raiser::buildResult(OpBuilder &b, Value y) {
   if (y.getType() != resultType)
     y = tensor::CastOp::create(b, loc, resultType, y);
 
-  // What the sum starts with, unless that is zero.
+  // Adds the start of the sum, unless it is zero.
   auto fill = init->get().getDefiningOp<linalg::FillOp>();
   Value start = fill ? fill.getInputs()[0] : init->get();
   if (!matchPattern(start, m_AnyZeroFloat()))

@@ -22,7 +22,7 @@ struct Matrix {
   bool hasRows = false, hasColumns = false;
 };
 
-/// An integer that is read from a tensor, a constant, or computed from several.
+/// An integer: an element of a tensor, a constant, or computed from several of them.
 struct Integer {
   Scalar *scalar = nullptr;
   TypedAttr constant; ///< if it is one
@@ -65,7 +65,7 @@ struct Component {
 struct Formula {
   Integer codes;
   Component scale, zero, min;
-  /// What codes minus zero are, where that is a difference of integers.
+  /// Codes minus zero, if that is a difference of integers.
   Scalar *difference = nullptr;
 };
 
@@ -99,7 +99,7 @@ public:
   std::string why;
   /// The contractions that are done together with `op`, or would be.
   SmallVector<Operation *> partial;
-  /// What was created and then evaluated.
+  /// Operations that were created and then evaluated.
   SmallVector<Operation *> folded;
 
 private:

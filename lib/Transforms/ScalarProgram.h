@@ -6,8 +6,8 @@
 //===----------------------------------------------------------------------===//
 //
 // The body of an elementwise operation or a contraction, compiled to steps. A step is
-// one arith or math operation on a vector of lanes, so that what is interpreted is a
-// vector and not an element. Integers are held zero-extended in 64 bits, floats as
+// one arith or math operation on a vector of lanes, so that the interpreter's work is
+// per vector and not per element. Integers are held zero-extended in 64 bits, floats as
 // doubles that are rounded to their type after each operation; for f32, f16 and bf16
 // that is the same as arithmetic in the type itself, as a double has more than twice
 // their bits.
@@ -49,7 +49,7 @@ public:
   /// The lanes of a value, to be filled in before run().
   Lanes &lanesOf(Value value);
 
-  /// The lanes of a value that is computed or a constant; null if it is neither.
+  /// The lanes of a computed or constant value; null for any other.
   Lanes *operandOf(Value value);
 
   /// Adds the steps of `op`, which has one result. `results` takes the place of the

@@ -65,9 +65,9 @@ public:
     }
   }
 
-  /// The kernel with what is left out of `wanted`, or why there is none. With more
-  /// blocks than multiprocessors, which then do not all run at once, where a block's
-  /// tiles do not fit into its shared memory otherwise.
+  /// Fills in the fields that `wanted` leaves out; the error says why there is no such
+  /// kernel. The grid has more blocks than multiprocessors only if the tiles of a block
+  /// do not fit into its shared memory otherwise: not all blocks run at once then.
   Result<Gemv> choose(const Gemv &wanted) const {
     int64_t grid = wanted.grid.value_or(chip.multiprocessors);
     for (;; grid *= 2) {
@@ -169,7 +169,7 @@ Result<Gemv> Chooser::chooseFor(const Gemv &wanted, int64_t grid) const {
   };
 
   // Under programmatic dependent launch the next kernel's blocks fill their rings
-  // beside this one's: that is worth a stage, and no more warps than 64 K registers
+  // beside this one's: they are worth a stage, and no more warps than 64 K registers
   // allow for both. It needs one block of each kernel on every multiprocessor. Where
   // two blocks of one kernel meet, they end late, the next kernel's go where there is
   // room, and the imbalance is handed on from launch to launch (measured: 1.4 times the
@@ -203,7 +203,7 @@ Result<Gemv> Chooser::chooseFor(const Gemv &wanted, int64_t grid) const {
   return error(why);
 }
 
-/// What a schedule asks for: its kernels, or those that it leaves to us.
+/// The kernels that a schedule asks for; without any, the usual ones for M rows.
 SmallVector<Gemv> wantedOf(ScheduleAttr given, int64_t M) {
   SmallVector<Gemv> wanted;
   if (given)
@@ -251,7 +251,7 @@ SmallVector<LinearOp> share(LinearOp op, ArrayRef<Gemv> wanted, const GpuChip &c
   size_t fit = rowsThatFit(op), most = wanted.size();
   if (takesCount(op) && fit == most)
     return {op};
-  // What one group of results alone can have is what all should have.
+  // All results should have as many rows as any group of them could have alone.
   SmallVector<SmallVector<unsigned>> groups = getIndependentResults(op);
   if (fit < most) {
     OpBuilder b(op);

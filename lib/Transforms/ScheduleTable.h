@@ -19,12 +19,12 @@ namespace qlinear {
 /// weights, which decide its speed.
 class ScheduleTable {
 public:
-  /// Reads `table`: a file, or the name of one that the compiler comes with ("h200").
-  /// Every entry is checked, those for `target` also against what it can do.
+  /// Reads `table`: a file, or the name of a table that comes with the compiler
+  /// ("h200"). Every entry is checked; entries for `target` also against its features.
   llvm::LogicalResult read(llvm::StringRef table, llvm::StringRef target,
                            mlir::MLIRContext *context);
   /// The schedule of a linear, with the kernels that its M has use for; null if there
-  /// is no entry. What it leaves out is the cost model's.
+  /// is no entry. Fields that it leaves out are left to the cost model.
   mlir::qlinear::ScheduleAttr find(mlir::qlinear::LinearOp op) const;
 
 private:

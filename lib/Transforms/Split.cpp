@@ -16,7 +16,7 @@
 using namespace mlir;
 using namespace mlir::qlinear;
 
-/// What of the epilogue computes some of the elements, in order.
+/// The operations of the epilogue that compute these results, in order.
 static llvm::SetVector<Operation *> epilogueOf(LinearOp op,
                                                ArrayRef<unsigned> results) {
   llvm::SetVector<Operation *> slice;

@@ -41,7 +41,7 @@ public:
   LinearOp fuse(IRRewriter &rewriter);
 
 private:
-  /// Adds `op`, and what it computes from, to `needed`; else says why not.
+  /// Adds `op` and the operations that it depends on to `needed`, or says why not.
   std::string require(Operation *op, llvm::SetVector<Operation *> &needed);
   std::string requireInput(Value input, const ScalarSource &source,
                            llvm::SetVector<Operation *> &needed);

@@ -98,7 +98,7 @@ ConstantIntRanges ConstantEvaluator::infer(Value tensor, unsigned depth) {
             tensor::ExtractSliceOp>([&](Operation *) { return of(def->getOperand(0)); })
       .Case([&](tensor::InsertSliceOp insert) {
         ConstantIntRanges range = of(insert.getSource());
-        // What is nowhere written is not defined.
+        // Elements that nothing writes are undefined, and do not count.
         if (insert.getDest().getDefiningOp<tensor::EmptyOp>())
           return range;
         return range.rangeUnion(of(insert.getDest()));

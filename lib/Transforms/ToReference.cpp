@@ -153,7 +153,7 @@ static Value emptyTensor(OpBuilder &b, Location loc, ArrayRef<OpFoldResult> size
 }
 
 /// A linalg.generic with one result per type, parallel unless `iterators` says
-/// otherwise; the last maps are those of the results.
+/// otherwise; the maps of the results come last.
 static linalg::GenericOp generic(OpBuilder &b, Location loc, ValueRange inputs,
                                  ValueRange outputs, ArrayRef<AffineMap> maps,
                                  ArrayRef<IteratorType> iterators, BodyBuilder body) {

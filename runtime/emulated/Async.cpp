@@ -170,7 +170,7 @@ bool Block::landCopies(const void *of) {
   return any;
 }
 
-/// Lets something land that is in flight: with a seed a piece of any copy, else all.
+/// Lands copies that are in flight: with a seed a piece of any one, else all of them.
 /// Whether there was anything.
 bool Block::landSome() {
   if (!launch.seed)

@@ -31,7 +31,7 @@ inline constexpr uint32_t kMaxCluster = 8; ///< blocks, on every GPU
 
 enum class ThreadState : uint8_t { ready, barrier, warp, mbarrier, cluster, done };
 
-/// What a thread brings to a warp-wide operation.
+/// The operands of one thread in a warp-wide operation.
 struct WarpRequest {
   enum class Kind : uint8_t { shuffle, vote, redux, match, sync, mma, ldmatrix };
   Kind kind = Kind::sync;
@@ -172,7 +172,7 @@ public:
   void joinCluster(std::vector<Block *> blocks) { peers = std::move(blocks); }
   /// Whether all threads have arrived at the cluster's next barrier.
   bool atClusterBarrier() const { return clusterArrived == launch.block; }
-  /// What they know together.
+  /// The union of what its threads knew when they arrived.
   View clusterGathering() { return clusterArrivals.take(); }
   void passClusterBarrier(const View &all);
   void failInCluster() { error = deadlock(); }

@@ -40,7 +40,7 @@ using Knowledge = boost::intrusive_ptr<Labels>;
 inline Label labelOf(const Knowledge &knowledge, Slot slot) {
   return knowledge && slot < knowledge->at.size() ? knowledge->at[slot] : 0;
 }
-/// What is known to who knows both.
+/// The union of both.
 Knowledge join(const Knowledge &a, const Knowledge &b);
 /// Adds slot `slot` up to `label`.
 void learn(Knowledge &knowledge, Slot slot, Label label);

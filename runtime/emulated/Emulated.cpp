@@ -28,7 +28,7 @@ public:
   Runner(const Launch &launch, ThreadFunction thread, void *const *params)
       : launch(launch), thread(thread), params(params) {}
 
-  /// Runs block `index` with its cluster, and marks what has run in `done`.
+  /// Runs block `index` with its cluster, and marks the blocks that have run in `done`.
   Result<void> run(uint32_t index, std::vector<char> &done) {
     if (done[index])
       return {};

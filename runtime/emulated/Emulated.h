@@ -8,8 +8,8 @@
 // The emulated device runs the code of a GPU kernel, retargeted to the host by
 // the compiler: slow, exact and strict. Thread blocks are independent tasks;
 // the threads of a block are fibers of one OS thread that run until they wait.
-// What the hardware leaves undefined is an error here, naming kernel, block and
-// thread: mismatched shuffles and barriers, deadlocks, misaligned accesses,
+// Behaviour that the hardware leaves undefined is an error here, naming kernel, block
+// and thread: mismatched shuffles and barriers, deadlocks, misaligned accesses,
 // mbarriers that were never initialised, copies still in flight at the end, and
 // accesses of shared memory that nothing orders (Races.h), and accesses of global
 // memory before a dependent launch has waited for those before it.

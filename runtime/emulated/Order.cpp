@@ -26,7 +26,7 @@ const Slots::Range &Slots::of(Slot slot) const {
   return *std::ranges::find_if(ranges, [&](const Range &r) { return slot < r.end; });
 }
 
-/// "thread 3", "thread 3 of block 5"; of a copy, that which issued it if that is known.
+/// "thread 3", "thread 3 of block 5"; for a copy the thread that issued it, if known.
 std::string Block::nameOf(Slot slot) const {
   const Slots::Range &range = slots->of(slot);
   if (range.kind == Slots::Kind::bulkLoad)
@@ -35,7 +35,7 @@ std::string Block::nameOf(Slot slot) const {
   return range.block == index ? text : text + fmt::format(" of block {}", range.block);
 }
 
-/// Says what is wrong, and what would order the two.
+/// The message: the two accesses, and what would order them.
 std::string Block::race(const Actor &actor, uint64_t bytes, uint64_t offset,
                         bool isStatic, const Conflict &conflict) const {
   const char *memory = isStatic ? "static shared" : "shared";
@@ -145,7 +145,7 @@ void Block::meet(Gathering &gathering, const std::vector<uint32_t> &met) {
   }
 }
 
-/// Where another block of the cluster has what is at `at` here, for a store.
+/// The address in another block of the cluster that corresponds to `at`, for a store.
 void *Block::storeInCluster(void *at, uint64_t bytes, uint32_t rank, const Site *site) {
   Place here = place(at, bytes);
   if (here.shadow != &shadow)

@@ -183,7 +183,7 @@ void Shadow::dropReads(Cell &cell) {
   cell.readers = nullptr;
 }
 
-/// Cuts a cell into parts, each with all that is known of it.
+/// Cuts a cell into parts, each with the cell's whole history.
 void Shadow::split(Cell &cell) {
   if (freeParts.empty()) {
     cell.parts = &parts.emplace_back();

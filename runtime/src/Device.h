@@ -42,13 +42,13 @@ struct Launch {
 class Device : public std::enable_shared_from_this<Device> {
 public:
   virtual ~Device() = default;
-  /// What it can run: "cpu:avx2", "cuda:emulated", "cuda:sm_90".
+  /// The target that it runs: "cpu:avx2", "cuda:emulated", "cuda:sm_90".
   const std::string &target() const { return targetName; }
 
   virtual Status alloc(size_t bytes, void **out) = 0;
   virtual void free(void *ptr) = 0;
   virtual Status zero(void *ptr, size_t bytes, void *stream) = 0;
-  /// What the address of a packed weight has to be a multiple of, in bytes.
+  /// The alignment of a packed weight, in bytes.
   virtual size_t weightAlignment() const = 0;
   virtual Status upload(void *dst, const void *src, size_t bytes, void *stream) = 0;
   virtual Status download(void *dst, const void *src, size_t bytes, void *stream) = 0;

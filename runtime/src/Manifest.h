@@ -21,7 +21,7 @@
 
 namespace qlinear::runtime {
 
-/// A dimension that is M, the rows of a call.
+/// A dimension of size M, the rows of a call.
 inline constexpr int64_t kDynamic = -1;
 
 struct WeightInfo {

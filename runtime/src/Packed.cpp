@@ -22,7 +22,7 @@ Status invalid(const std::string &message) {
   return fail(QLR_INVALID_ARGUMENT, message);
 }
 
-/// Calls `body` with the encoding; its errors are those of arguments.
+/// Calls `body` with the encoding; its errors are reported as errors of arguments.
 template <typename Body> Status withEncoding(const char *spelling, Body body) {
   if (!spelling)
     return invalid("the encoding is null");

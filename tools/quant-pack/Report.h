@@ -19,7 +19,7 @@ Result<void> writeReport(const PackReport &report, const std::string &input,
                          const std::string &output, const SelectionRule &rule,
                          OutputFile &file);
 
-/// The tensors of any file that is read.
+/// The tensors of a file, of any format.
 Result<void> printContents(const Checkpoint &checkpoint);
 
 /// Reads all weights of a packed archive: fails if one is not what its checksum says,

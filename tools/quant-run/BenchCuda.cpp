@@ -121,7 +121,7 @@ Result<Benchmark> qlinear::run::benchmarkCuda(Session &session, const Call &call
   Benchmark result;
   result.weightBytes = copies.bytes();
   result.copies = copies.count();
-  // The first binding releases what the module owns, which a capture may not.
+  // The first binding releases memory of the module, which a capture may not do.
   if (Result<void> bound = copies.bind(0); !bound)
     return bound.takeError();
   Result<std::unique_ptr<timing::GraphTimer>> opened =

@@ -8,7 +8,7 @@
 // Evaluates the `reference` of a manifest (docs/artifact.md): linears on the
 // dequantized weights, int8 quantization of activations as the kernels define it,
 // and elementwise epilogues, all else in float64. Independent of the compiler and of
-// the kernels; what is shared is the decoder of packed weights.
+// the kernels; only the decoder of packed weights is shared.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_TOOLS_QUANTRUN_REFERENCE_H

@@ -181,7 +181,7 @@ Result<Call> Call::create(Session &session, const std::string &function,
   for (const Array &input : inputs)
     if (Result<void> placed = place(input, call.inputTensors, true); !placed)
       return placed.takeError();
-  // Outputs start as NaN, so that what a kernel leaves out shows.
+  // Outputs start as NaN, so that elements which a kernel leaves out show.
   for (Array &output : call.outputArrays) {
     std::ranges::fill(output.bytes, std::byte(0xFF));
     if (Result<void> placed = place(output, call.outputTensors, true); !placed)

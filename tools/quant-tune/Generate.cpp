@@ -95,7 +95,7 @@ public:
           declined += fmt::format("  {}: {}\n", schedule, firstLine(complete.error()));
           continue;
         }
-        // What is given may be what the cost model chooses.
+        // The given fields may be the cost model's choice anyway.
         if (!seen.insert(*complete).second)
           continue;
         c.function = fmt::format("c{}", functions.size());

@@ -22,7 +22,7 @@ using nlohmann::json;
 
 namespace {
 
-/// What is wrong, thrown inside this file.
+/// A mistake in the request, thrown inside this file.
 struct Bad {
   std::string what;
 };

@@ -29,7 +29,7 @@
 
 namespace qlinear::tune {
 
-/// A linear to tune: what a table's entry is found by, and how it is measured.
+/// A linear to tune: the key of its entry in a table, and how it is measured.
 struct Layer {
   struct Weight {
     std::string encoding; ///< as Encoding::str() spells it
@@ -44,7 +44,7 @@ struct Layer {
 /// Values to try per field of the schedule: every combination of them.
 using Space = std::map<std::string, std::vector<std::string>>;
 
-/// What a shapes file says.
+/// The contents of a shapes file.
 struct Request {
   std::string target = "cuda:sm_90";
   Space vary;
@@ -56,7 +56,7 @@ Result<Request> readRequest(const std::string &path);
 /// The rows of the kernel that a call of M rows uses: more than 8 are cut into pieces.
 int64_t kernelFor(int64_t M);
 
-/// What is tried: one kernel, and the fields of its schedule.
+/// A candidate: one kernel, and the fields of its schedule.
 struct Candidate {
   std::string function; ///< in the artifact
   int64_t rows = 1;

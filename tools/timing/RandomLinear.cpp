@@ -75,7 +75,7 @@ Result<void> RandomWeights::makeCopies(size_t index, size_t count) {
 }
 
 //===----------------------------------------------------------------------===//
-// What the function is
+// Describing the function
 //===----------------------------------------------------------------------===//
 
 Result<std::unique_ptr<RandomLinear>>

@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// A compiled function with random weights and activations, and what it has to return:
+// A compiled function with random weights and activations, and its expected results:
 // float64 products of the exact weights with the activations as the kernels quantize
 // them. All rows of a weight are among 256 (RandomWeight), so every result of a call is
 // checked, at any N.
@@ -23,7 +23,7 @@
 
 namespace qlinear::timing {
 
-/// How far results are from what they have to be.
+/// How far results are from the expected ones.
 struct Judgement {
   size_t results = 0, wrong = 0; ///< numbers that were compared; beyond the bound
   /// Largest |y - want| / rms of want, without the rounding to the result's type; a NaN

@@ -25,7 +25,7 @@ public:
 
   size_t calls() const { return places.size(); }
   void *at(size_t call) const { return memory.at(places[call].start); }
-  /// What is in a place now.
+  /// The present contents of a place.
   Result<std::vector<std::byte>> read(size_t call) const;
 
   Result<void> keep();

@@ -12,7 +12,7 @@
 
 namespace qlinear::timing {
 
-/// What was checked, and what of it was wrong.
+/// The calls that were checked, and the wrong ones among them.
 struct Verdict {
   size_t calls = 0, wrong = 0;
   double error = 0;  ///< largest Judgement::error of any call

@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// The IR lives in the namespace mlir::qlinear. What it is made of, the encodings
-// and layouts, lives in ::qlinear: write the leading colons, since with
+// The IR lives in the namespace mlir::qlinear. Encodings and layouts, which the IR
+// is made of, live in ::qlinear: write the leading colons, since with
 // `using namespace mlir` a bare `qlinear::` is ambiguous.
 //
 //===----------------------------------------------------------------------===//

@@ -146,7 +146,7 @@ def QLinear_GemvAttr : QLinear_Attr<"Gemv", "gemv", [
     Example:
 
     ```mlir
-    // All is said: what a kernel is made of.
+    // Every field is given.
     #qlinear.gemv<rows = 1, dot = dp4a, copy = bulk, grid = 132, warps = 12, stages = 3,
                   early = 2, ahead = true, x_copy = bulk, resident = 2, phases = 1,
                   split_k = 1>

@@ -87,7 +87,7 @@ public:
   /// The files that are mapped: more than one for shards.
   const std::vector<std::shared_ptr<MappedFile>> &files() const { return mapped; }
   /// Texts of the files beside a safetensors checkpoint in which quantizers describe
-  /// what they did, by name: "config.json", "quantize_config.json", ...
+  /// their work, by name: "config.json", "quantize_config.json", ...
   const std::map<std::string, std::string> &configs() const { return beside; }
   /// Gives the memory of a tensor that has been read back to the system.
   void release(const Tensor &tensor) const {
@@ -132,7 +132,7 @@ struct PackedWeight {
   std::span<const std::byte> blob;
   std::string checksum; ///< as the archive says it; empty if it does not
 
-  /// Reads the blob: fails if it is not what the checksum is of, or there is none.
+  /// Reads the blob; fails if it does not match the checksum, or if there is none.
   Result<void> verify() const;
 };
 

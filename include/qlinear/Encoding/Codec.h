@@ -54,7 +54,7 @@ struct EncodedWeight {
   std::vector<uint32_t> scaleSteps, offsetSteps;
 };
 
-/// What a re-encoding costs, against the exact weights w: SNR is
+/// The error of a re-encoding, against the exact weights w: SNR is
 /// 10 log10(sum w^2 / sum (w - w')^2), in dB; infinity if nothing differs. Two
 /// weights differ if their values rounded to f32 do.
 struct Quality {

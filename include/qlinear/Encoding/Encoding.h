@@ -36,7 +36,7 @@ namespace qlinear {
 struct CodeType {
   uint8_t bits = 4;
   bool isSigned = false;
-  /// What is added to a code to get the stored unsigned field.
+  /// Added to a code, it gives the stored unsigned field.
   constexpr int bias() const { return isSigned ? 1 << (bits - 1) : 0; }
   bool operator==(const CodeType &) const = default;
 };

@@ -7,11 +7,11 @@
 //
 // Everything that a tool writes goes through an OutputFile: it is made under no
 // name or a temporary one, and publish() puts it where it belongs. So a failure at
-// any point leaves what was there, and nothing else.
+// any point leaves the old file, and nothing else.
 //
-// What is at the path decides how it gets there:
+// It depends on the path how the new file gets there:
 //   a file, or nothing   the new file takes its place, with its mode and owner
-//   a symbolic link      the same for what it leads to; the link stays
+//   a symbolic link      the same for the file it leads to; the link stays
 //   a fifo, a terminal or another character device, standard output as "-",
 //   /dev/stdout or /dev/fd/N: never replaced; the contents are written to it
 //
@@ -35,7 +35,7 @@ namespace qlinear {
 class OutputFile {
 public:
   struct Options {
-    /// Of a file that is new, less the umask. One that is replaced keeps its own.
+    /// The mode of a new file, less the umask. A replaced file keeps its own.
     mode_t mode = 0666;
     /// For programs that write by name: see name().
     bool isNamed = false;
@@ -80,7 +80,7 @@ private:
   std::optional<int> through; ///< a descriptor that stays, if it is written to
   bool isStream = false;      ///< written to, not replaced
   bool isNamed = false;
-  /// Of the file that is replaced.
+  /// Properties of the replaced file.
   struct Previous {
     mode_t mode;
     uid_t user;
@@ -100,8 +100,8 @@ Result<void> writeOutput(const std::string &path, std::string_view contents);
 Result<void> checkOutputs(const std::vector<std::string> &outputs,
                           const std::vector<std::string> &inputs);
 
-/// What was printed has left: call it before a tool exits. Fails where standard output
-/// cannot be written.
+/// Writes out everything printed so far: call it before a tool exits. Fails if standard
+/// output cannot be written.
 Result<void> flushStandardOutput();
 
 } // namespace qlinear

@@ -29,7 +29,7 @@ namespace qlinear {
 using FloatWeight = std::vector<float>;
 using LoadedWeight = std::variant<FloatWeight, AffineWeight, EncodedWeight>;
 
-/// What a weight was taken for, and on what grounds.
+/// The convention that a weight was assumed to follow, and why.
 struct Assumption {
   std::string convention; ///< "GPTQ"
   std::string version;    ///< "gptq_v2", as the source says it; empty if it does not
@@ -66,7 +66,7 @@ struct SourceWeight {
   uint64_t bytes() const;
 };
 
-/// What a checkpoint holds. The checkpoint must outlive it.
+/// The contents of a checkpoint, which must outlive this.
 struct Inventory {
   std::vector<SourceWeight> weights;
   std::vector<const Tensor *> others;

@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// What the compiler and the runtime know about each CUDA architecture. A new one is a
+// Facts about each CUDA architecture, for the compiler and the runtime. A new one is a
 // line of kChips. Neither MLIR, LLVM nor CUDA is needed to include this.
 //
 //===----------------------------------------------------------------------===//

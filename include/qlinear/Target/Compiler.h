@@ -39,7 +39,7 @@ struct CompileSettings {
   bool sanitizeAddress = false; ///< in host code
 };
 
-/// What one target's compilation gave.
+/// The result of compiling for one target.
 struct TargetCode {
   Target target;
   mlir::OwningOpRef<mlir::ModuleOp> module; ///< lowered to launches and kernels
@@ -71,7 +71,7 @@ enum class Stage {
 };
 
 /// Compiles `source` (left as it is after canonicalisation and re-encoding).
-/// `name` is that of the input, for comments. Emits diagnostics on failure.
+/// `name` names the input in comments. Emits diagnostics on failure.
 mlir::FailureOr<Compilation> compile(mlir::ModuleOp source,
                                      const CompileSettings &settings, Stage stage,
                                      llvm::StringRef name, mlir::TimingScope &timing);
@@ -84,7 +84,7 @@ llvm::Error writeObject(const Compilation &compilation, OutputFile &file);
 
 /// Writes the artifact as a shared library, linked against libQLinearRuntime.so, which
 /// lies in `runtimeDir`, to a file of createLibraryFile(), which the caller publishes.
-/// With `allowUndefined` the process resolves what is missing (AddressSanitizer's
+/// With `allowUndefined` the process resolves missing symbols (AddressSanitizer's
 /// runtime).
 llvm::Error writeSharedLibrary(const Compilation &compilation, const OutputFile &file,
                                llvm::StringRef runtimeDir, bool allowUndefined = false);

@@ -27,7 +27,7 @@ namespace qlinear {
 /// address of argument i. Shared memory, special registers, shuffles, barriers
 /// and asynchronous copies become calls of the functions in
 /// runtime/emulated/Intrinsics.h. Fails, naming the function and the operation,
-/// on what has no emulated counterpart: inline assembly above all.
+/// on anything without an emulated counterpart: inline assembly above all.
 llvm::Error retargetToEmulated(llvm::Module &device, llvm::TargetMachine &host);
 
 } // namespace qlinear

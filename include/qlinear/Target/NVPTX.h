@@ -60,7 +60,7 @@ struct NVPTXImage {
   std::string ptxasLog;    ///< what `ptxas -v` printed
 };
 
-/// Compiles the module. Without ptxas it warns, saying what is missing, and
+/// Compiles the module. Without ptxas it warns that none was found, and
 /// returns only PTX.
 mlir::FailureOr<NVPTXImage> serialize(mlir::gpu::GPUModuleOp module,
                                       const NVPTXOptions &options = {});

@@ -23,12 +23,12 @@ inline constexpr llvm::StringLiteral kTargetAttrName = "qlinear.target";
 
 /// The target for which a pass works on `op`: `option`, or if that is empty
 /// `qlinear.target` of the module around `op`, or `fallback`. Fails with a diagnostic
-/// if the option is not what the module says, or a part of it ("cpu" has every
-/// "cpu:ISA").
+/// if the option contradicts the module's target; a part of it does not ("cpu" has
+/// every "cpu:ISA").
 mlir::FailureOr<std::string> targetOf(mlir::Operation *op, llvm::StringRef option,
                                       llvm::StringRef fallback);
 
-/// Says what the kernels of a module are for.
+/// Sets the target of the kernels of a module.
 void setTarget(mlir::ModuleOp module, llvm::StringRef target);
 
 } // namespace qlinear

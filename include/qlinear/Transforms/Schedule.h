@@ -42,10 +42,10 @@ llvm::SmallVector<int64_t> rowsWithKernels(int64_t M);
 std::string whyMisfit(mlir::qlinear::ScheduleAttr schedule,
                       const std::optional<GpuChip> &chip, llvm::StringRef target);
 
-/// Completes the schedule of `op`, which is on tensors, for a GPU: what it leaves out
-/// is chosen by the cost model. Returns the linears with schedules that it became:
-/// several, if one kernel does not take all weights, or not for as many rows as kernels
-/// of less weights would. Fails with a diagnostic if there is no such kernel.
+/// Completes the schedule of `op`, which is on tensors, for a GPU: the cost model
+/// chooses the fields that it leaves out. Returns the linears that replace `op`, with
+/// their schedules: several, if one kernel does not take all weights, or takes fewer
+/// rows than kernels of fewer weights would. Fails with a diagnostic if no kernel fits.
 llvm::FailureOr<llvm::SmallVector<mlir::qlinear::LinearOp>>
 scheduleForGpu(mlir::qlinear::LinearOp op, const GpuChip &chip);
 

@@ -13,7 +13,7 @@
 using namespace qlinear::runtime;
 using namespace qlinear::runtime::cuda;
 
-/// The oldest driver that runs what the compiler emits.
+/// The oldest driver that runs the compiler's PTX.
 static constexpr int kOldestCuda = 11000;
 
 Expected<std::shared_ptr<const Driver>> Driver::open() {
