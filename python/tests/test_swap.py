@@ -224,6 +224,10 @@ def test_modules_that_ask_for_a_parameter():
             return self.inner["large"](self.inner["small"](x.to(self.dtype)))
 
     class AsksInner(Asks):
+        def __init__(self):
+            super().__init__()
+            self.norm = torch.nn.LayerNorm(64)  # is not asked
+
         def forward(self, x):
             x = x.to(next(iter(self.inner.parameters())).device)
             return self.inner["large"](self.inner["small"](x).requires_grad_())

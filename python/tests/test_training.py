@@ -107,6 +107,24 @@ def test_what_needs_a_gradient_gets_one():
         dx.sum().backward()
 
 
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_checkpoints_of_activations(use_reentrant):
+    """The forward runs again in the backward, and gives the same."""
+    linear = torch.nn.Sequential(torch.nn.GELU(), torch.nn.Linear(40, 32))
+    model = torch.nn.Sequential(make("row-u8"), linear, make("bf16", k=32, n=96))
+    x = torch.randn(3, 96, requires_grad=True)
+    grads = []
+    for call in (
+        model,
+        lambda x: torch.utils.checkpoint.checkpoint(model, x, use_reentrant=use_reentrant),
+    ):
+        model.zero_grad()
+        x.grad = None
+        call(x).square().sum().backward()
+        grads.append([x.grad, *(p.grad.clone() for p in model.parameters())])
+    assert len(grads[0]) == 5 and all(torch.equal(a, b) for a, b in zip(*grads))
+
+
 def test_autocast():
     layer = make("row-u8")
     x = torch.randn(4, 96, requires_grad=True)
