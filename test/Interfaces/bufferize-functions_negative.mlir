@@ -1,7 +1,7 @@
 // A conditional that hands on quantized activations in another function than our operations:
 // found where all functions are bufferized together.
 
-// RUN: quant-opt %s --verify-diagnostics --one-shot-bufferize=bufferize-function-boundaries
+// RUN: timeout 120 quant-opt %s --verify-diagnostics --one-shot-bufferize=bufferize-function-boundaries
 
 func.func private @only(%c: i1, %a: !qlinear.activations<2x128>, %b: !qlinear.activations<2x128>)
     -> !qlinear.activations<2x128> {

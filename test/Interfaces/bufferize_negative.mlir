@@ -1,16 +1,16 @@
 // Upstream's bufferization of scf takes builtin tensors only: what would not end is an error,
 // with an analysis and without.
 
-// RUN: quant-opt %s --split-input-file --verify-diagnostics \
+// RUN: timeout 120 quant-opt %s --split-input-file --verify-diagnostics \
 // RUN:   --one-shot-bufferize=bufferize-function-boundaries
-// RUN: not quant-opt %s --split-input-file --one-shot-bufferize="bufferize-function-boundaries copy-before-write" \
+// RUN: not timeout 120 quant-opt %s --split-input-file --one-shot-bufferize="bufferize-function-boundaries copy-before-write" \
 // RUN:   2>&1 | FileCheck %s --check-prefix=COPY
 // COPY: error: 'scf.if' takes or returns quantized activations, where
 // COPY: error: 'scf.if' takes or returns
 // COPY: error: 'scf.for' takes or returns
 // COPY: error: 'scf.while' takes or returns
 // COPY: error: 'scf.if' takes or returns
-// RUN: not quant-opt %s --split-input-file --one-shot-bufferize=must-infer-memory-space \
+// RUN: not timeout 120 quant-opt %s --split-input-file --one-shot-bufferize=must-infer-memory-space \
 // RUN:   2>&1 | FileCheck %s
 // CHECK: the memory space of a result is unknown; bufferize with a default memory space
 

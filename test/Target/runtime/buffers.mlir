@@ -73,10 +73,10 @@ func.func @main() {
   // CHECK-NEXT: [748, 748, 748, 748]
   call @from_row(%x4, %c2) : (tensor<4x64xf32>, index) -> ()
 
-  // Gaps between rows.
+  // Gaps between rows, of which the first is at a multiple of 16 bytes.
   // CHECK: [628, 628, 628, 628]
   // CHECK-NEXT: [688, 688, 688, 688]
-  %r1 = tensor.extract_slice %x128[1, 3] [2, 64] [1, 1] : tensor<4x128xf32> to tensor<2x64xf32>
+  %r1 = tensor.extract_slice %x128[1, 4] [2, 64] [1, 1] : tensor<4x128xf32> to tensor<2x64xf32>
   %y1 = qlinear.linear %r1, %w : (tensor<2x64xf32>, !w) -> tensor<2x4xf32>
   call @print(%y1) : (tensor<2x4xf32>) -> ()
 
@@ -87,9 +87,9 @@ func.func @main() {
   %y2 = qlinear.linear %r2, %w : (tensor<2x64xf32>, !w) -> tensor<2x4xf32>
   call @print(%y2) : (tensor<2x4xf32>) -> ()
 
-  // A vector of every second element; and one at an offset.
-  // CHECK: [629, 631, 633, 635]
-  // CHECK-NEXT: [689, 691, 693, 695]
+  // A vector of every second element, from a multiple of 16 bytes on; and one from elsewhere.
+  // CHECK: [632, 634, 636, 638]
+  // CHECK-NEXT: [692, 694, 696, 698]
   // CHECK: [633, 634, 635, 636]
   // CHECK-NEXT: [693, 694, 695, 696]
   %numbers = tensor.generate %c128 {
@@ -98,7 +98,7 @@ func.func @main() {
     %float = arith.sitofp %int : i32 to f32
     tensor.yield %float : f32
   } : tensor<?xf32>
-  %b3 = tensor.extract_slice %numbers[1] [4] [2] : tensor<?xf32> to tensor<4xf32>
+  %b3 = tensor.extract_slice %numbers[4] [4] [2] : tensor<?xf32> to tensor<4xf32>
   %y3 = qlinear.linear %r0, %w extras(%b3) : (tensor<2x64xf32>, !w, tensor<4xf32>) -> tensor<2x4xf32> {
   ^bb0(%p: f32, %b: f32):
     %sum = arith.addf %p, %b : f32
