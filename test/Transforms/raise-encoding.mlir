@@ -8,7 +8,7 @@
 #nk = affine_map<(n, k) -> (n, k)>
 #n = affine_map<(n, k) -> (n)>
 #g = affine_map<(n, k) -> (n, k floordiv 32)>
-#row = affine_map<(n, k) -> (n, k floordiv 64)>
+#row = affine_map<(n, k) -> (n, k floordiv 100)>
 #only = affine_map<(n, k) -> (k floordiv 32)>
 
 // Zeros that are one number: as an integer where it has a place in 4 or in 8 bits.
@@ -241,7 +241,7 @@ func.func @codes_127(%q: tensor<8x64xi8>, %x: tensor<2x64xf32>, %init: tensor<2x
   return %y : tensor<2x8xf32>
 }
 
-// A group that is all of a row.
+// A group that would be longer than a row.
 // CHECK-LABEL: @whole_row
 // CHECK: qlinear.pack {{.*}} -> !qlinear.weight<8x64, #qlinear.encoding<u4, group = row, zero, scale = f16, offset = u4>>
 func.func @whole_row(%q: tensor<8x64xi4>, %s: tensor<8x1xf16>, %x: tensor<2x64xf32>, %init: tensor<2x8xf32>) -> tensor<2x8xf32> {

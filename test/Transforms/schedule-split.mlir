@@ -37,7 +37,7 @@ func.func @two(%x: !x, %a: !a, %b: !b) -> (!y, !y) {
 // CHECK: qlinear.linear %[[X]], %{{.*}}, %{{[a-z0-9]+}} {schedule = {{.*}}rows = 2, {{.*}}rows = 4, {{[^<>]*}}>],
 // CHECK-NOT: qlinear.linear
 func.func @four(%x: !x, %a: !a, %b: !b, %c: !c, %d: !d) -> (!y, !y, !y, !y) {
-  %0, %1, %2, %3 = qlinear.linear %x, %a, %b, %c, %d : (!x, !a, !b, !c, !d) -> (!y, !y, !y, !y)
+  %0, %1, %2, %3 = qlinear.linear %x, %a, %b, %d, %c : (!x, !a, !b, !d, !c) -> (!y, !y, !y, !y)
   return %0, %1, %2, %3 : !y, !y, !y, !y
 }
 
