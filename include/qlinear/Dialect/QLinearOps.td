@@ -474,7 +474,7 @@ def QLinear_SpecOp : QLinear_Op<"spec", [
     Example:
 
     ```mlir
-    %u4_g32_zero = qlinear.spec #u4_g32_zero
+    %u4_g32_zero = qlinear.spec #q4_row
     ```
   }];
   let arguments = (ins QLinear_EncodingAttr:$encoding);
