@@ -86,11 +86,11 @@ static bool isSimple(AffineMap map) {
   return simple;
 }
 
-/// Offsets of elements of a tensor of `shape` at indices that `map` gives; false if
+/// Offsets of elements of a tensor of `shape` at indices that `map` gives; fails if
 /// one is outside.
-static bool setOffsets(AffineMap map, ArrayRef<int64_t> shape,
-                       const LaneIndices &indices, size_t count,
-                       std::vector<int64_t> &offsets) {
+static LogicalResult setOffsets(AffineMap map, ArrayRef<int64_t> shape,
+                                const LaneIndices &indices, size_t count,
+                                std::vector<int64_t> &offsets) {
   offsets.assign(kLanes, 0);
   std::vector<int64_t> index(count);
   bool isInside = true;
@@ -101,26 +101,26 @@ static bool setOffsets(AffineMap map, ArrayRef<int64_t> shape,
       offsets[i] = offsets[i] * size + index[i];
     }
   }
-  return isInside;
+  return success(isInside);
 }
 
 /// Calls `move` with the place of each element of `shape`, and its offset in a tensor
-/// of the shape `other`; false if one is outside.
-static bool forEachOffset(ArrayRef<int64_t> shape, AffineMap map,
-                          ArrayRef<int64_t> other,
-                          function_ref<void(size_t, size_t)> move) {
+/// of the shape `other`; fails if one is outside.
+static LogicalResult forEachOffset(ArrayRef<int64_t> shape, AffineMap map,
+                                   ArrayRef<int64_t> other,
+                                   function_ref<void(size_t, size_t)> move) {
   size_t total = size_t(ShapedType::getNumElements(shape));
   LaneIndices indices;
   std::vector<int64_t> offsets;
   for (size_t begin = 0; begin < total; begin += kLanes) {
     size_t count = std::min(kLanes, total - begin);
     setIndices(shape, begin, count, indices);
-    if (!setOffsets(map, other, indices, count, offsets))
-      return false;
+    if (failed(setOffsets(map, other, indices, count, offsets)))
+      return failure();
     for (size_t i = 0; i < count; ++i)
       move(begin + i, size_t(offsets[i]));
   }
-  return true;
+  return success();
 }
 
 /// A tensor whose element at index i is the element of `from` at map(i).
@@ -133,11 +133,11 @@ static Elements gather(const Elements &from, RankedTensorType type, AffineMap ma
     std::memcpy(to, source, width);
     return result;
   }
-  bool isInside = forEachOffset(
+  LogicalResult gathered = forEachOffset(
       type.getShape(), map, from.type.getShape(), [&](size_t at, size_t offset) {
         std::memcpy(to + at * width, source + offset * width, width);
       });
-  return isInside ? result : Elements();
+  return succeeded(gathered) ? result : Elements();
 }
 
 /// All elements, in memory that only the result has.
@@ -154,8 +154,8 @@ static Elements makeWritable(Elements from) {
   return result;
 }
 
-/// Writes `from` into `to`, its element at an index to where `map` says.
-static bool scatter(const Elements &from, Elements &to, AffineMap map) {
+/// Writes `from` into `to`, its element at index i to map(i); fails if one is outside.
+static LogicalResult scatter(const Elements &from, Elements &to, AffineMap map) {
   size_t width = from.width(), stride = from.isSplat() ? 0 : width;
   char *bytes = to.bytes();
   const char *source = from.data.data();
@@ -310,8 +310,8 @@ Elements ConstantEvaluator::computeLinalg(linalg::LinalgOp op, unsigned resultNu
         std::fill_n(loops[loop].begin(), count, at[i]);
       for (const Input &input : inputs) {
         bool isPlain = input.isContiguous || input.elements.isSplat();
-        if (!isPlain && !setOffsets(input.map, input.elements.type.getShape(), loops,
-                                    count, offsets))
+        if (!isPlain && failed(setOffsets(input.map, input.elements.type.getShape(),
+                                          loops, count, offsets)))
           return {};
         load(input.elements, isPlain ? nullptr : offsets.data(), begin, count,
              *input.lanes);
@@ -407,7 +407,7 @@ Elements ConstantEvaluator::computeTensor(Operation *op, OpResult result) {
         if (dest.hasOneUse())
           known.erase(dest);
         whole = makeWritable(std::move(whole));
-        return scatter(from, whole, *map) ? whole : Elements();
+        return succeeded(scatter(from, whole, *map)) ? whole : Elements();
       })
       .Case([&](tensor::ConcatOp concat) {
         Elements whole = Elements::zeros(type);
@@ -417,8 +417,9 @@ Elements ConstantEvaluator::computeTensor(Operation *op, OpResult result) {
           SmallVector<OpFoldResult> starts = getAsIndexOpFoldResult(context, offsets),
                                     ones(offsets.size(),
                                          IntegerAttr::get(IndexType::get(context), 1));
-          if (!from || !scatter(from, whole,
-                                *sliceMap(starts, ones, none(offsets.size()), context)))
+          if (!from ||
+              failed(scatter(from, whole,
+                             *sliceMap(starts, ones, none(offsets.size()), context))))
             return Elements();
           offsets[concat.getDim()] += from.type.getDimSize(concat.getDim());
         }
@@ -438,7 +439,7 @@ Elements ConstantEvaluator::computeTensor(Operation *op, OpResult result) {
         Elements whole = Elements::zeros(type, /*isSplat=*/true);
         store(*lanes, 0, 1, whole);
         whole = makeWritable(std::move(whole));
-        return scatter(from, whole, *map) ? whole : Elements();
+        return succeeded(scatter(from, whole, *map)) ? whole : Elements();
       })
       .Default(Elements());
 }

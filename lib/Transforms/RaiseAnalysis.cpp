@@ -317,25 +317,26 @@ Scalar *ScalarAnalysis::seeThrough(Value tensor, AffineMap map) {
 // Digits
 //===----------------------------------------------------------------------===//
 
-/// The terms of a sum, each a factor times a digit.
-static bool getTerms(AffineExpr expr, ArrayRef<int64_t> sizes, int64_t factor,
-                     SmallVectorImpl<std::pair<int64_t, Digit>> &terms) {
+/// The terms of a sum, each a factor times a digit; fails if one is anything else.
+static LogicalResult getTerms(AffineExpr expr, ArrayRef<int64_t> sizes, int64_t factor,
+                              SmallVectorImpl<std::pair<int64_t, Digit>> &terms) {
   if (auto binary = dyn_cast<AffineBinaryOpExpr>(expr)) {
     if (binary.getKind() == AffineExprKind::Add)
-      return getTerms(binary.getLHS(), sizes, factor, terms) &&
-             getTerms(binary.getRHS(), sizes, factor, terms);
+      return success(succeeded(getTerms(binary.getLHS(), sizes, factor, terms)) &&
+                     succeeded(getTerms(binary.getRHS(), sizes, factor, terms)));
     if (binary.getKind() == AffineExprKind::Mul) {
       auto by = dyn_cast<AffineConstantExpr>(binary.getRHS());
-      return by && by.getValue() > 0 &&
-             getTerms(binary.getLHS(), sizes, factor * by.getValue(), terms);
+      if (!by || by.getValue() <= 0)
+        return failure();
+      return getTerms(binary.getLHS(), sizes, factor * by.getValue(), terms);
     }
   }
   std::optional<Digit> digit = getDigit(expr, sizes);
   if (!digit)
-    return false;
+    return failure();
   if (digit->size != 1)
     terms.push_back({factor, *digit});
-  return true;
+  return success();
 }
 
 std::optional<Digit> mlir::qlinear::getDigit(AffineExpr expr, ArrayRef<int64_t> sizes) {
@@ -352,7 +353,7 @@ std::optional<Digit> mlir::qlinear::getDigit(AffineExpr expr, ArrayRef<int64_t> 
       binary.getKind() == AffineExprKind::Mul) {
     // Digits that follow one another are one.
     SmallVector<std::pair<int64_t, Digit>> terms;
-    if (!getTerms(expr, sizes, 1, terms))
+    if (failed(getTerms(expr, sizes, 1, terms)))
       return std::nullopt;
     if (terms.empty())
       return Digit();
