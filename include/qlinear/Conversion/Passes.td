@@ -24,8 +24,8 @@ def QLinearToCPU : Pass<"qlinear-to-cpu", "::mlir::ModuleOp"> {
     micro-kernels of `kernels/cpu`, and the epilogue on vectors of 16 columns. It
     is the same for every instruction set; the micro-kernels, which are linked and
     inlined when machine code is made, are not. Weights that are too many for one
-    kernel are shared among several. The module's attribute `qlinear.target` says then
-    what the kernels are for.
+    kernel are shared among several. The module's attribute `qlinear.target` becomes
+    the target of the kernels.
 
     ```mlir
     %y = qlinear.linear %x, %w : (tensor<?x5376xbf16>, !qlinear.weight<21504x5376, #q4>)
@@ -53,13 +53,13 @@ def QLinearToCPU : Pass<"qlinear-to-cpu", "::mlir::ModuleOp"> {
 def QLinearToGPU : Pass<"qlinear-to-gpu", "::mlir::ModuleOp"> {
   let summary = "make GPU kernels of linears";
   let description = [{
-    Replaces each `qlinear.linear` by a `qlinear.launch` of kernels in one
-    `gpu.module`, those of the linear's schedule, and each
-    `qlinear.quantize_activations` by a launch as well. A schedule that is not complete
-    is completed as `qlinear-schedule` does it. Linears of the same encoding, shape,
+    Replaces each `qlinear.linear` by a `qlinear.launch` of the kernels in the linear's
+    schedule, and each `qlinear.quantize_activations` by a launch as well. All kernels
+    are in one `gpu.module`. An incomplete schedule is completed as `qlinear-schedule`
+    does it. Linears of the same encoding, shape,
     schedule, types and epilogue share their kernels. Other operations stay.
 
-    The module's attribute `qlinear.target` says then what the kernels are for.
+    The module's attribute `qlinear.target` becomes the target of the kernels.
 
     A kernel is a skeleton around the micro-kernels of `kernels/cuda`: its blocks
     take contiguous ranges of tiles over all weights, its warps contiguous ranges

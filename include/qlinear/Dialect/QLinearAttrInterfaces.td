@@ -13,7 +13,7 @@ def QLinear_KernelAttrInterface : AttrInterface<"KernelAttrInterface"> {
   let cppNamespace = "::mlir::qlinear";
   let description = [{
     One kernel of a schedule. Each family of kernels is an attribute with fields of
-    its own; what all have is here.
+    its own; this is common to all.
   }];
   let methods = [
     InterfaceMethod<"the most rows of `x` that it takes", "int64_t", "getRows">,

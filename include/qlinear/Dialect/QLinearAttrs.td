@@ -123,8 +123,8 @@ def QLinear_GemvAttr : QLinear_Attr<"Gemv", "gemv", [
     | `phases` | 1..64 | parts of K, one after the other |
     | `split_k` | 1..8 | blocks of a cluster, each with a part of K |
 
-    `bulk` copies are those of sm_90, `async` ones the 16-byte copies of sm_80; a `load`
-    is one unit ahead. The stages that are not `early` start their copies after the
+    `bulk` copies need sm_90, `async` copies of 16 bytes sm_80; a `load` is one unit
+    ahead. The stages that are not `early` start their copies after the
     loads of `x`, which else would queue behind them; a unit that is taken `ahead` is
     refilled at that time. `resident` counts blocks of this kernel and the next: so much
     shared memory is reserved that no more fit; with 0 as many as do. The activations of
@@ -187,8 +187,8 @@ def QLinear_ScheduleAttr : QLinear_Attr<"Schedule", "schedule"> {
   let summary = "the kernels of a linear";
   let description = [{
     All that is chosen for one `qlinear.linear` on one target: the lowering takes it as
-    it is, or says why it can't. `qlinear-schedule` chooses what is left out, here and in
-    the kernels; a schedule without kernels says nothing of them.
+    it is, or says why it can't. `qlinear-schedule` chooses the fields that are left out,
+    here and in the kernels; a schedule without kernels says nothing of them.
 
     | field | meaning |
     | --- | --- |

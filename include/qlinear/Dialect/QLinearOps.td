@@ -151,9 +151,9 @@ def QLinear_PackOp : QLinear_ComputeOp<"pack", [AttrSizedOperandSegments]> {
     | a log base and step | N x 2 | the step's type |
 
     Codes are values as the encoding says: unsigned, or two's complement.
-    `offsets` is there unless the form is symmetric. `steps` are those that the
-    encoding needs, the scale's first. The components may be buffers; the weight is
-    what they hold when the operation runs.
+    `offsets` is there unless the form is symmetric. `steps` are as many as
+    the encoding needs, the scale's first. The components may be buffers; the weight has
+    their contents at the time when the operation runs.
 
     Constraints:
 
@@ -345,7 +345,7 @@ def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
 
     `schedule` says how the linear is computed; `qlinear-schedule` sets it.
 
-    `outs`, if there, are one per result, and what the results replace: their
+    `outs`, if there, are one per result, the tensors that the results replace: their
     contents are not read. After bufferization all operands but the weights are
     buffers, the results are written into `outs`, which no other operand may
     overlap, and the operation has no results.
@@ -468,8 +468,8 @@ def QLinear_SpecOp : QLinear_Op<"spec", [
   let summary = "an encoding as a kernel gets it: a constant of 64 bits";
   let description = [{
     All that a kernel knows of a weight besides N and K (`Spec` in Layout.h). Micro-kernels
-    take it as an argument, and what it says folds once they are inlined. It folds to an
-    `arith.constant`, a number that tells a reader nothing.
+    take it as an argument, and everything derived from it folds once they are inlined.
+    The operation folds to an `arith.constant`, a number that tells a reader nothing.
 
     Example:
 
@@ -494,8 +494,8 @@ def QLinear_LaunchOp : QLinear_ComputeOp<"launch", [
                               ["reifyResultShapes"]>]> {
   let summary = "a compiled kernel";
   let description = [{
-    What the lowering makes of a linear (or of `qlinear.quantize_activations`):
-    a step that the runtime runs. `variants` are the kernels for up to 1, 2, ...
+    The lowering turns a linear (or `qlinear.quantize_activations`) into this step of
+    the runtime. `variants` are the kernels for up to 1, 2, ...
     rows, ascending; M rows are done in chunks of the largest, each by the
     smallest that covers it. A kernel takes one pointer per weight, per input,
     per result and per temporary, in this order, then the number of rows.
@@ -506,7 +506,7 @@ def QLinear_LaunchOp : QLinear_ComputeOp<"launch", [
     `temps` are scratch buffers of this launch. `pdl` asks for programmatic
     dependent launch after the launch before it.
 
-    `outs` are as in `qlinear.linear`: what the results replace, or after
+    `outs` are as in `qlinear.linear`: tensors that the results replace, or after
     bufferization the buffers that the kernel writes.
 
     Constraints:

@@ -15,7 +15,7 @@ def QLinearToRuntime : Pass<"qlinear-to-runtime", "::mlir::ModuleOp"> {
     For modules in which linears are only a part: after `qlinear-cpu` or
     `qlinear-cuda` and one-shot bufferization, each `qlinear.launch` becomes a call
     of the runtime, and the kernels become LLVM code (or, for CUDA, PTX and a cubin)
-    in constants of the module. Weights that are constants lie there, too; those of
+    in constants of the module. Constant weights lie there, too; weights of
     `qlinear.parameter` are read from an archive when the program runs. All else stays,
     for upstream's passes to lower; the module needs nothing but `libQLinearRuntime`.
 

@@ -27,7 +27,7 @@ def ToReference : Pass<"qlinear-to-reference", "::mlir::ModuleOp"> {
       then its epilogue, with the products rounded to f32; or, without one, the
       products rounded to the element type of the result.
 
-    Weights come from `qlinear.pack`; those of `qlinear.load` are read from the
+    Weights come from `qlinear.pack`; weights of `qlinear.load` are read from the
     archive `weights` and become constants. A `qlinear.reencode` needs a constant.
     Operations on buffers read and write them as tensors, to be bufferized again.
 
@@ -204,11 +204,11 @@ def FoldConstants : Pass<"qlinear-fold-constants"> {
   let description = [{
     Frontends put weights into the IR as they lie in a checkpoint and compute the
     components from them. Each component of a `qlinear.pack` and each extra of a
-    `qlinear.linear` that depends on constants only becomes a constant: what is built
-    of `linalg`, `tensor`, `arith` and `math` on tensors of static shape. Constants of
+    `qlinear.linear` that depends only on constants becomes a constant, if operations of
+    `linalg`, `tensor`, `arith` and `math` on tensors of static shape compute it. Constants of
     a `dense_resource` and of `ml_program` globals that do not change count as well.
 
-    `qlinear-raise` does the same with what it packs.
+    `qlinear-raise` does the same with the components that it packs.
 
     ```mlir
     %e = tensor.expand_shape %bytes ...
@@ -297,8 +297,8 @@ def Schedule : Pass<"qlinear-schedule"> {
   let summary = "choose the kernels of each linear, and all that they are made with";
   let description = [{
     Gives each `qlinear.linear` on tensors a complete `#qlinear.schedule`: the lowering
-    chooses nothing. What a schedule has already is followed, and what it leaves out
-    comes from `table`, where that has an entry for the target and the linear's weights,
+    chooses nothing. Fields that a schedule has already are kept. Fields that it leaves
+    out come from `table`, if that has an entry for the target and the linear's weights,
     else from the cost model. A kernel that the target cannot run, or that does not fit
     into its shared memory, is an error that says why.
 
