@@ -106,7 +106,8 @@ MLIR_CAPI_EXPORTED bool mlirQLinearEncodingAttrIsLossless(MlirAttribute from,
 
 typedef enum MlirQLinearDot {
   MLIR_QLINEAR_DOT_DP4A, /**< dp4a, row by row */
-  MLIR_QLINEAR_DOT_MMA   /**< tensor cores */
+  MLIR_QLINEAR_DOT_MMA,  /**< tensor cores */
+  MLIR_QLINEAR_DOT_FMA   /**< row by row, of activations that stay floats */
 } MlirQLinearDot;
 
 typedef enum MlirQLinearCopy {
@@ -213,14 +214,34 @@ MLIR_CAPI_EXPORTED int64_t mlirQLinearWeightTypeGetGroups(MlirType weight);
 MLIR_CAPI_EXPORTED int64_t mlirQLinearWeightTypeGetBytes(MlirType weight);
 
 /*===----------------------------------------------------------------------===*\
+|* #qlinear.activation_format                                                 *|
+\*===----------------------------------------------------------------------===*/
+
+typedef enum MlirQLinearActivationKind {
+  MLIR_QLINEAR_ACTIVATIONS_INT8, /**< codes and a scale per 32 columns */
+  MLIR_QLINEAR_ACTIVATIONS_FLOAT /**< the numbers of x themselves */
+} MlirQLinearActivationKind;
+
+MLIR_CAPI_EXPORTED bool mlirAttributeIsAQLinearActivationFormat(MlirAttribute attr);
+MLIR_CAPI_EXPORTED MlirTypeID mlirQLinearActivationFormatAttrGetTypeID(void);
+/** The attribute `activations` of a linear. */
+MLIR_CAPI_EXPORTED MlirAttribute
+mlirQLinearActivationFormatAttrGet(MlirContext context, MlirQLinearActivationKind kind);
+MLIR_CAPI_EXPORTED MlirQLinearActivationKind
+mlirQLinearActivationFormatAttrGetKind(MlirAttribute format);
+
+/*===----------------------------------------------------------------------===*\
 |* !qlinear.activations                                                       *|
 \*===----------------------------------------------------------------------===*/
 
 MLIR_CAPI_EXPORTED bool mlirTypeIsAQLinearActivations(MlirType type);
 MLIR_CAPI_EXPORTED MlirTypeID mlirQLinearActivationsTypeGetTypeID(void);
-/** M rows of K activations; M may be mlirShapedTypeGetDynamicSize(). */
+/** M rows of K activations, int8 per 32 columns; M may be
+ * mlirShapedTypeGetDynamicSize(). */
 MLIR_CAPI_EXPORTED MlirType mlirQLinearActivationsTypeGet(MlirLocation loc, int64_t m,
                                                           int64_t k);
+MLIR_CAPI_EXPORTED MlirAttribute
+mlirQLinearActivationsTypeGetFormat(MlirType activations);
 MLIR_CAPI_EXPORTED int64_t mlirQLinearActivationsTypeGetM(MlirType activations);
 MLIR_CAPI_EXPORTED int64_t mlirQLinearActivationsTypeGetK(MlirType activations);
 /** Bytes of one quantized row. */

@@ -41,9 +41,29 @@ enum CopyMode : int {
 /// Element types of inputs and outputs; the values of layout::Float, then f32.
 using Element = layout::Float;
 
+/// What multiplies codes and activations, and with that how activations are staged.
+enum Product : int {
+  kDp4a,     ///< int8 activations, row by row
+  kMma,      ///< int8 activations on tensor cores
+  kFma,      ///< f32 activations, row by row
+  kMmaHalf,  ///< f16 activations on tensor cores, in each chunk times a power of two
+  kMmaSplit, ///< the sum of two such, for the bits of f32
+};
+constexpr bool onTensorCores(int product) {
+  return product == kMma || product == kMmaHalf || product == kMmaSplit;
+}
+constexpr bool multipliesFloats(int product) {
+  return product == kFma || product == kMmaHalf || product == kMmaSplit;
+}
+/// Bytes of a staged activation.
+constexpr int stagedBytes(int product) {
+  return product == kMmaHalf ? 2 : product == kMmaSplit || product == kFma ? 4 : 1;
+}
+
 /// The data of each chunk of 32 activations that a kernel needs besides the codes:
 /// {float d; then per half (group 16) or once: float d * sum, or, in the
-/// symmetric form, int magic - bias * sum, with which the dot product starts}.
+/// symmetric form, with which the product of the chunk starts: int magic - bias * sum,
+/// or of floats -bias * sum}.
 struct RecordKind {
   int halves = 1, hasOffset = 0, bias = 0;
 
@@ -62,40 +82,54 @@ struct RecordKind {
 };
 
 /// Where the activations of `tokens` tokens lie in shared memory, `units` units of K
-/// each. dp4a reads them token by token; tensor cores read the same columns of all
-/// tokens at once, for which tokens are skewed by a bank of 16 bytes and the records
-/// of a chunk's tokens lie side by side.
+/// each. Row by row, they are read token by token; tensor cores read the same columns
+/// of all tokens at once, for which tokens are skewed by a bank of 16 bytes and the
+/// records of a chunk's tokens lie side by side.
+///
+/// 16 bytes are a *piece*. A unit's chunk c has piece i at 128 i + 16 c, so that eight
+/// lanes, each with a chunk of its own, read 128 bytes. Only pieces of f16 lie one
+/// after the other, as matrices are loaded by chunks: of columns 0..15 the even ones,
+/// the odd ones, then the same of columns 16..31, and for kMmaSplit all again with the
+/// bits that f16 had no room for.
 struct StagedActivations {
-  int tokens, units;
-  bool tensor;
-  constexpr int codeStride() const { return units * layout::kUnitK + (tensor ? 16 : 0); }
+  int tokens, units, product;
+  constexpr bool tensor() const { return onTensorCores(product); }
+  constexpr int unitBytes() const { return layout::kUnitK * stagedBytes(product); }
+  constexpr int codeStride() const { return units * unitBytes() + (tensor() ? 16 : 0); }
   constexpr int codeBytes() const { return tokens * codeStride(); }
-  /// Of the chunk's first 16 columns; the others are 128 bytes on.
-  constexpr int code(int token, int chunk) const {
-    return token * codeStride() + chunk / 8 * 256 + chunk % 8 * 16;
+  constexpr int pieces() const { return layout::kChunk * stagedBytes(product) / 16; }
+  constexpr bool piecesAdjoin() const {
+    return product == kMmaHalf || product == kMmaSplit;
   }
+  /// Piece 0 of a chunk, and from one piece to the next.
+  constexpr int code(int token, int chunk) const {
+    return token * codeStride() + chunk / 8 * unitBytes() +
+           chunk % 8 * 16 * (piecesAdjoin() ? pieces() : 1);
+  }
+  constexpr int pieceStride() const { return piecesAdjoin() ? 16 : 128; }
   constexpr int records() const { return tokens * units * layout::kUnitChunks; }
   /// Index of the record of a token's chunk.
   constexpr int record(int token, int chunk) const {
-    return tensor ? chunk * tokens + token : token * units * layout::kUnitChunks + chunk;
+    return tensor() ? chunk * tokens + token
+                    : token * units * layout::kUnitChunks + chunk;
   }
 };
 
 /// Bytes in which a warp hands on the scales and offsets of a unit (Fragment.h).
 constexpr int exchangeBytes(const Spec &s) {
   RecordKind kind = RecordKind::of(s);
-  return layout::kTileRows * layout::kUnitChunks * kind.halves *
-         (1 + kind.hasOffset) * 4;
+  return layout::kTileRows * layout::kUnitChunks * kind.halves * (1 + kind.hasOffset) *
+         4;
 }
 
 /// Floats kept per row of one metadata tensor: the whole value with one group
 /// per row, else the step, the base and step, or the base.
 constexpr int rowFloats(const Spec &s, const Meta &m) {
-  return m.kind == layout::kNone        ? 0
-         : !s.group                     ? 1
-         : m.scope != layout::kRow      ? 0
-         : m.kind == layout::kLog       ? 2
-                                        : 1;
+  return m.kind == layout::kNone   ? 0
+         : !s.group                ? 1
+         : m.scope != layout::kRow ? 0
+         : m.kind == layout::kLog  ? 2
+                                   : 1;
 }
 constexpr int rowFloats(const Spec &s) {
   return rowFloats(s, s.scale) + rowFloats(s, s.offset);

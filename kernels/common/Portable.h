@@ -43,6 +43,7 @@ using i32 = int;
 using i64 = long long;
 using u32x2 = u32 __attribute__((ext_vector_type(2)));
 using u32x4 = u32 __attribute__((ext_vector_type(4)));
+using f32x4 = float __attribute__((ext_vector_type(4)));
 
 template <class To, class From> QL_INLINE To bitCast(From v) {
   static_assert(sizeof(To) == sizeof(From));

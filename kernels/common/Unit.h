@@ -9,9 +9,10 @@
 // the 32 columns from 32 c. loadUnit fetches its codes and metadata with 16-byte
 // accesses; dotUnit multiplies them with the same chunk of up to 8 tokens:
 //
-//   acc[m][j] += S d dot - O d sum        dot = sum q x, sum = sum x (integers)
+//   acc[m][j] += S d dot - O d sum        dot = sum q x, sum = sum x
 //
-// with S and O the scale and effective offset of the row's group. Factors that
+// with int8 activations x (dot and sum are integers) or floats (d is 1), and
+// S and O the scale and effective offset of the row's group. Factors that
 // are constant along a row are left to the end (scalesRow in Geometry.h).
 //
 //===----------------------------------------------------------------------===//
@@ -24,10 +25,10 @@ namespace qlinear::kernels {
 
 /// Raw words of one lane's share; those an encoding lacks vanish.
 struct Unit {
-  u32 low[4][8];   ///< per row j: 16 bytes of nibbles, or 32 bytes
-  u32 high[4][2];  ///< per row j: bits 4 (and 5) of the codes
-  u32 record[18];  ///< metadata fields of the chunk's group(s)
-  u32 steps[10];   ///< block steps of the 4 rows
+  u32 low[4][8];  ///< per row j: 16 bytes of nibbles, or 32 bytes
+  u32 high[4][2]; ///< per row j: bits 4 (and 5) of the codes
+  u32 record[18]; ///< metadata fields of the chunk's group(s)
+  u32 steps[10];  ///< block steps of the 4 rows
 };
 
 /// Row constants of the lane's 4 rows, while it works on one tile.
@@ -144,8 +145,8 @@ QL_INLINE void unpackCodes(const Spec &s, const Unit &u, int j, u32 *codes) {
 }
 
 /// Scale and effective offset of row j's group (per half for group 16).
-QL_INLINE void decodeGroups(const UnitLayout &l, const Unit &u, const Rows &rows,
-                            int j, float *scale, float *offset) {
+QL_INLINE void decodeGroups(const UnitLayout &l, const Unit &u, const Rows &rows, int j,
+                            float *scale, float *offset) {
   const Spec &s = l.spec;
   int entryBits = 8 * l.stepEntryBytes(), stepBit = j * entryBits;
   float scaleStep = s.scale.scope == layout::kBlock
@@ -251,9 +252,80 @@ QL_INLINE Chunk loadChunk(RecordKind kind, const Activations &a, int token) {
   return x;
 }
 
+/// The codes of row j as 8 words of 4 bytes, all of them codes.
+QL_INLINE void unpackPlainCodes(const Spec &s, const Unit &u, int j, u32 *codes) {
+  unpackCodes(s, u, j, codes);
+  QL_UNROLL
+  for (int i = 4; i < 8 && s.codeBits == 4; ++i)
+    codes[i] >>= 4;
+}
+
+/// One token's chunk of floats, and its record.
+struct FloatChunk {
+  float x[layout::kChunk];
+  float d;
+  u32 extra[2];
+};
+
+QL_INLINE FloatChunk loadFloatChunk(RecordKind kind, const Activations &a, int token) {
+  FloatChunk chunk;
+  QL_UNROLL
+  for (int i = 0; i < 8; ++i) {
+    u32x4 v = *(QL_SHARED const u32x4 *)(a.codes + token * a.codeStride + i * 128);
+    QL_UNROLL
+    for (int e = 0; e < 4; ++e)
+      chunk.x[4 * i + e] = bitCast<float>(u32(v[e]));
+  }
+  QL_SHARED const u8 *record = a.records + token * a.recordStride;
+  QL_UNROLL
+  for (int h = 0; h < kind.halves; ++h)
+    chunk.extra[h] = *(QL_SHARED const u32 *)(record + 4 + 4 * h);
+  chunk.d = *(QL_SHARED const float *)record;
+  return chunk;
+}
+
+/// addRow for floats.
+QL_INLINE float addFloatRow(const Spec &s, const u32 *codes, const FloatChunk &x,
+                            const float *scale, const float *offset, float acc) {
+  RecordKind kind = RecordKind::of(s);
+  int perHalf = layout::kChunk / kind.halves;
+  QL_UNROLL
+  for (int h = 0; h < kind.halves; ++h) {
+    float dot = kind.bias ? bitCast<float>(x.extra[h]) : 0.0f;
+    QL_UNROLL
+    for (int i = h * perHalf; i < (h + 1) * perHalf; ++i)
+      dot = fma(float(codes[i / 4] >> 8 * (i % 4) & 255), x.x[i], dot);
+    acc = fma(scale[h] * x.d, dot, acc);
+    if (kind.hasOffset)
+      acc = fma(-offset[h], bitCast<float>(x.extra[h]), acc);
+  }
+  return acc;
+}
+
 /// acc[4 m + j] += row 4 j + r0 of the unit times token m.
+QL_INLINE_LATE inline void dotFloatUnit(const UnitLayout &l, int tokens, const Unit &u,
+                                        const Rows &rows, const Activations &a,
+                                        float *acc) {
+  u32 codes[4][8];
+  float scale[4][2], offset[4][2];
+  QL_UNROLL
+  for (int j = 0; j < 4; ++j) {
+    unpackPlainCodes(l.spec, u, j, codes[j]);
+    decodeGroups(l, u, rows, j, scale[j], offset[j]);
+  }
+  QL_UNROLL
+  for (int m = 0; m < tokens; ++m) {
+    FloatChunk x = loadFloatChunk(RecordKind::of(l.spec), a, m);
+    QL_UNROLL
+    for (int j = 0; j < 4; ++j)
+      acc[4 * m + j] =
+          addFloatRow(l.spec, codes[j], x, scale[j], offset[j], acc[4 * m + j]);
+  }
+}
+
+/// The same for int8 activations.
 QL_INLINE_LATE inline void dotUnit(const UnitLayout &l, int tokens, const Unit &u,
-                       const Rows &rows, const Activations &a, float *acc) {
+                                   const Rows &rows, const Activations &a, float *acc) {
   RecordKind kind = RecordKind::of(l.spec);
   u32 codes[4][8];
   float scale[4][2], offset[4][2];
@@ -267,9 +339,17 @@ QL_INLINE_LATE inline void dotUnit(const UnitLayout &l, int tokens, const Unit &
     Chunk x = loadChunk(kind, a, m);
     QL_UNROLL
     for (int j = 0; j < 4; ++j)
-      acc[4 * m + j] =
-          addRow(l.spec, codes[j], x, scale[j], offset[j], acc[4 * m + j]);
+      acc[4 * m + j] = addRow(l.spec, codes[j], x, scale[j], offset[j], acc[4 * m + j]);
   }
+}
+
+QL_INLINE_LATE inline void dotRowByRow(const UnitLayout &l, int tokens, int product,
+                                       const Unit &u, const Rows &rows,
+                                       const Activations &a, float *acc) {
+  if (product == kDp4a)
+    dotUnit(l, tokens, u, rows, a, acc);
+  else
+    dotFloatUnit(l, tokens, u, rows, a, acc);
 }
 
 } // namespace qlinear::kernels

@@ -10,8 +10,7 @@
 // Floating-point contraction must be off: fma() says where one is wanted.
 //
 //===----------------------------------------------------------------------===//
-#include "Activations.h"
-#include "Linear.h"
+#include "FloatLinear.h"
 
 using namespace qlinear::cpu;
 using qlinear::layout::Spec;
@@ -32,6 +31,13 @@ QL_KERNEL ql_cpu_add_unit(u64 spec, u64 N, u64 K, int M, const u8 *blob,
                           void *state) {
   addUnit(WeightLayout{Spec::unpack(spec), N, K}, M, blob, activations, rows, tile,
           unit, tail != 0, static_cast<Floats *>(state));
+}
+
+QL_KERNEL ql_cpu_add_float_unit(u64 spec, u64 N, u64 K, int M, int dtype,
+                                const u8 *blob, const u8 *x, int rows, u64 tile,
+                                u64 unit, int tail, void *state) {
+  addFloatUnit(WeightLayout{Spec::unpack(spec), N, K}, M, blob, {dtype, x, rows}, tile,
+               unit, tail != 0, static_cast<Floats *>(state));
 }
 
 QL_KERNEL ql_cpu_end_tile(int M, const void *state, float *out) {

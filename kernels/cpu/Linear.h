@@ -88,8 +88,8 @@ QL_INLINE Codes codesOf(const UnitLayout &unit, const u8 *base, int j, int r0, i
   int swizzle = unit.swizzle(4 * j + r0), first = 4 * h ^ (swizzle & 3);
   Words plane = loadQuarters(base + unit.low(j, r0, first), chunks, swizzle & 3);
   if (bits == 8)
-    return {(Bytes)plane, (Bytes)loadQuarters(base + unit.low(j, r0, first, 1), chunks,
-                                              swizzle & 3)};
+    return {(Bytes)plane,
+            (Bytes)loadQuarters(base + unit.low(j, r0, first, 1), chunks, swizzle & 3)};
   Words low = plane & 0x0F0F0F0F, high = plane >> 4 & 0x0F0F0F0F;
   // Lane k of a quarter holds columns 4 k .. 4 k + 3 of its chunk.
   Words k{0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
@@ -155,10 +155,13 @@ struct BlockSteps {
   Floats scale{}, offset{};
 };
 
-/// Rows r0, 4 + r0, 8 + r0, 12 + r0 of half unit h, tokens m0 .. m0 + count - 1.
-QL_INLINE void addRows(const UnitLayout &unit, const u8 *base, const BlockSteps &steps,
-                       const Token *tokens, int m0, int count, int r0, int h,
-                       const Tile &tile) {
+/// Scales and effective offsets of the rows r0, 4 + r0, ...: row 4 j + r0 of chunk c in
+/// lane 4 c + j, of the second half of a chunk apart if groups have 16 columns.
+struct Groups {
+  Floats scale[2], offset[2];
+};
+QL_INLINE Groups groupsOf(const UnitLayout &unit, const u8 *base,
+                          const BlockSteps &steps, int r0, int h, const Tile &tile) {
   const Spec &spec = unit.spec;
   RowConstants sc = tile.scale(r0), oc = tile.offset(r0);
   auto ofRow = [&](Floats v) QL_LAMBDA {
@@ -169,37 +172,61 @@ QL_INLINE void addRows(const UnitLayout &unit, const u8 *base, const BlockSteps 
   if (spec.offset.scope == layout::kBlock)
     oc.first = ofRow(steps.offset);
 
-  Floats s[2], o[2];
+  Groups g;
 #pragma clang loop unroll(full)
   for (int half = 0; half < unit.halves(); ++half) {
     Floats value = oc.first;
-    s[half] = sc.first;
+    g.scale[half] = sc.first;
     if (spec.group) {
-      s[half] = decode(spec.scale,
-                       recordFields(unit, base, r0, h, half, unit.scaleBit(0),
-                                    spec.scale.fieldBits()),
-                       sc.first, sc.second);
+      g.scale[half] = decode(spec.scale,
+                             recordFields(unit, base, r0, h, half, unit.scaleBit(0),
+                                          spec.scale.fieldBits()),
+                             sc.first, sc.second);
       if (spec.offset.kind != layout::kNone)
         value = decode(spec.offset,
                        recordFields(unit, base, r0, h, half, unit.offsetBit(0),
                                     spec.offset.fieldBits()),
                        oc.first, oc.second);
     }
-    o[half] = effectiveOffset(spec, s[half], value);
+    g.offset[half] = effectiveOffset(spec, g.scale[half], value);
   }
+  return g;
+}
+
+/// The offsets' part of tokens m0 .. m0 + count - 1.
+template <typename Token>
+QL_INLINE void addOffsets(const UnitLayout &unit, const Groups &g, const Token *tokens,
+                          int m0, int count, int r0, const Tile &tile) {
 #pragma clang loop unroll(full)
   for (int m = 0; m < count; ++m) {
     const Token &t = tokens[m];
     Floats &sum = tile.offsetSum(r0, m0 + m);
     if (unit.halves() == 2)
-      sum = fma(-o[1], t.sumHigh, fma(-o[0], t.sumLow, sum));
+      sum = fma(-g.offset[1], t.sumHigh, fma(-g.offset[0], t.sumLow, sum));
     else
-      sum = fma(-o[0], t.sumLow + t.sumHigh, sum);
+      sum = fma(-g.offset[0], t.sumLow + t.sumHigh, sum);
   }
+}
+
+/// Rows r0, 4 + r0, 8 + r0, 12 + r0 of half unit h, tokens m0 .. m0 + count - 1.
+QL_INLINE void addRows(const UnitLayout &unit, const u8 *base, const BlockSteps &steps,
+                       const Token *tokens, int m0, int count, int r0, int h,
+                       const Tile &tile) {
+  Groups g = groupsOf(unit, base, steps, r0, h, tile);
+  addOffsets(unit, g, tokens, m0, count, r0, tile);
+  const Floats *s = g.scale;
   addRow<0>(unit, base, tokens, count, r0, h, s[0], s[1], &tile.sum(r0, 0, m0));
   addRow<1>(unit, base, tokens, count, r0, h, s[0], s[1], &tile.sum(r0, 1, m0));
   addRow<2>(unit, base, tokens, count, r0, h, s[0], s[1], &tile.sum(r0, 2, m0));
   addRow<3>(unit, base, tokens, count, r0, h, s[0], s[1], &tile.sum(r0, 3, m0));
+}
+
+/// Prefetches a part of the next lines: a quarter of half a unit.
+QL_INLINE void prefetchStep(const UnitLayout &unit, const u8 *base, int h, int r0) {
+  int lines = (unit.bytes() + 8 * 64 - 1) / (8 * 64);
+#pragma clang loop unroll(full)
+  for (int i = 0; i < lines; ++i)
+    __builtin_prefetch(base + kPrefetch + ((h * 4 + r0) * lines + i) * 64, 0, 2);
 }
 
 /// Half unit h for tokens m0 .. m0 + count - 1 of `rows` (the last is repeated).
@@ -213,13 +240,9 @@ QL_INLINE void addHalf(const WeightLayout &w, const UnitLayout &unit, const u8 *
     int row = m0 + m < rows ? m0 + m : rows - 1;
     tokens[m] = tokenOf(a, activations + row * a.bytes(), index, h);
   }
-  // A quarter of half the next lines per step.
-  int lines = (unit.bytes() + 8 * 64 - 1) / (8 * 64);
   auto step = [&](int r0) QL_LAMBDA {
     if (m0 == 0)
-#pragma clang loop unroll(full)
-      for (int i = 0; i < lines; ++i)
-        __builtin_prefetch(base + kPrefetch + ((h * 4 + r0) * lines + i) * 64, 0, 2);
+      prefetchStep(unit, base, h, r0);
     addRows(unit, base, steps, tokens, m0, count, r0, h, tile);
   };
   if (tile.M == 1 && kRegisters >= 32) { // all the sums of a tile fit
@@ -233,13 +256,8 @@ QL_INLINE void addHalf(const WeightLayout &w, const UnitLayout &unit, const u8 *
   }
 }
 
-/// Adds unit `index` of the tile for the M quantized tokens at `activations`,
-/// of which `rows` are there.
-QL_INLINE void addUnit(const WeightLayout &w, int M, const u8 *blob,
-                       const u8 *activations, int rows, u64 tile, u64 index, bool tail,
-                       Floats *state) {
-  UnitLayout unit = tail ? w.tailUnit() : w.fullUnit();
-  const u8 *base = blob + w.unitOffset(tile, index);
+QL_INLINE BlockSteps blockStepsOf(const WeightLayout &w, const UnitLayout &unit,
+                                  const u8 *blob, const u8 *base, u64 tile, u64 index) {
   const u8 *entries =
       unit.stepsInside() ? base + unit.step(0, 0) : blob + w.stepsOffset(tile, index);
   const Meta &sm = w.spec.scale, &om = w.spec.offset;
@@ -248,6 +266,17 @@ QL_INLINE void addUnit(const WeightLayout &w, int M, const u8 *blob,
     steps.scale = blockSteps(unit, sm, entries, 0);
   if (om.scope == layout::kBlock)
     steps.offset = blockSteps(unit, om, entries, sm.blockBytes());
+  return steps;
+}
+
+/// Adds unit `index` of the tile for the M quantized tokens at `activations`,
+/// of which `rows` are there.
+QL_INLINE void addUnit(const WeightLayout &w, int M, const u8 *blob,
+                       const u8 *activations, int rows, u64 tile, u64 index, bool tail,
+                       Floats *state) {
+  UnitLayout unit = tail ? w.tailUnit() : w.fullUnit();
+  const u8 *base = blob + w.unitOffset(tile, index);
+  BlockSteps steps = blockStepsOf(w, unit, blob, base, tile, index);
   Tile t{state, M};
 #pragma clang loop unroll(full)
   for (int m0 = 0; m0 < M; m0 += kTokens) {

@@ -14,6 +14,7 @@
 //   8 tokens: both rows, tokens 2 t and 2 t + 1
 //   4 tokens: row g + 8 (t / 2), tokens 2 (t % 2) and 2 (t % 2) + 1
 //   2 tokens: row g + 8 (t / 2), token t % 2
+//   1 token:  row g + 8 (t / 2), twice
 //
 // Scales and offsets are decoded once, by the lane that owns them in Unit.h, and
 // handed on through shared memory.
@@ -30,22 +31,25 @@ namespace qlinear::kernels {
 
 /// Rows and tokens that a lane finishes.
 struct LaneShare {
-  int tokens; ///< of the kernel: 2, 4 or 8
+  int tokens; ///< of the kernel: 1, 2, 4 or 8
   int lane;
   QL_INLINE int rows() const { return tokens == 8 ? 2 : 1; }
-  QL_INLINE int columns() const { return tokens == 2 ? 1 : 2; }
+  QL_INLINE int columns() const { return tokens <= 2 ? 1 : 2; }
   QL_INLINE int row(int h) const {
     return (lane >> 2) + 8 * (tokens == 8 ? h : lane >> 1 & 1);
   }
   QL_INLINE int token(int i) const {
-    return tokens == 2 ? lane & 1 : 2 * (lane & (tokens / 2 - 1)) + i;
+    return tokens <= 2 ? lane & (tokens - 1) : 2 * (lane & (tokens / 2 - 1)) + i;
   }
+  /// Whether no other lane has the same sums, or only those after it.
+  QL_INLINE bool writes() const { return tokens > 1 || !(lane & 1); }
   /// The sum of (h, i) among the four sums of a product.
-  QL_INLINE u32 pick(u32x4 sums, int h, int i) const {
+  template <class Sums> QL_INLINE auto pick(Sums sums, int h, int i) const {
     if (tokens == 8)
-      return sums[2 * h + i];
-    u32 first = tokens == 4 ? sums[i] : lane & 1 ? sums[1] : sums[0];
-    u32 second = tokens == 4 ? sums[2 + i] : lane & 1 ? sums[3] : sums[2];
+      return +sums[2 * h + i];
+    bool odd = tokens == 2 && lane & 1;
+    auto first = tokens == 4 ? +sums[i] : odd ? +sums[1] : +sums[0];
+    auto second = tokens == 4 ? +sums[2 + i] : odd ? +sums[3] : +sums[2];
     return lane & 2 ? second : first;
   }
 };
@@ -58,8 +62,8 @@ QL_INLINE void loadWords(QL_SHARED const u8 *p, int n, u32 *out) {
     load8(SharedSource{p}, 0, out);
   else
     QL_UNROLL
-    for (int i = 0; i < n; i += 4)
-      load16(SharedSource{p}, 4 * i, out + i);
+  for (int i = 0; i < n; i += 4)
+    load16(SharedSource{p}, 4 * i, out + i);
 }
 QL_INLINE void storeWords(QL_SHARED u8 *p, int n, const u32 *v) {
   if (n == 1)
@@ -68,8 +72,8 @@ QL_INLINE void storeWords(QL_SHARED u8 *p, int n, const u32 *v) {
     *(QL_SHARED u32x2 *)p = u32x2{v[0], v[1]};
   else
     QL_UNROLL
-    for (int i = 0; i < n; i += 4)
-      *(QL_SHARED u32x4 *)(p + 4 * i) = u32x4{v[i], v[i + 1], v[i + 2], v[i + 3]};
+  for (int i = 0; i < n; i += 4)
+    *(QL_SHARED u32x4 *)(p + 4 * i) = u32x4{v[i], v[i + 1], v[i + 2], v[i + 3]};
 }
 
 /// Words of the codes: [chunk][row g, row g + 8].
@@ -109,7 +113,8 @@ QL_INLINE_LATE inline void loadFragments(const UnitLayout &l, int lane,
       QL_UNROLL
       for (int c = 0; c < 8; ++c) {
         if (l.spec.codeBits == 5) {
-          f.high[c][h][0] = *(QL_SHARED const u32 *)(unit + l.high5(j, r0, min(c, last)));
+          f.high[c][h][0] =
+              *(QL_SHARED const u32 *)(unit + l.high5(j, r0, min(c, last)));
           continue;
         }
         u32x2 v = *(QL_SHARED const u32x2 *)(unit + l.high6(j, r0, min(c, last)));

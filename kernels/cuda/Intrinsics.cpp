@@ -49,6 +49,15 @@ u32x4 ql_ptx_mma16(u32x2 a, u32 b, u32x4 c) {
       : "r"(a[0]), "r"(a[1]), "r"(b), "r"(c[0]), "r"(c[1]), "r"(c[2]), "r"(c[3]));
   return d;
 }
+f32x4 ql_ptx_mma_half(u32x4 a, u32x2 b, f32x4 c) {
+  f32x4 d;
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, "
+      "{%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"
+      : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]),
+        "f"(c[1]), "f"(c[2]), "f"(c[3]));
+  return d;
+}
 u32x4 ql_ptx_load_matrices(QL_SHARED const void *row) {
   u32x4 d;
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
@@ -111,9 +120,7 @@ void ql_ptx_cluster_store(QL_SHARED float *at, i32 rank, float value) {
 void ql_ptx_launch_dependents() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }
-void ql_ptx_wait_prior_grids() {
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-}
+void ql_ptx_wait_prior_grids() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
 
 void ql_ptx_mbarrier_init(QL_SHARED u64 *barrier) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(u32(u64(barrier)))
@@ -123,10 +130,10 @@ void ql_ptx_mbarrier_fence() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 void ql_ptx_mbarrier_expect(QL_SHARED u64 *barrier, u32 bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
-                   u32(u64(barrier))),
-               "r"(bytes)
-               : "memory");
+  asm volatile(
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(u32(u64(barrier))),
+      "r"(bytes)
+      : "memory");
 }
 void ql_ptx_mbarrier_wait(QL_SHARED u64 *barrier, u32 parity) {
   asm volatile("{\n"
@@ -169,14 +176,29 @@ void ql_ptx_async_copy16(QL_SHARED void *dst, const void *src) {
 void ql_ptx_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 void ql_ptx_async_wait(i32 pending) {
   switch (pending) {
-  case 0: asm volatile("cp.async.wait_group 0;" ::: "memory"); break;
-  case 1: asm volatile("cp.async.wait_group 1;" ::: "memory"); break;
-  case 2: asm volatile("cp.async.wait_group 2;" ::: "memory"); break;
-  case 3: asm volatile("cp.async.wait_group 3;" ::: "memory"); break;
-  case 4: asm volatile("cp.async.wait_group 4;" ::: "memory"); break;
-  case 5: asm volatile("cp.async.wait_group 5;" ::: "memory"); break;
-  case 6: asm volatile("cp.async.wait_group 6;" ::: "memory"); break;
-  default: asm volatile("cp.async.wait_group 7;" ::: "memory");
+  case 0:
+    asm volatile("cp.async.wait_group 0;" ::: "memory");
+    break;
+  case 1:
+    asm volatile("cp.async.wait_group 1;" ::: "memory");
+    break;
+  case 2:
+    asm volatile("cp.async.wait_group 2;" ::: "memory");
+    break;
+  case 3:
+    asm volatile("cp.async.wait_group 3;" ::: "memory");
+    break;
+  case 4:
+    asm volatile("cp.async.wait_group 4;" ::: "memory");
+    break;
+  case 5:
+    asm volatile("cp.async.wait_group 5;" ::: "memory");
+    break;
+  case 6:
+    asm volatile("cp.async.wait_group 6;" ::: "memory");
+    break;
+  default:
+    asm volatile("cp.async.wait_group 7;" ::: "memory");
   }
 }
 }

@@ -49,6 +49,12 @@ float ql_ptx_reciprocal(float x);
 // and the result C + A B, int32, row g columns 2 t and 2 t + 1, row g + 8 the same.
 u32x4 ql_ptx_mma32(u32x4 a, u32x2 b, u32x4 c);
 u32x4 ql_ptx_mma16(u32x2 a, u32 b, u32x4 c);
+/// The same for m16n8k16 of f16 with f32 sums: words of A are columns 2 t and 2 t + 1
+/// of row g, of row g + 8, then columns 8 + 2 t and 9 + 2 t of both; of B rows 2 t and
+/// 2 t + 1 of column g, then 8 + 2 t and 9 + 2 t. Products are exact, subnormal
+/// operands too; sums are rounded, in any order and way that keeps 23 bits below the
+/// largest term.
+f32x4 ql_ptx_mma_half(u32x4 a, u32x2 b, f32x4 c);
 /// Four matrices of 8 rows of 16 bytes: lane 8 i + r gives the address of row r of
 /// matrix i, and gets of each matrix the word t of row g.
 u32x4 ql_ptx_load_matrices(QL_SHARED const void *row);

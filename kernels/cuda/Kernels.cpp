@@ -15,7 +15,8 @@
 //   ql_ptx_wait_prior_grids        before the first access to their results
 //   ql_load_activations            x under way
 //   ql_walk_start, ql_walk_take    the rest of the copies
-//   ql_stage_activations           x quantized into shared memory
+//   ql_stage_activations           x quantized into shared memory, or by
+//                                  ql_stage_floats as it is
 //   ql_walk_multiply
 //   ql_walk_total                  a finished row, for the epilogue
 //
@@ -34,21 +35,21 @@ static QL_INLINE int gatherPlace(int weights, int tiles, int tokens, int rank,
 }
 
 static_assert(sizeof(Walk) <= kStateBytes && sizeof(Unit) <= kStateBytes &&
-              sizeof(RawItem[Quantization::kMaxDepth]) <= kStateBytes);
+              sizeof(RawItem[Staging::kMaxDepth]) <= kStateBytes);
 
 extern "C" {
 
 /// Sets a walk up: `tiles` tiles from `tile0` of `weights` weights of N x K, of each
 /// tile `units` units from `unit0`. Each warp has `stages` stages in its own
-/// `ringBytes` bytes from `ring` on, as many mbarriers from `barriers` on, and with
-/// `tensor` (multiply on tensor cores) exchangeBytes from `exchange` on.
-void ql_walk_init(Walk *walk, i32 mode, i32 tensor, u64 spec, i64 N, i64 K, i32 weights,
-                  i32 unit0, i32 units, i32 warps, i32 stages, i32 ringBytes, i32 tile0,
-                  i32 tiles, QL_SHARED u8 *ring, QL_SHARED u64 *barriers,
-                  QL_SHARED u8 *exchange) {
+/// `ringBytes` bytes from `ring` on, as many mbarriers from `barriers` on, and on
+/// tensor cores (`product`) exchangeBytes from `exchange` on.
+void ql_walk_init(Walk *walk, i32 mode, i32 product, u64 spec, i64 N, i64 K,
+                  i32 weights, i32 unit0, i32 units, i32 warps, i32 stages,
+                  i32 ringBytes, i32 tile0, i32 tiles, QL_SHARED u8 *ring,
+                  QL_SHARED u64 *barriers, QL_SHARED u8 *exchange) {
   Walk &w = *walk;
   w.mode = mode;
-  w.tensor = tensor;
+  w.product = product;
   w.weights = weights;
   w.warps = warps;
   w.stages = stages;
@@ -150,33 +151,41 @@ i32 ql_divide(i32 dividend, i32 divisor) { return divide(dividend, divisor); }
 
 /// Starts the first loads of `rows` rows of x (rows x K, elements of `type`), in each
 /// the columns of `units` units from `unit0`. Of the kernel's `tokens` tokens, those
-/// past `rows` become zero. `tensor`: as StagedActivations has it. This function and
+/// past `rows` become zero. `product`: as StagedActivations has it. This function and
 /// the next take the same constants instead of one handing them to the other: `items`
 /// becomes registers only once loops over it are unrolled, and that takes constants.
 void ql_load_activations(RawItem *items, i32 type, i64 K, i32 unit0, i32 units,
-                         i32 tokens, i32 tensor, i32 rows, i32 threads, const u8 *x) {
-  Quantization q{type, K, unit0, {tokens, units, bool(tensor)}, rows, threads, x};
-  q.load(items);
+                         i32 tokens, i32 product, i32 rows, i32 threads, const u8 *x) {
+  Staging staging{type, K, unit0, {tokens, units, product}, rows, threads, x};
+  staging.load(items);
 }
 
 /// Quantizes them into shared memory.
 void ql_stage_activations(RawItem *items, i32 type, i64 K, i32 unit0, i32 units,
-                          i32 tokens, i32 tensor, i32 rows, i32 threads, const u8 *x,
+                          i32 tokens, i32 product, i32 rows, i32 threads, const u8 *x,
                           u64 kinds, QL_SHARED u8 *codes, QL_SHARED u8 *records) {
-  Quantization q{type, K, unit0, {tokens, units, bool(tensor)}, rows, threads, x};
-  q.store(items, kinds, codes, records);
+  Staging staging{type, K, unit0, {tokens, units, product}, rows, threads, x};
+  staging.store<QuantizedItem>(items, kinds, codes, records);
+}
+
+/// Brings them into shared memory as floats.
+void ql_stage_floats(RawItem *items, i32 type, i64 K, i32 unit0, i32 units, i32 tokens,
+                     i32 product, i32 rows, i32 threads, const u8 *x, u64 kinds,
+                     QL_SHARED u8 *codes, QL_SHARED u8 *records) {
+  Staging staging{type, K, unit0, {tokens, units, product}, rows, threads, x};
+  staging.store<FloatItem>(items, kinds, codes, records);
 }
 
 /// The same from quantized activations `a` (ActivationLayout in Layout.h), in pieces of
 /// 16 bytes: first those of the codes, then those of the records. With `bulk`, bulk
 /// copies bring the codes; ql_await_codes waits for them. `phase` counts the
 /// calls. Codes of tokens past `rows` are then undefined, as are their results.
-void ql_stage_quantized(i64 K, i32 unit0, i32 units, i32 tokens, i32 tensor, i32 rows,
+void ql_stage_quantized(i64 K, i32 unit0, i32 units, i32 tokens, i32 product, i32 rows,
                         i32 threads, u64 kinds, i32 bulk, i32 phase,
                         QL_SHARED u64 *barrier, const u8 *a, QL_SHARED u8 *codes,
                         QL_SHARED u8 *records) {
   ActivationLayout l{u64(K)};
-  StagedActivations staged{tokens, units, bool(tensor)};
+  StagedActivations staged{tokens, units, product};
   if (bulk && ql_ptx_thread() == 0) {
     if (phase == 0) {
       ql_ptx_mbarrier_init(barrier);

@@ -6,15 +6,16 @@
 //===----------------------------------------------------------------------===//
 //
 // Quantization: per 32 columns d = max|x| / 127 and q = rint(x * (127 / max|x|)), with
-// d and the quotient rounded to f32 and the exact product to an integer. A thread
-// takes half a chunk.
+// d and the quotient rounded to f32 and the exact product to an integer. Floats that
+// stay floats are scaled by a power of two per 32 columns for tensor cores
+// (HalfFragment.h). A thread takes half a chunk.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_KERNELS_CUDA_STAGING_H
 #define QLINEAR_KERNELS_CUDA_STAGING_H
 
 #include "../common/Metadata.h"
-#include "Intrinsics.h"
+#include "HalfFragment.h"
 
 namespace qlinear::kernels {
 
@@ -96,6 +97,14 @@ struct QuantizedItem {
   u32x4 codes;
   float d;
   i32 lowSum, highSum;
+
+  QL_INLINE static QuantizedItem of(int product, int type, const RawItem &item,
+                                    int part);
+  /// `to` is piece 0 of the chunk (StagedActivations).
+  QL_INLINE void store(const StagedActivations &, QL_SHARED u8 *to, int part) const {
+    *(QL_SHARED u32x4 *)(to + part * 128) = codes;
+  }
+  QL_INLINE void writeRecord(int product, RecordKind kind, QL_SHARED u8 *record) const;
 };
 
 /// Both threads of a chunk call it together; `part` is the thread's half. A chunk
@@ -131,7 +140,86 @@ QL_INLINE QuantizedItem quantizeItem(int type, const RawItem &item, int part) {
   return q;
 }
 
-/// Writes the record of a chunk as the kernel wants it.
+/// Half a chunk of floats: its pieces (StagedActivations), and what they are times, and
+/// the half sums, of the chunk.
+struct FloatItem {
+  u32x4 pieces[4];
+  float d, lowSum, highSum;
+
+  QL_INLINE static FloatItem of(int product, int type, const RawItem &item, int part);
+  QL_INLINE void store(const StagedActivations &staged, QL_SHARED u8 *to,
+                       int part) const {
+    QL_UNROLL
+    for (int p = 0; p < staged.pieces() / 2; ++p) {
+      // Of f16, the leading parts of both halves come first.
+      int piece = staged.piecesAdjoin() ? p / 2 * 4 + part * 2 + p % 2 : part * 4 + p;
+      *(QL_SHARED u32x4 *)(to + piece * staged.pieceStride()) = pieces[p];
+    }
+  }
+  QL_INLINE void writeRecord(int product, RecordKind kind, QL_SHARED u8 *record) const;
+};
+
+QL_INLINE u32 halfBits(float x) { return bitCast<u16>(_Float16(x)); }
+QL_INLINE float halfValue(u32 bits) { return float(bitCast<_Float16>(u16(bits))); }
+
+/// Sums in pairs of neighbours, then of pairs, ...: the least error.
+QL_INLINE float sumOfItem(float *x) {
+  QL_UNROLL
+  for (int n = kItem / 2; n; n /= 2)
+    QL_UNROLL
+  for (int i = 0; i < n; ++i)
+    x[i] = x[2 * i] + x[2 * i + 1];
+  return x[0];
+}
+
+/// Both threads of a chunk call it together; `part` is the thread's half. A chunk with
+/// a NaN or an infinity has d = NaN. The power of two of chunks below 2^-100 is theirs.
+FloatItem FloatItem::of(int product, int type, const RawItem &item, int part) {
+  constexpr u32 kInfinity = 0x7F800000, kLeast = 27;
+  u32 most = itemMagnitude(type, item);
+  most = __builtin_elementwise_max(most, ql_ptx_shuffle_xor(most, 1));
+  float x[kItem];
+  itemValues(type, item, x);
+  FloatItem result;
+  result.d = 1.0f;
+  if (product == kFma) {
+    QL_UNROLL
+    for (int i = 0; i < kItem; ++i)
+      result.pieces[i / 4][i % 4] = bitCast<u32>(x[i]);
+  } else {
+    u32 exponent = __builtin_elementwise_max(most >> 23, kLeast);
+    float scale = bitCast<float>((127 + 141 - exponent) << 23); // most: 2^14 .. 2^15
+    result.d = bitCast<float>((exponent - 14) << 23);
+    u32 halves[2][kItem]; // leading bits, the others
+    QL_UNROLL
+    for (int i = 0; i < kItem; ++i) {
+      float value = x[i] * scale;
+      halves[0][i] = halfBits(value);
+      x[i] = halfValue(halves[0][i]);
+      if (product == kMmaSplit) {
+        halves[1][i] = halfBits(value - x[i]);
+        x[i] += halfValue(halves[1][i]);
+      }
+    }
+    QL_UNROLL
+    for (int p = 0; p < (product == kMmaSplit ? 4 : 2); ++p)
+      QL_UNROLL
+    for (int w = 0; w < 4; ++w) {
+      int i = 4 * w + p % 2;
+      result.pieces[p][w] = halves[p / 2][i] | halves[p / 2][i + 2] << 16;
+    }
+  }
+  float sum = sumOfItem(x);
+  float other = bitCast<float>(ql_ptx_shuffle_xor(bitCast<u32>(sum), 1));
+  result.lowSum = part ? other : sum;
+  result.highSum = part ? sum : other;
+  if (most >= kInfinity)
+    result.d = __builtin_nanf("");
+  return result;
+}
+
+/// Writes the record of a chunk as the kernel wants it: codes that stand for `d` times
+/// their value have the half sums `low` and `high`.
 QL_INLINE void writeRecord(RecordKind kind, QL_SHARED u8 *record, float d, i32 low,
                            i32 high) {
   auto extra = [&](i32 sum) {
@@ -143,27 +231,53 @@ QL_INLINE void writeRecord(RecordKind kind, QL_SHARED u8 *record, float d, i32 l
   else
     *(QL_SHARED u32x2 *)record = u32x2{bitCast<u32>(d), extra(low + high)};
 }
+QuantizedItem QuantizedItem::of(int, int type, const RawItem &item, int part) {
+  return quantizeItem(type, item, part);
+}
+void QuantizedItem::writeRecord(int, RecordKind kind, QL_SHARED u8 *record) const {
+  kernels::writeRecord(kind, record, d, lowSum, highSum);
+}
+void FloatItem::writeRecord(int product, RecordKind kind, QL_SHARED u8 *record) const {
+  float unit = product == kFma ? 1.0f : kHalfUnit; // of the products with codes
+  auto extra = [&](float sum) {
+    return bitCast<u32>(kind.hasOffset ? d * sum : -float(kind.bias) * unit * sum);
+  };
+  u32 factor = bitCast<u32>(d / unit);
+  if (kind.halves == 2)
+    *(QL_SHARED u32x4 *)record = u32x4{factor, extra(lowSum), extra(highSum), 0};
+  else
+    *(QL_SHARED u32x2 *)record = u32x2{factor, extra(lowSum + highSum)};
+}
 
-/// Record `index` of planes of `count` records, one after the other, `kinds` packed
-/// 16 bits each.
-QL_INLINE void writeRecords(u64 kinds, QL_SHARED u8 *records, int count, int index,
-                            float d, i32 low, i32 high) {
+/// Calls write(kind, record) for record `index` of planes of `count` records, one after
+/// the other, `kinds` packed 16 bits each.
+template <class Write>
+QL_INLINE void forEachRecord(u64 kinds, QL_SHARED u8 *records, int count, int index,
+                             Write write) {
   QL_UNROLL
   for (int i = 0; i < kMaxRecordKinds; ++i) {
     u32 packed = u32(kinds >> 16 * i) & 0xFFFF;
     if (!packed)
       continue;
     RecordKind kind = RecordKind::unpack(packed);
-    writeRecord(kind, records + index * kind.bytes(), d, low, high);
+    write(kind, records + index * kind.bytes());
     records += count * kind.bytes();
   }
 }
+QL_INLINE void writeRecords(u64 kinds, QL_SHARED u8 *records, int count, int index,
+                            float d, i32 low, i32 high) {
+  forEachRecord(kinds, records, count, index,
+                [&](RecordKind kind, QL_SHARED u8 *record) {
+                  writeRecord(kind, record, d, low, high);
+                });
+}
 
-/// Quantizes a kernel's activations into shared memory. The kernel has waited for them
-/// and does nothing else meanwhile, so latency counts: a thread loads all its items at
-/// once if they are no more than eight (four of f32, for the registers), else two while
-/// it quantizes the two before. It quantizes up to four side by side.
-struct Quantization {
+/// Brings a kernel's activations into shared memory, quantized or as floats. The kernel
+/// has waited for them and does nothing else meanwhile, so latency counts: a thread
+/// loads all its items at once if they are no more than eight (four of f32, for the
+/// registers), else two while it works on the two before. It works on up to four side
+/// by side.
+struct Staging {
   static constexpr int kMaxDepth = 8, kMaxBatch = 4;
   int type; ///< of x
   i64 K;
@@ -199,22 +313,24 @@ struct Quantization {
     for (int i = 0; i < depth(); ++i)
       next[i] = fetch(ql_ptx_thread() + i * threads);
   }
+  /// As QuantizedItem or FloatItem.
+  template <class Item>
   QL_INLINE void store(RawItem *next, u64 kinds, QL_SHARED u8 *codes,
                        QL_SHARED u8 *records) const {
     QL_NO_UNROLL
     for (int round = 0; round < rounds(); round += depth()) {
       QL_UNROLL
       for (int first = 0; first < depth(); first += batch())
-        quantizeBatch(next, round, first, kinds, codes, records);
+        storeBatch<Item>(next, round, first, kinds, codes, records);
     }
   }
-  /// Quantizes a batch from item `first` of `next` on, and loads those that follow.
-  QL_INLINE void quantizeBatch(RawItem *next, int round, int first, u64 kinds,
-                               QL_SHARED u8 *codes, QL_SHARED u8 *records) const {
+  /// Stores a batch from item `first` of `next` on, and loads those that follow.
+  template <class Item>
+  QL_INLINE void storeBatch(RawItem *next, int round, int first, u64 kinds,
+                            QL_SHARED u8 *codes, QL_SHARED u8 *records) const {
     int thread = ql_ptx_thread(), part = thread % kItemsPerChunk;
     int count = min(batch(), depth() - first);
     auto itemAt = [&](int b) { return thread + (round + first + b) * threads; };
-    QuantizedItem q[kMaxBatch];
     RawItem raw[kMaxBatch];
     QL_UNROLL
     for (int b = 0; b < count; ++b) {
@@ -222,19 +338,22 @@ struct Quantization {
       if (depth() < rounds())
         next[first + b] = fetch(itemAt(b + depth()));
     }
+    Item q[kMaxBatch];
     QL_UNROLL
     for (int b = 0; b < count; ++b)
-      q[b] = quantizeItem(type, raw[b], part); // by whole warps
+      q[b] = Item::of(staged.product, type, raw[b], part); // by whole warps
     QL_UNROLL
     for (int b = 0; b < count; ++b) {
       int i = itemAt(b), token = tokenOf(i);
       int chunk = (i - token * perToken()) / kItemsPerChunk;
       if (i >= items())
         continue;
-      *(QL_SHARED u32x4 *)(codes + staged.code(token, chunk) + part * 128) = q[b].codes;
+      q[b].store(staged, codes + staged.code(token, chunk), part);
       if (part == 0)
-        writeRecords(kinds, records, staged.records(), staged.record(token, chunk),
-                     q[b].d, q[b].lowSum, q[b].highSum);
+        forEachRecord(kinds, records, staged.records(), staged.record(token, chunk),
+                      [&](RecordKind kind, QL_SHARED u8 *record) {
+                        q[b].writeRecord(staged.product, kind, record);
+                      });
     }
   }
 };

@@ -38,13 +38,13 @@
 #ifndef QLINEAR_KERNELS_CUDA_WALK_H
 #define QLINEAR_KERNELS_CUDA_WALK_H
 
-#include "Fragment.h"
+#include "HalfFragment.h"
 
 namespace qlinear::kernels {
 
 struct Walk {
   // The same in all threads; constants up to tile0.
-  int mode, tensor, weights, warps, stages;
+  int mode, product, weights, warps, stages;
   WeightLayout layout;
   int unit0, units; ///< of each tile: the walk's range of K
   int tile0, tiles;
@@ -61,6 +61,7 @@ struct Walk {
   int run, unit, left;
   u64 policy;
 
+  QL_INLINE bool tensor() const { return onTensorCores(product); }
   QL_INLINE int runs() const { return tiles * weights; }
   QL_INLINE const u8 *blobOf(int r) const {
     const u8 *p = blobs[0];
@@ -183,7 +184,7 @@ struct Walk {
     }
     QL_SHARED u8 *at = ring + stage * stageBytes(layout);
     SharedSource from{at + misalignment(u)}, steps{at + unitStageBytes(layout)};
-    if (tensor) {
+    if (tensor()) {
       loadFragments(l, lane, from.p, *codes);
       loadMetadata(l, lane, from, steps, out);
     } else {
@@ -270,6 +271,8 @@ struct Walk {
 
   QL_INLINE static void flushFragments(const LaneShare &share, const float *acc,
                                        QL_SHARED float *slot) {
+    if (!share.writes())
+      return;
     QL_UNROLL
     for (int h = 0; h < share.rows(); ++h)
       QL_UNROLL
@@ -283,13 +286,14 @@ struct Walk {
                           QL_SHARED const u8 *records, QL_SHARED const float *constants,
                           QL_SHARED float *slots, Unit &unit, bool ahead) {
     RecordKind kind = RecordKind::of(layout.spec);
-    StagedActivations staged{tokens, units, bool(tensor)};
+    StagedActivations staged{tokens, units, product};
     int codeStride = staged.codeStride();
     LaneShare share{tokens, lane};
     Exchange groups{exchange, kind.halves, kind.hasOffset};
-    if (tensor) {
-      codes +=
-          (lane & (tokens - 1)) * codeStride + (lane >> 3 & 1) * 128 + (lane >> 4) * 16;
+    if (tensor()) {
+      codes += product == kMma ? (lane & (tokens - 1)) * codeStride +
+                                     (lane >> 3 & 1) * 128 + (lane >> 4) * 16
+                               : (lane & (tokens - 1)) * codeStride + (lane >> 3) * 16;
       records += share.token(0) * kind.bytes();
     } else {
       codes += (lane & 7) * 16;
@@ -305,7 +309,7 @@ struct Walk {
       int n = min(units - u, remaining);
       int full = hasTail() ? min(n, fullUnits() - u) : n;
       Rows rows = rowsOf(constants, r);
-      QL_SHARED const u8 *codesAt = codes + u * layout::kUnitK;
+      QL_SHARED const u8 *codesAt = codes + u * staged.unitBytes();
       QL_SHARED const u8 *recordsAt = records + u * unitRecords;
       float acc[4 * kMaxTokens];
       QL_UNROLL
@@ -320,21 +324,23 @@ struct Walk {
         } else if (!ahead) {
           take(l, index, now, &fragments);
         }
-        if (tensor) {
+        if (tensor()) {
           ql_ptx_warp_barrier(); // the exchange of the unit before has been read
           exchangeGroups(l, lane, now, rows, groups);
           release(); // its barrier makes the exchange visible
-          dotFragments(l, share, fragments, groups, {codesAt, recordsAt}, acc);
+          dotOnTensorCores(l, share, product, fragments, groups, {codesAt, recordsAt},
+                           acc);
         } else {
           if (mode != kDirect && !ahead)
             release();
-          dotUnit(l, tokens, now, rows,
-                  {codesAt, recordsAt, codeStride, staged.record(1, 0) * kind.bytes()},
-                  acc);
+          dotRowByRow(
+              l, tokens, product, now, rows,
+              {codesAt, recordsAt, codeStride, staged.record(1, 0) * kind.bytes()},
+              acc);
         }
         if (ahead && untaken-- > 0)
           takeAhead(index + 1 == units ? 0 : index + 1, unit);
-        codesAt += layout::kUnitK;
+        codesAt += staged.unitBytes();
         recordsAt += unitRecords;
       };
       if (fullUnits()) {
@@ -345,7 +351,7 @@ struct Walk {
       if (hasTail() && n > full)
         one(layout.tailUnit(), fullUnits());
       QL_SHARED float *slot = slots + (r + warp) * tokens * layout::kTileRows;
-      if (tensor)
+      if (tensor())
         flushFragments(share, acc, slot);
       else
         flush(tokens, acc, slot);

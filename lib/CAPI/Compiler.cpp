@@ -25,7 +25,8 @@ MlirQLinearCompileOptions mlirQLinearCompileOptionsGetDefault(void) {
   return {wrap(kDefaultTargets),   defaults.raise,
           /*encoding=*/empty,      defaults.minSnr,
           /*params=*/empty,
-          /*scheduleTable=*/empty, defaults.fuse,   defaults.quantizeActivations,
+          /*scheduleTable=*/empty,
+          /*activations=*/empty,   defaults.fuse,   defaults.quantizeActivations,
           /*ptxVersion=*/empty,
           /*ptxas=*/empty,
           /*runtimeDir=*/empty};
@@ -60,6 +61,7 @@ compile(ModuleOp module, const MlirQLinearCompileOptions &c, qlinear::Stage stag
   settings.pipeline.encoding = unwrap(c.encoding).str();
   settings.pipeline.minSnr = c.minSnr;
   settings.pipeline.scheduleTable = unwrap(c.scheduleTable).str();
+  settings.pipeline.activations = unwrap(c.activations).str();
   settings.pipeline.fuse = c.fuse;
   settings.pipeline.quantizeActivations = c.quantizeActivations;
   settings.nvptx.ptxVersion = unwrap(c.ptxVersion).str();

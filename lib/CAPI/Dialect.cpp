@@ -393,6 +393,30 @@ int64_t mlirQLinearWeightTypeGetBytes(MlirType type) {
 // Activations
 //===----------------------------------------------------------------------===//
 
+static_assert(int(MLIR_QLINEAR_ACTIVATIONS_FLOAT) == int(ActivationKind::as_given) &&
+              int(MLIR_QLINEAR_DOT_FMA) == int(DotKind::fma));
+
+bool mlirAttributeIsAQLinearActivationFormat(MlirAttribute attr) {
+  return isa<ActivationFormatAttr>(unwrap(attr));
+}
+
+MlirTypeID mlirQLinearActivationFormatAttrGetTypeID(void) {
+  return wrap(ActivationFormatAttr::getTypeID());
+}
+
+MlirAttribute mlirQLinearActivationFormatAttrGet(MlirContext context,
+                                                 MlirQLinearActivationKind kind) {
+  return wrap(Attribute(ActivationFormatAttr::get(
+      unwrap(context), kind == MLIR_QLINEAR_ACTIVATIONS_FLOAT ? ActivationKind::as_given
+                                                              : ActivationKind::int8)));
+}
+
+MlirQLinearActivationKind mlirQLinearActivationFormatAttrGetKind(MlirAttribute format) {
+  return cast<ActivationFormatAttr>(unwrap(format)).isFloat()
+             ? MLIR_QLINEAR_ACTIVATIONS_FLOAT
+             : MLIR_QLINEAR_ACTIVATIONS_INT8;
+}
+
 bool mlirTypeIsAQLinearActivations(MlirType type) {
   return isa<ActivationsType>(unwrap(type));
 }
@@ -405,6 +429,10 @@ MlirType mlirQLinearActivationsTypeGet(MlirLocation loc, int64_t m, int64_t k) {
   Location at = unwrap(loc);
   return wrap(Type(ActivationsType::getChecked([&] { return emitError(at); },
                                                getContext(at), m, k)));
+}
+
+MlirAttribute mlirQLinearActivationsTypeGetFormat(MlirType type) {
+  return wrap(Attribute(cast<ActivationsType>(unwrap(type)).getFormat()));
 }
 
 int64_t mlirQLinearActivationsTypeGetM(MlirType type) {

@@ -215,17 +215,22 @@ private:
 // Kernels
 //===----------------------------------------------------------------------===//
 
-/// The rows x 16 products of one tile of a weight, into `out`.
-static void buildTile(KernelBuilder &k, WeightType type, int64_t rows, Value blob,
-                      Value activations, Value tile, Value state, Value out) {
+/// The rows x 16 products of one tile of a weight, into `out`. `floats` is the type of
+/// activations that are not quantized, else null.
+static void buildTile(KernelBuilder &k, WeightType type, int64_t rows, Type floats,
+                      Value blob, Value activations, Value tile, Value state,
+                      Value out) {
   layout::WeightLayout w = type.getLayout();
   Value spec = k.constant(int64_t(type.getEncoding().getValue().spec()));
   Value n = k.constant(type.getN()), kk = k.constant(type.getK());
   Value m = k.constant32(int32_t(rows));
   k.call("ql_cpu_begin_tile", {spec, n, kk, m, blob, tile, state});
   auto addUnit = [&](Value unit, bool tail) {
-    k.call("ql_cpu_add_unit", {spec, n, kk, m, blob, activations, k.rows(), tile, unit,
-                               k.constant32(tail), state});
+    SmallVector<Value> args{spec, n, kk, m};
+    if (floats)
+      args.push_back(k.constant32(dtypeOf(floats)));
+    args.append({blob, activations, k.rows(), tile, unit, k.constant32(tail), state});
+    k.call(floats ? "ql_cpu_add_float_unit" : "ql_cpu_add_unit", args);
   };
   Value full = k.constant(int64_t(w.fullUnits()));
   if (w.fullUnits())
@@ -249,6 +254,9 @@ LLVM::LLVMFuncOp buildLinearKernel(SymbolTable &symbols, LinearOp linear,
   Value activations = argumentsOf(1).front();
   SmallVector<Value> extras = argumentsOf(linear.getExtras().size());
   SmallVector<Value> results = argumentsOf(linear.getNumResults());
+  Type floats = linear.multipliesFloats()
+                    ? getElementTypeOrSelf(linear.getX().getType())
+                    : Type();
   Value state = k.scratch(cpu::tileBytes(int(rows)));
   Value buffer = k.scratch(kColumns * 4);
   SmallVector<Value> products;
@@ -266,8 +274,8 @@ LLVM::LLVMFuncOp buildLinearKernel(SymbolTable &symbols, LinearOp linear,
     k.loop(low, high, [&](Value index) {
       Value tile = offset ? k.sub(index, k.constant(offset)) : index;
       for (size_t i = from; i < to; ++i)
-        buildTile(k, linear.getWeightType(i), rows, blobs[i], activations, tile, state,
-                  products[i - from]);
+        buildTile(k, linear.getWeightType(i), rows, floats, blobs[i], activations, tile,
+                  state, products[i - from]);
       Value column = k.mul(tile, kColumns);
       Value columns = k.min(k.constant(kColumns), k.sub(k.constant(n), column));
       k.loop(k.constant(0), numRows, [&](Value row) {

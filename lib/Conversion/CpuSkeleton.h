@@ -23,7 +23,7 @@ LogicalResult checkEpilogue(LinearOp linear);
 
 /// Appends the kernel of `linear` for up to `rows` rows to `symbols`' module; an
 /// item of work is `tiles` tiles. Its arguments are a pointer per weight, for the
-/// quantized activations, per extra and per result.
+/// activations (quantized unless the linear says otherwise), per extra and per result.
 LLVM::LLVMFuncOp buildLinearKernel(SymbolTable &symbols, LinearOp linear,
                                    StringRef name, int64_t rows, int64_t tiles);
 

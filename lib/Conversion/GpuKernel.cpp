@@ -187,7 +187,7 @@ Skeleton::Active Skeleton::begin(gpu::GPUFuncOp f, LinearOp op, const KernelPlan
   // That of all weights of the walk.
   EncodingAttr encoding = op.getWeightType(walk.weights.front()).getEncoding();
   call("ql_walk_init",
-       {active.state, constant(plan.mode), constant(plan.tensor),
+       {active.state, constant(plan.mode), constant(plan.product),
         SpecOp::create(b, loc, encoding), constant64(int64_t(l.N)),
         constant64(int64_t(l.K)), constant(int64_t(walk.weights.size())),
         unit0(plan, phase), constant(plan.unitsOf(phase)), constant(plan.warps),
@@ -222,8 +222,8 @@ void Skeleton::stageActivations(gpu::GPUFuncOp f, LinearOp op, const KernelPlan 
     kinds |= uint64_t(kind.pack()) << 16 * i;
   Value x = f.getArgument(unsigned(op.getWeights().size()));
   SmallVector<Value> what{
-      constant64(plan.K),      unit0(plan, phase),    constant(plan.unitsOf(phase)),
-      constant(plan.tokens),   constant(plan.tensor), rows,
+      constant64(plan.K),      unit0(plan, phase),     constant(plan.unitsOf(phase)),
+      constant(plan.tokens),   constant(plan.product), rows,
       constant(plan.threads())};
   if (auto type = dyn_cast<RankedTensorType>(op.getX().getType())) {
     what.insert(what.begin(), {items, constant(elementOf(type.getElementType()))});
@@ -231,7 +231,7 @@ void Skeleton::stageActivations(gpu::GPUFuncOp f, LinearOp op, const KernelPlan 
     call("ql_load_activations", what);
     startRest();
     what.append({constant64(int64_t(kinds)), shared(plan.codes), shared(plan.records)});
-    call("ql_stage_activations", what);
+    call(op.multipliesFloats() ? "ql_stage_floats" : "ql_stage_activations", what);
   } else {
     what.append({constant64(int64_t(kinds)), constant(plan.bulkCodes), constant(phase),
                  shared(plan.codesBarrier), x, shared(plan.codes),

@@ -38,7 +38,9 @@ std::string keyOf(LinearOp linear) {
   llvm::raw_string_ostream os(key);
   os << "K " << linear.getK() << ' ' << linear.getWeights().getTypes() << " ; "
      << linear.getExtras().getTypes() << " ; " << linear->getResultTypes() << " ; "
-     << linear.getM() << linear.getScheduleAttr();
+     << linear.getM() << linear.getFormat() << linear.getScheduleAttr();
+  if (linear.multipliesFloats())
+    os << linear.getX().getType();
   if (!linear.hasEpilogue())
     return key;
   DenseMap<Value, unsigned> numbers;
@@ -188,7 +190,7 @@ LogicalResult Converter::convertPart(LinearOp linear) {
 
   OpBuilder b(linear);
   Value x = linear.getX();
-  if (!isa<ActivationsType>(x.getType())) {
+  if (!isa<ActivationsType>(x.getType()) && !linear.multipliesFloats()) {
     Value &quantized = activations[{linear->getBlock(), x}];
     if (!quantized)
       quantized = quantize(b, linear.getLoc(), x);

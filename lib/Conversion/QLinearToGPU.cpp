@@ -130,7 +130,7 @@ LogicalResult QLinearToGPU::convert(LinearOp op) {
   OpBuilder b(op);
   ScheduleAttr schedule = *op.getSchedule();
   if (isa<RankedTensorType>(op.getX().getType()) &&
-      schedule.getQuantize() == QuantizeKind::separate) {
+      schedule.getQuantize() == QuantizeKind::separate && !op.multipliesFloats()) {
     auto quantized = QuantizeActivationsOp::create(b, op.getLoc(), op.getX());
     op.getXMutable().assign(quantized.getResult());
   }

@@ -1,4 +1,4 @@
-//===- Attributes.cpp - Encoding, variant, temp ---------------------------===//
+//===- Attributes.cpp - Encoding, activation format, variant, temp --------===//
 //
 // Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -272,6 +272,60 @@ bool EncodingAttr::isLosslessTo(EncodingAttr other) const {
   const Encoding &a = getValue(), &b = other.getValue();
   return a.codes == b.codes && a.group == b.group && a.form == b.form &&
          holdsExactly(a.scale, b.scale) && holdsExactly(a.offset, b.offset);
+}
+
+//===----------------------------------------------------------------------===//
+// Activation format
+//===----------------------------------------------------------------------===//
+
+/// format ::= `float` | `int8` `,` `block` `=` integer
+ActivationFormatAttr ActivationFormatAttr::parseBody(AsmParser &parser) {
+  SMLoc loc = parser.getCurrentLocation();
+  StringRef text;
+  std::optional<ActivationKind> kind;
+  if (failed(parser.parseOptionalKeyword(&text)) ||
+      !(kind = symbolizeActivationKind(text))) {
+    parser.emitError(loc, "expected the format of activations: float, or int8 with "
+                          "block = 32");
+    return {};
+  }
+  int64_t block = 0;
+  if (*kind == ActivationKind::int8 &&
+      (parser.parseComma() || parser.parseKeyword("block") || parser.parseEqual() ||
+       parser.parseInteger(block)))
+    return {};
+  return parser.getChecked<ActivationFormatAttr>(loc, parser.getContext(), *kind,
+                                                 block);
+}
+
+void ActivationFormatAttr::printBody(AsmPrinter &printer) const {
+  printer << stringifyActivationKind(getKind());
+  if (getBlock())
+    printer << ", block = " << getBlock();
+}
+
+Attribute ActivationFormatAttr::parse(AsmParser &parser, Type) {
+  ActivationFormatAttr format;
+  if (parser.parseLess() || !(format = parseBody(parser)) || parser.parseGreater())
+    return {};
+  return format;
+}
+
+void ActivationFormatAttr::print(AsmPrinter &printer) const {
+  printer << '<';
+  printBody(printer);
+  printer << '>';
+}
+
+LogicalResult ActivationFormatAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                           ActivationKind kind, int64_t block) {
+  int64_t wanted = kind == ActivationKind::int8 ? kInt8Block : 0;
+  if (block != wanted)
+    return emitError() << "activations of " << stringifyActivationKind(kind)
+                       << " with block = " << block
+                       << " have no kernels; use block = " << wanted
+                       << cite<ActivationFormatAttr>(1);
+  return success();
 }
 
 //===----------------------------------------------------------------------===//

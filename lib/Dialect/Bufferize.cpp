@@ -320,16 +320,15 @@ LogicalResult LinearOp::bufferize(RewriterBase &rewriter,
                                   const BufferizationOptions &options,
                                   BufferizationState &state) {
   size_t weights = getWeights().size();
-  return bufferizeOp(
-      *this, rewriter, options, state,
-      [&](ArrayRef<Value> inputs, ArrayRef<Value> outs) {
-        auto linear = LinearOp::create(
-            rewriter, getLoc(), TypeRange(), inputs[0], inputs.slice(1, weights),
-            inputs.drop_front(1 + weights), outs, getScheduleAttr());
-        linear->setDiscardableAttrs(getOperation()->getDiscardableAttrDictionary());
-        rewriter.inlineRegionBefore(getEpilogue(), linear.getEpilogue(),
-                                    linear.getEpilogue().begin());
-      });
+  return bufferizeOp(*this, rewriter, options, state,
+                     [&](ArrayRef<Value> inputs, ArrayRef<Value> outs) {
+                       auto linear = LinearOp::create(
+                           rewriter, getLoc(), TypeRange(), inputs[0],
+                           inputs.slice(1, weights), inputs.drop_front(1 + weights),
+                           outs, *this);
+                       rewriter.inlineRegionBefore(getEpilogue(), linear.getEpilogue(),
+                                                   linear.getEpilogue().begin());
+                     });
 }
 
 LogicalResult LaunchOp::bufferize(RewriterBase &rewriter,

@@ -24,16 +24,31 @@ using ::qlinear::MetaStorage;
 namespace {
 
 /// Version 2: a schedule is a list of kernels. Before, it was one set of fields for
-/// several numbers of rows.
-constexpr uint64_t kVersion = 2;
+/// several numbers of rows. Version 3: activations have a format.
+constexpr uint64_t kVersion = 3;
 
-enum class AttrCode : uint64_t { encoding = 0, schedule, variant, temp, gemv, cpuGemv };
+enum class AttrCode : uint64_t {
+  encoding = 0,
+  schedule,
+  variant,
+  temp,
+  gemv,
+  cpuGemv,
+  activationFormat
+};
 enum class TypeCode : uint64_t { weight = 0, activations };
 
 struct QLinearVersion : DialectVersion {
   explicit QLinearVersion(uint64_t number) : number(number) {}
   uint64_t number;
 };
+
+/// The version that the file at hand was written with.
+uint64_t versionOf(DialectBytecodeReader &reader) {
+  auto version = reader.getDialectVersion<QLinearDialect>();
+  return succeeded(version) ? static_cast<const QLinearVersion *>(*version)->number
+                            : kVersion;
+}
 
 /// Reads fields one by one and remembers whether all could be read.
 class Fields {
@@ -221,6 +236,12 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
           writeKernel(writer, AttrCode::cpuGemv, a.getValue());
           return success();
         })
+        .Case([&](ActivationFormatAttr a) {
+          writer.writeVarInt(uint64_t(AttrCode::activationFormat));
+          writer.writeVarInt(uint64_t(a.getKind()));
+          writer.writeSignedVarInt(a.getBlock());
+          return success();
+        })
         .Case([&](VariantAttr a) {
           writer.writeVarInt(uint64_t(AttrCode::variant));
           writer.writeSignedVarInt(a.getRows());
@@ -258,9 +279,7 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
       return in ? EncodingAttr::getChecked(emitError, context, e) : Attribute();
     }
     case AttrCode::schedule: {
-      auto version = reader.getDialectVersion<QLinearDialect>();
-      if (succeeded(version) &&
-          static_cast<const QLinearVersion *>(*version)->number < 2)
+      if (versionOf(reader) < 2)
         return readOldSchedule(in, reader, context, emitError);
       SmallVector<KernelAttrInterface> kernels;
       if (failed(reader.readList(kernels, [&](KernelAttrInterface &kernel) {
@@ -283,6 +302,12 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
     case AttrCode::cpuGemv: {
       auto kernel = readKernel<CpuGemv>(in);
       return in ? CpuGemvAttr::getChecked(emitError, context, kernel) : Attribute();
+    }
+    case AttrCode::activationFormat: {
+      auto kind = ActivationKind(in.upTo(getMaxEnumValForActivationKind(), "format"));
+      int64_t block = in.integer();
+      return in ? ActivationFormatAttr::getChecked(emitError, context, kind, block)
+                : Attribute();
     }
     case AttrCode::variant: {
       int64_t rows = in.integer();
@@ -320,6 +345,7 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
           writer.writeVarInt(uint64_t(TypeCode::activations));
           writer.writeSignedVarInt(t.getM());
           writer.writeSignedVarInt(t.getK());
+          writer.writeAttribute(t.getFormat());
           return success();
         })
         .Default([](Type) { return failure(); });
@@ -342,7 +368,10 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
     }
     case TypeCode::activations: {
       int64_t m = in.integer(), k = in.integer();
-      return in ? ActivationsType::getChecked(emitError, context, m, k) : Type();
+      auto format = ActivationFormatAttr::getDefault(context);
+      if (!in || (versionOf(reader) >= 3 && failed(reader.readAttribute(format))))
+        return {};
+      return ActivationsType::getChecked(emitError, context, m, k, format);
     }
     }
     reader.emitError() << "unknown qlinear type code " << code << " in the bytecode";
@@ -351,6 +380,24 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
 };
 
 } // namespace
+
+LogicalResult LinearOp::readProperties(DialectBytecodeReader &reader,
+                                       OperationState &state) {
+  auto &fields = state.getOrAddProperties<Properties>();
+  if (versionOf(reader) >= 3 &&
+      failed(reader.readOptionalAttribute(fields.activations)))
+    return failure();
+  if (failed(reader.readOptionalAttribute(fields.schedule)))
+    return failure();
+  return reader.readSparseArray(MutableArrayRef<int32_t>(fields.operandSegmentSizes));
+}
+
+void LinearOp::writeProperties(DialectBytecodeWriter &writer) {
+  const Properties &fields = getProperties();
+  writer.writeOptionalAttribute(fields.activations);
+  writer.writeOptionalAttribute(fields.schedule);
+  writer.writeSparseArray(ArrayRef<int32_t>(fields.operandSegmentSizes));
+}
 
 void mlir::qlinear::addBytecodeInterface(QLinearDialect *dialect) {
   dialect->addInterfaces<QLinearBytecodeInterface>();

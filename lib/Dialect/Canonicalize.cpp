@@ -88,8 +88,7 @@ LogicalResult DequantizeOp::fold(FoldAdaptor, SmallVectorImpl<OpFoldResult> &res
 static LinearOp rebuild(PatternRewriter &rewriter, LinearOp op, TypeRange results,
                         Value x, ValueRange weights, ValueRange extras) {
   auto rebuilt = LinearOp::create(rewriter, op.getLoc(), results, x, weights, extras,
-                                  op.getScheduleAttr());
-  rebuilt->setDiscardableAttrs(op->getDiscardableAttrDictionary());
+                                  ValueRange(), op);
   rebuilt.getEpilogue().takeBody(op.getEpilogue());
   return rebuilt;
 }
@@ -228,7 +227,7 @@ struct DropIdentityEpilogue : OpRewritePattern<LinearOp> {
     }
     rewriter.replaceOp(op, LinearOp::create(rewriter, op.getLoc(), op.getResultTypes(),
                                             op.getX(), op.getWeights(), ValueRange(),
-                                            op.getOuts(), op.getScheduleAttr()));
+                                            op.getOuts(), op));
     return success();
   }
 };

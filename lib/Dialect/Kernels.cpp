@@ -31,7 +31,7 @@ ParseResult parseEnum(AsmParser &parser, std::optional<Enum> &field,
 }
 
 ParseResult parseValue(AsmParser &parser, std::optional<DotKind> &field) {
-  return parseEnum<DotKind>(parser, field, symbolizeDotKind, "dp4a or mma");
+  return parseEnum<DotKind>(parser, field, symbolizeDotKind, "dp4a, mma or fma");
 }
 ParseResult parseValue(AsmParser &parser, std::optional<CopyKind> &field) {
   return parseEnum<CopyKind>(parser, field, symbolizeCopyKind, "bulk, async or load");
@@ -159,9 +159,10 @@ LogicalResult GemvAttr::verify(EmitError emitError, Gemv g) {
     return failure();
   bool loads = g.copy == CopyKind::load;
   if (loads && g.dot == DotKind::mma)
-    return emitError() << "dot = mma with copy = load: tensor cores take weights from "
-                          "the ring of a warp; use copy = async or bulk, or dot = dp4a"
-                       << cite<GemvAttr>(3);
+    return emitError()
+           << "dot = mma with copy = load: tensor cores take weights from "
+              "the ring of a warp; use copy = async or bulk, or dot = dp4a or fma"
+           << cite<GemvAttr>(3);
   if (loads && g.stages && *g.stages != 1)
     return emitError() << "stages = " << *g.stages
                        << " with copy = load, which has no ring; use stages = 1"
@@ -186,7 +187,7 @@ LogicalResult GemvAttr::verify(EmitError emitError, Gemv g) {
   if (g.ahead.value_or(false) && g.dot == DotKind::mma)
     return emitError()
            << "ahead = true with dot = mma: tensor cores take parts of a unit "
-              "as they go; use ahead = false, or dot = dp4a"
+              "as they go; use ahead = false, or dot = dp4a or fma"
            << cite<GemvAttr>(8);
   if (g.ahead.value_or(false) && (loads || (g.early && g.stages && !late)))
     return emitError() << "ahead = true: a unit is taken ahead where a stage is filled "

@@ -184,6 +184,34 @@ int64_t LinearOp::getK() {
   return isActivationBytes(x) ? getWeightType(0).getK() : shapeOf(x).second;
 }
 
+ActivationFormatAttr LinearOp::getFormat() {
+  if (auto type = dyn_cast<ActivationsType>(getX().getType()))
+    return type.getFormat();
+  ActivationFormatAttr given = getActivationsAttr();
+  return given ? given : ActivationFormatAttr::getDefault(getContext());
+}
+
+void LinearOp::build(OpBuilder &builder, OperationState &state, TypeRange results,
+                     Value x, ValueRange weights, ValueRange extras, ValueRange outs,
+                     LinearOp like) {
+  build(builder, state, results, x, weights, extras, outs, like.getActivationsAttr(),
+        like.getScheduleAttr());
+  state.addAttributes(like->getDiscardableAttrDictionary().getValue());
+}
+
+/// What `activations` says must be possible with x as it is.
+static LogicalResult verifyFormat(LinearOp op) {
+  ActivationFormatAttr given = op.getActivationsAttr();
+  if (!given)
+    return success();
+  Type x = op.getX().getType();
+  if (isActivationBytes(x) ? given.isFloat() : given != op.getFormat())
+    return op.emitOpError() << "activations = " << given << ", but x is " << x
+                            << ", which is quantized; give it the tensor of floats"
+                            << cite<LinearOp>(16);
+  return success();
+}
+
 LogicalResult LinearOp::verify() {
   if (getWeights().empty())
     return emitOpError("has no weight; give at least one") << cite<LinearOp>(5);
@@ -192,6 +220,8 @@ LogicalResult LinearOp::verify() {
   if (isActivationBytes(getX().getType()) &&
       failed(verifyActivationBytes(*this, "x", getX().getType(), getK(),
                                    /*constraint=*/7)))
+    return failure();
+  if (failed(verifyFormat(*this)))
     return failure();
   TypeRange values = getValueTypes();
   if (ShapedType::isDynamic(getK()))

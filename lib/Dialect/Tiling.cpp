@@ -77,9 +77,7 @@ FailureOr<TilingResult> LinearOp::getTiledImplementation(OpBuilder &b,
     auto tensor = cast<RankedTensorType>(type);
     types.push_back(tensor.clone({m, tensor.getDimSize(1)}));
   }
-  auto tiled =
-      LinearOp::create(b, loc, types, x, getWeights(), extras, outs, getScheduleAttr());
-  tiled->setDiscardableAttrs(getOperation()->getDiscardableAttrDictionary());
+  auto tiled = LinearOp::create(b, loc, types, x, getWeights(), extras, outs, *this);
   IRMapping mapping;
   getEpilogue().cloneInto(&tiled.getEpilogue(), mapping);
   tile.tiledOps.push_back(tiled);

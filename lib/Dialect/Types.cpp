@@ -79,20 +79,35 @@ Type ActivationsType::parse(AsmParser &parser) {
   SMLoc loc = parser.getCurrentLocation();
   SmallVector<int64_t> dims;
   if (parser.parseLess() ||
-      parseTwoDimensions(parser, dims, /*allowDynamic=*/true, "MxK") ||
-      parser.parseGreater())
+      parseTwoDimensions(parser, dims, /*allowDynamic=*/true, "MxK"))
     return {};
-  return parser.getChecked<ActivationsType>(loc, parser.getContext(), dims[0], dims[1]);
+  auto format = ActivationFormatAttr::getDefault(parser.getContext());
+  if (succeeded(parser.parseOptionalComma()) &&
+      !(format = ActivationFormatAttr::parseBody(parser)))
+    return {};
+  if (parser.parseGreater())
+    return {};
+  return parser.getChecked<ActivationsType>(loc, parser.getContext(), dims[0], dims[1],
+                                            format);
 }
 
 void ActivationsType::print(AsmPrinter &printer) const {
   printer << '<';
   printer.printDimensionList({getM(), getK()});
+  if (getFormat() != ActivationFormatAttr::getDefault(getContext())) {
+    printer << ", ";
+    getFormat().printBody(printer);
+  }
   printer << '>';
 }
 
 LogicalResult ActivationsType::verify(function_ref<InFlightDiagnostic()> emitError,
-                                      int64_t m, int64_t k) {
+                                      int64_t m, int64_t k,
+                                      ActivationFormatAttr format) {
+  if (format.isFloat())
+    return emitError() << "activations that are not quantized are a tensor of floats; "
+                          "this type is for codes, such as int8, block = 32"
+                       << cite<ActivationsType>(3);
   if (ShapedType::isDynamic(k))
     return emitError() << "K of activations must be known; only M may be ?"
                        << cite<ActivationsType>(1);

@@ -507,10 +507,10 @@ Value *Lowering::wrapper(StringRef function) {
     Value *subnormal = b.CreateFCmpOLT(power, ConstantFP::get(type, 0x1p-126));
     return b.CreateSelect(subnormal, ConstantFP::get(type, 0.0), power);
   }
-  if (function == "mma32" || function == "mma16")
-    return onMemory(
-        "mma", {num(function == "mma32" ? 32 : 16), inMemory(arg(0)), inMemory(arg(1))},
-        arg(2));
+  if (function == "mma32" || function == "mma16" || function == "mma_half") {
+    int kind = function == "mma16" ? 0 : function == "mma32" ? 1 : 2;
+    return onMemory("mma", {num(kind), inMemory(arg(0)), inMemory(arg(1))}, arg(2));
+  }
   if (function == "load_matrices")
     return onMemory("ldmatrix", {arg(0)}, PoisonValue::get(type),
                     {site("ldmatrix", 16)});

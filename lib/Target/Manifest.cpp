@@ -490,7 +490,8 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
         dtypes.push_back(dtypeOfTensor(type));
       entry = Object{{"op", "linear"},
                      {"x", refer(linear.getX())},
-                     {"int8", !isa<ActivationsType>(linear.getX().getType())},
+                     {"int8", !isa<ActivationsType>(linear.getX().getType()) &&
+                                  !linear.multipliesFloats()},
                      {"weights", std::move(indices)},
                      {"extras", std::move(extras)},
                      {"dtypes", std::move(dtypes)}};

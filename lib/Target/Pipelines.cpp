@@ -86,6 +86,8 @@ std::string preparePipeline(const PipelineSettings &settings) {
 
 std::string optimizePipeline(const PipelineSettings &settings) {
   SmallVector<std::string> passes;
+  if (!settings.activations.empty())
+    passes.push_back("qlinear-set-activations{format=" + settings.activations + "}");
   if (settings.fuse)
     passes.push_back("qlinear-fuse");
   if (settings.quantizeActivations)
@@ -141,6 +143,10 @@ struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
   Option<std::string> scheduleTable{
       *this, "schedule-table",
       llvm::cl::desc("Measured schedules, as qlinear-schedule reads them")};
+  Option<std::string> activations{
+      *this, "activations",
+      llvm::cl::desc("int8 or float: whether linears that do not say it quantize their "
+                     "activations, as of qlinear-set-activations")};
   Option<bool> fuse{*this, "fuse", llvm::cl::init(true),
                     llvm::cl::desc("Fuse linears and elementwise operations")};
   Option<bool> quantizeActivations{
@@ -212,6 +218,7 @@ LogicalResult build(OpPassManager &manager, StringRef text,
   settings.encoding = options.encoding;
   settings.minSnr = options.minSnr;
   settings.scheduleTable = options.scheduleTable;
+  settings.activations = options.activations;
   settings.fuse = options.fuse;
   settings.quantizeActivations = options.quantizeActivations;
   std::string passes = preparePipeline(settings) + "," + optimizePipeline(settings) +

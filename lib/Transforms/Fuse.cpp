@@ -53,6 +53,8 @@ static std::string whyNotMerged(LinearOp first, LinearOp second,
                                 DominanceInfo &dominance) {
   if (first.getScheduleAttr() || second.getScheduleAttr())
     return "it has a schedule already, of this linear alone";
+  if (first.getFormat() != second.getFormat())
+    return "one quantizes its activations and the other does not";
   SmallVector<Value> weights(first.getWeights()), operands(second.getWeights());
   llvm::append_range(weights, second.getWeights());
   llvm::append_range(operands, second.getExtras());
@@ -79,7 +81,8 @@ static LinearOp mergeSiblings(IRRewriter &rewriter, LinearOp first, LinearOp sec
   Location loc = rewriter.getFusedLoc({first.getLoc(), second.getLoc()});
   LinearOp merged;
   if (first.hasEpilogue() || second.hasEpilogue()) {
-    merged = createWithBlock(rewriter, loc, types, first.getX(), weights, extras);
+    merged =
+        createWithBlock(rewriter, loc, types, first.getX(), weights, extras, first);
     rewriter.setInsertionPointToEnd(&merged.getBody());
     size_t w = first.getWeights().size(), e = first.getExtras().size();
     ValueRange products = merged.getBody().getArguments().take_front(weights.size());
@@ -91,7 +94,7 @@ static LinearOp mergeSiblings(IRRewriter &rewriter, LinearOp first, LinearOp sec
     YieldOp::create(rewriter, loc, yielded);
   } else {
     merged = LinearOp::create(rewriter, loc, types, first.getX(), weights, extras,
-                              ScheduleAttr());
+                              ValueRange(), first);
   }
   merged->setDiscardableAttrs(mergeAttributes(first, second));
   size_t split = first->getNumResults();

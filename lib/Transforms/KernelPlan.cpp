@@ -33,6 +33,16 @@ static kernels::CopyMode modeOf(CopyKind copy) {
   llvm_unreachable("unknown copy kind");
 }
 
+/// What multiplies, by the schedule and by what x is multiplied as.
+static kernels::Product productOf(LinearOp op, DotKind dot) {
+  if (!op.multipliesFloats())
+    return dot == DotKind::mma ? kernels::kMma : kernels::kDp4a;
+  if (dot == DotKind::fma)
+    return kernels::kFma;
+  auto x = mlir::cast<mlir::RankedTensorType>(op.getX().getType());
+  return x.getElementType().isF32() ? kernels::kMmaSplit : kernels::kMmaHalf;
+}
+
 static KernelSegment makeSegment(LinearOp op, llvm::ArrayRef<unsigned> weights) {
   KernelSegment segment;
   for (unsigned index : weights) {
@@ -121,7 +131,7 @@ static int64_t layOut(KernelPlan &plan) {
       int64_t runs = segment.maxTiles * int64_t(walk.weights.size());
       walk.constants = reserve(
           runs * layout::kTileRows * 4 * kernels::rowFloats(walk.layout.spec), 16);
-      if (plan.tensor)
+      if (kernels::onTensorCores(plan.product))
         walk.exchange =
             reserve(plan.warps * kernels::exchangeBytes(walk.layout.spec), 16);
       walk.barriers.clear();
@@ -167,6 +177,12 @@ Result<KernelPlan> planKernel(LinearOp op, const Gemv &gemv, bool pdl,
                               const GpuChip &chip) {
   if (std::string why = whyMisfit(gemv, chip); !why.empty())
     return error(why);
+  if (gemv.dot != DotKind::mma && (gemv.dot == DotKind::fma) != op.multipliesFloats())
+    return error("dot = " + stringifyDotKind(*gemv.dot).str() + " multiplies " +
+                 (gemv.dot == DotKind::fma ? "float" : "int8") +
+                 " activations, but the linear's are " +
+                 stringifyActivationKind(op.getFormat().getKind()).str() +
+                 "; use dot = mma or " + (op.multipliesFloats() ? "fma" : "dp4a"));
   KernelPlan plan;
   plan.pdl = pdl;
   plan.K = op.getK();
@@ -175,13 +191,15 @@ Result<KernelPlan> planKernel(LinearOp op, const Gemv &gemv, bool pdl,
   plan.earlyStages = int(*gemv.early);
   plan.ahead = *gemv.ahead;
   plan.mode = modeOf(*gemv.copy);
-  plan.tensor = gemv.dot == DotKind::mma;
+  plan.product = productOf(op, *gemv.dot);
   plan.bulkCodes = gemv.xCopy == CopyKind::bulk;
   plan.grid = *gemv.grid;
   plan.split = int(*gemv.splitK);
   plan.phases = int(*gemv.phases);
   // Fragments have 8 columns, for which tokens are repeated.
-  plan.tokens = int(plan.tensor ? llvm::PowerOf2Ceil(uint64_t(gemv.rows)) : gemv.rows);
+  plan.tokens =
+      int(kernels::onTensorCores(plan.product) ? llvm::PowerOf2Ceil(uint64_t(gemv.rows))
+                                               : gemv.rows);
 
   llvm::SmallVector<unsigned> all(op.getWeights().size());
   std::iota(all.begin(), all.end(), 0);

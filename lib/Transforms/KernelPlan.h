@@ -56,7 +56,7 @@ struct KernelPlan {
   int64_t K = 0, grid = 0, totalCost = 0;
   kernels::CopyMode mode = kernels::kDirect;
   bool ahead = false;
-  bool tensor = false;    ///< multiply on tensor cores
+  kernels::Product product = kernels::kDp4a;
   bool bulkCodes = false; ///< bulk copies of quantized activations
   /// Blocks of this kernel and the next that a multiprocessor has to hold at once.
   int blocksPerMultiprocessor = 1;
@@ -82,7 +82,9 @@ struct KernelPlan {
   }
   int64_t threads() const { return warps * kernels::kWarp; }
   /// A phase's activations.
-  kernels::StagedActivations staged(int units) const { return {tokens, units, tensor}; }
+  kernels::StagedActivations staged(int units) const {
+    return {tokens, units, product};
+  }
   /// Where the records of a walk lie.
   int64_t recordsOf(const KernelWalk &walk, int phase) const;
 };

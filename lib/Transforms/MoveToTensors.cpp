@@ -60,7 +60,7 @@ static LogicalResult moveToTensors(Operation *op) {
     size_t weights = linear.getWeights().size();
     auto rebuilt = LinearOp::create(
         b, loc, types, operands[0], ValueRange(operands).slice(1, weights),
-        ValueRange(operands).drop_front(1 + weights), nullptr);
+        ValueRange(operands).drop_front(1 + weights), ValueRange(), linear);
     rebuilt.getEpilogue().takeBody(linear.getEpilogue());
     moved = rebuilt;
   } else {

@@ -27,8 +27,15 @@ struct QuantizeActivationsPass
   void runOnOperation() override {
     llvm::MapVector<Value, SmallVector<LinearOp>> users;
     getOperation()->walk([&](LinearOp linear) {
-      if (isa<RankedTensorType>(linear.getX().getType()))
-        users[linear.getX()].push_back(linear);
+      if (!isa<RankedTensorType>(linear.getX().getType()))
+        return;
+      if (!linear.multipliesFloats())
+        return users[linear.getX()].push_back(linear);
+      remark::missed(
+          linear.getLoc(),
+          remark::RemarkOpts::name("QuantizeActivations").category(DEBUG_TYPE))
+          << "x is not quantized"
+          << remark::reason("the linear says activations = float");
     });
     for (auto &[x, linears] : users) {
       int64_t rows = cast<RankedTensorType>(x.getType()).getDimSize(0);

@@ -54,8 +54,9 @@ public:
     pdl = given && given.getPdl() ? *given.getPdl() : chip.pdl();
     quantize =
         given && given.getQuantize() ? *given.getQuantize() : QuantizeKind::inside;
-    quantizes =
-        isa<RankedTensorType>(op.getX().getType()) && quantize == QuantizeKind::inside;
+    floats = op.multipliesFloats();
+    preparesX = isa<RankedTensorType>(op.getX().getType()) &&
+                (quantize == QuantizeKind::inside || floats);
     for (unsigned i = 0; i < op.getWeights().size(); ++i) {
       layout::WeightLayout weight = op.getWeightType(i).getLayout();
       int64_t own = int64_t(weight.tiles());
@@ -115,7 +116,8 @@ private:
 
   LinearOp op;
   const GpuChip &chip;
-  bool quantizes;
+  bool floats;    ///< are multiplied
+  bool preparesX; ///< quantizes it, or stages its floats, in the kernel
   int64_t K, tiles = 0, units = 0, unitsPerTile = 0;
 };
 
@@ -123,9 +125,11 @@ Result<Gemv> Chooser::chooseFor(const Gemv &wanted, int64_t grid) const {
   Gemv g = wanted;
   g.copy = wanted.copy.value_or(fastestCopy());
   bool ring = g.copy != CopyKind::load;
+  bool tensor = ring && chip.has(Feature::mma);
+  if (!g.dot && floats)
+    g.dot = tensor ? DotKind::mma : DotKind::fma;
   if (!g.dot)
-    g.dot = g.rows >= kTensorRows && ring && chip.has(Feature::mma) ? DotKind::mma
-                                                                    : DotKind::dp4a;
+    g.dot = tensor && g.rows >= kTensorRows ? DotKind::mma : DotKind::dp4a;
   // Bulk copies bring quantized activations, unless they would queue behind those that
   // fill the ring at that time (a kernel for up to 2 rows has filled it before), which
   // is worse than loads by threads as long as those are few.
@@ -188,8 +192,8 @@ Result<Gemv> Chooser::chooseFor(const Gemv &wanted, int64_t grid) const {
         // Quantizing long rows takes as long as filling the ring; the copies go on
         // meanwhile if the first units are taken out of it (with more than one row the
         // registers are needed).
-        return finish(true, g.rows == 1 && g.dot == DotKind::dp4a && ring &&
-                                quantizes && oneWalk);
+        return finish(true, g.rows == 1 && g.dot != DotKind::mma && ring && preparesX &&
+                                oneWalk);
   // A ring of one stage hides no latency, so phases come before that.
   int64_t first = wanted.phases.value_or(1);
   int64_t last =
@@ -198,7 +202,7 @@ Result<Gemv> Chooser::chooseFor(const Gemv &wanted, int64_t grid) const {
     for (int64_t phases = first; phases <= last; ++phases)
       if (fits(wanted.warps.value_or(warpsFor(g.rows)),
                wanted.resident.value_or(pdl ? 1 : 0), phases, least))
-        return finish(pdl && phases == 1 && (quantizes || g.xCopy != CopyKind::bulk),
+        return finish(pdl && phases == 1 && (preparesX || g.xCopy != CopyKind::bulk),
                       false);
   return error(why);
 }

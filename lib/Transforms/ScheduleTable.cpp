@@ -80,6 +80,10 @@ static FailureOr<std::unique_ptr<llvm::MemoryBuffer>> open(StringRef table,
 // Entries
 //===----------------------------------------------------------------------===//
 
+/// What an entry is found by: the target, what x is multiplied as, the weights.
+static std::string keyOf(StringRef target, StringRef activations) {
+  return (target + "|" + activations).str();
+}
 static void addWeight(std::string &key, StringRef encoding, uint64_t n, uint64_t k) {
   key += ("|" + encoding + "|" + Twine(n) + "|" + Twine(k)).str();
 }
@@ -116,7 +120,11 @@ LogicalResult ScheduleTable::read(StringRef table, StringRef target,
       return emitError(loc, name)
              << " has \"m\", but an entry is for any M; its schedule has a kernel for "
                 "each number of rows";
-    std::string key = where->str();
+    StringRef activations = entry->getString("activations").value_or("int8");
+    if (!symbolizeActivationKind(activations))
+      return emitError(loc, name) << ": \"activations\" is '" << activations
+                                  << "'; it is int8 (the default) or float";
+    std::string key = keyOf(*where, activations);
     name += " (" + where->str();
     for (const llvm::json::Value &weight : *weights) {
       const llvm::json::Object *w = weight.getAsObject();
@@ -156,13 +164,14 @@ LogicalResult ScheduleTable::read(StringRef table, StringRef target,
 ScheduleAttr ScheduleTable::find(LinearOp op) const {
   if (entries.empty())
     return {};
-  std::string weights;
+  std::string key =
+      keyOf(targetName, stringifyActivationKind(op.getFormat().getKind()));
   for (Value weight : op.getWeights()) {
     auto type = cast<WeightType>(weight.getType());
-    addWeight(weights, type.getEncoding().getValue().str(), uint64_t(type.getN()),
+    addWeight(key, type.getEncoding().getValue().str(), uint64_t(type.getN()),
               uint64_t(type.getK()));
   }
-  ScheduleAttr schedule = entries.lookup(targetName + weights);
+  ScheduleAttr schedule = entries.lookup(key);
   if (!schedule || ShapedType::isDynamic(op.getM()))
     return schedule;
   // Kernels up to the first that takes all rows.

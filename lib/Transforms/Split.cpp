@@ -107,8 +107,7 @@ LinearOp mlir::qlinear::createPart(OpBuilder &builder, LinearOp op,
       outs.push_back(op.getOuts()[result]);
   }
   auto part = LinearOp::create(builder, op.getLoc(), types, op.getX(), weights, extras,
-                               outs, op.getScheduleAttr());
-  part->setDiscardableAttrs(op->getDiscardableAttrDictionary());
+                               outs, op);
   if (!op.hasEpilogue())
     return part;
   Block &block = part.getEpilogue().emplaceBlock();

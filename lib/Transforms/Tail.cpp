@@ -63,9 +63,9 @@ SmallVector<Value> mlir::qlinear::inlineEpilogue(OpBuilder &builder, LinearOp li
 
 LinearOp mlir::qlinear::createWithBlock(OpBuilder &builder, Location loc,
                                         TypeRange results, Value x, ValueRange weights,
-                                        ValueRange extras) {
+                                        ValueRange extras, LinearOp like) {
   auto linear = LinearOp::create(builder, loc, results, x, weights, extras,
-                                 /*schedule=*/ScheduleAttr());
+                                 /*outs=*/ValueRange(), like);
   Block &block = linear.getEpilogue().emplaceBlock();
   for (size_t i = 0; i < weights.size(); ++i)
     block.addArgument(builder.getF32Type(), loc);
@@ -521,9 +521,7 @@ LinearOp Tail::fuse(IRRewriter &rewriter) {
   rewriter.setInsertionPoint(place);
   size_t weights = linear.getWeights().size(), own = linear.getExtras().size();
   LinearOp fused = createWithBlock(rewriter, loc, ValueRange(outputs).getTypes(),
-                                   linear.getX(), linear.getWeights(), extras);
-  fused.setScheduleAttr(linear.getScheduleAttr());
-  fused->setDiscardableAttrs(linear->getDiscardableAttrDictionary());
+                                   linear.getX(), linear.getWeights(), extras, linear);
   rewriter.setInsertionPointToEnd(&fused.getBody());
   ValueRange arguments = fused.getBody().getArguments();
   ValueRange elements = arguments.drop_front(weights);

@@ -67,10 +67,10 @@ private:
 SmallVector<Value> inlineEpilogue(OpBuilder &builder, LinearOp linear,
                                   ValueRange products, ValueRange extras);
 
-/// A new linear on `x` with an epilogue block whose arguments fit `weights` and
-/// `extras`; the block is still empty.
+/// A new linear on `x` with the attributes of `like` and an epilogue block whose
+/// arguments fit `weights` and `extras`; the block is still empty.
 LinearOp createWithBlock(OpBuilder &builder, Location loc, TypeRange results, Value x,
-                         ValueRange weights, ValueRange extras);
+                         ValueRange weights, ValueRange extras, LinearOp like);
 
 bool haveSameN(ValueRange weights);
 

@@ -310,8 +310,9 @@ static Value quantizeTensor(OpBuilder &b, Location loc, Value x) {
                      return arith::MulFOp::create(b, loc, toFloat(b, loc, x, f64), y);
                    };
                    inverse = toFloat(b, loc, inverse, f64);
-                   Value value = product(
-                       d, math::RoundEvenOp::create(b, loc, product(arguments[0], inverse)));
+                   Value value =
+                       product(d, math::RoundEvenOp::create(
+                                      b, loc, product(arguments[0], inverse)));
                    auto below = [&](double bound) {
                      return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT,
                                                   max, constant(b, loc, f32, bound));
@@ -372,7 +373,8 @@ struct LinearPattern : OpConversionPattern<LinearOp> {
                                 ConversionPatternRewriter &b) const override {
     Location loc = op.getLoc();
     Value x = adaptor.getX();
-    if (int8 && isa<RankedTensorType>(op.getX().getType()))
+    bool quantizes = op.getActivationsAttr() ? !op.multipliesFloats() : int8;
+    if (quantizes && isa<RankedTensorType>(op.getX().getType()))
       x = quantizeTensor(b, loc, x);
     x = castElements(b, loc, x, accumulate);
 

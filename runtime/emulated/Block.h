@@ -202,6 +202,7 @@ public:
   const WarpRequest &warp(const WarpRequest &request);
   uint32_t activeMask() const;
   void multiplyMatrices(uint32_t base, int k);
+  void multiplyHalves(uint32_t base);
   void loadMatrices(uint32_t base);
 
   // Barriers.

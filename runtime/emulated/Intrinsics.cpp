@@ -63,8 +63,8 @@ void qlr_emu_bar_warp_sync(unsigned mask) {
   block().warp({.kind = Kind::sync, .mask = mask});
 }
 
-void qlr_emu_mma(int k, const unsigned *a, const unsigned *b, unsigned *c) {
-  block().warp({.kind = Kind::mma, .mode = k, .mask = ~0u, .in = {a, b}, .out = c});
+void qlr_emu_mma(int kind, const unsigned *a, const unsigned *b, unsigned *c) {
+  block().warp({.kind = Kind::mma, .mode = kind, .mask = ~0u, .in = {a, b}, .out = c});
 }
 
 void qlr_emu_load(const void *at, unsigned long long bytes, const qlr_emu_site *site) {

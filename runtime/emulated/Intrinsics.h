@@ -64,9 +64,8 @@ QLR_EMU void *qlr_emu_static_shared(const void *key, unsigned long long bytes,
 
 /* shfl.sync; `mode`: 0 up, 1 down, 2 bfly, 3 idx; b and c as in PTX. `valid`
  * (may be null) gets the predicate. */
-QLR_EMU unsigned qlr_emu_shfl_sync(int mode, unsigned mask, unsigned value,
-                                   unsigned b, unsigned c,
-                                   unsigned char *valid);
+QLR_EMU unsigned qlr_emu_shfl_sync(int mode, unsigned mask, unsigned value, unsigned b,
+                                   unsigned c, unsigned char *valid);
 /* vote.sync; `kind`: 0 all, 1 any, 2 uni, 3 ballot. */
 QLR_EMU unsigned qlr_emu_vote_sync(int kind, unsigned mask, unsigned predicate);
 /* redux.sync; `kind`: 0 add, 1 and, 2 or, 3 xor, 4 min, 5 max, 6 umin, 7 umax. */
@@ -74,12 +73,11 @@ QLR_EMU unsigned qlr_emu_redux_sync(int kind, unsigned mask, unsigned value);
 /* match.any.sync */
 QLR_EMU unsigned qlr_emu_match_any_sync(unsigned mask, unsigned value);
 QLR_EMU void qlr_emu_bar_warp_sync(unsigned mask);
-/* mma.m16n8k32 (k16) of u8 and s8: 4 (2) words of A, 2 (1) of B; 4 of C in, the
- * result out. */
-QLR_EMU void qlr_emu_mma(int k, const unsigned *a, const unsigned *b, unsigned *c);
+/* mma.sync; `kind`: 0 m16n8k16 of u8 and s8, 1 m16n8k32 of them, 2 m16n8k16 of f16 with
+ * f32 sums. 2, 4, 4 words of A, 1, 2, 2 of B; 4 of C in, the result out. */
+QLR_EMU void qlr_emu_mma(int kind, const unsigned *a, const unsigned *b, unsigned *c);
 /* ldmatrix.x4 of 8 x 16 bytes: the address of a row, 4 words out. */
-QLR_EMU void qlr_emu_ldmatrix(const void *row, unsigned *out,
-                              const qlr_emu_site *site);
+QLR_EMU void qlr_emu_ldmatrix(const void *row, unsigned *out, const qlr_emu_site *site);
 /* Lanes of the warp that have not exited. */
 QLR_EMU unsigned qlr_emu_activemask(void);
 
@@ -126,8 +124,7 @@ QLR_EMU void qlr_emu_mbarrier_init(void *mbarrier, unsigned count,
                                    const qlr_emu_site *site);
 QLR_EMU void qlr_emu_mbarrier_inval(void *mbarrier, const qlr_emu_site *site);
 /* expect_tx by `bytes`, then `count` arrivals (0: none); the phase's token. */
-QLR_EMU unsigned long long qlr_emu_mbarrier_arrive(void *mbarrier,
-                                                   unsigned count,
+QLR_EMU unsigned long long qlr_emu_mbarrier_arrive(void *mbarrier, unsigned count,
                                                    unsigned bytes, int drop,
                                                    const qlr_emu_site *site);
 QLR_EMU void qlr_emu_mbarrier_complete_tx(void *mbarrier, unsigned bytes,
@@ -139,9 +136,9 @@ QLR_EMU unsigned qlr_emu_mbarrier_test_wait(void *mbarrier, unsigned long long t
 QLR_EMU unsigned qlr_emu_mbarrier_test_wait_parity(void *mbarrier, unsigned parity,
                                                    const qlr_emu_site *site);
 QLR_EMU unsigned qlr_emu_mbarrier_try_wait(void *mbarrier, unsigned long long token,
-                                            const qlr_emu_site *site);
+                                           const qlr_emu_site *site);
 QLR_EMU unsigned qlr_emu_mbarrier_try_wait_parity(void *mbarrier, unsigned parity,
-                                                   const qlr_emu_site *site);
+                                                  const qlr_emu_site *site);
 QLR_EMU unsigned qlr_emu_mbarrier_pending_count(unsigned long long token);
 
 /* Programmatic dependent launch: launches run one after the other here, and what a

@@ -146,7 +146,38 @@ static uint32_t sourceLane(const WarpRequest &r, int lane, bool &valid) {
   return valid ? source : lane;
 }
 
-/// mma.m16n8k32 or k16, fragments as the PTX manual lays them out.
+/// mma.m16n8k16 of f16, fragments as the PTX manual lays them out. Sums are rounded
+/// once.
+void Block::multiplyHalves(uint32_t base) {
+  double a[16][16], b[16][8];
+  auto half = [](uint32_t word, int i) {
+    return double(std::bit_cast<_Float16>(uint16_t(word >> 16 * i)));
+  };
+  for (int lane = 0; lane < 32; ++lane) {
+    const WarpRequest &r = threads[base + uint32_t(lane)].request;
+    const auto *aw = static_cast<const uint32_t *>(r.in[0]);
+    const auto *bw = static_cast<const uint32_t *>(r.in[1]);
+    int g = lane / 4, t = lane % 4;
+    for (int word = 0; word < 2; ++word)
+      for (int i = 0; i < 2; ++i) {
+        int at = 8 * word + 2 * t + i;
+        a[g][at] = half(aw[2 * word], i);
+        a[g + 8][at] = half(aw[2 * word + 1], i);
+        b[at][g] = half(bw[word], i);
+      }
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    uint32_t *c = threads[base + uint32_t(lane)].request.out;
+    for (int i = 0; i < 4; ++i) {
+      double sum = std::bit_cast<float>(c[i]);
+      for (int at = 0; at < 16; ++at)
+        sum += a[lane / 4 + i / 2 * 8][at] * b[at][lane % 4 * 2 + i % 2];
+      c[i] = std::bit_cast<uint32_t>(float(sum));
+    }
+  }
+}
+
+/// mma.m16n8k32 or k16 of bytes.
 void Block::multiplyMatrices(uint32_t base, int k) {
   uint8_t a[16][32];
   int8_t b[32][8];
@@ -184,7 +215,8 @@ void Block::loadMatrices(uint32_t base) {
 void Block::combine(uint32_t base, uint32_t mask) {
   const WarpRequest &first = self().request;
   if (first.kind == WarpRequest::Kind::mma)
-    return multiplyMatrices(base, first.mode);
+    return first.mode == 2 ? multiplyHalves(base)
+                           : multiplyMatrices(base, first.mode ? 32 : 16);
   if (first.kind == WarpRequest::Kind::ldmatrix)
     return loadMatrices(base);
   if (first.kind == WarpRequest::Kind::sync) {

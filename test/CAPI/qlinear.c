@@ -141,6 +141,7 @@ static void testTypes(MlirLocation loc) {
   MlirContext context = mlirLocationGetContext(loc);
   MlirAttribute q4k = mlirQLinearEncodingAttrGetGGUF(loc, str("Q4_K"));
   MlirType weight, activations;
+  MlirAttribute floats;
   puts("types");
 
   weight = mlirQLinearWeightTypeGet(loc, 64, 512, q4k);
@@ -168,6 +169,16 @@ static void testTypes(MlirLocation loc) {
   CHECK_THAT(mlirShapedTypeIsDynamicSize(mlirQLinearActivationsTypeGetM(activations)));
   CHECK_THAT(mlirQLinearActivationsTypeGetK(activations) == 96);
   CHECK_THAT(mlirQLinearActivationsTypeGetRowBytes(activations) > 96);
+  CHECK_THAT(mlirQLinearActivationFormatAttrGetKind(mlirQLinearActivationsTypeGetFormat(
+                 activations)) == MLIR_QLINEAR_ACTIVATIONS_INT8);
+  floats = mlirQLinearActivationFormatAttrGet(context, MLIR_QLINEAR_ACTIVATIONS_FLOAT);
+  CHECK_THAT(mlirAttributeIsAQLinearActivationFormat(floats) &&
+             !mlirAttributeIsAQLinearGemv(floats));
+  CHECK_THAT(mlirTypeIDEqual(mlirAttributeGetTypeID(floats),
+                             mlirQLinearActivationFormatAttrGetTypeID()));
+  CHECK_THAT(mlirAttributeEqual(
+      floats,
+      mlirAttributeParseGet(context, str("#qlinear.activation_format<float>"))));
   CHECK_THAT(mlirTypeEqual(
       activations, mlirTypeParseGet(context, str("!qlinear.activations<?x96>"))));
   CHECK_THAT(mlirTypeIDEqual(mlirTypeGetTypeID(activations),

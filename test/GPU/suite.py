@@ -46,6 +46,7 @@ MAIN = {
     "q6k": "i6, group = 16, symmetric, scale = i8 * block<256, f16>",
 }
 COLUMNS = [384, 7392, 21504]
+FLOATS = [f"float_{t}" for t in matrix.INPUTS]
 
 
 def schedule_of(name):
@@ -75,8 +76,11 @@ class Entry:
         self.module.append(f"func.func @{name}({inputs}) -> ({', '.join(results)}) {{\n{body}}}\n")
 
     def linear(self, name, encoding, n, k, x="bf16", y="f32", schedule=""):
-        """A linear by itself. x is a float type, or i8 for quantized activations."""
+        """A linear by itself. x is a float type, with "float_" before it if it is to be
+        multiplied as it is, or i8 for quantized activations."""
         weight, kind = self.weight(encoding, n, k)
+        if x.startswith("float_"):
+            x, schedule = x.removeprefix("float_"), matrix.with_floats(schedule)
         source = f"!qlinear.activations<?x{k}>" if x == "i8" else f"tensor<?x{k}x{x}>"
         self.function(
             name,
@@ -99,22 +103,23 @@ class Entry:
 
 def matrix_entries():
     """Every kind of encoding, in turn with each row variant and type."""
-    types = [*matrix.INPUTS, "i8"]
+    types = [*matrix.INPUTS, "i8", *FLOATS]
     cases = [(e, n, k) for e, shapes in matrix.CASES for n, k in shapes]
     for bits in "4568":
         entry = Entry(f"matrix-{bits}bit")
         for i, (encoding, n, k) in enumerate(cases):
             if encoding[1] == bits:
                 schedule = matrix.SCHEDULES[i % len(matrix.SCHEDULES)]
-                x, y = types[i % 4], matrix.RESULTS[i // 4 % 3]
-                entry.linear(f"f{i}", encoding, n, k, x, y, schedule)
+                for f, j in ("f", i), ("g", i + 4):
+                    x, y = types[j % 7], matrix.RESULTS[j // 4 % 3]
+                    entry.linear(f"{f}{i}", encoding, n, k, x, y, schedule)
         yield entry
 
 
 def types_entry(name):
     """One encoding with every type of activations and of results."""
     entry = Entry(f"types-{name}")
-    for x in [*matrix.INPUTS, "i8"]:
+    for x in [*matrix.INPUTS, "i8", *FLOATS]:
         for y in matrix.RESULTS:
             entry.linear(f"{x}_{y}", MAIN[name], 33, 384, x, y, matrix.SCHEDULES[1])
     return entry
@@ -200,7 +205,7 @@ def clusters_entry():
         return matrix.schedule([2, 4, 8], fields, ", pdl = true")
 
     for name, encoding in MAIN.items():
-        for x in ["f32", "i8"]:
+        for x in ["f32", "i8", "float_bf16", "float_f32"]:
             entry.linear(f"{name}_{x}", encoding, 150, 1024, x, "f32", schedule(4))
     add_fused(entry, 1024, 1536, lambda name: schedule(2))
     return entry
@@ -212,7 +217,7 @@ def ring_entry():
     schedule = matrix.schedule([1, 2, 4, 8], "grid = 3, warps = 2, stages = 3, copy = bulk",
                                ", pdl = true")
     for name, encoding in MAIN.items():
-        for x in ["bf16", "i8"]:
+        for x in ["bf16", "i8", "float_f16", "float_f32"]:
             for k in [768, 5088]:
                 entry.linear(f"{name}_{x}_k{k}", encoding, 50, k, x, "f32", schedule)
     add_fused(entry, 1056, 160, lambda name: schedule)
@@ -245,6 +250,7 @@ def exact_entry():
                 encoding = f"u{bits}, group = {group}, zero, scale = f32, offset = f32"
                 name = f"u{bits}_{group}_{i}"
                 entry.linear(name, encoding, 33, 384, "f32", "f32", schedule)
+                entry.linear(f"{name}_float", encoding, 33, 384, FLOATS[i % 3], "f32", schedule)
     return entry
 
 
@@ -260,6 +266,8 @@ def extremes_entry():
     for e, (name, encoding) in enumerate(MAIN.items()):
         for i, (x, y) in enumerate(zip(matrix.INPUTS, ["f32", "bf16", "f32"])):
             entry.linear(f"{name}_{x}", encoding, 150, EXTREMES_K, x, y, schedules[(e + i) % 3])
+            entry.linear(f"{name}_float_{x}", encoding, 150, EXTREMES_K, f"float_{x}", y,
+                         schedules[(e + i) % 3])
     return entry
 
 
@@ -316,6 +324,12 @@ def stress_entries():
             for x, y in types:
                 entry.linear(f"n{n}k{k}_{x}", encoding, n, k, x, y)
         yield entry
+    entry = Entry("stress-float", "stress")
+    for i, (n, k) in enumerate(STRESS_SHAPES + STRESS_SHORT):
+        for j, name in enumerate(["row-u8", "k-quant"]):
+            x, y = FLOATS[(i + j) % 3], matrix.RESULTS[i % 3]
+            entry.linear(f"{name}_n{n}k{k}_{x}".replace("-", "_"), INT4[name], n, k, x, y)
+    yield entry
     entry = Entry("stress-head", "stress")
     n, k, _ = SHAPES["lm_head"]
     for name in ["row-u8", "k-quant"]:
@@ -329,7 +343,7 @@ def stress_entries():
         entry.linear(f"kind{i}_{x}", encoding, 1056, 21504, x, y)
     yield entry
     entry = Entry("stress-small", "stress")  # for the emulated device
-    for i, (x, y) in enumerate(STRESS_TYPES):
+    for i, (x, y) in enumerate([*STRESS_TYPES, ("float_bf16", "f32"), ("float_f32", "f32")]):
         name = ["row-u8", "k-quant"][i % 2]
         entry.linear(f"{name}_{x}".replace("-", "_"), INT4[name], 40, 1056, x, y,
                      matrix.SCHEDULES[1])

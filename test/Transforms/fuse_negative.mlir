@@ -90,6 +90,19 @@ func.func @sizes(%x: tensor<4x64xf32>) -> (tensor<4x256xf32>, tensor<4x128xf32>)
   return %p, %t : tensor<4x256xf32>, tensor<4x128xf32>
 }
 
+// One kernel does not multiply codes and floats.
+// CHECK: Reason="one quantizes its activations and the other does not", Remark="linear is not merged with another on the same input
+// IR-LABEL: func @formats
+// IR: qlinear.linear {{.*}} {activations = #qlinear.activation_format<float>}
+// IR: qlinear.linear %{{.*}}, %{{.*}} :
+func.func @formats(%x: tensor<4x64xf32>) -> (tensor<4x256xf32>, tensor<4x128xf32>) {
+  %w = qlinear.load @w : !qlinear.weight<256x64, #q4>
+  %v = qlinear.load @v : !qlinear.weight<128x64, #q4>
+  %p = qlinear.linear %x, %w {activations = #qlinear.activation_format<float>} : (tensor<4x64xf32>, !qlinear.weight<256x64, #q4>) -> tensor<4x256xf32>
+  %q = qlinear.linear %x, %v : (tensor<4x64xf32>, !qlinear.weight<128x64, #q4>) -> tensor<4x128xf32>
+  return %p, %q : tensor<4x256xf32>, tensor<4x128xf32>
+}
+
 // What has a schedule was measured alone.
 // CHECK: Reason="it has a schedule already, of this linear alone", Remark="linear is not merged with another on the same input
 // IR-LABEL: func @scheduled

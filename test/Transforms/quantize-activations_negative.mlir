@@ -16,6 +16,16 @@ func.func @rows(%x: tensor<3x64xbf16>) -> tensor<3x16xbf16> {
   return %y : tensor<3x16xbf16>
 }
 
+// Those that stay floats are not counted.
+// CHECK: Reason="the linear says activations = float", Remark="x is not quantized"
+// CHECK: Reason="1 linears read it, less than min-users = 2
+func.func @floats(%x: tensor<?x64xbf16>) -> (tensor<?x16xbf16>, tensor<?x16xbf16>) {
+  %w = qlinear.load @w : !qlinear.weight<16x64, #q4>
+  %y = qlinear.linear %x, %w {activations = #qlinear.activation_format<float>} : (tensor<?x64xbf16>, !qlinear.weight<16x64, #q4>) -> tensor<?x16xbf16>
+  %z = qlinear.linear %x, %w : (tensor<?x64xbf16>, !qlinear.weight<16x64, #q4>) -> tensor<?x16xbf16>
+  return %y, %z : tensor<?x16xbf16>, tensor<?x16xbf16>
+}
+
 // M may be 1.
 // CHECK: Reason="1 linears read it, less than min-users = 2, and an M that is not known is less than min-rows = 4"
 func.func @dynamic(%x: tensor<?x64xbf16>) -> tensor<?x16xbf16> {

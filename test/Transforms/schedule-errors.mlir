@@ -10,6 +10,7 @@
 // CHECK:      negative: 1: {{.*}}entry 1 (cuda:sm_90, -96x256 <i8, group = 32, symmetric, scale = f16>): "n" and "k" have to be positive
 // CHECK:      target: 1: {{.*}}entry 1: unknown target 'gpu:9'; targets are cuda:sm_NN, cuda:emulated and cpu:ISA
 // CHECK:      m: 1: {{.*}}entry 1 has "m", but an entry is for any M; its schedule has a kernel for each number of rows
+// CHECK:      activations: 1: {{.*}}entry 1: "activations" is 'int4'; it is int8 (the default) or float
 // CHECK:      encoding: 1: {{.*}}entry 1 (cuda:sm_90, 96x256 <u4, group = 31, {{.*}}>): {{.*}}31
 // CHECK:      shape: 1: {{.*}}entry 1 (cuda:sm_90, 96x416 <i8, group = 128, {{.*}}>): K = 416 is not a multiple of {{.*}}128
 // CHECK:      schedule: 1: {{.*}}warps = 99

@@ -34,6 +34,28 @@ func.func @f(%x: tensor<?x256xf16>, %a: !qlinear.weight<64x256, #q8>,
   return %0, %1 : tensor<?x64xf16>, tensor<?x96xf16>
 }
 
+// Floats go to tensor cores for any number of rows, the last stage follows them; without a
+// ring they are multiplied row by row. An entry of the table is for one format.
+// CHECK-LABEL: func.func @floats
+// CHECK: #qlinear.gemv<rows = 1, dot = mma, copy = bulk, grid = 132, {{.*}}, ahead = false,
+// CHECK-SAME: #qlinear.gemv<rows = 8, dot = mma, {{.*}}], quantize = inside, pdl = true>
+// CHECK: qlinear.linear {{.*}} #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, dot = mma, copy = bulk, grid = 9, warps = 7,
+// CHECK: #qlinear.gemv<rows = 1, dot = fma, copy = load,
+// CHECK: #qlinear.gemv<rows = 2, dot = fma, copy = bulk, {{.*}}stages = 2,
+func.func @floats(%x: tensor<?x256xf16>, %a: !qlinear.weight<64x256, #q8>,
+                  %b: !qlinear.weight<96x256, #q8>)
+    -> (tensor<?x64xf16>, tensor<?x96xf16>, tensor<?x64xf16>, tensor<?x64xf16>) {
+  %0 = qlinear.linear %x, %a {activations = #qlinear.activation_format<float>}
+      : (tensor<?x256xf16>, !qlinear.weight<64x256, #q8>) -> tensor<?x64xf16>
+  %1 = qlinear.linear %x, %b {activations = #qlinear.activation_format<float>}
+      : (tensor<?x256xf16>, !qlinear.weight<96x256, #q8>) -> tensor<?x96xf16>
+  %2 = qlinear.linear %x, %a {activations = #qlinear.activation_format<float>, schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, copy = load>]>}
+      : (tensor<?x256xf16>, !qlinear.weight<64x256, #q8>) -> tensor<?x64xf16>
+  %3 = qlinear.linear %x, %a {activations = #qlinear.activation_format<float>, schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 2, dot = fma>]>}
+      : (tensor<?x256xf16>, !qlinear.weight<64x256, #q8>) -> tensor<?x64xf16>
+  return %0, %1, %2, %3 : tensor<?x64xf16>, tensor<?x96xf16>, tensor<?x64xf16>, tensor<?x64xf16>
+}
+
 // A static M gets the kernels up to the first that takes all rows.
 // CHECK-LABEL: func.func @m
 // CHECK: qlinear.linear {{.*}} #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, {{[^>]*}}>, #qlinear.gemv<rows = 2, {{[^>]*}}>, #qlinear.gemv<rows = 8, {{[^>]*}}>]

@@ -51,3 +51,25 @@ func.func @ahead(%x: tensor<1x512xf16>, %v: !qlinear.weight<16x512, #q8>, %w: !q
   }
   return %y : tensor<1x16xf32>
 }
+
+// -----
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+
+// CHECK: error: schedule: dot = dp4a multiplies int8 activations, but the linear's are float; use dot = mma or fma
+func.func @floats(%x: tensor<?x256xf16>, %w: !qlinear.weight<16x256, #q8>) -> tensor<?x16xf16> {
+  %y = qlinear.linear %x, %w {activations = #qlinear.activation_format<float>, schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 4, dot = dp4a>]>}
+      : (tensor<?x256xf16>, !qlinear.weight<16x256, #q8>) -> tensor<?x16xf16>
+  return %y : tensor<?x16xf16>
+}
+
+// -----
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+
+// CHECK: error: schedule: dot = fma multiplies float activations, but the linear's are int8; use dot = mma or dp4a
+func.func @codes(%x: tensor<?x256xf16>, %w: !qlinear.weight<16x256, #q8>) -> tensor<?x16xf16> {
+  %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 4, dot = fma>]>}
+      : (tensor<?x256xf16>, !qlinear.weight<16x256, #q8>) -> tensor<?x16xf16>
+  return %y : tensor<?x16xf16>
+}

@@ -39,6 +39,22 @@ func.func @linear(%x: tensor<?x512xbf16>, %q: tensor<8x512xi4>, %s: tensor<8x16x
 
 // -----
 
+// A linear that says what becomes of its activations is taken at its word.
+// CHECK-LABEL: func @formats(
+// CHECK: math.roundeven
+// CHECK-NOT: math.roundeven
+// INT8-LABEL: func @formats(
+// INT8: math.roundeven
+// INT8-NOT: math.roundeven
+#q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+func.func @formats(%x: tensor<?x64xbf16>, %w: !qlinear.weight<8x64, #q>) -> (tensor<?x8xbf16>, tensor<?x8xbf16>) {
+  %y = qlinear.linear %x, %w {activations = #qlinear.activation_format<int8, block = 32>} : (tensor<?x64xbf16>, !qlinear.weight<8x64, #q>) -> tensor<?x8xbf16>
+  %z = qlinear.linear %x, %w {activations = #qlinear.activation_format<float>} : (tensor<?x64xbf16>, !qlinear.weight<8x64, #q>) -> tensor<?x8xbf16>
+  return %y, %z : tensor<?x8xbf16>, tensor<?x8xbf16>
+}
+
+// -----
+
 // Values of qlinear types cross functions and loops as what they stand for.
 // CHECK-LABEL: func @callee(
 // CHECK-SAME: tensor<8x64xf64>, %{{.*}}: tensor<?x64xf64>) -> (tensor<8x64xf64>, tensor<?x64xf64>)

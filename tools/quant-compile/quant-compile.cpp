@@ -80,11 +80,18 @@ cl::opt<bool> raise_("raise",
                      cl::desc("Find dequantized weights in linalg and make them "
                               "quantized linears first, as qlinear-raise does"),
                      cl::cat(category));
+cl::opt<std::string> activations(
+    "activations",
+    cl::desc("What linears multiply their weights with: int8 (x quantized per 32 "
+             "columns; default) or float (x as it is); linears that say it themselves "
+             "are left alone"),
+    cl::value_desc("format"), cl::cat(category));
 cl::opt<bool> fuse("fuse",
                    cl::desc("Fuse linears and elementwise operations (default)"),
                    cl::init(true), cl::cat(category));
 cl::opt<bool> quantize("quantize-activations",
-                       cl::desc("Quantize activations once for all users (default)"),
+                       cl::desc("Quantize activations once for all users (default); "
+                                "else each does it for itself"),
                        cl::init(true), cl::cat(category));
 cl::opt<std::string>
     ptxVersion("ptx-version",
@@ -363,6 +370,7 @@ int main(int argc, char **argv) {
   if (auto valid = qlinear::verifyMinSnr(minSnr); !valid)
     return fail(valid.error());
   settings.pipeline.scheduleTable = scheduleTable;
+  settings.pipeline.activations = activations;
   settings.pipeline.fuse = fuse;
   settings.pipeline.quantizeActivations = quantize;
   settings.nvptx.ptxVersion = ptxVersion;

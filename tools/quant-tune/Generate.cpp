@@ -42,14 +42,22 @@ moduleOf(const Layer &layer,
     for (size_t i = 0; i < layer.weights.size(); ++i)
       values += fmt::format("{}%y#{}", i ? ", " : "", i);
   }
+  auto attributes = [&](const std::string &schedule) {
+    std::string list = layer.activations == "int8"
+                           ? ""
+                           : fmt::format("activations = #qlinear.activation_format<{}>",
+                                         layer.activations);
+    if (!schedule.empty())
+      list += (list.empty() ? "schedule = " : ", schedule = ") + schedule;
+    return list.empty() ? list : " {" + list + "}";
+  };
   for (auto &[name, schedule] : functions)
     text += fmt::format(
         "func.func @{}(%x: {}) -> ({}) {{\n{}  %y{} = qlinear.linear %x{}{} "
         ": ({}{}) -> ({})\n  return {} : {}\n}}\n",
         name, input, results, loads,
         layer.weights.size() > 1 ? ":" + std::to_string(layer.weights.size()) : "",
-        operands, schedule.empty() ? "" : " {schedule = " + schedule + "}", input,
-        types, results, values, results);
+        operands, attributes(schedule), input, types, results, values, results);
   return text;
 }
 

@@ -123,6 +123,8 @@ public:
     }
     std::map<int64_t, size_t> chosen = choose(generated.candidates, times);
     ordered_json entry = {{"target", target}};
+    if (layer.activations != "int8")
+      entry["activations"] = layer.activations;
     entry["weights"] = ordered_json::array();
     for (const Layer::Weight &w : layer.weights)
       entry["weights"].push_back({{"encoding", w.encoding}, {"n", w.n}, {"k", w.k}});

@@ -80,6 +80,11 @@ void addLayers(const json &item, size_t index, std::vector<Layer> &layers) {
   where = fmt::format("layer '{}'", layer.name);
   layer.input = oneOf(item, "input", "bf16", {"bf16", "f16", "f32", "int8"}, where);
   layer.output = oneOf(item, "output", "bf16", {"bf16", "f16", "f32"}, where);
+  layer.activations = oneOf(item, "activations", "int8", {"int8", "float"}, where);
+  if (layer.input == "int8" && layer.activations == "float")
+    throw Bad{fmt::format("{}: \"input\" is int8 already, and \"activations\" are "
+                          "float; give an input of floats",
+                          where)};
   if (item.contains("m"))
     throw Bad{fmt::format("{}: \"m\" is not known; give \"rows\", each of which gets a "
                           "kernel of its own",

@@ -94,6 +94,7 @@ Result<void> tune::writePlan(const std::string &folder, const Plan &plan) {
     layer["rows"] = g.layer.rows;
     layer["input"] = g.layer.input;
     layer["output"] = g.layer.output;
+    layer["activations"] = g.layer.activations;
     for (const Layer::Weight &w : g.layer.weights)
       layer["weights"].push_back({{"encoding", w.encoding}, {"n", w.n}, {"k", w.k}});
     for (const Candidate &c : g.candidates)
@@ -103,7 +104,7 @@ Result<void> tune::writePlan(const std::string &folder, const Plan &plan) {
                                      {"setting", c.setting}});
     layers.push_back(layer);
   }
-  ordered_json document = {{"version", 2}, {"target", plan.target}, {"layers", layers}};
+  ordered_json document = {{"version", 3}, {"target", plan.target}, {"layers", layers}};
   return writeOutput(folder + "/tune.json", document.dump(1) + "\n");
 }
 
@@ -114,8 +115,8 @@ Result<Plan> tune::readPlan(const std::string &folder) {
     return text.takeError();
   try {
     json document = json::parse(*text);
-    if (document.at("version") != 2)
-      return error(fmt::format("'{}' is of version {}, not 2; generate it again", path,
+    if (document.at("version") != 3)
+      return error(fmt::format("'{}' is of version {}, not 3; generate it again", path,
                                document["version"].dump()));
     Plan plan{document.at("target"), {}};
     for (const json &item : document.at("layers")) {
@@ -125,6 +126,7 @@ Result<Plan> tune::readPlan(const std::string &folder) {
       g.layer.rows = item.at("rows").get<std::vector<int64_t>>();
       g.layer.input = item.at("input");
       g.layer.output = item.at("output");
+      g.layer.activations = item.at("activations");
       for (const json &w : item.at("weights")) {
         std::string encoding = w.at("encoding");
         if (Result<Encoding> parsed = Encoding::parse(encoding); !parsed)
@@ -150,9 +152,10 @@ Result<Plan> tune::readPlan(const std::string &folder) {
 // Tables
 //===----------------------------------------------------------------------===//
 
-/// What an entry is for: target, weights.
+/// What an entry is for: target, activations, weights.
 static std::string keyOf(const ordered_json &entry) {
-  std::string key = entry.at("target").get<std::string>();
+  std::string key =
+      entry.at("target").get<std::string>() + "|" + entry.value("activations", "int8");
   for (const ordered_json &w : entry.at("weights")) {
     Result<Encoding> parsed = Encoding::parse(w.at("encoding").get<std::string>());
     key += fmt::format("|{}|{}|{}",

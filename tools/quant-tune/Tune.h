@@ -39,6 +39,7 @@ struct Layer {
   std::vector<Weight> weights;
   std::vector<int64_t> rows; ///< values of M to measure
   std::string input = "bf16", output = "bf16";
+  std::string activations = "int8"; ///< what x is multiplied as; or "float"
 };
 
 /// Values to try per field of the schedule: every combination of them.

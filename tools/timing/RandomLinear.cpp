@@ -121,6 +121,7 @@ Result<void> RandomLinear::describe(const std::string &function) {
       linear.at("op") != "linear" || linear.contains("yield") ||
       found->at("inputs").size() != 1)
     return no("is not a linear by itself");
+  quantizes = ops.size() == 2 || linear.value("int8", false);
   std::vector<size_t> used = linear.at("weights");
   if (found->at("outputs").size() != used.size())
     return no("does not return its linear's results");
@@ -177,7 +178,9 @@ Result<void> RandomLinear::multiply() {
     exact = run::dequantizeActivations(x, K);
   } else {
     std::vector<float> floats = x.floats();
-    exact = run::quantizedValues({mostRows, K, {floats.begin(), floats.end()}});
+    exact = {mostRows, K, {floats.begin(), floats.end()}};
+    if (quantizes)
+      exact = run::quantizedValues(exact);
   }
   for (Output &output : outputs)
     output.want = run::product(exact, output.weight->rows());

@@ -117,6 +117,7 @@ private:
   RandomWeights &weights;
   int32_t index = -1;
   int64_t mostRows = 0, K = 0;
+  bool quantizes = true; ///< float activations, as it multiplies them
   run::Array x;
   DeviceMemory xMemory;
   std::vector<Output> outputs;

@@ -263,6 +263,39 @@ TEST_F(Intrinsics, MatrixProducts) {
   }
 }
 
+// Codes as subnormal and normal f16, times f16 of one exponent: sums of 24 bits, exact
+// in any order. In the first matrix they are largest.
+TEST_F(Intrinsics, HalfMatrixProducts) {
+  constexpr uint32_t kMatrices = 24;
+  for (int exponent : {-14, -3, 4}) { // of the units of b
+    std::vector<uint16_t> a(kMatrices * 256), b(kMatrices * 128);
+    std::vector<double> values(b.size());
+    for (uint16_t &code : a)
+      code = uint16_t(word() % 256);
+    for (size_t i = 0; i < b.size(); ++i) {
+      int n = int(word() % 4095) - 2047;
+      values[i] = std::ldexp(double(n), exponent);
+      b[i] = std::bit_cast<uint16_t>(_Float16(values[i]));
+    }
+    for (size_t i = 0; i < 256; ++i) {
+      a[i] = 255,
+      b[i / 2] = std::bit_cast<uint16_t>(_Float16(std::ldexp(2047.0, exponent)));
+      values[i / 2] = std::ldexp(2047.0, exponent);
+    }
+    std::vector<float> c(kMatrices * 128), want(c.size());
+    double unit = std::ldexp(1.0, exponent - 24);
+    for (size_t i = 0; i < c.size(); ++i) {
+      c[i] = float(double(int(word() % 1000) - 500) * unit);
+      double sum = c[i];
+      for (size_t j = 0; j < 16; ++j)
+        sum += a[i / 8 * 16 + j] * 0x1p-24 * values[(i / 128 * 8 + i % 8) * 16 + j];
+      want[i] = float(sum);
+    }
+    call({{.kernel = "half_matrices", .arguments = {a, b, c}, .grid = kMatrices}});
+    EXPECT_TRUE(same(c, want)) << "2^" << exponent;
+  }
+}
+
 TEST_F(Intrinsics, LoadMatrices) {
   constexpr uint32_t kThreads = 96, kBytes = 4096;
   std::vector<uint8_t> in(kBytes);

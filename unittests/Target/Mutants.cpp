@@ -60,13 +60,13 @@ const std::vector<Mutation> *mutationsOf(StringRef operation) {
 
 bool isData(StringRef operation) {
   static const StringSet<> names = {
-      "ql_ptx_thread",         "ql_ptx_block",        "ql_ptx_shuffle_xor",
-      "ql_ptx_dp4a",           "ql_ptx_byte_permute", "ql_ptx_exp2",
-      "ql_ptx_reciprocal",     "ql_ptx_mma32",        "ql_ptx_mma16",
-      "ql_ptx_load_matrices",  "ql_ptx_stream16",     "ql_ptx_stream8",
-      "ql_ptx_stream4",        "ql_ptx_load16_l2",    "ql_ptx_cluster_rank",
-      "ql_ptx_cluster_store",  "ql_ptx_evict_first",  "ql_ptx_bulk_copy",
-      "ql_ptx_bulk_copy_hint", "ql_ptx_async_copy16"};
+      "ql_ptx_thread",        "ql_ptx_block",          "ql_ptx_shuffle_xor",
+      "ql_ptx_dp4a",          "ql_ptx_byte_permute",   "ql_ptx_exp2",
+      "ql_ptx_reciprocal",    "ql_ptx_mma32",          "ql_ptx_mma16",
+      "ql_ptx_load_matrices", "ql_ptx_stream16",       "ql_ptx_stream8",
+      "ql_ptx_mma_half",      "ql_ptx_stream4",        "ql_ptx_load16_l2",
+      "ql_ptx_cluster_rank",  "ql_ptx_cluster_store",  "ql_ptx_evict_first",
+      "ql_ptx_bulk_copy",     "ql_ptx_bulk_copy_hint", "ql_ptx_async_copy16"};
   return names.contains(operation);
 }
 

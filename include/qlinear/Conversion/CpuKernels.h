@@ -30,6 +30,8 @@ enum DType : int { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
 //                          ptr state)
 //   void ql_cpu_add_unit(u64 spec, u64 N, u64 K, i32 M, ptr blob, ptr acts,
 //                        i32 rows, u64 tile, u64 unit, i32 tail, ptr state)
+//   void ql_cpu_add_float_unit(u64 spec, u64 N, u64 K, i32 M, i32 dtype, ptr blob,
+//                        ptr x, i32 rows, u64 tile, u64 unit, i32 tail, ptr state)
 //   void ql_cpu_end_tile(i32 M, ptr state, ptr out)         float out[M][16]
 //   void ql_cpu_load(i32 dtype, ptr src, u64 count, ptr out)   float out[16]
 //   void ql_cpu_store(i32 dtype, ptr dst, u64 count, ptr in)   count <= 16

@@ -95,8 +95,59 @@ def QLinear_Quantize : I32EnumAttr<"QuantizeKind",
 }
 
 def QLinear_Dot : I32EnumAttr<"DotKind", "what multiplies codes and activations", [
-    I32EnumAttrCase<"dp4a", 0>, I32EnumAttrCase<"mma", 1>]> {
+    I32EnumAttrCase<"dp4a", 0>, I32EnumAttrCase<"mma", 1>, I32EnumAttrCase<"fma", 2>]> {
   let cppNamespace = "::mlir::qlinear";
+}
+
+def QLinear_ActivationKind : I32EnumAttr<"ActivationKind",
+    "what a linear multiplies its weights with", [
+    I32EnumAttrCase<"int8", 0>, I32EnumAttrCase<"as_given", 1, "float">]> {
+  let cppNamespace = "::mlir::qlinear";
+}
+
+def QLinear_ActivationFormatAttr : QLinear_Attr<"ActivationFormat", "activation_format"> {
+  let summary = "the numbers that a linear multiplies its weights with";
+  let description = [{
+    | format | activations |
+    | --- | --- |
+    | `int8, block = 32` | quantized: int8 codes and an f32 scale per 32 columns |
+    | `float` | as `x` has them: bf16, f16 or f32 |
+
+    With `float` nothing but the sums is rounded: products of a weight and an activation
+    are exact, or, of f32 activations, those of the activation's leading 22 bits below
+    the largest of its 32 columns. Formats with other blocks and other codes have their
+    place here, but no kernels yet.
+
+    Constraints:
+
+    - (C1) `int8` has `block = 32`, `float` has no block.
+
+    Example:
+
+    ```mlir
+    #qlinear.activation_format<int8, block = 32>
+    #qlinear.activation_format<float>
+    ```
+  }];
+  let parameters = (ins "::mlir::qlinear::ActivationKind":$kind,
+                        "int64_t":$block);
+  let builders = [AttrBuilder<(ins "::mlir::qlinear::ActivationKind":$kind), [{
+    return $_get($_ctxt, kind, kind == ActivationKind::int8 ? kInt8Block : 0);
+  }]>];
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Columns that share a scale in the one int8 format.
+    static constexpr int64_t kInt8Block = 32;
+    /// What is meant where nothing is said.
+    static ActivationFormatAttr getDefault(::mlir::MLIRContext *context) {
+      return get(context, ActivationKind::int8);
+    }
+    bool isFloat() const { return getKind() == ActivationKind::as_given; }
+    /// The part between < and >, which activations have in their type.
+    static ActivationFormatAttr parseBody(::mlir::AsmParser &parser);
+    void printBody(::mlir::AsmPrinter &printer) const;
+  }];
 }
 
 def QLinear_GemvAttr : QLinear_Attr<"Gemv", "gemv", [
@@ -111,7 +162,7 @@ def QLinear_GemvAttr : QLinear_Attr<"Gemv", "gemv", [
     | field | values | meaning |
     | --- | --- | --- |
     | `rows` | 1..8 | rows of `x`, at most |
-    | `dot` | `dp4a`, `mma` | products row by row, or by tensor cores |
+    | `dot` | `dp4a`, `fma`, `mma` | products row by row, of int8 or of floats, or by tensor cores |
     | `copy` | `bulk`, `async`, `load` | how weights come: copies, or loads to registers |
     | `grid` | 1.. | thread blocks |
     | `warps` | 1..32 | warps of a block |
@@ -131,6 +182,8 @@ def QLinear_GemvAttr : QLinear_Attr<"Gemv", "gemv", [
     one of the `phases` at a time are in shared memory. `grid` counts all blocks of all
     clusters.
 
+    `dp4a` is for int8 activations, `fma` for float ones, `mma` for both.
+
     Constraints, of the fields that are given:
 
     - (C1) `rows` is in 1..8.
@@ -140,7 +193,7 @@ def QLinear_GemvAttr : QLinear_Attr<"Gemv", "gemv", [
     - (C5) `x_copy` is not `async`, and `x_copy = bulk` needs `copy = bulk`.
     - (C6) `early` is at most `stages`.
     - (C7) `early` below `stages` needs `phases = 1`.
-    - (C8) `ahead = true` needs `dot = dp4a`, a ring, and `early` below `stages`.
+    - (C8) `ahead = true` needs no tensor cores, a ring, and `early` below `stages`.
     - (C9) `grid` is a multiple of `split_k`.
 
     Example:

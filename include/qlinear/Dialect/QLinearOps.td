@@ -340,8 +340,10 @@ def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
     region is elementwise: operations on scalars without side effects (`arith`,
     `math`), and it is isolated, so that constants are inside.
 
-    Activations given as floats may be quantized to int8 per 32 columns by the
-    implementation, as `qlinear.quantize_activations` does it.
+    `activations` says what becomes of an `x` of floats: `int8, block = 32`, the default,
+    quantizes it as `qlinear.quantize_activations` does; `float` multiplies with the
+    numbers that `x` has. `qlinear-set-activations` sets it. A row with an infinity or a
+    NaN has results that are not finite.
 
     `schedule` says how the linear is computed; `qlinear-schedule` sets it.
 
@@ -371,6 +373,7 @@ def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
     - (C14) `qlinear.yield` has one value per result, of its element type.
     - (C15) The operations in the region are on scalars, and have neither side effects
       nor regions.
+    - (C16) `activations`, where an `x` is quantized already, is its format.
 
     Example:
 
@@ -400,7 +403,9 @@ def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
   let arguments = (ins QLinear_Input:$x, Variadic<QLinear_WeightType>:$weights,
                        Variadic<QLinear_Extra>:$extras,
                        Variadic<QLinear_Rows>:$outs,
+                       OptionalAttr<QLinear_ActivationFormatAttr>:$activations,
                        OptionalAttr<QLinear_ScheduleAttr>:$schedule);
+  let useCustomPropertiesEncoding = 1; // bytecode before version 3 has no activations
   let results = (outs Variadic<QLinear_RowsTensor>:$results);
   let regions = (region MaxSizedRegion<1>:$epilogue);
   let assemblyFormat = [{
@@ -411,10 +416,15 @@ def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
     OpBuilder<(ins "::mlir::TypeRange":$results, "::mlir::Value":$x,
                    "::mlir::ValueRange":$weights,
                    CArg<"::mlir::ValueRange", "{}">:$extras,
-                   CArg<"::mlir::qlinear::ScheduleAttr", "{}">:$schedule), [{
-      build($_builder, $_state, results, x, weights, extras, ::mlir::ValueRange(),
-            schedule);
-    }]>
+                   CArg<"::mlir::ValueRange", "{}">:$outs), [{
+      build($_builder, $_state, results, x, weights, extras, outs, nullptr, nullptr);
+    }]>,
+    // With all attributes of another linear: its schedule, what becomes of its
+    // activations, and the user's.
+    OpBuilder<(ins "::mlir::TypeRange":$results, "::mlir::Value":$x,
+                   "::mlir::ValueRange":$weights, "::mlir::ValueRange":$extras,
+                   "::mlir::ValueRange":$outs,
+                   "::mlir::qlinear::LinearOp":$like)>
   ];
   let hasVerifier = 1;
   let hasRegionVerifier = 1;
@@ -430,6 +440,9 @@ def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
     /// M (or ShapedType::kDynamic) and K of x.
     int64_t getM();
     int64_t getK();
+    /// What x is multiplied as: said by its type, by `activations`, or the default.
+    ::mlir::qlinear::ActivationFormatAttr getFormat();
+    bool multipliesFloats() { return getFormat().isFloat(); }
     ::mlir::qlinear::WeightType getWeightType(unsigned index) {
       return ::llvm::cast<WeightType>(getWeights()[index].getType());
     }

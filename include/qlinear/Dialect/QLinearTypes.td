@@ -55,11 +55,12 @@ def QLinear_WeightType : QLinear_Type<"Weight", "weight"> {
 
 def QLinear_ActivationsType : QLinear_Type<"Activations", "activations", [
     DeclareTypeInterfaceMethods<Bufferization_TensorLikeTypeInterface>]> {
-  let summary = "M rows of K activations, int8 per 32 columns";
+  let summary = "M rows of K quantized activations";
   let description = [{
     Dynamically quantized activations: per row and per 32 columns a float `d` and
     int8 codes `q`, which stand for `d * q`, and the sums of the codes. M may be
-    dynamic. A last chunk of fewer than 32 columns is padded with zeros.
+    dynamic. A last chunk of fewer than 32 columns is padded with zeros. The format,
+    `int8, block = 32`, is the only one so far and need not be written.
 
     Bufferization turns them into a memref of i8 with one row of bytes per row.
 
@@ -67,15 +68,21 @@ def QLinear_ActivationsType : QLinear_Type<"Activations", "activations", [
 
     - (C1) K is known; only M may be `?`.
     - (C2) K is in 1..2^28, and M is not negative.
+    - (C3) The format has codes: it is not `float`.
 
     Example:
 
     ```mlir
     !qlinear.activations<?x5376>
+    !qlinear.activations<?x5376, int8, block = 32> // the same
     ```
   }];
   let parameters = (ins AttrParameter<"int64_t", "rows, or ShapedType::kDynamic">:$m,
-                        AttrParameter<"int64_t", "columns">:$k);
+                        AttrParameter<"int64_t", "columns">:$k,
+                        "::mlir::qlinear::ActivationFormatAttr":$format);
+  let builders = [TypeBuilder<(ins "int64_t":$m, "int64_t":$k), [{
+    return $_get($_ctxt, m, k, ActivationFormatAttr::getDefault($_ctxt));
+  }]>];
   let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{

@@ -45,6 +45,9 @@ struct PipelineSettings {
   std::string outputParams;
   /// Measured schedules, as of `qlinear-schedule`; empty: the cost model alone.
   std::string scheduleTable;
+  /// Whether linears that do not say it quantize their activations: "int8" or "float",
+  /// as of `qlinear-set-activations`; empty: as the dialect has it, int8.
+  std::string activations;
   bool fuse = true;
   bool quantizeActivations = true;
 };

@@ -45,8 +45,8 @@ def ToReference : Pass<"qlinear-to-reference", "::mlir::ModuleOp"> {
     Option<"accumulate", "accumulate", "std::string", "\"f64\"",
            "Type of the products and sums: f64 or f32">,
     Option<"int8", "int8", "bool", "false",
-           "Quantize float activations of a linear to int8 per 32 columns, as "
-           "the kernels do">,
+           "Quantize float activations of linears that do not say whether to int8 per "
+           "32 columns, as the kernels do">,
     Option<"weights", "weights", "std::string", "",
            "Archive with the weights that are loaded">];
   let dependentDialects = ["::mlir::arith::ArithDialect",
@@ -270,12 +270,32 @@ def FlattenRows : Pass<"qlinear-flatten-rows"> {
                            "::mlir::tensor::TensorDialect"];
 }
 
+def SetActivations : Pass<"qlinear-set-activations"> {
+  let summary = "say whether linears quantize their activations";
+  let description = [{
+    Gives each `qlinear.linear` on floats that does not say it yet its `activations`:
+    `int8` quantizes them per 32 columns, `float` multiplies with the numbers that they
+    are. Linears on activations that are quantized already stay as they are.
+
+    ```mlir
+    %y = qlinear.linear %x, %w : (tensor<8x64xbf16>, ...) -> tensor<8x16xbf16>
+    // becomes, with format=float
+    %y = qlinear.linear %x, %w {activations = #qlinear.activation_format<float>} : ...
+    ```
+  }];
+  let options = [Option<"format", "format", "std::string", "\"int8\"",
+                        "int8 or float">];
+  let statistics = [Statistic<"numSet", "set", "Linears that did not say it">];
+  let dependentDialects = ["::mlir::qlinear::QLinearDialect"];
+}
+
 def QuantizeActivations : Pass<"qlinear-quantize-activations"> {
   let summary = "quantize activations once for all the linears that use them";
   let description = [{
     Puts a `qlinear.quantize_activations` before linears that would each quantize
     the same `x`: where at least `min-users` linears share it, or it has at least
-    `min-rows` rows. Others quantize inside their kernel.
+    `min-rows` rows. Others quantize inside their kernel. Linears whose `activations`
+    are `float` have nothing to quantize.
 
     ```mlir
     %y = qlinear.linear %x, %w : (tensor<8x64xbf16>, ...) -> tensor<8x16xbf16>
@@ -308,7 +328,8 @@ def Schedule : Pass<"qlinear-schedule"> {
 
     A table is a JSON array, as `quant-tune` measures it. `table` is its file, or the
     name of one that the compiler comes with (`h200`). Of an entry's kernels a linear
-    with a static M gets those up to the first that takes all rows; other keys than
+    with a static M gets those up to the first that takes all rows. Entries for linears
+    whose activations are not quantized say `"activations": "float"`. Other keys than
     these are for the reader.
 
     ```json

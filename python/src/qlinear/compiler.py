@@ -64,6 +64,7 @@ def compile(
     encoding=None,
     min_snr=None,
     schedule_table=None,
+    activations=None,
     fuse=True,
     quantize_activations=True,
     options=(),
@@ -78,6 +79,8 @@ def compile(
     params: a packed archive, against which the types of parameters are checked.
     encoding: re-encode constant weights first: "auto", "row-u8", ...; min_snr in dB is
         what "auto" keeps.
+    activations: what linears that do not say it multiply their weights with: "int8", x
+        quantized per 32 columns (the default), or "float", x as it is.
     schedule_table, fuse, quantize_activations, options: as of quant-compile; `options`
         are further arguments of its command line.
 
@@ -91,6 +94,7 @@ def compile(
         "encoding": encoding,
         "min-snr": min_snr,
         "schedule-table": schedule_table,
+        "activations": activations,
     }.items():
         if value is not None:
             arguments.append(f"--{name}={os.fspath(value) if name != 'min-snr' else value}")

@@ -45,10 +45,12 @@ qlinear.parameter "private" @q : !qlinear.weight<16x256, #q4_k>
 // CHECK-SAME: !qlinear.weight<3x7, #i8_row_symmetric>
 // CHECK-SAME: !qlinear.activations<?x48>
 // CHECK-SAME: !qlinear.activations<4x256>
+// CHECK-SAME: !qlinear.activations<4x32>
 func.func private @types(!qlinear.weight<7x384, #log>, !qlinear.weight<7x384, #delta>,
                          !qlinear.weight<1x7392, #q6_k>, !qlinear.weight<8191x10944, #q5>,
                          !qlinear.weight<3x7, #i8>,
-                         !qlinear.activations<?x48>, !qlinear.activations<4x256>)
+                         !qlinear.activations<?x48>, !qlinear.activations<4x256>,
+                         !qlinear.activations<4x32, int8, block = 32>)
 
 // Schedules and kernels have names; fields print in one order, those that are given.
 // CHECK-LABEL: func.func private @schedules
@@ -104,6 +106,11 @@ func.func @linear(%x: tensor<?x256xbf16>, %a: !qlinear.activations<4x256>, %bias
   %wq = qlinear.load @q : !qlinear.weight<16x256, #q4_k>
   // CHECK: qlinear.linear %{{.*}}, %{{.*}} : (tensor<?x256xbf16>, !qlinear.weight<64x256, #u4_g32_zero>) -> tensor<?x64xbf16>
   %0 = qlinear.linear %x, %wg : (tensor<?x256xbf16>, !qlinear.weight<64x256, #q4>) -> tensor<?x64xbf16>
+  // Activations that stay floats; what is the default may be said.
+  // CHECK: qlinear.linear %{{.*}}, %{{.*}} {activations = #qlinear.activation_format<float>} :
+  %f = qlinear.linear %x, %wg {activations = #qlinear.activation_format<float>} : (tensor<?x256xbf16>, !qlinear.weight<64x256, #q4>) -> tensor<?x64xbf16>
+  // CHECK: qlinear.linear %{{.*}}, %{{.*}} {activations = #qlinear.activation_format<int8, block = 32>} : (!qlinear.activations<4x256>,
+  %i = qlinear.linear %a, %wg {activations = #qlinear.activation_format<int8, block = 32>} : (!qlinear.activations<4x256, int8, block = 32>, !qlinear.weight<64x256, #q4>) -> tensor<4x64xbf16>
   // Several weights of different N and encodings, results of different types.
   // CHECK: %{{.*}}:2 = qlinear.linear %{{.*}}, %{{.*}}, %{{.*}} {schedule = #schedule1} : (!qlinear.activations<4x256>, !qlinear.weight<64x256, #u4_g32_zero>, !qlinear.weight<16x256, #u4_g32_min>) -> (tensor<4x64xf32>, tensor<4x16xf16>)
   %1:2 = qlinear.linear %a, %wg, %wq {schedule = #qlinear.schedule<pdl = true>} : (!qlinear.activations<4x256>, !qlinear.weight<64x256, #q4>, !qlinear.weight<16x256, #q4_k>) -> (tensor<4x64xf32>, tensor<4x16xf16>)

@@ -2,13 +2,18 @@
 // Inputs/version-N.mlirbc was written once, by version N, from the IR below, and
 // is never written again.
 // RUN: quant-opt %s --mlir-print-local-scope -o %t.today
+// RUN: quant-opt %S/Inputs/version-3.mlirbc --mlir-print-local-scope -o %t.3
+// RUN: diff %t.today %t.3
+//
+// Before version 3 activations had one format.
 // RUN: quant-opt %S/Inputs/version-2.mlirbc --mlir-print-local-scope -o %t.2
-// RUN: diff %t.today %t.2
+// RUN: sed '/@formats_of_3/,/^  }/d' %t.today > %t.before3
+// RUN: diff %t.before3 %t.2
 //
 // A schedule of version 1 was a set of fields for all rows: what was not the default then
 // is what each kernel has to have.
 // RUN: quant-opt %S/Inputs/version-1.mlirbc --mlir-print-local-scope -o %t.1
-// RUN: grep -v @kernels_of_2 %t.today | diff - %t.1
+// RUN: grep -v @kernels_of_2 %t.before3 | diff - %t.1
 
 // And it is written the same again, as long as the version is the same.
 // RUN: quant-opt %s --emit-bytecode -o %t.mlirbc
@@ -39,6 +44,15 @@ func.func private @kernels_of_2() attributes {
   b = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 3>], pdl = true>,
   c = #qlinear.gemv<rows = 8, dot = mma, copy = bulk, grid = 132, warps = 12, stages = 3, early = 2, ahead = false, x_copy = load, resident = 0, phases = 1, split_k = 2>,
   d = #qlinear.gemv<rows = 1, dot = dp4a, ahead = true, x_copy = bulk, phases = 7>}
+
+func.func @formats_of_3(%x: tensor<?x256xbf16>, %w: !qlinear.weight<64x256, #zero>)
+    -> (tensor<?x64xbf16>, tensor<?x64xbf16>) attributes {a = #qlinear.activation_format<int8, block = 32>} {
+  %0 = qlinear.linear %x, %w {activations = #qlinear.activation_format<float>, schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, dot = fma>]>}
+    : (tensor<?x256xbf16>, !qlinear.weight<64x256, #zero>) -> tensor<?x64xbf16>
+  %1 = qlinear.linear %x, %w {activations = #qlinear.activation_format<int8, block = 32>}
+    : (tensor<?x256xbf16>, !qlinear.weight<64x256, #zero>) -> tensor<?x64xbf16>
+  return %0, %1 : tensor<?x64xbf16>, tensor<?x64xbf16>
+}
 
 func.func @ops(%codes: tensor<64x256xi4>, %c: tensor<64x8xi8>, %s: tensor<64xbf16>, %x: tensor<?x256xbf16>,
                %bias: tensor<64xf32>, %res: tensor<?x64xf16>) -> (tensor<?x64xbf16>, tensor<?x64xf32>, tensor<64x256xf64>) {

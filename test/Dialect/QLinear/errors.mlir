@@ -374,6 +374,44 @@ func.func private @f(!qlinear.activations<1x?x64>)
 
 // -----
 
+// expected-error @below {{expected the format of activations: float, or int8 with block = 32}}
+func.func private @f(!qlinear.activations<4x64, int4>)
+
+// -----
+
+// expected-error @below {{activations of int8 with block = 64 have no kernels; use block = 32 (C1 of #qlinear.activation_format)}}
+func.func private @f(!qlinear.activations<4x64, int8, block = 64>)
+
+// -----
+
+// expected-error @below {{expected ','}}
+func.func private @f() attributes {a = #qlinear.activation_format<int8>}
+
+// -----
+
+// expected-error @below {{activations that are not quantized are a tensor of floats; this type is for codes, such as int8, block = 32 (C3 of !qlinear.activations)}}
+func.func private @f(!qlinear.activations<4x64, float>)
+
+// -----
+
+#q = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+func.func @f(%a: !qlinear.activations<4x64>, %w: !qlinear.weight<16x64, #q>) {
+  // expected-error @below {{activations = #qlinear.activation_format<float>, but x is '!qlinear.activations<4x64>', which is quantized; give it the tensor of floats (C16 of qlinear.linear)}}
+  %y = qlinear.linear %a, %w {activations = #qlinear.activation_format<float>} : (!qlinear.activations<4x64>, !qlinear.weight<16x64, #q>) -> tensor<4x16xf32>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+func.func @f(%a: memref<4x320xi8>, %w: !qlinear.weight<16x64, #q>, %y: memref<4x16xf32>) {
+  // expected-error @below {{activations = #qlinear.activation_format<float>, but x is 'memref<4x320xi8>', which is quantized; give it the tensor of floats (C16 of qlinear.linear)}}
+  qlinear.linear %a, %w outs(%y) {activations = #qlinear.activation_format<float>} : (memref<4x320xi8>, !qlinear.weight<16x64, #q>, memref<4x16xf32>) -> ()
+  return
+}
+
+// -----
+
 // expected-error @below {{K of activations must be known; only M may be ? (C1 of !qlinear.activations)}}
 func.func private @f(!qlinear.activations<4x?>)
 

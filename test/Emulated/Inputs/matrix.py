@@ -4,7 +4,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===------------------------------------------------------------------------===#
-"""Writes a module with one linear per case, and what quant-pack needs for it.
+"""Writes a module with two linears per case, one that quantizes its activations and one
+that does not, and what quant-pack needs for it.
 
 usage: matrix.py BITS DIRECTORY QUANT-PACK
 
@@ -91,8 +92,14 @@ SCHEDULES = [
     schedule([1, 3], "warps = 4, stages = 2, copy = async", ", pdl = false"),
     schedule([4], "warps = 3, stages = 3, copy = bulk", ", quantize = separate, pdl = false"),
 ]
+FLOAT = "activations = #qlinear.activation_format<float>"
 INPUTS = ["bf16", "f16", "f32"]
 RESULTS = ["f32", "bf16", "f16"]
+
+
+def with_floats(schedule):
+    """A schedule attribute with activations that stay floats."""
+    return " {" + FLOAT + (f", {schedule[2:]}" if schedule else "}")
 
 
 def random_bf16(count):
@@ -136,14 +143,16 @@ def main():
         group = group.removeprefix("group = ")
         x, y = INPUTS[i % 3], RESULTS[i // 3 % 3]
         weight = f"!qlinear.weight<{n}x{k}, #qlinear.encoding<{encoding}>>"
-        module.append(
-            f"qlinear.parameter @{name} : {weight}\n"
-            f"func.func @f{i}(%x: tensor<?x{k}x{x}>) -> tensor<?x{n}x{y}> {{\n"
-            f"  %w = qlinear.load @{name} : {weight}\n"
-            f"  %y = qlinear.linear %x, %w{SCHEDULES[i % 5]}"
-            f" : (tensor<?x{k}x{x}>, {weight}) -> tensor<?x{n}x{y}>\n"
-            f"  return %y : tensor<?x{n}x{y}>\n}}\n"
-        )
+        module.append(f"qlinear.parameter @{name} : {weight}\n")
+        floats = with_floats(SCHEDULES[(i + 2) % 5])
+        for function, attributes in (f"f{i}", SCHEDULES[i % 5]), (f"g{i}", floats):
+            module.append(
+                f"func.func @{function}(%x: tensor<?x{k}x{x}>) -> tensor<?x{n}x{y}> {{\n"
+                f"  %w = qlinear.load @{name} : {weight}\n"
+                f"  %y = qlinear.linear %x, %w{attributes}"
+                f" : (tensor<?x{k}x{x}>, {weight}) -> tensor<?x{n}x{y}>\n"
+                f"  return %y : tensor<?x{n}x{y}>\n}}\n"
+            )
         quantized = f"int{bits}:{group}:{form}"
         arguments += ["--quantize", f"^{name}$={quantized}"]
         arguments += ["--encoding", f"^{name}$={encoding}"]

@@ -135,6 +135,21 @@ llvm.func @mma32(%a0: vector<4xi32>, %a1: vector<2xi32>, %a2: vector<4xi32>, %to
 }
 llvm.func @ql_ptx_mma32(vector<4xi32>, vector<2xi32>, vector<4xi32>) -> vector<4xi32>
 
+// CHECK-LABEL: .visible .entry mma_half(
+// CHECK-DAG: ld.param.v4.b32 {[[A0:%r[0-9]+]], [[A1:%r[0-9]+]], [[A2:%r[0-9]+]], [[A3:%r[0-9]+]]}, [mma_half_param_0];
+// CHECK-DAG: ld.param.v2.b32 {[[B0:%r[0-9]+]], [[B1:%r[0-9]+]]}, [mma_half_param_1];
+// CHECK-DAG: ld.param.v4.b32 {[[C0:%r[0-9]+]], [[C1:%r[0-9]+]], [[C2:%r[0-9]+]], [[C3:%r[0-9]+]]}, [mma_half_param_2];
+// CHECK: // begin inline asm
+// CHECK-NEXT: mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {[[R0:%r[0-9]+]],[[R1:%r[0-9]+]],[[R2:%r[0-9]+]],[[R3:%r[0-9]+]]}, {[[A0]],[[A1]],[[A2]],[[A3]]}, {[[B0]],[[B1]]}, {[[C0]],[[C1]],[[C2]],[[C3]]};
+// CHECK-NEXT: // end inline asm
+// CHECK: st.global.v4.b32 [{{%rd[0-9]+}}], {[[R0]], [[R1]], [[R2]], [[R3]]};
+llvm.func @mma_half(%a0: vector<4xi32>, %a1: vector<2xi32>, %a2: vector<4xf32>, %to: !llvm.ptr<1>) attributes {nvvm.kernel} {
+  %r = llvm.call @ql_ptx_mma_half(%a0, %a1, %a2) : (vector<4xi32>, vector<2xi32>, vector<4xf32>) -> vector<4xf32>
+  llvm.store %r, %to : vector<4xf32>, !llvm.ptr<1>
+  llvm.return
+}
+llvm.func @ql_ptx_mma_half(vector<4xi32>, vector<2xi32>, vector<4xf32>) -> vector<4xf32>
+
 // CHECK-LABEL: .visible .entry mma16(
 // CHECK-DAG: ld.param.v2.b32 {[[A0:%r[0-9]+]], [[A1:%r[0-9]+]]}, [mma16_param_0];
 // CHECK-DAG: ld.param.b32 [[B:%r[0-9]+]], [mma16_param_1];

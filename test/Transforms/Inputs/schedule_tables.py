@@ -45,6 +45,7 @@ TABLES = {
     "negative": changed(n=-96),
     "target": changed(target="gpu:9"),
     "m": changed(m=1),
+    "activations": changed(activations="int4"),
     "encoding": changed(encoding="u4, group = 31, zero, scale = bf16, offset = bf16"),
     "shape": changed(encoding="i8, group = 128, symmetric, scale = f16", k=416),
     "schedule": changed(schedule=schedule("gemv<rows = 1, warps = 99>")),

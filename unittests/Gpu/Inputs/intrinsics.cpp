@@ -104,6 +104,23 @@ KERNEL matrices(const u8 *a, const u8 *b, u32 *c, u32 k) {
   low[0] = sums.x, low[1] = sums.y, high[0] = sums.z, high[1] = sums.w;
 }
 
+/// Block i: c + a b of matrices i of f16; a is 16 x 16 row by row, b is 16 x 8 column
+/// by column, c is 16 x 8 of f32.
+KERNEL half_matrices(const u8 *a, const u8 *b, float *c) {
+  u32 lane = u32(ql_ptx_thread()), g = lane / 4, t = lane % 4;
+  u32 matrix = u32(ql_ptx_block());
+  a += matrix * 512, b += matrix * 256, c += matrix * 128;
+  auto word = [](const u8 *from, u32 row, u32 column) {
+    return *(const u32 *)(from + row * 32 + column * 2);
+  };
+  float *low = c + g * 8 + 2 * t, *high = c + (g + 8) * 8 + 2 * t;
+  f32x4 sums = {low[0], low[1], high[0], high[1]};
+  sums = ql_ptx_mma_half(u32x4{word(a, g, 2 * t), word(a, g + 8, 2 * t),
+                               word(a, g, 8 + 2 * t), word(a, g + 8, 8 + 2 * t)},
+                         u32x2{word(b, g, 2 * t), word(b, g, 8 + 2 * t)}, sums);
+  low[0] = sums.x, low[1] = sums.y, high[0] = sums.z, high[1] = sums.w;
+}
+
 /// The `bytes` of `in` in shared memory; lane l names the row at rows[l].
 KERNEL load_matrices(const u8 *in, const u32 *rows, u32x4 *out, u32 bytes,
                      u32 threads) {
