@@ -8,22 +8,22 @@
 #q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
 qlinear.parameter @w : !qlinear.weight<16x64, #q4>
 
+// Those that stay floats are not counted.
+// CHECK: Reason="the linear says activations = float", Remark="x is not quantized"
+// CHECK: :[[@LINE+4]]:8: remark: {{.*}}Reason="1 linears read it, less than min-users = 2
+func.func @floats(%x: tensor<?x64xbf16>) -> (tensor<?x16xbf16>, tensor<?x16xbf16>) {
+  %w = qlinear.load @w : !qlinear.weight<16x64, #q4>
+  %y = qlinear.linear %x, %w {activations = #qlinear.activation_format<float>} : (tensor<?x64xbf16>, !qlinear.weight<16x64, #q4>) -> tensor<?x16xbf16>
+  %z = qlinear.linear %x, %w : (tensor<?x64xbf16>, !qlinear.weight<16x64, #q4>) -> tensor<?x16xbf16>
+  return %y, %z : tensor<?x16xbf16>, tensor<?x16xbf16>
+}
+
 // One row less than min-rows.
 // CHECK: [Missed] QuantizeActivations {{.*}} Reason="1 linears read it, less than min-users = 2, and M = 3 is less than min-rows = 4", Remark="x is quantized inside its kernels"
 func.func @rows(%x: tensor<3x64xbf16>) -> tensor<3x16xbf16> {
   %w = qlinear.load @w : !qlinear.weight<16x64, #q4>
   %y = qlinear.linear %x, %w : (tensor<3x64xbf16>, !qlinear.weight<16x64, #q4>) -> tensor<3x16xbf16>
   return %y : tensor<3x16xbf16>
-}
-
-// Those that stay floats are not counted.
-// CHECK: Reason="the linear says activations = float", Remark="x is not quantized"
-// CHECK: Reason="1 linears read it, less than min-users = 2
-func.func @floats(%x: tensor<?x64xbf16>) -> (tensor<?x16xbf16>, tensor<?x16xbf16>) {
-  %w = qlinear.load @w : !qlinear.weight<16x64, #q4>
-  %y = qlinear.linear %x, %w {activations = #qlinear.activation_format<float>} : (tensor<?x64xbf16>, !qlinear.weight<16x64, #q4>) -> tensor<?x16xbf16>
-  %z = qlinear.linear %x, %w : (tensor<?x64xbf16>, !qlinear.weight<16x64, #q4>) -> tensor<?x16xbf16>
-  return %y, %z : tensor<?x16xbf16>, tensor<?x16xbf16>
 }
 
 // M may be 1.

@@ -37,8 +37,8 @@ func.func @f(%x: tensor<?x256xf16>, %a: !qlinear.weight<64x256, #q8>,
 // Floats go to tensor cores for any number of rows, the last stage follows them; without a
 // ring they are multiplied row by row. An entry of the table is for one format.
 // CHECK-LABEL: func.func @floats
-// CHECK: #qlinear.gemv<rows = 1, dot = mma, copy = bulk, grid = 132, {{.*}}, ahead = false,
-// CHECK-SAME: #qlinear.gemv<rows = 8, dot = mma, {{.*}}], quantize = inside, pdl = true>
+// CHECK: #qlinear.gemv<rows = 1, dot = mma, copy = bulk, grid = 132, warps = 12, stages = 2, early = 2, ahead = false,
+// CHECK-SAME: #qlinear.gemv<rows = 8, dot = mma, {{.*}}>], quantize = inside, pdl = true>
 // CHECK: qlinear.linear {{.*}} #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, dot = mma, copy = bulk, grid = 9, warps = 7,
 // CHECK: #qlinear.gemv<rows = 1, dot = fma, copy = load,
 // CHECK: #qlinear.gemv<rows = 2, dot = fma, copy = bulk, {{.*}}stages = 2,

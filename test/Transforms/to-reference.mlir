@@ -46,6 +46,7 @@ func.func @linear(%x: tensor<?x512xbf16>, %q: tensor<8x512xi4>, %s: tensor<8x16x
 // INT8-LABEL: func @formats(
 // INT8: math.roundeven
 // INT8-NOT: math.roundeven
+// INT8-LABEL: func @callee(
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @formats(%x: tensor<?x64xbf16>, %w: !qlinear.weight<8x64, #q>) -> (tensor<?x8xbf16>, tensor<?x8xbf16>) {
   %y = qlinear.linear %x, %w {activations = #qlinear.activation_format<int8, block = 32>} : (tensor<?x64xbf16>, !qlinear.weight<8x64, #q>) -> tensor<?x8xbf16>

@@ -73,8 +73,9 @@ def QLinear_ActivationsType : QLinear_Type<"Activations", "activations", [
     Example:
 
     ```mlir
+    // Twice the same.
     !qlinear.activations<?x5376>
-    !qlinear.activations<?x5376, int8, block = 32> // the same
+    !qlinear.activations<?x5376, int8, block = 32>
     ```
   }];
   let parameters = (ins AttrParameter<"int64_t", "rows, or ShapedType::kDynamic">:$m,

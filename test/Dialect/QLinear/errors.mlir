@@ -163,7 +163,7 @@ func.func private @f() attributes {a = #qlinear.gemv<grid = 4>}
 
 // -----
 
-// expected-error @below {{expected dp4a or mma}}
+// expected-error @below {{expected dp4a, mma or fma}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 1, dot = wgmma>}
 
 // -----
@@ -228,7 +228,7 @@ func.func private @f() attributes {a = #qlinear.cpu_gemv<rows = 1, tiles = 70000
 
 // -----
 
-// expected-error @below {{dot = mma with copy = load: tensor cores take weights from the ring of a warp; use copy = async or bulk, or dot = dp4a (C3 of #qlinear.gemv)}}
+// expected-error @below {{dot = mma with copy = load: tensor cores take weights from the ring of a warp; use copy = async or bulk, or dot = dp4a or fma (C3 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 8, dot = mma, copy = load>}
 
 // -----
@@ -258,7 +258,7 @@ func.func private @f() attributes {a = #qlinear.gemv<rows = 8, stages = 3, early
 
 // -----
 
-// expected-error @below {{ahead = true with dot = mma: tensor cores take parts of a unit as they go; use ahead = false, or dot = dp4a (C8 of #qlinear.gemv)}}
+// expected-error @below {{ahead = true with dot = mma: tensor cores take parts of a unit as they go; use ahead = false, or dot = dp4a or fma (C8 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 8, dot = mma, ahead = true>}
 
 // -----
