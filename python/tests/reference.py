@@ -220,14 +220,21 @@ def quantize_activations(x):
 
 #: Largest error of a result's row, relative to its norm: sums in f32, and one rounding.
 BOUND = {"f32": 1e-5, "f16": 2.0**-10, "bf16": 2.0**-7}
+#: With float activations: half a unit in the last place, and the sums.
+FLOAT_BOUND = {"f32": 2e-6, "f16": 2.0**-11 + 2e-6, "bf16": 2.0**-8 + 2e-6}
 
 
-def assert_linear(y, x, weight, bias=None, dtype="f32"):
-    """y = quantized(x) weight^T + bias, all float64 arrays, row by row."""
-    want = quantize_activations(x) @ weight.T + (0 if bias is None else bias)
+def errors(y, x, weight, bias=None, activations="int8"):
+    """How far each row of y is from x weight^T + bias, x quantized or not, relative to its norm;
+    all float64 arrays."""
+    x = quantize_activations(x) if activations == "int8" else np.asarray(x, np.float64)
+    want = x @ weight.T + (0 if bias is None else bias)
     assert y.shape == want.shape
-    for row in range(len(want)):
-        error = np.linalg.norm(y[row] - want[row])
-        assert error <= BOUND[dtype] * max(np.linalg.norm(want[row]), 1e-30), (
-            f"row {row} is off by {error / np.linalg.norm(want[row]):.3g} of its norm"
-        )
+    norms = np.maximum(np.linalg.norm(want, axis=1), 1e-30)
+    return np.linalg.norm(y - want, axis=1) / norms
+
+
+def assert_linear(y, x, weight, bias=None, dtype="f32", activations="int8"):
+    bound = (BOUND if activations == "int8" else FLOAT_BOUND)[dtype]
+    for row, error in enumerate(errors(y, x, weight, bias, activations)):
+        assert error <= bound, f"row {row} is off by {error:.3g} of its norm"

@@ -268,7 +268,8 @@ def test_moves_and_types():
         assert layer(x).dtype == torch.bfloat16
     assert repr(layer) == (
         "Linear(in_features=96, out_features=40, bias=True, "
-        f"encoding=<{layer.encoding}>, {layer.bits_per_weight:.4g} bits per weight)"
+        f"encoding=<{layer.encoding}>, activations=int8, "
+        f"{layer.bits_per_weight:.4g} bits per weight)"
     )
     traced = torch.fx.symbolic_trace(torch.nn.Sequential(layer))
     assert torch.equal(traced(x), layer(x))
@@ -527,7 +528,10 @@ def test_a_kernel_that_is_missing(tmp_path, monkeypatch):
     model = torch.nn.Sequential(float_linear(k=64, n=48), float_linear(k=48, n=80, bias=False))
     qlinear.nn.swap_linears(model, "row-u8", group=16)
     shapes = qlinear.nn.shapes(model)
-    assert shapes == [(model[0].encoding, 48, 64, "f32"), (model[1].encoding, 80, 48, None)]
+    assert shapes == [
+        (model[0].encoding, 48, 64, "f32", "int8"),
+        (model[1].encoding, 80, 48, None, "int8"),
+    ]
     home, path = os.environ["QLINEAR_HOME"], os.environ["PATH"]
     x = torch.randn(2, 64, requires_grad=True)
     targets = []
@@ -549,7 +553,7 @@ def test_a_kernel_that_is_missing(tmp_path, monkeypatch):
     assert set(targets) == {qlinear.device("cpu").target}
     # All at once, from the shapes alone; "cpu" is what any CPU looks for.
     monkeypatch.setenv("QLINEAR_CACHE", str(tmp_path / "all"))
-    plain = json.loads(json.dumps(shapes[1:]))
+    plain = json.loads(json.dumps([shape[:4] for shape in shapes[1:]]))  # as before activations
     qlinear.nn.prepare(plain, torch.bfloat16, targets="cpu", backward=True)
     made = [qlinear.Artifact(p).targets for p in (tmp_path / "all").glob("*.so")]
     assert sorted(made) == sorted(2 * [[t] for t in ("cpu:avx512vnni", "cpu:avx2", "cpu:portable")])

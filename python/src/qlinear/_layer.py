@@ -24,32 +24,44 @@ _FROM_SAFETENSORS = {name: dtype for dtype, name in SAFETENSORS.items()}
 class Linear(torch.nn.Module):
     """y = x W^T + b with a packed weight, in the place of torch.nn.Linear.
 
-    x (..., in_features) is float32, float16 or bfloat16, and y has its type. Activations
-    are quantized to int8 per 32 columns on the way, sums are in f32. The weight is frozen;
-    x and the bias have gradients: dx = dy W, as if x had not been quantized.
+    x (..., in_features) is float32, float16 or bfloat16, and y has its type. x is quantized
+    to int8 per 32 columns on the way, or multiplied as it is (activations="float"); sums are
+    in f32. The weight is frozen; x and the bias have gradients: dx = dy W, as if x had not
+    been quantized.
 
     The buffers `packed`, the bytes of the weight, and `layout`, which says how to read
-    them (the bytes of a JSON text, so that every format of tensors can hold it), move with
-    the module and are in its state_dict. Make a layer with from_float() or from_packed();
-    the constructor gives an empty one, which load_state_dict() fills.
+    them and what they are multiplied with (the bytes of a JSON text, so that every format of
+    tensors can hold it), move with the module and are in its state_dict. Make a layer with
+    from_float() or from_packed(); the constructor gives an empty one, which load_state_dict()
+    fills.
     """
 
     __module__ = "qlinear.nn"
+    _activations = "int8"  # of layers that were pickled before there was a choice
 
     def __init__(
-        self, in_features, out_features, bias=True, *, encoding="", device=None, dtype=None
+        self,
+        in_features,
+        out_features,
+        bias=True,
+        *,
+        encoding="",
+        activations="int8",
+        device=None,
+        dtype=None,
     ):
         super().__init__()
+        self._activations = _ops.check_activations(activations)
         self.in_features, self.out_features = in_features, out_features
         with torch.inference_mode(False):
             layout = _Pending.on(device)
             if encoding:
-                text = _describe(encoding, out_features, in_features)
+                text = _describe(encoding, out_features, in_features, activations)
                 layout = torch.tensor(list(text), dtype=torch.uint8, device=device)
             self.register_buffer("packed", _Pending.on(device))
             self.register_buffer("layout", layout)
             self._encoding = encoding
-            self._read = layout  # the tensor that `_encoding` is of
+            self._read = layout  # the tensor that `_encoding` and `_activations` are of
             empty = torch.empty(out_features, device=device, dtype=dtype) if bias else None
             empty = torch.nn.Parameter(empty, requires_grad=False) if bias else None
             self.register_parameter("bias", empty)
@@ -58,7 +70,16 @@ class Linear(torch.nn.Module):
 
     @classmethod
     def from_float(
-        cls, linear, encoding="auto", *, bits=4, group=32, form=None, min_snr=None, search=True
+        cls,
+        linear,
+        encoding="auto",
+        *,
+        bits=4,
+        group=32,
+        form=None,
+        min_snr=None,
+        search=True,
+        activations="int8",
     ):
         """Quantizes a torch.nn.Linear.
 
@@ -70,16 +91,21 @@ class Linear(torch.nn.Module):
             scale; "zero", "symmetric", "min" or "centred" (by default "zero" for 4 and 5
             bits, "symmetric" for 6 and 8).
         search: scales that minimise the squared error; else of each group's extremes.
+        activations: what the weight is multiplied with: "int8", x quantized per 32 columns,
+            or "float", x as it is (docs/python.md: what it costs).
 
         The result is on the device of `linear`, with a frozen copy of its bias. Raises Error
         if the weight does not fit, such as an in_features that is no multiple of the group.
         """
         rule = Rule(encoding, bits, group, form, min_snr, search)
+        _ops.check_activations(activations)
         ((packed, report),) = quantize({"weight": linear.weight}, rule).values()
-        return cls._of(packed, linear.bias, linear.weight.device, report)
+        return cls._of(packed, linear.bias, linear.weight.device, report, activations)
 
     @classmethod
-    def from_packed(cls, archive, name, bias="auto", *, device=None, dtype=None):
+    def from_packed(
+        cls, archive, name, bias="auto", *, device=None, dtype=None, activations="int8"
+    ):
         """A weight of an archive that quant-pack wrote.
 
         archive: a path or a qlinear.Archive. name: as in the archive, or without its
@@ -87,6 +113,7 @@ class Linear(torch.nn.Module):
         bias: a tensor, None, or "auto": the archive's tensor `name`.bias, if there is one.
         device, dtype: where the layer is put, by default torch's default device, and the type
             of the bias.
+        activations: "int8" or "float", as of from_float().
         """
         if device is None:
             device = torch.get_default_device()
@@ -97,13 +124,14 @@ class Linear(torch.nn.Module):
             bias = bias_of(archive, weight.name)
         if bias is not None and dtype is not None:
             bias = bias.to(dtype)
-        return cls._of(weight, bias, device, None)
+        return cls._of(weight, bias, device, None, activations)
 
     @classmethod
     @torch.inference_mode(False)  # what is made here may be trained through
-    def _of(cls, weight, bias, device, report):
+    def _of(cls, weight, bias, device, report, activations="int8"):
         """Of a PackedWeight, with a frozen copy of a bias."""
-        layer = cls(weight.k, weight.n, bias=False, encoding=weight.encoding, device=device)
+        says = {"encoding": weight.encoding, "activations": activations}
+        layer = cls(weight.k, weight.n, bias=False, device=device, **says)
         # A copy, aligned as torch's memory is: the archive is only mapped.
         packed = torch.empty(len(weight.blob), dtype=torch.uint8, device="cpu")
         packed.numpy()[:] = weight.blob
@@ -128,7 +156,7 @@ class Linear(torch.nn.Module):
         layer = cls(k, n, bias=False, device=device)
         if layout is not None:
             about = check_layout(layout, n, k)
-            layer._encoding = about["encoding"]
+            layer._encoding, layer._activations = about["encoding"], about["activations"]
             layer.layout = layer._read = torch.tensor(
                 list(layout), dtype=torch.uint8, device=device
             )
@@ -140,7 +168,7 @@ class Linear(torch.nn.Module):
         x = input
         if isinstance(x, torch.fx.Proxy):  # nothing to look at yet
             return torch.ops.qlinear.linear(
-                x, self.packed, self.bias, self.encoding, self.out_features
+                x, self.packed, self.bias, self.encoding, self.out_features, self.activations
             )
         if x.is_nested or x.layout is not torch.strided:
             raise ArgumentError(
@@ -151,7 +179,7 @@ class Linear(torch.nn.Module):
             raise ArgumentError(
                 f"x has the shape {tuple(x.shape)}, but the layer takes (..., {self.in_features})"
             )
-        encoding = self.encoding
+        encoding, activations = self._says()
         if self.packed.numel() == 0 or not encoding:
             raise Error(
                 "the layer is empty; fill it with load_state_dict(), or make it with "
@@ -161,17 +189,42 @@ class Linear(torch.nn.Module):
         # As autocast does with nn.Linear: neither integers nor float64.
         if x.dtype in _ops._TYPES and kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind):
             x = x.to(torch.get_autocast_dtype(kind))
-        return _ops.linear(x, self.packed, self.bias, encoding, self.out_features)
+        return _ops.linear(x, self.packed, self.bias, encoding, self.out_features, activations)
 
     @property
     def encoding(self):
         """The spelling of the weight's encoding (docs/encodings.md), or "" if it is empty."""
+        return self._says()[0]
+
+    @property
+    def activations(self):
+        """What the weight is multiplied with: "int8", x quantized per 32 columns, or "float", x
+        as it is. It can be set; load_state_dict() takes over what it loads."""
+        return self._says()[1]
+
+    @activations.setter
+    def activations(self, activations):
+        _ops.check_activations(activations)
+        encoding, before = self._says()
+        if activations == before:
+            return
+        self._activations = activations
+        if encoding:
+            text = _describe(encoding, self.out_features, self.in_features, activations)
+            with torch.inference_mode(False):
+                self.layout = self._read = torch.tensor(
+                    list(text), dtype=torch.uint8, device=self.layout.device
+                )
+
+    def _says(self):
+        """The encoding and the activations."""
         layout = self._buffers["layout"]
         if layout is self._read:
-            return self._encoding
+            return self._encoding, self._activations
         # Loaders set buffers without asking.
         if torch.compiler.is_dynamo_compiling():
-            return _encoding_of(layout, self.out_features, self.in_features)
+            says = _said_by(layout, self.out_features, self.in_features)
+            return says if says[0] else ("", self._activations)
         if torch.compiler.is_compiling():  # export, with fakes: no bytes to look at
             if layout.numel() != self._read.numel():
                 raise Error(
@@ -180,14 +233,16 @@ class Linear(torch.nn.Module):
                 )
         elif type(layout) is torch.Tensor and not layout.is_meta and layout.numel():
             about = check_layout(_bytes(layout), self.out_features, self.in_features)
-            self._encoding, self._read = about["encoding"], layout
-        return self._encoding
+            self._encoding, self._activations = about["encoding"], about["activations"]
+            self._read = layout
+        return self._encoding, self._activations
 
     def extra_repr(self):
         bits = f"{self.bits_per_weight:.4g} bits per weight" if self.packed.numel() else "empty"
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"bias={self.bias is not None}, encoding=<{self.encoding}>, {bits}"
+            f"bias={self.bias is not None}, encoding=<{self.encoding}>, "
+            f"activations={self.activations}, {bits}"
         )
 
     @property
@@ -278,7 +333,8 @@ class Linear(torch.nn.Module):
                         self._buffers[name] = torch.empty(
                             tensor.shape, dtype=torch.uint8, device=device
                         )
-            self._encoding, self.report = about["encoding"], None
+            self._encoding, self._activations = about["encoding"], about["activations"]
+            self.report = None
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing, unexpected, errors
         )
@@ -317,8 +373,10 @@ class _Pending(torch.Tensor):
         return torch.empty(0, dtype=torch.uint8).__reduce_ex__(protocol)
 
 
-def _describe(encoding, n, k):
+def _describe(encoding, n, k, activations):
     about = {"version": LAYOUT_VERSION, "encoding": encoding, "n": n, "k": k}
+    if activations != "int8":  # what is meant where nothing is said
+        about["activations"] = activations
     return json.dumps(about).encode()
 
 
@@ -342,12 +400,16 @@ def _bytes(layout, what="layout"):
 
 
 @torch.compiler.assume_constant_result
-def _encoding_of(layout, n, k):
-    return check_layout(_bytes(layout), n, k)["encoding"] if layout.numel() else ""
+def _said_by(layout, n, k):
+    if not layout.numel():
+        return "", ""
+    about = check_layout(_bytes(layout), n, k)
+    return about["encoding"], about["activations"]
 
 
 def check_layout(text, n, k, what="the packed weight"):
-    """What the layout of an n x k weight says, parsed; Error about `what` if it is not."""
+    """What the layout of an n x k weight says, parsed, with its activations; Error about `what`
+    if it is not."""
     try:
         about = json.loads(text)
         version, have = about["version"], (about["n"], about["k"])
@@ -364,6 +426,8 @@ def check_layout(text, n, k, what="the packed weight"):
             f"{what} is a {have[0]} x {have[1]} weight, but the layer is {n} x {k} "
             "(outputs x inputs)"
         )
+    # A layout without it is of before there was a choice.
+    _ops.check_activations(about.setdefault("activations", "int8"), f"the activations of {what}")
     return about
 
 

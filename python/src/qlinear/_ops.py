@@ -6,14 +6,16 @@
 # ===------------------------------------------------------------------------===#
 """The custom op behind qlinear.nn:
 
-    qlinear::linear(Tensor x, Tensor packed, Tensor? bias, str encoding, int n) -> Tensor
+    qlinear::linear(Tensor x, Tensor packed, Tensor? bias, str encoding, int n,
+                    str activations="int8") -> Tensor
     qlinear::linear_backward(Tensor grad, Tensor packed, str encoding, int k) -> Tensor
 
 x (..., K) in f32, f16 or bf16 times an n x K weight W that is packed with `encoding`, plus
-bias (n,); the result (..., n) has the type of x. The second is its derivative by x,
-grad (..., n) times W. The ops have no state: their kernel is found by encoding, n, K and
-types, and compiled at the first use of these; all layers of one shape share it, since the
-weight is an argument."""
+bias (n,); the result (..., n) has the type of x. `activations` is what W is multiplied with:
+"int8", x quantized per 32 columns, or "float", x as it is. The second op is the derivative by
+x, grad (..., n) times W. The ops have no state: their kernel is found by encoding, n, K, types
+and activations, and compiled at the first use of these; all layers of one shape share it, since
+the weight is an argument."""
 
 import contextlib
 import functools
@@ -28,6 +30,8 @@ from .module import Module, TorchWorkspace
 
 _TYPES = {torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16"}
 _FROM_NAME = {name: dtype for dtype, name in _TYPES.items()}
+#: What a linear multiplies its weight with.
+ACTIVATIONS = ("int8", "float")
 # What the address of a packed weight has to be a multiple of; the CPU reads it anywhere.
 _ALIGNMENT = {"cpu": 1, "emulated": 64, "cuda": 128}
 # Of the weights that the derivative has as floats at a time, in bytes.
@@ -47,8 +51,19 @@ def host_device(name):
         _host = before
 
 
-def module_text(encoding, n, k, dtype, bias_dtype):
+def check_activations(activations, what="activations"):
+    if activations not in ACTIVATIONS:
+        raise ArgumentError(
+            f"{what} is {activations!r}; 'int8' (x is quantized per 32 columns) and 'float' (x is "
+            "multiplied as it is) are possible"
+        )
+    return activations
+
+
+def module_text(encoding, n, k, dtype, bias_dtype, activations="int8"):
     """MLIR of a linear; `dtype` of x and the result, `bias_dtype` None without bias."""
+    # int8 is what is meant where nothing is said.
+    says = "" if activations == "int8" else _SAYS.format(activations)
     w = f"!qlinear.weight<{n}x{k}, #qlinear.encoding<{encoding}>>"
     x, y, b = f"tensor<?x{k}x{dtype}>", f"tensor<?x{n}x{dtype}>", f"tensor<{n}x{bias_dtype}>"
     head = f"qlinear.parameter @weight : {w}\n"
@@ -56,34 +71,40 @@ def module_text(encoding, n, k, dtype, bias_dtype):
     if bias_dtype is None:
         return (
             f"{head}func.func @linear(%x: {x}) -> {y} {{\n{load}"
-            f"  %y = qlinear.linear %x, %w : ({x}, {w}) -> {y}\n  return %y : {y}\n}}\n"
+            f"  %y = qlinear.linear %x, %w{says} : ({x}, {w}) -> {y}\n  return %y : {y}\n}}\n"
         )
     wide = "" if bias_dtype == "f32" else f"    %e = arith.extf %b : {bias_dtype} to f32\n"
     narrow = "" if dtype == "f32" else f"    %r = arith.truncf %s : f32 to {dtype}\n"
     return (
         f"{head}func.func @linear(%x: {x}, %bias: {b}) -> {y} {{\n{load}"
-        f"  %y = qlinear.linear %x, %w extras(%bias) : ({x}, {w}, {b}) -> {y} {{\n"
+        f"  %y = qlinear.linear %x, %w extras(%bias){says} : ({x}, {w}, {b}) -> {y} {{\n"
         f"  ^bb0(%v: f32, %b: {bias_dtype}):\n{wide}"
         f"    %s = arith.addf %v, {'%e' if wide else '%b'} : f32\n{narrow}"
         f"    qlinear.yield {'%r' if narrow else '%s'} : {dtype}\n  }}\n  return %y : {y}\n}}\n"
     )
 
 
+_SAYS = " {{activations = #qlinear.activation_format<{}>}}"
+
+
 class Kernel:
     """A compiled linear on a device, without a weight of its own."""
 
     def __init__(self, key):
-        encoding, n, k, dtype, bias_dtype, device_name = key
+        encoding, n, k, dtype, bias_dtype, activations, device_name = key
         device = _abi.device(device_name)
-        text = module_text(encoding, n, k, dtype, bias_dtype)
+        text = module_text(encoding, n, k, dtype, bias_dtype, activations)
         try:
             artifact = compiler.compile(text, device.target)
         except Error as problem:
             if problem.status != "NOT_FOUND":  # of the compiler: the cache has no such kernel
                 raise
             types = dtype if bias_dtype is None else f"{dtype} and a bias in {bias_dtype}"
+            if activations != "int8":
+                types += f", multiplied as {activations}s,"
+            shape = encoding, n, k, bias_dtype, activations
             call = (
-                f"qlinear.nn.prepare([{(encoding, n, k, bias_dtype)!r}], "
+                f"qlinear.nn.prepare([{shape!r}], "
                 f"dtype={_FROM_NAME[dtype]}, targets=['{device.target}'])"
             )
             raise Error(
@@ -143,7 +164,7 @@ _building = threading.Lock()
 
 
 def kernel_for(*key):
-    """The kernel of (encoding, n, k, dtype, bias dtype or None, device)."""
+    """The kernel of (encoding, n, k, dtype, bias dtype or None, activations, device)."""
     found = _kernels.get(key)
     if found is None:
         with _building:
@@ -184,8 +205,8 @@ def _aligned(tensor):
 
 
 def _kernel_on(x, key):
-    """The kernel of (encoding, n, k, dtype, bias dtype or None) on the device of x, the
-    device's name, and torch's current stream there."""
+    """The kernel of (encoding, n, k, dtype, bias dtype or None, activations) on the device of
+    x, the device's name, and torch's current stream there."""
     index = x.device.index if x.device.type == "cuda" else None
     name = _host if index is None else f"cuda:{index}"
     kernel = _kernels.get((*key, name))
@@ -222,14 +243,18 @@ def _placed(packed, kernel, device_name):
     return packed.clone()
 
 
-def _linear(x, packed, bias, encoding, n):
+# Torch leaves arguments out that have the default of the schema, so these functions have it too.
+
+
+def _linear(x, packed, bias, encoding, n, activations="int8"):
     _check(x, packed, bias, n)
+    check_activations(activations)
     k, dtype = x.shape[-1], _type_of(x, "x")
     bias_dtype = None if bias is None else _type_of(bias, "bias")
     y = torch.empty((*x.shape[:-1], n), dtype=x.dtype, device=x.device)
     if x.numel() == 0:
         return y
-    kernel, name, stream = _kernel_on(x, (encoding, n, k, dtype, bias_dtype))
+    kernel, name, stream = _kernel_on(x, (encoding, n, k, dtype, bias_dtype, activations))
     packed = _placed(packed, kernel, name)
     x = _aligned(x)
     if bias is not None:
@@ -238,10 +263,11 @@ def _linear(x, packed, bias, encoding, n):
     return y
 
 
-def _fake(x, packed, bias, encoding, n):
+def _fake(x, packed, bias, encoding, n, activations="int8"):
     if torch.autograd.forward_ad._current_level >= 0:  # compiled: see _apply()
         _no_forward_mode(None)
     _check(x, packed, bias, n)
+    check_activations(activations)
     _type_of(x, "x")
     return x.new_empty((*x.shape[:-1], n))
 
@@ -251,7 +277,7 @@ def _linear_backward(grad, packed, encoding, k):
     rows = grad.reshape(-1, n).float()
     f32 = {"dtype": torch.float32, "device": grad.device}  # not torch's default type
     dx = torch.empty(rows.shape[0], k, **f32)
-    kernel, name, stream = _kernel_on(grad, (encoding, n, k, "f32", None))
+    kernel, name, stream = _kernel_on(grad, (encoding, n, k, "f32", None, "int8"))
     packed = _placed(packed, kernel, name)
     # Columns of W are what the kernel gives for columns of the identity. 127 is a code of
     # its own: such a row is not changed when it becomes int8.
@@ -272,7 +298,7 @@ def _fake_backward(grad, packed, encoding, k):
 
 
 def _setup(ctx, inputs, output):  # torch passes them by name
-    x, packed, bias, ctx.encoding, ctx.n = inputs
+    x, packed, bias, ctx.encoding, ctx.n = inputs[:5]
     # One that was moved or loaded in inference mode cannot be saved, and never changes.
     ctx.inference = packed if packed.is_inference() else None
     ctx.save_for_backward(*(() if packed.is_inference() else (packed,)))
@@ -286,7 +312,7 @@ def _backward(ctx, grad):
         dx = _apply(_TransformedBackward, grad, packed, ctx.encoding, ctx.k)
     if ctx.needs_input_grad[2]:
         dbias = grad.reshape(-1, ctx.n).sum(0, dtype=torch.float32).to(ctx.bias_dtype)
-    return dx, None, dbias, None, None
+    return dx, None, dbias, None, None, None
 
 
 def _no_forward_mode(ctx, *tangents):
@@ -360,13 +386,16 @@ def _apply(function, *arguments):
     return function.forward(*arguments)
 
 
-def linear(x, packed, bias, encoding, n):
+def linear(x, packed, bias, encoding, n, activations):
     """torch.ops.qlinear.linear, which transforms of torch.func know too."""
-    return _apply(_Transformed, x, packed, bias, encoding, n)
+    return _apply(_Transformed, x, packed, bias, encoding, n, activations)
 
 
 _library = torch.library.Library("qlinear", "DEF")
-_library.define("linear(Tensor x, Tensor packed, Tensor? bias, str encoding, int n) -> Tensor")
+_library.define(
+    "linear(Tensor x, Tensor packed, Tensor? bias, str encoding, int n, "
+    'str activations="int8") -> Tensor'
+)
 _library.define("linear_backward(Tensor grad, Tensor packed, str encoding, int k) -> Tensor")
 for _device in ("CPU", "CUDA"):
     _library.impl("linear", _linear, _device)

@@ -18,6 +18,7 @@ from ._abi import ArgumentError, Error
 from ._checkpoint import layouts_of
 from ._layer import Linear, bias_of
 from ._names import Names
+from ._ops import check_activations
 from ._quantize import SAFETENSORS, Rule, quantize
 from ._reads import asked_by, reader_of
 from .archive import Archive
@@ -34,6 +35,8 @@ class Swap(collections.namedtuple("Swap", "name layer reason bytes note")):
         if self.layer is None:
             return f"{self.name}: {self.bytes} bytes as they are: {self.reason}"
         bits = f"{self.layer.bits_per_weight:.2f} bits per weight" if self.bytes else "empty"
+        if self.layer.activations != "int8":
+            bits += f", {self.layer.activations} activations"
         return f"{self.name}: {bits}{f'; {self.note}' if self.note else ''}"
 
 
@@ -48,8 +51,8 @@ class Report(list):
         packed = [s for s in self if s.layer is not None]
         rest = [s for s in self if s.layer is None]
         lines = [
-            f"{len(packed)} linears were packed: {self.packed_bytes} bytes are packed, and "
-            f"{self.other_bytes} bytes of weights are not"
+            f"{len(packed)} linears were packed{_with_floats(packed)}: {self.packed_bytes} bytes "
+            f"are packed, and {self.other_bytes} bytes of weights are not"
         ]
         lines += [f"  {s}" for s in packed if s.note]
         # Blocks of a model are alike: one line for what differs in numbers alone.
@@ -62,6 +65,13 @@ class Report(list):
         return "\n".join(lines)
 
 
+def _with_floats(packed):
+    count = sum(s.layer.activations == "float" for s in packed)
+    if not count:
+        return ""
+    return f", {count if count < len(packed) else 'all'} with float activations"
+
+
 def swap_linears(
     model,
     encoding="auto",
@@ -72,6 +82,7 @@ def swap_linears(
     min_snr=None,
     search=True,
     head_bits=6,
+    activations="int8",
     select=None,
     archive=None,
     names=None,
@@ -82,6 +93,8 @@ def swap_linears(
     encoding ... search: as of Linear.from_float().
     head_bits: output heads (what get_output_embeddings() gives, and layers that are called
         lm_head, score and the like) get at least as many bits; the report says which.
+    activations: "int8" or "float", as of Linear.from_float(); of empty layers the checkpoint
+        says it.
     select: a function (name, layer) -> bool; by default every layer.
     archive: take the weights from an archive of quant-pack instead of quantizing; `names`
         is a function from a layer's name to the archive's, by default the same (with or
@@ -101,6 +114,12 @@ def swap_linears(
     """
     if isinstance(model, torch.nn.Linear):
         raise ArgumentError("the model is itself a Linear; use Linear.from_float(model)")
+    check_activations(activations)
+    if empty is not False and activations != "int8":
+        raise ArgumentError(
+            f"activations={activations!r} says nothing of layers that are empty: they take over "
+            "what the checkpoint says; set layer.activations of each when it is loaded"
+        )
     about = _About(model)
     rules = _Rules(about, (encoding, bits, group, form, min_snr, search), head_bits)
     reasons, chosen = {}, {}
@@ -139,6 +158,8 @@ def swap_linears(
         made = _quantized(chosen, rules)
         notes = {name: rules.note(name, layer) for name, layer in chosen.items()}
     for name, layer in made.items():
+        if not empty:
+            layer.activations = activations
         _carry(chosen[name], layer)
     replacements = {id(chosen[name]): layer for name, layer in made.items()}
     for module in list(model.modules()):

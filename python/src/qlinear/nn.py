@@ -7,6 +7,7 @@
 """Quantized linear layers for PyTorch models.
 
 layer = qlinear.nn.Linear.from_float(linear, encoding="row-u8", bits=4, group=32)
+exact = qlinear.nn.Linear.from_float(linear, activations="float")   # x is not quantized
 report = qlinear.nn.swap_linears(model)      # every nn.Linear of a model
 """
 
@@ -50,20 +51,22 @@ def lora_config(config, model):
 
 def shapes(model):
     """The kernels that a model's Linear layers need: a list of (encoding, out_features,
-    in_features, type of the bias or None), for prepare(). Its entries are plain, so that
-    it can be kept as JSON."""
+    in_features, type of the bias or None, activations), for prepare(). Its entries are plain,
+    so that it can be kept as JSON."""
     found = {}
     for layer in model.modules():
         if isinstance(layer, Linear) and layer.encoding:
             bias = None if layer.bias is None else _ops._type_of(layer.bias, "bias")
-            found[layer.encoding, layer.out_features, layer.in_features, bias] = True
+            n, k = layer.out_features, layer.in_features
+            found[layer.encoding, n, k, bias, layer.activations] = True
     return list(found)
 
 
 def prepare(model, dtype=None, targets=None, *, backward=False):
     """Compiles the kernels of Linear layers, which the first call would do.
 
-    model: a model, or what shapes() gave for one: its weights need not be here.
+    model: a model, or what shapes() gave for one: its weights need not be here. What
+        activations are multiplied as, its layers or the shapes say.
     dtype: of the activations; by default that of the model's first float parameter, or
         float32.
     targets: compile for these ("cuda:sm_90", "cpu": each instruction set) into the cache,
@@ -104,7 +107,7 @@ def _device_of(tensor):
 
 
 def _kernels(shape, name, backward):
-    encoding, n, k, bias = shape
-    yield encoding, n, k, name, bias
+    encoding, n, k, bias, *activations = shape  # a list of an earlier version has none: int8
+    yield encoding, n, k, name, bias, _ops.check_activations(*activations or ("int8",))
     if backward:
-        yield encoding, n, k, "f32", None
+        yield encoding, n, k, "f32", None, "int8"
