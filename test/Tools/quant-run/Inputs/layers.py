@@ -168,13 +168,12 @@ def schedules(path):
     kernels = [f"#qlinear.gemv<rows = {r}, grid = 2, warps = 4, stages = 3>" for r in (1, 4)]
     for layers in (["attn_q", "attn_k", "attn_v"], ["ffn_gate", "ffn_up"], ["attn_out"]):
         weights = [{"encoding": LAYERS[n][1], "n": LAYERS[n][0], "k": K} for n in layers]
-        table.append(
-            {
-                "target": "cuda:emulated",
-                "weights": weights,
-                "schedule": f"#qlinear.schedule<kernels = [{', '.join(kernels)}]>",
-            }
-        )
+        entry = {
+            "target": "cuda:emulated",
+            "weights": weights,
+            "schedule": f"#qlinear.schedule<kernels = [{', '.join(kernels)}]>",
+        }
+        table += [entry, {**entry, "activations": "float"}]
     with open(path, "w") as f:
         json.dump(table, f, indent=1)
 
