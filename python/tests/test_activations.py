@@ -354,6 +354,9 @@ def test_what_is_said(tmp_path):
     for empty in (True, other.state_dict()):
         again = copy.deepcopy(model)
         report = qlinear.nn.swap_linears(again, empty=empty)
+        if empty is not True:  # it has said so already
+            assert [layer.activations for layer in again] == ["int8", "float"]
+            assert "packed, 1 with float activations" in str(report)
         again.load_state_dict(other.state_dict())
         assert [layer.activations for layer in again] == ["int8", "float"]
         x = spread((2, 96))
