@@ -13,11 +13,11 @@
 //
 //===----------------------------------------------------------------------===//
 #include "CpuSkeleton.h"
+#include "Epilogue.h"
 #include "qlinear/Conversion/CpuKernels.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/IR/IRMapping.h"
 
 namespace mlir::qlinear {
 
@@ -42,69 +42,9 @@ int64_t countTiles(LinearOp linear) {
   return tiles;
 }
 
-//===----------------------------------------------------------------------===//
-// Epilogue
-//===----------------------------------------------------------------------===//
-
-/// A scalar of the epilogue as 16 lanes. Floats narrower than f32 are computed in
-/// f32: they are rounded when a result is stored.
-static Type vectorOf(Type type) {
-  if (auto real = dyn_cast<FloatType>(type); real && real.getWidth() < 32)
-    type = Float32Type::get(type.getContext());
-  return VectorType::get({kColumns}, type);
-}
-
-LogicalResult checkEpilogue(LinearOp linear) {
-  if (!linear.hasEpilogue())
-    return success();
-  for (Operation &op : linear.getBody().without_terminator()) {
-    bool known = isa<arith::ConstantOp>(op) ||
-                 (OpTrait::hasElementwiseMappableTraits(&op) && !op.getNumRegions());
-    bool scalar = llvm::all_of(op.getResultTypes(), [](Type type) {
-      return type.isIntOrFloat() && type.getIntOrFloatBitWidth() <= 64;
-    });
-    // The bits of a narrow float are not there to be looked at.
-    bool bits = isa<arith::BitcastOp>(op);
-    if (!known || !scalar || bits)
-      return op.emitError("'")
-             << op.getName() << "' cannot be computed in the epilogue of a CPU kernel, "
-             << "which runs on vectors of f32, f64 and integers; keep it outside "
-                "of the linear, or use other operations of arith and math";
-  }
-  return success();
-}
-
-/// Clones one operation of the epilogue to vectors.
-static void vectorize(OpBuilder &b, Operation &op, IRMapping &map) {
-  Location loc = op.getLoc();
-  if (auto constant = dyn_cast<arith::ConstantOp>(op)) {
-    auto type = cast<VectorType>(vectorOf(constant.getType()));
-    Attribute value = constant.getValue();
-    if (auto real = dyn_cast<FloatAttr>(value); real && type.getElementType().isF32())
-      value = b.getF32FloatAttr(real.getValueAsDouble());
-    map.map(constant.getResult(),
-            arith::ConstantOp::create(
-                b, loc, DenseElementsAttr::get(type, ArrayRef<Attribute>(value))));
-    return;
-  }
-  if (isa<arith::TruncFOp, arith::ExtFOp>(op)) {
-    Value from = map.lookup(op.getOperand(0));
-    Type type = vectorOf(op.getResult(0).getType());
-    if (from.getType() == type) { // f32 and narrower are one
-      map.map(op.getResult(0), from);
-      return;
-    }
-  }
-  OperationState state(loc, op.getName());
-  for (Value operand : op.getOperands())
-    state.operands.push_back(map.lookup(operand));
-  for (Type type : op.getResultTypes())
-    state.types.push_back(vectorOf(type));
-  state.addAttributes(op.getDiscardableAttrDictionary().getValue());
-  state.propertiesAttr = op.getPropertiesAsAttribute();
-  Operation *clone = b.create(state);
-  for (auto [from, to] : llvm::zip(op.getResults(), clone->getResults()))
-    map.map(from, to);
+/// 16 lanes of a type, narrow floats as f32.
+static VectorType lanesOf(Type type) {
+  return cast<VectorType>(vectorLike(type, VectorType::get({kColumns}, type)));
 }
 
 //===----------------------------------------------------------------------===//
@@ -165,7 +105,7 @@ public:
                                   /*alignment=*/64);
   }
   Value loadVector(Value from) {
-    return LLVM::LoadOp::create(b, loc, vectorOf(b.getF32Type()), from,
+    return LLVM::LoadOp::create(b, loc, lanesOf(b.getF32Type()), from,
                                 /*alignment=*/64);
   }
   void storeVector(Value value, Value to) {
@@ -294,22 +234,20 @@ LLVM::LLVMFuncOp buildLinearKernel(SymbolTable &symbols, LinearOp linear,
         if (!linear.hasEpilogue())
           return store(from, product(0));
 
-        IRMapping map;
-        for (auto [i, argument] : llvm::enumerate(linear.getProductArguments()))
-          map.map(argument, product(i));
-        for (auto [i, argument] : llvm::enumerate(linear.getExtraArguments())) {
-          auto type = cast<RankedTensorType>(linear.getExtras()[i].getType());
-          Value index = type.getRank() == 1 ? column : element;
-          k.call("ql_cpu_load", {k.constant32(dtypeOf(type.getElementType())),
-                                 k.at(extras[i], index, bytesOf(type.getElementType())),
-                                 columns, buffer});
-          map.map(argument, k.loadVector(buffer));
-        }
-        for (Operation &op : linear.getBody().without_terminator())
-          vectorize(k.b, op, map);
-        for (auto [i, value] :
-             llvm::enumerate(linear.getBody().getTerminator()->getOperands()))
-          store(i, map.lookup(value));
+        SmallVector<Value> values = emitEpilogue(
+            k.b, linear,
+            llvm::to_vector(llvm::map_range(llvm::seq(numWeights), product)),
+            [&](unsigned i) -> Value {
+              auto type = cast<RankedTensorType>(linear.getExtras()[i].getType());
+              Value index = type.getRank() == 1 ? column : element;
+              k.call("ql_cpu_load",
+                     {k.constant32(dtypeOf(type.getElementType())),
+                      k.at(extras[i], index, bytesOf(type.getElementType())), columns,
+                      buffer});
+              return k.loadVector(buffer);
+            });
+        for (auto [i, value] : llvm::enumerate(values))
+          store(i, value);
       });
     });
   };

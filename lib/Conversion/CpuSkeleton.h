@@ -17,10 +17,6 @@ namespace mlir::qlinear {
 /// computed together, so one weight's tiles count.
 int64_t countTiles(LinearOp linear);
 
-/// Whether the epilogue of `linear` can run on vectors; emits an error that names
-/// the operation if not.
-LogicalResult checkEpilogue(LinearOp linear);
-
 /// Appends the kernel of `linear` for up to `rows` rows to `symbols`' module; an
 /// item of work is `tiles` tiles. Its arguments are a pointer per weight, for the
 /// activations (quantized unless the linear says otherwise), per extra and per result.

@@ -5,12 +5,12 @@
 //
 //===----------------------------------------------------------------------===//
 #include "GpuKernel.h"
+#include "Epilogue.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/BitVector.h"
 
 using namespace mlir;
@@ -343,24 +343,14 @@ void Skeleton::epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
         b, loc, n64,
         arith::MulIOp::create(b, loc, arith::ExtUIOp::create(b, loc, i64, m),
                               constant64(segment.N)));
-    IRMapping map;
-    SmallVector<Value> values;
-    if (op.hasEpilogue()) {
-      for (auto [argument, product] : llvm::zip(op.getProductArguments(), products))
-        map.map(argument, product);
-      for (auto [i, argument] : llvm::enumerate(op.getExtraArguments())) {
-        auto type = cast<RankedTensorType>(op.getExtras()[i].getType());
-        Value address = element(f.getArgument(firstExtra + unsigned(i)),
-                                type.getRank() == 1 ? n64 : at, type.getElementType());
-        map.map(argument, LLVM::LoadOp::create(b, loc, type.getElementType(), address));
-      }
-      for (Operation &inner : op.getBody().without_terminator())
-        b.clone(inner, map);
-      for (Value value : op.getBody().getTerminator()->getOperands())
-        values.push_back(map.lookup(value));
-    } else {
-      values.push_back(products[walks.front().walk->weights.front()]);
-    }
+    if (!op.hasEpilogue())
+      products = {products[walks.front().walk->weights.front()]};
+    SmallVector<Value> values = emitEpilogue(b, op, products, [&](unsigned i) -> Value {
+      auto type = cast<RankedTensorType>(op.getExtras()[i].getType());
+      Value address = element(f.getArgument(firstExtra + i),
+                              type.getRank() == 1 ? n64 : at, type.getElementType());
+      return LLVM::LoadOp::create(b, loc, type.getElementType(), address);
+    });
     for (auto [result, value] : llvm::zip(segment.results, values)) {
       Type type =
           cast<RankedTensorType>(op.getResult(result).getType()).getElementType();

@@ -13,6 +13,8 @@
 using namespace mlir;
 using namespace mlir::qlinear;
 
+#include "qlinear/Dialect/QLinearOpInterfaces.cpp.inc"
+
 #define GET_OP_CLASSES
 #include "qlinear/Dialect/QLinearOps.cpp.inc"
 
@@ -121,6 +123,11 @@ LogicalResult DequantizeOp::verify() {
   return success();
 }
 
+int64_t QuantizeActivationsOp::getM() { return shapeOf(getInput().getType()).first; }
+SmallVector<Value> QuantizeActivationsOp::getKernelWeights() { return {}; }
+SmallVector<Value> QuantizeActivationsOp::getKernelInputs() { return {getInput()}; }
+SmallVector<Value> QuantizeActivationsOp::getKernelOuts() { return getOuts(); }
+
 LogicalResult QuantizeActivationsOp::verify() {
   if (failed(verifyForm(*this, getOuts())))
     return failure();
@@ -179,6 +186,13 @@ LogicalResult QuantizeActivationsOp::inferReturnTypes(MLIRContext *context,
 //===----------------------------------------------------------------------===//
 
 int64_t LinearOp::getM() { return shapeOf(getX().getType()).first; }
+SmallVector<Value> LinearOp::getKernelWeights() { return getWeights(); }
+SmallVector<Value> LinearOp::getKernelInputs() {
+  SmallVector<Value> inputs{getX()};
+  llvm::append_range(inputs, getExtras());
+  return inputs;
+}
+SmallVector<Value> LinearOp::getKernelOuts() { return getOuts(); }
 int64_t LinearOp::getK() {
   Type x = getX().getType();
   return isActivationBytes(x) ? getWeightType(0).getK() : shapeOf(x).second;

@@ -143,8 +143,8 @@ LogicalResult Driver::checkLinears() {
   for (func::FuncOp function : exportedFunctions(source)) {
     bool has = function
                    .walk([](Operation *op) {
-                     return isa<mlir::qlinear::LinearOp, mlir::qlinear::LaunchOp,
-                                mlir::qlinear::QuantizeActivationsOp>(op)
+                     return isa<mlir::qlinear::KernelOpInterface,
+                                mlir::qlinear::LaunchOp>(op)
                                 ? WalkResult::interrupt()
                                 : WalkResult::advance();
                    })

@@ -293,7 +293,7 @@ static bool isComponent(Operation &op) {
 static LogicalResult checkOperations(Block &block) {
   Operation *first = nullptr;
   for (Operation &op : block.without_terminator()) {
-    if (isComponent(op) || isa<ql::LinearOp, ql::QuantizeActivationsOp>(op) ||
+    if (isComponent(op) || isa<ql::KernelOpInterface>(op) ||
         (isPure(&op) && op.use_empty()))
       continue;
     if (std::string why = ql::whyNotFused(&op); !why.empty())
@@ -497,6 +497,15 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
                      {"dtypes", std::move(dtypes)}};
       if (linear.hasEpilogue() && failed(describeEpilogue(linear, entry)))
         return failure();
+    } else if (auto kernel = dyn_cast<ql::KernelOpInterface>(op)) {
+      // What it means is in no list of docs/artifact.md: it cannot be verified.
+      Array inputs;
+      for (Value input : kernel.getKernelInputs()) {
+        if (failed(checkInput(op, input)))
+          return failure();
+        inputs.push_back(refer(input));
+      }
+      entry = Object{{"op", op.getName().getStringRef()}, {"inputs", std::move(inputs)}};
     } else {
       continue; // a component, or not used
     }

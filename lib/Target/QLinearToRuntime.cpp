@@ -115,7 +115,7 @@ static bool isDense(MemRefType type) {
 static LogicalResult checkNothingIsLeft(ModuleOp module) {
   WalkResult result = module.walk([](Operation *op) {
     StringRef before;
-    if (isa<LinearOp, QuantizeActivationsOp>(op))
+    if (isa<KernelOpInterface>(op))
       before = "qlinear-cpu or qlinear-cuda makes kernels of it; run one of them, then "
                "one-shot-bufferize, before qlinear-to-runtime";
     else if (isa<DequantizeOp>(op))

@@ -42,6 +42,6 @@ FailureOr<std::string> qlinear::targetOf(Operation *op, StringRef option,
   return option.str();
 }
 
-void qlinear::setTarget(ModuleOp module, StringRef target) {
-  module->setAttr(kTargetAttrName, StringAttr::get(module.getContext(), target));
+void qlinear::setTarget(Operation *module, StringRef target) {
+  module->setAttr(kTargetAttrName, StringAttr::get(module->getContext(), target));
 }

@@ -25,6 +25,16 @@ size_t countKernelArgs(LinearOp op) {
   return op.getWeights().size() + 1 + op.getExtras().size() + op.getValueTypes().size();
 }
 
+LogicalResult checkKernelArgs(LinearOp op) {
+  if (size_t count = countKernelArgs(op); count > kMaxKernelArgs)
+    return op.emitError("a kernel of ")
+           << op.getWeights().size() << " weights, " << op.getExtras().size()
+           << " extras and " << op.getNumResults() << " results has " << count
+           << " arguments, and the runtime passes at most " << kMaxKernelArgs
+           << "; use several linears";
+  return success();
+}
+
 SmallVector<int64_t> rowsWithKernels(int64_t M) {
   SmallVector<int64_t> rows;
   for (int64_t r = 1; r <= kMaxGemvRows; r *= 2) {
@@ -55,7 +65,7 @@ std::string whyMisfit(ScheduleAttr schedule, const std::optional<GpuChip> &chip,
   return "";
 }
 
-LogicalResult scheduleForCpu(LinearOp op) {
+LogicalResult scheduleForCpu(RewriterBase &rewriter, LinearOp op) {
   ScheduleAttr given = op.getScheduleAttr();
   SmallVector<KernelAttrInterface> kernels;
   if (given) {
@@ -72,8 +82,10 @@ LogicalResult scheduleForCpu(LinearOp op) {
     fields.tiles = fields.tiles.value_or(1);
     kernel = CpuGemvAttr::get(op.getContext(), fields);
   }
-  op.setScheduleAttr(
-      ScheduleAttr::get(op.getContext(), kernels, std::nullopt, std::nullopt));
+  rewriter.modifyOpInPlace(op, [&] {
+    op.setScheduleAttr(
+        ScheduleAttr::get(op.getContext(), kernels, std::nullopt, std::nullopt));
+  });
   return success();
 }
 
@@ -114,8 +126,9 @@ struct Schedule : public mlir::qlinear::impl::ScheduleBase<Schedule> {
         op.setScheduleAttr(found);
       if (!isGiven)
         ++(found ? numFromTable : numFromModel);
-      if (chip ? failed(::qlinear::scheduleForGpu(op, *chip))
-               : failed(::qlinear::scheduleForCpu(op)))
+      IRRewriter rewriter(&getContext());
+      if (chip ? failed(::qlinear::scheduleForGpu(rewriter, op, *chip))
+               : failed(::qlinear::scheduleForCpu(rewriter, op)))
         return signalPassFailure();
     }
   }

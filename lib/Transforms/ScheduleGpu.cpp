@@ -248,7 +248,8 @@ bool takesCount(LinearOp op) {
 
 /// Cuts `op` where one kernel does not take all its weights, or does not for as many
 /// rows as kernels of less weights would.
-SmallVector<LinearOp> share(LinearOp op, ArrayRef<Gemv> wanted, const GpuChip &chip) {
+SmallVector<LinearOp> share(RewriterBase &rewriter, LinearOp op, ArrayRef<Gemv> wanted,
+                            const GpuChip &chip) {
   auto rowsThatFit = [&](LinearOp linear) {
     return chooseAll(linear, wanted, chip).kernels.size();
   };
@@ -258,40 +259,33 @@ SmallVector<LinearOp> share(LinearOp op, ArrayRef<Gemv> wanted, const GpuChip &c
   // All results should have as many rows as any group of them could have alone.
   SmallVector<SmallVector<unsigned>> groups = getIndependentResults(op);
   if (fit < most) {
-    OpBuilder b(op);
+    rewriter.setInsertionPoint(op);
     for (ArrayRef<unsigned> results : groups) {
-      LinearOp alone = createPart(b, op, results);
+      LinearOp alone = createPart(rewriter, op, results);
       most = std::min(most, rowsThatFit(alone));
-      alone.erase();
+      rewriter.eraseOp(alone);
     }
   }
-  SmallVector<LinearOp> parts = splitUntil(
-      op, [&](LinearOp part) { return takesCount(part) && rowsThatFit(part) >= most; });
-  if (parts.size() > 1 && isa<RankedTensorType>(parts.front().getX().getType())) {
-    OpBuilder b(parts.front());
-    Value x =
-        QuantizeActivationsOp::create(b, parts.front().getLoc(), parts.front().getX())
-            .getResult();
+  SmallVector<LinearOp> parts = splitUntil(rewriter, op, [&](LinearOp part) {
+    return takesCount(part) && rowsThatFit(part) >= most;
+  });
+  LinearOp first = parts.front();
+  if (parts.size() > 1 && isa<RankedTensorType>(first.getX().getType()) &&
+      !first.multipliesFloats()) {
+    rewriter.setInsertionPoint(first);
+    Value x = QuantizeActivationsOp::create(rewriter, first.getLoc(), first.getX())
+                  .getResult();
     for (LinearOp part : parts)
-      part.getXMutable().assign(x);
+      rewriter.modifyOpInPlace(part, [&] { part.getXMutable().assign(x); });
   }
   return parts;
 }
 
-LogicalResult checkArgs(LinearOp op) {
-  if (size_t count = countKernelArgs(op); count > kMaxKernelArgs)
-    return op.emitError("a kernel of ")
-           << op.getWeights().size() << " weights, " << op.getExtras().size()
-           << " extras and " << op.getNumResults() << " results has " << count
-           << " arguments, and the runtime passes at most " << kMaxKernelArgs
-           << "; use several linears";
-  return success();
-}
-
-LogicalResult complete(LinearOp op, ArrayRef<Gemv> wanted, const GpuChip &chip) {
+LogicalResult complete(RewriterBase &rewriter, LinearOp op, ArrayRef<Gemv> wanted,
+                       const GpuChip &chip) {
   ScheduleAttr given = op.getScheduleAttr();
   bool named = given && !given.getKernels().empty();
-  if (failed(checkArgs(op)))
+  if (failed(checkKernelArgs(op)))
     return failure();
   Choice choice = chooseAll(op, wanted, chip);
   size_t count = choice.kernels.size();
@@ -312,27 +306,30 @@ LogicalResult complete(LinearOp op, ArrayRef<Gemv> wanted, const GpuChip &chip) 
     kernels.push_back(attr);
   }
   Chooser chooser(op, given, chip);
-  op.setScheduleAttr(
-      ScheduleAttr::get(op.getContext(), kernels, chooser.quantize, chooser.pdl));
+  rewriter.modifyOpInPlace(op, [&] {
+    op.setScheduleAttr(
+        ScheduleAttr::get(op.getContext(), kernels, chooser.quantize, chooser.pdl));
+  });
   return success();
 }
 
 } // namespace
 
-FailureOr<SmallVector<LinearOp>> scheduleForGpu(LinearOp op, const GpuChip &chip) {
+FailureOr<SmallVector<LinearOp>> scheduleForGpu(RewriterBase &rewriter, LinearOp op,
+                                                const GpuChip &chip) {
   ScheduleAttr given = op.getScheduleAttr();
   if (given) {
     if (std::string why = whyMisfit(given, chip, chip.target); !why.empty())
       return op.emitError("schedule: ")
              << why << "; leave the schedule to qlinear-schedule, or change the field";
     if (given.isComplete())
-      return failed(checkArgs(op)) ? FailureOr<SmallVector<LinearOp>>(failure())
-                                   : SmallVector<LinearOp>{op};
+      return failed(checkKernelArgs(op)) ? FailureOr<SmallVector<LinearOp>>(failure())
+                                         : SmallVector<LinearOp>{op};
   }
   SmallVector<Gemv> wanted = wantedOf(given, op.getM());
-  SmallVector<LinearOp> parts = share(op, wanted, chip);
+  SmallVector<LinearOp> parts = share(rewriter, op, wanted, chip);
   for (LinearOp part : parts)
-    if (failed(complete(part, wanted, chip)))
+    if (failed(complete(rewriter, part, wanted, chip)))
       return failure();
   return parts;
 }

@@ -126,26 +126,27 @@ LinearOp mlir::qlinear::createPart(OpBuilder &builder, LinearOp op,
   return part;
 }
 
-SmallVector<LinearOp> mlir::qlinear::splitUntil(LinearOp op,
+SmallVector<LinearOp> mlir::qlinear::splitUntil(RewriterBase &rewriter, LinearOp op,
                                                 function_ref<bool(LinearOp)> takes) {
   if (takes(op))
     return {op};
   SmallVector<SmallVector<unsigned>> groups = getIndependentResults(op);
-  OpBuilder builder(op);
+  rewriter.setInsertionPoint(op);
   for (size_t count = 2; count <= groups.size(); ++count) {
     SmallVector<SmallVector<unsigned>> divided = divideResults(groups, count);
     SmallVector<LinearOp> parts;
     for (ArrayRef<unsigned> results : divided)
-      parts.push_back(createPart(builder, op, results));
+      parts.push_back(createPart(rewriter, op, results));
     if (!llvm::all_of(parts, takes)) {
       for (LinearOp part : parts)
-        part.erase();
+        rewriter.eraseOp(part);
       continue;
     }
+    SmallVector<Value> values(op->getNumResults());
     for (auto [part, results] : llvm::zip_equal(parts, divided))
       for (auto [own, result] : llvm::enumerate(results))
-        op.getResult(result).replaceAllUsesWith(part.getResult(own));
-    op.erase();
+        values[result] = part.getResult(own);
+    rewriter.replaceOp(op, values);
     return parts;
   }
   return {op};

@@ -9,7 +9,7 @@
 
 include "mlir/Pass/PassBase.td"
 
-def QLinearToCPU : Pass<"qlinear-to-cpu", "::mlir::ModuleOp"> {
+def QLinearToCPU : Pass<"qlinear-to-cpu"> {
   let summary = "make CPU kernels of linears";
   let description = [{
     Replaces each `qlinear.linear` by a `qlinear.launch` of kernels, one kernel per

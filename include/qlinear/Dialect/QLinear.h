@@ -50,6 +50,8 @@ inline llvm::hash_code hash_value(const Encoding &encoding) {
 #define GET_TYPEDEF_CLASSES
 #include "qlinear/Dialect/QLinearTypes.h.inc"
 
+#include "qlinear/Dialect/QLinearOpInterfaces.h.inc"
+
 #define GET_OP_CLASSES
 #include "qlinear/Dialect/QLinearOps.h.inc"
 

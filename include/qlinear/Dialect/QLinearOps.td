@@ -7,6 +7,7 @@
 #ifndef QLINEAR_DIALECT_QLINEAROPS_TD
 #define QLINEAR_DIALECT_QLINEAROPS_TD
 
+include "qlinear/Dialect/QLinearOpInterfaces.td"
 include "qlinear/Dialect/QLinearTypes.td"
 include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.td"
 include "mlir/IR/OpAsmInterface.td"
@@ -275,7 +276,7 @@ def QLinear_DequantizeOp : QLinear_ComputeOp<"dequantize", [
 //===----------------------------------------------------------------------===//
 
 def QLinear_QuantizeActivationsOp : QLinear_ComputeOp<"quantize_activations", [
-    InferTypeOpAdaptor]> {
+    InferTypeOpAdaptor, DeclareOpInterfaceMethods<QLinear_KernelOpInterface>]> {
   let summary = "activations as int8 codes and a scale per 32 columns";
   let description = [{
     Per row and per chunk of 32 columns: `d = max|x| / 127` and
@@ -321,6 +322,7 @@ def QLinear_QuantizeActivationsOp : QLinear_ComputeOp<"quantize_activations", [
 
 def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
     AttrSizedOperandSegments, IsolatedFromAbove,
+    DeclareOpInterfaceMethods<QLinear_KernelOpInterface>,
     DeclareOpInterfaceMethods<TilingInterface, [
         "getLoopIteratorTypes", "getIterationDomain", "getTiledImplementation",
         "getResultTilePosition", "generateResultTileValue",
@@ -437,8 +439,7 @@ def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
     }
     bool hasEpilogue() { return !getEpilogue().empty(); }
     ::mlir::Block &getBody() { return getEpilogue().front(); }
-    /// M (or ShapedType::kDynamic) and K of x.
-    int64_t getM();
+    /// K of x; M is the interface's.
     int64_t getK();
     /// What x is multiplied as: said by its type, by `activations`, or the default.
     ::mlir::qlinear::ActivationFormatAttr getFormat();

@@ -12,7 +12,8 @@
 #ifndef QLINEAR_TRANSFORMS_MODULETARGET_H
 #define QLINEAR_TRANSFORMS_MODULETARGET_H
 
-#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/Operation.h"
 #include "mlir/Support/LLVM.h"
 
 #include <string>
@@ -29,7 +30,7 @@ mlir::FailureOr<std::string> targetOf(mlir::Operation *op, llvm::StringRef optio
                                       llvm::StringRef fallback);
 
 /// Sets the target of the kernels of a module.
-void setTarget(mlir::ModuleOp module, llvm::StringRef target);
+void setTarget(mlir::Operation *module, llvm::StringRef target);
 
 } // namespace qlinear
 #endif

@@ -14,6 +14,8 @@
 #include "qlinear/Dialect/QLinear.h"
 #include "qlinear/Support/Chips.h"
 
+#include "mlir/IR/PatternMatch.h"
+
 #include <optional>
 #include <string>
 
@@ -33,6 +35,9 @@ struct GpuChip : Chip {
 /// The pointers of a kernel: weights, x, extras and results.
 size_t countKernelArgs(mlir::qlinear::LinearOp op);
 
+/// Fails with a diagnostic if they are more than the runtime passes.
+llvm::LogicalResult checkKernelArgs(mlir::qlinear::LinearOp op);
+
 /// The numbers of rows that get a kernel where a schedule names none: 1, 2, 4 and 8 up
 /// to the first that is enough for M.
 llvm::SmallVector<int64_t> rowsWithKernels(int64_t M);
@@ -47,10 +52,12 @@ std::string whyMisfit(mlir::qlinear::ScheduleAttr schedule,
 /// their schedules: several, if one kernel does not take all weights, or takes fewer
 /// rows than kernels of fewer weights would. Fails with a diagnostic if no kernel fits.
 llvm::FailureOr<llvm::SmallVector<mlir::qlinear::LinearOp>>
-scheduleForGpu(mlir::qlinear::LinearOp op, const GpuChip &chip);
+scheduleForGpu(mlir::RewriterBase &rewriter, mlir::qlinear::LinearOp op,
+               const GpuChip &chip);
 
 /// Completes the schedule of `op` for CPUs.
-llvm::LogicalResult scheduleForCpu(mlir::qlinear::LinearOp op);
+llvm::LogicalResult scheduleForCpu(mlir::RewriterBase &rewriter,
+                                   mlir::qlinear::LinearOp op);
 
 } // namespace qlinear
 #endif

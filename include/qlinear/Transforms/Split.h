@@ -14,7 +14,7 @@
 
 #include "qlinear/Dialect/QLinear.h"
 
-#include "mlir/IR/Builders.h"
+#include "mlir/IR/PatternMatch.h"
 
 namespace mlir::qlinear {
 
@@ -33,7 +33,8 @@ LinearOp createPart(OpBuilder &builder, LinearOp op, ArrayRef<unsigned> results)
 
 /// Cuts `op` (on tensors) into as few linears as `takes` says yes to, and replaces it.
 /// Returns them, or `op` itself if it is taken as it is, or if no cut helps.
-SmallVector<LinearOp> splitUntil(LinearOp op, function_ref<bool(LinearOp)> takes);
+SmallVector<LinearOp> splitUntil(RewriterBase &rewriter, LinearOp op,
+                                 function_ref<bool(LinearOp)> takes);
 
 } // namespace mlir::qlinear
 #endif

@@ -1,0 +1,125 @@
+//===- GpuTarget.cpp - Kernels for GPUs ------------------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "GpuKernel.h"
+#include "KernelTarget.h"
+#include "qlinear/Transforms/Schedule.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace mlir::qlinear;
+
+namespace {
+constexpr llvm::StringLiteral kModuleName = "qlinear_kernels";
+constexpr int64_t kQuantizeThreads = 128;
+
+/// Kernels of one gpu.module, which is added to the module with the first of them.
+class GpuTarget : public KernelTarget {
+public:
+  GpuTarget(ModuleOp module, const ::qlinear::GpuChip &chip)
+      : module(module), chip(chip) {
+    addBuilder<LinearOp>(
+        [this](LinearOp op, StringRef stem) { return build(op, stem); });
+    addBuilder<QuantizeActivationsOp>(
+        [this](QuantizeActivationsOp op, StringRef stem) { return build(op, stem); });
+  }
+
+  FailureOr<SmallVector<LinearOp>> schedule(RewriterBase &rewriter,
+                                            LinearOp linear) override {
+    return ::qlinear::scheduleForGpu(rewriter, linear, chip);
+  }
+  bool quantizesBefore(LinearOp linear) const override {
+    return linear.getSchedule()->getQuantize() == QuantizeKind::separate &&
+           !linear.multipliesFloats();
+  }
+  bool startsEarly(Operation *op) const override {
+    auto linear = dyn_cast<LinearOp>(op);
+    return linear ? *linear.getSchedule()->getPdl() : chip.pdl();
+  }
+  Operation *symbolTableOf(Operation *) override { return kernelModule(); }
+
+private:
+  FailureOr<Variants> build(LinearOp op, StringRef stem);
+  FailureOr<Variants> build(QuantizeActivationsOp op, StringRef stem);
+  gpu::GPUModuleOp kernelModule();
+  VariantAttr variant(int64_t rows, StringRef kernel, int64_t grid, int64_t threads,
+                      int64_t sharedBytes) {
+    MLIRContext *context = module.getContext();
+    auto symbol = SymbolRefAttr::get(context, kModuleName,
+                                     FlatSymbolRefAttr::get(context, kernel));
+    return VariantAttr::get(context, rows, symbol, grid, threads, sharedBytes, 0);
+  }
+
+  ModuleOp module;
+  ::qlinear::GpuChip chip;
+  gpu::GPUModuleOp kernels;
+};
+} // namespace
+
+gpu::GPUModuleOp GpuTarget::kernelModule() {
+  if (kernels)
+    return kernels;
+  MLIRContext *context = module.getContext();
+  module->setAttr(gpu::GPUDialect::getContainerModuleAttrName(),
+                  UnitAttr::get(context));
+  if ((kernels = module.lookupSymbol<gpu::GPUModuleOp>(kModuleName)))
+    return kernels;
+  OpBuilder b = OpBuilder::atBlockEnd(module.getBody());
+  auto target = NVVM::NVVMTargetAttr::get(context, 3, "nvptx64-nvidia-cuda", chip.name,
+                                          "+ptx" + std::to_string(chip.ptx));
+  kernels = gpu::GPUModuleOp::create(b, module.getLoc(), kModuleName,
+                                     b.getArrayAttr({target}));
+  return kernels;
+}
+
+FailureOr<Variants> GpuTarget::build(LinearOp op, StringRef stem) {
+  OpBuilder b(op.getContext());
+  ScheduleAttr schedule = *op.getSchedule();
+  Variants variants;
+  for (KernelAttrInterface attr : schedule.getKernels()) {
+    auto gemv = cast<GemvAttr>(attr);
+    auto plan = ::qlinear::planKernel(op, gemv.getValue(), *schedule.getPdl(), chip);
+    if (!plan)
+      return op.emitError("schedule: ") << plan.error();
+    std::string kernel = (stem + "_m" + Twine(gemv.getRows())).str();
+    b.setInsertionPointToEnd(kernelModule().getBody());
+    ::qlinear::buildKernel(b, kernel, op, *plan);
+    variants.push_back(variant(gemv.getRows(), kernel, plan->grid, plan->threads(),
+                               plan->sharedBytes));
+  }
+  return variants;
+}
+
+FailureOr<Variants> GpuTarget::build(QuantizeActivationsOp op, StringRef stem) {
+  auto input = cast<RankedTensorType>(op.getInput().getType());
+  int64_t items = int64_t(op.getResult().getType().getLayout().paddedK()) /
+                  ::qlinear::kernels::kItem;
+  OpBuilder b(op.getContext());
+  Variants variants;
+  for (int64_t rows : {1, 8, 64}) {
+    std::string kernel = (stem + "_m" + Twine(rows)).str();
+    int64_t grid = std::min<int64_t>(llvm::divideCeil(rows * items, kQuantizeThreads),
+                                     4 * chip.multiprocessors);
+    b.setInsertionPointToEnd(kernelModule().getBody());
+    ::qlinear::buildQuantizeKernel(b, kernel, op.getLoc(), input, grid,
+                                   kQuantizeThreads, chip.pdl());
+    variants.push_back(variant(rows, kernel, grid, kQuantizeThreads, 0));
+  }
+  return variants;
+}
+
+FailureOr<std::unique_ptr<KernelTarget>>
+mlir::qlinear::makeGpuTarget(ModuleOp module, StringRef target) {
+  auto chip = ::qlinear::GpuChip::ofTarget(target);
+  if (!chip)
+    return module.emitError("unknown target '")
+           << target
+           << "'; GPU targets are cuda:emulated, and cuda:CHIP with CHIP one of "
+           << ::qlinear::listChips();
+  return std::unique_ptr<KernelTarget>(std::make_unique<GpuTarget>(module, *chip));
+}

@@ -1,0 +1,178 @@
+//===- KernelMaker.cpp - Operations to launches of kernels ----------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "Checks.h"
+#include "KernelTarget.h"
+#include "qlinear/Conversion/Kernels.h"
+
+#include "mlir/IR/AsmState.h"
+
+using namespace mlir;
+using namespace mlir::qlinear;
+
+KernelMaker::KernelMaker(std::unique_ptr<KernelTarget> target, StringRef pass)
+    : target(std::move(target)), pass(pass) {}
+KernelMaker::~KernelMaker() = default;
+
+FailureOr<std::unique_ptr<KernelMaker>> KernelMaker::create(Operation *scope,
+                                                            StringRef target) {
+  if (target.starts_with("cpu"))
+    return std::unique_ptr<KernelMaker>(
+        new KernelMaker(makeCpuTarget(), "qlinear-to-cpu"));
+  auto module = dyn_cast<ModuleOp>(scope);
+  if (!module)
+    return scope->emitError("'")
+           << scope->getName() << "' cannot have kernels for '" << target
+           << "': a gpu.module is in a builtin.module, run qlinear-to-gpu on that";
+  auto gpu = makeGpuTarget(module, target);
+  if (failed(gpu))
+    return failure();
+  return std::unique_ptr<KernelMaker>(
+      new KernelMaker(std::move(*gpu), "qlinear-to-gpu"));
+}
+
+/// All that a kernel of the op depends on, as text: the op without its operands'
+/// names, without locations and the user's own attributes.
+static std::string keyOf(Operation *op) {
+  std::string key;
+  llvm::raw_string_ostream out(key);
+  out << op->getName() << op->getPropertiesAsAttribute();
+  for (Type type : op->getOperandTypes())
+    out << type << ';';
+  for (Type type : op->getResultTypes())
+    out << type << ';';
+  for (Region &region : op->getRegions())
+    for (Block &block : region) {
+      AsmState state(op, OpPrintingFlags().useLocalScope());
+      for (Operation &inner : block)
+        inner.print(out, state), out << '\n';
+    }
+  return key;
+}
+
+/// A name "<stem><number>" that no symbol has, also not with "_m" and a number.
+std::string KernelMaker::freshName(Operation *symbolTable, StringRef stem) {
+  for (unsigned &number = numbers[{symbolTable, stem.str()}];;) {
+    std::string name = (stem + Twine(number++)).str();
+    auto isTaken = [&](Operation &op) {
+      auto symbol = op.getAttrOfType<StringAttr>(SymbolTable::getSymbolAttrName());
+      return symbol && (symbol == name || symbol.getValue().starts_with(name + "_m"));
+    };
+    if (llvm::none_of(symbolTable->getRegion(0).front(), isTaken))
+      return name;
+  }
+}
+
+FailureOr<ArrayAttr> KernelMaker::variantsOf(KernelOpInterface op) {
+  const KernelTarget::Builder *build = target->builderOf(op);
+  if (!build)
+    return op->emitError("'") << op->getName() << "' has no kernels in " << pass
+                              << "; leave it to another pass, or add a builder to the "
+                                 "target (lib/Conversion/KernelTarget.h)";
+  Operation *table = target->symbolTableOf(op);
+  ArrayAttr &known = made[{table, keyOf(op)}];
+  if (known) {
+    ++numShared;
+    return known;
+  }
+  // "qlinear.quantize_activations": "quantize".
+  StringRef stem =
+      op->getName().stripDialect().take_until([](char c) { return c == '_'; });
+  FailureOr<Variants> variants = (*build)(op, freshName(table, stem));
+  if (failed(variants))
+    return failure();
+  llvm::SmallDenseSet<SymbolRefAttr> kernels; // one may do for several numbers of rows
+  for (VariantAttr variant : *variants)
+    kernels.insert(variant.getKernel());
+  numKernels += int64_t(kernels.size());
+  SmallVector<Attribute> list(variants->begin(), variants->end());
+  return known = ArrayAttr::get(op->getContext(), list);
+}
+
+LogicalResult KernelMaker::launch(RewriterBase &rewriter, KernelOpInterface op) {
+  FailureOr<ArrayAttr> variants = variantsOf(op);
+  if (failed(variants))
+    return failure();
+  rewriter.setInsertionPoint(op);
+  auto launch = LaunchOp::create(
+      rewriter, op.getLoc(), op->getResultTypes(), *variants, op.getKernelWeights(),
+      op.getKernelInputs(), op.getKernelOuts(), ArrayAttr(), target->startsEarly(op));
+  launch->setDiscardableAttrs(op->getDiscardableAttrDictionary());
+  rewriter.replaceOp(op, launch);
+  return success();
+}
+
+/// The activations of `linear`, quantized: before it, or where another linear before it
+/// in the block has them from.
+Value KernelMaker::quantized(RewriterBase &rewriter, LinearOp linear) {
+  for (Operation *user : linear.getX().getUsers())
+    if (isa<LaunchOp, QuantizeActivationsOp>(user) && user->getNumResults() == 1 &&
+        isa<ActivationsType>(user->getResult(0).getType()) &&
+        user->getBlock() == linear->getBlock() && user->isBeforeInBlock(linear))
+      return user->getResult(0);
+  rewriter.setInsertionPoint(linear);
+  return QuantizeActivationsOp::create(rewriter, linear.getLoc(), linear.getX())
+      .getResult();
+}
+
+LogicalResult KernelMaker::convert(RewriterBase &rewriter, KernelOpInterface op) {
+  if (failed(checkForKernels(op, op.getM(), pass)))
+    return failure();
+  auto linear = dyn_cast<LinearOp>(op.getOperation());
+  if (!linear)
+    return launch(rewriter, op);
+  FailureOr<SmallVector<LinearOp>> parts = target->schedule(rewriter, linear);
+  if (failed(parts))
+    return failure();
+  for (LinearOp part : *parts) {
+    if (isa<RankedTensorType>(part.getX().getType()) && target->quantizesBefore(part)) {
+      Value x = quantized(rewriter, part);
+      rewriter.modifyOpInPlace(part, [&] { part.getXMutable().assign(x); });
+    }
+    if (failed(launch(rewriter, cast<KernelOpInterface>(part.getOperation()))))
+      return failure();
+  }
+  return success();
+}
+
+LogicalResult KernelMaker::convertAll(Operation *scope) {
+  IRRewriter rewriter(scope->getContext());
+  // Linears leave activations to quantize.
+  for (bool linears : {true, false}) {
+    SmallVector<KernelOpInterface> ops;
+    scope->walk([&](KernelOpInterface op) {
+      if (isa<LinearOp>(op.getOperation()) == linears)
+        ops.push_back(op);
+    });
+    for (KernelOpInterface op : ops)
+      if (failed(convert(rewriter, op)))
+        return failure();
+    numConverted += int64_t(ops.size());
+  }
+  return success();
+}
+
+namespace {
+struct KernelPattern : OpInterfaceRewritePattern<KernelOpInterface> {
+  KernelPattern(MLIRContext *context, KernelMaker &maker)
+      : OpInterfaceRewritePattern(context), maker(maker) {
+    // A linear leaves a qlinear.quantize_activations, which leaves nothing.
+    setHasBoundedRewriteRecursion();
+  }
+
+  LogicalResult matchAndRewrite(KernelOpInterface op,
+                                PatternRewriter &rewriter) const override {
+    return maker.convert(rewriter, op);
+  }
+
+  KernelMaker &maker;
+};
+} // namespace
+
+void mlir::qlinear::populateKernelPatterns(RewritePatternSet &patterns,
+                                           KernelMaker &maker) {
+  patterns.add<KernelPattern>(patterns.getContext(), maker);
+}
