@@ -25,8 +25,8 @@ FailureOr<std::unique_ptr<KernelMaker>> KernelMaker::create(Operation *scope,
   auto module = dyn_cast<ModuleOp>(scope);
   if (!module)
     return scope->emitError("'")
-           << scope->getName() << "' cannot have kernels for '" << target
-           << "': a gpu.module is in a builtin.module, run qlinear-to-gpu on that";
+           << scope->getName() << "' cannot have kernels for '" << target << "'"
+           << ": a gpu.module is in a builtin.module, run qlinear-to-gpu on that";
   auto gpu = makeGpuTarget(module, target);
   if (failed(gpu))
     return failure();
@@ -70,8 +70,7 @@ FailureOr<ArrayAttr> KernelMaker::variantsOf(KernelOpInterface op) {
   const KernelTarget::Builder *build = target->builderOf(op);
   if (!build)
     return op->emitError("'") << op->getName() << "' has no kernels in " << pass
-                              << "; leave it to another pass, or add a builder to the "
-                                 "target (lib/Conversion/KernelTarget.h)";
+                              << "; leave it to another pass, or add kernels for it";
   Operation *table = target->symbolTableOf(op);
   ArrayAttr &known = made[{table, keyOf(op)}];
   if (known) {
