@@ -46,27 +46,34 @@ def test(function=None, cuda=True):
     return function
 
 
-def single_layers(dtype, encoding):
+def single_layers(dtype, encoding, activations="int8"):
     torch.manual_seed(1)
     for k, n in SHAPES:
         for bias in (True, False):
             linear = torch.nn.Linear(k, n, bias=bias, dtype=dtype)
-            yield qlinear.nn.Linear.from_float(linear, encoding)
+            yield qlinear.nn.Linear.from_float(linear, encoding, activations=activations)
 
 
-def model(dtype=torch.bfloat16, encoding=layers.ENCODINGS[0], blocks=2):
+def model(dtype=torch.bfloat16, encoding=layers.ENCODINGS[0], blocks=2, activations="int8"):
     torch.manual_seed(0)
     made = decoder.Decoder(blocks).eval().to(dtype)
-    qlinear.nn.swap_linears(made, encoding)
+    qlinear.nn.swap_linears(made, encoding, activations=activations)
     return made
+
+
+def codings():
+    """With each kind of activations."""
+    for activations in ("int8", "float"):
+        for dtype, encoding in CODINGS:
+            yield dtype, encoding, activations
 
 
 def pack(target):
     """Compiles what the tests run."""
-    for dtype, encoding in CODINGS:
-        for layer in single_layers(dtype, encoding):
+    for dtype, encoding, activations in codings():
+        for layer in single_layers(dtype, encoding, activations):
             qlinear.nn.prepare(layer, dtype, target)
-        qlinear.nn.prepare(model(dtype, encoding, blocks=1), dtype, target)
+        qlinear.nn.prepare(model(dtype, encoding, 1, activations), dtype, target)
     qlinear.compile(layers.MIXED, target)
 
 
@@ -78,8 +85,8 @@ def pack(target):
 @test(cuda=False)
 def test_layers(device):
     count = 0
-    for dtype, encoding in CODINGS:
-        for layer in single_layers(dtype, encoding):
+    for dtype, encoding, activations in codings():
+        for layer in single_layers(dtype, encoding, activations):
             layer = layer.to(device)
             for rows in (1, 2, 3, 4, 5, 8, 9, 33):
                 x = torch.randn(rows, layer.in_features, device=device, dtype=dtype)
@@ -90,12 +97,15 @@ def test_layers(device):
 @test(cuda=False)
 def test_models(device):
     lines = []
-    for dtype, encoding in CODINGS:
-        swapped = model(dtype, encoding, blocks=1).to(device)
+    for dtype, encoding, activations in codings():
+        swapped = model(dtype, encoding, 1, activations).to(device)
         inputs = decoder.tokens(1, (2, 7), device)
         checked = decoder.check_layers(swapped, inputs)
         error, allowed = decoder.check_model(swapped, inputs)
-        lines.append(f"{dtype}: {checked} layers, error {error:.2g} (int8 alone: {allowed:.2g})")
+        lines.append(
+            f"{dtype}, {activations}: {checked} layers, error {error:.2g} (activations alone: "
+            f"{allowed:.2g})"
+        )
     return "; ".join(lines)
 
 

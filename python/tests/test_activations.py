@@ -255,6 +255,7 @@ def test_set():
     assert torch.equal(layer(x), before)
     with torch.inference_mode():
         layer.activations = "float"
+    layer.load_state_dict(again.state_dict())  # in place, into what was made there
     layer(x.requires_grad_()).sum().backward()
     assert x.grad is not None
     empty = qlinear.nn.Linear(96, 40)
@@ -399,9 +400,16 @@ def test_kernels_of_their_own(tmp_path, monkeypatch):
     assert shapes == [[layer.encoding, 48, 64, None, "float"]]
     qlinear.nn.prepare(shapes, targets=["cuda:emulated"])  # it is there
     assert len(list(tmp_path.glob("*.so"))) == 2
-    # The kernel of gradients is one for both.
+    # The kernel of gradients is one for both, that of int8.
     qlinear.nn.prepare(shapes, targets=["cuda:emulated"], backward=True)
     assert len(list(tmp_path.glob("*.so"))) == 2
+    monkeypatch.setenv("QLINEAR_CACHE", str(tmp_path / "gradients"))
+    qlinear.nn.prepare(shapes, targets=["cuda:emulated"], backward=True)
+    monkeypatch.setenv("QLINEAR_HOME", str(tmp_path / "empty"))
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with qlinear.nn.host_device("emulated:2"):
+        layer(x.requires_grad_()).sum().backward()
+    assert x.grad is not None
 
 
 def test_errors(tmp_path):

@@ -223,8 +223,7 @@ class Linear(torch.nn.Module):
             return self._encoding, self._activations
         # Loaders set buffers without asking.
         if torch.compiler.is_dynamo_compiling():
-            says = _said_by(layout, self.out_features, self.in_features)
-            return says if says[0] else ("", self._activations)
+            return _said_by(layout, self.out_features, self.in_features)
         if torch.compiler.is_compiling():  # export, with fakes: no bytes to look at
             if layout.numel() != self._read.numel():
                 raise Error(
@@ -232,6 +231,12 @@ class Linear(torch.nn.Module):
                     "them since; call the model, or qlinear.nn.prepare(model), before the export"
                 )
         elif type(layout) is torch.Tensor and not layout.is_meta and layout.numel():
+            if layout.is_cuda and torch.cuda.is_current_stream_capturing():
+                raise Error(
+                    f"the first call of a {self.out_features} x {self.in_features} linear since it "
+                    "was moved is inside a CUDA graph capture, where its layout cannot be read; "
+                    "run the model once before, or call qlinear.nn.prepare()"
+                )
             about = check_layout(_bytes(layout), self.out_features, self.in_features)
             self._encoding, self._activations = about["encoding"], about["activations"]
             self._read = layout
