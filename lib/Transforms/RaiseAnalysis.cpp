@@ -31,7 +31,15 @@ void mlir::qlinear::walk(Scalar *scalar, function_ref<void(Scalar *)> visit) {
 }
 
 bool mlir::qlinear::isConversion(const Scalar *scalar) {
-  return scalar->op && isa<arith::SIToFPOp, arith::UIToFPOp>(scalar->op);
+  if (isElement(scalar) || !scalar->op ||
+      !isa<arith::SIToFPOp, arith::UIToFPOp>(scalar->op))
+    return false;
+  bool hasPosition = false, hasOther = false;
+  walk(scalar->operands[0], [&](Scalar *s) {
+    hasPosition |= isPosition(s);
+    hasOther |= isElement(s) && !isPosition(s);
+  });
+  return hasOther || !hasPosition;
 }
 
 bool mlir::qlinear::dependsOn(Scalar *scalar, unsigned loop) {
@@ -137,6 +145,26 @@ Scalar *ScalarAnalysis::constantOf(Value value) {
   return constant;
 }
 
+/// The index of loop `index` of `op` as an element of a constant 0, 1, 2, ...; null if
+/// only the program knows how far the loop runs, or if that is far beyond any weight.
+Scalar *ScalarAnalysis::positionOf(linalg::IndexOp index, IntegerType type,
+                                   linalg::LinalgOp op, AffineMap toLoops) {
+  int64_t size = op.getStaticLoopRanges()[index.getDim()];
+  if (ShapedType::isDynamic(size) || size > kMaxPositions)
+    return nullptr;
+  SmallVector<APInt> values;
+  for (int64_t i = 0; i < size; ++i)
+    values.push_back(APInt(64, i).zextOrTrunc(type.getWidth()));
+  OpBuilder &b = frontends.builderBefore(op);
+  Value counted = arith::ConstantOp::create(
+      b, op.getLoc(),
+      DenseElementsAttr::get(RankedTensorType::get({size}, type), values));
+  Scalar *position = makeElement(
+      counted, AffineMap::get(kMaxLoops, 0, toLoops.getResult(index.getDim())));
+  position->op = index;
+  return position;
+}
+
 /// A value in the body of `op`, whose loops are the results of `toLoops`.
 Scalar *ScalarAnalysis::scalarOf(Value value, linalg::LinalgOp op, AffineMap toLoops,
                                  bool hasAccumulator) {
@@ -155,7 +183,12 @@ Scalar *ScalarAnalysis::scalarOf(Value value, linalg::LinalgOp op, AffineMap toL
   Operation *def = value.getDefiningOp();
   if (Scalar *constant = constantOf(value))
     return constant;
-  if (!isScalarOperation(def) || def->getBlock() != op.getBlock())
+  if (def->getBlock() != op.getBlock())
+    return nullptr;
+  if (isa<arith::IndexCastOp, arith::IndexCastUIOp>(def))
+    if (auto index = def->getOperand(0).getDefiningOp<linalg::IndexOp>())
+      return positionOf(index, cast<IntegerType>(value.getType()), op, toLoops);
+  if (!isScalarOperation(def))
     return nullptr;
   SmallVector<Scalar *> operands;
   for (Value operand : def->getOperands()) {
@@ -224,7 +257,10 @@ Scalar *ScalarAnalysis::seeThrough(Value tensor, AffineMap map) {
       return sum;
     }
     AffineMap result = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
-    if (!result.isPermutation())
+    // Integers that are computed from indices are as good in their tensor.
+    bool isCounted = op.hasIndexSemantics() &&
+                     isa<IntegerType>(getElementTypeOrSelf(tensor.getType()));
+    if (!result.isPermutation() || isCounted)
       return nullptr;
     return scalarOf(op.getBlock()->getTerminator()->getOperand(0), op,
                     inversePermutation(result).compose(map),
@@ -280,7 +316,8 @@ Scalar *ScalarAnalysis::seeThrough(Value tensor, AffineMap map) {
     // Of interest only if it cuts or pads a dequantized weight.
     auto extract = dyn_cast<tensor::ExtractSliceOp>(def);
     std::optional<AffineMap> slice = extract ? getSliceMap(extract) : std::nullopt;
-    // As long as only the program knows, it cuts activations, and how long is lost here.
+    // As long as only the program knows, it cuts activations, and how long is lost
+    // here.
     if (slice && !extract.getType().hasStaticShape())
       return nullptr;
     Value source = def->getOperand(0);

@@ -43,7 +43,7 @@ struct Scalar {
   };
   Kind kind;
   Type type;
-  Operation *op = nullptr;
+  Operation *op = nullptr; ///< of a position, the linalg.index
   SmallVector<Scalar *, 2> operands;
   TypedAttr value;
   /// Where the scalar lies in memory: the element; for an operation the tensor that
@@ -66,7 +66,9 @@ void walk(Scalar *scalar, function_ref<void(Scalar *)> visit);
 inline bool isElement(const Scalar *scalar) {
   return scalar->kind == Scalar::Kind::element;
 }
-/// From an integer to a float.
+/// The index of a loop, as an element of a constant that was made for it.
+inline bool isPosition(const Scalar *scalar) { return isElement(scalar) && scalar->op; }
+/// From an integer to a float, unless the integer is computed from positions only.
 bool isConversion(const Scalar *scalar);
 /// Whether anything in the tree is read with this loop.
 bool dependsOn(Scalar *scalar, unsigned loop);
@@ -89,6 +91,9 @@ struct Loops {
 /// Dimensions of the maps of accesses: the loops, with room for the loops of sums.
 inline constexpr unsigned kMaxLoops = 16;
 
+/// Elements of the constant of a position.
+inline constexpr int64_t kMaxPositions = int64_t(1) << 20;
+
 /// Builds the trees; owns them.
 class ScalarAnalysis {
 public:
@@ -109,6 +114,8 @@ private:
   Scalar *makeOperation(Operation *op, StringRef name, ArrayRef<Scalar *> operands);
   Scalar *constantOf(Value value);
   Scalar *elementOf(Value tensor, AffineMap map);
+  Scalar *positionOf(linalg::IndexOp index, IntegerType type, linalg::LinalgOp op,
+                     AffineMap toLoops);
   Scalar *scalarOf(Value value, linalg::LinalgOp op, AffineMap toLoops,
                    bool hasAccumulator);
   Scalar *seeThrough(Value tensor, AffineMap map);

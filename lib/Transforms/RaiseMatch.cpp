@@ -285,7 +285,7 @@ LogicalResult Raiser::findCodes(Scalar *product) {
   visit(visit, product, [&](Scalar *s) {
     if (s->kind == Scalar::Kind::slice && hasConversion(s))
       cut = s;
-    if (!isElement(s) || !isa<IntegerType>(s->type))
+    if (!isElement(s) || isPosition(s) || !isa<IntegerType>(s->type))
       return;
     if (!cast<RankedTensorType>(s->access.tensor.getType()).hasStaticShape())
       isDynamic = true;
@@ -326,7 +326,8 @@ LogicalResult Raiser::findCodes(Scalar *product) {
   int64_t inside = 0, all = 0;
   auto count = [&](int64_t &number) {
     return [&](Scalar *s) {
-      number += isElement(s) && isa<IntegerType>(s->type) && countOf(s) == most;
+      number += isElement(s) && !isPosition(s) && isa<IntegerType>(s->type) &&
+                countOf(s) == most;
     };
   };
   visit(visit, product, count(all));

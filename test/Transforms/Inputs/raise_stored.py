@@ -7,7 +7,8 @@
 #
 # Forms of raise.py that compute the codes first: from bytes of two, words of eight, or
 # wider integers than they need; then a zero, a scale and perhaps a slice, as torch-mlir
-# and JAX write it. Whether the tensors are constants or loads of globals is random.
+# and JAX write it. "counted words" are dequantized at once, by shifts of the index of a
+# code in its word. Whether the tensors are constants or loads of globals is random.
 
 import raise_writer
 import to_reference as ref
@@ -33,17 +34,19 @@ class Stored(Blocks):
         self.N, self.K = N, K = rows * self.parts, G * B
         storage = rng.choice(
             ["bytes", "pairs", "halves", "words", "row words", "truncated", "shifted", "turned"]
+            + ["counted words"]
         )
+        counted = storage == "counted words"
         signed = storage in ("truncated", "shifted") or rng.random() < 0.4
         bits = 8 if storage in ("bytes", "turned") and rng.random() < 0.4 else 4
         offset = 0
-        if signed and storage in ("pairs", "halves", "words", "row words"):
+        if signed and storage in ("pairs", "halves", "words", "row words", "counted words"):
             offset = 8  # is subtracted before anything else
         low = -(1 << (bits - 1)) if signed else 0
         q = [[rng.randrange(low, low + (1 << bits)) for _ in range(K)] for _ in range(N)]
         stored = [[c + offset for c in row] for row in q]
         codes, element, k_major = self.codes(storage, stored)
-        if offset:
+        if offset and not counted:
             codes, element = self.subtract(codes, element, offset, k_major), element
         dims = ["k", "n"] if k_major else ["n", "k"]
 
@@ -62,7 +65,12 @@ class Stored(Blocks):
 
         group = "k floordiv %d" % B
         row = "n" if per == 1 else "n floordiv %d" % per
-        operands = [(codes, self.type(k_major, element), dims)]
+        if counted:
+            dims, group = ["n", "j", "i"], "j floordiv %d" % (B // 8)
+            words = tensor([N, K // 8], "i32")
+            operands = [(codes, words, dims[:2])]
+        else:
+            operands = [(codes, self.type(k_major, element), dims)]
         operands.append((*self.scales(s, scale_type), [row, group]))
         if form == "integer":
             # In more bits than they need, in either order.
@@ -81,6 +89,15 @@ class Stored(Blocks):
         sign = "s" if signed else "u"
 
         def dequantize(c, s, *rest):
+            if counted:
+                index = w.emit("linalg.index 2 : index")
+                index = w.emit("arith.index_cast %s : index to %s" % (index, element))
+                four = w.emit("arith.constant 4 : " + element)
+                by = w.emit("arith.muli %s, %s : %s" % (*w.swap(index, four), element))
+                c = self.unpack(c, by, element)
+                if offset:
+                    eight = w.emit("arith.constant 8 : " + element)
+                    c = w.emit("arith.subi %s, %s : %s" % (c, eight, element))
             s = raise_writer.convert(w, s, scale_type, "f32")
             if form in ("integer", "eight"):
                 if element != wide:
@@ -100,11 +117,16 @@ class Stored(Blocks):
                 return w.emit("arith.addf %s, %s : f32" % w.swap(c, rest[0]))
             return w.emit("arith.mulf %s, %s : f32" % w.swap(c, s))
 
-        type = self.type(k_major, "f32")
+        type = tensor([N, K // 8, 8], "f32") if counted else self.type(k_major, "f32")
         empty = w.emit("tensor.empty() : " + type)
         weight = w.generic(
             dims, [], operands, (empty, type), dims, lambda *a: (dequantize(*a[:-1]), "f32")
         )
+        if counted:
+            deep, type, dims = type, self.type(False, "f32"), ["n", "k"]
+            weight = w.emit(
+                "tensor.collapse_shape %s [[0], [1, 2]] : %s into %s" % (weight, deep, type)
+            )
         first, count = part * rows, rows
         if self.parts > 1:
             at, size = ([0, first], [K, rows]) if k_major else ([first, 0], [rows, K])
@@ -282,10 +304,10 @@ class Stored(Blocks):
         if storage in ("pairs", "halves"):
             return self.nibbles(storage, q), "i8", False
         # Eight codes in each word, along k or along n.
-        along_k = storage == "words"
+        along_k = storage != "row words"
         if not along_k and N % 8:
             along_k = True
-        k_major = not along_k or rng.random() < 0.5
+        k_major = storage != "counted words" and (not along_k or rng.random() < 0.5)
         element = rng.choice(["i32", "i64"])
 
         def word(n, k):
@@ -297,6 +319,8 @@ class Stored(Blocks):
         words = w.constant(
             turn(rows, columns), "i32", (lambda k, n: word(n, k)) if k_major else word
         )
+        if storage == "counted words":
+            return words[0], element, False
         shifts = (*w.constant([8], element, lambda i: 4 * i), ["i"])
         if rng.random() < 0.5:
             empty = w.emit("tensor.empty() : tensor<8x%s>" % element)
@@ -316,12 +340,7 @@ class Stored(Blocks):
         sizes.insert(packed + 1, 8)
 
         def unpack(c, by):
-            if element == "i64":
-                c = w.emit("arith.extsi %s : i32 to i64" % c)
-            shift = rng.choice(["shrsi", "shrui"])
-            c = w.emit("arith.%s %s, %s : %s" % (shift, c, by, element))
-            mask = w.emit("arith.constant 15 : " + element)
-            return w.emit("arith.andi %s, %s : %s" % (c, mask, element))
+            return self.unpack(c, by, element)
 
         inputs = [(*words, turn("n", "k")), shifts]
         value = self.elementwise(inputs, sizes, element, dims, unpack)
@@ -329,6 +348,16 @@ class Stored(Blocks):
         flat = self.type(k_major, element)
         text = "tensor.collapse_shape %s %s : %s into %s"
         return w.emit(text % (value, groups, tensor(sizes, element), flat)), element, k_major
+
+    def unpack(self, word, by, element):
+        """The code of a word that begins at bit `by`."""
+        w = self.w
+        if element == "i64":
+            word = w.emit("arith.extsi %s : i32 to i64" % word)
+        shift = self.rng.choice(["shrsi", "shrui"])
+        code = w.emit("arith.%s %s, %s : %s" % (shift, word, by, element))
+        mask = w.emit("arith.constant 15 : " + element)
+        return w.emit("arith.andi %s, %s : %s" % (code, mask, element))
 
     def nibbles(self, storage, q):
         w, N, K = self.w, self.N, self.K
