@@ -24,7 +24,7 @@ import shutil
 import subprocess
 import sys
 
-from layers import CHAINS, INT4, SHAPES
+from layers import CHAINS, ENCODINGS, SHAPES
 
 HERE = pathlib.Path(__file__).resolve().parent
 PACKED = (HERE / "run.sh").exists()
@@ -142,7 +142,7 @@ def main():
     parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/release/bin",
                         help="where quant-compile and qlinear-gpu-bench are (build/release/bin)")
     parser.add_argument("--encodings", default="row-u8,k-quant,block-u8,delta,log,auto,bf16",
-                        help="comma-separated, of: " + ", ".join(sorted(INT4)))
+                        help="comma-separated, of: " + ", ".join(ENCODINGS))
     parser.add_argument("--shapes", default=",".join(SHAPES), help="comma-separated names")
     parser.add_argument("--target", default="cuda:sm_90")
     parser.add_argument("--peer", type=pathlib.Path, action="append", default=[],
@@ -156,7 +156,7 @@ def main():
     parser.add_argument("--pack", action="store_true", help="for a machine without LLVM")
     args = parser.parse_args()
     args.encodings = args.encodings.split(",")
-    for kind, names, known in (("encoding", args.encodings, INT4),
+    for kind, names, known in (("encoding", args.encodings, ENCODINGS),
                                ("shape", args.shapes.split(","), SHAPES),
                                ("chain", args.chains.split(",") if args.chains else [], CHAINS)):
         for name in names:

@@ -11,7 +11,8 @@
     quant-compile row-u8.mlir --target=cuda:sm_90 -o row-u8.so
 
 For each shape of Workload.h a function of that name takes bf16 activations, and
-one with the suffix _i8 takes activations that a producer has quantized.
+one with the suffix _i8 takes activations that a producer has quantized. With -float after
+the encoding the first multiplies them as they are.
 """
 import argparse
 
@@ -47,16 +48,21 @@ INT6 = {
     "log": "i6, group = 16, symmetric, scale = i8 * row<bf16>",
     "auto": "i6, group = 16, symmetric, scale = delta10 * row<bf16>",
 }
+ENCODINGS = sorted(name + end for name in INT4 for end in ("", "-float"))
+FLOAT = " {activations = #qlinear.activation_format<float>}"
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("encoding", choices=sorted(INT4))
+    parser.add_argument("encoding", choices=ENCODINGS, metavar="ENCODING",
+                        help=", ".join(ENCODINGS))
     parser.add_argument("--shapes", default=",".join(SHAPES), help="comma-separated names")
     args = parser.parse_args()
-    print(f"#int4 = #qlinear.encoding<{INT4[args.encoding]}>")
-    print(f"#int6 = #qlinear.encoding<{INT6[args.encoding]}>")
+    encoding = args.encoding.removesuffix("-float")
+    floats = "" if encoding == args.encoding else FLOAT
+    print(f"#int4 = #qlinear.encoding<{INT4[encoding]}>")
+    print(f"#int6 = #qlinear.encoding<{INT6[encoding]}>")
     for name in args.shapes.split(","):
         n, k, bits = SHAPES[name]
         weight = f"!qlinear.weight<{n}x{k}, #int{bits}>"
@@ -66,7 +72,8 @@ def main():
             y = f"tensor<?x{n}xbf16>"
             print(f"func.func @{name}{suffix}(%x: {x}) -> {y} {{")
             print(f"  %w = qlinear.load @{name}_weight : {weight}")
-            print(f"  %y = qlinear.linear %x, %w : ({x}, {weight}) -> {y}")
+            format_ = "" if suffix else floats
+            print(f"  %y = qlinear.linear %x, %w{format_} : ({x}, {weight}) -> {y}")
             print(f"  return %y : {y}\n}}")
 
 
