@@ -88,7 +88,10 @@ FailureOr<ArrayAttr> KernelMaker::variantsOf(KernelOpInterface op) {
     kernels.insert(variant.getKernel());
   numKernels += int64_t(kernels.size());
   SmallVector<Attribute> list(variants->begin(), variants->end());
-  return known = ArrayAttr::get(op->getContext(), list);
+  known = ArrayAttr::get(op->getContext(), list);
+  if (isa<QuantizeActivationsOp>(op.getOperation()))
+    quantizers.insert(known);
+  return known;
 }
 
 LogicalResult KernelMaker::launch(RewriterBase &rewriter, KernelOpInterface op) {
@@ -107,11 +110,14 @@ LogicalResult KernelMaker::launch(RewriterBase &rewriter, KernelOpInterface op) 
 /// The activations of `linear`, quantized: before it, or where another linear before it
 /// in the block has them from.
 Value KernelMaker::quantized(RewriterBase &rewriter, LinearOp linear) {
-  for (Operation *user : linear.getX().getUsers())
-    if (isa<LaunchOp, QuantizeActivationsOp>(user) && user->getNumResults() == 1 &&
-        isa<ActivationsType>(user->getResult(0).getType()) &&
-        user->getBlock() == linear->getBlock() && user->isBeforeInBlock(linear))
+  for (Operation *user : linear.getX().getUsers()) {
+    auto launch = dyn_cast<LaunchOp>(user);
+    bool quantizes = launch ? quantizers.contains(launch.getVariants())
+                            : isa<QuantizeActivationsOp>(user);
+    if (quantizes && user->getBlock() == linear->getBlock() &&
+        user->isBeforeInBlock(linear))
       return user->getResult(0);
+  }
   rewriter.setInsertionPoint(linear);
   return QuantizeActivationsOp::create(rewriter, linear.getLoc(), linear.getX())
       .getResult();

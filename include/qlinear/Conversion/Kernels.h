@@ -61,6 +61,8 @@ private:
   /// Kernels by the symbol table they are in and all that they depend on.
   std::map<std::pair<Operation *, std::string>, ArrayAttr> made;
   std::map<std::pair<Operation *, std::string>, unsigned> numbers;
+  /// The variants among them that quantize activations.
+  DenseSet<Attribute> quantizers;
 };
 
 /// A pattern that converts every operation of KernelOpInterface that is on tensors, for
