@@ -48,7 +48,7 @@ INT6 = {
     "log": "i6, group = 16, symmetric, scale = i8 * row<bf16>",
     "auto": "i6, group = 16, symmetric, scale = delta10 * row<bf16>",
 }
-ENCODINGS = sorted(name + end for name in INT4 for end in ("", "-float"))
+ENCODINGS = [name + end for end in ("", "-float") for name in INT4]
 FLOAT = " {activations = #qlinear.activation_format<float>}"
 
 
