@@ -39,8 +39,16 @@ typedef enum MlirQLinearForm {
 typedef enum MlirQLinearFloat {
   MLIR_QLINEAR_FLOAT_BF16,
   MLIR_QLINEAR_FLOAT_F16,
-  MLIR_QLINEAR_FLOAT_F32
+  MLIR_QLINEAR_FLOAT_F32,
+  MLIR_QLINEAR_FLOAT_E8M0, /**< a power of two; not supported yet */
+  MLIR_QLINEAR_FLOAT_E4M3  /**< not supported yet */
 } MlirQLinearFloat;
+
+/** How a code becomes a number. */
+typedef enum MlirQLinearCodeKind {
+  MLIR_QLINEAR_CODES_INTEGER, /**< it is one */
+  MLIR_QLINEAR_CODES_EXAMPLE4 /**< by the table example4, which no format has */
+} MlirQLinearCodeKind;
 
 /** How the scales, or the offsets, are stored: the value of code c. */
 typedef enum MlirQLinearStorageKind {
@@ -55,7 +63,8 @@ typedef enum MlirQLinearStorageKind {
 typedef enum MlirQLinearStepScope {
   MLIR_QLINEAR_STEP_CONSTANT, /**< none is stored: it is 1 */
   MLIR_QLINEAR_STEP_ROW,      /**< for a row */
-  MLIR_QLINEAR_STEP_BLOCK     /**< for 256 weights of a row */
+  MLIR_QLINEAR_STEP_BLOCK,    /**< for 256 weights of a row */
+  MLIR_QLINEAR_STEP_TENSOR    /**< for all weights; not supported yet */
 } MlirQLinearStepScope;
 
 typedef struct MlirQLinearStorage {
@@ -68,10 +77,11 @@ typedef struct MlirQLinearStorage {
 
 typedef struct MlirQLinearEncoding {
   unsigned codeBits; /**< 4, 5, 6 or 8 */
-  bool codesSigned;
-  unsigned group; /**< 16, 32, 64, 128, 256, or 0: the whole row */
+  bool codesSigned;  /**< of tables: true */
+  unsigned group;    /**< 16, 32, 64, 128, 256, or 0: the whole row */
   MlirQLinearForm form;
   MlirQLinearStorage scale, offset;
+  MlirQLinearCodeKind codeKind;
 } MlirQLinearEncoding;
 
 MLIR_CAPI_EXPORTED bool mlirAttributeIsAQLinearEncoding(MlirAttribute attr);

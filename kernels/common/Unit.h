@@ -117,8 +117,31 @@ QL_INLINE_LATE inline void loadUnit(const UnitLayout &l, int lane, const Source 
   loadMetadata(l, lane, unit, steps, u);
 }
 
-/// The codes of row j as 8 words of 4 bytes: columns 0..15, then 16..31. The high
-/// nibbles of 4-bit codes stay in place, i.e. are 16 times the code.
+/// Whether unpackCodes leaves the high nibbles of codes in place.
+QL_INLINE bool keepsHighNibbles(const Spec &s) {
+  return s.codeBits == 4 && !layout::isTable(s.codeKind);
+}
+
+/// The bytes that the 8 nibbles of a word find in a table of 16, those of the low
+/// nibbles and of the high ones apart. A permutation finds 4 among 8 bytes, by 3 bits:
+/// so each half of the table gives 4, and the fourth bit chooses between them.
+QL_INLINE void lookUp(const Spec &s, u32 nibbles, u32 *low, u32 *high) {
+  layout::TableBytes table = layout::tableBytes(s.codeKind);
+  u32 places = nibbles & 0x77777777u;
+  u32 choice = 0x32103210u | (nibbles & 0x88888888u) >> 1;
+  u32 found[2]; // by nibbles 0..3, and by 4..7
+  QL_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    u32 first = bytePermute(u32(table.low), u32(table.low >> 32), places >> 16 * i);
+    u32 second = bytePermute(u32(table.high), u32(table.high >> 32), places >> 16 * i);
+    found[i] = bytePermute(first, second, choice >> 16 * i);
+  }
+  *low = bytePermute(found[0], found[1], 0x6420u);
+  *high = bytePermute(found[0], found[1], 0x7531u);
+}
+
+/// The bytes of row j (Fields.h) as 8 words: columns 0..15, then 16..31. The high
+/// nibbles of 4-bit integers stay in place, i.e. are 16 times the code.
 QL_INLINE void unpackCodes(const Spec &s, const Unit &u, int j, u32 *codes) {
   QL_UNROLL
   for (int i = 0; i < 4; ++i) {
@@ -126,6 +149,8 @@ QL_INLINE void unpackCodes(const Spec &s, const Unit &u, int j, u32 *codes) {
     if (s.codeBits == 8) {
       codes[i] = w;
       codes[4 + i] = u.low[j][4 + i];
+    } else if (layout::isTable(s.codeKind)) {
+      lookUp(s, w, &codes[i], &codes[4 + i]);
     } else if (s.codeBits == 4) {
       codes[i] = w & 0x0F0F0F0Fu;
       codes[4 + i] = w & 0xF0F0F0F0u;
@@ -198,17 +223,17 @@ QL_INLINE float addRow(const Spec &s, const u32 *codes, const Chunk &x,
     start0 = bitCast<i32>(x.extra[0]);
     start1 = bitCast<i32>(x.extra[1]);
   }
-  i32 high = s.codeBits == 4 ? 0 : kind.halves == 2 ? start1 : start0;
+  i32 high = keepsHighNibbles(s) ? 0 : kind.halves == 2 ? start1 : start0;
   QL_UNROLL
   for (int i = 4; i < 8; ++i)
     high = dp4a(codes[i], x.codes[i], high);
   i32 low;
   if (kind.halves == 2) {
     low = start0;
-    if (s.codeBits == 4)
+    if (keepsHighNibbles(s))
       high = (high >> 4) + start1;
   } else {
-    low = s.codeBits == 4 ? (high >> 4) + start0 : high;
+    low = keepsHighNibbles(s) ? (high >> 4) + start0 : high;
   }
   QL_UNROLL
   for (int i = 0; i < 4; ++i)
@@ -252,11 +277,11 @@ QL_INLINE Chunk loadChunk(RecordKind kind, const Activations &a, int token) {
   return x;
 }
 
-/// The codes of row j as 8 words of 4 bytes, all of them codes.
+/// The bytes of row j as 8 words, none of them 16 times a code.
 QL_INLINE void unpackPlainCodes(const Spec &s, const Unit &u, int j, u32 *codes) {
   unpackCodes(s, u, j, codes);
   QL_UNROLL
-  for (int i = 4; i < 8 && s.codeBits == 4; ++i)
+  for (int i = 4; i < 8 && keepsHighNibbles(s); ++i)
     codes[i] >>= 4;
 }
 

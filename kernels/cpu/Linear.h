@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 //
 // y = sum over groups of s d (sum q a) - o d (sum a), for the 16 rows of a tile
-// and M tokens: q the stored code fields, a the int8 activations of a chunk of
+// and M tokens: q the codes' bytes (Fields.h), a the int8 activations of a chunk of
 // 32 columns, d their scale, s and o the group's scale and effective offset.
 //
 // 64 bytes of the low plane are one row times four chunks: its low nibbles pair
@@ -76,8 +76,8 @@ QL_INLINE void beginTile(const WeightLayout &w, int M, const u8 *blob, u64 tile,
     state[16 + i] = Floats{};
 }
 
-/// The stored fields of row 4 j + r0, chunks 4 h .. 4 h + 3: columns 0..15 of
-/// each chunk, then columns 16..31.
+/// The bytes (Fields.h) of the codes of row 4 j + r0, chunks 4 h .. 4 h + 3: columns
+/// 0..15 of each chunk, then columns 16..31.
 struct Codes {
   Bytes low, high;
 };
@@ -109,6 +109,11 @@ QL_INLINE Codes codesOf(const UnitLayout &unit, const u8 *base, int j, int r0, i
     low |= (w0 >> 2 * k & 0x03030303) << 4;
     high |= (w1 >> 2 * k & 0x03030303) << 4;
   }
+  if (layout::isTable(unit.spec.codeKind)) {
+    layout::TableBytes table = layout::tableBytes(unit.spec.codeKind);
+    return {lookUp(table.low, table.high, (Bytes)low),
+            lookUp(table.low, table.high, (Bytes)high)};
+  }
   return {(Bytes)low, (Bytes)high};
 }
 
@@ -134,7 +139,7 @@ template <int J>
 QL_INLINE void addRow(const UnitLayout &unit, const u8 *base, const Token *tokens,
                       int count, int r0, int h, Floats s0, Floats s1, Floats *sums) {
   Codes q = codesOf(unit, base, J, r0, h);
-  int bits = unit.spec.codeBits;
+  int bits = unit.spec.byteBits();
 #pragma clang loop unroll(full)
   for (int m = 0; m < count; ++m) {
     const Token &t = tokens[m];

@@ -66,8 +66,8 @@ QL_INLINE Floats decode(const Meta &m, Words field, Floats first, Floats second)
   }
 }
 
-/// Offset that belongs to the stored (biased) code field: the weight is
-/// s * field - effective offset.
+/// Offset that belongs to the byte of a code, which is biased: the weight is
+/// s * byte - effective offset.
 QL_INLINE Floats effectiveOffset(const Spec &spec, Floats s, Floats o) {
   Floats bias = splat(float(spec.bias()));
   switch (spec.form) {

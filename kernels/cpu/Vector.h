@@ -88,9 +88,7 @@ QL_INLINE Words loadQuarters(const u8 *p, int count, int swizzle) {
                                          load<__m512i>(p));
 #else
   typedef u32 Quarter __attribute__((vector_size(16)));
-  auto quarter = [&](int i) QL_LAMBDA {
-    return load<Quarter>(p + 16 * (i ^ swizzle));
-  };
+  auto quarter = [&](int i) QL_LAMBDA { return load<Quarter>(p + 16 * (i ^ swizzle)); };
   auto lo = __builtin_shufflevector(quarter(0), quarter(1), 0, 1, 2, 3, 4, 5, 6, 7);
   auto hi = __builtin_shufflevector(quarter(2), quarter(3), 0, 1, 2, 3, 4, 5, 6, 7);
   return __builtin_shufflevector(lo, hi, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13,
@@ -194,9 +192,35 @@ QL_INLINE Floats exp2(Floats x) {
   return (Floats)((Words)p + ((Words)biased << 23));
 }
 
+/// In each byte of `places` (0..15), the byte at that place of a table of 16, whose
+/// bytes 0 to 7 are `low`, from the lowest bits on.
+QL_INLINE Bytes lookUp(u64 low, u64 high, Bytes places) {
+#if defined(__AVX2__)
+  auto table = _mm_set_epi64x((long long)high, (long long)low);
+#endif
+#if defined(__AVX512BW__)
+  return (Bytes)_mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), (__m512i)places);
+#elif defined(__AVX2__)
+  typedef long long Longs __attribute__((vector_size(64)));
+  __m256i both = _mm256_broadcastsi128_si256(table);
+  Longs w = (Longs)places;
+  auto first = (__m256i)__builtin_shufflevector(w, w, 0, 1, 2, 3);
+  auto second = (__m256i)__builtin_shufflevector(w, w, 4, 5, 6, 7);
+  return (Bytes)__builtin_shufflevector((__v4di)_mm256_shuffle_epi8(both, first),
+                                        (__v4di)_mm256_shuffle_epi8(both, second), 0, 1,
+                                        2, 3, 4, 5, 6, 7);
+#else
+  Bytes found{};
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 16; ++i)
+    found |= (Bytes)(places == u8(i)) & u8((i < 8 ? low : high) >> 8 * (i % 8));
+  return found;
+#endif
+}
+
 //===----------------------------------------------------------------------===//
 // Dot products: lane l of the result adds the products of bytes 4 l .. 4 l + 3.
-// `bits` bounds the unsigned codes (q < 2^bits); |a| <= 127. Always exact.
+// `bits` bounds the unsigned bytes (q < 2^bits); |a| <= 127. Always exact.
 //===----------------------------------------------------------------------===//
 
 #if defined(__AVX512VNNI__)

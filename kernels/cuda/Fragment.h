@@ -124,10 +124,14 @@ QL_INLINE_LATE inline void loadFragments(const UnitLayout &l, int lane,
   }
 }
 
-/// Columns 4 t .. 4 t + 3 and 16 + 4 t .. of chunk c, as bytes.
+/// Columns 4 t .. 4 t + 3 and 16 + 4 t .. of chunk c, as bytes (Fields.h).
 QL_INLINE void fragmentCodes(const Spec &s, const Fragments &f, int t, int c, int h,
                              u32 *low, u32 *high) {
   u32 w = f.low[c][h];
+  if (layout::isTable(s.codeKind)) {
+    lookUp(s, w, low, high);
+    return;
+  }
   *low = s.codeBits == 8 ? w : w & 0x0F0F0F0Fu;
   *high = s.codeBits == 8 ? f.second[c][h] : w >> 4 & 0x0F0F0F0Fu;
   if (s.codeBits == 5) {

@@ -7,8 +7,8 @@
 //
 // Fragment.h for activations that are not quantized. Nothing but sums is rounded:
 //
-//  - a code n is the f16 whose bits are n, which is n * 2^-24 exactly, subnormal or
-//  not;
+//  - the byte n of a code is the f16 whose bits are n, which is n * 2^-24 exactly,
+//  subnormal or not;
 //  - a chunk's activations are multiplied by a power of two that brings the largest to
 //    2^14 .. 2^15. A bf16 or f16 is then an f16 again; bits below 2^-24, which are
 //    2^-38 of the largest, are rounded. An f32 is the sum of two f16, of 22 bits;

@@ -39,9 +39,14 @@ SAME(MLIR_QLINEAR_FORM_SYMMETRIC, Form::symmetric);
 SAME(MLIR_QLINEAR_FORM_ZERO, Form::zero);
 SAME(MLIR_QLINEAR_FORM_MIN, Form::min);
 SAME(MLIR_QLINEAR_FORM_CENTRED, Form::centred);
+SAME(MLIR_QLINEAR_CODES_INTEGER, CodeKind::integer);
+SAME(MLIR_QLINEAR_CODES_EXAMPLE4, CodeKind::example4);
+static_assert(MLIR_QLINEAR_CODES_EXAMPLE4 + 1 == ::qlinear::layout::kCodeKinds);
 SAME(MLIR_QLINEAR_FLOAT_BF16, FloatType::bf16);
 SAME(MLIR_QLINEAR_FLOAT_F16, FloatType::f16);
 SAME(MLIR_QLINEAR_FLOAT_F32, FloatType::f32);
+SAME(MLIR_QLINEAR_FLOAT_E8M0, FloatType::e8m0);
+SAME(MLIR_QLINEAR_FLOAT_E4M3, FloatType::e4m3);
 SAME(MLIR_QLINEAR_STORAGE_NONE, MetaStorage::Kind::none);
 SAME(MLIR_QLINEAR_STORAGE_PLAIN, MetaStorage::Kind::plain);
 SAME(MLIR_QLINEAR_STORAGE_LINEAR, MetaStorage::Kind::linear);
@@ -50,6 +55,7 @@ SAME(MLIR_QLINEAR_STORAGE_DELTA, MetaStorage::Kind::delta);
 SAME(MLIR_QLINEAR_STEP_CONSTANT, StepScope::constant);
 SAME(MLIR_QLINEAR_STEP_ROW, StepScope::row);
 SAME(MLIR_QLINEAR_STEP_BLOCK, StepScope::block);
+SAME(MLIR_QLINEAR_STEP_TENSOR, StepScope::tensor);
 #undef SAME
 static_assert(int(MLIR_QLINEAR_COPY_BULK) == int(CopyKind::bulk) &&
               int(MLIR_QLINEAR_COPY_ASYNC) == int(CopyKind::async) &&
@@ -74,8 +80,8 @@ static uint8_t toBits(unsigned bits) { return uint8_t(std::min(bits, 255u)); }
 
 static bool fromC(Location loc, const MlirQLinearStorage &c, MetaStorage &storage) {
   if (!isOneOf(loc, c.kind, MLIR_QLINEAR_STORAGE_DELTA, "MlirQLinearStorageKind") ||
-      !isOneOf(loc, c.type, MLIR_QLINEAR_FLOAT_F32, "MlirQLinearFloat") ||
-      !isOneOf(loc, c.scope, MLIR_QLINEAR_STEP_BLOCK, "MlirQLinearStepScope"))
+      !isOneOf(loc, c.type, MLIR_QLINEAR_FLOAT_E4M3, "MlirQLinearFloat") ||
+      !isOneOf(loc, c.scope, MLIR_QLINEAR_STEP_TENSOR, "MlirQLinearStepScope"))
     return false;
   storage = {MetaStorage::Kind(c.kind), ::qlinear::FloatType(c.type), toBits(c.bits),
              c.isSigned, ::qlinear::StepScope(c.scope)};
@@ -112,9 +118,10 @@ MlirAttribute mlirQLinearEncodingAttrGet(MlirLocation loc, MlirQLinearEncoding c
   Location at = unwrap(loc);
   Encoding encoding;
   if (!isOneOf(at, c.form, MLIR_QLINEAR_FORM_CENTRED, "MlirQLinearForm") ||
+      !isOneOf(at, c.codeKind, MLIR_QLINEAR_CODES_EXAMPLE4, "MlirQLinearCodeKind") ||
       !fromC(at, c.scale, encoding.scale) || !fromC(at, c.offset, encoding.offset))
     return wrap(Attribute());
-  encoding.codes = {toBits(c.codeBits), c.codesSigned};
+  encoding.codes = {toBits(c.codeBits), c.codesSigned, ::qlinear::CodeKind(c.codeKind)};
   encoding.group = c.group;
   encoding.form = ::qlinear::Form(c.form);
   return wrap(getEncoding(at, encoding));
@@ -130,8 +137,13 @@ MlirAttribute mlirQLinearEncodingAttrGetGGUF(MlirLocation loc, MlirStringRef ggu
 
 MlirQLinearEncoding mlirQLinearEncodingAttrGetValue(MlirAttribute attr) {
   const Encoding &e = cast<EncodingAttr>(unwrap(attr)).getValue();
-  return {e.codes.bits, e.codes.isSigned, e.group, MlirQLinearForm(e.form),
-          toC(e.scale), toC(e.offset)};
+  return {e.codes.bits,
+          e.codes.isSigned,
+          e.group,
+          MlirQLinearForm(e.form),
+          toC(e.scale),
+          toC(e.offset),
+          MlirQLinearCodeKind(e.codes.kind)};
 }
 
 void mlirQLinearEncodingAttrPrint(MlirAttribute attr, MlirStringCallback callback,

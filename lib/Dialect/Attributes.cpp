@@ -59,6 +59,10 @@ StringRef mlir::qlinear::stringifyFloat(::qlinear::FloatType type) {
     return "f16";
   case ::qlinear::FloatType::f32:
     return "f32";
+  case ::qlinear::FloatType::e8m0:
+    return "e8m0";
+  case ::qlinear::FloatType::e4m3:
+    return "e4m3";
   }
   llvm_unreachable("unknown float type");
 }
@@ -71,6 +75,10 @@ mlir::FloatType mlir::qlinear::toMLIR(::qlinear::FloatType type, MLIRContext *co
     return Float16Type::get(context);
   case ::qlinear::FloatType::f32:
     return Float32Type::get(context);
+  case ::qlinear::FloatType::e8m0:
+    return Float8E8M0FNUType::get(context);
+  case ::qlinear::FloatType::e4m3:
+    return Float8E4M3FNType::get(context);
   }
   llvm_unreachable("unknown float type");
 }
@@ -80,6 +88,8 @@ static std::optional<::qlinear::FloatType> symbolizeFloat(StringRef text) {
       .Case("bf16", ::qlinear::FloatType::bf16)
       .Case("f16", ::qlinear::FloatType::f16)
       .Case("f32", ::qlinear::FloatType::f32)
+      .Case("e8m0", ::qlinear::FloatType::e8m0)
+      .Case("e4m3", ::qlinear::FloatType::e4m3)
       .Default(std::nullopt);
 }
 
@@ -90,15 +100,6 @@ static ParseResult parseFloatType(AsmParser &parser, ::qlinear::FloatType &type)
     return parser.emitError(loc, "expected bf16, f16 or f32");
   type = *symbolizeFloat(text);
   return success();
-}
-
-/// Parses `u4`, `i8`, ... into signedness and bits.
-static std::optional<CodeType> symbolizeCode(StringRef text) {
-  unsigned bits;
-  if (text.size() < 2 || (text[0] != 'u' && text[0] != 'i') ||
-      text.drop_front().getAsInteger(10, bits) || bits > 32)
-    return std::nullopt;
-  return CodeType{uint8_t(bits), text[0] == 'i'};
 }
 
 /// storage ::= float | code (`*` (`row` `<` float `>` |
@@ -125,7 +126,7 @@ static ParseResult parseStorage(AsmParser &parser, MetaStorage &storage) {
     storage.kind = MetaStorage::Kind::log;
   else if (rest.consume_front("delta"))
     storage.kind = MetaStorage::Kind::delta;
-  else if (std::optional<CodeType> code = symbolizeCode(text)) {
+  else if (auto code = CodeType::parse(text); code && !code->isTable()) {
     storage.kind = MetaStorage::Kind::linear;
     storage.isSigned = code->isSigned;
     rest = rest.drop_front();
@@ -144,11 +145,12 @@ static ParseResult parseStorage(AsmParser &parser, MetaStorage &storage) {
   SMLoc scopeLoc = parser.getCurrentLocation();
   StringRef scope;
   if (failed(parser.parseOptionalKeyword(&scope)) ||
-      (scope != "row" && scope != "block"))
+      (scope != "row" && scope != "block" &&
+       (scope != "tensor" || storage.kind != MetaStorage::Kind::linear)))
     return parser.emitError(scopeLoc, "expected row or block");
   if (parser.parseLess())
     return failure();
-  storage.scope = StepScope::row;
+  storage.scope = scope == "tensor" ? StepScope::tensor : StepScope::row;
   if (scope == "block") {
     storage.scope = StepScope::block;
     uint64_t block = 0;
@@ -174,9 +176,9 @@ Attribute EncodingAttr::parse(AsmParser &parser, Type) {
   SMLoc loc = parser.getCurrentLocation();
   StringRef text;
   std::optional<CodeType> codes;
-  if (failed(parser.parseOptionalKeyword(&text)) || !(codes = symbolizeCode(text))) {
+  if (failed(parser.parseOptionalKeyword(&text)) || !(codes = CodeType::parse(text))) {
     parser.emitError(loc, "expected the code of a weight: u4, i4, u5, i5, u6, "
-                          "i6, u8 or i8");
+                          "i6, u8, i8 or example4");
     return {};
   }
   e.codes = *codes;

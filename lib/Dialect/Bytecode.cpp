@@ -24,8 +24,9 @@ using ::qlinear::MetaStorage;
 namespace {
 
 /// Version 2: a schedule is a list of kernels. Before, it was one set of fields for
-/// several numbers of rows. Version 3: activations have a format.
-constexpr uint64_t kVersion = 3;
+/// several numbers of rows. Version 3: activations have a format. Version 4: codes have
+/// a kind, those of older versions are integers.
+constexpr uint64_t kVersion = 4;
 
 enum class AttrCode : uint64_t {
   encoding = 0,
@@ -78,10 +79,10 @@ public:
   MetaStorage storage() {
     MetaStorage m;
     m.kind = MetaStorage::Kind(upTo(4, "metadata kind"));
-    m.type = ::qlinear::FloatType(upTo(2, "metadata float type"));
+    m.type = ::qlinear::FloatType(upTo(4, "metadata float type"));
     m.bits = uint8_t(upTo(32, "metadata bits"));
     m.isSigned = upTo(1, "metadata signedness");
-    m.scope = ::qlinear::StepScope(upTo(2, "metadata step scope"));
+    m.scope = ::qlinear::StepScope(upTo(3, "metadata step scope"));
     return m;
   }
   /// A field that may be left out: 0, or the value and one.
@@ -208,6 +209,7 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
           writer.writeVarInt(uint64_t(AttrCode::encoding));
           writer.writeVarInt(e.codes.bits);
           writer.writeVarInt(e.codes.isSigned);
+          writer.writeVarInt(uint64_t(e.codes.kind));
           writer.writeVarInt(e.group);
           writer.writeVarInt(uint64_t(e.form));
           for (const MetaStorage &m : {e.scale, e.offset}) {
@@ -272,6 +274,9 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
       Encoding e;
       e.codes.bits = uint8_t(in.upTo(32, "code bits"));
       e.codes.isSigned = in.upTo(1, "code signedness");
+      if (versionOf(reader) >= 4)
+        e.codes.kind = ::qlinear::CodeKind(
+            in.upTo(::qlinear::layout::kCodeKinds - 1, "code kind"));
       e.group = unsigned(in.upTo(1 << 20, "group"));
       e.form = ::qlinear::Form(in.upTo(3, "form"));
       e.scale = in.storage();

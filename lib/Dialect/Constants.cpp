@@ -110,7 +110,8 @@ FailureOr<EncodedWeight> mlir::qlinear::getConstantWeight(PackOp pack) {
   w.K = type.getK();
   const Encoding &e = w.encoding;
   // A field is the code plus its bias, in the low bits.
-  if (!readFields(pack.getCodes(), maskOf(e.codes.bits), e.codes.bias(), w.fields) ||
+  if (!readFields(pack.getCodes(), maskOf(e.codes.bits), e.codes.fieldBias(),
+                  w.fields) ||
       !readFields(pack.getScales(), maskOf(e.scale.fieldBits()), 0, w.scaleFields) ||
       !readFields(pack.getOffsets(), maskOf(e.offset.fieldBits()), 0, w.offsetFields) ||
       !readFields(pack.getScaleSteps(), ~0u, 0, w.scaleSteps) ||
@@ -153,7 +154,7 @@ PackOp mlir::qlinear::createConstantWeight(OpBuilder &builder, Location loc,
 
   Value codes = createConstant<uint8_t>(
       builder, loc, {n, type.getK()}, builder.getIntegerType(narrow ? e.codes.bits : 8),
-      w.fields, e.codes.bits, e.codes.isSigned, e.codes.bias());
+      w.fields, e.codes.bits, /*isSigned=*/false, e.codes.fieldBias());
   auto meta = [&](const MetaStorage &m, const std::vector<uint32_t> &fields) -> Value {
     if (m.kind == MetaStorage::Kind::none)
       return {};

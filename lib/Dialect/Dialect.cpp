@@ -23,9 +23,7 @@ std::string mlir::qlinear::shortNameOf(EncodingAttr encoding) {
   const ::qlinear::Encoding &e = encoding.getValue();
   std::string group =
       e.group == ::qlinear::kWholeRow ? "row" : "g" + std::to_string(e.group);
-  return ((e.codes.isSigned ? "i" : "u") + Twine(unsigned(e.codes.bits)) + "_" + group +
-          "_" + stringifyForm(e.form))
-      .str();
+  return (Twine(e.codes.str()) + "_" + group + "_" + stringifyForm(e.form)).str();
 }
 
 std::string mlir::qlinear::cite(StringRef name, unsigned constraint) {

@@ -183,6 +183,10 @@ LogicalResult ReencodeOp::verify() {
                          << unsigned(b.getCodes().bits)
                          << " bits; only the metadata may change"
                          << cite<ReencodeOp>(2);
+  if (a.getCodes().kind != b.getCodes().kind)
+    return emitOpError() << "changes the codes from " << a.getCodes().str() << " to "
+                         << b.getCodes().str() << "; only the metadata may change"
+                         << cite<ReencodeOp>(2);
   if (a.getGroup() != b.getGroup())
     return emitOpError() << "changes the group size from " << a.getGroup() << " to "
                          << b.getGroup()

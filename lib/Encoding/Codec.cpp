@@ -114,6 +114,20 @@ Result<void> detail::check(const EncodedWeight &w) {
 // Decoding
 //===----------------------------------------------------------------------===//
 
+const uint8_t *detail::bytesOf(CodeType codes, const uint8_t *fields, uint64_t count,
+                               std::vector<uint8_t> &buffer) {
+  if (!codes.isTable())
+    return fields;
+  uint8_t bytes[256];
+  layout::Codes meaning = codes.layout();
+  for (int f = 0; f < 1 << codes.bits; ++f)
+    bytes[f] = uint8_t(meaning.byte(f));
+  buffer.resize(count);
+  for (uint64_t i = 0; i < count; ++i)
+    buffer[i] = bytes[fields[i]];
+  return buffer.data();
+}
+
 float detail::logValue(float base, float step, uint32_t code) {
   return float(double(base) * std::exp2(double(code) * double(step)));
 }
@@ -179,7 +193,7 @@ Result<AffineWeight> qlinear::decode(const EncodedWeight &w) {
 
 double AffineWeight::weight(uint64_t n, uint64_t k) const {
   uint64_t g = n * groups() + (group == kWholeRow ? 0 : k / group);
-  double q = int(fields[n * K + k]) - codes.bias();
+  double q = codes.layout().value(fields[n * K + k]);
   double s = scales[g];
   switch (form) {
   case Form::symmetric:
@@ -201,16 +215,17 @@ Result<std::vector<float>> qlinear::dequantize(const AffineWeight &w) {
   uint64_t size = w.group == kWholeRow ? w.K : w.group;
   double center = centerOf(w.form, w.codes);
   tbb::parallel_for(size_t(0), w.scales.size(), [&](size_t g) {
+    thread_local std::vector<uint8_t> buffer;
     double s = w.scales[g];
     double r = shiftOf(w.form, w.scales[g], w.offsets.empty() ? 0 : w.offsets[g]);
-    const uint8_t *field = w.fields.data() + g * size;
+    const uint8_t *byte = bytesOf(w.codes, w.fields.data() + g * size, size, buffer);
     float *to = out.data() + g * size;
     if (r == 0)
       for (uint64_t i = 0; i < size; ++i)
-        to[i] = float(s * (field[i] - center));
+        to[i] = float(s * (byte[i] - center));
     else
       for (uint64_t i = 0; i < size; ++i)
-        to[i] = subtractRounded(s * (field[i] - center), r);
+        to[i] = subtractRounded(s * (byte[i] - center), r);
   });
   return out;
 }

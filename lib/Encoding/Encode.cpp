@@ -36,8 +36,9 @@ Moments detail::momentsOf(const AffineWeight &w) {
   uint64_t G = w.groups(), size = w.K / G;
   Moments m{std::vector<double>(w.N * G), std::vector<double>(w.N * G)};
   tbb::parallel_for(tbb::blocked_range<uint64_t>(0, w.N, 8), [&](const auto &range) {
+    std::vector<uint8_t> buffer;
     for (uint64_t g = range.begin() * G; g < range.end() * G; ++g) {
-      const uint8_t *f = w.fields.data() + g * size;
+      const uint8_t *f = bytesOf(w.codes, w.fields.data() + g * size, size, buffer);
       uint64_t sum = 0, squares = 0;
       for (uint64_t at = 0; at < size; at += 1 << 16) { // 32-bit sums
         uint32_t partSum = 0, partSquares = 0;
@@ -475,9 +476,11 @@ Result<void> detail::checkEncodable(const AffineWeight &w, const Encoding &e) {
     return r;
   if (auto r = e.verifyShape(w.N, w.K); !r)
     return r;
-  if (e.codes.bits != w.codes.bits || e.group != w.group) {
+  if (e.codes.bits != w.codes.bits || e.codes.kind != w.codes.kind ||
+      e.group != w.group) {
     auto text = [](CodeType c, unsigned group) {
-      return fmt::format("{}-bit codes in {}", c.bits,
+      return fmt::format("{} codes in {}",
+                         c.isTable() ? c.str() : fmt::format("{}-bit", c.bits),
                          group == kWholeRow ? "one group per row"
                                             : fmt::format("groups of {}", group));
     };

@@ -11,12 +11,25 @@
 
 using namespace qlinear;
 
+/// Kernels find 4 bits in a table, and the quantizer halves it.
+static constexpr bool areUsable() {
+  for (const layout::CodeTable &t : layout::kTables) {
+    if (t.bits != 4)
+      return false;
+    for (int f = 1; f < 1 << t.bits; ++f)
+      if (t.values[f] <= t.values[f - 1])
+        return false;
+  }
+  return true;
+}
+static_assert(areUsable(), "a table has 16 values in ascending order");
+
 static layout::Meta toLayout(const MetaStorage &m) {
   return {int(m.kind), int(m.type), m.bits, m.isSigned, int(m.scope)};
 }
 
 static layout::Spec toSpec(const Encoding &e) {
-  return {e.codes.bits, e.codes.isSigned,  int(e.group),
+  return {e.codes.bits, e.codes.isSigned,  int(e.codes.kind), int(e.group),
           int(e.form),  toLayout(e.scale), toLayout(e.offset)};
 }
 
@@ -31,6 +44,11 @@ layout::WeightLayout qlinear::layoutOf(const Encoding &encoding, uint64_t N,
 // Verification
 //===----------------------------------------------------------------------===//
 
+static constexpr std::array<const char *, 4> formNames{"symmetric", "zero", "min",
+                                                       "centred"};
+static constexpr std::array<const char *, 5> floatNames{"bf16", "f16", "f32", "e8m0",
+                                                        "e4m3"};
+
 static std::string number(uint64_t v) { return std::to_string(v); }
 
 /// `error` with the number of a constraint of #qlinear.encoding or !qlinear.weight.
@@ -42,8 +60,14 @@ static Result<void> verifyStorage(const MetaStorage &m, const char *name,
                                   unsigned group) {
   using Kind = MetaStorage::Kind;
   std::string what = name;
-  if (m.type > FloatType::f32 || m.scope > StepScope::block || m.kind > Kind::delta)
+  if (m.type > FloatType::e4m3 || m.scope > StepScope::tensor || m.kind > Kind::delta)
     return broken(9, what + " storage has an unknown kind, float type or scope");
+  if (m.type > FloatType::f32)
+    return broken(11, what + " of " + floatNames[size_t(m.type)] +
+                          " is not supported yet; use bf16, f16 or f32");
+  if (m.scope == StepScope::tensor)
+    return broken(11, what + " step per tensor is not supported yet; use row<...>, "
+                             "with the same step in each row");
   switch (m.kind) {
   case Kind::none:
     return {};
@@ -86,12 +110,22 @@ static Result<void> verifyStorage(const MetaStorage &m, const char *name,
   return {};
 }
 
+/// Whether Layout.h has planes for codes of so many bits.
+static bool hasPlanes(unsigned bits) {
+  return bits == 4 || bits == 5 || bits == 6 || bits == 8;
+}
+
 static bool isGroupSize(unsigned g) {
   return g == 16 || g == 32 || g == 64 || g == 128 || g == 256 || g == kWholeRow;
 }
 
 Result<void> Encoding::verify() const {
-  if (codes.bits != 4 && codes.bits != 5 && codes.bits != 6 && codes.bits != 8)
+  if (int(codes.kind) >= layout::kCodeKinds)
+    return broken(10, "codes of an unknown kind");
+  if (codes.isTable() && codes != CodeType::table(codes.kind))
+    return broken(10, "codes of " + codes.str() + " are signed and have " +
+                          number(CodeType::table(codes.kind).bits) + " bits");
+  if (!hasPlanes(codes.bits))
     return broken(1, "codes of " + number(codes.bits) +
                          " bits; a weight code has 4, 5, 6 or 8 bits");
   if (!isGroupSize(group))
@@ -149,10 +183,6 @@ Result<void> Encoding::verifyShape(uint64_t N, uint64_t K) const {
 // Printing
 //===----------------------------------------------------------------------===//
 
-static constexpr std::array<const char *, 4> formNames{"symmetric", "zero", "min",
-                                                       "centred"};
-static constexpr std::array<const char *, 3> floatNames{"bf16", "f16", "f32"};
-
 static std::string str(const MetaStorage &m) {
   using Kind = MetaStorage::Kind;
   std::string type = floatNames[size_t(m.type)];
@@ -165,13 +195,21 @@ static std::string str(const MetaStorage &m) {
   s += number(m.bits);
   if (m.scope == StepScope::row)
     s += " * row<" + type + ">";
+  else if (m.scope == StepScope::tensor)
+    s += " * tensor<" + type + ">";
   else if (m.scope == StepScope::block)
     s += " * block<" + number(kStepBlock) + ", " + type + ">";
   return s;
 }
 
+std::string CodeType::str() const {
+  if (isTable())
+    return layout::kTables[int(kind) - 1].name;
+  return (isSigned ? "i" : "u") + number(bits);
+}
+
 std::string Encoding::str() const {
-  std::string s = (codes.isSigned ? "i" : "u") + number(codes.bits) +
+  std::string s = codes.str() +
                   ", group = " + (group == kWholeRow ? "row" : number(group)) + ", " +
                   formNames[size_t(form)] + ", scale = " + ::str(scale);
   if (offset.kind != MetaStorage::Kind::none)
@@ -275,17 +313,24 @@ static std::optional<FloatType> parseFloatType(std::string_view word) {
   return std::nullopt;
 }
 
+std::optional<CodeType> CodeType::parse(std::string_view text) {
+  for (int kind = layout::kInteger + 1; kind < layout::kCodeKinds; ++kind)
+    if (text == layout::kTables[kind - 1].name)
+      return table(CodeKind(kind));
+  for (bool isSigned : {false, true})
+    if (auto bits = parseAfter(text, isSigned ? "i" : "u"); bits && *bits <= 32)
+      return CodeType{uint8_t(*bits), isSigned};
+  return std::nullopt;
+}
+
 static CodeType parseCodes(Parser &p) {
   std::string_view w = p.word();
-  std::optional<unsigned> bits = parseAfter(w, "u");
-  bool isSigned = !bits;
-  if (!bits)
-    bits = parseAfter(w, "i");
-  if (!bits || (*bits != 4 && *bits != 5 && *bits != 6 && *bits != 8)) {
-    p.expected("a code type (u4, u5, u6, u8, i4, i5, i6, i8)", w);
+  auto codes = CodeType::parse(w);
+  if (!codes || !hasPlanes(codes->bits)) {
+    p.expected("a code type (u4, u5, u6, u8, i4, i5, i6, i8, example4)", w);
     return {};
   }
-  return {uint8_t(*bits), isSigned};
+  return *codes;
 }
 
 static MetaStorage parseStorage(Parser &p) {
@@ -315,6 +360,8 @@ static MetaStorage parseStorage(Parser &p) {
   w = p.word();
   if (w == "block" && m.kind == MetaStorage::Kind::linear)
     m.scope = StepScope::block;
+  else if (w == "tensor" && m.kind == MetaStorage::Kind::linear)
+    m.scope = StepScope::tensor;
   else if (w == "row")
     m.scope = StepScope::row;
   else

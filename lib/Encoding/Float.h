@@ -18,7 +18,7 @@
 
 namespace qlinear::detail {
 
-inline float fromBf16(uint32_t bits) { return std::bit_cast<float>(bits << 16); }
+inline float fromBf16(uint32_t bits) { return layout::floatValue(layout::kBF16, bits); }
 
 inline uint32_t toBf16(float value) {
   uint32_t b = std::bit_cast<uint32_t>(value);
@@ -27,17 +27,7 @@ inline uint32_t toBf16(float value) {
   return (b + 0x7FFF + (b >> 16 & 1)) >> 16;
 }
 
-inline float fromF16(uint32_t bits) {
-  uint32_t sign = (bits & 0x8000) << 16, magnitude = bits & 0x7FFF;
-  float f;
-  if (magnitude >= 0x7C00)
-    f = std::bit_cast<float>(0x7F800000 | (magnitude & 0x3FF) << 13);
-  else if (magnitude < 0x400)
-    f = float(magnitude) * 0x1p-24f;
-  else
-    f = std::bit_cast<float>((magnitude << 13) + (112u << 23));
-  return std::bit_cast<float>(std::bit_cast<uint32_t>(f) | sign);
-}
+inline float fromF16(uint32_t bits) { return layout::floatValue(layout::kF16, bits); }
 
 inline uint32_t toF16(float value) {
   uint32_t b = std::bit_cast<uint32_t>(value);
@@ -53,9 +43,7 @@ inline uint32_t toF16(float value) {
 }
 
 inline float fromBits(FloatType type, uint32_t bits) {
-  return type == FloatType::bf16  ? fromBf16(bits)
-         : type == FloatType::f16 ? fromF16(bits)
-                                  : std::bit_cast<float>(bits);
+  return layout::floatValue(int(type), bits);
 }
 
 inline uint32_t toBits(FloatType type, float value) {

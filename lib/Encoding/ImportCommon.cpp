@@ -164,7 +164,7 @@ std::string qlinear::ruleText(const LayerRule &rule, const std::string &where) {
 
 std::string qlinear::formatName(std::string_view convention, CodeType codes,
                                 unsigned group) {
-  return fmt::format("{} {}{}:{}", convention, codes.isSigned ? 'i' : 'u', codes.bits,
+  return fmt::format("{} {}:{}", convention, codes.str(),
                      group == kWholeRow ? "row" : std::to_string(group));
 }
 

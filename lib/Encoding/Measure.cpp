@@ -21,7 +21,7 @@ static double decibels(double signal, double noise) {
   return signal == 0 ? -INFINITY : 10 * std::log10(signal / noise);
 }
 
-/// One group: w = s * (f - center) - r.
+/// One group: w = s * (f - center) - r, with the byte f of a code.
 struct Line {
   double s, center, r;
   double at(double f) const { return s * (f - center) - r; }
@@ -29,20 +29,21 @@ struct Line {
 };
 
 /// Weights of the group whose values differ once rounded to f32.
-static uint64_t countDiffering(const uint8_t *fields, uint64_t size, int bits,
+static uint64_t countDiffering(const uint8_t *fields, uint64_t size, CodeType type,
                                const Line &a, const Line &b) {
   uint8_t differs[256];
-  int codes = 1 << bits, count = 0;
+  int codes = 1 << type.bits, count = 0;
+  layout::Codes meaning = type.layout();
   for (int f = 0; f < codes; ++f) {
     // A difference of several ulps needs no rounding to be seen.
-    double x = a.at(f), y = b.at(f);
+    double x = a.at(meaning.byte(f)), y = b.at(meaning.byte(f));
     differs[f] = std::fabs(x - y) > 0x1p-21 * (std::fabs(x) + std::fabs(y));
     count += differs[f];
   }
   if (count != codes)
     for (int f = 0; f < codes; ++f)
       if (!differs[f])
-        count += differs[f] = a.rounded(f) != b.rounded(f);
+        count += differs[f] = a.rounded(meaning.byte(f)) != b.rounded(meaning.byte(f));
   if (count == 0 || count == codes)
     return count ? size : 0;
   uint64_t total = 0;
@@ -75,7 +76,7 @@ RowQuality detail::measureRow(const AffineWeight &w, uint64_t n, const RowSource
     double noise = ds * ds * exact.spread[g] + count * error * error;
     // With an error this large some weight must differ.
     if (countAll || noise <= 0x1p-40 * signal) {
-      uint64_t differing = countDiffering(fields + g * size, size, w.codes.bits, a, b);
+      uint64_t differing = countDiffering(fields + g * size, size, w.codes, a, b);
       if (!differing) // what f32 cannot tell is no error
         continue;
       q.differing += differing;

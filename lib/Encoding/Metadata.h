@@ -6,9 +6,12 @@
 //===----------------------------------------------------------------------===//
 //
 // Shared by the codecs: the meaning of a metadata field, and the one linear
-// function of the stored field f that every form comes down to,
+// function that every form comes down to,
 //
-//   w = s * (f - center) - r.
+//   w = s * (f - center) - r
+//
+// of the byte f that a code field stands for (Fields.h): the field itself, unless
+// the code indexes a table.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_LIB_ENCODING_METADATA_H
@@ -33,10 +36,7 @@ template <typename Vector> auto *elementOrNull(Vector &v, uint64_t index) {
 /// Value of a code that has a step or none; the product is rounded to float,
 /// which matters for f32 steps only.
 inline float linearValue(const MetaStorage &m, uint32_t field, float step) {
-  int32_t code = int32_t(field);
-  if (m.isSigned && (field >> (m.bits - 1) & 1))
-    code -= 1 << m.bits;
-  return float(code) * step;
+  return float(layout::integerValue(m.bits, m.isSigned, field)) * step;
 }
 
 /// Value of a log code, rounded to float.
@@ -45,6 +45,10 @@ float logValue(float base, float step, uint32_t code);
 /// Values of the G fields of one row.
 void decodeRow(const MetaStorage &m, unsigned group, const uint32_t *fields,
                const uint32_t *constants, uint64_t G, float *values);
+
+/// The bytes that code fields stand for: `fields` itself, or written to `buffer`.
+const uint8_t *bytesOf(CodeType codes, const uint8_t *fields, uint64_t count,
+                       std::vector<uint8_t> &buffer);
 
 /// The form's own center, and r as an exact product in double.
 inline double centerOf(Form form, CodeType codes) {
@@ -76,7 +80,7 @@ std::string groupName(uint64_t row, uint64_t g, unsigned group, uint64_t K);
 //===----------------------------------------------------------------------===//
 
 /// Determines the squared error of new metadata: per group the mean of the
-/// stored fields and their summed squared deviation from it. With them the
+/// codes' bytes and their summed squared deviation from it. With them the
 /// weights need not be touched again:
 ///   sum (w - w')^2 = (s - s')^2 * spread + n * (mean(w) - mean(w'))^2.
 struct Moments {

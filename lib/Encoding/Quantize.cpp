@@ -10,6 +10,8 @@
 // integers within the code range: such weights re-encode losslessly at 4 bits
 // per zero. The mins and the centred zeros are floats.
 //
+// Codes that index a table get the nearest of its values, in the symmetric form.
+//
 // The search tries ranges from the full one down to about half of it (clipping
 // the extremes costs less than a coarse step, the more so the fewer the bits)
 // and refits scale and offset to the codes by least squares.
@@ -242,6 +244,71 @@ public:
   }
 };
 
+/// The same for the codes of a table: w' = s * values[f], s never negative.
+class TableQuantizer {
+  bool search;
+  std::vector<double> values, limits; ///< limits: half way between neighbours
+
+  uint8_t nearest(double v) const {
+    int f = 0;
+    for (double limit : limits)
+      f += v > limit;
+    return uint8_t(f);
+  }
+  /// Sums over the weights of (w - w')^2, q w and q^2.
+  struct Sums {
+    double error = 0, qw = 0, qq = 0;
+  };
+  Sums sums(const float *weights, uint64_t size, double s) const {
+    Sums total;
+    for (uint64_t i = 0; i < size; ++i) {
+      double w = weights[i], q = values[nearest(w / s)], d = w - s * q;
+      total.error += d * d;
+      total.qw += q * w;
+      total.qq += q * q;
+    }
+    return total;
+  }
+
+public:
+  TableQuantizer(const QuantizeOptions &options) : search(options.search) {
+    for (int f = 0; f < 1 << options.codes.bits; ++f)
+      values.push_back(options.codes.layout().value(f));
+    for (size_t f = 1; f < values.size(); ++f)
+      limits.push_back((values[f - 1] + values[f]) / 2);
+  }
+
+  void run(const float *weights, uint64_t size, uint8_t *fields, float &scale) const {
+    double up = 0, down = 0;
+    for (uint64_t i = 0; i < size; ++i) {
+      up = std::max(up, double(weights[i]));
+      down = std::max(down, -double(weights[i]));
+    }
+    // The least at which nothing is clipped.
+    double full = std::max(up / values.back(), down / -values.front());
+    double best = INFINITY;
+    scale = 0;
+    auto consider = [&](double wanted) {
+      float s = fromBf16(toBf16(float(wanted)));
+      if (s == 0 || !std::isfinite(s))
+        return Sums();
+      Sums r = sums(weights, size, s);
+      if (r.error < best) {
+        best = r.error;
+        scale = s;
+      }
+      return r;
+    };
+    for (int i = 0; i < (search ? 20 : 1); ++i) {
+      Sums r = consider(full * (1 - 0.03 * i));
+      if (search && r.qq > 0 && r.qw > 0)
+        consider(r.qw / r.qq);
+    }
+    for (uint64_t i = 0; i < size; ++i)
+      fields[i] = nearest(scale == 0 ? 0 : weights[i] / double(scale));
+  }
+};
+
 } // namespace
 
 Result<AffineWeight> qlinear::quantize(std::span<const float> weights, uint64_t N,
@@ -252,6 +319,10 @@ Result<AffineWeight> qlinear::quantize(std::span<const float> weights, uint64_t 
              affine ? plain : MetaStorage{}};
   if (auto r = e.verifyShape(N, K); !r)
     return r.takeError();
+  if (options.codes.isTable() && affine)
+    return error(fmt::format("weights are quantized to {} in the symmetric form only; "
+                             "drop the form, or use integer codes",
+                             options.codes.str()));
   if (weights.size() != N * K)
     return error(
         fmt::format("{} weights given for the shape {} x {}", weights.size(), N, K));
@@ -271,6 +342,12 @@ Result<AffineWeight> qlinear::quantize(std::span<const float> weights, uint64_t 
   w.scales.resize(N * G);
   w.offsets.resize(affine ? N * G : 0);
   tbb::parallel_for(tbb::blocked_range<uint64_t>(0, N, 4), [&](const auto &range) {
+    if (options.codes.isTable()) {
+      TableQuantizer q(options);
+      for (uint64_t g = range.begin() * G; g < range.end() * G; ++g)
+        q.run(weights.data() + g * size, size, w.fields.data() + g * size, w.scales[g]);
+      return;
+    }
     GroupQuantizer q(options);
     for (uint64_t g = range.begin() * G; g < range.end() * G; ++g)
       q.run(weights.data() + g * size, size, w.fields.data() + g * size, w.scales[g],
@@ -291,11 +368,11 @@ Result<void> qlinear::verifyMinSnr(double snr) {
 
 Result<QuantizeOptions> qlinear::parseQuantize(std::string_view text) {
   auto bad = [&]() {
-    return error(
-        fmt::format("{} is not CODES:GROUP[:FORM]: CODES int4, int5, int6 or int8, "
-                    "GROUP 16, 32, 64, 128, 256 or row, FORM symmetric, zero, min or "
-                    "centred; as in int4:32",
-                    inQuotes(text)));
+    return error(fmt::format(
+        "{} is not CODES:GROUP[:FORM]: CODES int4, int5, int6, int8 or "
+        "example4, GROUP 16, 32, 64, 128, 256 or row, FORM symmetric, zero, min or "
+        "centred; as in int4:32",
+        inQuotes(text)));
   };
   size_t colon = text.find(':'), second = text.find(':', colon + 1);
   if (colon == text.npos)
@@ -310,6 +387,8 @@ Result<QuantizeOptions> qlinear::parseQuantize(std::string_view text) {
     out.codes = {uint8_t(codes == "int4" ? 4 : 5), false};
   else if (codes == "int6" || codes == "int8")
     out.codes = {uint8_t(codes == "int6" ? 6 : 8), true};
+  else if (auto table = CodeType::parse(codes); table && table->isTable())
+    out.codes = *table;
   else
     return bad();
   out.form = out.codes.isSigned ? Form::symmetric : Form::zero;
@@ -320,7 +399,8 @@ Result<QuantizeOptions> qlinear::parseQuantize(std::string_view text) {
                                    : Form::centred;
   else if (!form.empty())
     return bad();
-  out.codes.isSigned = out.form == Form::symmetric;
+  if (!out.codes.isTable())
+    out.codes.isSigned = out.form == Form::symmetric;
 
   out.group = 1;
   for (unsigned g : {16u, 32u, 64u, 128u, 256u})

@@ -41,6 +41,7 @@ namespace mlir::qlinear {
 
 using namespace mlir;
 using namespace mlir::qlinear;
+using ::qlinear::CodeType;
 using ::qlinear::Encoding;
 using ::qlinear::Form;
 using ::qlinear::MetaStorage;
@@ -115,12 +116,34 @@ static Value decodeField(OpBuilder &b, Location loc, const MetaStorage &meta,
   llvm_unreachable("unknown metadata kind");
 }
 
-/// The f64 value of a weight from its code and its group's metadata; there is
-/// no offset in the symmetric form.
-static Value decodeWeight(OpBuilder &b, Location loc, const Encoding &e, Value code,
+/// The values of a kind of codes, in f64; null for integers.
+static Value createTable(OpBuilder &b, Location loc, CodeType codes) {
+  if (!codes.isTable())
+    return {};
+  SmallVector<double> values;
+  for (int f = 0; f < 1 << codes.bits; ++f)
+    values.push_back(codes.layout().value(f));
+  auto type = RankedTensorType::get(int64_t(values.size()), b.getF64Type());
+  return arith::ConstantOp::create(b, loc,
+                                   DenseElementsAttr::get(type, ArrayRef(values)));
+}
+
+/// The f64 value of a code. Only its lowest bits count.
+static Value decodeCode(OpBuilder &b, Location loc, CodeType codes, Value code,
+                        Value table) {
+  if (!table)
+    return toFloat(b, loc, code, codes.isSigned, b.getF64Type());
+  Value place = arith::IndexCastUIOp::create(b, loc, b.getIndexType(), code);
+  Value mask = arith::ConstantIndexOp::create(b, loc, (1 << codes.bits) - 1);
+  place = arith::AndIOp::create(b, loc, place, mask);
+  return tensor::ExtractOp::create(b, loc, table, place);
+}
+
+/// The f64 value of a weight from that of its code and its group's metadata; there
+/// is no offset in the symmetric form.
+static Value decodeWeight(OpBuilder &b, Location loc, const Encoding &e, Value q,
                           Value scale, Value offset) {
   FloatType f64 = b.getF64Type();
-  Value q = toFloat(b, loc, code, e.codes.isSigned, f64);
   Value s = toFloat(b, loc, scale, f64);
   if (e.form == Form::symmetric)
     return arith::MulFOp::create(b, loc, s, q);
@@ -228,6 +251,7 @@ static Value decodeTensor(OpBuilder &b, Location loc, PackOp pack, Value codes,
   auto offsetRange = addSteps(e.offset, offsetSteps);
   maps.push_back(map({n, k}));
 
+  Value table = createTable(b, loc, e.codes);
   Value empty =
       emptyTensor(b, loc, getAsIndexOpFoldResult(context, {type.getN(), type.getK()}),
                   b.getF64Type());
@@ -242,8 +266,9 @@ static Value decodeTensor(OpBuilder &b, Location loc, PackOp pack, Value codes,
                    if (offsets)
                      offset = decodeField(b, loc, e.offset, arguments[2],
                                           steps(offsetRange));
+                   Value code = decodeCode(b, loc, e.codes, arguments[0], table);
                    linalg::YieldOp::create(
-                       b, loc, decodeWeight(b, loc, e, arguments[0], scale, offset));
+                       b, loc, decodeWeight(b, loc, e, code, scale, offset));
                  })
       .getResult(0);
 }

@@ -73,8 +73,9 @@ static void testEncodings(MlirLocation loc) {
   MlirContext context = mlirLocationGetContext(loc);
   MlirQLinearStorage rowStep = {MLIR_QLINEAR_STORAGE_LINEAR, MLIR_QLINEAR_FLOAT_BF16, 8,
                                 false, MLIR_QLINEAR_STEP_ROW};
-  MlirQLinearEncoding value = {4, false, 32, MLIR_QLINEAR_FORM_ZERO, rowStep, rowStep};
-  MlirAttribute row, plain, q4k, q6k;
+  MlirQLinearEncoding value = {
+      4, false, 32, MLIR_QLINEAR_FORM_ZERO, rowStep, rowStep, MLIR_QLINEAR_CODES_INTEGER};
+  MlirAttribute row, plain, q4k, q6k, table;
   MlirQLinearEncoding back;
   puts("encodings");
 
@@ -114,6 +115,17 @@ static void testEncodings(MlirLocation loc) {
       loc, str("u4, group = 32, zero, scale = bf16, offset = bf16"));
   CHECK_THAT(!mlirQLinearEncodingAttrIsLossless(plain, row));
   CHECK_THAT(mlirQLinearEncodingAttrIsLossless(plain, plain));
+
+  /* Codes of a table. */
+  table = mlirQLinearEncodingAttrParse(
+      loc, str("example4, group = 32, symmetric, scale = f16"));
+  back = mlirQLinearEncodingAttrGetValue(table);
+  CHECK_THAT(back.codeBits == 4 && back.codesSigned &&
+             back.codeKind == MLIR_QLINEAR_CODES_EXAMPLE4);
+  CHECK_THAT(mlirAttributeEqual(table, mlirQLinearEncodingAttrGet(loc, back)));
+  back.codeKind = MLIR_QLINEAR_CODES_INTEGER;
+  CHECK_THAT(textIs(mlirQLinearEncodingAttrGet(loc, back),
+                    "i4, group = 32, symmetric, scale = f16"));
 
   /* What is impossible is refused with a reason. */
   value.codeBits = 7;

@@ -25,6 +25,9 @@ uint32_t bitsOf(FloatType type, float value) {
     return floatToF16(value);
   case FloatType::f32:
     return std::bit_cast<uint32_t>(value);
+  case FloatType::e8m0: // in no encoding yet
+  case FloatType::e4m3:
+    break;
   }
   return 0;
 }

@@ -67,6 +67,7 @@ TEST(Constants, EveryBitComesBack) {
        2, 288},
       {"i6, group = 16, symmetric, scale = i8 * block<256, f16>", 1, 272},
       {"i4, group = 16, symmetric, scale = f32", 1, 16},
+      {"example4, group = 16, symmetric, scale = u6 * row<f16>", 3, 48},
       {"i5, group = 64, zero, scale = f16, offset = i4", 7, 128},
       {"i8, group = row, symmetric, scale = f32", 7, 37},
       {"u6, group = 64, centred, scale = log8 * row<f32>, offset = i8 * row<f32>", 2,

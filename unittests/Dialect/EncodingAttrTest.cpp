@@ -46,13 +46,18 @@ const char *const kStorages[] = {"bf16",
                                  "log8 * row<f32>",
                                  "log6 * row<bf16>",
                                  "delta10 * row<bf16>",
-                                 "delta8 * row<f16>"};
+                                 "delta8 * row<f16>",
+                                 "e8m0",
+                                 "u8 * row<e4m3>",
+                                 "u8 * tensor<f32>",
+                                 "example4 * row<f32>",
+                                 "log8 * tensor<f32>"};
 
 /// Of all spellings made of these parts, valid or not, the attribute accepts those
 /// that the library accepts, with the same meaning, and prints what was parsed.
 TEST_F(EncodingAttrTest, EverySpelling) {
   int accepted = 0, rejected = 0;
-  for (const char *codes : {"u4", "i4", "u5", "i6", "u8", "i8", "u7"})
+  for (const char *codes : {"u4", "i4", "u5", "i6", "u8", "i8", "u7", "example4"})
     for (const char *group : {"16", "32", "48", "256", "row"})
       for (const char *form : {"symmetric", "zero", "min", "centred"})
         for (const char *scale : kStorages)
@@ -106,6 +111,23 @@ TEST_F(EncodingAttrTest, UnusedFields) {
             "left at bf16 (C9 of #qlinear.encoding)");
 }
 
+/// Codes of a table have one number of bits and are signed.
+TEST_F(EncodingAttrTest, CodesOfATable) {
+  EncodingAttr attr = parse("example4, group = 32, symmetric, scale = bf16");
+  ASSERT_TRUE(attr);
+  std::string message;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    message = diagnostic.str();
+    return success();
+  });
+  Encoding encoding = attr.getValue();
+  encoding.codes.bits = 8;
+  EXPECT_FALSE(EncodingAttr::getChecked(
+      [&] { return emitError(UnknownLoc::get(&context)); }, &context, encoding));
+  EXPECT_EQ(message,
+            "codes of example4 are signed and have 4 bits (C10 of #qlinear.encoding)");
+}
+
 /// Spellings with tokens dropped, doubled or replaced.
 TEST_F(EncodingAttrTest, MutatedSpelling) {
   const std::vector<std::string> original = {
@@ -113,9 +135,10 @@ TEST_F(EncodingAttrTest, MutatedSpelling) {
       "=",  "u8", "*",     "row",   "<",  "bf16", ">",    ",",   "offset",
       "=",  "u6", "*",     "block", "<",  "256",  ",",    "f16", ">"};
   const std::vector<std::string> pool = {
-      "u4",  "i8",        "log8",  "delta10", "row",    "block", "<",    ">",   ",",
-      "=",   "*",         "16",    "256",     "128",    "f32",   "bf16", "f64", "zero",
-      "min", "symmetric", "group", "scale",   "offset", "u",     "8"};
+      "u4",  "i8",        "example4", "e4m3",  "tensor", "log8", "delta10",
+      "row", "block",     "<",        ">",     ",",      "=",    "*",
+      "16",  "256",       "128",      "f32",   "bf16",   "f64",  "zero",
+      "min", "symmetric", "group",    "scale", "offset", "u",    "8"};
   std::mt19937 rng(7);
   auto below = [&](size_t n) { return rng() % n; };
   int accepted = 0;

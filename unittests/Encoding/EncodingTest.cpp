@@ -51,6 +51,7 @@ TEST(Encoding, RandomEncodingsRoundTrip) {
     // The kernels' constant says the same, field by field.
     layout::Spec s = layout::Spec::unpack(e.spec());
     ASSERT_EQ(s.codeBits, e.codes.bits);
+    ASSERT_EQ(s.codeKind, int(e.codes.kind));
     ASSERT_EQ(s.bias(), e.codes.bias());
     ASSERT_EQ(unsigned(s.group), e.group);
     ASSERT_EQ(s.form, int(e.form));
@@ -85,11 +86,11 @@ TEST(Encoding, ParseNeverAcceptsDamage) {
 
 TEST(Encoding, ParseErrorsNameTheWordAndPlace) {
   EXPECT_EQ(parseError(""), "expected a code type (u4, u5, u6, u8, i4, i5, i6, "
-                            "i8), found 'the end' at character 1 of the "
+                            "i8, example4), found 'the end' at character 1 of the "
                             "encoding");
   EXPECT_EQ(parseError("u7, group = 32"),
-            "expected a code type (u4, u5, u6, u8, i4, i5, i6, i8), found 'u7' "
-            "at character 1 of the encoding");
+            "expected a code type (u4, u5, u6, u8, i4, i5, i6, i8, example4), found "
+            "'u7' at character 1 of the encoding");
   EXPECT_EQ(parseError("u4, group = 48, zero"),
             "expected a group size (16, 32, 64, 128, 256, row), found '48' at "
             "character 13 of the encoding");
@@ -109,7 +110,62 @@ TEST(Encoding, ParseErrorsNameTheWordAndPlace) {
             "the encoding");
 }
 
+TEST(Encoding, FieldsMeanWhatTheReferenceSays) {
+  for (Form form : {Form::symmetric, Form::centred})
+    for (CodeType codes : reference::allCodes(form))
+      for (int f = 0; f < 1 << codes.bits; ++f) {
+        layout::Codes meaning = codes.layout();
+        double q = reference::affine(Form::zero, codes, f, 1, 0);
+        ASSERT_EQ(meaning.value(f), q) << codes.str() << " " << f;
+        // The byte that kernels multiply: the field of an integer, and never more bits
+        // than they are told.
+        int byte = meaning.byte(f);
+        ASSERT_EQ(byte, q + codes.bias());
+        ASSERT_GE(byte, 0);
+        ASSERT_LT(byte, 1 << layout::byteBitsOf(int(codes.kind), codes.bits));
+        if (!codes.isTable())
+          ASSERT_EQ(byte, f);
+      }
+  // All floats of 8 and 16 bits, and some of 32.
+  std::mt19937_64 rng(4);
+  for (FloatType type : {FloatType::bf16, FloatType::f16, FloatType::f32,
+                         FloatType::e8m0, FloatType::e4m3})
+    for (uint32_t i = 0; i < 1u << (type == FloatType::f32 ? 16 : 8 * byteWidth(type));
+         ++i) {
+      uint32_t bits = type == FloatType::f32 ? uint32_t(rng()) : i;
+      double want = reference::value(type, bits);
+      float got = layout::floatValue(int(type), bits);
+      ASSERT_TRUE(got == want || (std::isnan(got) && std::isnan(want)))
+          << int(type) << " " << bits << ": " << got << ", not " << want;
+    }
+}
+
+TEST(Encoding, CodesOfATable) {
+  auto e = Encoding::parse("example4, group = 32, symmetric, scale = f16");
+  ASSERT_TRUE(e) << e.error();
+  EXPECT_EQ(e->codes, (CodeType{4, true, CodeKind::example4}));
+  EXPECT_EQ(
+      layoutOf(*e, 64, 256).bytes(),
+      layoutOf(*Encoding::parse("i4, group = 32, symmetric, scale = f16"), 64, 256)
+          .bytes());
+  Encoding bad = *e;
+  bad.codes.bits = 5;
+  EXPECT_EQ(bad.verify().error(), "codes of example4 are signed and have 4 bits");
+  bad = *e;
+  bad.codes.kind = CodeKind(99);
+  EXPECT_EQ(bad.verify().error(), "codes of an unknown kind");
+}
+
 TEST(Encoding, VerifyErrorsSayTheWayOut) {
+  EXPECT_EQ(parseError("i4, group = 32, symmetric, scale = e4m3"),
+            "scale of e4m3 is not supported yet; use bf16, f16 or f32");
+  EXPECT_EQ(parseError("u4, group = 32, min, scale = bf16, offset = u8 * row<e8m0>"),
+            "offset of e8m0 is not supported yet; use bf16, f16 or f32");
+  EXPECT_EQ(parseError("i4, group = 32, symmetric, scale = u8 * tensor<f32>"),
+            "scale step per tensor is not supported yet; use row<...>, with the same "
+            "step in each row");
+  EXPECT_EQ(parseError("example4, group = 32, centred, scale = bf16, offset = bf16"),
+            "the centred form needs unsigned codes; use u4, or the zero form");
   EXPECT_EQ(parseError("u4, group = 32, symmetric, scale = bf16"),
             "the symmetric form needs signed codes; use i4, or the zero form");
   EXPECT_EQ(parseError("i4, group = 32, centred, scale = bf16, offset = bf16"),

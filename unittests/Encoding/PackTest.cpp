@@ -244,6 +244,27 @@ TEST(Pack, EveryCodeAndGroupAtOddShapes) {
         }
 }
 
+TEST(Pack, CodesOfATable) {
+  std::mt19937_64 rng(16);
+  for (Form form : {Form::symmetric, Form::zero, Form::min})
+    for (unsigned group : {16u, 32u, 256u, 0u}) {
+      CodeType codes = CodeType::table(CodeKind::example4);
+      Encoding e = *namedEncoding("row-u8", codes, group, form);
+      for (Shape s : reference::oddShapes(group)) {
+        checkBlob(e, s, rng);
+        EncodedWeight w = reference::randomEncoded(e, s.N, s.K, rng);
+        auto values = dequantize(w);
+        auto exact = decode(w);
+        ASSERT_TRUE(values && exact);
+        for (uint64_t i = 0; i < s.N * s.K; ++i) {
+          double want = reference::weight(w, i / s.K, i % s.K);
+          ASSERT_EQ((*values)[i], float(want));
+          ASSERT_EQ(exact->weight(i / s.K, i % s.K), want);
+        }
+      }
+    }
+}
+
 TEST(Pack, EveryStorage) {
   std::mt19937_64 rng(12);
   for (unsigned group : {16u, 32u, 256u, 0u}) {

@@ -47,6 +47,12 @@ inline double value(FloatType type, uint32_t bits) {
     return floatFromFields(bits, 5, 10);
   case FloatType::f32:
     return floatFromFields(bits, 8, 23);
+  case FloatType::e8m0: // an exponent alone
+    return bits == 255 ? NAN : std::ldexp(1, int(bits) - 127);
+  case FloatType::e4m3: // only all ones are not finite
+    return (bits & 127) == 127   ? NAN
+           : (bits & 120) == 120 ? (bits & 128 ? -32.0 : 32.0) * double(8 + (bits & 7))
+                                 : floatFromFields(bits, 4, 3);
   }
   return NAN;
 }
@@ -81,9 +87,15 @@ inline double metaValue(const MetaStorage &m, const Encoding &e, uint64_t K,
   return NAN;
 }
 
+/// The table of the codes example4.
+inline constexpr double kExample4[] = {-120, -95, -74, -57, -42, -29, -18, -8,
+                                       1,    11,  22,  34,  48,  65,  86,  113};
+
 /// The four formulas.
 inline double affine(Form form, CodeType codes, int field, double s, double o) {
-  double q = codes.isSigned ? field - (1 << (codes.bits - 1)) : field;
+  double q = codes.kind == CodeKind::example4 ? kExample4[field]
+             : codes.isSigned                 ? field - (1 << (codes.bits - 1))
+                                              : field;
   switch (form) {
   case Form::symmetric:
     return s * q;
@@ -127,6 +139,9 @@ inline uint32_t randomFloatBits(FloatType type, std::mt19937_64 &rng) {
     return uint32_t((rng() & 1) << 15 | rng() % 0x4400);
   case FloatType::f32:
     return b ^ uint32_t(rng() & 0xFFF);
+  case FloatType::e8m0:
+  case FloatType::e4m3: // in no encoding yet
+    break;
   }
   return 0;
 }
@@ -189,6 +204,16 @@ inline std::vector<MetaStorage> allStorages(bool forScale, unsigned group) {
   return all;
 }
 
+/// Every width and kind of codes, signed where the form lets one choose.
+inline std::vector<CodeType> allCodes(Form form) {
+  std::vector<CodeType> all;
+  for (uint8_t bits : {4, 5, 6, 8})
+    all.push_back({bits, form != Form::centred});
+  if (form != Form::centred)
+    all.push_back(CodeType::table(CodeKind::example4));
+  return all;
+}
+
 /// A random valid encoding.
 inline Encoding randomEncoding(std::mt19937_64 &rng) {
   static constexpr unsigned groups[] = {16, 32, 64, 128, 256, 0};
@@ -198,6 +223,8 @@ inline Encoding randomEncoding(std::mt19937_64 &rng) {
   e.form = Form(rng() % 4);
   e.codes = {bits[rng() % 4],
              e.form == Form::symmetric || (e.form != Form::centred && rng() % 2)};
+  if (e.form != Form::centred && rng() % 5 == 0)
+    e.codes = CodeType::table(CodeKind::example4);
   auto scales = allStorages(true, e.group), offsets = allStorages(false, e.group);
   e.scale = scales[rng() % scales.size()];
   if (e.form != Form::symmetric)
@@ -229,7 +256,8 @@ inline double normal(std::mt19937_64 &rng) {
   return std::sqrt(-2 * std::log(u)) * std::cos(6.283185307179586 * v);
 }
 
-/// Log-normal scales around `size`, zeros (or mins) in the middle of the codes.
+/// Log-normal scales around `size`, or around what gives weights of a table the same
+/// size, zeros (or mins) in the middle of the codes.
 inline AffineWeight randomAffine(CodeType codes, unsigned group, Form form, uint64_t N,
                                  uint64_t K, std::mt19937_64 &rng, double size = 0.01,
                                  double sigma = 0.3) {
@@ -237,7 +265,10 @@ inline AffineWeight randomAffine(CodeType codes, unsigned group, Form form, uint
   w.fields.resize(N * K);
   for (uint8_t &f : w.fields)
     f = uint8_t(rng() & ((1u << codes.bits) - 1));
-  double half = 1 << (codes.bits - 1), middle = codes.isSigned ? 0 : half;
+  double half = codes.isTable() ? 128 : 1 << (codes.bits - 1);
+  double middle = codes.isSigned ? 0 : half;
+  if (codes.isTable())
+    size /= 16;
   for (uint64_t i = 0; i < N * w.groups(); ++i) {
     double s = size * std::exp(sigma * normal(rng));
     w.scales.push_back(float(s));

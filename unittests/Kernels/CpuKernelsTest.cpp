@@ -267,11 +267,13 @@ TEST_P(CpuKernelsTest, IntegerPartIsExact) {
 TEST_P(CpuKernelsTest, EveryCodeAndGroup) {
   // Every code width, group and form, with the storages of the named encodings
   // and one drawn at random; all shapes; M from 1 to 8.
-  for (uint8_t bits : {4, 5, 6, 8})
-    for (unsigned group : {16u, 32u, 64u, 128u, 256u, 0u})
-      for (Form form : {Form::symmetric, Form::zero, Form::min, Form::centred}) {
+  for (unsigned group : {16u, 32u, 64u, 128u, 256u, 0u})
+    for (Form form : {Form::symmetric, Form::zero, Form::min, Form::centred})
+      for (CodeType codes : reference::allCodes(form)) {
         Encoding e;
-        e.codes = {bits, form == Form::symmetric};
+        e.codes = codes;
+        if (form != Form::symmetric && !codes.isTable())
+          e.codes.isSigned = false;
         e.group = group;
         e.form = form;
         auto scales = reference::allStorages(true, group);

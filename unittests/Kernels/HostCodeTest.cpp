@@ -185,10 +185,14 @@ std::string rowsType(uint64_t columns, Element e) {
 }
 
 TEST_P(HostCodeTest, EveryCodeAndGroup) {
-  for (uint8_t bits : {4, 5, 6, 8})
+  for (size_t width : {0, 1, 2, 3, 4})
     for (unsigned group : {16u, 32u, 64u, 128u, 256u, 0u}) {
       Encoding e = reference::randomEncoding(rng);
-      e.codes.bits = bits;
+      if (width == 4 && e.form == Form::centred)
+        e.form = Form::zero;
+      e.codes = reference::allCodes(e.form)[width];
+      if (width < 4 && e.form != Form::symmetric)
+        e.codes.isSigned = e.form != Form::centred && rng() % 2;
       e.group = group;
       auto scales = reference::allStorages(true, group);
       auto offsets = reference::allStorages(false, group);

@@ -20,8 +20,9 @@ class QLinear_Attr<string name, string mnem, list<Trait> traits = []>
 def QLinear_EncodingAttr : QLinear_Attr<"Encoding", "encoding"> {
   let summary = "how the weights of a linear layer are stored";
   let description = [{
-    Integer codes of 4, 5, 6 or 8 bits, and per group of consecutive weights
-    along K a scale `s` and, in the affine forms, an offset:
+    Codes of 4, 5, 6 or 8 bits, and per group of consecutive weights along K a scale
+    `s` and, in the affine forms, an offset. `q` is the value of a code: the integer
+    itself (`u4`, `i6`, ...), or the value at its place in a table (`example4`).
 
     | form | weight | native to |
     | --- | --- | --- |
@@ -54,6 +55,9 @@ def QLinear_EncodingAttr : QLinear_Attr<"Encoding", "encoding"> {
     - (C8) No step is per 256 weights if `group` is `row`.
     - (C9) A storage has only what its spelling says: plain floats have no bits and no
       step, and an integer grid has no type of a step.
+    - (C10) Codes of a table are signed and have the bits of its size.
+    - (C11) No float of the metadata is `e8m0` or `e4m3`, and no step is per tensor
+      (`u8 * tensor<f32>`): they can be written, but not used yet.
 
     Examples:
 

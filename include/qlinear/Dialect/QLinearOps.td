@@ -145,7 +145,7 @@ def QLinear_PackOp : QLinear_ComputeOp<"pack", [AttrSizedOperandSegments]> {
 
     | operand | shape | element type |
     | --- | --- | --- |
-    | `codes` | N x K | `iB` for B-bit codes, or `i8` |
+    | `codes` | N x K | `iB` for B-bit codes, or `i8`; of a table, the place from 0 on |
     | `scales`, `offsets` | N x G | plain: the float; coded: `iB`, or the next of `i8`, `i16` |
     | a row step, or a delta base | N | the step's type |
     | a block step | N x ceil(K / 256) | the step's type |
@@ -199,7 +199,7 @@ def QLinear_ReencodeOp : QLinear_Op<"reencode", [Pure]> {
     Constraints:
 
     - (C1) N and K stay the same.
-    - (C2) The bits of a code stay the same.
+    - (C2) The bits of a code stay the same, and so do the values of a table.
     - (C3) The group size stays the same.
 
     Example:

@@ -5,11 +5,11 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// An `Encoding` says how the weights of one linear layer are stored: integer
-// codes of 4, 5, 6 or 8 bits, and per group of `group` consecutive weights
-// along K a scale `s` and, in the affine forms, an offset. It is pure data: the
-// codecs are in Codec.h, the byte layout in Layout.h, and the MLIR attribute
-// `#qlinear.encoding` wraps exactly this struct.
+// An `Encoding` says how the weights of one linear layer are stored: codes of 4,
+// 5, 6 or 8 bits, and per group of `group` consecutive weights along K a scale `s`
+// and, in the affine forms, an offset. It is pure data: the codecs are in Codec.h,
+// the byte layout in Layout.h, the values of fields in Fields.h, and the MLIR
+// attribute `#qlinear.encoding` wraps exactly this struct.
 //
 //   form        weight                      native to
 //   symmetric   w = s * q                   Q8_0, Q6_K, int8; q signed
@@ -17,40 +17,70 @@
 //   min         w = s * q - m               GGUF Q4_K, Q5_K, Q4_1, Q5_1
 //   centred     w = s * (q - 2^(b-1) - z)   z signed, near 0
 //
-// Signed codes are stored biased: the stored field is q + 2^(b-1), so every
-// kernel multiplies unsigned fields and folds the bias into the offset.
+// q is the value of a code: an integer, or what the code finds in a table. Signed
+// integers are stored biased, as the field q + 2^(b-1), and a table is stored as
+// unsigned bytes: so every kernel multiplies unsigned bytes and folds the bias into
+// the offset.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_ENCODING_ENCODING_H
 #define QLINEAR_ENCODING_ENCODING_H
 
+#include "qlinear/Encoding/Fields.h"
 #include "qlinear/Encoding/Result.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 namespace qlinear {
 
-/// Integer code of one weight, spelled `u4`, `i6`, ...: 4, 5, 6 or 8 bits.
+/// How a code becomes a number.
+enum class CodeKind : uint8_t {
+  integer, ///< it is one
+  example4 ///< by the table of this name in Fields.h; the others follow
+};
+
+/// Code of one weight: an integer of 4, 5, 6 or 8 bits, spelled `u4`, `i6`, ..., or the
+/// place of a value in a table, spelled with the table's name.
 struct CodeType {
   uint8_t bits = 4;
-  bool isSigned = false;
-  /// Added to a code, it gives the stored unsigned field.
-  constexpr int bias() const { return isSigned ? 1 << (bits - 1) : 0; }
+  bool isSigned = false; ///< of tables, too: their values have both signs
+  CodeKind kind = CodeKind::integer;
+
+  static constexpr CodeType table(CodeKind kind) {
+    return {uint8_t(layout::kTables[int(kind) - 1].bits), true, kind};
+  }
+  /// Any spelling of a code, of any number of bits.
+  static std::optional<CodeType> parse(std::string_view text);
+  std::string str() const;
+
+  constexpr bool isTable() const { return kind != CodeKind::integer; }
+  constexpr layout::Codes layout() const { return {bits, isSigned, int(kind)}; }
+  /// Added to the value of a code, it gives the byte that kernels multiply.
+  constexpr int bias() const { return layout().bias(); }
+  /// Added to a code, it gives the stored field: the codes of a table are fields.
+  constexpr int fieldBias() const { return isTable() ? 0 : bias(); }
   bool operator==(const CodeType &) const = default;
 };
 
 enum class Form : uint8_t { symmetric, zero, min, centred };
 
-enum class FloatType : uint8_t { bf16, f16, f32 };
-constexpr unsigned byteWidth(FloatType t) { return t == FloatType::f32 ? 4 : 2; }
+/// Encoding::verify refuses e8m0 and e4m3, and steps per tensor: they have their places
+/// here, in the spelling and in Fields.h, but Layout.h and the kernels do not know
+/// them.
+enum class FloatType : uint8_t { bf16, f16, f32, e8m0, e4m3 };
+constexpr unsigned byteWidth(FloatType t) {
+  return t == FloatType::f32 ? 4 : t == FloatType::e8m0 || t == FloatType::e4m3 ? 1 : 2;
+}
 
 /// How often a step (or base) is stored for the codes of a metadata tensor.
 enum class StepScope : uint8_t {
   constant, ///< none stored: the step is 1 (an integer grid)
   row,      ///< one per row of the weight
   block,    ///< one per 256 consecutive weights of a row
+  tensor,   ///< one for all
 };
 /// Weights covered by one `block` step; the last block of a row may be partial.
 inline constexpr unsigned kStepBlock = 256;

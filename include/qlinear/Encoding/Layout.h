@@ -52,11 +52,9 @@
 #ifndef QLINEAR_ENCODING_LAYOUT_H
 #define QLINEAR_ENCODING_LAYOUT_H
 
-namespace qlinear::layout {
+#include "qlinear/Encoding/Fields.h"
 
-using u8 = unsigned char;
-using u32 = unsigned int;
-using u64 = unsigned long long;
+namespace qlinear::layout {
 
 /// Version of all this, in every archive of packed weights. 2 swizzles chunks.
 inline constexpr int kVersion = 2;
@@ -69,15 +67,8 @@ inline constexpr int kLine = 128;     ///< alignment of a blob, plane and tile
 
 constexpr u64 alignTo(u64 v, u64 a) { return (v + a - 1) / a * a; }
 
-/// Metadata kinds; the values are those of qlinear::MetaStorage::Kind.
-enum MetaKind : int { kNone, kPlain, kLinear, kLog, kDelta };
-/// The values are those of qlinear::FloatType and qlinear::StepScope.
-enum Float : int { kBF16, kF16, kF32 };
-enum Scope : int { kConstant, kRow, kBlock };
 /// The values are those of qlinear::Form.
 enum FormKind : int { kSymmetric, kZero, kMin, kCentred };
-
-constexpr int floatBytes(int type) { return type == kF32 ? 4 : 2; }
 
 /// One metadata tensor, as in qlinear::MetaStorage.
 struct Meta {
@@ -94,33 +85,41 @@ struct Meta {
 /// An encoding as one integer: kernels take it as a constant argument, and
 /// everything derived from it folds away when the kernel is compiled.
 struct Spec {
-  int codeBits = 4, codeSigned = 0;
-  int group = 32; ///< 0: one group per row
+  int codeBits = 4, codeSigned = 0, codeKind = kInteger;
+  int group = 32; ///< a power of two, or 0: one group per row
   int form = kZero;
   Meta scale, offset;
 
-  constexpr int bias() const { return codeSigned ? 1 << (codeBits - 1) : 0; }
+  constexpr int bias() const { return biasOf(codeKind, codeBits, codeSigned); }
+  constexpr int byteBits() const { return byteBitsOf(codeKind, codeBits); }
 
+  // From the lowest bit on: bits of a code (4), signedness (1), kind (7), form (3), the
+  // group's logarithm (5), then scale and offset of 20 bits each. Nothing outlives the
+  // program that packs it: files spell encodings as text.
   static constexpr u64 packMeta(const Meta &m) {
-    return u64(m.kind) | u64(m.type) << 3 | u64(m.bits) << 5 | u64(m.isSigned) << 9 |
-           u64(m.scope) << 10;
+    return u64(m.kind) | u64(m.type) << 4 | u64(m.bits) << 8 | u64(m.isSigned) << 13 |
+           u64(m.scope) << 14;
   }
   static constexpr Meta unpackMeta(u64 v) {
-    return {int(v & 7), int(v >> 3 & 3), int(v >> 5 & 15), int(v >> 9 & 1),
-            int(v >> 10 & 3)};
+    return {int(v & 15), int(v >> 4 & 15), int(v >> 8 & 31), int(v >> 13 & 1),
+            int(v >> 14 & 7)};
   }
   constexpr u64 pack() const {
-    return u64(codeBits) | u64(codeSigned) << 4 | u64(form) << 5 | u64(group) << 8 |
-           packMeta(scale) << 20 | packMeta(offset) << 36;
+    int groupLog = 0;
+    while (group >> groupLog > 1)
+      ++groupLog;
+    return u64(codeBits) | u64(codeSigned) << 4 | u64(codeKind) << 5 | u64(form) << 12 |
+           u64(groupLog) << 15 | packMeta(scale) << 20 | packMeta(offset) << 40;
   }
   static constexpr Spec unpack(u64 v) {
     Spec s;
     s.codeBits = int(v & 15);
     s.codeSigned = int(v >> 4 & 1);
-    s.form = int(v >> 5 & 3);
-    s.group = int(v >> 8 & 0xFFF);
-    s.scale = unpackMeta(v >> 20 & 0xFFFF);
-    s.offset = unpackMeta(v >> 36 & 0xFFFF);
+    s.codeKind = int(v >> 5 & 127);
+    s.form = int(v >> 12 & 7);
+    s.group = int(1u << (v >> 15 & 31) & ~1u);
+    s.scale = unpackMeta(v >> 20 & 0xFFFFF);
+    s.offset = unpackMeta(v >> 40 & 0xFFFFF);
     return s;
   }
 };
@@ -344,11 +343,22 @@ struct ActivationLayout {
 };
 
 // The numbers that docs/encodings.md states, held here.
-inline constexpr Spec kRowU8{
-    4, 0, 32, kZero, {kLinear, kBF16, 8, 0, kRow}, {kLinear, kBF16, 8, 0, kRow}};
-inline constexpr Spec kQ4K{
-    4, 0, 32, kMin, {kLinear, kF16, 6, 0, kBlock}, {kLinear, kF16, 6, 0, kBlock}};
-inline constexpr Spec kQ6K{6, 1, 16, kSymmetric, {kLinear, kF16, 8, 1, kBlock}, {}};
+inline constexpr Spec kRowU8{4,
+                             0,
+                             kInteger,
+                             32,
+                             kZero,
+                             {kLinear, kBF16, 8, 0, kRow},
+                             {kLinear, kBF16, 8, 0, kRow}};
+inline constexpr Spec kQ4K{4,
+                           0,
+                           kInteger,
+                           32,
+                           kMin,
+                           {kLinear, kF16, 6, 0, kBlock},
+                           {kLinear, kF16, 6, 0, kBlock}};
+inline constexpr Spec kQ6K{
+    6, 1, kInteger, 16, kSymmetric, {kLinear, kF16, 8, 1, kBlock}, {}};
 static_assert(UnitLayout{kRowU8}.bytes() == 2304);
 static_assert(UnitLayout{kQ4K}.bytes() == 2304 && UnitLayout{kQ4K}.stepsInside());
 static_assert(UnitLayout{kQ6K}.bytes() == 3328 && !UnitLayout{kQ6K}.stepsInside());

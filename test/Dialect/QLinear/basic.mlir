@@ -20,6 +20,7 @@
 // CHECK-DAG: #u4_g128_centred = #qlinear.encoding<u4, group = 128, centred, scale = log8 * row<f32>, offset = i8 * row<f32>>
 // CHECK-DAG: #u4_g128_zero = #qlinear.encoding<u4, group = 128, zero, scale = delta10 * row<bf16>, offset = u4>
 // CHECK-DAG: #i8_row_symmetric = #qlinear.encoding<i8, group = row, symmetric, scale = f32>
+// CHECK-DAG: #example4_g32_symmetric = #qlinear.encoding<example4, group = 32, symmetric, scale = bf16>
 // CHECK-DAG: #u5_g64_min = #qlinear.encoding<u5, group = 64, min, scale = f16, offset = f16>
 #q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
 #q4_row = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>>
@@ -28,6 +29,7 @@
 #log = #qlinear.encoding<u4, group = 128, centred, scale = log8 * row<f32>, offset = i8 * row<f32>>
 #delta = #qlinear.encoding<u4, group = 128, zero, scale = delta10 * row<bf16>, offset = u4>
 #i8 = #qlinear.encoding<i8, group = row, symmetric, scale = f32>
+#table = #qlinear.encoding<example4, group = 32, symmetric, scale = bf16>
 #q5 = #qlinear.encoding<u5, group = 64, min, scale = f16, offset = f16>
 
 // CHECK: qlinear.parameter @gate : !qlinear.weight<64x256, #u4_g32_zero> from "blk.0.ffn_gate"
@@ -76,6 +78,8 @@ func.func @pack(%codes: tensor<64x256xi4>, %bytes: tensor<64x256xi8>, %s: tensor
   // CHECK: qlinear.pack %{{.*}}, %{{.*}} steps(%{{.*}}) : (tensor<64x256xi6>, tensor<64x16xi8>, tensor<64x1xf16>) -> !qlinear.weight<64x256, #i6_g16_symmetric>
   %3 = qlinear.pack %six, %s16 steps(%block) : (tensor<64x256xi6>, tensor<64x16xi8>, tensor<64x1xf16>) -> !qlinear.weight<64x256, #q6_k>
   %4 = qlinear.pack %codes, %l offsets(%l) steps(%base, %lz) : (tensor<64x256xi4>, tensor<64x2xi8>, tensor<64x2xi8>, tensor<64x2xf32>, tensor<64xf32>) -> !qlinear.weight<64x256, #log>
+  // CHECK: qlinear.pack %{{.*}}, %{{.*}} : (tensor<64x256xi4>, tensor<64x8xbf16>) -> !qlinear.weight<64x256, #example4_g32_symmetric>
+  %table = qlinear.pack %codes, %s : (tensor<64x256xi4>, tensor<64x8xbf16>) -> !qlinear.weight<64x256, #table>
   // CHECK: qlinear.pack {{.*}} steps(%{{.*}}) : {{.*}} -> !qlinear.weight<64x256, #u4_g128_zero>
   %5 = qlinear.pack %codes, %d offsets(%z4) steps(%step) : (tensor<64x256xi4>, tensor<64x2xi16>, tensor<64x2xi4>, tensor<64xbf16>) -> !qlinear.weight<64x256, #delta>
   %6 = qlinear.pack %bytes, %one : (tensor<64x256xi8>, tensor<64x1xf32>) -> !qlinear.weight<64x256, #i8>

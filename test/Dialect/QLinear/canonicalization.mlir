@@ -281,12 +281,12 @@ func.func @dequantize_missing_resource() -> tensor<1x16xf32> {
   return %d : tensor<1x16xf32>
 }
 
-// The number that kernels get. With a storage as kind + 8 type + 32 bits + 512 sign
-// + 1024 scope: 4 + 32 (zero) + 256 * 32 + 1282 * (2^20 + 2^36) for #row_u8, and
-// 6 + 16 (signed) + 256 * 16 + 2826 * 2^20 for #q6_k.
+// The number that kernels get. With a storage as kind + 16 type + 256 bits + 2^13 sign
+// + 2^14 scope: 4 + 2^12 (zero) + 2^15 * 5 (32 = 2^5) + 18434 * (2^20 + 2^40) for
+// #row_u8, and 6 + 16 (signed) + 2^15 * 4 + 43026 * 2^20 for #q6_k.
 // CHECK-LABEL: func @spec
-// CHECK-DAG: arith.constant 88099713458212 : i64
-// CHECK-DAG: arith.constant 2963279894 : i64
+// CHECK-DAG: arith.constant 20268416676040708 : i64
+// CHECK-DAG: arith.constant 45116162070 : i64
 #row_u8 = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>>
 #q6_k = #qlinear.encoding<i6, group = 16, symmetric, scale = i8 * block<256, f16>>
 func.func @spec() -> (i64, i64) {

@@ -5,7 +5,7 @@
 // #qlinear.encoding: spelling
 //===----------------------------------------------------------------------===//
 
-// expected-error @below {{expected the code of a weight: u4, i4, u5, i5, u6, i6, u8 or i8}}
+// expected-error @below {{expected the code of a weight: u4, i4, u5, i5, u6, i6, u8, i8 or example4}}
 func.func private @f() attributes {a = #qlinear.encoding<4, group = 32>}
 
 // -----
@@ -73,6 +73,26 @@ func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, zero, s
 //===----------------------------------------------------------------------===//
 // #qlinear.encoding: what the encodings library forbids
 //===----------------------------------------------------------------------===//
+
+// expected-error @below {{scale of e4m3 is not supported yet; use bf16, f16 or f32 (C11 of #qlinear.encoding)}}
+func.func private @f() attributes {a = #qlinear.encoding<example4, group = 16, symmetric, scale = e4m3>}
+
+// -----
+
+// expected-error @below {{offset of e8m0 is not supported yet; use bf16, f16 or f32 (C11 of #qlinear.encoding)}}
+func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, min, scale = bf16, offset = u8 * row<e8m0>>}
+
+// -----
+
+// expected-error @below {{scale step per tensor is not supported yet; use row<...>, with the same step in each row (C11 of #qlinear.encoding)}}
+func.func private @f() attributes {a = #qlinear.encoding<i4, group = 32, symmetric, scale = u8 * tensor<f32>>}
+
+// -----
+
+// expected-error @below {{the centred form needs unsigned codes}}
+func.func private @f() attributes {a = #qlinear.encoding<example4, group = 32, centred, scale = bf16, offset = bf16>}
+
+// -----
 
 // expected-error @below {{codes of 3 bits; a weight code has 4, 5, 6 or 8 bits (C1 of #qlinear.encoding)}}
 func.func private @f() attributes {a = #qlinear.encoding<u3, group = 32, zero, scale = bf16, offset = bf16>}
@@ -599,6 +619,16 @@ func.func @f(%w: !qlinear.weight<8x64, #q>) {
 #b = #qlinear.encoding<i6, group = 32, symmetric, scale = f16>
 func.func @f(%w: !qlinear.weight<8x64, #a>) {
   // expected-error @below {{changes the code width from 8 to 6 bits; only the metadata may change (C2 of qlinear.reencode)}}
+  %v = qlinear.reencode %w : !qlinear.weight<8x64, #a> to !qlinear.weight<8x64, #b>
+  return
+}
+
+// -----
+
+#a = #qlinear.encoding<i4, group = 32, symmetric, scale = f16>
+#b = #qlinear.encoding<example4, group = 32, symmetric, scale = f16>
+func.func @f(%w: !qlinear.weight<8x64, #a>) {
+  // expected-error @below {{changes the codes from i4 to example4; only the metadata may change (C2 of qlinear.reencode)}}
   %v = qlinear.reencode %w : !qlinear.weight<8x64, #a> to !qlinear.weight<8x64, #b>
   return
 }

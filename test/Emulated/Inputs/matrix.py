@@ -7,10 +7,10 @@
 """Writes a module with two linears per case, one that quantizes its activations and one
 that does not, and what quant-pack needs for it.
 
-usage: matrix.py BITS DIRECTORY QUANT-PACK
+usage: matrix.py CODES DIRECTORY QUANT-PACK
 
-BITS (4, 5, 6, 8) picks the cases. DIRECTORY gets layer.mlir, and weights.safetensors
-with random weights, packed by QUANT-PACK.
+CODES picks the cases: 4, 5, 6, 8 (integers of so many bits) or a table's name. DIRECTORY
+gets layer.mlir, and weights.safetensors with random weights, packed by QUANT-PACK.
 """
 
 import json
@@ -74,7 +74,17 @@ CASES = [
     ("u8, group = 128, zero, scale = bf16, offset = u8", [(33, 384)]),
     ("u8, group = 32, min, scale = u8 * row<f32>, offset = f16", [(1, 416)]),
     ("i8, group = row, symmetric, scale = f32", [(33, 100)]),
+    # Codes of a table.
+    ("example4, group = 32, symmetric, scale = f16", [(33, 384), (7, 7392)]),
+    ("example4, group = 16, symmetric, scale = u8 * row<bf16>", [(33, 400)]),
+    ("example4, group = 128, symmetric, scale = log8 * row<f32>", [(17, 640)]),
+    ("example4, group = row, symmetric, scale = f32", [(33, 100)]),
 ]
+
+
+def is_table(codes):
+    """Whether such codes index a table: integers are spelled u4, i8, ..."""
+    return len(codes) > 2
 
 
 def schedule(rows, fields, more=""):
@@ -128,15 +138,15 @@ def write_source(path, tensors):
 
 
 def main():
-    bits, directory, quant_pack = sys.argv[1:]
-    random.seed(bits)
+    codes, directory, quant_pack = sys.argv[1:]
+    random.seed(codes)
     os.makedirs(directory, exist_ok=True)
     module, arguments, tensors = [], [], []
     # Cases differ in types by their place in the whole list.
     cases = [(e, n, k) for e, shapes in CASES for n, k in shapes]
     for i, (encoding, n, k) in enumerate(cases):
         width = encoding.split(",")[0]
-        if width[1:] != bits:
+        if codes not in (width, width[1:]):
             continue
         name = f"w{i}"
         group, form = (word.strip() for word in encoding.split(",")[1:3])
@@ -153,7 +163,8 @@ def main():
                 f" : (tensor<?x{k}x{x}>, {weight}) -> tensor<?x{n}x{y}>\n"
                 f"  return %y : tensor<?x{n}x{y}>\n}}\n"
             )
-        quantized = f"int{bits}:{group}:{form}"
+        kind = width if is_table(width) else "int" + codes
+        quantized = f"{kind}:{group}:{form}"
         arguments += ["--quantize", f"^{name}$={quantized}"]
         arguments += ["--encoding", f"^{name}$={encoding}"]
         tensors.append((name, n, k))

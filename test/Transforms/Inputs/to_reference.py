@@ -137,14 +137,21 @@ class Storage:
         return bf16_value((bf16_bits(steps[0]) + field) & 0xFFFF)
 
 
+# Kinds of codes that index a table: their values.
+TABLES = {
+    "example4": [-120, -95, -74, -57, -42, -29, -18, -8, 1, 11, 22, 34, 48, 65, 86, 113],
+}
+
+
 class Weight:
     def __init__(self, rng, name, spelling, N, K, container=None):
         self.name, self.N, self.K = name, N, K
         self.encoding = "#qlinear.encoding<%s>" % spelling
         code, group, self.form, scale, offset = re.fullmatch(
-            r"(\w\d), group = (\w+), (\w+), scale = ([^=]*?)(?:, offset = (.*))?", spelling
+            r"(\w+\d), group = (\w+), (\w+), scale = ([^=]*?)(?:, offset = (.*))?", spelling
         ).groups()
-        self.signed, self.bits = code[0] == "i", int(code[1])
+        self.table = TABLES.get(code)
+        self.signed, self.bits = code[0] == "i", int(code[-1])
         self.group = K if group == "row" else int(group)
         self.G = K // self.group
         self.scale, self.offset = Storage(scale), Storage(offset) if offset else None
@@ -179,7 +186,7 @@ class Weight:
         g = k // self.group
         steps = self.scale_steps[n] if self.scale_steps else None
         s = self.scale.value(self.scales[n][g], steps, k)
-        q = float(self.codes[n][k])
+        q = float(self.table[self.codes[n][k]] if self.table else self.codes[n][k])
         if self.form == "symmetric":
             return s * q
         steps = self.offset_steps[n] if self.offset_steps else None
@@ -332,6 +339,10 @@ ENCODINGS = [
     ("u4, group = 32, zero, scale = delta12 * row<bf16>, offset = u4", 2, 64),
     ("u5, group = row, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>", 2, 51),
     ("i5, group = 32, zero, scale = bf16, offset = i8 * row<f16>", 2, 64),
+    # Codes of a table.
+    ("example4, group = 32, symmetric, scale = f16", 3, 96),
+    ("example4, group = 16, zero, scale = u8 * row<f32>, offset = i8", 2, 80),
+    ("example4, group = row, min, scale = bf16, offset = f32", 2, 50),
 ]
 
 

@@ -24,6 +24,7 @@ SHAPES = {
     "blk.0.down": ("int6:16", "lossless", 5, 272),
     "blk.1.up": ("int8:32", "bf16", 1, 64),
     "blk.1.gate": ("int5:64:min", "block-u8", 17, 320),
+    "blk.1.down": ("example4:32", "row-u8", 19, 288),
 }
 
 
