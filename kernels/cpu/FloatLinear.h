@@ -134,17 +134,11 @@ QL_INLINE void addFloatHalf(const WeightLayout &w, const UnitLayout &unit,
 QL_INLINE void addFloatUnit(const WeightLayout &w, int M, const u8 *blob,
                             const FloatRows &a, u64 tile, u64 index, bool tail,
                             Floats *state) {
-  UnitLayout unit = tail ? w.tailUnit() : w.fullUnit();
-  const u8 *base = blob + w.unitOffset(tile, index);
-  BlockSteps steps = blockStepsOf(w, unit, blob, base, tile, index);
-  Tile t{state, M};
-#pragma clang loop unroll(full)
-  for (int m0 = 0; m0 < M; m0 += kTokens) {
-    int count = M - m0 < kTokens ? M - m0 : kTokens;
-    addFloatHalf(w, unit, base, steps, a, index, tail, m0, count, 0, t);
-    if (unit.chunks > 4)
-      addFloatHalf(w, unit, base, steps, a, index, tail, m0, count, 1, t);
-  }
+  auto add = [&](const UnitLayout &unit, const u8 *base, const BlockSteps &steps,
+                 int m0, int count, int h, const Tile &t) QL_LAMBDA {
+    addFloatHalf(w, unit, base, steps, a, index, tail, m0, count, h, t);
+  };
+  forEachHalf(w, M, blob, tile, index, tail, state, add);
 }
 
 } // namespace qlinear::cpu

@@ -274,11 +274,11 @@ QL_INLINE BlockSteps blockStepsOf(const WeightLayout &w, const UnitLayout &unit,
   return steps;
 }
 
-/// Adds unit `index` of the tile for the M quantized tokens at `activations`,
-/// of which `rows` are there.
-QL_INLINE void addUnit(const WeightLayout &w, int M, const u8 *blob,
-                       const u8 *activations, int rows, u64 tile, u64 index, bool tail,
-                       Floats *state) {
+/// Calls add(unit, base, steps, m0, count, h, tile) for the halves of unit `index` of
+/// the tile, with kTokens of the M tokens at a time.
+template <typename F>
+QL_INLINE void forEachHalf(const WeightLayout &w, int M, const u8 *blob, u64 tile,
+                           u64 index, bool tail, Floats *state, F add) {
   UnitLayout unit = tail ? w.tailUnit() : w.fullUnit();
   const u8 *base = blob + w.unitOffset(tile, index);
   BlockSteps steps = blockStepsOf(w, unit, blob, base, tile, index);
@@ -286,10 +286,22 @@ QL_INLINE void addUnit(const WeightLayout &w, int M, const u8 *blob,
 #pragma clang loop unroll(full)
   for (int m0 = 0; m0 < M; m0 += kTokens) {
     int count = M - m0 < kTokens ? M - m0 : kTokens;
-    addHalf(w, unit, base, steps, activations, rows, index, m0, count, 0, t);
+    add(unit, base, steps, m0, count, 0, t);
     if (unit.chunks > 4)
-      addHalf(w, unit, base, steps, activations, rows, index, m0, count, 1, t);
+      add(unit, base, steps, m0, count, 1, t);
   }
+}
+
+/// Adds unit `index` of the tile for the M quantized tokens at `activations`,
+/// of which `rows` are there.
+QL_INLINE void addUnit(const WeightLayout &w, int M, const u8 *blob,
+                       const u8 *activations, int rows, u64 tile, u64 index, bool tail,
+                       Floats *state) {
+  auto add = [&](const UnitLayout &unit, const u8 *base, const BlockSteps &steps,
+                 int m0, int count, int h, const Tile &t) QL_LAMBDA {
+    addHalf(w, unit, base, steps, activations, rows, index, m0, count, h, t);
+  };
+  forEachHalf(w, M, blob, tile, index, tail, state, add);
 }
 
 /// Pairwise: lanes 2 l and 2 l + 1 of the result add up to those of a and b.

@@ -192,6 +192,22 @@ QL_INLINE Floats exp2(Floats x) {
   return (Floats)((Words)p + ((Words)biased << 23));
 }
 
+#if defined(__AVX2__)
+/// The two registers of AVX2 that are a vector.
+struct Halves {
+  __m256i lo, hi;
+  template <typename V> QL_INLINE explicit Halves(V v) {
+    typedef long long Longs __attribute__((vector_size(64)));
+    Longs w = (Longs)v;
+    lo = (__m256i)__builtin_shufflevector(w, w, 0, 1, 2, 3);
+    hi = (__m256i)__builtin_shufflevector(w, w, 4, 5, 6, 7);
+  }
+};
+QL_INLINE Ints join(__m256i lo, __m256i hi) {
+  return (Ints)__builtin_shufflevector((__v4di)lo, (__v4di)hi, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+#endif
+
 /// In each byte of `places` (0..15), the byte at that place of a table of 16, whose
 /// bytes 0 to 7 are `low`, from the lowest bits on.
 QL_INLINE Bytes lookUp(u64 low, u64 high, Bytes places) {
@@ -201,14 +217,9 @@ QL_INLINE Bytes lookUp(u64 low, u64 high, Bytes places) {
 #if defined(__AVX512BW__)
   return (Bytes)_mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), (__m512i)places);
 #elif defined(__AVX2__)
-  typedef long long Longs __attribute__((vector_size(64)));
   __m256i both = _mm256_broadcastsi128_si256(table);
-  Longs w = (Longs)places;
-  auto first = (__m256i)__builtin_shufflevector(w, w, 0, 1, 2, 3);
-  auto second = (__m256i)__builtin_shufflevector(w, w, 4, 5, 6, 7);
-  return (Bytes)__builtin_shufflevector((__v4di)_mm256_shuffle_epi8(both, first),
-                                        (__v4di)_mm256_shuffle_epi8(both, second), 0, 1,
-                                        2, 3, 4, 5, 6, 7);
+  Halves p(places);
+  return (Bytes)join(_mm256_shuffle_epi8(both, p.lo), _mm256_shuffle_epi8(both, p.hi));
 #else
   Bytes found{};
 #pragma clang loop unroll(full)
@@ -236,18 +247,6 @@ QL_INLINE Ints dot([[maybe_unused]] int bits, Bytes q0, SBytes a0, Bytes q1,
 
 #elif defined(__AVX2__)
 
-struct Halves {
-  __m256i lo, hi;
-  template <typename V> QL_INLINE explicit Halves(V v) {
-    typedef long long Longs __attribute__((vector_size(64)));
-    Longs w = (Longs)v;
-    lo = (__m256i)__builtin_shufflevector(w, w, 0, 1, 2, 3);
-    hi = (__m256i)__builtin_shufflevector(w, w, 4, 5, 6, 7);
-  }
-};
-QL_INLINE Ints join(__m256i lo, __m256i hi) {
-  return (Ints)__builtin_shufflevector((__v4di)lo, (__v4di)hi, 0, 1, 2, 3, 4, 5, 6, 7);
-}
 /// vpmaddubsw adds two products with saturation to 16 bits. Codes of up to 6
 /// bits stay below: 4 * 63 * 127 = 32004, so even two of them can be added
 /// before they are widened. 8-bit codes are cut into nibbles.
