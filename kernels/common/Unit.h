@@ -261,12 +261,12 @@ struct Activations {
   int codeStride, recordStride; ///< bytes from token to token
 };
 
-QL_INLINE Chunk loadChunk(RecordKind kind, const Activations &a, int token) {
+QL_INLINE void loadChunk(RecordKind kind, const Activations &a, int token, Chunk &x) {
   QL_SHARED const u8 *codes = a.codes + token * a.codeStride;
   QL_SHARED const u8 *record = a.records + token * a.recordStride;
   u32x4 lo = *(QL_SHARED const u32x4 *)codes;
   u32x4 hi = *(QL_SHARED const u32x4 *)(codes + 128);
-  Chunk x{{lo.x, lo.y, lo.z, lo.w, hi.x, hi.y, hi.z, hi.w}, 0, {0, 0}};
+  x = {{lo.x, lo.y, lo.z, lo.w, hi.x, hi.y, hi.z, hi.w}, 0, {0, 0}};
   if (kind.halves == 2) {
     u32x4 r = *(QL_SHARED const u32x4 *)record;
     x.d = bitCast<float>(u32(r.x)), x.extra[0] = r.y, x.extra[1] = r.z;
@@ -274,15 +274,6 @@ QL_INLINE Chunk loadChunk(RecordKind kind, const Activations &a, int token) {
     u32x2 r = *(QL_SHARED const u32x2 *)record;
     x.d = bitCast<float>(u32(r.x)), x.extra[0] = r.y;
   }
-  return x;
-}
-
-/// The bytes of row j as 8 words, none of them 16 times a code.
-QL_INLINE void unpackPlainCodes(const Spec &s, const Unit &u, int j, u32 *codes) {
-  unpackCodes(s, u, j, codes);
-  QL_UNROLL
-  for (int i = 4; i < 8 && keepsHighNibbles(s); ++i)
-    codes[i] >>= 4;
 }
 
 /// One token's chunk of floats, and its record.
@@ -292,8 +283,8 @@ struct FloatChunk {
   u32 extra[2];
 };
 
-QL_INLINE FloatChunk loadFloatChunk(RecordKind kind, const Activations &a, int token) {
-  FloatChunk chunk;
+QL_INLINE void loadChunk(RecordKind kind, const Activations &a, int token,
+                         FloatChunk &chunk) {
   QL_UNROLL
   for (int i = 0; i < 8; ++i) {
     u32x4 v = *(QL_SHARED const u32x4 *)(a.codes + token * a.codeStride + i * 128);
@@ -306,20 +297,22 @@ QL_INLINE FloatChunk loadFloatChunk(RecordKind kind, const Activations &a, int t
   for (int h = 0; h < kind.halves; ++h)
     chunk.extra[h] = *(QL_SHARED const u32 *)(record + 4 + 4 * h);
   chunk.d = *(QL_SHARED const float *)record;
-  return chunk;
 }
 
-/// addRow for floats.
-QL_INLINE float addFloatRow(const Spec &s, const u32 *codes, const FloatChunk &x,
-                            const float *scale, const float *offset, float acc) {
+/// Codes may be 16 times themselves, as unpackCodes leaves them.
+QL_INLINE float addRow(const Spec &s, const u32 *codes, const FloatChunk &x,
+                       const float *scale, const float *offset, float acc) {
   RecordKind kind = RecordKind::of(s);
   int perHalf = layout::kChunk / kind.halves;
   QL_UNROLL
   for (int h = 0; h < kind.halves; ++h) {
     float dot = kind.bias ? bitCast<float>(x.extra[h]) : 0.0f;
     QL_UNROLL
-    for (int i = h * perHalf; i < (h + 1) * perHalf; ++i)
-      dot = fma(float(codes[i / 4] >> 8 * (i % 4) & 255), x.x[i], dot);
+    for (int i = h * perHalf; i < (h + 1) * perHalf; ++i) {
+      int shift = i >= 16 && keepsHighNibbles(s) ? 4 : 0;
+      dot = fma(float((codes[i / 4] >> shift) >> 8 * (i % 4) & (255 >> shift)), x.x[i],
+                dot);
+    }
     acc = fma(scale[h] * x.d, dot, acc);
     if (kind.hasOffset)
       acc = fma(-offset[h], bitCast<float>(x.extra[h]), acc);
@@ -327,30 +320,10 @@ QL_INLINE float addFloatRow(const Spec &s, const u32 *codes, const FloatChunk &x
   return acc;
 }
 
-/// acc[4 m + j] += row 4 j + r0 of the unit times token m.
-QL_INLINE_LATE inline void dotFloatUnit(const UnitLayout &l, int tokens, const Unit &u,
-                                        const Rows &rows, const Activations &a,
-                                        float *acc) {
-  u32 codes[4][8];
-  float scale[4][2], offset[4][2];
-  QL_UNROLL
-  for (int j = 0; j < 4; ++j) {
-    unpackPlainCodes(l.spec, u, j, codes[j]);
-    decodeGroups(l, u, rows, j, scale[j], offset[j]);
-  }
-  QL_UNROLL
-  for (int m = 0; m < tokens; ++m) {
-    FloatChunk x = loadFloatChunk(RecordKind::of(l.spec), a, m);
-    QL_UNROLL
-    for (int j = 0; j < 4; ++j)
-      acc[4 * m + j] =
-          addFloatRow(l.spec, codes[j], x, scale[j], offset[j], acc[4 * m + j]);
-  }
-}
-
-/// The same for int8 activations.
-QL_INLINE_LATE inline void dotUnit(const UnitLayout &l, int tokens, const Unit &u,
-                                   const Rows &rows, const Activations &a, float *acc) {
+/// acc[4 m + j] += row 4 j + r0 of the unit times token m, whose chunks are `X`.
+template <class X>
+QL_INLINE_LATE void dotUnit(const UnitLayout &l, int tokens, const Unit &u,
+                            const Rows &rows, const Activations &a, float *acc) {
   RecordKind kind = RecordKind::of(l.spec);
   u32 codes[4][8];
   float scale[4][2], offset[4][2];
@@ -361,7 +334,8 @@ QL_INLINE_LATE inline void dotUnit(const UnitLayout &l, int tokens, const Unit &
   }
   QL_UNROLL
   for (int m = 0; m < tokens; ++m) {
-    Chunk x = loadChunk(kind, a, m);
+    X x;
+    loadChunk(kind, a, m, x);
     QL_UNROLL
     for (int j = 0; j < 4; ++j)
       acc[4 * m + j] = addRow(l.spec, codes[j], x, scale[j], offset[j], acc[4 * m + j]);
@@ -372,9 +346,9 @@ QL_INLINE_LATE inline void dotRowByRow(const UnitLayout &l, int tokens, int prod
                                        const Unit &u, const Rows &rows,
                                        const Activations &a, float *acc) {
   if (product == kDp4a)
-    dotUnit(l, tokens, u, rows, a, acc);
+    dotUnit<Chunk>(l, tokens, u, rows, a, acc);
   else
-    dotFloatUnit(l, tokens, u, rows, a, acc);
+    dotUnit<FloatChunk>(l, tokens, u, rows, a, acc);
 }
 
 } // namespace qlinear::kernels
