@@ -171,7 +171,7 @@ class Makers:
         return "\n".join(wrap(line) for line in lines if "arith.constant" not in line)
 
     def micro(self):
-        source = (ROOT / "kernels/common/Unit.h").read_text()
+        source = (ROOT / "kernels/cuda/Unit.h").read_text()
         return re.search(r"^/// Adds row j's share.*?^}$", source, re.M | re.S)[0]
 
     def llvm(self):

@@ -5,11 +5,10 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Micro-kernels are freestanding C++ that is compiled to LLVM bitcode for a GPU
-// and, for the emulated device and the unit tests, runs on the host too. Every
-// function is inlined into the generated kernel, where the encoding and the
-// shape are constants; all loops marked QL_UNROLL have constant trip counts
-// there.
+// Micro-kernels are freestanding C++ that is compiled to LLVM bitcode, for a GPU or for
+// CPUs; unit tests compile those of CPUs as ordinary functions. Every function is
+// inlined into the generated kernel, where the encoding and the shape are constants;
+// all loops marked QL_UNROLL have constant trip counts there.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_KERNELS_COMMON_PORTABLE_H

@@ -8,7 +8,7 @@
 #define QLINEAR_KERNELS_CPU_ACTIVATIONS_H
 
 #include "Vector.h"
-#include "qlinear/Conversion/CpuKernels.h"
+#include "qlinear/Kernels/Cpu.h"
 
 namespace qlinear::cpu {
 

@@ -56,7 +56,7 @@ QL_INLINE FloatToken floatTokenOf(const FloatRows &a, u64 K, int row, u64 unit, 
   FloatToken t{};
   int size = a.dtype == kFloat32 ? 4 : 2;
   const u8 *x = a.x + u64(row) * K * size;
-#pragma clang loop unroll(full)
+  QL_UNROLL
   for (int i = 0; i < 8; ++i) {
     u64 k = unit * layout::kUnitK + h * 128 + i * 16;
     if (!tail)
@@ -84,7 +84,7 @@ QL_INLINE void addFloatChunk(const UnitLayout &unit, const Codes &q,
                              Floats *sums) {
   Floats low = quarterToFloats<C>(q.low), high = quarterToFloats<C>(q.high);
   Floats s0 = splat(s[0][4 * C + J]), s1 = splat(s[unit.halves() - 1][4 * C + J]);
-#pragma clang loop unroll(full)
+  QL_UNROLL
   for (int m = 0; m < count; ++m) {
     const Floats *x = tokens[m].x[C];
     if (unit.halves() == 2)
@@ -112,7 +112,7 @@ QL_INLINE void addFloatHalf(const WeightLayout &w, const UnitLayout &unit,
                             u64 index, bool tail, int m0, int count, int h,
                             const Tile &tile) {
   FloatToken tokens[kTokens];
-#pragma clang loop unroll(full)
+  QL_UNROLL
   for (int m = 0; m < count; ++m) {
     int row = m0 + m < a.rows ? m0 + m : a.rows - 1;
     tokens[m] = floatTokenOf(a, w.K, row, index, h, tail);

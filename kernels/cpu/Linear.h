@@ -21,7 +21,7 @@
 #define QLINEAR_KERNELS_CPU_LINEAR_H
 
 #include "Metadata.h"
-#include "qlinear/Conversion/CpuKernels.h"
+#include "qlinear/Kernels/Cpu.h"
 
 namespace qlinear::cpu {
 
@@ -66,12 +66,12 @@ QL_INLINE void beginTile(const WeightLayout &w, int M, const u8 *blob, u64 tile,
   u64 row = tile * layout::kTileRows;
   RowConstants s = rowConstants(w.spec, w.spec.scale, blob + w.rowScaleOffset(row));
   RowConstants o = rowConstants(w.spec, w.spec.offset, blob + w.rowOffsetOffset(row));
-#pragma clang loop unroll(full)
+  QL_UNROLL
   for (int r0 = 0; r0 < 4; ++r0) {
     t.scale(r0) = {rowsOf(r0, s.first), rowsOf(r0, s.second)};
     t.offset(r0) = {rowsOf(r0, o.first), rowsOf(r0, o.second)};
   }
-#pragma clang loop unroll(full)
+  QL_UNROLL
   for (int i = 0; i < 20 * M; ++i)
     state[16 + i] = Floats{};
 }
@@ -140,7 +140,7 @@ QL_INLINE void addRow(const UnitLayout &unit, const u8 *base, const Token *token
                       int count, int r0, int h, Floats s0, Floats s1, Floats *sums) {
   Codes q = codesOf(unit, base, J, r0, h);
   int bits = unit.spec.byteBits();
-#pragma clang loop unroll(full)
+  QL_UNROLL
   for (int m = 0; m < count; ++m) {
     const Token &t = tokens[m];
     if (unit.halves() == 2) {
@@ -178,7 +178,7 @@ QL_INLINE Groups groupsOf(const UnitLayout &unit, const u8 *base,
     oc.first = ofRow(steps.offset);
 
   Groups g;
-#pragma clang loop unroll(full)
+  QL_UNROLL
   for (int half = 0; half < unit.halves(); ++half) {
     Floats value = oc.first;
     g.scale[half] = sc.first;
@@ -202,7 +202,7 @@ QL_INLINE Groups groupsOf(const UnitLayout &unit, const u8 *base,
 template <typename Token>
 QL_INLINE void addOffsets(const UnitLayout &unit, const Groups &g, const Token *tokens,
                           int m0, int count, int r0, const Tile &tile) {
-#pragma clang loop unroll(full)
+  QL_UNROLL
   for (int m = 0; m < count; ++m) {
     const Token &t = tokens[m];
     Floats &sum = tile.offsetSum(r0, m0 + m);
@@ -229,7 +229,7 @@ QL_INLINE void addRows(const UnitLayout &unit, const u8 *base, const BlockSteps 
 /// Prefetches a part of the next lines: a quarter of half a unit.
 QL_INLINE void prefetchStep(const UnitLayout &unit, const u8 *base, int h, int r0) {
   int lines = (unit.bytes() + 8 * 64 - 1) / (8 * 64);
-#pragma clang loop unroll(full)
+  QL_UNROLL
   for (int i = 0; i < lines; ++i)
     __builtin_prefetch(base + kPrefetch + ((h * 4 + r0) * lines + i) * 64, 0, 2);
 }
@@ -240,7 +240,7 @@ QL_INLINE void addHalf(const WeightLayout &w, const UnitLayout &unit, const u8 *
                        u64 index, int m0, int count, int h, const Tile &tile) {
   layout::ActivationLayout a{w.K};
   Token tokens[kTokens];
-#pragma clang loop unroll(full)
+  QL_UNROLL
   for (int m = 0; m < count; ++m) {
     int row = m0 + m < rows ? m0 + m : rows - 1;
     tokens[m] = tokenOf(a, activations + row * a.bytes(), index, h);
@@ -251,7 +251,7 @@ QL_INLINE void addHalf(const WeightLayout &w, const UnitLayout &unit, const u8 *
     addRows(unit, base, steps, tokens, m0, count, r0, h, tile);
   };
   if (tile.M == 1 && kRegisters >= 32) { // all the sums of a tile fit
-#pragma clang loop unroll(full)
+    QL_UNROLL
     for (int r0 = 0; r0 < 4; ++r0)
       step(r0);
   } else {
@@ -283,7 +283,7 @@ QL_INLINE void forEachHalf(const WeightLayout &w, int M, const u8 *blob, u64 til
   const u8 *base = blob + w.unitOffset(tile, index);
   BlockSteps steps = blockStepsOf(w, unit, blob, base, tile, index);
   Tile t{state, M};
-#pragma clang loop unroll(full)
+  QL_UNROLL
   for (int m0 = 0; m0 < M; m0 += kTokens) {
     int count = M - m0 < kTokens ? M - m0 : kTokens;
     add(unit, base, steps, m0, count, 0, t);
@@ -320,20 +320,20 @@ QL_INLINE void endTile(int M, const Floats *state, float *out) {
     // After four rounds of pairwise sums, lane l holds the vector whose number
     // is l with its bits reversed: so they go in with their bits reversed.
     Floats v[16];
-#pragma clang loop unroll(full)
+    QL_UNROLL
     for (int l = 0; l < 16; ++l) {
       int row = (l & 1) << 3 | (l & 2) << 1 | (l & 4) >> 1 | (l & 8) >> 3;
       v[l] = t.sum(row % 4, row / 4, m);
     }
-#pragma clang loop unroll(full)
+    QL_UNROLL
     for (int n = 8; n; n /= 2)
-#pragma clang loop unroll(full)
-      for (int l = 0; l < n; ++l)
-        v[l] = addPairs(v[2 * l], v[2 * l + 1]);
+      QL_UNROLL
+    for (int l = 0; l < n; ++l)
+      v[l] = addPairs(v[2 * l], v[2 * l + 1]);
     Floats y = v[0];
     // Lane 4 i + j of r0's offset sum: add the quarters, then take row 4 j + r0
     // from lane j.
-#pragma clang loop unroll(full)
+    QL_UNROLL
     for (int r0 = 0; r0 < 4; ++r0) {
       Floats o = t.offsetSum(r0, m);
       o = (broadcastQuarter<0>(o) + broadcastQuarter<1>(o)) +

@@ -120,11 +120,11 @@ QL_INLINE Words recordFields(const UnitLayout &unit, const u8 *base, int r0, int
   auto bit = [&](int l)
                  QL_LAMBDA { return firstBit + (l % 4 * unit.halves() + half) * bits; };
   bool straddles = false;
-#pragma clang loop unroll(full)
+  QL_UNROLL
   for (int j = 0; j < 4; ++j)
     straddles |= bit(j) % 32 + bits > 32;
   Words low{}, high{};
-#pragma clang loop unroll(full)
+  QL_UNROLL
   for (int w = bit(0) / 32; w <= (bit(3) + bits - 1) / 32; ++w) {
     Words here = recordWord(unit, base, r0, h, w);
     Words isLow =

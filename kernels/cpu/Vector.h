@@ -21,14 +21,13 @@
 
 // The layout's arithmetic has to fold into constants: inline it first of all.
 #pragma clang attribute push(__attribute__((always_inline)), apply_to = function)
-#include "qlinear/Encoding/Layout.h"
+#include "../common/Portable.h"
 #pragma clang attribute pop
 
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
-#define QL_INLINE __attribute__((always_inline)) inline
 #define QL_LAMBDA __attribute__((always_inline))
 
 namespace qlinear::cpu {
@@ -99,7 +98,7 @@ QL_INLINE Words loadQuarters(const u8 *p, int count, int swizzle) {
 /// Lane l of the result is lane index(l) of v.
 template <typename V, typename F> QL_INLINE V permute(V v, F index) {
   V r{};
-#pragma clang loop unroll(full)
+  QL_UNROLL
   for (int l = 0; l < 16; ++l)
     r[l] = v[index(l)];
   return r;
@@ -107,7 +106,7 @@ template <typename V, typename F> QL_INLINE V permute(V v, F index) {
 /// A vector whose lane l is value(l).
 template <typename V, typename F> QL_INLINE V lanes(F value) {
   V r{};
-#pragma clang loop unroll(full)
+  QL_UNROLL
   for (int l = 0; l < 16; ++l)
     r[l] = value(l);
   return r;
@@ -222,7 +221,7 @@ QL_INLINE Bytes lookUp(u64 low, u64 high, Bytes places) {
   return (Bytes)join(_mm256_shuffle_epi8(both, p.lo), _mm256_shuffle_epi8(both, p.hi));
 #else
   Bytes found{};
-#pragma clang loop unroll(full)
+  QL_UNROLL
   for (int i = 0; i < 16; ++i)
     found |= (Bytes)(places == u8(i)) & u8((i < 8 ? low : high) >> 8 * (i % 8));
   return found;

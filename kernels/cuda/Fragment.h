@@ -23,9 +23,9 @@
 #ifndef QLINEAR_KERNELS_CUDA_FRAGMENT_H
 #define QLINEAR_KERNELS_CUDA_FRAGMENT_H
 
-#include "../common/Unit.h"
 #include "Intrinsics.h"
 #include "Sources.h"
+#include "Unit.h"
 
 namespace qlinear::kernels {
 
@@ -178,7 +178,7 @@ QL_INLINE void exchangeGroups(const UnitLayout &l, int lane, const Unit &u,
   }
 }
 
-/// Activations of all tokens (StagedActivations in Geometry.h) at a unit.
+/// Activations of all tokens (StagedActivations in Gpu.h) at a unit.
 struct TokenMatrix {
   QL_SHARED const u8 *codes;   ///< the lane's row of the first load of matrices
   QL_SHARED const u8 *records; ///< of the lane's first token

@@ -17,7 +17,7 @@
 // The two products m16n8k16 of a chunk take the columns in the order in which masks
 // find them: even and odd ones of columns 0..15, then of 16..31. A word of A holds the
 // codes of columns 4 t and 4 t + 2 (even) or 4 t + 1 and 4 t + 3 (odd), and so the word
-// t of a piece of staged activations (Geometry.h) has those.
+// t of a piece of staged activations (Gpu.h) has those.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_KERNELS_CUDA_HALFFRAGMENT_H

@@ -81,7 +81,7 @@ void ql_walk_start(Walk *walk, i32 first, i32 last, i32 afterLoads) {
 void ql_walk_take(Walk *walk, Unit *unit) { walk->takeFirst(*unit); }
 
 /// `codes` and `records` (of the spec's kind): StagedActivations; `constants`: runs x
-/// 16 x rowFloats; `slots`: see Geometry.h; `ahead`: ql_walk_take has taken `unit`.
+/// 16 x rowFloats; `slots`: see Gpu.h; `ahead`: ql_walk_take has taken `unit`.
 void ql_walk_multiply(Walk *walk, i32 tokens, QL_SHARED const u8 *codes,
                       QL_SHARED const u8 *records, QL_SHARED const float *constants,
                       QL_SHARED float *slots, Unit *unit, i32 ahead) {

@@ -14,8 +14,8 @@
 #ifndef QLINEAR_KERNELS_CUDA_STAGING_H
 #define QLINEAR_KERNELS_CUDA_STAGING_H
 
-#include "../common/Metadata.h"
 #include "HalfFragment.h"
+#include "Metadata.h"
 
 namespace qlinear::kernels {
 

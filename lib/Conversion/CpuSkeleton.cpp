@@ -14,7 +14,7 @@
 //===----------------------------------------------------------------------===//
 #include "CpuSkeleton.h"
 #include "Epilogue.h"
-#include "qlinear/Conversion/CpuKernels.h"
+#include "qlinear/Kernels/Cpu.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"

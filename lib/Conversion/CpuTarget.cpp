@@ -7,7 +7,7 @@
 #include "CpuSkeleton.h"
 #include "Epilogue.h"
 #include "KernelTarget.h"
-#include "qlinear/Conversion/CpuKernels.h"
+#include "qlinear/Kernels/Cpu.h"
 #include "qlinear/Transforms/Schedule.h"
 #include "qlinear/Transforms/Split.h"
 

@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 #include "qlinear/Target/Compiler.h"
-#include "Artifact.h"
-#include "Manifest.h"
+#include "Artifact/Artifact.h"
+#include "Artifact/Manifest.h"
 #include "qlinear/Conversion/Passes.h"
 #include "qlinear/Encoding/Archive.h"
 #include "qlinear/Target/Emulated.h"
@@ -141,14 +141,14 @@ LogicalResult Driver::checkLinears() {
   SmallVector<func::FuncOp> without;
   bool any = false;
   for (func::FuncOp function : exportedFunctions(source)) {
-    bool has = function
-                   .walk([](Operation *op) {
-                     return isa<mlir::qlinear::KernelOpInterface,
-                                mlir::qlinear::LaunchOp>(op)
-                                ? WalkResult::interrupt()
-                                : WalkResult::advance();
-                   })
-                   .wasInterrupted();
+    bool has =
+        function
+            .walk([](Operation *op) {
+              return isa<mlir::qlinear::KernelOpInterface, mlir::qlinear::LaunchOp>(op)
+                         ? WalkResult::interrupt()
+                         : WalkResult::advance();
+            })
+            .wasInterrupted();
     any |= has;
     if (!has)
       without.push_back(function);

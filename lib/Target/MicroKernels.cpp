@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "MicroKernels.h"
 
-#include "qlinear/Target/KernelBitcode.h"
+#include "qlinear/Kernels/Bitcode.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "llvm/Bitcode/BitcodeReader.h"

@@ -13,7 +13,7 @@
 namespace qlinear {
 
 /// Links what `module` needs of the embedded micro-kernels `name`
-/// (KernelBitcode.h) into it, for its triple and data layout. Failures are
+/// (Kernels/Bitcode.h) into it, for its triple and data layout. Failures are
 /// diagnostics of `op`.
 mlir::LogicalResult linkMicroKernels(mlir::Operation *op, llvm::Module &module,
                                      llvm::StringRef name);

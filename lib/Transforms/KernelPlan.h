@@ -17,9 +17,9 @@
 #ifndef QLINEAR_LIB_TRANSFORMS_KERNELPLAN_H
 #define QLINEAR_LIB_TRANSFORMS_KERNELPLAN_H
 
-#include "../../kernels/common/Geometry.h"
 #include "qlinear/Dialect/QLinear.h"
 #include "qlinear/Encoding/Result.h"
+#include "qlinear/Kernels/Gpu.h"
 #include "qlinear/Transforms/Schedule.h"
 
 #include <vector>

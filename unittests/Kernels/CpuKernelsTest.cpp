@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "CpuKernels.h"
 #include "Encoding/Reference.h"
-#include "qlinear/Conversion/CpuKernels.h"
+#include "qlinear/Kernels/Cpu.h"
 
 #include <gtest/gtest.h>
 

@@ -15,8 +15,8 @@
 #include "DeviceCode.h"
 #include "Mutants.h"
 #include "qlinear/Dialect/QLinear.h"
+#include "qlinear/Kernels/Bitcode.h"
 #include "qlinear/Target/Compiler.h"
-#include "qlinear/Target/KernelBitcode.h"
 
 #include "mlir/Parser/Parser.h"
 #include "llvm/Support/FormatVariadic.h"

@@ -11,7 +11,7 @@
 // An inventory lists the linear weights of a checkpoint, each with a way to
 // load it, and the tensors that are something else. Quantized checkpoints come
 // in many conventions; each has an importer that recognises its tensors (see
-// lib/Encoding/Importers.h), and nothing else knows about it.
+// lib/Encoding/Import/Importers.h), and nothing else knows about it.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_ENCODING_PACKER_H

@@ -1,0 +1,41 @@
+//===- CpuKernels.h - What CPU skeletons and micro-kernels share *- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The micro-kernels of kernels/cpu, as the generated skeleton calls them. All
+// are inlined into it; `spec`, `N`, `K`, `M`, `dtype` and `tail` must then be
+// constants for the code to be good (it is right in any case).
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_KERNELS_CPU_H
+#define QLINEAR_KERNELS_CPU_H
+
+namespace qlinear::cpu {
+
+/// Most rows (tokens) of a kernel variant.
+inline constexpr int kMaxRows = 8;
+
+/// Bytes of a tile's state for M rows, 64-byte aligned: the row constants (16
+/// vectors of 64 bytes), then per row 16 sums of the products and 4 of the
+/// offsets.
+constexpr int tileBytes(int M) { return (16 + 20 * M) * 64; }
+
+/// Element types of x, extras and results; the values are those of qlr_dtype.
+enum DType : int { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
+
+//   void ql_cpu_begin_tile(u64 spec, u64 N, u64 K, i32 M, ptr blob, u64 tile,
+//                          ptr state)
+//   void ql_cpu_add_unit(u64 spec, u64 N, u64 K, i32 M, ptr blob, ptr acts,
+//                        i32 rows, u64 tile, u64 unit, i32 tail, ptr state)
+//   void ql_cpu_add_float_unit(u64 spec, u64 N, u64 K, i32 M, i32 dtype, ptr blob,
+//                        ptr x, i32 rows, u64 tile, u64 unit, i32 tail, ptr state)
+//   void ql_cpu_end_tile(i32 M, ptr state, ptr out)         float out[M][16]
+//   void ql_cpu_load(i32 dtype, ptr src, u64 count, ptr out)   float out[16]
+//   void ql_cpu_store(i32 dtype, ptr dst, u64 count, ptr in)   count <= 16
+//   void ql_cpu_quantize(i32 dtype, u64 K, ptr x, ptr out)     one token
+
+} // namespace qlinear::cpu
+#endif

@@ -1,0 +1,414 @@
+//===- Quantize.cpp - Float weights to codes ------------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Scales are rounded to bf16 before the codes are chosen, so that a bf16 or
+// delta scale keeps them exactly at no loss, and the zeros of the zero form are
+// integers within the code range: such weights re-encode losslessly at 4 bits
+// per zero. The mins and the centred zeros are floats.
+//
+// Codes that index a table get the nearest of its values, in the symmetric form.
+//
+// The search tries ranges from the full one down to about half of it (clipping
+// the extremes costs less than a coarse step, the more so the fewer the bits)
+// and refits scale and offset to the codes by least squares.
+//
+//===----------------------------------------------------------------------===//
+#include "../Files/Json.h"
+#include "Float.h"
+#include "Metadata.h"
+#include "qlinear/Encoding/Packer.h"
+
+#include <algorithm>
+#include <fmt/core.h>
+#include <tbb/blocked_range.h>
+#include <tbb/parallel_for.h>
+
+using namespace qlinear;
+using namespace qlinear::detail;
+
+namespace {
+
+/// w' = s * f - m with f = clamp(round((w + m) / s), 0, largest).
+struct Fit {
+  double s = 0, m = 0;
+  double error = INFINITY;
+};
+
+constexpr float kRound = 0x1.8p23f; // x + kRound - kRound rounds |x| < 2^22
+
+class GroupQuantizer {
+  const QuantizeOptions &options;
+  float largest; ///< of a code field
+  double bias;
+  /// The group's weights as multiples of `unit`, a power of two, less `middle`
+  /// (0 in the forms whose range includes 0), and their sum: of size 1, so that
+  /// float arithmetic does for the search.
+  std::vector<float> x;
+  double unit = 1, middle = 0, sum = 0;
+
+  float fieldOf(float v, float inverse, float z) const {
+    float f = v * inverse + z;
+    f = f < 0 ? 0 : f;
+    f = f > largest ? largest : f;
+    return f + kRound - kRound;
+  }
+  /// Sums over the codes of (s, m): of (w - w')^2, f, f^2, f w.
+  struct Sums {
+    double error = 0, f = 0, ff = 0, fw = 0;
+  };
+  Sums sums(double s, double m) const {
+    constexpr size_t lanes = 16; // sums that the compiler keeps in vectors
+    float inverse = float(1 / s), z = float(m / s), scale = float(s), shift = float(m);
+    Sums total;
+    // Float sums stay exact enough over a part of a long row.
+    for (size_t at = 0; at < x.size(); at += 1024) {
+      float error[lanes] = {}, f1[lanes] = {}, ff[lanes] = {}, fw[lanes] = {};
+      auto add = [&](size_t lane, float v) {
+        float f = fieldOf(v, inverse, z), d = v - (scale * f - shift);
+        error[lane] += d * d;
+        f1[lane] += f;
+        ff[lane] += f * f;
+        fw[lane] += f * v;
+      };
+      size_t i = at, end = std::min(x.size(), at + 1024);
+      for (; i + lanes <= end; i += lanes)
+        for (size_t lane = 0; lane < lanes; ++lane)
+          add(lane, x[i + lane]);
+      for (; i < end; ++i)
+        add(0, x[i]);
+      for (size_t lane = 0; lane < lanes; ++lane) {
+        total.error += error[lane];
+        total.f += f1[lane];
+        total.ff += ff[lane];
+        total.fw += fw[lane];
+      }
+    }
+    return total;
+  }
+
+  /// The nearest scale that is a bf16 number in the weight's own unit.
+  double scaleAs(double s) const {
+    return double(fromBf16(toBf16(float(s * unit)))) / unit;
+  }
+
+  /// Takes (s, m) if it is better than `best`; returns its sums.
+  Sums consider(double s, double m, Fit &best) const {
+    Sums r = sums(s, m);
+    if (r.error < best.error)
+      best = {s, m, r.error};
+    return r;
+  }
+
+  /// Fractions of the full range that are tried: the fewer the bits, the more
+  /// clipping can pay.
+  int candidates() const {
+    return !options.search           ? 1
+           : options.codes.bits == 4 ? 14
+           : options.codes.bits == 5 ? 10
+                                     : 6;
+  }
+  static double fraction(int i) { return 1 - 0.03 * i; }
+
+  /// Takes s and the zero z, and the scale refitted to their codes.
+  void considerZero(double s, double z, Fit &best) const {
+    Sums r = consider(s, s * z, best);
+    if (!options.search)
+      return;
+    double qq = r.ff - 2 * z * r.f + z * z * double(x.size());
+    double qw = r.fw - z * sum;
+    if (double refit = qq > 0 ? scaleAs(qw / qq) : 0; refit > 0 && refit != s)
+      consider(refit, refit * z, best);
+  }
+
+  Fit symmetric() const {
+    double high = 0;
+    for (float v : x)
+      high = std::max(high, std::fabs(double(v)));
+    Fit best;
+    for (int i = 0; i < candidates(); ++i) {
+      double s = scaleAs(high * fraction(i) / (bias - 1));
+      if (s == 0)
+        break;
+      considerZero(s, bias, best);
+    }
+    return best;
+  }
+
+  /// Integer zero: the range is made to include 0.
+  Fit integerZero() const {
+    double low = 0, high = 0;
+    for (float v : x) {
+      low = std::min(low, double(v));
+      high = std::max(high, double(v));
+    }
+    Fit best;
+    for (int i = 0; i < candidates(); ++i) {
+      double s = scaleAs((high - low) * fraction(i) / largest);
+      if (s == 0)
+        break;
+      // Clipped on both sides alike, or on one side only.
+      double both = -low * fraction(i) / s;
+      double last = -1;
+      for (double z : {both, -low / s, largest - high / s}) {
+        z = std::clamp(std::nearbyint(z), 0., double(largest));
+        if (z != last)
+          considerZero(s, z, best);
+        last = z;
+        if (!options.search)
+          break;
+      }
+    }
+    return best;
+  }
+
+  Fit floatOffset() const {
+    double high = 0, n = double(x.size());
+    for (float v : x) // -high to high, as the middle is 0
+      high = std::max(high, std::fabs(double(v)));
+    Fit best;
+    for (int i = 0; i < candidates(); ++i) {
+      double range = 2 * high * fraction(i);
+      double s = scaleAs(range / largest);
+      if (s == 0)
+        break;
+      Sums r = consider(s, range / 2, best);
+      if (!options.search)
+        break;
+      double spread = r.ff - r.f * r.f / n;
+      double refit = spread > 0 ? scaleAs((r.fw - r.f * sum / n) / spread) : 0;
+      if (refit > 0)
+        consider(refit, (refit * r.f - sum) / n, best);
+    }
+    return best;
+  }
+
+  void load(const float *weights, uint64_t size) {
+    double low = weights[0], high = weights[0];
+    for (uint64_t i = 0; i < size; ++i) {
+      low = std::min(low, double(weights[i]));
+      high = std::max(high, double(weights[i]));
+    }
+    bool shifted = options.form == Form::min || options.form == Form::centred;
+    double base = shifted ? (low + high) / 2 : 0;
+    double largest = std::max(high - base, base - low);
+    unit = largest == 0 ? 1 : std::ldexp(1, std::ilogb(largest));
+    middle = base / unit;
+    sum = 0;
+    x.resize(size);
+    for (uint64_t i = 0; i < size; ++i) {
+      x[i] = float((weights[i] - base) / unit);
+      sum += x[i];
+    }
+  }
+
+public:
+  GroupQuantizer(const QuantizeOptions &options)
+      : options(options), largest(float((1 << options.codes.bits) - 1)),
+        bias(double(options.codes.bias())) {}
+
+  void run(const float *weights, uint64_t size, uint8_t *fields, float &scale,
+           float *offset) {
+    load(weights, size);
+    Form form = options.form;
+    Fit fit = form == Form::symmetric ? symmetric()
+              : form == Form::zero    ? integerZero()
+                                      : floatOffset();
+    // The offsets of the form count from this code.
+    double center =
+        form == Form::centred ? double(1 << (options.codes.bits - 1)) : bias;
+    double base = middle * unit; // what remains of a group without a scale
+    if (fit.s == 0) {
+      // The centred form needs a scale for it: s * (0 - z) with z = +-1.
+      scale = form == Form::centred ? std::fabs(float(base)) : 0;
+      if (form == Form::zero)
+        *offset = 0;
+      else if (form == Form::min)
+        *offset = float(-base);
+      else if (form == Form::centred)
+        *offset = base > 0 ? -1 : base < 0 ? 1 : 0;
+      std::fill_n(fields, size, uint8_t(center));
+      return;
+    }
+    scale = float(fit.s * unit);
+    if (form == Form::min)
+      *offset = float((fit.m - middle - fit.s * bias) * unit);
+    else if (form != Form::symmetric)
+      *offset = float((fit.m - middle) / fit.s - center);
+    float inverse = float(1 / fit.s), z = float(fit.m / fit.s);
+    for (uint64_t i = 0; i < size; ++i)
+      fields[i] = uint8_t(fieldOf(x[i], inverse, z));
+  }
+};
+
+/// The same for the codes of a table: w' = s * values[f], s never negative.
+class TableQuantizer {
+  bool search;
+  std::vector<double> values, limits; ///< limits: half way between neighbours
+
+  uint8_t nearest(double v) const {
+    int f = 0;
+    for (double limit : limits)
+      f += v > limit;
+    return uint8_t(f);
+  }
+  /// Sums over the weights of (w - w')^2, q w and q^2.
+  struct Sums {
+    double error = 0, qw = 0, qq = 0;
+  };
+  Sums sums(const float *weights, uint64_t size, double s) const {
+    Sums total;
+    for (uint64_t i = 0; i < size; ++i) {
+      double w = weights[i], q = values[nearest(w / s)], d = w - s * q;
+      total.error += d * d;
+      total.qw += q * w;
+      total.qq += q * q;
+    }
+    return total;
+  }
+
+public:
+  TableQuantizer(const QuantizeOptions &options) : search(options.search) {
+    for (int f = 0; f < 1 << options.codes.bits; ++f)
+      values.push_back(options.codes.layout().value(f));
+    for (size_t f = 1; f < values.size(); ++f)
+      limits.push_back((values[f - 1] + values[f]) / 2);
+  }
+
+  void run(const float *weights, uint64_t size, uint8_t *fields, float &scale) const {
+    double up = 0, down = 0;
+    for (uint64_t i = 0; i < size; ++i) {
+      up = std::max(up, double(weights[i]));
+      down = std::max(down, -double(weights[i]));
+    }
+    // The least at which nothing is clipped.
+    double full = std::max(up / values.back(), down / -values.front());
+    double best = INFINITY;
+    scale = 0;
+    auto consider = [&](double wanted) {
+      float s = fromBf16(toBf16(float(wanted)));
+      if (s == 0 || !std::isfinite(s))
+        return Sums();
+      Sums r = sums(weights, size, s);
+      if (r.error < best) {
+        best = r.error;
+        scale = s;
+      }
+      return r;
+    };
+    for (int i = 0; i < (search ? 20 : 1); ++i) {
+      Sums r = consider(full * (1 - 0.03 * i));
+      if (search && r.qq > 0 && r.qw > 0)
+        consider(r.qw / r.qq);
+    }
+    for (uint64_t i = 0; i < size; ++i)
+      fields[i] = nearest(scale == 0 ? 0 : weights[i] / double(scale));
+  }
+};
+
+} // namespace
+
+Result<AffineWeight> qlinear::quantize(std::span<const float> weights, uint64_t N,
+                                       uint64_t K, const QuantizeOptions &options) {
+  MetaStorage plain = MetaStorage::plain(FloatType::f32);
+  bool affine = options.form != Form::symmetric;
+  Encoding e{options.codes, options.group, options.form, plain,
+             affine ? plain : MetaStorage{}};
+  if (auto r = e.verifyShape(N, K); !r)
+    return r.takeError();
+  if (options.codes.isTable() && affine)
+    return error(fmt::format("weights are quantized to {} in the symmetric form only; "
+                             "drop the form, or use integer codes",
+                             options.codes.str()));
+  if (weights.size() != N * K)
+    return error(
+        fmt::format("{} weights given for the shape {} x {}", weights.size(), N, K));
+  bool finite = true;
+  for (float v : weights)
+    finite &= std::fabs(v) <= 0x1.fffffep127f;
+  for (uint64_t i = 0; !finite && i < weights.size(); ++i)
+    if (!std::isfinite(weights[i]))
+      return error(fmt::format("weight is {} at row {}, group {} (column {}); only "
+                               "finite weights can be quantized",
+                               weights[i], i / K,
+                               options.group ? i % K / options.group : 0, i % K));
+
+  AffineWeight w{N, K, options.codes, options.group, options.form, {}, {}, {}};
+  uint64_t G = w.groups(), size = K / G;
+  w.fields.resize(N * K);
+  w.scales.resize(N * G);
+  w.offsets.resize(affine ? N * G : 0);
+  tbb::parallel_for(tbb::blocked_range<uint64_t>(0, N, 4), [&](const auto &range) {
+    if (options.codes.isTable()) {
+      TableQuantizer q(options);
+      for (uint64_t g = range.begin() * G; g < range.end() * G; ++g)
+        q.run(weights.data() + g * size, size, w.fields.data() + g * size, w.scales[g]);
+      return;
+    }
+    GroupQuantizer q(options);
+    for (uint64_t g = range.begin() * G; g < range.end() * G; ++g)
+      q.run(weights.data() + g * size, size, w.fields.data() + g * size, w.scales[g],
+            affine ? &w.offsets[g] : nullptr);
+  });
+  return w;
+}
+
+//===----------------------------------------------------------------------===//
+// Options
+//===----------------------------------------------------------------------===//
+
+Result<void> qlinear::verifyMinSnr(double snr) {
+  if (snr >= 0 && snr <= 200) // a NaN is neither
+    return {};
+  return error(fmt::format("min-snr = {:g} is not a number of dB from 0 to 200", snr));
+}
+
+Result<QuantizeOptions> qlinear::parseQuantize(std::string_view text) {
+  auto bad = [&]() {
+    return error(fmt::format(
+        "{} is not CODES:GROUP[:FORM]: CODES int4, int5, int6, int8 or "
+        "example4, GROUP 16, 32, 64, 128, 256 or row, FORM symmetric, zero, min or "
+        "centred; as in int4:32",
+        inQuotes(text)));
+  };
+  size_t colon = text.find(':'), second = text.find(':', colon + 1);
+  if (colon == text.npos)
+    return bad();
+  std::string_view codes = text.substr(0, colon);
+  std::string_view group =
+      text.substr(colon + 1, second == text.npos ? text.npos : second - colon - 1);
+  std::string_view form = second == text.npos ? "" : text.substr(second + 1);
+
+  QuantizeOptions out;
+  if (codes == "int4" || codes == "int5")
+    out.codes = {uint8_t(codes == "int4" ? 4 : 5), false};
+  else if (codes == "int6" || codes == "int8")
+    out.codes = {uint8_t(codes == "int6" ? 6 : 8), true};
+  else if (auto table = CodeType::parse(codes); table && table->isTable())
+    out.codes = *table;
+  else
+    return bad();
+  out.form = out.codes.isSigned ? Form::symmetric : Form::zero;
+  if (form == "symmetric" || form == "zero" || form == "min" || form == "centred")
+    out.form = form == "symmetric" ? Form::symmetric
+               : form == "zero"    ? Form::zero
+               : form == "min"     ? Form::min
+                                   : Form::centred;
+  else if (!form.empty())
+    return bad();
+  if (!out.codes.isTable())
+    out.codes.isSigned = out.form == Form::symmetric;
+
+  out.group = 1;
+  for (unsigned g : {16u, 32u, 64u, 128u, 256u})
+    if (group == std::to_string(g))
+      out.group = g;
+  if (group == "row")
+    out.group = kWholeRow;
+  if (out.group == 1)
+    return bad();
+  return out;
+}

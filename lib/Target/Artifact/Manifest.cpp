@@ -1,0 +1,524 @@
+//===- Manifest.cpp - Launches as data ------------------------------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "Manifest.h"
+
+#include "qlinear/Dialect/Constants.h"
+#include "qlinear/Encoding/Codec.h"
+#include "qlinear/Transforms/Fuse.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Matchers.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include <cmath>
+
+using namespace mlir;
+using llvm::json::Array;
+using llvm::json::Object;
+using mlir::qlinear::ActivationsType;
+using mlir::qlinear::WeightType;
+namespace ql = mlir::qlinear;
+
+namespace qlinear {
+
+//===----------------------------------------------------------------------===//
+// Weights
+//===----------------------------------------------------------------------===//
+
+FailureOr<unsigned> WeightTable::lookup(Value value, Operation *user) {
+  if (auto load = value.getDefiningOp<ql::LoadOp>()) {
+    auto parameter = SymbolTable::lookupNearestSymbolFrom<ql::ParameterOp>(
+        load, load.getParameterAttr());
+    auto [it, isNew] = parameters.try_emplace(parameter.getArchiveName(), list.size());
+    if (isNew)
+      list.push_back({parameter.getArchiveName().str(), parameter.getWeightType(), {}});
+    else if (list[it->second].type != parameter.getWeightType())
+      return user->emitError("parameters named \"")
+             << parameter.getArchiveName() << "\" have two types, "
+             << list[it->second].type << " and " << parameter.getWeightType()
+             << "; one archive entry has one encoding";
+    return it->second;
+  }
+  if (auto pack = value.getDefiningOp<ql::PackOp>()) {
+    // Two weights are one if their components are the same, not if their types are.
+    SmallVector<Attribute> key{TypeAttr::get(pack.getType())};
+    for (Value component : pack->getOperands())
+      key.push_back(ql::getConstantAttribute(component));
+    if (!ql::isConstant(pack))
+      return user->emitError("weight is computed when the function runs; its "
+                             "components must be constants, or use a "
+                             "qlinear.parameter");
+    auto [it, isNew] = constants.try_emplace(ArrayAttr::get(pack.getContext(), key),
+                                             unsigned(list.size()));
+    if (!isNew)
+      return it->second;
+    FailureOr<EncodedWeight> weight = ql::getConstantWeight(pack);
+    Entry entry{"constant." + std::to_string(constants.size() - 1), pack.getType(), {}};
+    entry.blob.resize(pack.getType().getLayout().bytes());
+    if (auto packed =
+            ::qlinear::pack(*weight, std::as_writable_bytes(std::span(entry.blob)));
+        !packed)
+      return user->emitError("weight cannot be laid out: ") << packed.error();
+    list.push_back(std::move(entry));
+    return it->second;
+  }
+  if (Operation *op = value.getDefiningOp())
+    return op->emitError("'") << op->getName()
+                              << "' makes no weight that can be compiled; make it a "
+                                 "qlinear.parameter or a qlinear.pack of constants";
+  return user->emitError("a weight is an argument of the function; make it a "
+                         "qlinear.parameter or a qlinear.pack of constants");
+}
+
+Array WeightTable::describe() const {
+  Array result;
+  for (const Entry &entry : list) {
+    Object weight{{"name", entry.name},
+                  {"encoding", entry.type.getEncoding().getValue().str()},
+                  {"n", entry.type.getN()},
+                  {"k", entry.type.getK()},
+                  {"bytes", int64_t(entry.type.getLayout().bytes())}};
+    if (!entry.blob.empty())
+      weight["image"] = entry.image();
+    result.push_back(std::move(weight));
+  }
+  return result;
+}
+
+unsigned WeightTable::addConstant(DenseElementsAttr value) {
+  tensors.insert(value);
+  return std::distance(tensors.begin(), llvm::find(tensors, value));
+}
+
+//===----------------------------------------------------------------------===//
+// Tensors
+//===----------------------------------------------------------------------===//
+
+static const char *dtypeOf(Type type) {
+  return type.isF32()                 ? "f32"
+         : type.isF16()               ? "f16"
+         : type.isBF16()              ? "bf16"
+         : type.isSignlessInteger(8)  ? "i8"
+         : type.isSignlessInteger(32) ? "i32"
+                                      : nullptr;
+}
+
+static std::optional<SmallVector<int64_t>> shapeOf(Type type) {
+  if (auto activations = dyn_cast<ActivationsType>(type))
+    return SmallVector<int64_t>{activations.getM(),
+                                int64_t(activations.getLayout().bytes())};
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  if (!tensor || !dtypeOf(tensor.getElementType()) || tensor.getRank() < 1 ||
+      tensor.getRank() > 2 || (tensor.getRank() == 2 && tensor.isDynamicDim(1)) ||
+      (tensor.getRank() == 1 && tensor.isDynamicDim(0)))
+    return std::nullopt;
+  return SmallVector<int64_t>(tensor.getShape());
+}
+
+static const char *dtypeOfTensor(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  return tensor ? dtypeOf(tensor.getElementType()) : "i8";
+}
+
+/// Bytes of a row of a tensor with a row dimension; 0 for one without.
+static int64_t rowBytes(Type type) {
+  if (auto activations = dyn_cast<ActivationsType>(type))
+    return int64_t(activations.getLayout().bytes());
+  auto tensor = cast<RankedTensorType>(type);
+  return tensor.getRank() < 2
+             ? 0
+             : tensor.getDimSize(1) * tensor.getElementTypeBitWidth() / 8;
+}
+
+static bool isDynamic(int64_t size) { return ShapedType::isDynamic(size); }
+
+Array WeightTable::describeConstants() const {
+  Array result;
+  for (auto [index, attribute] : llvm::enumerate(tensors)) {
+    auto type = cast<DenseElementsAttr>(attribute).getType();
+    result.push_back(Object{{"image", constantImage(index)},
+                            {"dtype", dtypeOf(type.getElementType())},
+                            {"shape", Array(type.getShape())}});
+  }
+  return result;
+}
+
+/// A constant tensor of floats, or null.
+static DenseElementsAttr constantTensor(Value value) {
+  DenseElementsAttr constant;
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  if (type && isa<mlir::FloatType>(type.getElementType()) &&
+      dtypeOf(type.getElementType()) && matchPattern(value, m_Constant(&constant)))
+    return constant;
+  return {};
+}
+
+SmallVector<func::FuncOp> exportedFunctions(ModuleOp module) {
+  SmallVector<func::FuncOp> functions;
+  for (auto function : module.getOps<func::FuncOp>())
+    if (!function.isDeclaration() && function.isPublic())
+      functions.push_back(function);
+  return functions;
+}
+
+/// Why qlinear-flatten-rows has left the first dimensions of an argument.
+static void explainDimensions(BlockArgument argument, InFlightDiagnostic &diagnostic) {
+  auto type = dyn_cast<RankedTensorType>(argument.getType());
+  if (!type || type.getRank() < 3)
+    return;
+  for (Operation *user : argument.getUsers())
+    if (!isa<tensor::CollapseShapeOp, tensor::DimOp>(user)) {
+      diagnostic.attachNote(user->getLoc())
+          << "its first dimensions are not rows alone, since '" << user->getName()
+          << "' reads it";
+      return;
+    }
+}
+
+FailureOr<Object> describeSignature(func::FuncOp function) {
+  bool anyDynamic = false;
+  int64_t rows = 0;
+  // A weight cannot be an argument: no tensor of the boundary stands for one.
+  for (BlockArgument argument : function.getArguments())
+    for (Operation *user : argument.getUsers())
+      if (isa<ql::PackOp>(user))
+        return function.emitError("function '")
+               << function.getName() << "': argument " << argument.getArgNumber()
+               << ", " << argument.getType()
+               << ", is a component of a weight; weights are constants of the module "
+                  "(have the frontend close over them) or qlinear.parameter";
+  auto describe = [&](TypeRange types, const char *what) -> FailureOr<Array> {
+    Array result;
+    for (auto [index, type] : llvm::enumerate(types)) {
+      auto shape = shapeOf(type);
+      if (!shape) {
+        InFlightDiagnostic diagnostic = function.emitError("function '");
+        diagnostic
+            << function.getName() << "': " << what << " " << index << " is " << type
+            << "; only tensors of f32, f16, bf16, i8 or i32 of rank 1 or 2 whose "
+               "first dimension alone may be dynamic, and !qlinear.activations, "
+               "cross the boundary of a compiled function";
+        if (StringRef(what) == "argument")
+          explainDimensions(function.getArgument(index), diagnostic);
+        return diagnostic;
+      }
+      Array dims;
+      for (int64_t size : *shape)
+        dims.push_back(isDynamic(size) ? -1 : size);
+      if (shape->size() == 2) {
+        anyDynamic |= isDynamic(shape->front());
+        rows = std::max(rows, shape->front());
+      }
+      result.push_back(
+          Object{{"dtype", dtypeOfTensor(type)}, {"shape", std::move(dims)}});
+    }
+    return result;
+  };
+  FailureOr<Array> inputs = describe(function.getArgumentTypes(), "argument");
+  if (failed(inputs))
+    return failure();
+  FailureOr<Array> outputs = describe(function.getResultTypes(), "result");
+  if (failed(outputs))
+    return failure();
+  Object result{{"name", function.getName()},
+                {"inputs", std::move(*inputs)},
+                {"outputs", std::move(*outputs)}};
+  if (!anyDynamic)
+    result["rows"] = std::max<int64_t>(rows, 1);
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// Steps
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// What stands for a tensor in a kernel's arguments.
+struct Place {
+  const char *kind;
+  int64_t index;
+};
+} // namespace
+
+static Object describeVariant(ql::VariantAttr variant) {
+  Object kernel{{"rows", variant.getRows()},
+                {"name", variant.getKernel().getLeafReference().getValue()}};
+  if (variant.getItems())
+    kernel["items"] = variant.getItems();
+  else {
+    kernel["grid"] = variant.getGrid();
+    kernel["block"] = variant.getBlock();
+    kernel["smem"] = variant.getSmem();
+  }
+  return kernel;
+}
+
+/// Says that `op` cannot be compiled, and why it is not part of a linear.
+static LogicalResult rejectOperation(Operation *op, StringRef why) {
+  InFlightDiagnostic diagnostic =
+      op->emitError("'") << op->getName() << "' cannot be compiled in function '"
+                         << op->getParentOfType<func::FuncOp>().getName()
+                         << "'; a compiled function consists of qlinear.linear and of "
+                            "elementwise operations that fuse into them";
+  if (!op->isRegistered())
+    diagnostic.attachNote() << "operations of '" << op->getName().getDialectNamespace()
+                            << "' are not known here; lower them to linalg before, by "
+                               "the tools of that project";
+  else if (isa<ql::ReencodeOp>(op))
+    diagnostic.attachNote() << "re-encode weights before, by qlinear-compact-metadata "
+                               "or --encoding";
+  else if (!why.empty())
+    diagnostic.attachNote() << "it does not fuse: " << why;
+  else
+    diagnostic.attachNote()
+        << "an operation fuses where it computes from a linear's results, element by "
+           "element; compile the others by your own pipeline";
+  return failure();
+}
+
+/// Whether `op` only names a weight or a constant, and is no step itself.
+static bool isComponent(Operation &op) {
+  return isa<ql::LoadOp, ql::PackOp, memref::GetGlobalOp>(op) ||
+         op.hasTrait<OpTrait::ConstantLike>();
+}
+
+/// Rejects a function that has other operations than linears: at the first that is kept
+/// from being part of one, else at the first.
+static LogicalResult checkOperations(Block &block) {
+  Operation *first = nullptr;
+  for (Operation &op : block.without_terminator()) {
+    if (isComponent(op) || isa<ql::KernelOpInterface>(op) ||
+        (isPure(&op) && op.use_empty()))
+      continue;
+    if (std::string why = ql::whyNotFused(&op); !why.empty())
+      return rejectOperation(&op, why);
+    if (!first)
+      first = &op;
+  }
+  return first ? rejectOperation(first, "") : success();
+}
+
+FailureOr<Object> describeSteps(func::FuncOp function, WeightTable &weights) {
+  if (!llvm::hasSingleElement(function.getBody()))
+    return function.emitError("function '")
+           << function.getName()
+           << "' has control flow; a compiled function is one block of linears";
+  Block &body = function.getBody().front();
+  DenseMap<Value, Place> places;
+  Array temps, steps;
+  for (BlockArgument argument : body.getArguments())
+    places[argument] = {"input", argument.getArgNumber()};
+  for (OpOperand &operand : body.getTerminator()->getOpOperands())
+    if (operand.get().getDefiningOp<ql::LaunchOp>() &&
+        !places.try_emplace(operand.get(), Place{"output", operand.getOperandNumber()})
+             .second)
+      return body.getTerminator()->emitError("function '")
+             << function.getName() << "' returns the same value twice; return it once";
+  int64_t rowsOfFunction = 0;
+  for (Operation &op : body.without_terminator()) {
+    if (isComponent(op)) // launches look them up
+      continue;
+    auto launch = dyn_cast<ql::LaunchOp>(op);
+    if (!launch)
+      return rejectOperation(&op, "");
+    int64_t rows = launch.getM();
+    if (rowsOfFunction && rows != rowsOfFunction)
+      return launch.emitError("function '")
+             << function.getName()
+             << "' has launches of different numbers of rows; split it";
+    rowsOfFunction = rows;
+
+    Array args;
+    auto addTensor = [&](Value value) {
+      Place place = places.at(value);
+      Object arg{{place.kind, place.index}};
+      if (int64_t stride = rowBytes(value.getType()))
+        arg["row_stride"] = stride;
+      args.push_back(std::move(arg));
+    };
+    for (Value weight : launch.getWeights()) {
+      FailureOr<unsigned> index = weights.lookup(weight, launch);
+      if (failed(index))
+        return failure();
+      args.push_back(Object{{"weight", int64_t(*index)}});
+    }
+    for (Value input : launch.getInputs()) {
+      if (DenseElementsAttr constant = constantTensor(input))
+        places[input] = {"constant", weights.addConstant(constant)};
+      if (!places.contains(input))
+        return launch.emitError("an input is neither an argument of the function, nor "
+                                "the result of a launch, nor a dense constant");
+      addTensor(input);
+    }
+    for (Value result : launch.getResults()) {
+      // An intermediate result is scratch memory of the function.
+      if (places.try_emplace(result, Place{"temp", int64_t(temps.size())}).second) {
+        if (!rowBytes(result.getType()))
+          return launch.emitError("an intermediate result without rows");
+        temps.push_back(Object{{"bytes_per_row", rowBytes(result.getType())}});
+      }
+      addTensor(result);
+    }
+    if (ArrayAttr launchTemps = launch.getTempsAttr())
+      for (auto temp : launchTemps.getAsRange<ql::TempAttr>()) {
+        args.push_back(Object{{"temp", int64_t(temps.size())}});
+        Object entry{{"bytes", temp.getBytes()},
+                     {"bytes_per_row", temp.getBytesPerRow()}};
+        if (temp.getZero())
+          entry["zero"] = true;
+        temps.push_back(std::move(entry));
+      }
+    Array kernels;
+    for (ql::VariantAttr variant : launch.getVariantList())
+      kernels.push_back(describeVariant(variant));
+    Object step{{"kernels", std::move(kernels)}, {"args", std::move(args)}};
+    if (launch.getPdl())
+      step["pdl"] = true;
+    steps.push_back(std::move(step));
+  }
+  for (Value value : body.getTerminator()->getOperands())
+    if (!value.getDefiningOp<ql::LaunchOp>())
+      return body.getTerminator()->emitError("function '")
+             << function.getName()
+             << "' returns a value that no linear computes; results are written by "
+                "kernels";
+  Object result{{"steps", std::move(steps)}};
+  if (!temps.empty())
+    result["temps"] = std::move(temps);
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// Reference
+//===----------------------------------------------------------------------===//
+
+/// The epilogue as scalar operations in SSA form.
+static LogicalResult describeEpilogue(ql::LinearOp linear, Object &result) {
+  Block &block = linear.getBody();
+  DenseMap<Value, int64_t> numbers;
+  for (BlockArgument argument : block.getArguments())
+    numbers[argument] = argument.getArgNumber();
+  Array body, yield;
+  for (Operation &op : block) {
+    Array args;
+    for (Value operand : op.getOperands())
+      args.push_back(numbers.at(operand));
+    if (isa<ql::YieldOp>(op)) {
+      yield = std::move(args);
+      break;
+    }
+    if (op.getNumResults() != 1 || op.getNumRegions())
+      return op.emitError("'") << op.getName()
+                               << "' in an epilogue has no reference "
+                                  "meaning";
+    numbers[op.getResult(0)] = int64_t(numbers.size());
+    Object scalar{{"op", op.getName().getStringRef()}};
+    Attribute constant;
+    if (matchPattern(&op, m_Constant(&constant))) {
+      if (auto value = dyn_cast<FloatAttr>(constant)) {
+        double number = value.getValueAsDouble();
+        if (std::isfinite(number))
+          scalar["value"] = number;
+        else // JSON has no such numbers
+          scalar["value"] = std::isnan(number) ? "nan" : number > 0 ? "inf" : "-inf";
+      } else if (auto value = dyn_cast<IntegerAttr>(constant))
+        scalar["value"] = value.getValue().getSExtValue();
+    } else
+      scalar["args"] = std::move(args);
+    if (auto compare = dyn_cast<arith::CmpFOp>(op))
+      scalar["predicate"] = arith::stringifyCmpFPredicate(compare.getPredicate());
+    body.push_back(std::move(scalar));
+  }
+  result["body"] = std::move(body);
+  result["yield"] = std::move(yield);
+  return success();
+}
+
+FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights) {
+  Block &block = function.getBody().front();
+  if (failed(checkOperations(block)))
+    return failure();
+  DenseMap<Value, Place> places;
+  for (BlockArgument argument : block.getArguments())
+    places[argument] = {"input", argument.getArgNumber()};
+  auto refer = [&](Value value) {
+    Place place = places.at(value);
+    return Object{{place.kind, place.index}};
+  };
+  auto checkInput = [&](Operation &op, Value x) -> LogicalResult {
+    if (places.contains(x))
+      return success();
+    return op.emitError("the input is neither an argument of the function nor the "
+                        "result of a linear");
+  };
+  Array ops;
+  int64_t results = 0;
+  for (Operation &op : block.without_terminator()) {
+    Object entry;
+    if (auto quantize = dyn_cast<ql::QuantizeActivationsOp>(op)) {
+      if (failed(checkInput(op, quantize.getInput())))
+        return failure();
+      entry = Object{{"op", "quantize"},
+                     {"x", refer(quantize.getInput())},
+                     {"k", quantize.getResult().getType().getK()}};
+    } else if (auto linear = dyn_cast<ql::LinearOp>(op)) {
+      Array indices, extras, dtypes;
+      for (Value weight : linear.getWeights()) {
+        FailureOr<unsigned> index = weights.lookup(weight, linear);
+        if (failed(index))
+          return failure();
+        indices.push_back(int64_t(*index));
+      }
+      for (Value extra : linear.getExtras()) {
+        if (DenseElementsAttr constant = constantTensor(extra))
+          places[extra] = {"constant", weights.addConstant(constant)};
+        if (!places.contains(extra))
+          return op.emitError(
+              "an extra is neither an argument of the function, nor the "
+              "result of a linear, nor a dense constant");
+        extras.push_back(refer(extra));
+      }
+      if (failed(checkInput(op, linear.getX())))
+        return failure();
+      for (Type type : linear->getResultTypes())
+        dtypes.push_back(dtypeOfTensor(type));
+      entry = Object{{"op", "linear"},
+                     {"x", refer(linear.getX())},
+                     {"int8", !isa<ActivationsType>(linear.getX().getType()) &&
+                                  !linear.multipliesFloats()},
+                     {"weights", std::move(indices)},
+                     {"extras", std::move(extras)},
+                     {"dtypes", std::move(dtypes)}};
+      if (linear.hasEpilogue() && failed(describeEpilogue(linear, entry)))
+        return failure();
+    } else if (auto kernel = dyn_cast<ql::KernelOpInterface>(op)) {
+      // What it means is in no list of docs/artifact.md: it cannot be verified.
+      Array inputs;
+      for (Value input : kernel.getKernelInputs()) {
+        if (failed(checkInput(op, input)))
+          return failure();
+        inputs.push_back(refer(input));
+      }
+      entry =
+          Object{{"op", op.getName().getStringRef()}, {"inputs", std::move(inputs)}};
+    } else {
+      continue; // a component, or not used
+    }
+    for (Value result : op.getResults())
+      places[result] = {"result", results++};
+    ops.push_back(std::move(entry));
+  }
+  Array outputs;
+  for (Value value : block.getTerminator()->getOperands())
+    outputs.push_back(places.contains(value) ? llvm::json::Value(refer(value))
+                                             : nullptr);
+  return Object{{"ops", std::move(ops)}, {"outputs", std::move(outputs)}};
+}
+
+} // namespace qlinear

@@ -1,0 +1,162 @@
+//===- HostObject.cpp - Object files and shared libraries -----------------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "qlinear/Target/HostObject.h"
+#include "../Optimizer.h"
+#include "HalfFloats.h"
+
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Program.h"
+#include "llvm/Support/Signals.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/TargetParser/Host.h"
+#include "llvm/Transforms/Instrumentation/AddressSanitizer.h"
+
+using namespace llvm;
+
+namespace qlinear {
+
+Expected<std::unique_ptr<TargetMachine>> createHostMachine(StringRef cpu,
+                                                           StringRef features) {
+  InitializeNativeTarget();
+  InitializeNativeTargetAsmPrinter();
+  Triple triple(sys::getDefaultTargetTriple());
+  std::string message;
+  const Target *target = TargetRegistry::lookupTarget(triple, message);
+  if (!target)
+    return createStringError("no code generator for this machine, %s: %s",
+                             triple.str().c_str(), message.c_str());
+  if (cpu.empty() && triple.getArch() == Triple::x86_64)
+    cpu = "x86-64";
+  TargetOptions options;
+  std::unique_ptr<TargetMachine> machine(
+      target->createTargetMachine(triple, cpu, features, options, Reloc::PIC_,
+                                  std::nullopt, CodeGenOptLevel::Default));
+  if (!machine)
+    return createStringError("no code generator for %s with the CPU '%s'",
+                             triple.str().c_str(), cpu.str().c_str());
+  return machine;
+}
+
+void addAddressSanitizer(Module &module, TargetMachine &machine) {
+  for (Function &function : module)
+    if (!function.isDeclaration())
+      function.addFnAttr(Attribute::SanitizeAddress);
+  AddressSanitizerOptions options;
+  options.UseAfterReturn = AsanDetectStackUseAfterReturnMode::Never;
+  ModulePassManager passes;
+  passes.addPass(AddressSanitizerPass(options));
+  Optimizer(machine).run(module, std::move(passes));
+  for (Function &function : module)
+    keepHalvesAsIntegers(function); // the checks have split blocks
+}
+
+Expected<SmallVector<char, 0>> emitObject(Module &module, TargetMachine &machine) {
+  SmallVector<char, 0> object;
+  raw_svector_ostream stream(object);
+  legacy::PassManager passes;
+  module.setTargetTriple(machine.getTargetTriple());
+  module.setDataLayout(machine.createDataLayout());
+  module.setPICLevel(PICLevel::BigPIC);
+  if (machine.addPassesToEmitFile(passes, stream, nullptr, CodeGenFileType::ObjectFile))
+    return createStringError("object files of %s cannot be written",
+                             machine.getTargetTriple().str().c_str());
+  passes.run(module);
+  return object;
+}
+
+llvm::Error toError(Result<void> result) {
+  return result ? llvm::Error::success() : createStringError(result.error());
+}
+
+/// The first lines of a failed linker's output.
+static std::string linkerMessage(StringRef log) {
+  auto buffer = MemoryBuffer::getFile(log);
+  if (!buffer)
+    return "";
+  StringRef text = (*buffer)->getBuffer().trim();
+  return (": " + text.take_front(2000)).str();
+}
+
+llvm::Error linkSharedLibrary(const OutputFile &file, ArrayRef<std::string> objects,
+                              const LinkOptions &options) {
+  const std::string &path = file.path();
+  std::string linker;
+  bool isDriver = false;
+  for (StringRef name : {"ld.lld-22", "ld.lld", "cc", "gcc", "clang-22", "clang"})
+    if (ErrorOr<std::string> found = sys::findProgramByName(name)) {
+      linker = *found;
+      isDriver = !name.starts_with("ld");
+      break;
+    }
+  if (linker.empty())
+    return createStringError("no linker for %s: none of ld.lld-22, ld.lld, cc, gcc, "
+                             "clang is on PATH; install lld, or use --emit=obj",
+                             path.c_str());
+
+  SmallString<128> log;
+  sys::RemoveFileOnSignal(file.name());
+  scope_exit remove([&] {
+    sys::DontRemoveFileOnSignal(file.name());
+    if (!log.empty())
+      sys::fs::remove(log);
+  });
+  if (std::error_code ec = sys::fs::createTemporaryFile("qlinear-link", "log", log))
+    return createStringError(ec, "cannot create a temporary file: %s",
+                             ec.message().c_str());
+
+  SmallVector<std::string> command = {linker, "-shared", "-o", file.name()};
+  auto add = [&](const Twine &flag) {
+    command.push_back(((isDriver ? "-Wl," : "") + flag).str());
+  };
+  llvm::append_range(command, objects);
+  for (const std::string &dir : options.libraryDirs)
+    command.push_back("-L" + dir);
+  for (const std::string &library : options.libraries)
+    command.push_back("-l" + library);
+  command.push_back("-lm");
+  command.push_back("-lc");
+  // A bare linker does not know where the C library lies.
+  if (!isDriver) {
+    std::string multiarch = sys::getDefaultTargetTriple();
+    Triple triple(multiarch);
+    std::string debian = (triple.getArchName() + "-" + triple.getOSName() + "-" +
+                          triple.getEnvironmentName())
+                             .str();
+    for (const std::string &dir :
+         {"/usr/lib/" + debian, "/lib/" + debian, std::string("/usr/lib64"),
+          std::string("/lib64"), std::string("/usr/lib"), std::string("/lib")})
+      if (sys::fs::is_directory(dir))
+        command.push_back("-L" + dir);
+  }
+  // No rpath: where libraries lie on this machine is of no use on another.
+  if (!options.soname.empty())
+    add("-soname=" + options.soname);
+  add("--as-needed");
+  add("--build-id=sha1");
+  command.push_back(isDriver ? "-Wl,-z,noexecstack" : "-znoexecstack");
+  if (!options.allowUndefined)
+    add("--no-undefined");
+
+  SmallVector<StringRef> args(command.begin(), command.end());
+  std::string message;
+  std::optional<StringRef> redirects[] = {StringRef(), log.str(), log.str()};
+  int status =
+      sys::ExecuteAndWait(linker, args, std::nullopt, redirects, 0, 0, &message);
+  if (status != 0)
+    return createStringError("%s failed to link %s%s%s", linker.c_str(), path.c_str(),
+                             linkerMessage(log).c_str(), message.c_str());
+  return llvm::Error::success();
+}
+
+} // namespace qlinear
