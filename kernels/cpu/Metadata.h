@@ -48,7 +48,7 @@ QL_INLINE Floats floatOfBits(int type, Words bits) {
 /// Values of raw fields. `first` holds the row's or block's step (linear), base
 /// (log) or the bits of the base (delta), `second` the step of a log code.
 QL_INLINE Floats decode(const Meta &m, Words field, Floats first, Floats second) {
-  switch (m.kind) {
+  switch (layout::MetaKind(m.kind)) {
   case layout::kPlain:
     return floatOfBits(m.type, field);
   case layout::kLinear: {
@@ -61,9 +61,10 @@ QL_INLINE Floats decode(const Meta &m, Words field, Floats first, Floats second)
     return first * exp2(toFloats((Ints)field) * second);
   case layout::kDelta:
     return bfloatToFloats((Words)first + field);
-  default:
-    return Floats{};
+  case layout::kNone:
+    break;
   }
+  return Floats{};
 }
 
 /// Offset that belongs to the byte of a code, which is biased: the weight is

@@ -68,7 +68,7 @@ QL_INLINE float floatField(const u32 *words, int bit, int type) {
 /// base of log codes) is left out.
 QL_INLINE float metaValue(const Meta &m, const u32 *words, int bit, float step,
                           const float *row, bool factored) {
-  switch (m.kind) {
+  switch (layout::MetaKind(m.kind)) {
   case layout::kPlain:
     return floatField(words, bit, m.type);
   case layout::kLinear: {
@@ -83,9 +83,10 @@ QL_INLINE float metaValue(const Meta &m, const u32 *words, int bit, float step,
   }
   case layout::kDelta:
     return bitCast<float>(bitCast<u32>(row[0]) + (field(words, bit, m.bits) << 16));
-  default:
-    return 0.0f;
+  case layout::kNone:
+    break;
   }
+  return 0.0f;
 }
 
 /// Reads row constants from a blob (see "row constants" in Layout.h) into the

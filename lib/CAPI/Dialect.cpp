@@ -52,6 +52,7 @@ SAME(MLIR_QLINEAR_STORAGE_PLAIN, MetaStorage::Kind::plain);
 SAME(MLIR_QLINEAR_STORAGE_LINEAR, MetaStorage::Kind::linear);
 SAME(MLIR_QLINEAR_STORAGE_LOG, MetaStorage::Kind::log);
 SAME(MLIR_QLINEAR_STORAGE_DELTA, MetaStorage::Kind::delta);
+static_assert(MLIR_QLINEAR_STORAGE_DELTA + 1 == ::qlinear::layout::kMetaKinds);
 SAME(MLIR_QLINEAR_STEP_CONSTANT, StepScope::constant);
 SAME(MLIR_QLINEAR_STEP_ROW, StepScope::row);
 SAME(MLIR_QLINEAR_STEP_BLOCK, StepScope::block);
@@ -79,7 +80,8 @@ static bool isOneOf(Location loc, const Enum &enumerator, int last, StringRef wh
 static uint8_t toBits(unsigned bits) { return uint8_t(std::min(bits, 255u)); }
 
 static bool fromC(Location loc, const MlirQLinearStorage &c, MetaStorage &storage) {
-  if (!isOneOf(loc, c.kind, MLIR_QLINEAR_STORAGE_DELTA, "MlirQLinearStorageKind") ||
+  if (!isOneOf(loc, c.kind, ::qlinear::layout::kMetaKinds - 1,
+               "MlirQLinearStorageKind") ||
       !isOneOf(loc, c.type, MLIR_QLINEAR_FLOAT_E4M3, "MlirQLinearFloat") ||
       !isOneOf(loc, c.scope, MLIR_QLINEAR_STEP_TENSOR, "MlirQLinearStepScope"))
     return false;
@@ -118,7 +120,8 @@ MlirAttribute mlirQLinearEncodingAttrGet(MlirLocation loc, MlirQLinearEncoding c
   Location at = unwrap(loc);
   Encoding encoding;
   if (!isOneOf(at, c.form, MLIR_QLINEAR_FORM_CENTRED, "MlirQLinearForm") ||
-      !isOneOf(at, c.codeKind, MLIR_QLINEAR_CODES_EXAMPLE4, "MlirQLinearCodeKind") ||
+      !isOneOf(at, c.codeKind, ::qlinear::layout::kCodeKinds - 1,
+               "MlirQLinearCodeKind") ||
       !fromC(at, c.scale, encoding.scale) || !fromC(at, c.offset, encoding.offset))
     return wrap(Attribute());
   encoding.codes = {toBits(c.codeBits), c.codesSigned, ::qlinear::CodeKind(c.codeKind)};

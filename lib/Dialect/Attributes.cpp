@@ -104,7 +104,7 @@ static ParseResult parseFloatType(AsmParser &parser, ::qlinear::FloatType &type)
 
 /// storage ::= float | code (`*` (`row` `<` float `>` |
 ///                                `block` `<` integer `,` float `>`))?
-/// code ::= (`u` | `i` | `log` | `delta`) bits
+/// code ::= (`u` | `i` | `log` | `delta`) bits, and what else parseCode takes
 static ParseResult parseStorage(AsmParser &parser, MetaStorage &storage) {
   SMLoc loc = parser.getCurrentLocation();
   StringRef text;
@@ -120,27 +120,16 @@ static ParseResult parseStorage(AsmParser &parser, MetaStorage &storage) {
     storage = MetaStorage::plain(*type);
     return success();
   }
-  unsigned bits = 0;
-  StringRef rest = text;
-  if (rest.consume_front("log"))
-    storage.kind = MetaStorage::Kind::log;
-  else if (rest.consume_front("delta"))
-    storage.kind = MetaStorage::Kind::delta;
-  else if (auto code = CodeType::parse(text); code && !code->isTable()) {
-    storage.kind = MetaStorage::Kind::linear;
-    storage.isSigned = code->isSigned;
-    rest = rest.drop_front();
-  } else
+  std::optional<MetaStorage> code = MetaStorage::parseCode(text);
+  if (!code)
     return expected();
-  if (rest.getAsInteger(10, bits) || bits > 32)
-    return expected();
-  storage.bits = bits;
+  storage = *code;
   if (failed(parser.parseOptionalStar())) {
     if (storage.kind == MetaStorage::Kind::linear)
       return success();
     return parser.emitError(parser.getCurrentLocation(), "")
-           << text << " needs a base per row: " << text
-           << (storage.kind == MetaStorage::Kind::log ? " * row<f32>" : " * row<bf16>");
+           << text << " needs a base per row: " << text << " * row<"
+           << stringifyFloat(storage.type) << ">";
   }
   SMLoc scopeLoc = parser.getCurrentLocation();
   StringRef scope;
@@ -177,8 +166,10 @@ Attribute EncodingAttr::parse(AsmParser &parser, Type) {
   StringRef text;
   std::optional<CodeType> codes;
   if (failed(parser.parseOptionalKeyword(&text)) || !(codes = CodeType::parse(text))) {
-    parser.emitError(loc, "expected the code of a weight: u4, i4, u5, i5, u6, "
-                          "i6, u8, i8 or example4");
+    parser.emitError(loc,
+                     "expected the code of a weight: one of u4, i4, u5, i5, u6, i6, "
+                     "u8, i8")
+        << CodeType::tables();
     return {};
   }
   e.codes = *codes;

@@ -78,7 +78,8 @@ public:
   }
   MetaStorage storage() {
     MetaStorage m;
-    m.kind = MetaStorage::Kind(upTo(4, "metadata kind"));
+    m.kind =
+        MetaStorage::Kind(upTo(::qlinear::layout::kMetaKinds - 1, "metadata kind"));
     m.type = ::qlinear::FloatType(upTo(4, "metadata float type"));
     m.bits = uint8_t(upTo(32, "metadata bits"));
     m.isSigned = upTo(1, "metadata signedness");

@@ -121,7 +121,7 @@ static LogicalResult verifySteps(PackOp op, StringRef name, Value value,
   if (meta.scope == StepScope::block) {
     shape.push_back(llvm::divideCeil(weight.getK(), ::qlinear::kStepBlock));
     rule = "one per row and 256 columns";
-  } else if (meta.kind == MetaStorage::Kind::log) {
+  } else if (meta.rowBytes() > byteWidth(meta.type)) {
     shape.push_back(2);
     rule = "base and step per row";
   }

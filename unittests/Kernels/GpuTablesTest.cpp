@@ -17,13 +17,13 @@ TEST(GpuKernelsTest, CodesOfATable) {
   for (bool floats : {false, true})
     for (const char *dot : {floats ? "fma" : "dp4a", "mma"})
       for (int rows : {1, 2, 3, 4, 5, 6, 7, 8}) {
-        const char *text =
-            std::array{"example4, group = 32, symmetric, scale = u8 * row<f32>",
-                       "example4, group = 16, symmetric, scale = bf16",
-                       "example4, group = 64, min, scale = f16, offset = f16",
-                       "example4, group = row, zero, scale = f32, offset = i8",
-                       "example4, group = 16, zero, scale = bf16, offset = u4"}[i % 5];
-        Case c{parse(text),
+        std::string text = layout::kTables[i % std::size(layout::kTables)].name;
+        text += std::array{", group = 32, symmetric, scale = u8 * row<f32>",
+                           ", group = 16, symmetric, scale = bf16",
+                           ", group = 64, min, scale = f16, offset = f16",
+                           ", group = row, zero, scale = f32, offset = i8",
+                           ", group = 16, zero, scale = bf16, offset = u4"}[i % 5];
+        Case c{parse(text.c_str()),
                23,
                i % 3 ? uint64_t(576) : 512,
                FloatType(i % 3),

@@ -54,6 +54,8 @@ struct CodeType {
   }
   /// Any spelling of a code, of any number of bits.
   static std::optional<CodeType> parse(std::string_view text);
+  /// The spellings of all tables, each after a comma: for messages.
+  static std::string tables();
   std::string str() const;
 
   constexpr bool isTable() const { return kind != CodeKind::integer; }
@@ -118,6 +120,8 @@ struct MetaStorage {
   static constexpr MetaStorage delta(uint8_t bits) {
     return {Kind::delta, FloatType::bf16, bits, false, StepScope::row};
   }
+  /// Any spelling of a code, without its step and of any number of bits: "u8", "log8".
+  static std::optional<MetaStorage> parseCode(std::string_view text);
   /// Bits of the field stored per group; 0 for none.
   constexpr unsigned fieldBits() const {
     return kind == Kind::none ? 0 : kind == Kind::plain ? 8 * byteWidth(type) : bits;

@@ -105,6 +105,7 @@ struct Codes {
 
 /// Metadata kinds; the values are those of qlinear::MetaStorage::Kind.
 enum MetaKind : int { kNone, kPlain, kLinear, kLog, kDelta };
+inline constexpr int kMetaKinds = kDelta + 1;
 /// The values are those of qlinear::FloatType and qlinear::StepScope.
 enum Float : int { kBF16, kF16, kF32, kE8M0, kE4M3 };
 enum Scope : int { kConstant, kRow, kBlock, kTensor };

@@ -56,11 +56,28 @@ static Result<void> broken(unsigned constraint, std::string message) {
   return error(std::move(message), constraint);
 }
 
+/// What stands before the bits in the spelling of a code: "u" in u8, "log" in log8.
+static std::string codeName(const MetaStorage &m) {
+  switch (m.kind) {
+  case MetaStorage::Kind::none:
+  case MetaStorage::Kind::plain:
+    break;
+  case MetaStorage::Kind::linear:
+    return m.isSigned ? "i" : "u";
+  case MetaStorage::Kind::log:
+    return "log";
+  case MetaStorage::Kind::delta:
+    return "delta";
+  }
+  return "";
+}
+
 static Result<void> verifyStorage(const MetaStorage &m, const char *name,
                                   unsigned group) {
   using Kind = MetaStorage::Kind;
   std::string what = name;
-  if (m.type > FloatType::e4m3 || m.scope > StepScope::tensor || m.kind > Kind::delta)
+  if (m.type > FloatType::e4m3 || m.scope > StepScope::tensor ||
+      int(m.kind) >= layout::kMetaKinds)
     return broken(9, what + " storage has an unknown kind, float type or scope");
   if (m.type > FloatType::f32)
     return broken(11, what + " of " + floatNames[size_t(m.type)] +
@@ -98,10 +115,10 @@ static Result<void> verifyStorage(const MetaStorage &m, const char *name,
   }
   if (m.kind != Kind::linear) {
     if (m.isSigned)
-      return broken(7, "log and delta codes of the " + what +
+      return broken(7, codeName(m) + " codes of the " + what +
                            " are unsigned; their base carries the sign");
     if (m.scope != StepScope::row)
-      return broken(7, "log and delta codes of the " + what +
+      return broken(7, codeName(m) + " codes of the " + what +
                            " have their base per row: use row<...>");
   }
   if (m.scope == StepScope::block && group == kWholeRow)
@@ -188,11 +205,7 @@ static std::string str(const MetaStorage &m) {
   std::string type = floatNames[size_t(m.type)];
   if (m.kind == Kind::plain)
     return type;
-  std::string s = m.kind == Kind::log     ? "log"
-                  : m.kind == Kind::delta ? "delta"
-                  : m.isSigned            ? "i"
-                                          : "u";
-  s += number(m.bits);
+  std::string s = codeName(m) + number(m.bits);
   if (m.scope == StepScope::row)
     s += " * row<" + type + ">";
   else if (m.scope == StepScope::tensor)
@@ -323,11 +336,31 @@ std::optional<CodeType> CodeType::parse(std::string_view text) {
   return std::nullopt;
 }
 
+std::string CodeType::tables() {
+  std::string names;
+  for (const layout::CodeTable &table : layout::kTables)
+    names += std::string(", ") + table.name;
+  return names;
+}
+
+std::optional<MetaStorage> MetaStorage::parseCode(std::string_view text) {
+  for (const MetaStorage &code :
+       {linear(0, false, StepScope::constant), linear(0, true, StepScope::constant),
+        log(0), delta(0)})
+    if (auto bits = parseAfter(text, codeName(code)); bits && *bits <= 32) {
+      MetaStorage storage = code;
+      storage.bits = uint8_t(*bits);
+      return storage;
+    }
+  return std::nullopt;
+}
+
 static CodeType parseCodes(Parser &p) {
   std::string_view w = p.word();
   auto codes = CodeType::parse(w);
   if (!codes || !hasPlanes(codes->bits)) {
-    p.expected("a code type (u4, u5, u6, u8, i4, i5, i6, i8, example4)", w);
+    p.expected("a code type (u4, u5, u6, u8, i4, i5, i6, i8" + CodeType::tables() + ")",
+               w);
     return {};
   }
   return *codes;
@@ -339,15 +372,7 @@ static MetaStorage parseStorage(Parser &p) {
   std::string_view w = p.word();
   if (auto type = parseFloatType(w))
     return MetaStorage::plain(*type);
-  MetaStorage m;
-  if (auto bits = parseAfter(w, "u"))
-    m = MetaStorage::linear(uint8_t(*bits), false, StepScope::constant);
-  else if (auto bits = parseAfter(w, "i"))
-    m = MetaStorage::linear(uint8_t(*bits), true, StepScope::constant);
-  else if (auto bits = parseAfter(w, "log"))
-    m = MetaStorage::log(uint8_t(*bits));
-  else if (auto bits = parseAfter(w, "delta"))
-    m = MetaStorage::delta(uint8_t(*bits));
+  MetaStorage m = MetaStorage::parseCode(w).value_or(MetaStorage{});
   if (m.kind == MetaStorage::Kind::none || m.bits < 4 || m.bits > 12) {
     p.expected("a metadata storage (bf16, f16, f32, u8, i8, u4, log8, "
                "delta10, ...)",

@@ -369,10 +369,10 @@ Result<void> qlinear::verifyMinSnr(double snr) {
 Result<QuantizeOptions> qlinear::parseQuantize(std::string_view text) {
   auto bad = [&]() {
     return error(fmt::format(
-        "{} is not CODES:GROUP[:FORM]: CODES int4, int5, int6, int8 or "
-        "example4, GROUP 16, 32, 64, 128, 256 or row, FORM symmetric, zero, min or "
-        "centred; as in int4:32",
-        inQuotes(text)));
+        "{} is not CODES:GROUP[:FORM]: CODES one of int4, int5, int6, int8{}; GROUP "
+        "16, 32, 64, 128, 256 or row; FORM symmetric, zero, min or centred; as in "
+        "int4:32",
+        inQuotes(text), CodeType::tables()));
   };
   size_t colon = text.find(':'), second = text.find(':', colon + 1);
   if (colon == text.npos)

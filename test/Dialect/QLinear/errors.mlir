@@ -5,7 +5,7 @@
 // #qlinear.encoding: spelling
 //===----------------------------------------------------------------------===//
 
-// expected-error @below {{expected the code of a weight: u4, i4, u5, i5, u6, i6, u8, i8 or example4}}
+// expected-error @below {{expected the code of a weight: one of u4, i4, u5, i5, u6, i6, u8, i8, example4}}
 func.func private @f() attributes {a = #qlinear.encoding<4, group = 32>}
 
 // -----
@@ -144,7 +144,7 @@ func.func private @f() attributes {a = #qlinear.encoding<i4, group = 32, symmetr
 
 // -----
 
-// expected-error @below {{log and delta codes of the scale have their base per row: use row<...> (C7 of #qlinear.encoding)}}
+// expected-error @below {{log codes of the scale have their base per row: use row<...> (C7 of #qlinear.encoding)}}
 func.func private @f() attributes {a = #qlinear.encoding<i4, group = 32, symmetric, scale = log8 * block<256, f32>>}
 
 // -----

@@ -9,7 +9,7 @@ that does not, and what quant-pack needs for it.
 
 usage: matrix.py CODES DIRECTORY QUANT-PACK
 
-CODES picks the cases: 4, 5, 6, 8 (integers of so many bits) or a table's name. DIRECTORY
+CODES picks the cases: 4, 5, 6, 8 (integers of so many bits) or tables. DIRECTORY
 gets layer.mlir, and weights.safetensors with random weights, packed by QUANT-PACK.
 """
 
@@ -146,7 +146,7 @@ def main():
     cases = [(e, n, k) for e, shapes in CASES for n, k in shapes]
     for i, (encoding, n, k) in enumerate(cases):
         width = encoding.split(",")[0]
-        if codes not in (width, width[1:]):
+        if codes != ("tables" if is_table(width) else width[1:]):
             continue
         name = f"w{i}"
         group, form = (word.strip() for word in encoding.split(",")[1:3])
