@@ -229,7 +229,48 @@ Value rowsBuffer(ArrayRef<Value> inputs) {
 // Operations
 //===----------------------------------------------------------------------===//
 
-#define QLINEAR_BUFFERIZABLE(OP, OUTS)                                                 \
+Operation *mlir::qlinear::moveToOperands(OpBuilder &b, Operation *op, ValueRange inputs,
+                                         ValueRange outs, TypeRange results) {
+  OperationState state(op->getLoc(), op->getName());
+  state.addOperands(inputs);
+  state.addOperands(outs);
+  state.addTypes(results);
+  state.addAttributes(op->getAttrs());
+  if (op->hasTrait<OpTrait::AttrSizedOperandSegments>()) {
+    StringRef name =
+        OpTrait::AttrSizedOperandSegments<void>::getOperandSegmentSizeAttr();
+    SmallVector<int32_t> sizes(
+        cast<DenseI32ArrayAttr>(state.attributes.get(name)).asArrayRef());
+    sizes.back() = int32_t(outs.size());
+    state.attributes.set(name, b.getDenseI32ArrayAttr(sizes));
+  }
+  for (Region &region : op->getRegions())
+    state.addRegion()->takeBody(region);
+  return b.create(state);
+}
+
+/// Gives `op` operands and results that are buffers.
+static LogicalResult bufferizeOp(Operation *op, OperandRange outs,
+                                 RewriterBase &rewriter,
+                                 const BufferizationOptions &options,
+                                 BufferizationState &state) {
+  if (failed(verifyActivationsOf(op, functionOf(op)))) // there may be no analysis
+    return failure();
+  OpBuilder::InsertionGuard guard(rewriter);
+  rewriter.setInsertionPoint(op);
+  auto inputs = inputBuffers(rewriter, op, outs, options, state);
+  if (failed(inputs))
+    return failure();
+  auto buffers = outputBuffers(rewriter, op, outs, rowsBuffer(*inputs), options, state);
+  if (failed(buffers))
+    return failure();
+  moveToOperands(rewriter, op, *inputs, *buffers, TypeRange());
+  replaceOpWithBufferizedValues(rewriter, op, *buffers);
+  return success();
+}
+
+/// All methods but bufferize.
+#define QLINEAR_BUFFERIZABLE_BY_HAND(OP, OUTS)                                         \
   void OP::getEffects(Effects &effects) { addEffects(*this, OUTS, effects); }          \
   bool OP::bufferizesToAllocation(Value value) {                                       \
     return isa<OpResult>(value) && (OUTS).empty();                                     \
@@ -252,34 +293,22 @@ Value rowsBuffer(ArrayRef<Value> inputs) {
     return verifyBeforeBufferization(*this, state);                                    \
   }
 
-QLINEAR_BUFFERIZABLE(PackOp, OperandRange(operand_end(), operand_end()))
-QLINEAR_BUFFERIZABLE(DequantizeOp, getOuts())
-QLINEAR_BUFFERIZABLE(QuantizeActivationsOp, getOuts())
-QLINEAR_BUFFERIZABLE(LinearOp, getOuts())
-QLINEAR_BUFFERIZABLE(LaunchOp, getOuts())
-#undef QLINEAR_BUFFERIZABLE
+/// An operation with `outs`: all there is to it.
+#define QLINEAR_BUFFERIZABLE(OP)                                                       \
+  QLINEAR_BUFFERIZABLE_BY_HAND(OP, getOuts())                                          \
+  LogicalResult OP::bufferize(RewriterBase &rewriter,                                  \
+                              const BufferizationOptions &options,                     \
+                              BufferizationState &state) {                             \
+    return bufferizeOp(*this, getOuts(), rewriter, options, state);                    \
+  }
 
-/// Operands and results as buffers, and the operation that takes their place.
-template <typename OpTy>
-static LogicalResult
-bufferizeOp(OpTy op, RewriterBase &rewriter, const BufferizationOptions &options,
-            BufferizationState &state,
-            function_ref<void(ArrayRef<Value> inputs, ArrayRef<Value> outs)> make) {
-  if (failed(verifyActivationsOf(op, functionOf(op)))) // there may be no analysis
-    return failure();
-  OpBuilder::InsertionGuard guard(rewriter);
-  rewriter.setInsertionPoint(op);
-  auto inputs = inputBuffers(rewriter, op, op.getOuts(), options, state);
-  if (failed(inputs))
-    return failure();
-  auto outs =
-      outputBuffers(rewriter, op, op.getOuts(), rowsBuffer(*inputs), options, state);
-  if (failed(outs))
-    return failure();
-  make(*inputs, *outs);
-  replaceOpWithBufferizedValues(rewriter, op, *outs);
-  return success();
-}
+QLINEAR_BUFFERIZABLE(DequantizeOp)
+QLINEAR_BUFFERIZABLE(QuantizeActivationsOp)
+QLINEAR_BUFFERIZABLE(LinearOp)
+QLINEAR_BUFFERIZABLE(LaunchOp)
+QLINEAR_BUFFERIZABLE_BY_HAND(PackOp, OperandRange(operand_end(), operand_end()))
+#undef QLINEAR_BUFFERIZABLE
+#undef QLINEAR_BUFFERIZABLE_BY_HAND
 
 LogicalResult PackOp::bufferize(RewriterBase &rewriter,
                                 const BufferizationOptions &options,
@@ -292,55 +321,4 @@ LogicalResult PackOp::bufferize(RewriterBase &rewriter,
     return failure();
   rewriter.modifyOpInPlace(*this, [&] { getOperation()->setOperands(*inputs); });
   return success();
-}
-
-LogicalResult DequantizeOp::bufferize(RewriterBase &rewriter,
-                                      const BufferizationOptions &options,
-                                      BufferizationState &state) {
-  return bufferizeOp(
-      *this, rewriter, options, state,
-      [&](ArrayRef<Value> inputs, ArrayRef<Value> outs) {
-        DequantizeOp::create(rewriter, getLoc(), Type(), inputs[0], outs[0])
-            ->setDiscardableAttrs(getOperation()->getDiscardableAttrDictionary());
-      });
-}
-
-LogicalResult QuantizeActivationsOp::bufferize(RewriterBase &rewriter,
-                                               const BufferizationOptions &options,
-                                               BufferizationState &state) {
-  return bufferizeOp(
-      *this, rewriter, options, state,
-      [&](ArrayRef<Value> inputs, ArrayRef<Value> outs) {
-        QuantizeActivationsOp::create(rewriter, getLoc(), Type(), inputs[0], outs[0])
-            ->setDiscardableAttrs(getOperation()->getDiscardableAttrDictionary());
-      });
-}
-
-LogicalResult LinearOp::bufferize(RewriterBase &rewriter,
-                                  const BufferizationOptions &options,
-                                  BufferizationState &state) {
-  size_t weights = getWeights().size();
-  return bufferizeOp(*this, rewriter, options, state,
-                     [&](ArrayRef<Value> inputs, ArrayRef<Value> outs) {
-                       auto linear = LinearOp::create(
-                           rewriter, getLoc(), TypeRange(), inputs[0],
-                           inputs.slice(1, weights), inputs.drop_front(1 + weights),
-                           outs, *this);
-                       rewriter.inlineRegionBefore(getEpilogue(), linear.getEpilogue(),
-                                                   linear.getEpilogue().begin());
-                     });
-}
-
-LogicalResult LaunchOp::bufferize(RewriterBase &rewriter,
-                                  const BufferizationOptions &options,
-                                  BufferizationState &state) {
-  size_t weights = getWeights().size();
-  return bufferizeOp(
-      *this, rewriter, options, state,
-      [&](ArrayRef<Value> inputs, ArrayRef<Value> outs) {
-        auto launch = LaunchOp::create(
-            rewriter, getLoc(), TypeRange(), getVariants(), inputs.take_front(weights),
-            inputs.drop_front(weights), outs, getTempsAttr(), getPdlAttr());
-        launch->setDiscardableAttrs(getOperation()->getDiscardableAttrDictionary());
-      });
 }

@@ -6,10 +6,10 @@
 //===----------------------------------------------------------------------===//
 #include "MoveToTensors.h"
 
+#include "qlinear/Dialect/Bufferize.h"
 #include "qlinear/Dialect/QLinear.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
-#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace mlir::qlinear;
@@ -26,10 +26,10 @@ static LogicalResult rejectBytes(Operation *op) {
 
 /// The last operands: where the results go.
 static size_t numOuts(Operation *op) {
-  return TypeSwitch<Operation *, size_t>(op)
-      .Case<LinearOp, DequantizeOp, QuantizeActivationsOp>(
-          [](auto typed) { return typed.getOuts().size(); })
-      .Default(size_t(0));
+  if (auto kernel = dyn_cast<KernelOpInterface>(op))
+    return kernel.getKernelOuts().size();
+  auto dequantize = dyn_cast<DequantizeOp>(op);
+  return dequantize ? dequantize.getOuts().size() : 0;
 }
 
 static LogicalResult moveToTensors(Operation *op) {
@@ -55,17 +55,7 @@ static LogicalResult moveToTensors(Operation *op) {
   SmallVector<Type> types;
   for (Value out : destinations)
     types.push_back(tensorTypeOf(out.getType()));
-  Operation *moved;
-  if (auto linear = dyn_cast<LinearOp>(op)) {
-    size_t weights = linear.getWeights().size();
-    auto rebuilt = LinearOp::create(
-        b, loc, types, operands[0], ValueRange(operands).slice(1, weights),
-        ValueRange(operands).drop_front(1 + weights), ValueRange(), linear);
-    rebuilt.getEpilogue().takeBody(linear.getEpilogue());
-    moved = rebuilt;
-  } else {
-    moved = DequantizeOp::create(b, loc, types[0], operands[0]);
-  }
+  Operation *moved = moveToOperands(b, op, operands, ValueRange(), types);
   for (auto [result, out] : llvm::zip(moved->getResults(), destinations))
     bufferization::MaterializeInDestinationOp::create(
         b, loc, /*result=*/Type(), result, out, /*restrict=*/true, /*writable=*/true);
@@ -76,7 +66,7 @@ static LogicalResult moveToTensors(Operation *op) {
 LogicalResult mlir::qlinear::moveToTensors(ModuleOp module) {
   SmallVector<Operation *> ops;
   module.walk([&](Operation *op) {
-    if (isa<PackOp, LinearOp, DequantizeOp, QuantizeActivationsOp>(op) &&
+    if (isa<PackOp, DequantizeOp, KernelOpInterface>(op) &&
         llvm::any_of(op->getOperandTypes(), llvm::IsaPred<MemRefType>))
       ops.push_back(op);
   });

@@ -7,7 +7,7 @@
 #ifndef QLINEAR_DIALECT_BUFFERIZE_H
 #define QLINEAR_DIALECT_BUFFERIZE_H
 
-#include "mlir/IR/Operation.h"
+#include "mlir/IR/Builders.h"
 
 namespace mlir::qlinear {
 
@@ -15,6 +15,11 @@ namespace mlir::qlinear {
 /// upstream's bufferization knows builtin tensors only there, and makes such an
 /// operation anew without end.
 LogicalResult verifyPlaceOfActivations(Operation *scope);
+
+/// Makes `op`, an operation of ours with `outs`, which come last, on other operands and
+/// results: from tensors to buffers or back. Its regions move to the new one.
+Operation *moveToOperands(OpBuilder &b, Operation *op, ValueRange inputs,
+                          ValueRange outs, TypeRange results);
 
 } // namespace mlir::qlinear
 #endif
