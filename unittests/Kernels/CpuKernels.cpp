@@ -10,7 +10,7 @@
 #include "CpuKernels.h"
 
 #define QL_TABLE(NAME, FEATURES)                                                       \
-  const CpuKernels NAME = {&#NAME[1],         [] { return bool(FEATURES); },                                  \
+  const CpuKernels NAME = {&#NAME[1],         [] { return bool(FEATURES); },              \
                            ql_cpu_begin_tile, ql_cpu_add_unit,                         \
                            ql_cpu_end_tile,   ql_cpu_load,                             \
                            ql_cpu_store,      ql_cpu_quantize}
