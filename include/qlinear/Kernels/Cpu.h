@@ -1,4 +1,4 @@
-//===- CpuKernels.h - What CPU skeletons and micro-kernels share *- C++ -*-===//
+//===- Cpu.h - What CPU skeletons and micro-kernels share -------*- C++ -*-===//
 //
 // Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
