@@ -100,7 +100,11 @@ LinearsList bench::openArtifact(timing::Device &device, const std::string &path,
                                 int mostRows) {
   auto artifact = std::make_shared<Artifact>(device, path);
   LinearsList list;
-  for (bool quantized : {false, true})
+  bool takesQuantized = false; // layers.py --no-int8 leaves those functions out
+  for (const auto &target : artifact->manifest.at("targets"))
+    for (const auto &f : target.at("functions"))
+      takesQuantized |= f.at("name").get<std::string>().ends_with("_i8");
+  for (bool quantized : takesQuantized ? std::vector{false, true} : std::vector{false})
     list.push_back(std::make_unique<Layers>(artifact, quantized, mostRows));
   return list;
 }

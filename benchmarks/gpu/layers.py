@@ -49,7 +49,7 @@ INT6 = {
     "auto": "i6, group = 16, symmetric, scale = delta10 * row<bf16>",
 }
 ENCODINGS = [name + end for end in ("", "-float") for name in INT4]
-FLOAT = " {activations = #qlinear.activation_format<float>}"
+FLOAT = "activations = #qlinear.activation_format<float>"
 
 
 def main():
@@ -58,9 +58,12 @@ def main():
     parser.add_argument("encoding", choices=ENCODINGS, metavar="ENCODING",
                         help=", ".join(ENCODINGS))
     parser.add_argument("--shapes", default=",".join(SHAPES), help="comma-separated names")
+    parser.add_argument("--no-int8", action="store_true", help="no layers of int8 activations")
+    parser.add_argument("--schedule", help="a #qlinear.schedule for all layers")
     args = parser.parse_args()
     encoding = args.encoding.removesuffix("-float")
-    floats = "" if encoding == args.encoding else FLOAT
+    fields = [] if encoding == args.encoding else [FLOAT]
+    fields += [f"schedule = {args.schedule}"] if args.schedule else []
     print(f"#int4 = #qlinear.encoding<{INT4[encoding]}>")
     print(f"#int6 = #qlinear.encoding<{INT6[encoding]}>")
     for name in args.shapes.split(","):
@@ -69,10 +72,13 @@ def main():
         print(f'qlinear.parameter @{name}_weight : {weight} from "{name}"')
         inputs = {"": f"tensor<?x{k}xbf16>", "_i8": f"!qlinear.activations<?x{k}>"}
         for suffix, x in inputs.items():
+            if suffix and args.no_int8:
+                continue
+            listed = [f for f in fields if not suffix or f != FLOAT]
+            format_ = f" {{{', '.join(listed)}}}" if listed else ""
             y = f"tensor<?x{n}xbf16>"
             print(f"func.func @{name}{suffix}(%x: {x}) -> {y} {{")
             print(f"  %w = qlinear.load @{name}_weight : {weight}")
-            format_ = "" if suffix else floats
             print(f"  %y = qlinear.linear %x, %w{format_} : ({x}, {weight}) -> {y}")
             print(f"  return %y : {y}\n}}")
 

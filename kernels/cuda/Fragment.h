@@ -83,20 +83,36 @@ struct Fragments {
   u32 high[8][2][2]; ///< all words of the high plane
 };
 
+/// The low plane of chunks 2 `pair` and the next.
+QL_INLINE void loadLowPair(const UnitLayout &l, int lane, QL_SHARED const u8 *unit,
+                           int pair, Fragments &f) {
+  int row = lane & 15, c = min(2 * pair + (lane >> 4), l.chunks - 1);
+  QL_UNROLL
+  for (int half = 0; half < (l.spec.codeBits == 8 ? 2 : 1); ++half) {
+    u32x4 v = ql_ptx_load_matrices(unit + l.low(row >> 2, row & 3, c, half));
+    QL_UNROLL
+    for (int i = 0; i < 4; ++i)
+      (half ? f.second : f.low)[2 * pair + i / 2][i % 2] = v[i];
+  }
+}
+
+/// The high plane's words of row 4 j + r0, chunk c, if the codes have one.
+QL_INLINE void loadHigh(const UnitLayout &l, int j, int r0, QL_SHARED const u8 *unit,
+                        int c, u32 *high) {
+  c = min(c, l.chunks - 1);
+  if (l.spec.codeBits == 5) {
+    high[0] = *(QL_SHARED const u32 *)(unit + l.high5(j, r0, c));
+  } else if (l.spec.codeBits == 6) {
+    u32x2 v = *(QL_SHARED const u32x2 *)(unit + l.high6(j, r0, c));
+    high[0] = v.x, high[1] = v.y;
+  }
+}
+
 QL_INLINE_LATE inline void loadFragments(const UnitLayout &l, int lane,
                                          QL_SHARED const u8 *unit, Fragments &f) {
-  int last = l.chunks - 1, row = lane & 15;
   QL_UNROLL
-  for (int pair = 0; pair < 4; ++pair) {
-    int c = min(2 * pair + (lane >> 4), last);
-    QL_UNROLL
-    for (int half = 0; half < (l.spec.codeBits == 8 ? 2 : 1); ++half) {
-      u32x4 v = ql_ptx_load_matrices(unit + l.low(row >> 2, row & 3, c, half));
-      QL_UNROLL
-      for (int i = 0; i < 4; ++i)
-        (half ? f.second : f.low)[2 * pair + i / 2][i % 2] = v[i];
-    }
-  }
+  for (int pair = 0; pair < 4; ++pair)
+    loadLowPair(l, lane, unit, pair, f);
   int g = lane >> 2;
   QL_UNROLL
   for (int h = 0; h < 2; ++h) {
@@ -111,15 +127,8 @@ QL_INLINE_LATE inline void loadFragments(const UnitLayout &l, int lane,
       }
     } else if (l.spec.codeBits == 5 || l.spec.codeBits == 6) {
       QL_UNROLL
-      for (int c = 0; c < 8; ++c) {
-        if (l.spec.codeBits == 5) {
-          f.high[c][h][0] =
-              *(QL_SHARED const u32 *)(unit + l.high5(j, r0, min(c, last)));
-          continue;
-        }
-        u32x2 v = *(QL_SHARED const u32x2 *)(unit + l.high6(j, r0, min(c, last)));
-        f.high[c][h][0] = v.x, f.high[c][h][1] = v.y;
-      }
+      for (int c = 0; c < 8; ++c)
+        loadHigh(l, j, r0, unit, c, f.high[c][h]);
     }
   }
 }

@@ -13,6 +13,7 @@ i32 nvvm_ctaid() __asm("llvm.nvvm.read.ptx.sreg.ctaid.x");
 void nvvm_barrier(i32) __asm("llvm.nvvm.barrier.cta.sync.aligned.all");
 void nvvm_warp_barrier(i32) __asm("llvm.nvvm.bar.warp.sync");
 i32 nvvm_shuffle(i32, i32, i32, i32) __asm("llvm.nvvm.shfl.sync.bfly.i32");
+bool nvvm_any(i32, bool) __asm("llvm.nvvm.vote.any.sync");
 i32 nvvm_dp4a(i32, i32, i32) __asm("llvm.nvvm.idp4a.u.s");
 i32 nvvm_prmt(i32, i32, i32) __asm("llvm.nvvm.prmt");
 float nvvm_exp2(float) __asm("llvm.nvvm.ex2.approx.ftz.f");
@@ -25,6 +26,7 @@ void ql_ptx_warp_barrier() { nvvm_warp_barrier(-1); }
 u32 ql_ptx_shuffle_xor(u32 value, i32 mask) {
   return u32(nvvm_shuffle(-1, i32(value), mask, 31));
 }
+i32 ql_ptx_any(i32 value) { return nvvm_any(-1, value != 0); }
 i32 ql_ptx_dp4a(u32 a, u32 b, i32 c) { return nvvm_dp4a(i32(a), i32(b), c); }
 u32 ql_ptx_byte_permute(u32 a, u32 b, u32 selector) {
   return u32(nvvm_prmt(i32(a), i32(b), i32(selector)));
@@ -58,6 +60,79 @@ f32x4 ql_ptx_mma_half(u32x4 a, u32x2 b, f32x4 c) {
         "f"(c[1]), "f"(c[2]), "f"(c[3]));
   return d;
 }
+u32 ql_ptx_half_fma(u32 a, u32 b, u32 c) {
+  u32 d;
+  asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+  return d;
+}
+u32 ql_ptx_half_pair(float low, float high) {
+  u32 d;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(d) : "f"(high), "f"(low));
+  return d;
+}
+// Operands of wgmma: one per 2 columns and row of D, in eights.
+#define QL_SUMS8(i)                                                                    \
+  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]),          \
+      "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+#define QL_SUMS16(i) QL_SUMS8(i), QL_SUMS8(i + 8)
+#define QL_SUMS32(i) QL_SUMS16(i), QL_SUMS16(i + 16)
+#define QL_SUMS64(i) QL_SUMS32(i), QL_SUMS32(i + 32)
+
+void ql_ptx_wgmma(float *d, i32 tokens, u32x4 a, u64 descriptor) {
+  switch (tokens) {
+  case 16:
+    asm volatile("wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 {"
+                 "%0,%1,%2,%3,%4,%5,%6,%7"
+                 "}, {%8,%9,%10,%11}, %12, 1, 1, 1, 0;"
+                 : QL_SUMS8(0)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
+    break;
+  case 32:
+    asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {"
+                 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
+                 "}, {%16,%17,%18,%19}, %20, 1, 1, 1, 0;"
+                 : QL_SUMS16(0)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
+    break;
+  case 64:
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {"
+                 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,"
+                 "%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
+                 "}, {%32,%33,%34,%35}, %36, 1, 1, 1, 0;"
+                 : QL_SUMS32(0)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
+    break;
+  default:
+    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {"
+                 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,"
+                 "%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,"
+                 "%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,"
+                 "%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+                 "}, {%64,%65,%66,%67}, %68, 1, 1, 1, 0;"
+                 : QL_SUMS64(0)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
+    break;
+  }
+}
+u64 ql_ptx_wgmma_descriptor(QL_SHARED const u8 *x) {
+  // 8 rows of 1024 bytes, swizzled by 128 bytes.
+  return u64(u32(u64(x)) >> 4 & 0x3FFF) | u64(1) << 16 | u64(1024 >> 4) << 32 |
+         u64(1) << 62;
+}
+u64 ql_ptx_wgmma_columns(u64 descriptor, i32 columns) {
+  return descriptor + u64(u32(columns)) * 2 / 16;
+}
+void ql_ptx_wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+void ql_ptx_wgmma_commit() {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+void ql_ptx_wgmma_wait(i32 pending) {
+  if (pending)
+    asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
+  else
+    asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+}
+
 u32x4 ql_ptx_load_matrices(QL_SHARED const void *row) {
   u32x4 d;
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
@@ -116,6 +191,18 @@ void ql_ptx_cluster_store(QL_SHARED float *at, i32 rank, float value) {
                "r"(rank), "f"(value)
                : "memory");
 }
+float ql_ptx_cluster_load(QL_SHARED const float *at, i32 rank) {
+  float value;
+  asm volatile("{\n"
+               ".reg .u32 there;\n"
+               "mapa.shared::cluster.u32 there, %1, %2;\n"
+               "ld.shared::cluster.f32 %0, [there];\n"
+               "}"
+               : "=f"(value)
+               : "r"(u32(u64(at))), "r"(rank)
+               : "memory");
+  return value;
+}
 
 void ql_ptx_launch_dependents() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
@@ -124,6 +211,28 @@ void ql_ptx_wait_prior_grids() { asm volatile("griddepcontrol.wait;" ::: "memory
 
 void ql_ptx_mbarrier_init(QL_SHARED u64 *barrier) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(u32(u64(barrier)))
+               : "memory");
+}
+void ql_ptx_mbarrier_init_count(QL_SHARED u64 *barrier, i32 arrivals) {
+  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(u32(u64(barrier))),
+               "r"(arrivals)
+               : "memory");
+}
+void ql_ptx_mbarrier_arrive(QL_SHARED u64 *barrier) {
+  asm volatile("{\n"
+               ".reg .b64 state;\n"
+               "mbarrier.arrive.shared.b64 state, [%0];\n"
+               "}" ::"r"(u32(u64(barrier)))
+               : "memory");
+}
+void ql_ptx_mbarrier_poll(QL_SHARED u64 *barrier, u32 parity) {
+  asm volatile("{\n"
+               ".reg .pred done;\n"
+               "again:\n"
+               "mbarrier.test_wait.parity.shared.b64 done, [%0], %1;\n"
+               "@!done bra again;\n"
+               "}" ::"r"(u32(u64(barrier))),
+               "r"(parity)
                : "memory");
 }
 void ql_ptx_mbarrier_fence() {

@@ -30,6 +30,8 @@ void ql_ptx_barrier();
 void ql_ptx_warp_barrier();
 /// The value of the thread `lane ^ mask` of the same warp; all 32 take part.
 u32 ql_ptx_shuffle_xor(u32 value, i32 mask);
+/// Whether `value` is not 0 in any of the 32 threads of the warp, which all take part.
+i32 ql_ptx_any(i32 value);
 
 // Arithmetic.
 /// c + the dot product of 4 unsigned bytes of `a` with 4 signed bytes of `b`.
@@ -55,6 +57,25 @@ u32x4 ql_ptx_mma16(u32x2 a, u32 b, u32x4 c);
 /// operands too; sums are rounded, in any order and way that keeps 23 bits below the
 /// largest term.
 f32x4 ql_ptx_mma_half(u32x4 a, u32x2 b, f32x4 c);
+/// a b + c of two f16 in a word, each rounded once, subnormal numbers too.
+u32 ql_ptx_half_fma(u32 a, u32 b, u32 c);
+/// Two numbers rounded to f16, in a word.
+u32 ql_ptx_half_pair(float low, float high);
+// The same by warp groups (sm_90a): four warps from a multiple of 4 on, each with 16
+// rows of A; B is in shared memory, of `tokens` rows (16, 32, 64 or 128) of 16 columns:
+// for each 8 tokens 8 rows of 128 bytes, of which piece p of 16 bytes is at place p ^ r
+// in row r, from a multiple of 1024 on. Sums are those of ql_ptx_mma_half, side by
+// side. Products of a group are under way from the commit to the wait; until then
+// nothing touches sums and A, and no copy replaces B.
+void ql_ptx_wgmma(float *sums, i32 tokens, u32x4 a, u64 descriptor);
+/// What says where B is: `x` is the first of the 16 columns.
+u64 ql_ptx_wgmma_descriptor(QL_SHARED const u8 *x);
+/// Some columns on, in the same rows of 128 bytes.
+u64 ql_ptx_wgmma_columns(u64 descriptor, i32 columns);
+void ql_ptx_wgmma_fence(); ///< before the first product after registers were written
+void ql_ptx_wgmma_commit();
+void ql_ptx_wgmma_wait(i32 pending); ///< groups that may be under way still: 0 or 1
+
 /// Four matrices of 8 rows of 16 bytes: lane 8 i + r gives the address of row r of
 /// matrix i, and gets of each matrix the word t of row g.
 u32x4 ql_ptx_load_matrices(QL_SHARED const void *row);
@@ -74,6 +95,8 @@ void ql_ptx_cluster_arrive(i32 size);
 void ql_ptx_cluster_wait();
 /// Stores where `at` is in the shared memory of block `rank` of the cluster.
 void ql_ptx_cluster_store(QL_SHARED float *at, i32 rank, float value);
+/// The value where `at` is in the shared memory of block `rank` of the cluster.
+float ql_ptx_cluster_load(QL_SHARED const float *at, i32 rank);
 
 // Programmatic dependent launch (sm_90): let the next kernel of the stream
 // start; wait until the previous one is complete and its writes are visible.
@@ -96,6 +119,10 @@ void ql_ptx_wait_prior_grids();
 //
 // cp.async (below) writes through the generic proxy: there a barrier suffices.
 void ql_ptx_mbarrier_init(QL_SHARED u64 *barrier); ///< one arrival per phase
+// What mbarriers have without bulk copies (sm_80; parities sm_80 with PTX 7.1).
+void ql_ptx_mbarrier_init_count(QL_SHARED u64 *barrier, i32 arrivals);
+void ql_ptx_mbarrier_arrive(QL_SHARED u64 *barrier);
+void ql_ptx_mbarrier_poll(QL_SHARED u64 *barrier, u32 parity); ///< waits all the same
 void ql_ptx_mbarrier_fence();
 void ql_ptx_mbarrier_expect(QL_SHARED u64 *barrier, u32 bytes); ///< and arrive
 void ql_ptx_mbarrier_wait(QL_SHARED u64 *barrier, u32 parity);

@@ -20,8 +20,18 @@
 //   ql_walk_multiply
 //   ql_walk_total                  a finished row, for the epilogue
 //
+// and of a kernel for many tokens:
+//
+//   ql_gemm_init, ql_gemm_weight   per group of like weights
+//   ql_gemm_open                   the ring
+//   ql_ptx_launch_dependents
+//   ql_gemm_job_tiles              how the work is cut; for each of the block's jobs
+//   ql_gemm_multiply               sums into shared memory
+//   ql_gemm_total                  a finished row, for the epilogue
+//
 //===----------------------------------------------------------------------===//
-#include "Staging.h"
+#include "Gemm.h"
+#include "Prepare.h"
 #include "Walk.h"
 
 using namespace qlinear::kernels;
@@ -35,7 +45,8 @@ static QL_INLINE int gatherPlace(int weights, int tiles, int tokens, int rank,
 }
 
 static_assert(sizeof(Walk) <= kStateBytes && sizeof(Unit) <= kStateBytes &&
-              sizeof(RawItem[Staging::kMaxDepth]) <= kStateBytes);
+              sizeof(RawItem[Staging::kMaxDepth]) <= kStateBytes &&
+              sizeof(Gemm) <= kStateBytes && sizeof(RingPlace) <= kStateBytes);
 
 extern "C" {
 
@@ -269,5 +280,91 @@ void ql_quantize(i32 type, i64 K, i32 rows, i32 threads, i32 blocks, const u8 *x
       *(u32x2 *)(to + l.record(u64(u32(k / qlinear::layout::kChunk)))) =
           u32x2{bitCast<u32>(q.d), u32(u16(q.lowSum)) | u32(q.highSum) << 16};
   }
+}
+
+/// Prepares `rows` tokens for kernels of many (PreparedActivations); `blocks` blocks of
+/// `threads` threads share the work, with a word of `scratch` per warp.
+void ql_prepare(i32 type, i64 K, i32 rows, i32 threads, i32 blocks, const u8 *x,
+                u8 *image, QL_SHARED u32 *scratch) {
+  prepare(FloatTokens{type, K, x}, K, rows, threads, blocks, image, scratch);
+}
+
+/// The same from quantized activations.
+void ql_prepare_quantized(i64 K, i32 rows, i32 threads, i32 blocks, const u8 *a,
+                          u8 *image, QL_SHARED u32 *scratch) {
+  prepare(QuantizedTokens{K, a}, K, rows, threads, blocks, image, scratch);
+}
+
+/// Sets up a kernel for many tokens: `weights` weights of N x K, of each tile `units`
+/// units from `unit0`. The other arguments are those of Gemm and GemmShape.
+void ql_gemm_init(Gemm *gemm, i32 mode, i32 byGroups, i32 ahead, u64 spec, i64 N, i64 K,
+                  i32 weights, i32 tokens, i32 warps, i32 warpTiles, i32 stages,
+                  i32 copyWarps, i32 stageBytes, i32 unit0, i32 units, i32 rows,
+                  const u8 *image, QL_SHARED u8 *ring, QL_SHARED u64 *barriers,
+                  QL_SHARED u8 *tables, QL_SHARED float *factors) {
+  Gemm &g = *gemm;
+  g.mode = mode;
+  g.byGroups = byGroups;
+  g.ahead = ahead;
+  g.shape = {tokens, warps, warpTiles, stages, copyWarps};
+  g.layout = {Spec::unpack(spec), u64(N), u64(K)};
+  g.weights = weights;
+  g.stageBytes = stageBytes;
+  g.unit0 = unit0;
+  g.units = units;
+  g.rows = rows;
+  g.image = image;
+  g.ring = ring;
+  g.barriers = barriers;
+  g.tables = tables;
+  g.factors = factors;
+}
+
+void ql_gemm_weight(Gemm *gemm, i32 index, const u8 *blob) {
+  gemm->blobs[index] = blob;
+}
+
+/// Makes the ring ready; a block barrier has to follow.
+void ql_gemm_open(RingPlace *place, i32 mode, i32 warps, i32 stages,
+                  QL_SHARED u64 *barriers) {
+  *place = {0, 0};
+  if (ql_ptx_thread() != 0)
+    return;
+  QL_UNROLL
+  for (int s = 0; s < stages; ++s) {
+    ql_ptx_mbarrier_init_count(barriers + s, 1);
+    ql_ptx_mbarrier_init_count(barriers + stages + s, warps);
+  }
+  if (mode == kBulk)
+    ql_ptx_mbarrier_fence();
+}
+
+/// Tiles of a job (jobTiles in Gemm.h).
+i32 ql_gemm_job_tiles(i32 tiles, i32 tokenBlocks, i32 grid, i32 most) {
+  return jobTiles(tiles, tokenBlocks, grid, most);
+}
+
+/// Multiplies `tiles` tiles from `tile0` with the tokens from `token0` and leaves the
+/// sums in `sums`. `first`: the block's first job, for which it waits for the kernel
+/// before.
+void ql_gemm_multiply(const Gemm *gemm, RingPlace *place, i32 tile0, i32 tiles,
+                      i32 token0, i32 first, QL_SHARED float *sums) {
+  gemm->multiply(*place, tile0, tiles, token0, first, sums);
+}
+
+/// The finished product of row `row` of a job's tiles and the token `token` from its
+/// first, `token0`: the sums of the blocks of a cluster of `split`, in the order of K.
+float ql_gemm_total(const Gemm *gemm, i32 split, i32 token0, i32 token, i32 weight,
+                    i32 row, QL_SHARED const float *sums) {
+  int slot = row / 16 * gemm->weights + weight;
+  QL_SHARED const float *at =
+      sums + (slot * 16 + row % 16) * gemm->shape.sumsRow() + token;
+  float sum = split == 1 ? *at : 0.0f;
+  QL_UNROLL
+  for (int rank = 0; rank < (split == 1 ? 0 : split); ++rank)
+    sum += ql_ptx_cluster_load(at, rank);
+  PreparedActivations prepared{gemm->layout.K};
+  return sum * ((const float *)(gemm->image +
+                                prepared.scales(u64(u32(gemm->rows)))))[token0 + token];
 }
 }

@@ -38,14 +38,15 @@ public:
   }
 
 private:
-  FailureOr<Variants> build(LinearOp op, StringRef stem);
-  FailureOr<Variants> build(QuantizeActivationsOp op, StringRef stem);
+  FailureOr<Kernels> build(LinearOp op, StringRef stem);
+  FailureOr<Kernels> build(QuantizeActivationsOp op, StringRef stem);
   SymbolTable &symbolsOf(Operation *op) {
     return tables.getSymbolTable(symbolTableOf(op));
   }
   static VariantAttr variant(int64_t rows, LLVM::LLVMFuncOp kernel, int64_t items) {
     return VariantAttr::get(kernel.getContext(), rows, FlatSymbolRefAttr::get(kernel),
-                            /*grid=*/0, /*block=*/0, /*smem=*/0, items);
+                            /*grid=*/0, /*block=*/0, /*smem=*/0, items,
+                            /*before=*/{});
   }
 
   SymbolTableCollection tables;
@@ -66,27 +67,27 @@ FailureOr<SmallVector<LinearOp>> CpuTarget::schedule(RewriterBase &rewriter,
   return parts;
 }
 
-FailureOr<Variants> CpuTarget::build(LinearOp op, StringRef stem) {
-  Variants variants;
+FailureOr<Kernels> CpuTarget::build(LinearOp op, StringRef stem) {
+  Kernels kernels;
   for (KernelAttrInterface attr : op.getSchedule()->getKernels()) {
     CpuGemv kernel = cast<CpuGemvAttr>(attr).getValue();
     std::string name = (stem + "_m" + Twine(kernel.rows)).str();
-    variants.push_back(
+    kernels.variants.push_back(
         variant(kernel.rows,
                 buildLinearKernel(symbolsOf(op), op, name, kernel.rows, *kernel.tiles),
                 llvm::divideCeil(countTiles(op), *kernel.tiles)));
   }
-  return variants;
+  return kernels;
 }
 
-FailureOr<Variants> CpuTarget::build(QuantizeActivationsOp op, StringRef stem) {
+FailureOr<Kernels> CpuTarget::build(QuantizeActivationsOp op, StringRef stem) {
   auto input = cast<RankedTensorType>(op.getInput().getType());
   LLVM::LLVMFuncOp kernel = buildQuantizeKernel(
       symbolsOf(op), op.getLoc(), stem, input.getElementType(), input.getDimSize(1));
-  Variants variants;
+  Kernels kernels;
   for (int64_t rows = 1; rows <= ::qlinear::cpu::kMaxRows; rows *= 2)
-    variants.push_back(variant(rows, kernel, /*items=*/rows));
-  return variants;
+    kernels.variants.push_back(variant(rows, kernel, /*items=*/rows));
+  return kernels;
 }
 
 std::unique_ptr<KernelTarget> mlir::qlinear::makeCpuTarget() {

@@ -5,10 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 #include "GpuKernel.h"
-#include "Epilogue.h"
+#include "GpuSkeleton.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/ADT/BitVector.h"
@@ -18,27 +16,11 @@ using namespace mlir::qlinear;
 
 namespace qlinear {
 
-static layout::Float elementOf(Type type) {
-  return type.isF32() ? layout::kF32 : type.isF16() ? layout::kF16 : layout::kBF16;
-}
-
 namespace {
-constexpr unsigned kShared = 3; // address space
-
 /// Emits one kernel.
-class Skeleton {
+class Skeleton : public GpuSkeleton {
 public:
-  Skeleton(OpBuilder &builder, Location loc)
-      : b(builder), loc(loc), i32(b.getI32Type()), i64(b.getI64Type()),
-        f32(b.getF32Type()), ptr(LLVM::LLVMPointerType::get(b.getContext())),
-        sharedPtr(LLVM::LLVMPointerType::get(b.getContext(), kShared)) {}
-
-  gpu::GPUFuncOp open(StringRef name, unsigned pointers, int64_t threads,
-                      int minBlocks);
-  void close(gpu::GPUFuncOp f) {
-    b.setInsertionPointToEnd(&f.getBody().front());
-    gpu::ReturnOp::create(b, loc);
-  }
+  using GpuSkeleton::GpuSkeleton;
   void linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan);
   void quantize(gpu::GPUFuncOp f, RankedTensorType input, int64_t grid, int64_t threads,
                 bool pdl);
@@ -52,20 +34,6 @@ private:
     Value state, unit, tile0, tiles, startEarly;
   };
 
-  Value constant(int64_t v) { return arith::ConstantIntOp::create(b, loc, i32, v); }
-  Value constant64(int64_t v) { return arith::ConstantIntOp::create(b, loc, i64, v); }
-  /// Calls a micro-kernel, declaring it where needed.
-  Value call(StringRef name, Type result, ValueRange args);
-  /// Memory for the state of a micro-kernel between calls; in the function's first
-  /// block, so that it becomes registers.
-  Value state() {
-    return LLVM::AllocaOp::create(
-        b, loc, ptr, LLVM::LLVMArrayType::get(i64, kernels::kStateBytes / 8),
-        constant(1), /*alignment=*/16);
-  }
-  void call(StringRef name, ValueRange args) { call(name, Type(), args); }
-  Value shared(int64_t offset);
-  Value element(Value base, Value index, Type type);
   std::pair<Value, Value> tilesOf(const KernelPlan &plan, const KernelSegment &segment,
                                   Value block);
   Active begin(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
@@ -78,9 +46,6 @@ private:
   void epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
                 const KernelSegment &segment, ArrayRef<Active> walks);
 
-  OpBuilder &b;
-  Location loc;
-  Type i32, i64, f32, ptr, sharedPtr;
   /// First unit of a block's phase.
   Value unit0(const KernelPlan &plan, int phase) {
     Value first = constant(phase * plan.phaseUnits);
@@ -98,63 +63,10 @@ private:
   void gather(LinearOp op, const KernelPlan &plan, const KernelSegment &segment,
               ArrayRef<Active> walks);
 
-  Value thread, rows;
   Value items; ///< state of ql_load_activations
   Value rank;  ///< in the cluster, if plan.split > 1
 };
 } // namespace
-
-Value Skeleton::call(StringRef name, Type result, ValueRange args) {
-  auto module =
-      b.getInsertionBlock()->getParentOp()->getParentOfType<gpu::GPUModuleOp>();
-  if (!module.lookupSymbol(name)) {
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(module.getBody());
-    auto type = LLVM::LLVMFunctionType::get(
-        result ? result : LLVM::LLVMVoidType::get(b.getContext()),
-        llvm::to_vector(args.getTypes()));
-    LLVM::LLVMFuncOp::create(b, loc, name, type);
-  }
-  auto op = LLVM::CallOp::create(b, loc, result ? TypeRange(result) : TypeRange(),
-                                 FlatSymbolRefAttr::get(b.getContext(), name), args);
-  return result ? op.getResult() : Value();
-}
-
-/// Dynamic shared memory, `offset` bytes on.
-Value Skeleton::shared(int64_t offset) {
-  constexpr StringLiteral name = "qlinear_shared";
-  auto module =
-      b.getInsertionBlock()->getParentOp()->getParentOfType<gpu::GPUModuleOp>();
-  if (!module.lookupSymbol(name)) {
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(module.getBody());
-    LLVM::GlobalOp::create(b, loc, LLVM::LLVMArrayType::get(b.getI8Type(), 0),
-                           /*isConstant=*/false, LLVM::Linkage::External, name,
-                           Attribute(), layout::kLine, kShared);
-  }
-  Value base = LLVM::AddressOfOp::create(b, loc, sharedPtr, name);
-  return LLVM::GEPOp::create(b, loc, sharedPtr, b.getI8Type(), base,
-                             ArrayRef<LLVM::GEPArg>{int32_t(offset)});
-}
-
-/// The address of element `index` (i64) of an array.
-Value Skeleton::element(Value base, Value index, Type type) {
-  return LLVM::GEPOp::create(b, loc, ptr, type, base, ArrayRef<LLVM::GEPArg>{index});
-}
-
-gpu::GPUFuncOp Skeleton::open(StringRef name, unsigned pointers, int64_t threads,
-                              int minBlocks) {
-  SmallVector<Type> types(pointers, ptr);
-  types.push_back(i32);
-  auto f = gpu::GPUFuncOp::create(b, loc, name, b.getFunctionType(types, {}));
-  f->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), b.getUnitAttr());
-  f.setKnownBlockSizeAttr(b.getDenseI32ArrayAttr({int32_t(threads), 1, 1}));
-  f->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(), b.getI32IntegerAttr(minBlocks));
-  b.setInsertionPointToStart(&f.getBody().front());
-  thread = call("ql_ptx_thread", i32, {});
-  rows = f.getArguments().back();
-  return f;
-}
 
 /// The block's first tile of a segment, and how many it has.
 std::pair<Value, Value> Skeleton::tilesOf(const KernelPlan &plan,
@@ -296,8 +208,6 @@ void Skeleton::gather(LinearOp op, const KernelPlan &plan, const KernelSegment &
 void Skeleton::epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
                         const KernelSegment &segment, ArrayRef<Active> walks) {
   unsigned nWeights = unsigned(op.getWeights().size());
-  unsigned firstExtra = nWeights + 1;
-  unsigned firstResult = firstExtra + unsigned(op.getExtras().size());
   Value tiles = walks.front().tiles;
   if (plan.split > 1) // tiles rank, rank + split, ...
     tiles = arith::DivUIOp::create(
@@ -332,33 +242,7 @@ void Skeleton::epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
       products = totals(op, plan, walks, row, m);
     }
     Value n = arith::AddIOp::create(b, loc, base, inTiles);
-    if (segment.N % layout::kTileRows) {
-      Value inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, n,
-                                           constant(segment.N));
-      auto guard = scf::IfOp::create(b, loc, inside, /*withElseRegion=*/false);
-      b.setInsertionPointToStart(guard.thenBlock());
-    }
-    Value n64 = arith::ExtUIOp::create(b, loc, i64, n);
-    Value at = arith::AddIOp::create(
-        b, loc, n64,
-        arith::MulIOp::create(b, loc, arith::ExtUIOp::create(b, loc, i64, m),
-                              constant64(segment.N)));
-    if (!op.hasEpilogue())
-      products = {products[walks.front().walk->weights.front()]};
-    SmallVector<Value> values = emitEpilogue(b, op, products, [&](unsigned i) -> Value {
-      auto type = cast<RankedTensorType>(op.getExtras()[i].getType());
-      Value address = element(f.getArgument(firstExtra + i),
-                              type.getRank() == 1 ? n64 : at, type.getElementType());
-      return LLVM::LoadOp::create(b, loc, type.getElementType(), address);
-    });
-    for (auto [result, value] : llvm::zip(segment.results, values)) {
-      Type type =
-          cast<RankedTensorType>(op.getResult(result).getType()).getElementType();
-      if (value.getType() != type)
-        value = arith::TruncFOp::create(b, loc, type, value);
-      LLVM::StoreOp::create(b, loc, value,
-                            element(f.getArgument(firstResult + result), at, type));
-    }
+    finish(f, op, segment, products, n, m);
   });
 }
 
@@ -463,11 +347,10 @@ void Skeleton::quantize(gpu::GPUFuncOp f, RankedTensorType input, int64_t grid,
 }
 
 gpu::GPUFuncOp buildKernel(OpBuilder &builder, StringRef name, LinearOp op,
-                           const KernelPlan &plan) {
+                           const KernelPlan &plan, bool hasTemp) {
   OpBuilder::InsertionGuard guard(builder);
   Skeleton skeleton(builder, op.getLoc());
-  unsigned pointers =
-      unsigned(op.getWeights().size() + 1 + op.getExtras().size() + op.getNumResults());
+  unsigned pointers = countPointers(op) + hasTemp;
   gpu::GPUFuncOp f =
       skeleton.open(name, pointers, plan.threads(), plan.blocksPerMultiprocessor);
   if (plan.split > 1)

@@ -13,9 +13,23 @@
 
 namespace qlinear {
 
-/// Builds the kernel at the builder's position, inside a gpu.module.
+/// The pointers that kernels of a linear take: weights, x, extras and results. A
+/// temporary may follow.
+unsigned countPointers(mlir::qlinear::LinearOp op);
+
+/// Builds the kernel at the builder's position, inside a gpu.module. With `hasTemp` it
+/// takes a temporary, which it does not use.
 mlir::gpu::GPUFuncOp buildKernel(mlir::OpBuilder &builder, llvm::StringRef name,
-                                 mlir::qlinear::LinearOp op, const KernelPlan &plan);
+                                 mlir::qlinear::LinearOp op, const KernelPlan &plan,
+                                 bool hasTemp);
+
+/// The kernel for many tokens, and the one before it, of `grid` blocks of `threads`
+/// threads, which prepares the activations in their temporary.
+mlir::gpu::GPUFuncOp buildKernel(mlir::OpBuilder &builder, llvm::StringRef name,
+                                 mlir::qlinear::LinearOp op, const GemmPlan &plan);
+mlir::gpu::GPUFuncOp buildPrepareKernel(mlir::OpBuilder &builder, llvm::StringRef name,
+                                        mlir::qlinear::LinearOp op, int64_t grid,
+                                        int64_t threads, bool pdl);
 
 /// Builds the kernel that quantizes rows of `input` (a tensor type).
 mlir::gpu::GPUFuncOp buildQuantizeKernel(mlir::OpBuilder &builder, llvm::StringRef name,

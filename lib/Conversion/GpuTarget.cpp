@@ -16,7 +16,7 @@ using namespace mlir::qlinear;
 
 namespace {
 constexpr llvm::StringLiteral kModuleName = "qlinear_kernels";
-constexpr int64_t kQuantizeThreads = 128;
+constexpr int64_t kQuantizeThreads = 128, kPrepareThreads = 256;
 
 /// Kernels of one gpu.module, which is added to the module with the first of them.
 class GpuTarget : public KernelTarget {
@@ -44,63 +44,88 @@ public:
   Operation *symbolTableOf(Operation *) override { return kernelModule(); }
 
 private:
-  FailureOr<Variants> build(LinearOp op, StringRef stem);
-  FailureOr<Variants> build(QuantizeActivationsOp op, StringRef stem);
+  FailureOr<Kernels> build(LinearOp op, StringRef stem);
+  FailureOr<Kernels> build(QuantizeActivationsOp op, StringRef stem);
   gpu::GPUModuleOp kernelModule();
   VariantAttr variant(int64_t rows, StringRef kernel, int64_t grid, int64_t threads,
-                      int64_t sharedBytes) {
+                      int64_t sharedBytes, VariantAttr before = {}) {
     MLIRContext *context = module.getContext();
     auto symbol = SymbolRefAttr::get(context, kModuleName,
                                      FlatSymbolRefAttr::get(context, kernel));
-    return VariantAttr::get(context, rows, symbol, grid, threads, sharedBytes, 0);
+    return VariantAttr::get(context, rows, symbol, grid, threads, sharedBytes, 0,
+                            before);
   }
 
   ModuleOp module;
   ::qlinear::GpuChip chip;
-  gpu::GPUModuleOp kernels;
+  gpu::GPUModuleOp made;
 };
 } // namespace
 
 gpu::GPUModuleOp GpuTarget::kernelModule() {
-  if (kernels)
-    return kernels;
+  if (made)
+    return made;
   MLIRContext *context = module.getContext();
   module->setAttr(gpu::GPUDialect::getContainerModuleAttrName(),
                   UnitAttr::get(context));
-  if ((kernels = module.lookupSymbol<gpu::GPUModuleOp>(kModuleName)))
-    return kernels;
+  if ((made = module.lookupSymbol<gpu::GPUModuleOp>(kModuleName)))
+    return made;
   OpBuilder b = OpBuilder::atBlockEnd(module.getBody());
   auto target = NVVM::NVVMTargetAttr::get(context, 3, "nvptx64-nvidia-cuda", chip.name,
                                           "+ptx" + std::to_string(chip.ptx));
-  kernels = gpu::GPUModuleOp::create(b, module.getLoc(), kModuleName,
-                                     b.getArrayAttr({target}));
+  made = gpu::GPUModuleOp::create(b, module.getLoc(), kModuleName,
+                                  b.getArrayAttr({target}));
+  return made;
+}
+
+FailureOr<Kernels> GpuTarget::build(LinearOp op, StringRef stem) {
+  OpBuilder b(op.getContext());
+  ScheduleAttr schedule = *op.getSchedule();
+  bool pdl = *schedule.getPdl();
+  Kernels kernels;
+  bool many = llvm::any_of(schedule.getKernels(),
+                           [](Attribute kernel) { return isa<GemmAttr>(kernel); });
+  std::string prepare = (stem + "_prepare").str();
+  if (many) {
+    b.setInsertionPointToEnd(kernelModule().getBody());
+    ::qlinear::buildPrepareKernel(b, prepare, op, 2 * chip.multiprocessors,
+                                  kPrepareThreads, pdl);
+    ::qlinear::kernels::PreparedActivations prepared{uint64_t(op.getK())};
+    kernels.temps.push_back(TempAttr::get(op.getContext(), /*bytes=*/0,
+                                          int64_t(prepared.bytesPerRow()),
+                                          /*zero=*/false));
+  }
+  for (KernelAttrInterface attr : schedule.getKernels()) {
+    int64_t rows = attr.getRows();
+    std::string kernel = (stem + "_m" + (rows == kAnyRows ? "any" : Twine(rows))).str();
+    // Builds what is planned, if it could be.
+    auto add = [&](auto plan, VariantAttr before, auto... more) -> LogicalResult {
+      if (!plan)
+        return op.emitError("schedule: ") << plan.error();
+      b.setInsertionPointToEnd(kernelModule().getBody());
+      ::qlinear::buildKernel(b, kernel, op, *plan, more...);
+      kernels.variants.push_back(variant(rows, kernel, plan->grid, plan->threads(),
+                                         plan->sharedBytes, before));
+      return success();
+    };
+    auto gemv = dyn_cast<GemvAttr>(attr);
+    if (gemv ? failed(add(::qlinear::planKernel(op, gemv.getValue(), pdl, chip),
+                          VariantAttr(), many))
+             : failed(add(::qlinear::planKernel(op, cast<GemmAttr>(attr).getValue(),
+                                                pdl, chip),
+                          variant(rows, prepare, 2 * chip.multiprocessors,
+                                  kPrepareThreads, kPrepareThreads / 8))))
+      return failure();
+  }
   return kernels;
 }
 
-FailureOr<Variants> GpuTarget::build(LinearOp op, StringRef stem) {
-  OpBuilder b(op.getContext());
-  ScheduleAttr schedule = *op.getSchedule();
-  Variants variants;
-  for (KernelAttrInterface attr : schedule.getKernels()) {
-    auto gemv = cast<GemvAttr>(attr);
-    auto plan = ::qlinear::planKernel(op, gemv.getValue(), *schedule.getPdl(), chip);
-    if (!plan)
-      return op.emitError("schedule: ") << plan.error();
-    std::string kernel = (stem + "_m" + Twine(gemv.getRows())).str();
-    b.setInsertionPointToEnd(kernelModule().getBody());
-    ::qlinear::buildKernel(b, kernel, op, *plan);
-    variants.push_back(variant(gemv.getRows(), kernel, plan->grid, plan->threads(),
-                               plan->sharedBytes));
-  }
-  return variants;
-}
-
-FailureOr<Variants> GpuTarget::build(QuantizeActivationsOp op, StringRef stem) {
+FailureOr<Kernels> GpuTarget::build(QuantizeActivationsOp op, StringRef stem) {
   auto input = cast<RankedTensorType>(op.getInput().getType());
   int64_t items = int64_t(op.getResult().getType().getLayout().paddedK()) /
                   ::qlinear::kernels::kItem;
   OpBuilder b(op.getContext());
-  Variants variants;
+  Kernels kernels;
   for (int64_t rows : {1, 8, 64}) {
     std::string kernel = (stem + "_m" + Twine(rows)).str();
     int64_t grid = std::min<int64_t>(llvm::divideCeil(rows * items, kQuantizeThreads),
@@ -108,9 +133,9 @@ FailureOr<Variants> GpuTarget::build(QuantizeActivationsOp op, StringRef stem) {
     b.setInsertionPointToEnd(kernelModule().getBody());
     ::qlinear::buildQuantizeKernel(b, kernel, op.getLoc(), input, grid,
                                    kQuantizeThreads, chip.pdl());
-    variants.push_back(variant(rows, kernel, grid, kQuantizeThreads, 0));
+    kernels.variants.push_back(variant(rows, kernel, grid, kQuantizeThreads, 0));
   }
-  return variants;
+  return kernels;
 }
 
 FailureOr<std::unique_ptr<KernelTarget>>

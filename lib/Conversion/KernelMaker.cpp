@@ -53,55 +53,64 @@ static std::string keyOf(Operation *op) {
   return key;
 }
 
-/// A name "<stem><number>" that no symbol has, also not with "_m" and a number.
+/// A name "<stem><number>" that no symbol has, also not with what kernels append.
 std::string KernelMaker::freshName(Operation *symbolTable, StringRef stem) {
   for (unsigned &number = numbers[{symbolTable, stem.str()}];;) {
     std::string name = (stem + Twine(number++)).str();
     auto isTaken = [&](Operation &op) {
       auto symbol = op.getAttrOfType<StringAttr>(SymbolTable::getSymbolAttrName());
-      return symbol && (symbol == name || symbol.getValue().starts_with(name + "_m"));
+      return symbol && (symbol == name || symbol.getValue().starts_with(name + "_m") ||
+                        symbol == name + "_prepare");
     };
     if (llvm::none_of(symbolTable->getRegion(0).front(), isTaken))
       return name;
   }
 }
 
-FailureOr<ArrayAttr> KernelMaker::variantsOf(KernelOpInterface op) {
+FailureOr<KernelMaker::Made> KernelMaker::kernelsOf(KernelOpInterface op) {
   const KernelTarget::Builder *build = target->builderOf(op);
   if (!build)
     return op->emitError("'") << op->getName() << "' has no kernels in " << pass
                               << "; leave it to another pass, or add kernels for it";
   Operation *table = target->symbolTableOf(op);
-  ArrayAttr &known = made[{table, keyOf(op)}];
-  if (known) {
+  Made &known = made[{table, keyOf(op)}];
+  if (known.variants) {
     ++numShared;
     return known;
   }
   // "qlinear.quantize_activations": "quantize".
   StringRef stem =
       op->getName().stripDialect().take_until([](char c) { return c == '_'; });
-  FailureOr<Variants> variants = (*build)(op, freshName(table, stem));
-  if (failed(variants))
+  FailureOr<Kernels> built = (*build)(op, freshName(table, stem));
+  if (failed(built))
     return failure();
   llvm::SmallDenseSet<SymbolRefAttr> kernels; // one may do for several numbers of rows
-  for (VariantAttr variant : *variants)
+  for (VariantAttr variant : built->variants) {
     kernels.insert(variant.getKernel());
+    if (VariantAttr before = variant.getBefore())
+      kernels.insert(before.getKernel());
+  }
   numKernels += int64_t(kernels.size());
-  SmallVector<Attribute> list(variants->begin(), variants->end());
-  known = ArrayAttr::get(op->getContext(), list);
+  auto list = [&](auto &attributes) {
+    return ArrayAttr::get(op->getContext(),
+                          SmallVector<Attribute>(attributes.begin(), attributes.end()));
+  };
+  known = {list(built->variants),
+           built->temps.empty() ? ArrayAttr() : list(built->temps)};
   if (isa<QuantizeActivationsOp>(op.getOperation()))
-    quantizers.insert(known);
+    quantizers.insert(known.variants);
   return known;
 }
 
 LogicalResult KernelMaker::launch(RewriterBase &rewriter, KernelOpInterface op) {
-  FailureOr<ArrayAttr> variants = variantsOf(op);
-  if (failed(variants))
+  FailureOr<Made> kernels = kernelsOf(op);
+  if (failed(kernels))
     return failure();
   rewriter.setInsertionPoint(op);
-  auto launch = LaunchOp::create(
-      rewriter, op.getLoc(), op->getResultTypes(), *variants, op.getKernelWeights(),
-      op.getKernelInputs(), op.getKernelOuts(), ArrayAttr(), target->startsEarly(op));
+  auto launch =
+      LaunchOp::create(rewriter, op.getLoc(), op->getResultTypes(), kernels->variants,
+                       op.getKernelWeights(), op.getKernelInputs(), op.getKernelOuts(),
+                       kernels->temps, target->startsEarly(op));
   launch->setDiscardableAttrs(op->getDiscardableAttrDictionary());
   rewriter.replaceOp(op, launch);
   return success();

@@ -22,14 +22,18 @@
 
 namespace mlir::qlinear {
 
-/// The kernels of one operation, in order of their rows.
-using Variants = SmallVector<VariantAttr>;
+/// The kernels of one operation, in order of their rows, and the temporaries that all
+/// of them take.
+struct Kernels {
+  SmallVector<VariantAttr> variants;
+  SmallVector<TempAttr> temps;
+};
 
 class KernelTarget {
 public:
   /// Makes the kernels of an operation; their names are `stem` + "_m" + rows. Fails
   /// with a diagnostic.
-  using Builder = std::function<FailureOr<Variants>(Operation *op, StringRef stem)>;
+  using Builder = std::function<FailureOr<Kernels>(Operation *op, StringRef stem)>;
 
   virtual ~KernelTarget() = default;
 

@@ -327,7 +327,8 @@ LogicalResult ActivationFormatAttr::verify(function_ref<InFlightDiagnostic()> em
 
 LogicalResult VariantAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                   int64_t rows, SymbolRefAttr kernel, int64_t grid,
-                                  int64_t block, int64_t smem, int64_t items) {
+                                  int64_t block, int64_t smem, int64_t items,
+                                  VariantAttr before) {
   if (rows < 1)
     return emitError() << "rows = " << rows
                        << " is not positive; a kernel does at least one row"
@@ -342,6 +343,12 @@ LogicalResult VariantAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                        << " is neither a GPU kernel (grid and block positive) "
                           "nor a CPU kernel (only items)"
                        << cite<VariantAttr>(3);
+  if (before &&
+      (!gpu || before.getItems() || before.getRows() != rows || before.getBefore()))
+    return emitError() << "before = " << before << " of a kernel for " << rows
+                       << " rows; the kernel before is for a GPU and as many rows, and "
+                          "has none before it"
+                       << cite<VariantAttr>(4);
   return success();
 }
 

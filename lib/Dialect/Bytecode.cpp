@@ -25,8 +25,9 @@ namespace {
 
 /// Version 2: a schedule is a list of kernels. Before, it was one set of fields for
 /// several numbers of rows. Version 3: activations have a format. Version 4: codes have
-/// a kind, those of older versions are integers.
-constexpr uint64_t kVersion = 4;
+/// a kind, those of older versions are integers. Version 5: a variant may have a kernel
+/// before it, and a schedule kernels for many rows.
+constexpr uint64_t kVersion = 5;
 
 enum class AttrCode : uint64_t {
   encoding = 0,
@@ -35,7 +36,8 @@ enum class AttrCode : uint64_t {
   temp,
   gemv,
   cpuGemv,
-  activationFormat
+  activationFormat,
+  gemm
 };
 enum class TypeCode : uint64_t { weight = 0, activations };
 
@@ -235,6 +237,10 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
           writeKernel(writer, AttrCode::gemv, a.getValue());
           return success();
         })
+        .Case([&](GemmAttr a) {
+          writeKernel(writer, AttrCode::gemm, a.getValue());
+          return success();
+        })
         .Case([&](CpuGemvAttr a) {
           writeKernel(writer, AttrCode::cpuGemv, a.getValue());
           return success();
@@ -251,6 +257,7 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
           writer.writeAttribute(a.getKernel());
           for (int64_t field : {a.getGrid(), a.getBlock(), a.getSmem(), a.getItems()})
             writer.writeSignedVarInt(field);
+          writer.writeOptionalAttribute(a.getBefore());
           return success();
         })
         .Case([&](TempAttr a) {
@@ -305,6 +312,10 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
       auto kernel = readKernel<Gemv>(in);
       return in ? GemvAttr::getChecked(emitError, context, kernel) : Attribute();
     }
+    case AttrCode::gemm: {
+      auto kernel = readKernel<Gemm>(in);
+      return in ? GemmAttr::getChecked(emitError, context, kernel) : Attribute();
+    }
     case AttrCode::cpuGemv: {
       auto kernel = readKernel<CpuGemv>(in);
       return in ? CpuGemvAttr::getChecked(emitError, context, kernel) : Attribute();
@@ -322,9 +333,12 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
         return {};
       int64_t grid = in.integer(), block = in.integer(), smem = in.integer(),
               items = in.integer();
-      return in ? VariantAttr::getChecked(emitError, context, rows, kernel, grid, block,
-                                          smem, items)
-                : Attribute();
+      VariantAttr before;
+      if (!in ||
+          (versionOf(reader) >= 5 && failed(reader.readOptionalAttribute(before))))
+        return {};
+      return VariantAttr::getChecked(emitError, context, rows, kernel, grid, block,
+                                     smem, items, before);
     }
     case AttrCode::temp: {
       int64_t bytes = in.integer(), bytesPerRow = in.integer();

@@ -31,7 +31,7 @@ ParseResult parseEnum(AsmParser &parser, std::optional<Enum> &field,
 }
 
 ParseResult parseValue(AsmParser &parser, std::optional<DotKind> &field) {
-  return parseEnum<DotKind>(parser, field, symbolizeDotKind, "dp4a, mma or fma");
+  return parseEnum<DotKind>(parser, field, symbolizeDotKind, "dp4a, mma, fma or wgmma");
 }
 ParseResult parseValue(AsmParser &parser, std::optional<CopyKind> &field) {
   return parseEnum<CopyKind>(parser, field, symbolizeCopyKind, "bulk, async or load");
@@ -50,6 +50,15 @@ ParseResult parseValue(AsmParser &parser, std::optional<bool> &field) {
 }
 ParseResult parseValue(AsmParser &parser, std::optional<int64_t> &field) {
   return parser.parseInteger(field.emplace());
+}
+
+/// A number, or `any`.
+ParseResult parseRows(AsmParser &parser, std::optional<int64_t> &rows) {
+  if (succeeded(parser.parseOptionalKeyword("any"))) {
+    rows = kAnyRows;
+    return success();
+  }
+  return parser.parseInteger(rows.emplace());
 }
 
 StringRef spell(DotKind value) { return stringifyDotKind(value); }
@@ -96,7 +105,7 @@ FailureOr<Kernel> parseKernel(AsmParser &parser, StringRef what) {
   if (parseFields(parser, what, namesOf(kernel),
                   [&](StringRef name) -> OptionalParseResult {
                     if (name == "rows")
-                      return parseValue(parser, rows);
+                      return parseRows(parser, rows);
                     OptionalParseResult parsed;
                     Kernel::visit(
                         kernel, [&](const char *known, auto &field, int64_t, int64_t) {
@@ -113,7 +122,11 @@ FailureOr<Kernel> parseKernel(AsmParser &parser, StringRef what) {
 }
 
 template <typename Kernel> void printKernel(AsmPrinter &printer, const Kernel &kernel) {
-  printer << "<rows = " << kernel.rows;
+  printer << "<rows = ";
+  if (kernel.rows == kAnyRows)
+    printer << "any";
+  else
+    printer << kernel.rows;
   Kernel::visit(kernel, [&](const char *name, const auto &field, int64_t, int64_t) {
     if (field)
       printer << ", " << name << " = " << spell(*field);
@@ -121,13 +134,19 @@ template <typename Kernel> void printKernel(AsmPrinter &printer, const Kernel &k
   printer << '>';
 }
 
-/// Checks rows and the range of every integer: C1 and C2 of each family of kernels.
-template <typename Attr, typename Kernel>
-LogicalResult verifyRanges(EmitError emitError, const Kernel &kernel, StringRef what) {
-  if (kernel.rows < 1 || kernel.rows > kMaxGemvRows)
-    return emitError() << "rows = " << kernel.rows << " is not in 1.." << kMaxGemvRows
+/// Checks the rows of a kernel for few: C1 of both families.
+template <typename Attr>
+LogicalResult verifyFewRows(EmitError emitError, int64_t rows, StringRef what) {
+  if (rows < 1 || rows > kMaxGemvRows)
+    return emitError() << "rows = " << rows << " is not in 1.." << kMaxGemvRows
                        << ", the rows that one " << what
                        << " takes; a call of more is cut into pieces" << cite<Attr>(1);
+  return success();
+}
+
+/// Checks the range of every integer: C2 of each family of kernels.
+template <typename Attr, typename Kernel>
+LogicalResult verifyRanges(EmitError emitError, const Kernel &kernel) {
   LogicalResult result = success();
   Kernel::visit(
       kernel, [&](const char *name, const auto &field, int64_t least, int64_t most) {
@@ -155,7 +174,8 @@ Attribute GemvAttr::parse(AsmParser &parser, Type) {
 void GemvAttr::print(AsmPrinter &printer) const { printKernel(printer, getValue()); }
 
 LogicalResult GemvAttr::verify(EmitError emitError, Gemv g) {
-  if (failed(verifyRanges<GemvAttr>(emitError, g, "gemv kernel")))
+  if (failed(verifyFewRows<GemvAttr>(emitError, g.rows, "gemv kernel")) ||
+      failed(verifyRanges<GemvAttr>(emitError, g)))
     return failure();
   bool loads = g.copy == CopyKind::load;
   if (loads && g.dot == DotKind::mma)
@@ -197,12 +217,66 @@ LogicalResult GemvAttr::verify(EmitError emitError, Gemv g) {
     return emitError() << "grid = " << *g.grid
                        << " is not a multiple of split_k = " << *g.splitK
                        << ", the blocks of a cluster" << cite<GemvAttr>(9);
+  if (g.dot == DotKind::wgmma)
+    return emitError() << "dot = wgmma is for gemm kernels; use dot = mma"
+                       << cite<GemvAttr>(10);
   return success();
 }
 
 int64_t GemvAttr::getRows() const { return getValue().rows; }
 bool GemvAttr::isForGpu() const { return true; }
 bool GemvAttr::isComplete() const { return qlinear::isComplete(getValue()); }
+
+Attribute GemmAttr::parse(AsmParser &parser, Type) {
+  SMLoc start = parser.getCurrentLocation();
+  auto kernel = parseKernel<Gemm>(parser, "a gemm kernel");
+  return succeeded(kernel)
+             ? parser.getChecked<GemmAttr>(start, parser.getContext(), *kernel)
+             : Attribute();
+}
+
+void GemmAttr::print(AsmPrinter &printer) const { printKernel(printer, getValue()); }
+
+LogicalResult GemmAttr::verify(EmitError emitError, Gemm g) {
+  if (g.rows < 1 || g.rows > kAnyRows)
+    return emitError() << "rows = " << g.rows
+                       << " is no number of rows; use a positive one, or any"
+                       << cite<GemmAttr>(1);
+  if (failed(verifyRanges<GemmAttr>(emitError, g)))
+    return failure();
+  if (g.tokens && (*g.tokens & (*g.tokens - 1)))
+    return emitError() << "tokens = " << *g.tokens << " is not 16, 32, 64 or 128"
+                       << cite<GemmAttr>(3);
+  if (g.copy == CopyKind::load)
+    return emitError() << "copy = load: a gemm kernel has a ring in shared memory; use "
+                          "copy = async or bulk"
+                       << cite<GemmAttr>(4);
+  if (g.tiles && g.tokens && *g.tiles * *g.tokens > 256)
+    return emitError() << "tiles = " << *g.tiles << " with tokens = " << *g.tokens
+                       << ": a warp has registers for tiles * tokens = 256 at most"
+                       << cite<GemmAttr>(5);
+  if (g.grid && g.splitK && *g.grid % *g.splitK)
+    return emitError() << "grid = " << *g.grid
+                       << " is not a multiple of split_k = " << *g.splitK
+                       << ", the blocks of a cluster" << cite<GemmAttr>(6);
+  if (g.dot && g.dot != DotKind::mma && g.dot != DotKind::wgmma)
+    return emitError() << "dot = " << stringifyDotKind(*g.dot)
+                       << " is for gemv kernels; use dot = mma or wgmma"
+                       << cite<GemmAttr>(7);
+  if (g.dot == DotKind::wgmma && g.copy && g.copy != CopyKind::bulk)
+    return emitError() << "dot = wgmma needs copy = bulk, but copy is "
+                       << stringifyCopyKind(*g.copy) << cite<GemmAttr>(7);
+  if (g.dot == DotKind::wgmma && g.warps && *g.warps % 4)
+    return emitError() << "warps = " << *g.warps
+                       << " with dot = wgmma: four warps multiply together; use a "
+                          "multiple of 4"
+                       << cite<GemmAttr>(7);
+  return success();
+}
+
+int64_t GemmAttr::getRows() const { return getValue().rows; }
+bool GemmAttr::isForGpu() const { return true; }
+bool GemmAttr::isComplete() const { return qlinear::isComplete(getValue()); }
 
 Attribute CpuGemvAttr::parse(AsmParser &parser, Type) {
   SMLoc start = parser.getCurrentLocation();
@@ -215,7 +289,9 @@ Attribute CpuGemvAttr::parse(AsmParser &parser, Type) {
 void CpuGemvAttr::print(AsmPrinter &printer) const { printKernel(printer, getValue()); }
 
 LogicalResult CpuGemvAttr::verify(EmitError emitError, CpuGemv kernel) {
-  return verifyRanges<CpuGemvAttr>(emitError, kernel, "cpu_gemv kernel");
+  if (failed(verifyFewRows<CpuGemvAttr>(emitError, kernel.rows, "cpu_gemv kernel")))
+    return failure();
+  return verifyRanges<CpuGemvAttr>(emitError, kernel);
 }
 
 int64_t CpuGemvAttr::getRows() const { return getValue().rows; }
@@ -238,8 +314,10 @@ Attribute ScheduleAttr::parse(AsmParser &parser, Type) {
       return failure();
     kernels.push_back(dyn_cast<KernelAttrInterface>(attr));
     if (!kernels.back())
-      return parser.emitError(loc, "expected a kernel, such as #qlinear.gemv<rows = 1> "
-                                   "or #qlinear.cpu_gemv<rows = 1>");
+      return parser.emitError(loc,
+                              "expected a kernel, such as #qlinear.gemv<rows = 1>, "
+                              "#qlinear.gemm<rows = any> or "
+                              "#qlinear.cpu_gemv<rows = 1>");
     return success();
   };
   if (parseFields(parser, "a schedule", "kernels, quantize and pdl",

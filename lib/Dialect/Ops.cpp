@@ -438,8 +438,13 @@ LogicalResult LaunchOp::verify() {
 }
 
 LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
+  SmallVector<SymbolRefAttr> kernels;
   for (VariantAttr variant : getVariantList()) {
-    SymbolRefAttr kernel = variant.getKernel();
+    kernels.push_back(variant.getKernel());
+    if (VariantAttr before = variant.getBefore())
+      kernels.push_back(before.getKernel());
+  }
+  for (SymbolRefAttr kernel : kernels) {
     Operation *root =
         symbolTable.lookupNearestSymbolFrom(*this, kernel.getRootReference());
     // Inside a module that has been compiled to a binary, names are no symbols.

@@ -21,7 +21,7 @@ int64_t KernelPlan::recordsOf(const KernelWalk &walk, int phase) const {
   return at;
 }
 
-static kernels::CopyMode modeOf(CopyKind copy) {
+kernels::CopyMode modeOf(CopyKind copy) {
   switch (copy) {
   case CopyKind::bulk:
     return kernels::kBulk;
@@ -62,6 +62,23 @@ static KernelSegment makeSegment(LinearOp op, llvm::ArrayRef<unsigned> weights) 
     segment.tiles = int64_t(layout.tiles());
   }
   return segment;
+}
+
+std::vector<KernelSegment> makeSegments(LinearOp op) {
+  std::vector<KernelSegment> segments;
+  llvm::SmallVector<unsigned> all(op.getWeights().size());
+  std::iota(all.begin(), all.end(), 0);
+  if (op.hasEpilogue()) {
+    segments.push_back(makeSegment(op, all));
+    for (unsigned i = 0; i < op.getNumResults(); ++i)
+      segments.back().results.push_back(i);
+  } else {
+    for (unsigned i : all) {
+      segments.push_back(makeSegment(op, {i}));
+      segments.back().results.push_back(i);
+    }
+  }
+  return segments;
 }
 
 /// Gives each segment its range on the axis of cost, whose unit is chosen so that
@@ -201,18 +218,7 @@ Result<KernelPlan> planKernel(LinearOp op, const Gemv &gemv, bool pdl,
       int(kernels::onTensorCores(plan.product) ? llvm::PowerOf2Ceil(uint64_t(gemv.rows))
                                                : gemv.rows);
 
-  llvm::SmallVector<unsigned> all(op.getWeights().size());
-  std::iota(all.begin(), all.end(), 0);
-  if (op.hasEpilogue()) {
-    plan.segments.push_back(makeSegment(op, all));
-    for (unsigned i = 0; i < op.getNumResults(); ++i)
-      plan.segments.back().results.push_back(i);
-  } else {
-    for (unsigned i : all) {
-      plan.segments.push_back(makeSegment(op, {i}));
-      plan.segments.back().results.push_back(i);
-    }
-  }
+  plan.segments = makeSegments(op);
   for (KernelSegment &segment : plan.segments)
     for (KernelWalk &walk : segment.walks) {
       auto kind = kernels::RecordKind::of(walk.layout.spec);

@@ -19,7 +19,7 @@
 
 #include "qlinear/Dialect/QLinear.h"
 #include "qlinear/Encoding/Result.h"
-#include "qlinear/Kernels/Gpu.h"
+#include "qlinear/Kernels/Gemm.h"
 #include "qlinear/Transforms/Schedule.h"
 
 #include <vector>
@@ -30,8 +30,9 @@ namespace qlinear {
 struct KernelWalk {
   layout::WeightLayout layout;
   llvm::SmallVector<unsigned> weights; ///< operand numbers
-  // Where its parts lie in shared memory (barriers and slots of each phase), and the
-  // index of its record plane.
+  // Where its parts lie in shared memory (barriers and slots of each phase; sums of a
+  // kernel for many tokens), and the index of its record plane.
+  int64_t sums = 0;
   llvm::SmallVector<int64_t> barriers, slots;
   int64_t constants = 0, exchange = 0;
   unsigned recordKind = 0;
@@ -90,6 +91,25 @@ struct KernelPlan {
 };
 
 /// Most dynamic shared memory of each of `blocks` blocks on a multiprocessor.
+/// A kernel for many tokens.
+struct GemmPlan {
+  bool pdl = false;
+  kernels::CopyMode mode = kernels::kBulk;
+  bool byGroups = false; ///< products by groups of four warps
+  bool ahead = false;    ///< with the weights of the next unit made meanwhile
+  kernels::GemmShape shape;
+  /// Blocks, and those of a cluster, which share the units of K.
+  int64_t grid = 0, split = 1;
+  int64_t K = 0, units = 0;
+  int64_t mostTiles = 0; ///< of a job
+  std::vector<KernelSegment> segments;
+  // Bytes and offsets in shared memory; the ring is at 0.
+  int64_t stageBytes = 0, barriers = 0, tables = 0, factors = 0, sharedBytes = 0;
+
+  int64_t threads() const { return shape.threads(); }
+  kernels::PreparedActivations prepared() const { return {uint64_t(K)}; }
+};
+
 int64_t sharedBytesOf(const GpuChip &chip, int64_t blocks);
 
 /// Why the chip has no kernel with these fields, of which some may be left out; "" if
@@ -101,6 +121,27 @@ std::string whyMisfit(const mlir::qlinear::Gemv &gemv, const GpuChip &chip);
 Result<KernelPlan> planKernel(mlir::qlinear::LinearOp op,
                               const mlir::qlinear::Gemv &gemv, bool pdl,
                               const GpuChip &chip);
+
+/// The same for kernels for many tokens.
+std::string whyMisfit(const mlir::qlinear::Gemm &gemm, const GpuChip &chip);
+Result<GemmPlan> planKernel(mlir::qlinear::LinearOp op, const mlir::qlinear::Gemm &gemm,
+                            bool pdl, const GpuChip &chip);
+
+/// Chooses the fields that `wanted` leaves out; the error says why there is no such
+/// kernel.
+Result<mlir::qlinear::Gemm> chooseGemm(mlir::qlinear::LinearOp op,
+                                       const mlir::qlinear::Gemm &wanted, bool pdl,
+                                       const GpuChip &chip);
+
+/// A measured schedule of kernels for up to kMaxGemvRows rows with the usual ones for
+/// more.
+mlir::qlinear::ScheduleAttr withManyRows(mlir::qlinear::LinearOp op,
+                                         mlir::qlinear::ScheduleAttr schedule,
+                                         const GpuChip &chip);
+
+/// The segments of a linear's kernels, without what depends on the kernel.
+std::vector<KernelSegment> makeSegments(mlir::qlinear::LinearOp op);
+kernels::CopyMode modeOf(mlir::qlinear::CopyKind copy);
 
 } // namespace qlinear
 #endif

@@ -58,9 +58,13 @@ std::string whyMisfit(ScheduleAttr schedule, const std::optional<GpuChip> &chip,
           << ", but the target is " << target;
       return text;
     }
+    std::string why;
     if (auto gemv = dyn_cast<GemvAttr>(kernel))
-      if (std::string why = whyMisfit(gemv.getValue(), *chip); !why.empty())
-        return why;
+      why = whyMisfit(gemv.getValue(), *chip);
+    else if (auto gemm = dyn_cast<GemmAttr>(kernel))
+      why = whyMisfit(gemm.getValue(), *chip);
+    if (!why.empty())
+      return why;
   }
   return "";
 }
@@ -123,7 +127,7 @@ struct Schedule : public mlir::qlinear::impl::ScheduleBase<Schedule> {
       bool isGiven = bool(op.getScheduleAttr());
       ScheduleAttr found = isGiven ? ScheduleAttr() : measured.find(op);
       if (found)
-        op.setScheduleAttr(found);
+        op.setScheduleAttr(chip ? ::qlinear::withManyRows(op, found, *chip) : found);
       if (!isGiven)
         ++(found ? numFromTable : numFromModel);
       IRRewriter rewriter(&getContext());

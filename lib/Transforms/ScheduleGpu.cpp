@@ -30,8 +30,12 @@ std::optional<GpuChip> GpuChip::ofTarget(llvm::StringRef target) {
     return GpuChip{kEmulatedChip, "sm_90", target.str()};
   std::optional<ChipName> name = ChipName::parse(chipName);
   const Chip *chip = name ? name->chip() : nullptr;
-  return chip ? std::optional(GpuChip{*chip, chipName.str(), target.str()})
-              : std::nullopt;
+  if (!chip)
+    return std::nullopt;
+  GpuChip known{*chip, chipName.str(), target.str()};
+  if (name->suffix == 'a')
+    known.features |= chip->more;
+  return known;
 }
 
 namespace {
@@ -207,36 +211,69 @@ Result<Gemv> Chooser::chooseFor(const Gemv &wanted, int64_t grid) const {
   return error(why);
 }
 
-/// The kernels that a schedule asks for; without any, the usual ones for M rows.
-SmallVector<Gemv> wantedOf(ScheduleAttr given, int64_t M) {
-  SmallVector<Gemv> wanted;
-  if (given)
-    for (KernelAttrInterface kernel : given.getKernels())
-      wanted.push_back(cast<GemvAttr>(kernel).getValue());
-  if (wanted.empty())
-    for (int64_t rows : rowsWithKernels(M)) {
-      wanted.emplace_back();
-      wanted.back().rows = rows;
-    }
-  return wanted;
+/// Adds the usual kernels for more rows than kMaxGemvRows, if `op` has so many and the
+/// chip such kernels.
+void addManyRows(LinearOp op, const GpuChip &chip,
+                 SmallVector<KernelAttrInterface> &kernels) {
+  int64_t M = op.getM();
+  bool dynamic = ShapedType::isDynamic(M);
+  if ((!dynamic && M <= kMaxGemvRows) ||
+      countKernelArgs(op) >= kMaxKernelArgs || // with the prepared activations
+      !chooseGemm(op, Gemm(), chip.pdl(), chip))
+    return;
+  // Fewer on the emulated device, which has no use for what they save.
+  bool emulated = chip.target == "cuda:emulated";
+  for (int64_t rows : dynamic && !emulated
+                          ? SmallVector<int64_t>{16, 32, 64, 128, kAnyRows}
+                          : SmallVector<int64_t>{kAnyRows}) {
+    Gemm gemm;
+    gemm.rows = rows;
+    if (emulated)
+      gemm.tokens = 16;
+    kernels.push_back(GemmAttr::get(op.getContext(), gemm));
+  }
 }
 
-/// The kernels that there are, up to the first that there isn't.
+/// The kernels that a schedule asks for; without any, the usual ones for M rows.
+SmallVector<KernelAttrInterface> wantedOf(LinearOp op, const GpuChip &chip) {
+  ScheduleAttr given = op.getScheduleAttr();
+  if (given && !given.getKernels().empty())
+    return llvm::to_vector(given.getKernels());
+  SmallVector<KernelAttrInterface> few, many;
+  addManyRows(op, chip, many);
+  if (many.empty() || ShapedType::isDynamic(op.getM()))
+    for (int64_t rows : rowsWithKernels(op.getM())) {
+      Gemv gemv;
+      gemv.rows = rows;
+      few.push_back(GemvAttr::get(op.getContext(), gemv));
+    }
+  llvm::append_range(few, many);
+  return few;
+}
+
+/// The kernels that there are, and the first that there isn't.
 struct Choice {
-  SmallVector<Gemv> kernels;
-  std::string why; ///< there are no more
+  SmallVector<KernelAttrInterface> kernels;
+  KernelAttrInterface missing;
+  std::string why; ///< there isn't
 };
 
-Choice chooseAll(LinearOp op, ArrayRef<Gemv> wanted, const GpuChip &chip) {
+Choice chooseAll(LinearOp op, ArrayRef<KernelAttrInterface> wanted,
+                 const GpuChip &chip) {
   Chooser chooser(op, op.getScheduleAttr(), chip);
   Choice choice;
-  for (const Gemv &w : wanted) {
-    Result<Gemv> kernel = chooser.choose(w);
-    if (!kernel) {
-      choice.why = kernel.takeError().message;
-      break;
-    }
-    choice.kernels.push_back(*kernel);
+  for (KernelAttrInterface w : wanted) {
+    auto add = [&](auto kernel, auto attr) {
+      if (kernel)
+        choice.kernels.push_back(decltype(attr)::getChecked(
+            [&] { return op.emitError("schedule: "); }, op.getContext(), *kernel));
+      else if (!choice.missing)
+        choice.why = kernel.takeError().message, choice.missing = w;
+    };
+    if (auto gemv = dyn_cast<GemvAttr>(w))
+      add(chooser.choose(gemv.getValue()), gemv);
+    else if (auto gemm = dyn_cast<GemmAttr>(w))
+      add(chooseGemm(op, gemm.getValue(), chooser.pdl, chip), gemm);
   }
   return choice;
 }
@@ -248,8 +285,8 @@ bool takesCount(LinearOp op) {
 
 /// Cuts `op` where one kernel does not take all its weights, or does not for as many
 /// rows as kernels of less weights would.
-SmallVector<LinearOp> share(RewriterBase &rewriter, LinearOp op, ArrayRef<Gemv> wanted,
-                            const GpuChip &chip) {
+SmallVector<LinearOp> share(RewriterBase &rewriter, LinearOp op,
+                            ArrayRef<KernelAttrInterface> wanted, const GpuChip &chip) {
   auto rowsThatFit = [&](LinearOp linear) {
     return chooseAll(linear, wanted, chip).kernels.size();
   };
@@ -281,39 +318,40 @@ SmallVector<LinearOp> share(RewriterBase &rewriter, LinearOp op, ArrayRef<Gemv> 
   return parts;
 }
 
-LogicalResult complete(RewriterBase &rewriter, LinearOp op, ArrayRef<Gemv> wanted,
-                       const GpuChip &chip) {
+LogicalResult complete(RewriterBase &rewriter, LinearOp op,
+                       ArrayRef<KernelAttrInterface> wanted, const GpuChip &chip) {
   ScheduleAttr given = op.getScheduleAttr();
   bool named = given && !given.getKernels().empty();
   if (failed(checkKernelArgs(op)))
     return failure();
   Choice choice = chooseAll(op, wanted, chip);
-  size_t count = choice.kernels.size();
-  if (count < wanted.size() && (named || count == 0))
+  if (!llvm::all_of(choice.kernels, [](Attribute kernel) { return bool(kernel); }))
+    return failure();
+  if (choice.missing && (named || choice.kernels.empty()))
     return op.emitError(named ? "schedule: " : "") << choice.why;
-  if (count < wanted.size())
+  if (choice.missing && choice.kernels.back().getRows() <= kMaxGemvRows)
     op.emitRemark("a kernel for ")
-        << wanted[count].rows << " rows of K = " << op.getK()
+        << choice.missing.getRows() << " rows of K = " << op.getK()
         << " does not fit into the " << chip.sharedBytes
         << " bytes of shared memory of " << chip.name << "; more rows than "
-        << choice.kernels.back().rows << " read the weights several times";
-  SmallVector<KernelAttrInterface> kernels;
-  for (const Gemv &kernel : choice.kernels) {
-    auto attr = GemvAttr::getChecked([&] { return op.emitError("schedule: "); },
-                                     op.getContext(), kernel);
-    if (!attr)
-      return failure();
-    kernels.push_back(attr);
-  }
+        << choice.kernels.back().getRows() << " read the weights several times";
   Chooser chooser(op, given, chip);
   rewriter.modifyOpInPlace(op, [&] {
-    op.setScheduleAttr(
-        ScheduleAttr::get(op.getContext(), kernels, chooser.quantize, chooser.pdl));
+    op.setScheduleAttr(ScheduleAttr::get(op.getContext(), choice.kernels,
+                                         chooser.quantize, chooser.pdl));
   });
   return success();
 }
 
 } // namespace
+
+ScheduleAttr withManyRows(LinearOp op, ScheduleAttr schedule, const GpuChip &chip) {
+  auto kernels = llvm::to_vector(schedule.getKernels());
+  if (!kernels.empty() && kernels.back().getRows() == kMaxGemvRows)
+    addManyRows(op, chip, kernels);
+  return ScheduleAttr::get(op.getContext(), kernels, schedule.getQuantize(),
+                           schedule.getPdl());
+}
 
 FailureOr<SmallVector<LinearOp>> scheduleForGpu(RewriterBase &rewriter, LinearOp op,
                                                 const GpuChip &chip) {
@@ -326,7 +364,7 @@ FailureOr<SmallVector<LinearOp>> scheduleForGpu(RewriterBase &rewriter, LinearOp
       return failed(checkKernelArgs(op)) ? FailureOr<SmallVector<LinearOp>>(failure())
                                          : SmallVector<LinearOp>{op};
   }
-  SmallVector<Gemv> wanted = wantedOf(given, op.getM());
+  SmallVector<KernelAttrInterface> wanted = wantedOf(op, chip);
   SmallVector<LinearOp> parts = share(rewriter, op, wanted, chip);
   for (LinearOp part : parts)
     if (failed(complete(rewriter, part, wanted, chip)))

@@ -53,7 +53,8 @@ def test_every_encoding(encodings, device):
             x = layers.random(rng, (rows, k), xtype)
             y = module[f"f{i}"](x)
             assert y.dtype == layers.NUMPY[ytype]
-            reference.assert_linear(y.astype(np.float64), x, weights[f"w{i}"], dtype=ytype)
+            reference.assert_linear(y.astype(np.float64), x, weights[f"w{i}"], dtype=ytype,
+                                    device=device)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -64,18 +65,24 @@ def test_functions_of_all_kinds(mixed, device):
     for rows in (0, 1, 5, 19):
         x = layers.random(rng, (rows, 96), "f16")
         for y, name, dtype in zip(module.qkv(x), "qkv", ("f16", "f32", "bf16")):
-            reference.assert_linear(y.astype(np.float64), x, w[name], dtype=dtype)
+            reference.assert_linear(y.astype(np.float64), x, w[name], dtype=dtype, device=device)
         x = layers.random(rng, (rows, 96), "bf16")
         bias, res = layers.random(rng, 40), layers.random(rng, (rows, 40), "bf16")
         y = module.gated(x, bias, res)
-        q = reference.quantize_activations(x)
+        many = device != "cpu" and rows >= reference.MANY_ROWS
+        q = x.astype(np.float64) if many else reference.quantize_activations(x)
         want = (q @ w["gate"].T + bias) * (q @ w["up"].T) + res.astype(np.float64)
-        assert np.linalg.norm(y - want) <= 1e-5 * np.linalg.norm(want)
+        assert np.linalg.norm(y - want) <= (2e-3 if many else 1e-5) * np.linalg.norm(want)
         # Quantized activations from one function into another.
         x = layers.random(rng, (rows, 96))
         codes = module.codes(x)
         assert codes.dtype == np.int8
-        reference.assert_linear(module.of_codes(codes).astype(np.float64), x, w["q"])
+        y = module.of_codes(codes).astype(np.float64)
+        if many:
+            q = reference.quantize_activations(x)
+            reference.assert_linear(y, q, w["q"], device=device)
+        else:
+            reference.assert_linear(y, x, w["q"])
     x = layers.random(rng, (1, 96))
     reference.assert_linear(module.one(x).astype(np.float64), x, w["q"])
     assert repr(module.one) == "<function one(f32(1, 96)) -> f32(1, 48)>"
@@ -127,7 +134,8 @@ def test_threads(mixed, device):
             rows = int(rng.integers(1, 12))
             x = layers.random(rng, (rows, 96), "f16")
             for y, name, dtype in zip(module.qkv(x), "qkv", ("f16", "f32", "bf16")):
-                reference.assert_linear(y.astype(np.float64), x, weights[name], dtype=dtype)
+                reference.assert_linear(y.astype(np.float64), x, weights[name], dtype=dtype,
+                                        device=device)
         return True
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:

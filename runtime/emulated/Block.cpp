@@ -95,7 +95,7 @@ void Block::load(uint32_t blockIndex, Slots &clusterSlots) {
   clusterArrivals = {};
   clusterView = {};
   clusterCache = {};
-  remoteStores.clear();
+  remote.clear();
   exits = {};
   error.clear();
   mbarriers.clear();
@@ -105,7 +105,7 @@ void Block::load(uint32_t blockIndex, Slots &clusterSlots) {
   // Exactly as many bytes as asked for, so that AddressSanitizer sees the end;
   // all ones, so that reading before writing is likely to show.
   void *memory = nullptr;
-  if (launch.smem && posix_memalign(&memory, 128, launch.smem)) {
+  if (launch.smem && posix_memalign(&memory, 1024, launch.smem)) {
     error = fmt::format("no memory for {} bytes of shared memory", launch.smem);
     return;
   }

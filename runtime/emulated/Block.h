@@ -125,8 +125,8 @@ struct BulkCopy : Copy {
   uint32_t total; ///< bytes, where some have landed
 };
 
-/// A store of another block of the cluster.
-struct RemoteStore {
+/// An access of another block of the cluster.
+struct RemoteAccess {
   Slot slot;
   Label label;
   uint64_t offset;
@@ -211,7 +211,8 @@ public:
   // Clusters.
   void arriveAtCluster(uint32_t size);
   void waitForCluster();
-  void *storeInCluster(void *at, uint64_t bytes, uint32_t rank, const Site *site);
+  void *accessInCluster(const void *at, uint64_t bytes, uint32_t rank, bool writes,
+                        const Site *site);
 
   // Asynchronous copies (Async.cpp).
   void checkCopy(const char *what, const void *shared, const void *global,
@@ -304,9 +305,9 @@ private:
   Gathering clusterArrivals;
   View clusterView;
   JoinCache clusterCache;
-  std::vector<RemoteStore> remoteStores; ///< the newest of each thread
-  Slot launches = kNobody;               ///< the launches before a dependent one
-  View waited;                           ///< what a wait for them tells
+  std::vector<RemoteAccess> remote; ///< the newest of each thread
+  Slot launches = kNobody;          ///< the launches before a dependent one
+  View waited;                      ///< what a wait for them tells
   JoinCache waitCache;
   Gathering exits;
 };

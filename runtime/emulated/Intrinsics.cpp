@@ -67,6 +67,28 @@ void qlr_emu_mma(int kind, const unsigned *a, const unsigned *b, unsigned *c) {
   block().warp({.kind = Kind::mma, .mode = kind, .mask = ~0u, .in = {a, b}, .out = c});
 }
 
+void qlr_emu_wgmma(float *sums, unsigned tokens, const unsigned *a, const void *x,
+                   const qlr_emu_site *site) {
+  Block &b = block();
+  uintptr_t first = reinterpret_cast<uintptr_t>(x);
+  if (first % 1024 % 128 % 32 || first % 1024 >= 128)
+    b.fail(fmt::format("wgmma of B at {}, which is not the first row of eight from a "
+                       "multiple of 1024 on",
+                       x));
+  unsigned lane = b.tid() % 32, g = lane / 4, t = lane % 4;
+  for (unsigned token = g; token < tokens; token += 8) {
+    unsigned words[2];
+    for (unsigned half = 0; half < 2; ++half) {
+      uintptr_t at = first + token * 128 + half * 16 + t * 4;
+      at ^= (at >> 7 & 7) << 4;
+      const void *p = reinterpret_cast<const void *>(at);
+      b.accessShared(p, 4, /*writes=*/false, site);
+      std::memcpy(&words[half], p, 4);
+    }
+    qlr_emu_mma(2, a, words, reinterpret_cast<unsigned *>(sums + token / 8 * 4));
+  }
+}
+
 void qlr_emu_load(const void *at, unsigned long long bytes, const qlr_emu_site *site) {
   block().accessShared(at, bytes, /*writes=*/false, site);
 }
@@ -114,8 +136,15 @@ void qlr_emu_cluster_arrive(unsigned size) { block().arriveAtCluster(size); }
 void qlr_emu_cluster_wait() { block().waitForCluster(); }
 void qlr_emu_cluster_store(void *at, unsigned rank, float value,
                            const qlr_emu_site *site) {
-  std::memcpy(block().storeInCluster(at, sizeof value, rank, site), &value,
+  std::memcpy(block().accessInCluster(at, sizeof value, rank, /*writes=*/true, site),
+              &value, sizeof value);
+}
+float qlr_emu_cluster_load(const void *at, unsigned rank, const qlr_emu_site *site) {
+  float value;
+  std::memcpy(&value,
+              block().accessInCluster(at, sizeof value, rank, /*writes=*/false, site),
               sizeof value);
+  return value;
 }
 
 void qlr_emu_cp_async(void *dst, const void *src, unsigned bytes, unsigned srcBytes,

@@ -56,7 +56,7 @@ QLR_EMU unsigned qlr_emu_dynamic_smem_size(void);
 /* A counter that grows with every event of the block (clock, globaltimer). */
 QLR_EMU unsigned long long qlr_emu_clock(void);
 
-/* Dynamic shared memory, 128-byte aligned; and a static shared variable of the
+/* Dynamic shared memory, at a multiple of 1024; and a static shared variable of the
  * block, known by `key`. */
 QLR_EMU void *qlr_emu_shared(void);
 QLR_EMU void *qlr_emu_static_shared(const void *key, unsigned long long bytes,
@@ -76,6 +76,10 @@ QLR_EMU void qlr_emu_bar_warp_sync(unsigned mask);
 /* mma.sync; `kind`: 0 m16n8k16 of u8 and s8, 1 m16n8k32 of them, 2 m16n8k16 of f16 with
  * f32 sums. 2, 4, 4 words of A, 1, 2, 2 of B; 4 of C in, the result out. */
 QLR_EMU void qlr_emu_mma(int kind, const unsigned *a, const unsigned *b, unsigned *c);
+/* A warp's part of wgmma m64nNk16 of f16, N = `tokens`: 4 words of A, `tokens` / 2 sums
+ * in and out, B at `x` in shared memory, swizzled by 128 bytes. It is done at once. */
+QLR_EMU void qlr_emu_wgmma(float *sums, unsigned tokens, const unsigned *a,
+                           const void *x, const qlr_emu_site *site);
 /* ldmatrix.x4 of 8 x 16 bytes: the address of a row, 4 words out. */
 QLR_EMU void qlr_emu_ldmatrix(const void *row, unsigned *out, const qlr_emu_site *site);
 /* Lanes of the warp that have not exited. */
@@ -89,11 +93,13 @@ QLR_EMU unsigned qlr_emu_barrier_red(int kind, unsigned id, unsigned count,
                                      unsigned predicate);
 
 /* Clusters of `size` blocks: rank of this one; barrier.cluster.arrive and wait; a
- * store to where `at` is in the shared memory of block `rank`. */
+ * store to where `at` is in the shared memory of block `rank`, and a load. */
 QLR_EMU unsigned qlr_emu_cluster_rank(unsigned size);
 QLR_EMU void qlr_emu_cluster_arrive(unsigned size);
 QLR_EMU void qlr_emu_cluster_wait(void);
 QLR_EMU void qlr_emu_cluster_store(void *at, unsigned rank, float value,
+                                   const qlr_emu_site *site);
+QLR_EMU float qlr_emu_cluster_load(const void *at, unsigned rank,
                                    const qlr_emu_site *site);
 
 /* cp.async: `bytes` 4, 8 or 16, of which `srcBytes` come from src, zeros after. */

@@ -146,7 +146,8 @@ void Block::meet(Gathering &gathering, const std::vector<uint32_t> &met) {
 }
 
 /// The address in another block of the cluster that corresponds to `at`, for a store.
-void *Block::storeInCluster(void *at, uint64_t bytes, uint32_t rank, const Site *site) {
+void *Block::accessInCluster(const void *at, uint64_t bytes, uint32_t rank, bool writes,
+                             const Site *site) {
   Place here = place(at, bytes);
   if (here.shadow != &shadow)
     fail(fmt::format("{} bytes at {} are not in the block's shared memory", bytes,
@@ -167,22 +168,24 @@ void *Block::storeInCluster(void *at, uint64_t bytes, uint32_t rank, const Site 
                     "barrier after it",
                     site->what, site->where, peer.index));
   Actor by = actor(site);
-  if (auto conflict = peer.shadow.write(by, here.offset, bytes)) {
+  auto conflict = writes ? peer.shadow.write(by, here.offset, bytes)
+                         : peer.shadow.read(by, here.offset, bytes);
+  if (conflict) {
     std::string message = race(by, bytes, here.offset, false, *conflict);
     if (&peer != this)
       message = fmt::format("in block {}, {}", peer.index, message);
     fail(std::move(message));
   }
   if (&peer != this) {
-    auto same = std::ranges::find(peer.remoteStores, by.slot, &RemoteStore::slot);
-    if (same == peer.remoteStores.end())
-      same = peer.remoteStores.insert(same, RemoteStore());
+    auto same = std::ranges::find(peer.remote, by.slot, &RemoteAccess::slot);
+    if (same == peer.remote.end())
+      same = peer.remote.insert(same, RemoteAccess());
     *same = {by.slot, by.label, here.offset, site};
   }
   return peer.shared + here.offset;
 }
 
-/// The block must not end before something in it has seen what others store there, and
+/// The block must not end before something in it has seen what others do there, and
 /// copies land.
 void Block::checkExit() {
   View seen = exits.take();
@@ -195,12 +198,12 @@ void Block::checkExit() {
   if (error.empty() && launch.dependent && !labelOf(seen.generic, launches))
     report("the block ends without a wait for the launches before it "
            "(ql_ptx_wait_prior_grids), on which the wait of the next kernel relies");
-  for (const RemoteStore &store : remoteStores)
-    if (error.empty() && labelOf(seen.generic, store.slot) < store.label)
+  for (const RemoteAccess &access : remote)
+    if (error.empty() && labelOf(seen.generic, access.slot) < access.label)
       report(fmt::format("the block may end before the {}{} at shared + {:#x} ({}): "
                          "wait for the cluster's barrier after it",
-                         store.site->what, nameOf(store.slot), store.offset,
-                         store.site->where));
+                         access.site->what, nameOf(access.slot), access.offset,
+                         access.site->where));
 }
 
 } // namespace qlinear::emulated

@@ -33,8 +33,8 @@
 //                   pass one is not ordered before a copy, not even of the same thread.
 //   initialization  of an mbarrier: a copy that counts on it comes after its thread's
 //                   fence.mbarrier_init, or a proxy fence.
-//   cluster store   into another block's memory, which it has to know to have started,
-//                   and which must not end before something there has seen the store.
+//   cluster access  of another block's memory, which it has to know to have started,
+//                   and which must not end before something there has seen the access.
 //
 // A thread has two vectors of labels for that (Clocks.h): what comes before its
 // accesses, and what comes before those of the async proxy. Every synchronisation hands

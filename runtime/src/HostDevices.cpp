@@ -103,14 +103,15 @@ protected:
     code->target = &target;
     for (const FunctionInfo &function : target.functions)
       for (const StepInfo &step : function.steps)
-        for (const KernelInfo &kernel : step.kernels) {
+        QLR_TRY(step.forEachKernel([&](const KernelInfo &kernel) -> Status {
           std::string name = target.target + "/" + kernel.name;
           const qlinear_image *image = artifact.image(name);
           if (!image)
             return fail(QLR_BAD_ARTIFACT, "the artifact has no image \"", name,
                         "\", a kernel of function \"", function.name, "\"");
           code->kernels[kernel.name] = const_cast<void *>(image->data);
-        }
+          return {};
+        }));
     return code;
   }
 };

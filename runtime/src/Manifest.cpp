@@ -165,9 +165,10 @@ TempInfo readTemp(const Field &f) {
           uint64_t(f.integer("bytes_per_row", 0, kMaxBytes, 0)), f.boolean("zero")};
 }
 
-KernelInfo readKernel(const Field &f, const TargetInfo &target) {
+KernelInfo readKernel(const Field &f, const TargetInfo &target, bool isBefore = false) {
   KernelInfo k;
-  k.rows = f["rows"].integer(1, 1 << 20);
+  if (!isBefore)
+    k.rows = f["rows"].integer(1, kMaxInt32);
   k.name = f["name"].nonEmpty();
   if (target.isCpu()) {
     k.items = f["items"].integer(1, kMaxBytes);
@@ -176,6 +177,8 @@ KernelInfo readKernel(const Field &f, const TargetInfo &target) {
   k.grid = uint32_t(f["grid"].integer(1, kMaxInt32));
   k.block = uint32_t(f["block"].integer(1, 1024));
   k.smem = uint32_t(f.integer("smem", 0, 1 << 20, 0));
+  if (!isBefore && f.has("before"))
+    k.before.push_back(readKernel(f["before"], target, true));
   return k;
 }
 

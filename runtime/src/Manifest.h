@@ -56,6 +56,8 @@ struct KernelInfo {
   std::string name;
   uint32_t grid = 0, block = 0, smem = 0;
   int64_t items = 0;
+  /// A kernel, or none, that is launched before it with the same arguments.
+  std::vector<KernelInfo> before;
 };
 
 struct ArgInfo {
@@ -67,6 +69,15 @@ struct ArgInfo {
 
 struct StepInfo {
   std::vector<KernelInfo> kernels; ///< by ascending rows
+  /// Calls f for every kernel, also those before others.
+  template <typename F> Status forEachKernel(F f) const {
+    for (const KernelInfo &kernel : kernels) {
+      for (const KernelInfo &before : kernel.before)
+        QLR_TRY(f(before));
+      QLR_TRY(f(kernel));
+    }
+    return {};
+  }
   std::vector<ArgInfo> args;
   bool pdl = false;
 };

@@ -43,7 +43,9 @@ Expected<std::unique_ptr<Module>> Module::load(std::shared_ptr<Device> device,
     BoundFunction b{&f, {}, {}};
     for (const StepInfo &step : f.steps) {
       for (const KernelInfo &k : step.kernels)
-        b.entries.push_back(m->code->kernels.at(k.name));
+        b.entries.push_back(
+            {k.before.empty() ? nullptr : m->code->kernels.at(k.before[0].name),
+             m->code->kernels.at(k.name)});
       for (const ArgInfo &a : step.args)
         if (a.kind == ArgInfo::Kind::weight)
           b.weights.push_back(a.index);
@@ -483,10 +485,16 @@ Status Module::call(int32_t function, const Workspace *workspace,
         void *args[kMaxKernelArgs];
         for (size_t a = 0; a < step.args.size(); ++a)
           args[a] = base[a] + uint64_t(done) * step.args[a].rowStride;
-        QLR_TRY(device->launch({&step.kernels[v], b.entries[firstEntry + v], args,
-                                step.args.size(), int32_t(chunk), step.pdl,
-                                step.args.data()},
-                               stream));
+        auto launch = [&](const KernelInfo &kernel, void *entry) {
+          return device->launch({&kernel, entry, args, step.args.size(), int32_t(chunk),
+                                 step.pdl, step.args.data()},
+                                stream);
+        };
+        const KernelInfo &kernel = step.kernels[v];
+        const BoundFunction::Entry &entry = b.entries[firstEntry + v];
+        if (entry.before)
+          QLR_TRY(launch(kernel.before[0], entry.before));
+        QLR_TRY(launch(kernel, entry.kernel));
         done += chunk;
       }
       firstEntry += step.kernels.size();

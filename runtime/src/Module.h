@@ -50,7 +50,10 @@ private:
   /// A function with its kernels' entry points, in the order of its steps.
   struct BoundFunction {
     const FunctionInfo *info;
-    std::vector<void *> entries;
+    struct Entry {
+      void *before, *kernel; ///< before: null where there is none
+    };
+    std::vector<Entry> entries;
     std::vector<uint32_t> weights; ///< those that it reads
   };
   struct BoundWeight {

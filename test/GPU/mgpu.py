@@ -78,7 +78,8 @@ def escaped(data):
 
 
 def linear_module(module, chip, options, work):
-    """Host code around the kernel for one row of the first function's linear."""
+    """Host code around the kernel for one row of the first function's linear; any memory
+    will do as the temporary, which only kernels for many rows use."""
     def compiled(emit):
         path = f"{work}/linear.{emit}"
         subprocess.run([f"{options.bin}/quant-compile", module, f"--target={options.target}",
@@ -115,7 +116,7 @@ func.func @linear(%w: memref<?xi8>, %x: memref<?xi8>, %y: memref<?xi8>)
   %t5 = gpu.memcpy async [%t4] %dx, %x : memref<?xi8>, memref<?xi8>
 {pointers}  %t6 = gpu.launch_func async [%t5] @{binary}::@{kernel}
       blocks in (%grid, %c1, %c1) threads in (%block, %c1, %c1) dynamic_shared_memory_size %smem
-      args(%pw : !llvm.ptr, %px : !llvm.ptr, %py : !llvm.ptr, %rows : i32)
+      args(%pw : !llvm.ptr, %px : !llvm.ptr, %py : !llvm.ptr, %py : !llvm.ptr, %rows : i32)
   %t7 = gpu.memcpy async [%t6] %y, %dy : memref<?xi8>, memref<?xi8>
   %t8 = gpu.dealloc async [%t7] %dw : memref<?xi8>
   %t9 = gpu.dealloc async [%t8] %dx : memref<?xi8>

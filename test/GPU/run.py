@@ -231,7 +231,7 @@ class Runner:
 
     def stress_tests(self, entry, artifact, rows):
         """The functions of an artifact, each with every M, and all of them in a chain."""
-        name, report = entry["name"], f"{artifact}.json"
+        name, report, rows = entry["name"], f"{artifact}.json", entry.get("rows", rows)
         command = [f"{HERE}/gpu-stress", artifact, "--device", self.options.device, "--json",
                    report, "--rows", ",".join(map(str, rows)),
                    "--calls", str(self.options.calls)]
@@ -281,7 +281,7 @@ class Runner:
 
 def count(entry, rows):
     """The tests of an entry with these numbers of rows."""
-    functions = len(entry["functions"])
+    functions, rows = len(entry["functions"]), entry.get("rows", rows)
     if entry["kind"] == "runtime":
         return functions
     if entry["kind"] == "extremes":

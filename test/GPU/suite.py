@@ -61,6 +61,7 @@ class Entry:
     def __init__(self, name, kind="random"):
         self.name, self.kind = name, kind
         self.module, self.weights, self.functions = [], [], []
+        self.rows = None  # else those of all entries
 
     def weight(self, encoding, n, k):
         """Declares a parameter; its name and type."""
@@ -342,6 +343,18 @@ def stress_entries():
         x, y = STRESS_TYPES[i % 4]
         entry.linear(f"kind{i}_{x}", encoding, 1056, 21504, x, y)
     yield entry
+    # Numbers of tokens that meet every kernel for many, one block of them or several.
+    entry = Entry("stress-many", "stress")
+    entry.rows = [9, 16, 17, 33, 64, 100, 130, 300]
+    for i, encoding in enumerate(dict.fromkeys(encoding for encoding, _ in matrix.CASES)):
+        if matrix.is_table(encoding.split(",")[0]):
+            continue  # gpu-stress makes no such weights
+        x, y = STRESS_TYPES[i % 4]
+        n, k = [(1056, 1504), (5376, 8192), (4000, 2080), (16384, 1056)][i // 4 % 4]
+        group = encoding.split(",")[1].split()[-1]
+        k -= k % int(group) if group != "row" else 0
+        entry.linear(f"kind{i}_n{n}k{k}_{x}", encoding, n, k, x, y)
+    yield entry
     entry = Entry("stress-small", "stress")  # for the emulated device
     for i, (x, y) in enumerate([*STRESS_TYPES, ("float_bf16", "f32"), ("float_f32", "f32")]):
         name = ["row-u8", "k-quant"][i % 2]
@@ -547,6 +560,8 @@ def compile_entry(entry, directory, work, options):
                 z.write(f"{expected}/{name}", name)
     print(f"{entry.name}: {len(entry.functions)} functions", flush=True)
     described = {"name": entry.name, "kind": entry.kind, "functions": entry.functions}
+    if entry.rows:
+        described["rows"] = entry.rows
     if entry.kind == "extremes":
         described["inputs"] = inputs
     if entry.kind == "generated":

@@ -18,12 +18,16 @@
 // CHECK-SAME: #qlinear.gemv<rows = 1, dot = dp4a, copy = bulk, grid = 132, warps = 12, stages = 2, early = 2, ahead = false, x_copy = bulk, resident = 2, phases = 1, split_k = 1>,
 // CHECK-SAME: #qlinear.gemv<rows = 2, dot = dp4a, copy = bulk, grid = 132, warps = 12, stages = 2, early = 2, ahead = false, x_copy = bulk, resident = 2, phases = 1, split_k = 1>,
 // CHECK-SAME: #qlinear.gemv<rows = 4, dot = mma, copy = bulk, grid = 132, warps = 12, stages = 2, early = 2, ahead = false, x_copy = load, resident = 1, phases = 1, split_k = 1>,
-// CHECK-SAME: #qlinear.gemv<rows = 8, dot = mma, copy = bulk, grid = 132, warps = 12, stages = 2, early = 2, ahead = false, x_copy = bulk, resident = 1, phases = 1, split_k = 1>], quantize = inside, pdl = true>
+// CHECK-SAME: #qlinear.gemv<rows = 8, dot = mma, copy = bulk, grid = 132, warps = 12, stages = 2, early = 2, ahead = false, x_copy = bulk, resident = 1, phases = 1, split_k = 1>,
+// CHECK-SAME: #qlinear.gemm<rows = 16, tokens = 16, dot = mma, copy = bulk, grid = 132, warps = 1, tiles = 1, stages = 4, split_k = 1>,
+// CHECK-SAME: #qlinear.gemm<rows = any, tokens = 128, dot = mma, {{[^>]*}}>], quantize = inside, pdl = true>
 // From the table, with what it leaves out.
 // CHECK: qlinear.linear {{.*}} #qlinear.schedule<kernels = [
 // CHECK-SAME: #qlinear.gemv<rows = 1, dot = dp4a, copy = bulk, grid = 7, warps = 8, stages = 5, early = 5, ahead = false, x_copy = bulk, resident = 0, phases = 1, split_k = 1>,
 // CHECK-SAME: #qlinear.gemv<rows = 2, dot = dp4a, copy = bulk, grid = 5,
-// CHECK-SAME: #qlinear.gemv<rows = 8, dot = mma, copy = async, grid = 6, warps = 12, stages = 2, early = 2, ahead = false, x_copy = load, resident = 0, phases = 1, split_k = 1>], quantize = inside, pdl = false>
+// CHECK-SAME: #qlinear.gemv<rows = 8, dot = mma, copy = async, grid = 6, warps = 12, stages = 2, early = 2, ahead = false, x_copy = load, resident = 0, phases = 1, split_k = 1>,
+// Tables that know no kernels for many rows get the cost model's.
+// CHECK-SAME: #qlinear.gemm<rows = 16, {{.*}}#qlinear.gemm<rows = any, {{[^>]*}}>], quantize = inside, pdl = false>
 func.func @f(%x: tensor<?x256xf16>, %a: !qlinear.weight<64x256, #q8>,
              %b: !qlinear.weight<96x256, #q8>)
     -> (tensor<?x64xf16>, tensor<?x96xf16>) {
@@ -69,11 +73,11 @@ func.func @m(%x: tensor<4x256xf16>, %z: tensor<2x256xf16>,
   return %0, %1 : tensor<4x96xf16>, tensor<2x96xf16>
 }
 
-// So by the cost model, also where the rest of a schedule is given; more rows than eight are cut.
+// So by the cost model, also where the rest of a schedule is given; more rows than eight have a kernel of their own.
 // CHECK-LABEL: func.func @rows
 // CHECK: qlinear.linear {{.*}} #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, {{[^>]*}}>, #qlinear.gemv<rows = 2, {{[^>]*}}>, #qlinear.gemv<rows = 4, {{[^>]*}}>], quantize = inside, pdl = false>
 // CHECK: qlinear.linear {{.*}} #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, {{[^>]*}}>], quantize
-// CHECK: qlinear.linear {{.*}} #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, {{[^>]*}}>, #qlinear.gemv<rows = 2, {{[^>]*}}>, #qlinear.gemv<rows = 4, {{[^>]*}}>, #qlinear.gemv<rows = 8, {{[^>]*}}>], quantize
+// CHECK: qlinear.linear {{.*}} #qlinear.schedule<kernels = [#qlinear.gemm<rows = any, tokens = 16, {{[^>]*}}>], quantize
 func.func @rows(%x: tensor<3x256xf16>, %y: tensor<1x256xf16>, %z: tensor<9x256xf16>,
                 %a: !qlinear.weight<64x256, #q8>)
     -> (tensor<3x64xf16>, tensor<1x64xf16>, tensor<9x64xf16>) {

@@ -263,14 +263,14 @@ class Evaluator {
   const json &function;
   std::span<const Array> inputs;
   Weights &weights;
-  bool quantize;
+  Quantized quantized;
   std::vector<Matrix> results; ///< rounded to their types, as later ops read them
   std::vector<Matrix> exact;   ///< the same before rounding: what outputs are
 
 public:
   Evaluator(const json &function, std::span<const Array> inputs, Weights &weights,
-            bool quantize)
-      : function(function), inputs(inputs), weights(weights), quantize(quantize) {}
+            Quantized quantized)
+      : function(function), inputs(inputs), weights(weights), quantized(quantized) {}
 
   std::vector<Matrix> run() {
     const json &reference = function.at("reference");
@@ -342,7 +342,7 @@ private:
 
   void quantizeOp(const json &op) {
     Matrix x = value(op.at("x"), op.at("k").get<int64_t>());
-    Matrix q = quantize ? quantizedValues(x) : std::move(x);
+    Matrix q = quantized != Quantized::nowhere ? quantizedValues(x) : std::move(x);
     exact.push_back(q);
     results.push_back(std::move(q));
   }
@@ -359,7 +359,7 @@ private:
       failed("a linear of the reference has no weights");
     int64_t K = int64_t(ws[0]->K);
     Matrix x = value(op.at("x"), K);
-    if (quantize && op.value("int8", false))
+    if (quantized == Quantized::asForFewRows && op.value("int8", false))
       x = quantizedValues(x);
     std::vector<Matrix> sums;
     for (const AffineWeight *w : ws) {
@@ -426,19 +426,46 @@ private:
 
 Result<std::vector<Matrix>> qlinear::run::evaluate(const json &function,
                                                    std::span<const Array> inputs,
-                                                   Weights &weights, bool quantize) {
+                                                   Weights &weights,
+                                                   Quantized quantized) {
   if (!function.contains("reference"))
     return error(fmt::format("function '{}' carries no reference to verify against; "
                              "compile the artifact again",
                              function.value("name", "")));
   try {
-    return Evaluator(function, inputs, weights, quantize).run();
+    return Evaluator(function, inputs, weights, quantized).run();
   } catch (const Failure &f) {
     return error(f.message);
   } catch (const std::exception &e) { // json's, and at()'s
     return error(fmt::format("the reference of function '{}' is malformed: {}",
                              function.value("name", ""), e.what()));
   }
+}
+
+Products qlinear::run::productsOf(const json &function, int64_t rows) {
+  Products products;
+  for (const json &step : function.at("steps")) {
+    const json &kernels = step.at("kernels");
+    for (const json &kernel : kernels) {
+      if (kernel.at("rows") < rows && &kernel != &kernels.back())
+        continue;
+      products.half |= kernel.value("product", "") == "f16";
+      products.floats |= kernel.value("activations", "") == "float";
+      break;
+    }
+  }
+  return products;
+}
+
+bool qlinear::run::quantizes(const json &function, Quantized quantized) {
+  for (const json &op : function.at("reference").at("ops"))
+    if (op.at("op") == "quantize" ||
+        (quantized == Quantized::asForFewRows && op.value("int8", false)))
+      return true;
+  for (const json &input : function.at("inputs"))
+    if (input.at("dtype") == "i8")
+      return true;
+  return false;
 }
 
 int64_t qlinear::run::activationColumns(const json &function, const json &manifest,

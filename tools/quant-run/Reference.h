@@ -46,11 +46,26 @@ struct Matrix {
   std::vector<double> values;
 };
 
-/// The outputs of `function` (an entry of the manifest's functions). With `quantize`
-/// false, activations stay floats where the kernels take int8: what is lost by that.
+/// Where activations are quantized to int8: everywhere where kernels for few rows do;
+/// only where the function itself says so, as kernels for many rows do; nowhere, which
+/// shows what is lost by it.
+enum class Quantized { asForFewRows, asForManyRows, nowhere };
+
+/// The outputs of `function` (an entry of the manifest's functions).
 Result<std::vector<Matrix>> evaluate(const nlohmann::json &function,
                                      std::span<const Array> inputs, Weights &weights,
-                                     bool quantize);
+                                     Quantized quantized);
+
+/// How the kernels that a call of `rows` rows runs multiply.
+struct Products {
+  bool half = false;   ///< f16 numbers, to which weights and activations are rounded
+  bool floats = false; ///< of activations as they come
+};
+/// `function` is one of a target's functions.
+Products productsOf(const nlohmann::json &function, int64_t rows);
+
+/// Whether a part of a function multiplies with quantized activations.
+bool quantizes(const nlohmann::json &function, Quantized quantized);
 
 /// Columns that the codes of an i8 input or output (quantized activations) stand
 /// for, or 0 where `function` does not say.

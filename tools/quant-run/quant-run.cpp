@@ -231,8 +231,13 @@ Result<void> checkFiles(const Options &options) {
 
 /// Largest relative error of a row, |y - want| / |want| in the 2-norm; infinite where
 /// only one of a result and its reference is a number. `anyKind`: an infinity may be a
-/// NaN, as kernels that do not quantize an infinite activation have it.
-double rowError(const Matrix &y, const Matrix &want, bool anyKind) {
+/// NaN, where those activations are not quantized. `rounded`: terms are, and a row of
+/// few results, small as large ones cancel, is compared with the average.
+double rowError(const Matrix &y, const Matrix &want, bool anyKind, bool rounded) {
+  double least = 0;
+  for (double v : want.values)
+    if (rounded && want.columns < 16 && std::isfinite(v))
+      least += v * v / double(want.rows);
   if (y.values.size() != want.values.size())
     return INFINITY;
   double worst = 0;
@@ -247,46 +252,43 @@ double rowError(const Matrix &y, const Matrix &want, bool anyKind) {
       difference += (a - b) * (a - b);
       norm += b * b;
     }
-    double relative = difference == 0 ? 0 : std::sqrt(difference / norm);
+    double relative =
+        difference == 0 ? 0 : std::sqrt(difference / std::max(norm, least));
     worst = std::isnan(relative) ? INFINITY : std::max(worst, relative);
   }
   return worst;
 }
 
-/// Whether a part of a function multiplies with quantized activations.
-bool quantizes(const json &function) {
-  for (const json &op : function.at("reference").at("ops"))
-    if (op.at("op") == "quantize" || op.value("int8", false))
-      return true;
-  for (const json &input : function.at("inputs"))
-    if (input.at("dtype") == "i8")
-      return true;
-  return false;
-}
-
 /// What --verify allows, relative to a row's norm. Results of int8 activations may have
-/// a code rounded the other way; those of floats have errors of f32 sums alone. 16-bit
-/// results are rounded by half a unit in the last place.
-double boundOf(qlr_dtype dtype, bool int8) {
+/// a code rounded the other way; those of floats have errors of f32 sums alone, or of
+/// weights and activations that are rounded to f16. 16-bit results are rounded by half
+/// a unit in the last place.
+double boundOf(qlr_dtype dtype, bool int8, bool half) {
   if (int8)
-    return dtype == QLR_F32 ? 1e-3 : 4e-3;
-  return dtype == QLR_F32 ? 2e-5 : dtype == QLR_F16 ? 0x1p-11 + 2e-5 : 0x1p-8 + 2e-5;
+    return (dtype == QLR_F32 ? 1e-3 : 4e-3) + (half ? 1e-3 : 0);
+  double sums = half ? 2e-3 : 2e-5;
+  return sums + (dtype == QLR_F32 ? 0 : dtype == QLR_F16 ? 0x1p-11 : 0x1p-8);
 }
 
 /// {"outputs": [{"error", "float_error", "bound"}], "activations", "ok"}.
 Result<json> verify(Session &session, const json &function, const Run &run,
                     Weights &weights) {
-  Result<std::vector<Matrix>> exact = evaluate(function, run.inputs, weights, true);
+  Products products = productsOf(function, run.rows);
+  Quantized quantized =
+      products.floats ? Quantized::asForManyRows : Quantized::asForFewRows;
+  Result<std::vector<Matrix>> exact =
+      evaluate(function, run.inputs, weights, quantized);
   if (!exact)
     return exact.takeError();
-  Result<std::vector<Matrix>> floats = evaluate(function, run.inputs, weights, false);
+  Result<std::vector<Matrix>> floats =
+      evaluate(function, run.inputs, weights, Quantized::nowhere);
   if (!floats)
     return floats.takeError();
   if (exact->size() != run.outputs.size())
     return error(fmt::format("the reference has {} outputs, the function {}",
                              exact->size(), run.outputs.size()));
   json outputs = json::array();
-  bool ok = true, int8 = quantizes(function);
+  bool ok = true, int8 = quantizes(function, quantized);
   for (size_t i = 0; i < exact->size(); ++i) {
     const Array &array = run.outputs[i];
     const Matrix &want = (*exact)[i];
@@ -298,12 +300,12 @@ Result<json> verify(Session &session, const json &function, const Run &run,
       std::vector<float> values = array.floats();
       y.values.assign(values.begin(), values.end());
     }
-    double bound = boundOf(array.dtype, int8);
-    double relative = rowError(y, want, !int8);
+    double bound = boundOf(array.dtype, int8, products.half);
+    double relative = rowError(y, want, !int8, products.half);
     bool good = relative <= bound;
     ok &= good;
     outputs.push_back({{"error", std::isfinite(relative) ? json(relative) : json()},
-                       {"float_error", rowError(y, (*floats)[i], true)},
+                       {"float_error", rowError(y, (*floats)[i], true, false)},
                        {"bound", bound},
                        {"ok", good}});
   }

@@ -33,8 +33,9 @@ struct Judgement {
 
   void add(const Judgement &other);
 };
-/// The bound on Judgement::error.
-inline constexpr double kBound = 1e-4;
+/// The bound on Judgement::error, and that where weights and activations are rounded to
+/// f16 (kernels for many rows).
+inline constexpr double kBound = 1e-4, kHalfBound = 5e-3;
 
 /// The weights of an artifact that are not in it, random, with as many copies of each
 /// as are asked for.
@@ -102,6 +103,7 @@ private:
     size_t index;               ///< of the weight, in the manifest
     const RandomWeight *weight; ///< of `weights`
     run::Matrix want;           ///< mostRows x 256
+    run::Matrix wantOfFloats;   ///< the same where x is not quantized
   };
   RandomLinear(Device &device, qlr_module *module, RandomWeights &weights)
       : device(device), module(module), weights(weights) {}
@@ -117,7 +119,8 @@ private:
   RandomWeights &weights;
   int32_t index = -1;
   int64_t mostRows = 0, K = 0;
-  bool quantizes = true; ///< float activations, as it multiplies them
+  bool quantizes = true;  ///< float activations, as kernels for few rows multiply them
+  nlohmann::json kernels; ///< the function of the module's target
   run::Array x;
   DeviceMemory xMemory;
   std::vector<Output> outputs;

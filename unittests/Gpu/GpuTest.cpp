@@ -204,7 +204,11 @@ double Layer::error() const {
         return source.archive.find(weight)->blob;
       },
       [](size_t) -> Result<Array> { return qlinear::error("there are no constants"); });
-  auto want = run::evaluate(source.function(name), std::span(&input, 1), weights, true);
+  auto want =
+      run::evaluate(source.function(name), std::span(&input, 1), weights,
+                    run::productsOf(source.function(name), input.shape[0]).floats
+                        ? run::Quantized::asForManyRows
+                        : run::Quantized::asForFewRows);
   require(bool(want), want ? "" : want.error());
   std::vector<float> got = output.floats();
   double wrong = 0, norm = 0;

@@ -24,6 +24,9 @@ static const char kPtx80[] = {
 static const char kPtx90[] = {
 #include "intrinsics-sm_90.inc"
     0};
+static const char kPtx90a[] = {
+#include "intrinsics-sm_90a.inc"
+    0};
 
 namespace {
 
@@ -77,8 +80,11 @@ private:
     char log[4096] = {};
     int options[] = {cuda::kJitErrorLog, cuda::kJitErrorLogBytes};
     void *values[] = {log, reinterpret_cast<void *>(sizeof log)};
-    int result = driver->cuModuleLoadDataEx(
-        &module, architecture >= 90 ? kPtx90 : kPtx80, 2, options, values);
+    int result = driver->cuModuleLoadDataEx(&module,
+                                            architecture == 90  ? kPtx90a
+                                            : architecture > 90 ? kPtx90
+                                                                : kPtx80,
+                                            2, options, values);
     return ok(result, std::string("cuModuleLoadDataEx: ") + log);
   }
 
@@ -152,13 +158,14 @@ private:
 
 } // namespace
 
-std::string gpu::intrinsics::missing(int sm) {
+std::string gpu::intrinsics::missing(int sm, bool exactly) {
   if (!isCuda())
     return deviceName() + " is not a CUDA device";
   int has = Gpu::get().architecture;
-  return has >= sm ? ""
-                   : "the device is sm_" + std::to_string(has) + ", not sm_" +
-                         std::to_string(sm) + " or newer";
+  return (exactly ? has == sm : has >= sm)
+             ? ""
+             : "the device is sm_" + std::to_string(has) + ", not sm_" +
+                   std::to_string(sm) + (exactly ? "" : " or newer");
 }
 
 unsigned gpu::intrinsics::runs() { return 50; }

@@ -34,7 +34,7 @@ static llvm::orc::LLJIT &kernels() {
   return *jit;
 }
 
-std::string gpu::intrinsics::missing(int) { return ""; }
+std::string gpu::intrinsics::missing(int, bool) { return ""; }
 
 unsigned gpu::intrinsics::runs() { return 4; }
 

@@ -32,8 +32,8 @@ class Intrinsics : public testing::Test {
 protected:
   static void TearDownTestSuite() { release(); }
   void SetUp() override { require(80); }
-  void require(int sm) {
-    std::string why = missing(sm);
+  void require(int sm, bool exactly = false) {
+    std::string why = missing(sm, exactly);
     if (!why.empty())
       GTEST_SKIP() << why;
   }
@@ -237,6 +237,49 @@ TEST_F(Intrinsics, Approximations) {
   EXPECT_EQ(wrong, 0u) << text.GetString();
 }
 
+// Rounding, infinities, NaNs and subnormal numbers, as the host's f16 has them.
+TEST_F(Intrinsics, Halves) {
+  constexpr size_t kCount = 64 * 128;
+  std::vector<uint32_t> a = words(kCount), b = words(kCount), c = words(kCount);
+  std::vector<float> low(kCount), high(kCount);
+  auto half = [](uint32_t word, int i) {
+    return double(std::bit_cast<_Float16>(uint16_t(word >> 16 * i)));
+  };
+  for (size_t i = 0; i < kCount; ++i) {
+    if (i % 3 == 0) // codes, as kernels have them
+      a[i] &= 0x00FF00FF, b[i] = (b[i] & 0x03FF03FF) | 0x60006000, c[i] &= 0x83FF83FF;
+    if (i < 2048) // warps in which none votes, or one does
+      a[i] = (a[i] & ~64u) | (i % 67 == 0 ? 64 : 0);
+    low[i] = std::ldexp(float(int(word() % 4096) - 2048), int(word() % 44) - 32);
+    high[i] = float(half(word(), 0)) * (i % 5 ? 1.0001f : 1.0f);
+  }
+  std::vector<uint32_t> sums(kCount, kUnset), pairs(kCount, kUnset),
+      votes(kCount, kUnset);
+  call({{.kernel = "halves",
+         .arguments = {a, b, c, low, high, sums, pairs, votes, 128u},
+         .grid = kCount / 128,
+         .block = 128}});
+  size_t wrong = 0, wrongVotes = 0;
+  auto check = [&](uint32_t word, int i, double want) {
+    auto rounded = double(_Float16(want)); // from double: once
+    double got = half(word, i);
+    wrong += std::isnan(rounded) ? !std::isnan(got) : got != rounded;
+  };
+  for (size_t i = 0; i < kCount; ++i) {
+    for (int h : {0, 1})
+      check(sums[i], h, half(a[i], h) * half(b[i], h) + half(c[i], h));
+    check(pairs[i], 0, low[i]);
+    check(pairs[i], 1, high[i]);
+    uint32_t any = 0;
+    for (size_t lane = i / 32 * 32; lane < i / 32 * 32 + 32; ++lane)
+      any |= a[lane] & 64;
+    wrongVotes += votes[i] != (any != 0);
+  }
+  // A product and a sum in f32 and then f16 may round twice, on the emulated device.
+  EXPECT_LE(wrong, kCount / 1000);
+  EXPECT_EQ(wrongVotes, 0u);
+}
+
 //===----------------------------------------------------------------------===//
 // Matrices
 //===----------------------------------------------------------------------===//
@@ -432,6 +475,77 @@ TEST_F(IntrinsicsSm90, Parities) {
       sum += i * i + 1;
   call({{.kernel = "parities", .arguments = {out, 7u}, .block = 128, .smem = 32}});
   EXPECT_TRUE(same(out, want));
+}
+
+TEST_F(IntrinsicsSm90, ClusterLoads) {
+  constexpr uint32_t kBlocks = 24, kThreads = 64, kRounds = 9;
+  for (uint32_t size : {1u, 2u, 4u, 8u}) {
+    std::vector<float> out(kRounds * kBlocks * kThreads, -1), want;
+    for (uint32_t i = 0; i < out.size(); ++i) {
+      uint32_t r = i / kThreads / kBlocks, b = i / kThreads % kBlocks, t = i % kThreads;
+      uint32_t from = b - b % size + (b % size + r) % size;
+      want.push_back(float(1000 * from + kThreads - 1 - t + r));
+    }
+    call({{.kernel = "cluster_loads",
+           .arguments = {out, size, kBlocks, kThreads, kRounds},
+           .grid = kBlocks,
+           .block = kThreads,
+           .smem = 4 * kThreads,
+           .cluster = size}});
+    EXPECT_TRUE(same(out, want)) << "clusters of " << size;
+  }
+}
+
+TEST_F(Intrinsics, Arrivals) {
+  constexpr uint32_t kPhases = 37;
+  for (uint32_t threads : {64u, 160u, 416u}) {
+    uint32_t warps = threads / 32, sum = 0;
+    for (uint32_t i = 0; i < kPhases; ++i)
+      for (uint32_t w = 1; w < warps; ++w)
+        sum += w * i + 1;
+    std::vector<uint32_t> out(threads, kUnset), want(threads, 0);
+    std::fill_n(want.begin(), 32, sum);
+    call({{.kernel = "arrivals",
+           .arguments = {out, kPhases, threads},
+           .block = threads,
+           .smem = 256}});
+    EXPECT_TRUE(same(out, want)) << threads << " threads";
+  }
+}
+
+class IntrinsicsSm90a : public Intrinsics {
+protected:
+  void SetUp() override { require(90, /*exactly=*/true); }
+};
+
+// Integers, whose sums are exact in any order.
+TEST_F(IntrinsicsSm90a, GroupMatrixProducts) {
+  constexpr uint32_t kSteps = 12, kColumns = 16 * kSteps, kRows = 128;
+  for (uint32_t tokens : {16u, 32u, 64u, 128u}) {
+    std::vector<uint16_t> a(kRows * kColumns), b(tokens * kColumns);
+    std::vector<float> c(kRows * tokens), want;
+    auto fill = [&](std::vector<uint16_t> &halves) {
+      std::vector<int> values;
+      for (uint16_t &half : halves) {
+        values.push_back(int(word() % 255) - 127);
+        half = std::bit_cast<uint16_t>(_Float16(float(values.back())));
+      }
+      return values;
+    };
+    std::vector<int> rows = fill(a), columns = fill(b);
+    for (size_t i = 0; i < c.size(); ++i) {
+      c[i] = float(int(word() % 1000) - 500);
+      int sum = int(c[i]);
+      for (size_t k = 0; k < kColumns; ++k)
+        sum += rows[i / tokens * kColumns + k] * columns[i % tokens * kColumns + k];
+      want.push_back(float(sum));
+    }
+    call({{.kernel = "group_matrices",
+           .arguments = {a, b, c, tokens, kSteps},
+           .block = 256,
+           .smem = tokens * kColumns * 2}});
+    EXPECT_TRUE(same(c, want)) << tokens << " tokens";
+  }
 }
 
 } // namespace

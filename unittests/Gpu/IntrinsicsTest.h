@@ -48,8 +48,9 @@ unsigned runs();
 /// Gives back the device.
 void release();
 
-/// Why there is nothing to test with kernels of sm_80 (or sm_90), or "".
-std::string missing(int sm);
+/// Why there is nothing to test with kernels of sm_80 (or sm_90), or ""; `exactly`:
+/// those that run on one architecture only.
+std::string missing(int sm, bool exactly = false);
 
 } // namespace gpu::intrinsics
 #endif

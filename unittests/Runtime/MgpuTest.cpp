@@ -202,8 +202,8 @@ TEST_F(MgpuLowered, VectorAdd) {
 
 TEST_F(MgpuLowered, Linear) {
   // Whether the kernel gets the right pointers and its launch parameters: it adds the
-  // first bytes of weight and input.
-  fake.registerKernel("linear0_m1", 3, [](const FakeLaunch &l) {
+  // first bytes of weight and input. The fourth is a temporary that it does not use.
+  fake.registerKernel("linear0_m1", 4, [](const FakeLaunch &l) {
     auto bytes = [&](int i) { return static_cast<int8_t *>(l.pointers[size_t(i)]); };
     bytes(2)[0] = int8_t(bytes(0)[0] + bytes(1)[0] + l.rows);
     EXPECT_GT(l.smem, 48u * 1024);

@@ -129,7 +129,8 @@ struct References : testing::Test {
   Result<std::vector<Matrix>> run(json ops, json outputs, bool quantize = true) {
     json function = {{"name", "f"},
                      {"reference", {{"ops", ops}, {"outputs", outputs}}}};
-    return evaluate(function, inputs, weights, quantize);
+    return evaluate(function, inputs, weights,
+                    quantize ? Quantized::asForFewRows : Quantized::nowhere);
   }
   json linear() {
     return {{"op", "linear"}, {"x", {{"input", 0}}}, {"weights", json::array({0})}};
@@ -242,7 +243,7 @@ TEST_F(References, MalformedOnesAreErrors) {
   fails({{"op", "linear"}}, "is malformed");
   fails({{"op", "conv"}}, "unknown op 'conv'");
   json bare = {{"name", "f"}};
-  EXPECT_FALSE(bool(evaluate(bare, inputs, weights, true)));
+  EXPECT_FALSE(bool(evaluate(bare, inputs, weights, Quantized::asForFewRows)));
 }
 
 } // namespace

@@ -47,6 +47,9 @@ const std::vector<Mutation> *mutationsOf(StringRef operation) {
       {"ql_ptx_launch_dependents", {remove}},
       {"ql_ptx_wait_prior_grids", {remove}},
       {"ql_ptx_mbarrier_init", {remove}},
+      {"ql_ptx_mbarrier_init_count", {remove}},
+      {"ql_ptx_mbarrier_arrive", {remove}},
+      {"ql_ptx_mbarrier_poll", {remove, flip, stuck}},
       {"ql_ptx_mbarrier_fence", {remove}},
       {"ql_ptx_mbarrier_expect", {remove, more, fewer}},
       {"ql_ptx_mbarrier_wait", {remove, flip, stuck}},
@@ -66,7 +69,11 @@ bool isData(StringRef operation) {
       "ql_ptx_load_matrices", "ql_ptx_stream16",       "ql_ptx_stream8",
       "ql_ptx_mma_half",      "ql_ptx_stream4",        "ql_ptx_load16_l2",
       "ql_ptx_cluster_rank",  "ql_ptx_cluster_store",  "ql_ptx_evict_first",
-      "ql_ptx_bulk_copy",     "ql_ptx_bulk_copy_hint", "ql_ptx_async_copy16"};
+      "ql_ptx_bulk_copy",     "ql_ptx_bulk_copy_hint", "ql_ptx_async_copy16",
+      "ql_ptx_any",           "ql_ptx_half_fma",       "ql_ptx_half_pair",
+      "ql_ptx_cluster_load",  "ql_ptx_wgmma",          "ql_ptx_wgmma_descriptor",
+      "ql_ptx_wgmma_columns", "ql_ptx_wgmma_fence",    "ql_ptx_wgmma_commit",
+      "ql_ptx_wgmma_wait"};
   return names.contains(operation);
 }
 

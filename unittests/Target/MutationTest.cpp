@@ -40,6 +40,19 @@ const Equivalent kEquivalents[] = {
      "lets the next kernel start early, which nothing relies on"},
     {"start: ql_ptx_proxy_fence 1, remove",
      "holds the copies back until the loads of x have arrived, which is faster"},
+    {"begin: ql_ptx_warp_barrier 1, remove",
+     "copies may land before their bytes are expected: the phase waits for the "
+     "arrival"},
+    {"multiply: ql_ptx_wait_prior_grids 1, remove",
+     "a warp that has waited meets the others before they read what kernels before "
+     "wrote"},
+    {"multiplyFullByGroups*",
+     "lanes come together for wgmma, which is not emulated so"},
+    {"release: ql_ptx_warp_barrier 3, remove",
+     "lanes come together for wgmma, which is not emulated so"},
+    {"many ahead: skeleton: ql_ptx_barrier 2, remove", "a block has one job"},
+    {"many ahead: skeleton: ql_ptx_proxy_fence 1, remove", "a block has one job"},
+    {"many: skeleton: ql_ptx_wait_prior_grids 2, remove", "every block has a job"},
 };
 
 /// A function over linears, and the rows it is called for.
@@ -75,7 +88,10 @@ func.func @f(%x: {1}) -> tensor<?x{2}xf32> {{
       : ({1}, !{0}) -> tensor<?x{2}xf32>
   return %y : tensor<?x{2}xf32>
 })",
-                       weight, in, N, schedules::alike(schedule))
+                       weight, in, N,
+                       StringRef(schedule).starts_with("#")
+                           ? std::string(schedule)
+                           : schedules::alike(schedule))
              .str();
 }
 
@@ -164,6 +180,21 @@ std::vector<Kernel> kernels() {
               "rows = [4], grid = 2, warps = 2, stages = 3, copy = bulk, pdl = true, "
               "quantize = "
               "separate")},
+      {"many", 17,
+       linear("block", 40, 1120, "bf16",
+              "#qlinear.schedule<kernels = [#qlinear.gemm<rows = any, tokens = 16, "
+              "dot = mma, copy = bulk, grid = 1, warps = 2, tiles = 2, stages = 2, "
+              "split_k = 1>], quantize = inside, pdl = true>")},
+      {"many async", 17,
+       linear("block", 40, 1120, "bf16",
+              "#qlinear.schedule<kernels = [#qlinear.gemm<rows = any, tokens = 16, "
+              "dot = mma, copy = async, grid = 2, warps = 2, tiles = 1, stages = 2, "
+              "split_k = 1>], quantize = inside, pdl = false>")},
+      {"many ahead", 9,
+       linear("block", 16, 2848, "bf16",
+              "#qlinear.schedule<kernels = [#qlinear.gemm<rows = any, tokens = 16, "
+              "dot = wgmma, copy = bulk, grid = 8, warps = 4, tiles = 2, stages = 2, "
+              "split_k = 4>], quantize = inside, pdl = true>")},
   };
 }
 
@@ -212,7 +243,7 @@ public:
         buffers.push_back({args.back(), i < step.weights,
                            step.earlier.empty() ? nullptr : step.earlier.c_str()});
       }
-      for (size_t i = step.results; i < step.args.size(); ++i)
+      for (size_t i = step.results; i < step.end; ++i)
         std::fill(memory[step.args[i]].begin(), memory[step.args[i]].end(), 0xA5);
       for (void *&arg : args)
         params.push_back(&arg);
@@ -229,7 +260,7 @@ public:
   }
   std::vector<uint8_t> results() const {
     std::vector<uint8_t> all;
-    for (size_t i = steps.back().results; i < steps.back().args.size(); ++i)
+    for (size_t i = steps.back().results; i < steps.back().end; ++i)
       llvm::append_range(all, memory[steps.back().args[i]]);
     return all;
   }
@@ -240,8 +271,9 @@ private:
   struct Step {
     std::string kernel, earlier;
     emulated::Launch launch;
-    std::vector<size_t> args;        ///< indices of `memory`
-    size_t weights = 0, results = 0; ///< how many weights, and where the results begin
+    std::vector<size_t> args;    ///< indices of `memory`
+    size_t weights = 0;          ///< how many
+    size_t results = 0, end = 0; ///< where the results begin and end
   };
 
   size_t bytesOf(Type type) const {
@@ -275,24 +307,40 @@ private:
     };
     module->walk([&](mlir::qlinear::LaunchOp launch) {
       Step step;
-      for (mlir::qlinear::VariantAttr variant : launch.getVariantList()) {
-        if (variant.getRows() < rows)
-          continue;
-        step.kernel = variant.getKernel().getLeafReference().str();
-        step.launch.grid = uint32_t(variant.getGrid());
-        step.launch.block = uint32_t(variant.getBlock());
-        step.launch.smem = uint64_t(variant.getSmem());
-        break;
-      }
+      mlir::qlinear::VariantAttr variant;
+      for (mlir::qlinear::VariantAttr v : launch.getVariantList())
+        if (!variant && v.getRows() >= rows)
+          variant = v;
       step.launch.dependent = launch.getPdl();
-      step.earlier = steps.empty() ? "" : steps.back().kernel;
       step.weights = launch.getWeights().size();
-      step.results = step.weights + launch.getInputs().size();
       for (ValueRange values :
            {ValueRange(launch.getWeights()), ValueRange(launch.getInputs()),
             ValueRange(launch.getResults())})
         for (Value value : values)
           step.args.push_back(place(value));
+      step.results = step.weights + launch.getInputs().size();
+      step.end = step.args.size();
+      if (ArrayAttr temps = launch.getTempsAttr())
+        for (auto temp : temps.getAsRange<mlir::qlinear::TempAttr>()) {
+          step.args.push_back(memory.size());
+          memory.emplace_back(size_t(temp.getBytes() + rows * temp.getBytesPerRow()));
+          fill(memory.back());
+        }
+      auto launches = [&](Step &s, mlir::qlinear::VariantAttr v) {
+        s.kernel = v.getKernel().getLeafReference().str();
+        s.launch.grid = uint32_t(v.getGrid());
+        s.launch.block = uint32_t(v.getBlock());
+        s.launch.smem = uint64_t(v.getSmem());
+        s.earlier = steps.empty() ? "" : steps.back().kernel;
+      };
+      if (mlir::qlinear::VariantAttr before = variant.getBefore()) {
+        Step first = step; // its results are the temporaries
+        first.results = step.end;
+        first.end = step.args.size();
+        launches(first, before);
+        steps.push_back(std::move(first));
+      }
+      launches(step, variant);
       steps.push_back(std::move(step));
     });
   }

@@ -51,7 +51,11 @@ public:
 
 private:
   KernelMaker(std::unique_ptr<KernelTarget> target, StringRef pass);
-  FailureOr<ArrayAttr> variantsOf(KernelOpInterface op);
+  /// The variants and temporaries of a launch.
+  struct Made {
+    ArrayAttr variants, temps;
+  };
+  FailureOr<Made> kernelsOf(KernelOpInterface op);
   LogicalResult launch(RewriterBase &rewriter, KernelOpInterface op);
   std::string freshName(Operation *symbolTable, StringRef stem);
   Value quantized(RewriterBase &rewriter, LinearOp linear);
@@ -59,7 +63,7 @@ private:
   std::unique_ptr<KernelTarget> target;
   std::string pass;
   /// Kernels by the symbol table they are in and all that they depend on.
-  std::map<std::pair<Operation *, std::string>, ArrayAttr> made;
+  std::map<std::pair<Operation *, std::string>, Made> made;
   std::map<std::pair<Operation *, std::string>, unsigned> numbers;
   /// The variants among them that quantize activations.
   DenseSet<Attribute> quantizers;

@@ -5,9 +5,9 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// What the attributes #qlinear.gemv and #qlinear.cpu_gemv hold. A field without a value
-// is left to the cost model. visit() names each field once: the text form, bytecode and
-// checks all come from it.
+// What the attributes #qlinear.gemv, #qlinear.gemm and #qlinear.cpu_gemv hold. A field
+// without a value is left to the cost model. visit() names each field once: the text
+// form, bytecode and checks all come from it.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_DIALECT_KERNELS_H
@@ -52,6 +52,31 @@ struct Gemv {
   bool operator==(const Gemv &) const = default;
 };
 
+/// The rows of a kernel that takes any number.
+inline constexpr int64_t kAnyRows = INT32_MAX;
+
+/// A GPU kernel for many rows; the description of #qlinear.gemm explains the fields.
+struct Gemm {
+  int64_t rows = kAnyRows;
+  std::optional<int64_t> tokens;
+  std::optional<DotKind> dot;
+  std::optional<CopyKind> copy;
+  std::optional<int64_t> grid, warps, tiles, stages, splitK;
+
+  template <typename Self, typename Visitor>
+  static void visit(Self &self, Visitor &&f) {
+    f("tokens", self.tokens, 16, 128);
+    f("dot", self.dot, 0, 0);
+    f("copy", self.copy, 0, 0);
+    f("grid", self.grid, 1, INT32_MAX);
+    f("warps", self.warps, 1, 16);
+    f("tiles", self.tiles, 1, 4);
+    f("stages", self.stages, 2, 8);
+    f("split_k", self.splitK, 1, 8);
+  }
+  bool operator==(const Gemm &) const = default;
+};
+
 /// A CPU kernel.
 struct CpuGemv {
   int64_t rows = 1;
@@ -64,7 +89,7 @@ struct CpuGemv {
   bool operator==(const CpuGemv &) const = default;
 };
 
-/// The most rows of one kernel of either family.
+/// The most rows of one kernel for few.
 inline constexpr int64_t kMaxGemvRows = 8;
 
 /// Whether every field has a value.
@@ -84,6 +109,7 @@ template <typename Kernel> llvm::hash_code hashOf(const Kernel &kernel) {
   return hash;
 }
 inline llvm::hash_code hash_value(const Gemv &kernel) { return hashOf(kernel); }
+inline llvm::hash_code hash_value(const Gemm &kernel) { return hashOf(kernel); }
 inline llvm::hash_code hash_value(const CpuGemv &kernel) { return hashOf(kernel); }
 
 } // namespace mlir::qlinear

@@ -99,7 +99,8 @@ def QLinear_Quantize : I32EnumAttr<"QuantizeKind",
 }
 
 def QLinear_Dot : I32EnumAttr<"DotKind", "what multiplies codes and activations", [
-    I32EnumAttrCase<"dp4a", 0>, I32EnumAttrCase<"mma", 1>, I32EnumAttrCase<"fma", 2>]> {
+    I32EnumAttrCase<"dp4a", 0>, I32EnumAttrCase<"mma", 1>, I32EnumAttrCase<"fma", 2>,
+    I32EnumAttrCase<"wgmma", 3>]> {
   let cppNamespace = "::mlir::qlinear";
 }
 
@@ -186,7 +187,8 @@ def QLinear_GemvAttr : QLinear_Attr<"Gemv", "gemv", [
     one of the `phases` at a time are in shared memory. `grid` counts all blocks of all
     clusters.
 
-    `dp4a` is for int8 activations, `fma` for float ones, `mma` for both.
+    `dp4a` is for int8 activations, `fma` for float ones, `mma` for both; `wgmma` is for
+    `#qlinear.gemm`.
 
     Constraints, of the fields that are given:
 
@@ -199,6 +201,7 @@ def QLinear_GemvAttr : QLinear_Attr<"Gemv", "gemv", [
     - (C7) `early` below `stages` needs `phases = 1`.
     - (C8) `ahead = true` needs no tensor cores, a ring, and `early` below `stages`.
     - (C9) `grid` is a multiple of `split_k`.
+    - (C10) `dot` is not `wgmma`.
 
     Example:
 
@@ -212,6 +215,54 @@ def QLinear_GemvAttr : QLinear_Attr<"Gemv", "gemv", [
     ```
   }];
   let parameters = (ins AttrParameter<"::mlir::qlinear::Gemv", "its fields">:$value);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+}
+
+def QLinear_GemmAttr : QLinear_Attr<"Gemm", "gemm", [
+    DeclareAttrInterfaceMethods<QLinear_KernelAttrInterface>]> {
+  let summary = "a GPU kernel for many rows, by tensor cores";
+  let description = [{
+    A kernel before it prepares the activations: as f16, each row times a power of two.
+    The blocks share jobs, each of some tiles (of 16 rows of the weight) of all
+    weights and `tokens` rows of `x`; how many tiles, they choose from the number
+    of rows. Units of 256 columns of both come into a ring in shared memory, by `bulk`
+    copies, or by another warp (`async`); `warps` warps make weights of f16 in registers
+    and multiply.
+
+    Activations are not quantized; weights and activations are rounded to 11 bits. Only
+    `rows` has to be there: `qlinear-schedule` chooses the fields that are left out.
+
+    | field | values | meaning |
+    | --- | --- | --- |
+    | `rows` | 1.., `any` | rows of `x`, at most |
+    | `tokens` | 16, 32, 64, 128 | rows of `x` of a job |
+    | `dot` | `mma`, `wgmma` | products by warps, or by groups of four |
+    | `copy` | `bulk`, `async` | how both operands come |
+    | `grid` | 1.. | thread blocks |
+    | `warps` | 1..16 | warps of a block that multiply |
+    | `tiles` | 1..4 | tiles of a warp, at most |
+    | `stages` | 2..8 | units in the ring |
+    | `split_k` | 1..8 | blocks of a cluster, each with a part of K |
+
+    Constraints, of the fields that are given:
+
+    - (C1) `rows` is positive.
+    - (C2) A field that is a number is in the range of the table.
+    - (C3) `tokens` is 16, 32, 64 or 128.
+    - (C4) `copy` is not `load`.
+    - (C5) `tiles` times `tokens` is at most 256: the sums of a warp are in registers.
+    - (C6) `grid` is a multiple of `split_k`.
+    - (C7) `dot` is `mma`, or `wgmma` with `copy = bulk` and `warps` a multiple of 4.
+
+    Example:
+
+    ```mlir
+    #qlinear.gemm<rows = any, tokens = 128, dot = wgmma, copy = bulk, grid = 132, warps = 8,
+                  tiles = 2, stages = 2, split_k = 1>
+    ```
+  }];
+  let parameters = (ins AttrParameter<"::mlir::qlinear::Gemm", "its fields">:$value);
   let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
 }
@@ -287,7 +338,9 @@ def QLinear_VariantAttr : QLinear_Attr<"Variant", "variant"> {
   let description = [{
     One of the kernels of a `qlinear.launch`. A GPU kernel has `grid` thread
     blocks of `block` threads with `smem` bytes of dynamic shared memory; a CPU
-    kernel has `items` work items, cut into one range per thread.
+    kernel has `items` work items, cut into one range per thread. The kernel
+    `before`, with the same arguments, is launched before it: it prepares
+    activations in a temporary.
 
     Constraints:
 
@@ -295,6 +348,7 @@ def QLinear_VariantAttr : QLinear_Attr<"Variant", "variant"> {
     - (C2) `smem` is not negative.
     - (C3) Either `grid` and `block` are positive and `items` is 0, or `items` is
       positive and `grid`, `block` and `smem` are 0.
+    - (C4) The kernel `before` is for a GPU and as many rows, and has none before it.
 
     Example:
 
@@ -309,7 +363,8 @@ def QLinear_VariantAttr : QLinear_Attr<"Variant", "variant"> {
     DefaultValuedParameter<"int64_t", "0">:$grid,
     DefaultValuedParameter<"int64_t", "0">:$block,
     DefaultValuedParameter<"int64_t", "0">:$smem,
-    DefaultValuedParameter<"int64_t", "0">:$items);
+    DefaultValuedParameter<"int64_t", "0">:$items,
+    OptionalParameter<"::mlir::qlinear::VariantAttr">:$before);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

@@ -79,7 +79,7 @@ inline constexpr Chip kChips[] = {
 /// The emulated device: what sm_90 has, with few multiprocessors and warps, which are
 /// threads of the host.
 inline constexpr Chip kEmulatedChip = {
-    90, 80, 4, 227 << 10, 2048, 65536, 4, Feature::hopper, 0, ""};
+    90, 80, 4, 227 << 10, 2048, 65536, 4, Feature::hopper | Feature::wgmma, 0, ""};
 
 /// The name of an architecture: "sm_90", "sm_90a", "sm_100f".
 struct ChipName {
@@ -153,6 +153,9 @@ inline std::string chipsWith(uint32_t feature) {
   for (const Chip &chip : kChips)
     if (chip.has(feature))
       return "sm_" + std::to_string(chip.number) + " or later";
+  for (const Chip &chip : kChips)
+    if ((chip.more & feature) == feature)
+      return "sm_" + std::to_string(chip.number) + "a";
   return "a chip that is not known";
 }
 

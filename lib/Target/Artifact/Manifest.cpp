@@ -246,7 +246,8 @@ struct Place {
 };
 } // namespace
 
-static Object describeVariant(ql::VariantAttr variant) {
+/// `floats`: the launch has activations that are not quantized before.
+static Object describeVariant(ql::VariantAttr variant, bool floats) {
   Object kernel{{"rows", variant.getRows()},
                 {"name", variant.getKernel().getLeafReference().getValue()}};
   if (variant.getItems())
@@ -255,6 +256,15 @@ static Object describeVariant(ql::VariantAttr variant) {
     kernel["grid"] = variant.getGrid();
     kernel["block"] = variant.getBlock();
     kernel["smem"] = variant.getSmem();
+  }
+  if (ql::VariantAttr before = variant.getBefore()) {
+    Object prepare = describeVariant(before, floats);
+    prepare.erase("rows");
+    kernel["before"] = std::move(prepare);
+    // Such kernels multiply f16 numbers, of activations as they come.
+    kernel["product"] = "f16";
+    if (floats)
+      kernel["activations"] = "float";
   }
   return kernel;
 }
@@ -375,8 +385,10 @@ FailureOr<Object> describeSteps(func::FuncOp function, WeightTable &weights) {
         temps.push_back(std::move(entry));
       }
     Array kernels;
+    bool floats =
+        llvm::none_of(launch.getInputs().getTypes(), llvm::IsaPred<ActivationsType>);
     for (ql::VariantAttr variant : launch.getVariantList())
-      kernels.push_back(describeVariant(variant));
+      kernels.push_back(describeVariant(variant, floats));
     Object step{{"kernels", std::move(kernels)}, {"args", std::move(args)}};
     if (launch.getPdl())
       step["pdl"] = true;

@@ -43,35 +43,6 @@ CallInst *callEmulated(IRBuilderBase &b, StringRef name, Type *result,
   return b.CreateCall(callee, operands);
 }
 
-static Value *convertHalfElement(IRBuilderBase &b, Value *value, Type *to) {
-  if (to->isHalfTy() || to->isBFloatTy()) {
-    StringRef name = to->isHalfTy() ? "f32_to_f16" : "f32_to_bf16";
-    if (value->getType()->isDoubleTy())
-      value = b.CreateFPTrunc(value, b.getFloatTy());
-    CallInst *bits = callEmulated(b, name, b.getInt16Ty(), {value});
-    bits->addRetAttr(Attribute::ZExt);
-    return b.CreateBitCast(bits, to);
-  }
-  CallInst *wide = callEmulated(b, "f16_to_f32", b.getFloatTy(),
-                                {b.CreateBitCast(value, b.getInt16Ty())});
-  wide->addParamAttr(0, Attribute::ZExt);
-  return to->isDoubleTy() ? b.CreateFPExt(wide, to) : wide;
-}
-
-Value *convertHalf(IRBuilderBase &b, Value *value, Type *to) {
-  auto *vector = dyn_cast<FixedVectorType>(to);
-  if (!vector)
-    return convertHalfElement(b, value, to);
-  Value *result = PoisonValue::get(to);
-  for (unsigned i = 0; i < vector->getNumElements(); ++i)
-    result =
-        b.CreateInsertElement(result,
-                              convertHalfElement(b, b.CreateExtractElement(value, i),
-                                                 vector->getElementType()),
-                              i);
-  return result;
-}
-
 namespace {
 
 /// Lowers one call. `name` is the intrinsic's without "llvm.nvvm.", or "ql_ptx_...".
@@ -498,6 +469,8 @@ Value *Lowering::wrapper(StringRef function) {
     return emu("shfl_sync", i32,
                {num(2), num(~0u), arg(0), arg(1), num(31),
                 ConstantPointerNull::get(b.getPtrTy())});
+  if (function == "any")
+    return emu("vote_sync", i32, {num(1), num(~0u), widen(flag(arg(0)))});
   if (function == "dp4a")
     return dp4a(false, true);
   if (function == "byte_permute")
@@ -511,6 +484,17 @@ Value *Lowering::wrapper(StringRef function) {
     int kind = function == "mma16" ? 0 : function == "mma32" ? 1 : 2;
     return onMemory("mma", {num(kind), inMemory(arg(0)), inMemory(arg(1))}, arg(2));
   }
+  if (function == "wgmma")
+    return act("wgmma", {arg(0), arg(1), inMemory(arg(2)),
+                         b.CreateIntToPtr(arg(3), b.getPtrTy()), site("wgmma", 4)});
+  if (function == "wgmma_descriptor")
+    return b.CreatePtrToInt(plainPointer(b, arg(0)), b.getInt64Ty());
+  if (function == "wgmma_columns")
+    return b.CreateAdd(arg(0), b.CreateZExt(b.CreateMul(arg(1), num(2)), type));
+  if (function.starts_with("wgmma_")) // products are done at once
+    return nothing();
+  if (function == "half_fma" || function == "half_pair")
+    return halfPair(b, SmallVector<Value *>(call.args()));
   if (function == "load_matrices")
     return onMemory("ldmatrix", {arg(0)}, PoisonValue::get(type),
                     {site("ldmatrix", 16)});
@@ -530,17 +514,23 @@ Value *Lowering::wrapper(StringRef function) {
     return act("cluster_wait", {});
   if (function == "cluster_store")
     return actAt("cluster_store", {arg(0), arg(1), arg(2)}, "cluster store", 4);
+  if (function == "cluster_load")
+    return emu("cluster_load", type, {arg(0), arg(1), site("cluster load", 4)});
   if (function == "launch_dependents")
     return act("griddep_launch", {});
   if (function == "wait_prior_grids")
     return act("griddep_wait", {});
   if (function == "mbarrier_init")
     return actAt("mbarrier_init", {arg(0), num(1)}, "mbarrier.init", 8);
+  if (function == "mbarrier_init_count")
+    return actAt("mbarrier_init", {arg(0), arg(1)}, "mbarrier.init", 8);
+  if (function == "mbarrier_arrive")
+    return arriveAt(num(1), num(0), false);
   if (function == "mbarrier_fence" || function == "proxy_fence")
     return act(function, {});
   if (function == "mbarrier_expect")
     return arriveAt(num(1), arg(1), false);
-  if (function == "mbarrier_wait")
+  if (function == "mbarrier_wait" || function == "mbarrier_poll")
     return waitAt("mbarrier_try_wait_parity");
   if (function == "evict_first")
     return b.getInt64(0);

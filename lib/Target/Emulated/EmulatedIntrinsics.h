@@ -25,6 +25,10 @@ llvm::Value *plainPointer(llvm::IRBuilderBase &b, llvm::Value *pointer);
 /// these conversions, nor a compiler library with them.
 llvm::Value *convertHalf(llvm::IRBuilderBase &b, llvm::Value *value, llvm::Type *to);
 
+/// Two f16 in a word: of three words a product and a sum, or of two f32. f32 holds such
+/// a product exactly, and its own rounding is far below that of f16.
+llvm::Value *halfPair(llvm::IRBuilderBase &b, llvm::ArrayRef<llvm::Value *> args);
+
 /// Replaces a call of an `llvm.nvvm.*` intrinsic, or of a `ql_ptx_*` function of
 /// kernels/cuda/Intrinsics.h; fails where there is no counterpart on the host.
 llvm::Error lowerIntrinsic(llvm::CallInst &call);

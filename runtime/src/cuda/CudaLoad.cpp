@@ -124,7 +124,7 @@ Status CudaDevice::bindKernels(const Artifact &artifact, Code &code,
                                ModuleHandle module) {
   for (const FunctionInfo &function : code.target->functions)
     for (const StepInfo &step : function.steps)
-      for (const KernelInfo &k : step.kernels) {
+      QLR_TRY(step.forEachKernel([&](const KernelInfo &k) -> Status {
         if (int64_t(k.smem) > sharedLimit)
           return fail(QLR_NO_DEVICE, "kernel '", k.name, "' needs ", k.smem,
                       " bytes of shared memory, but a block of ", deviceName, " has ",
@@ -151,7 +151,8 @@ Status CudaDevice::bindKernels(const Artifact &artifact, Code &code,
               check(api->cuFuncSetAttribute(handle, kFuncMaxDynamicShared, int(k.smem)),
                     "cuFuncSetAttribute",
                     text("for ", k.smem, " bytes of shared memory of '", k.name, "'")));
-      }
+        return {};
+      }));
   return {};
 }
 

@@ -14,7 +14,9 @@
 // CHECK-SAME: rows = 2, kernel = @qlinear_kernels::@linear0_m2, grid = 132,
 // CHECK-SAME: rows = 4, kernel = @qlinear_kernels::@linear0_m4, grid = 132,
 // CHECK-SAME: rows = 8, kernel = @qlinear_kernels::@linear0_m8, grid = 132,
-// CHECK-SAME: weights(%arg1) ins(%arg0) pdl
+// CHECK-SAME: rows = 16, kernel = @qlinear_kernels::@linear0_m16, {{.*}}before = <rows = 16, kernel = @qlinear_kernels::@linear0_prepare,
+// CHECK-SAME: rows = 2147483647, kernel = @qlinear_kernels::@linear0_many,
+// CHECK-SAME: weights(%arg1) ins(%arg0) temps [#qlinear.temp<bytes_per_row = 10756>] pdl
 func.func @one(%x: tensor<?x5376xbf16>, %w: !qlinear.weight<21504x5376, #q4>)
     -> tensor<?x21504xbf16> {
   %y = qlinear.linear %x, %w
@@ -99,7 +101,7 @@ func.func @quantize_many(%x: tensor<?x21504xf32>) -> !qlinear.activations<?x2150
 
 // The kernels' module, after the functions.
 // CHECK: gpu.module @qlinear_kernels [#nvvm.target<O = 3, chip = "sm_90"
-// CHECK: gpu.func @linear0_m1(%[[W:.*]]: !llvm.ptr, %[[X:.*]]: !llvm.ptr, %[[Y:.*]]: !llvm.ptr, %[[ROWS:.*]]: i32) kernel
+// CHECK: gpu.func @linear0_m1(%[[W:[^:]*]]: !llvm.ptr, %[[X:[^:]*]]: !llvm.ptr, %[[Y:[^:]*]]: !llvm.ptr, %{{[^:]*}}: !llvm.ptr, %[[ROWS:[^:]*]]: i32) kernel
 // CHECK-SAME: known_block_size = array<i32: 384, 1, 1>
 // The encoding is printed by its name.
 // CHECK: %[[SPEC:u4_g32_zero.*]] = qlinear.spec #u4_g32_zero

@@ -2,12 +2,17 @@
 // Inputs/version-N.mlirbc was written once, by version N, from the IR below, and
 // is never written again.
 // RUN: quant-opt %s --mlir-print-local-scope -o %t.today
+// RUN: quant-opt %S/Inputs/version-5.mlirbc --mlir-print-local-scope -o %t.5
+// RUN: diff %t.today %t.5
+//
+// Before version 5 there were no kernels for many rows.
 // RUN: quant-opt %S/Inputs/version-4.mlirbc --mlir-print-local-scope -o %t.4
-// RUN: diff %t.today %t.4
+// RUN: grep -v @kernels_of_5 %t.today > %t.before5
+// RUN: diff %t.before5 %t.4
 //
 // Before version 4 codes were integers.
 // RUN: quant-opt %S/Inputs/version-3.mlirbc --mlir-print-local-scope -o %t.3
-// RUN: grep -v @codes_of_4 %t.today > %t.before4
+// RUN: grep -v @codes_of_4 %t.before5 > %t.before4
 // RUN: diff %t.before4 %t.3
 //
 // Before version 3 activations had one format.
@@ -51,6 +56,12 @@ func.func private @kernels_of_2() attributes {
   d = #qlinear.gemv<rows = 1, dot = dp4a, ahead = true, x_copy = bulk, phases = 7>}
 
 func.func private @codes_of_4(!qlinear.weight<16x256, #qlinear.encoding<example4, group = 32, symmetric, scale = f16>>)
+func.func private @kernels_of_5() attributes {
+  a = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 8>,
+                                   #qlinear.gemm<rows = 64, tokens = 64, dot = wgmma, copy = bulk, grid = 132, warps = 12, tiles = 2, stages = 2, split_k = 1>,
+                                   #qlinear.gemm<rows = any>]>,
+  b = #qlinear.variant<rows = 16, kernel = @k::@k_m16, grid = 132, block = 416, smem = 200000,
+                       before = <rows = 16, kernel = @k::@k_prepare, grid = 264, block = 256, smem = 32>>}
 
 func.func @formats_of_3(%x: tensor<?x256xbf16>, %w: !qlinear.weight<64x256, #zero>)
     -> (tensor<?x64xbf16>, tensor<?x64xbf16>) attributes {a = #qlinear.activation_format<int8, block = 32>} {

@@ -183,8 +183,58 @@ func.func private @f() attributes {a = #qlinear.gemv<grid = 4>}
 
 // -----
 
-// expected-error @below {{expected dp4a, mma or fma}}
+// expected-error @below {{expected dp4a, mma, fma or wgmma}}
+func.func private @f() attributes {a = #qlinear.gemv<rows = 1, dot = imma>}
+
+// -----
+
+// expected-error @below {{dot = wgmma is for gemm kernels; use dot = mma (C10 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 1, dot = wgmma>}
+
+// -----
+
+// expected-error @below {{rows = 0 is no number of rows; use a positive one, or any (C1 of #qlinear.gemm)}}
+func.func private @f() attributes {a = #qlinear.gemm<rows = 0>}
+
+// -----
+
+// expected-error @below {{stages = 1 is not in 2..8 (C2 of #qlinear.gemm)}}
+func.func private @f() attributes {a = #qlinear.gemm<rows = any, stages = 1>}
+
+// -----
+
+// expected-error @below {{tokens = 48 is not 16, 32, 64 or 128 (C3 of #qlinear.gemm)}}
+func.func private @f() attributes {a = #qlinear.gemm<rows = any, tokens = 48>}
+
+// -----
+
+// expected-error @below {{copy = load: a gemm kernel has a ring in shared memory; use copy = async or bulk (C4 of #qlinear.gemm)}}
+func.func private @f() attributes {a = #qlinear.gemm<rows = any, copy = load>}
+
+// -----
+
+// expected-error @below {{tiles = 4 with tokens = 128: a warp has registers for tiles * tokens = 256 at most (C5 of #qlinear.gemm)}}
+func.func private @f() attributes {a = #qlinear.gemm<rows = any, tokens = 128, tiles = 4>}
+
+// -----
+
+// expected-error @below {{grid = 131 is not a multiple of split_k = 2, the blocks of a cluster (C6 of #qlinear.gemm)}}
+func.func private @f() attributes {a = #qlinear.gemm<rows = 16, grid = 131, split_k = 2>}
+
+// -----
+
+// expected-error @below {{dot = dp4a is for gemv kernels; use dot = mma or wgmma (C7 of #qlinear.gemm)}}
+func.func private @f() attributes {a = #qlinear.gemm<rows = 16, dot = dp4a>}
+
+// -----
+
+// expected-error @below {{dot = wgmma needs copy = bulk, but copy is async (C7 of #qlinear.gemm)}}
+func.func private @f() attributes {a = #qlinear.gemm<rows = 16, dot = wgmma, copy = async>}
+
+// -----
+
+// expected-error @below {{warps = 6 with dot = wgmma: four warps multiply together; use a multiple of 4 (C7 of #qlinear.gemm)}}
+func.func private @f() attributes {a = #qlinear.gemm<rows = 16, dot = wgmma, warps = 6>}
 
 // -----
 
@@ -308,7 +358,7 @@ func.func private @f() attributes {a = #qlinear.schedule<quantize = outside>}
 
 // -----
 
-// expected-error @below {{expected a kernel, such as #qlinear.gemv<rows = 1> or #qlinear.cpu_gemv<rows = 1>}}
+// expected-error @below {{expected a kernel, such as #qlinear.gemv<rows = 1>, #qlinear.gemm<rows = any> or #qlinear.cpu_gemv<rows = 1>}}
 func.func private @f() attributes {a = #qlinear.schedule<kernels = [1]>}
 
 // -----
@@ -354,6 +404,11 @@ func.func private @f() attributes {a = #qlinear.variant<rows = 1, kernel = @k, g
 
 // expected-error @below {{grid = 1, block = 0, smem = 0, items = 0 is neither a GPU kernel (grid and block positive) nor a CPU kernel (only items) (C3 of #qlinear.variant)}}
 func.func private @f() attributes {a = #qlinear.variant<rows = 1, kernel = @k, grid = 1>}
+
+// -----
+
+// expected-error @below {{of a kernel for 16 rows; the kernel before is for a GPU and as many rows, and has none before it (C4 of #qlinear.variant)}}
+func.func private @f() attributes {a = #qlinear.variant<rows = 16, kernel = @k, grid = 1, block = 32, before = #qlinear.variant<rows = 1, kernel = @p, grid = 1, block = 32>>}
 
 // -----
 

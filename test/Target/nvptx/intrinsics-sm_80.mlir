@@ -69,6 +69,49 @@ llvm.func @shuffle_xor(%a0: i32, %a1: i32, %to: !llvm.ptr<1>) attributes {nvvm.k
 }
 llvm.func @ql_ptx_shuffle_xor(i32, i32) -> i32
 
+// CHECK-LABEL: .visible .entry any(
+// CHECK-DAG: ld.param.b32 [[A:%r[0-9]+]], [any_param_0];
+// CHECK: setp.ne.b32 [[P:%p[0-9]+]], [[A]], 0;
+// CHECK: vote.sync.any.pred [[Q:%p[0-9]+]], [[P]], -1;
+// CHECK: selp.b32 [[R:%r[0-9]+]], 1, 0, [[Q]];
+// CHECK: st.global.b32 [{{%rd[0-9]+}}], [[R]];
+llvm.func @any(%a0: i32, %to: !llvm.ptr<1>) attributes {nvvm.kernel} {
+  %r = llvm.call @ql_ptx_any(%a0) : (i32) -> i32
+  llvm.store %r, %to : i32, !llvm.ptr<1>
+  llvm.return
+}
+llvm.func @ql_ptx_any(i32) -> i32
+
+// CHECK-LABEL: .visible .entry half_fma(
+// CHECK-DAG: ld.param.b32 [[A:%r[0-9]+]], [half_fma_param_0];
+// CHECK-DAG: ld.param.b32 [[B:%r[0-9]+]], [half_fma_param_1];
+// CHECK-DAG: ld.param.b32 [[C:%r[0-9]+]], [half_fma_param_2];
+// CHECK: // begin inline asm
+// CHECK-NEXT: fma.rn.f16x2 [[R:%r[0-9]+]], [[A]], [[B]], [[C]];
+// CHECK-NEXT: // end inline asm
+// CHECK: st.global.b32 [{{%rd[0-9]+}}], [[R]];
+llvm.func @half_fma(%a0: i32, %a1: i32, %a2: i32, %to: !llvm.ptr<1>) attributes {nvvm.kernel} {
+  %r = llvm.call @ql_ptx_half_fma(%a0, %a1, %a2) : (i32, i32, i32) -> i32
+  llvm.store %r, %to : i32, !llvm.ptr<1>
+  llvm.return
+}
+llvm.func @ql_ptx_half_fma(i32, i32, i32) -> i32
+
+// The instruction names the upper half first.
+// CHECK-LABEL: .visible .entry half_pair(
+// CHECK-DAG: ld.param.b32 [[A:%r[0-9]+]], [half_pair_param_0];
+// CHECK-DAG: ld.param.b32 [[B:%r[0-9]+]], [half_pair_param_1];
+// CHECK: // begin inline asm
+// CHECK-NEXT: cvt.rn.f16x2.f32 [[R:%r[0-9]+]], [[B]], [[A]];
+// CHECK-NEXT: // end inline asm
+// CHECK: st.global.b32 [{{%rd[0-9]+}}], [[R]];
+llvm.func @half_pair(%a0: f32, %a1: f32, %to: !llvm.ptr<1>) attributes {nvvm.kernel} {
+  %r = llvm.call @ql_ptx_half_pair(%a0, %a1) : (f32, f32) -> i32
+  llvm.store %r, %to : i32, !llvm.ptr<1>
+  llvm.return
+}
+llvm.func @ql_ptx_half_pair(f32, f32) -> i32
+
 // The first operand's bytes are unsigned, the second's signed.
 // CHECK-LABEL: .visible .entry dp4a(
 // CHECK-DAG: ld.param.b32 [[A:%r[0-9]+]], [dp4a_param_0];
@@ -332,4 +375,65 @@ llvm.func @async_wait(%word: !llvm.ptr<1>) attributes {nvvm.kernel} {
   llvm.return
 }
 llvm.func @ql_ptx_async_wait(i32)
+
+// CHECK-LABEL: .visible .entry mbarrier_init_count(
+// CHECK-DAG: ld.param.b32 [[A:%r[0-9]+]], [mbarrier_init_count_param_0];
+// CHECK-DAG: ld.param.b32 [[B:%r[0-9]+]], [mbarrier_init_count_param_1];
+// CHECK-DAG: st.global.b32 [{{%rd[0-9]+}}], 1;
+// CHECK: // begin inline asm
+// CHECK-NEXT: mbarrier.init.shared.b64 [[[A]]], [[B]];
+// CHECK-NEXT: // end inline asm
+// CHECK: st.global.b32 [{{%rd[0-9]+}}], 2;
+llvm.func @mbarrier_init_count(%a0: !llvm.ptr<3>, %a1: i32, %word: !llvm.ptr<1>) attributes {nvvm.kernel} {
+  %one = llvm.mlir.constant(1 : i32) : i32
+  %two = llvm.mlir.constant(2 : i32) : i32
+  llvm.store %one, %word : i32, !llvm.ptr<1>
+  llvm.call @ql_ptx_mbarrier_init_count(%a0, %a1) : (!llvm.ptr<3>, i32) -> ()
+  llvm.store %two, %word : i32, !llvm.ptr<1>
+  llvm.return
+}
+llvm.func @ql_ptx_mbarrier_init_count(!llvm.ptr<3>, i32)
+
+// CHECK-LABEL: .visible .entry mbarrier_arrive(
+// CHECK-DAG: ld.param.b32 [[A:%r[0-9]+]], [mbarrier_arrive_param_0];
+// CHECK-DAG: st.global.b32 [{{%rd[0-9]+}}], 1;
+// CHECK: // begin inline asm
+// CHECK-NEXT: {
+// CHECK-NEXT: .reg .b64 state;
+// CHECK-NEXT: mbarrier.arrive.shared.b64 state, [[[A]]];
+// CHECK-NEXT: }
+// CHECK-NEXT: // end inline asm
+// CHECK: st.global.b32 [{{%rd[0-9]+}}], 2;
+llvm.func @mbarrier_arrive(%a0: !llvm.ptr<3>, %word: !llvm.ptr<1>) attributes {nvvm.kernel} {
+  %one = llvm.mlir.constant(1 : i32) : i32
+  %two = llvm.mlir.constant(2 : i32) : i32
+  llvm.store %one, %word : i32, !llvm.ptr<1>
+  llvm.call @ql_ptx_mbarrier_arrive(%a0) : (!llvm.ptr<3>) -> ()
+  llvm.store %two, %word : i32, !llvm.ptr<1>
+  llvm.return
+}
+llvm.func @ql_ptx_mbarrier_arrive(!llvm.ptr<3>)
+
+// CHECK-LABEL: .visible .entry mbarrier_poll(
+// CHECK-DAG: ld.param.b32 [[A:%r[0-9]+]], [mbarrier_poll_param_0];
+// CHECK-DAG: ld.param.b32 [[B:%r[0-9]+]], [mbarrier_poll_param_1];
+// CHECK-DAG: st.global.b32 [{{%rd[0-9]+}}], 1;
+// CHECK: // begin inline asm
+// CHECK-NEXT: {
+// CHECK-NEXT: .reg .pred done;
+// CHECK-NEXT: again:
+// CHECK-NEXT: mbarrier.test_wait.parity.shared.b64 done, [[[A]]], [[B]];
+// CHECK-NEXT: @!done bra again;
+// CHECK-NEXT: }
+// CHECK-NEXT: // end inline asm
+// CHECK: st.global.b32 [{{%rd[0-9]+}}], 2;
+llvm.func @mbarrier_poll(%a0: !llvm.ptr<3>, %a1: i32, %word: !llvm.ptr<1>) attributes {nvvm.kernel} {
+  %one = llvm.mlir.constant(1 : i32) : i32
+  %two = llvm.mlir.constant(2 : i32) : i32
+  llvm.store %one, %word : i32, !llvm.ptr<1>
+  llvm.call @ql_ptx_mbarrier_poll(%a0, %a1) : (!llvm.ptr<3>, i32) -> ()
+  llvm.store %two, %word : i32, !llvm.ptr<1>
+  llvm.return
+}
+llvm.func @ql_ptx_mbarrier_poll(!llvm.ptr<3>, i32)
 }

@@ -7,8 +7,8 @@
 // Both files have all operations that there are, and so have the kernels that run on the
 // emulated device and on GPUs (unittests/Gpu).
 // RUN: llvm-nm --defined-only --format=just-symbols %obj/kernels/cuda-intrinsics.bc | sort > %t.defined
-// RUN: grep -ho '^// CHECK-LABEL: .visible .entry [a-z0-9_]*' %S/intrinsics-sm_80.mlir %s | sed 's/.* /ql_ptx_/' | sort | diff %t.defined -
-// RUN: llvm-nm --undefined-only --format=just-symbols %obj/unittests/Gpu/intrinsics-sm_90.bc | grep ql_ptx_ | sort | diff %t.defined -
+// RUN: grep -ho '^// CHECK-LABEL: .visible .entry [a-z0-9_]*' %S/intrinsics-sm_80.mlir %S/intrinsics-sm_90a.mlir %s | sed 's/.* /ql_ptx_/' | sort | diff %t.defined -
+// RUN: llvm-nm --undefined-only --format=just-symbols %obj/unittests/Gpu/intrinsics-sm_90a.bc | grep ql_ptx_ | sort | diff %t.defined -
 
 gpu.module @operations {
 // CHECK-LABEL: .visible .entry cluster_rank(
@@ -78,6 +78,29 @@ llvm.func @cluster_store(%a0: !llvm.ptr<3>, %a1: i32, %a2: f32, %word: !llvm.ptr
   llvm.return
 }
 llvm.func @ql_ptx_cluster_store(!llvm.ptr<3>, i32, f32)
+
+// CHECK-LABEL: .visible .entry cluster_load(
+// CHECK-DAG: ld.param.b32 [[A:%r[0-9]+]], [cluster_load_param_0];
+// CHECK-DAG: ld.param.b32 [[B:%r[0-9]+]], [cluster_load_param_1];
+// CHECK-DAG: st.global.b32 [{{%rd[0-9]+}}], 1;
+// CHECK: // begin inline asm
+// CHECK-NEXT: {
+// CHECK-NEXT: .reg .u32 there;
+// CHECK-NEXT: mapa.shared::cluster.u32 there, [[A]], [[B]];
+// CHECK-NEXT: ld.shared::cluster.f32 [[R:%r[0-9]+]], [there];
+// CHECK-NEXT: }
+// CHECK-NEXT: // end inline asm
+// CHECK: st.global.b32 [{{%rd[0-9]+}}], 2;
+llvm.func @cluster_load(%a0: !llvm.ptr<3>, %a1: i32, %to: !llvm.ptr<1>, %word: !llvm.ptr<1>) attributes {nvvm.kernel} {
+  %one = llvm.mlir.constant(1 : i32) : i32
+  %two = llvm.mlir.constant(2 : i32) : i32
+  llvm.store %one, %word : i32, !llvm.ptr<1>
+  %r = llvm.call @ql_ptx_cluster_load(%a0, %a1) : (!llvm.ptr<3>, i32) -> f32
+  llvm.store %two, %word : i32, !llvm.ptr<1>
+  llvm.store %r, %to : f32, !llvm.ptr<1>
+  llvm.return
+}
+llvm.func @ql_ptx_cluster_load(!llvm.ptr<3>, i32) -> f32
 
 // CHECK-LABEL: .visible .entry launch_dependents(
 // CHECK-DAG: st.global.b32 [{{%rd[0-9]+}}], 1;

@@ -8,7 +8,7 @@
 // Device code of IntrinsicsTest.cpp: each function of kernels/cuda/Intrinsics.h is
 // called by a kernel whose results the test computes from scalars. For GPUs it is
 // linked with the intrinsics' bitcode, for the emulated device with nothing. Without
-// QL_TEST_SM90 it is what sm_80 has.
+// QL_TEST_SM90 it is what sm_80 has, and without QL_TEST_SM90A what sm_90 has.
 //
 //===----------------------------------------------------------------------===//
 #include "cuda/Intrinsics.h"
@@ -78,6 +78,15 @@ KERNEL floats(const float *exponents, const float *divisors, float *powers,
   u32 i = u32(ql_ptx_block()) * threads + u32(ql_ptx_thread());
   powers[i] = ql_ptx_exp2(exponents[i]);
   reciprocals[i] = ql_ptx_reciprocal(divisors[i]);
+}
+
+/// Element i of the words is of thread i; a warp's 32 votes are one word.
+KERNEL halves(const u32 *a, const u32 *b, const u32 *c, const float *low,
+              const float *high, u32 *sums, u32 *pairs, u32 *votes, u32 threads) {
+  u32 i = u32(ql_ptx_block()) * threads + u32(ql_ptx_thread());
+  sums[i] = ql_ptx_half_fma(a[i], b[i], c[i]);
+  pairs[i] = ql_ptx_half_pair(low[i], high[i]);
+  votes[i] = u32(ql_ptx_any(i32(a[i] & 64)));
 }
 
 //===----------------------------------------------------------------------===//
@@ -166,6 +175,37 @@ KERNEL async_groups(const u8 *in, u32x4 *out, u32 pending, u32 empty, u32 thread
   store(0, 8 - pending);
   ql_ptx_async_wait(0);
   store(8 - pending, 8);
+}
+
+/// The first warp waits in each phase for the first lanes of all others, which write a
+/// word before they arrive, and wait for the first warp's answer.
+KERNEL arrivals(u32 *out, u32 phases, u32 threads) {
+  u32 t = u32(ql_ptx_thread()), warp = t / 32, warps = threads / 32;
+  QL_SHARED u64 *barriers = shared<u64>(0);
+  QL_SHARED u32 *words = shared<u32>(16);
+  if (t == 0) {
+    ql_ptx_mbarrier_init_count(barriers, i32(warps - 1));
+    ql_ptx_mbarrier_init_count(barriers + 1, 1);
+  }
+  ql_ptx_barrier();
+  u32 sum = 0;
+  for (u32 i = 0; i < phases; ++i) {
+    if (warp == 0) {
+      ql_ptx_mbarrier_poll(barriers, i % 2);
+      for (u32 w = 1; w < warps; ++w)
+        sum += words[w];
+      ql_ptx_warp_barrier();
+      if (t == 0)
+        ql_ptx_mbarrier_arrive(barriers + 1);
+    } else {
+      if (t % 32 == 0) {
+        words[warp] = warp * i + 1;
+        ql_ptx_mbarrier_arrive(barriers);
+      }
+      ql_ptx_mbarrier_poll(barriers + 1, i % 2);
+    }
+  }
+  out[t] = sum;
 }
 
 #ifdef QL_TEST_SM90
@@ -280,5 +320,69 @@ KERNEL parities(u32 *out, u32 phases) {
     ql_ptx_barrier();
   }
   out[t] = sum;
+}
+
+/// In round r every thread reads what thread t of the block of rank k + r of its
+/// cluster wrote, 1000 block + t + r.
+KERNEL cluster_loads(float *out, u32 size, u32 blocks, u32 threads, u32 rounds) {
+  u32 t = u32(ql_ptx_thread()), b = u32(ql_ptx_block());
+  i32 rank = ql_ptx_cluster_rank(i32(size));
+  QL_SHARED float *slots = shared<float>(0);
+  for (u32 r = 0; r < rounds; ++r) {
+    slots[t] = float(1000 * b + t + r);
+    ql_ptx_cluster_arrive(i32(size));
+    ql_ptx_cluster_wait();
+    out[(r * blocks + b) * threads + t] =
+        ql_ptx_cluster_load(slots + (threads - 1 - t), i32((u32(rank) + r) % size));
+    ql_ptx_cluster_arrive(i32(size));
+    ql_ptx_cluster_wait();
+  }
+}
+#endif
+
+#ifdef QL_TEST_SM90A
+/// c + a b^T of f16 matrices, 16 `steps` columns: a is 64 x 16 `steps` row by row, for
+/// each group of warps, b tokens x 16 `steps` row by row, c 64 x tokens of f32 for each
+/// group. Columns come in groups of 64; two products are under way at a time.
+template <int tokens>
+void groupMatrices(const u32 *a, const u32 *b, float *c, u32 steps) {
+  u32 thread = u32(ql_ptx_thread()), lane = thread % 32, g = lane / 4, t = lane % 4;
+  u32 row = thread / 32 * 16 + g, words = 8 * steps;
+  QL_SHARED u8 *x = shared<u8>(0);
+  for (u32 i = thread; i < tokens * words; i += 256) {
+    u32 token = i / words, word = i % words, block = word / 32, piece = word % 32 / 4;
+    *(QL_SHARED u32 *)(x + (block * tokens + token) * 128 +
+                       ((piece ^ (token & 7)) * 16 + word % 4 * 4)) = b[i];
+  }
+  ql_ptx_proxy_fence();
+  ql_ptx_barrier();
+  float sums[tokens / 2];
+#pragma clang loop unroll(full)
+  for (int i = 0; i < tokens / 2; ++i)
+    sums[i] = c[(row + i % 4 / 2 * 8) * tokens + i / 4 * 8 + 2 * t + i % 2];
+  for (u32 k = 0; k < steps; ++k) {
+    u32x4 words4 = {a[row * words + 8 * k + t], a[(row + 8) * words + 8 * k + t],
+                    a[row * words + 8 * k + 4 + t],
+                    a[(row + 8) * words + 8 * k + 4 + t]};
+    u64 at = ql_ptx_wgmma_descriptor(x + k / 4 * tokens * 128);
+    ql_ptx_wgmma_fence();
+    ql_ptx_wgmma(sums, tokens, words4, ql_ptx_wgmma_columns(at, i32(16 * (k % 4))));
+    ql_ptx_wgmma_commit();
+    ql_ptx_wgmma_wait(1);
+  }
+  ql_ptx_wgmma_wait(0);
+#pragma clang loop unroll(full)
+  for (int i = 0; i < tokens / 2; ++i)
+    c[(row + i % 4 / 2 * 8) * tokens + i / 4 * 8 + 2 * t + i % 2] = sums[i];
+}
+KERNEL group_matrices(const u32 *a, const u32 *b, float *c, u32 tokens, u32 steps) {
+  if (tokens == 16)
+    groupMatrices<16>(a, b, c, steps);
+  else if (tokens == 32)
+    groupMatrices<32>(a, b, c, steps);
+  else if (tokens == 64)
+    groupMatrices<64>(a, b, c, steps);
+  else
+    groupMatrices<128>(a, b, c, steps);
 }
 #endif
