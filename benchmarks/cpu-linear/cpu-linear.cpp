@@ -39,7 +39,10 @@ static cl::list<std::string>
     shapes("shape", cl::CommaSeparated,
            cl::desc("NxK,... (default 21504x5376,5376x21504)"));
 static cl::list<int> rowCounts("rows", cl::CommaSeparated,
-                               cl::desc("rows of x (default 1,2,4,8)"));
+                               cl::desc("rows of x (default 1,2,4,8,16,64,512)"));
+static cl::opt<std::string>
+    kernelText("kernel", cl::desc("the kernel, as #qlinear.cpu_gemm<rows = any, tokens = "
+                                  "32> (default: the schedule's for so many rows)"));
 static cl::list<int> threadCounts("num-threads", cl::CommaSeparated,
                                   cl::desc("threads (default: 1, and all cores)"));
 static cl::opt<std::string>
@@ -169,12 +172,13 @@ Kernel compile(mlir::MLIRContext &context, const Choice &choice, uint64_t N, uin
                        choice.encoding.str() + ">>";
   std::string x = "!qlinear.activations<?x" + std::to_string(K) + ">";
   std::string y = "tensor<?x" + std::to_string(N) + "xbf16>";
-  std::string text =
-      "func.func @f(%x: " + x + ", %w: " + weight + ") -> " + y +
-      " { %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = "
-      "[#qlinear.cpu_gemv<rows = " +
-      std::to_string(rows) + ">]>} : (" + x + ", " + weight + ") -> " + y +
-      " return %y : " + y + " }";
+  std::string schedule =
+      kernelText.empty()
+          ? ""
+          : "{schedule = #qlinear.schedule<kernels = [" + kernelText + "]>} ";
+  std::string text = "func.func @f(%x: " + x + ", %w: " + weight + ") -> " + y +
+                     " { %y = qlinear.linear %x, %w " + schedule + ": (" + x + ", " +
+                     weight + ") -> " + y + " return %y : " + y + " }";
   auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
   mlir::PassManager pm(&context);
   pm.addPass(mlir::qlinear::createQLinearToCPU());
@@ -185,7 +189,13 @@ Kernel compile(mlir::MLIRContext &context, const Choice &choice, uint64_t N, uin
     std::exit(1);
   Kernel kernel{std::move(*jit), nullptr, 0};
   module->walk([&](mlir::qlinear::LaunchOp launch) {
-    auto variant = *launch.getVariantList().begin();
+    auto variants = llvm::to_vector(launch.getVariantList());
+    auto enough = llvm::find_if(variants, [&](mlir::qlinear::VariantAttr v) {
+      return v.getRows() >= rows;
+    });
+    if (enough == variants.end())
+      fail("the kernel takes fewer than " + Twine(rows) + " rows");
+    mlir::qlinear::VariantAttr variant = *enough;
     auto code = kernel.jit->lookup(variant.getKernel().getLeafReference().getValue());
     if (!code)
       fail(toString(code.takeError()));
@@ -207,7 +217,7 @@ int main(int argc, char **argv) {
     for (const char *shape : {"21504x5376", "5376x21504"})
       shapes.push_back(shape);
   if (rowCounts.empty())
-    for (int rows : {1, 2, 4, 8})
+    for (int rows : {1, 2, 4, 8, 16, 64, 512})
       rowCounts.push_back(rows);
   int cores = int(std::max(1u, std::thread::hardware_concurrency()));
   if (threadCounts.empty()) {
@@ -235,7 +245,8 @@ int main(int argc, char **argv) {
       << "cpu:" << instructionSet << ", best of " << repetitions
       << ", weights rotating through " << megabytes << " MB\n"
       << "| encoding | N x K | bpw | M | threads | read GB/s | weights GB/s | of read "
-         "| us |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
+         "| us | Gop/s |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- "
+         "|\n";
   std::atomic<uint64_t> sink{0};
   for (const std::string &name : encodingNames) {
     Choice choice = choiceOf(name);
@@ -281,7 +292,8 @@ int main(int argc, char **argv) {
                  << " | " << format("%.1f", double(bytes) / read / 1e9) << " | "
                  << format("%.1f", double(bytes) / run / 1e9) << " | "
                  << format("%.0f%%", 100 * read / run) << " | "
-                 << format("%.0f", run * 1e6) << " |\n";
+                 << format("%.0f", run * 1e6) << " | "
+                 << format("%.0f", 2e-9 * double(N) * double(K) * M / run) << " |\n";
           outs().flush();
         }
       }

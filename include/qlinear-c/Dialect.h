@@ -111,13 +111,15 @@ MLIR_CAPI_EXPORTED bool mlirQLinearEncodingAttrIsLossless(MlirAttribute from,
                                                           MlirAttribute to);
 
 /*===----------------------------------------------------------------------===*\
-|* #qlinear.gemv, #qlinear.cpu_gemv: kernels; #qlinear.schedule: those of a linear *|
+|* #qlinear.gemv, gemm, cpu_gemv, cpu_gemm: kernels; #qlinear.schedule: those of a     *|
+|* linear                                                                          *|
 \*===----------------------------------------------------------------------===*/
 
 typedef enum MlirQLinearDot {
   MLIR_QLINEAR_DOT_DP4A, /**< dp4a, row by row */
   MLIR_QLINEAR_DOT_MMA,  /**< tensor cores */
-  MLIR_QLINEAR_DOT_FMA   /**< row by row, of activations that stay floats */
+  MLIR_QLINEAR_DOT_FMA,  /**< row by row, of activations that stay floats */
+  MLIR_QLINEAR_DOT_WGMMA /**< tensor cores, by groups of four warps (sm_90a) */
 } MlirQLinearDot;
 
 typedef enum MlirQLinearCopy {
@@ -142,10 +144,24 @@ typedef struct MlirQLinearGemv {
       splitK;
 } MlirQLinearGemv;
 
+/** A kernel that takes any number of rows. */
+enum { MLIR_QLINEAR_ANY_ROWS = 0x7FFFFFFF };
+
+/** A GPU kernel for up to `rows` rows, many or any number; see MlirQLinearGemv. */
+typedef struct MlirQLinearGemm {
+  int64_t rows, tokens, dot, copy, grid, warps, tiles, stages, splitK;
+} MlirQLinearGemm;
+
 /** A CPU kernel for up to `rows` rows; `tiles` may be MLIR_QLINEAR_CHOOSE. */
 typedef struct MlirQLinearCpuGemv {
   int64_t rows, tiles;
 } MlirQLinearCpuGemv;
+
+/** A CPU kernel for up to `rows` rows, many or any number; `tokens` and `tiles` may be
+ * MLIR_QLINEAR_CHOOSE. */
+typedef struct MlirQLinearCpuGemm {
+  int64_t rows, tokens, tiles;
+} MlirQLinearCpuGemm;
 
 MLIR_CAPI_EXPORTED bool mlirAttributeIsAQLinearGemv(MlirAttribute attr);
 MLIR_CAPI_EXPORTED MlirTypeID mlirQLinearGemvAttrGetTypeID(void);
@@ -155,12 +171,27 @@ MLIR_CAPI_EXPORTED MlirAttribute mlirQLinearGemvAttrGet(MlirLocation loc,
                                                         MlirQLinearGemv kernel);
 MLIR_CAPI_EXPORTED MlirQLinearGemv mlirQLinearGemvAttrGetValue(MlirAttribute kernel);
 
+MLIR_CAPI_EXPORTED bool mlirAttributeIsAQLinearGemm(MlirAttribute attr);
+MLIR_CAPI_EXPORTED MlirTypeID mlirQLinearGemmAttrGetTypeID(void);
+/** A kernel with all but `rows` left to the cost model. */
+MLIR_CAPI_EXPORTED MlirQLinearGemm mlirQLinearGemmGetDefault(int64_t rows);
+MLIR_CAPI_EXPORTED MlirAttribute mlirQLinearGemmAttrGet(MlirLocation loc,
+                                                        MlirQLinearGemm kernel);
+MLIR_CAPI_EXPORTED MlirQLinearGemm mlirQLinearGemmAttrGetValue(MlirAttribute kernel);
+
 MLIR_CAPI_EXPORTED bool mlirAttributeIsAQLinearCpuGemv(MlirAttribute attr);
 MLIR_CAPI_EXPORTED MlirTypeID mlirQLinearCpuGemvAttrGetTypeID(void);
 MLIR_CAPI_EXPORTED MlirAttribute mlirQLinearCpuGemvAttrGet(MlirLocation loc,
                                                            MlirQLinearCpuGemv kernel);
 MLIR_CAPI_EXPORTED MlirQLinearCpuGemv
 mlirQLinearCpuGemvAttrGetValue(MlirAttribute kernel);
+
+MLIR_CAPI_EXPORTED bool mlirAttributeIsAQLinearCpuGemm(MlirAttribute attr);
+MLIR_CAPI_EXPORTED MlirTypeID mlirQLinearCpuGemmAttrGetTypeID(void);
+MLIR_CAPI_EXPORTED MlirAttribute mlirQLinearCpuGemmAttrGet(MlirLocation loc,
+                                                           MlirQLinearCpuGemm kernel);
+MLIR_CAPI_EXPORTED MlirQLinearCpuGemm
+mlirQLinearCpuGemmAttrGetValue(MlirAttribute kernel);
 
 /** Whether an attribute is a kernel of any family; how many rows it takes. */
 MLIR_CAPI_EXPORTED bool mlirAttributeIsAQLinearKernel(MlirAttribute attr);

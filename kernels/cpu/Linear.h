@@ -14,7 +14,7 @@
 // high halves. Of the 16 lanes of an integer dot product, each quarter is one
 // chunk, so scales are applied without adding lanes up; lanes are added at the end
 // of the tile. Offsets need one lane per row and chunk and have accumulators of
-// their own.
+// their own. All this is for few tokens; Gemm.h is for many.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_KERNELS_CPU_LINEAR_H
@@ -138,8 +138,9 @@ QL_INLINE Token tokenOf(const layout::ActivationLayout &a, const u8 *token, u64 
 template <int J>
 QL_INLINE void addRow(const UnitLayout &unit, const u8 *base, const Token *tokens,
                       int count, int r0, int h, Floats s0, Floats s1, Floats *sums) {
-  Codes q = codesOf(unit, base, J, r0, h);
   int bits = unit.spec.byteBits();
+  Codes q = codesOf(unit, base, J, r0, h);
+  q = {productBytes(bits, q.low), productBytes(bits, q.high)};
   QL_UNROLL
   for (int m = 0; m < count; ++m) {
     const Token &t = tokens[m];
@@ -160,13 +161,23 @@ struct BlockSteps {
   Floats scale{}, offset{};
 };
 
-/// Scales and effective offsets of the rows r0, 4 + r0, ...: row 4 j + r0 of chunk c in
+/// What the bytes that are multiplied have more than the values of the codes.
+constexpr int productBias(const Spec &spec) {
+  return spec.bias() - loweredBy(spec.byteBits());
+}
+/// Whether any weight of the spec has an effective offset.
+constexpr bool hasOffsets(const Spec &spec, int bias) {
+  return bias || spec.form == layout::kCentred || spec.offset.kind != layout::kNone;
+}
+
+/// Scales and effective offsets, for codes with `bias`, of the rows r0, 4 + r0, ...: row 4 j + r0 of chunk c in
 /// lane 4 c + j, of the second half of a chunk apart if groups have 16 columns.
 struct Groups {
   Floats scale[2], offset[2];
 };
 QL_INLINE Groups groupsOf(const UnitLayout &unit, const u8 *base,
-                          const BlockSteps &steps, int r0, int h, const Tile &tile) {
+                          const BlockSteps &steps, int bias, int r0, int h,
+                          const Tile &tile) {
   const Spec &spec = unit.spec;
   RowConstants sc = tile.scale(r0), oc = tile.offset(r0);
   auto ofRow = [&](Floats v) QL_LAMBDA {
@@ -193,7 +204,7 @@ QL_INLINE Groups groupsOf(const UnitLayout &unit, const u8 *base,
                                     spec.offset.fieldBits()),
                        oc.first, oc.second);
     }
-    g.offset[half] = effectiveOffset(spec, g.scale[half], value);
+    g.offset[half] = effectiveOffset(spec, bias, g.scale[half], value);
   }
   return g;
 }
@@ -217,8 +228,10 @@ QL_INLINE void addOffsets(const UnitLayout &unit, const Groups &g, const Token *
 QL_INLINE void addRows(const UnitLayout &unit, const u8 *base, const BlockSteps &steps,
                        const Token *tokens, int m0, int count, int r0, int h,
                        const Tile &tile) {
-  Groups g = groupsOf(unit, base, steps, r0, h, tile);
-  addOffsets(unit, g, tokens, m0, count, r0, tile);
+  int bias = productBias(unit.spec);
+  Groups g = groupsOf(unit, base, steps, bias, r0, h, tile);
+  if (hasOffsets(unit.spec, bias))
+    addOffsets(unit, g, tokens, m0, count, r0, tile);
   const Floats *s = g.scale;
   addRow<0>(unit, base, tokens, count, r0, h, s[0], s[1], &tile.sum(r0, 0, m0));
   addRow<1>(unit, base, tokens, count, r0, h, s[0], s[1], &tile.sum(r0, 1, m0));
@@ -226,12 +239,15 @@ QL_INLINE void addRows(const UnitLayout &unit, const u8 *base, const BlockSteps 
   addRow<3>(unit, base, tokens, count, r0, h, s[0], s[1], &tile.sum(r0, 3, m0));
 }
 
-/// Prefetches a part of the next lines: a quarter of half a unit.
-QL_INLINE void prefetchStep(const UnitLayout &unit, const u8 *base, int h, int r0) {
-  int lines = (unit.bytes() + 8 * 64 - 1) / (8 * 64);
+/// Prefetches the part of a unit of the same size at `ahead` that falls to (h, r0),
+/// into the cache of level 4 - Locality. A unit of up to four chunks has half h = 0 only.
+template <int Locality>
+QL_INLINE void prefetchStep(const UnitLayout &unit, const u8 *ahead, int h, int r0) {
+  int steps = unit.chunks > 4 ? 8 : 4;
+  int lines = (unit.bytes() + steps * 64 - 1) / (steps * 64);
   QL_UNROLL
   for (int i = 0; i < lines; ++i)
-    __builtin_prefetch(base + kPrefetch + ((h * 4 + r0) * lines + i) * 64, 0, 2);
+    __builtin_prefetch(ahead + ((h * 4 + r0) * lines + i) * 64, 0, Locality);
 }
 
 /// Half unit h for tokens m0 .. m0 + count - 1 of `rows` (the last is repeated).
@@ -247,7 +263,7 @@ QL_INLINE void addHalf(const WeightLayout &w, const UnitLayout &unit, const u8 *
   }
   auto step = [&](int r0) QL_LAMBDA {
     if (m0 == 0)
-      prefetchStep(unit, base, h, r0);
+      prefetchStep<2>(unit, base + kPrefetch, h, r0);
     addRows(unit, base, steps, tokens, m0, count, r0, h, tile);
   };
   if (tile.M == 1 && kRegisters >= 32) { // all the sums of a tile fit

@@ -67,19 +67,19 @@ QL_INLINE Floats decode(const Meta &m, Words field, Floats first, Floats second)
   return Floats{};
 }
 
-/// Offset that belongs to the byte of a code, which is biased: the weight is
-/// s * byte - effective offset.
-QL_INLINE Floats effectiveOffset(const Spec &spec, Floats s, Floats o) {
-  Floats bias = splat(float(spec.bias()));
+/// Offset that belongs to the bytes that are multiplied, which are the codes' values
+/// plus `bias`: the weight is s * byte - effective offset.
+QL_INLINE Floats effectiveOffset(const Spec &spec, int bias, Floats s, Floats o) {
+  Floats b = splat(float(bias));
   switch (spec.form) {
   case layout::kZero:
-    return s * (spec.bias() ? o + bias : o);
+    return s * (bias ? o + b : o);
   case layout::kMin:
-    return spec.bias() ? fma(s, bias, o) : o;
+    return bias ? fma(s, b, o) : o;
   case layout::kCentred:
-    return s * (o + bias + splat(float(1 << (spec.codeBits - 1))));
+    return s * (o + b + splat(float(1 << (spec.codeBits - 1))));
   default:
-    return s * bias;
+    return s * b;
   }
 }
 

@@ -7,8 +7,8 @@
 //
 // All the CPU kernels are written on vectors of 64 bytes with the compiler's
 // vector extension; narrower machines get them split. What differs between the
-// instruction sets is here: the u8 x s8 dot product, half precision, and fma.
-// The three are told apart by the compiler's feature macros, so that one source
+// instruction sets is here: products of codes and activations, half precision, and
+// fma. They are told apart by the compiler's feature macros, so that one source
 // gives one bitcode file per instruction set.
 //
 // Indices of a permutation may depend on the encoding: they are constants only
@@ -42,7 +42,11 @@ typedef u32 Words __attribute__((vector_size(64)));
 typedef u8 Bytes __attribute__((vector_size(64)));
 typedef signed char SBytes __attribute__((vector_size(64)));
 
-QL_INLINE Floats splat(float v) { return Floats{} + v; }
+/// v in every lane. (0 + v would be an addition: it makes 0 of -0.)
+QL_INLINE Floats splat(float v) {
+  Floats f{v};
+  return __builtin_shufflevector(f, f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+}
 QL_INLINE Words splatWord(u32 v) { return Words{} + v; }
 QL_INLINE Floats toFloats(Ints v) { return __builtin_convertvector(v, Floats); }
 
@@ -133,10 +137,32 @@ QL_INLINE Floats fma(Floats a, Floats b, Floats c) {
 #endif
 }
 
+#if defined(__AVX2__)
+/// The two registers of AVX2 that are a vector.
+struct Halves {
+  __m256i lo, hi;
+  template <typename V> QL_INLINE explicit Halves(V v) {
+    typedef long long Longs __attribute__((vector_size(64)));
+    Longs w = (Longs)v;
+    lo = (__m256i)__builtin_shufflevector(w, w, 0, 1, 2, 3);
+    hi = (__m256i)__builtin_shufflevector(w, w, 4, 5, 6, 7);
+  }
+};
+QL_INLINE Ints join(__m256i lo, __m256i hi) {
+  return (Ints)__builtin_shufflevector((__v4di)lo, (__v4di)hi, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+#endif
+
 /// Half precision bits (low 16 bits of each lane) to float, all values.
 QL_INLINE Floats halfToFloats(Words h) {
 #if defined(__AVX512F__)
   return (Floats)_mm512_cvtph_ps(_mm512_cvtepi32_epi16((__m512i)h));
+#elif defined(__F16C__)
+  Halves v(h);
+  __m256i halves = _mm256_permute4x64_epi64(_mm256_packus_epi32(v.lo, v.hi), 0xD8);
+  return (Floats)join(
+      (__m256i)_mm256_cvtph_ps(_mm256_castsi256_si128(halves)),
+      (__m256i)_mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1)));
 #else
   // 2^112 moves the exponent bias from 15 to 127, subnormals included.
   Words magnitude = (h & 0x7FFF) << 13;
@@ -191,22 +217,6 @@ QL_INLINE Floats exp2(Floats x) {
   return (Floats)((Words)p + ((Words)biased << 23));
 }
 
-#if defined(__AVX2__)
-/// The two registers of AVX2 that are a vector.
-struct Halves {
-  __m256i lo, hi;
-  template <typename V> QL_INLINE explicit Halves(V v) {
-    typedef long long Longs __attribute__((vector_size(64)));
-    Longs w = (Longs)v;
-    lo = (__m256i)__builtin_shufflevector(w, w, 0, 1, 2, 3);
-    hi = (__m256i)__builtin_shufflevector(w, w, 4, 5, 6, 7);
-  }
-};
-QL_INLINE Ints join(__m256i lo, __m256i hi) {
-  return (Ints)__builtin_shufflevector((__v4di)lo, (__v4di)hi, 0, 1, 2, 3, 4, 5, 6, 7);
-}
-#endif
-
 /// In each byte of `places` (0..15), the byte at that place of a table of 16, whose
 /// bytes 0 to 7 are `low`, from the lowest bits on.
 QL_INLINE Bytes lookUp(u64 low, u64 high, Bytes places) {
@@ -229,74 +239,127 @@ QL_INLINE Bytes lookUp(u64 low, u64 high, Bytes places) {
 }
 
 //===----------------------------------------------------------------------===//
-// Dot products: lane l of the result adds the products of bytes 4 l .. 4 l + 3.
-// `bits` bounds the unsigned bytes (q < 2^bits); |a| <= 127. Always exact.
+// Products of codes and activations, |a| <= 127, always exact. Lane l of a sum adds the
+// products of bytes 4 l .. 4 l + 3.
+//
+// The bytes that are multiplied are those of the codes (Fields.h), q < 2^bits, less
+// loweredBy(bits): offsets have to know it.
 //===----------------------------------------------------------------------===//
 
-#if defined(__AVX512VNNI__)
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || !defined(__AVX2__)
+#define QL_WHOLE_DOT // u8 x s8 to 32 bits: no sums of 16 bits in between
+#endif
 
-QL_INLINE Ints dot([[maybe_unused]] int bits, Bytes q, SBytes a) {
-  return (Ints)_mm512_dpbusd_epi32(__m512i{}, (__m512i)q, (__m512i)a);
-}
-QL_INLINE Ints dot([[maybe_unused]] int bits, Bytes q0, SBytes a0, Bytes q1,
-                   SBytes a1) {
-  __m512i r = _mm512_dpbusd_epi32(__m512i{}, (__m512i)q0, (__m512i)a0);
-  return (Ints)_mm512_dpbusd_epi32(r, (__m512i)q1, (__m512i)a1);
-}
-
-#elif defined(__AVX2__)
-
-/// vpmaddubsw adds two products with saturation to 16 bits. Codes of up to 6
-/// bits stay below: 4 * 63 * 127 = 32004, so even two of them can be added
-/// before they are widened. 8-bit codes are cut into nibbles.
-QL_INLINE __m256i dot32(int bits, __m256i q, __m256i a) {
-  __m256i one = _mm256_set1_epi16(1);
-  if (bits <= 6)
-    return _mm256_madd_epi16(_mm256_maddubs_epi16(q, a), one);
-  __m256i mask = _mm256_set1_epi8(15);
-  __m256i lo = _mm256_maddubs_epi16(_mm256_and_si256(q, mask), a);
-  __m256i hi = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(q, 4), mask), a);
-  return _mm256_add_epi32(_mm256_madd_epi16(lo, one),
-                          _mm256_madd_epi16(hi, _mm256_set1_epi16(16)));
-}
-QL_INLINE __m256i dot32(int bits, __m256i q0, __m256i a0, __m256i q1, __m256i a1) {
-  if (bits > 6)
-    return _mm256_add_epi32(dot32(bits, q0, a0), dot32(bits, q1, a1));
-  return _mm256_madd_epi16(
-      _mm256_add_epi16(_mm256_maddubs_epi16(q0, a0), _mm256_maddubs_epi16(q1, a1)),
-      _mm256_set1_epi16(1));
-}
-QL_INLINE Ints dot([[maybe_unused]] int bits, Bytes q, SBytes a) {
-  Halves x(q), y(a);
-  return join(dot32(bits, x.lo, y.lo), dot32(bits, x.hi, y.hi));
-}
-QL_INLINE Ints dot([[maybe_unused]] int bits, Bytes q0, SBytes a0, Bytes q1,
-                   SBytes a1) {
-  Halves x0(q0), y0(a0), x1(q1), y1(a1);
-  return join(dot32(bits, x0.lo, y0.lo, x1.lo, y1.lo),
-              dot32(bits, x0.hi, y0.hi, x1.hi, y1.hi));
-}
-
+/// AVX2 multiplies unsigned by signed bytes and adds pairs in 16 bits, with saturation:
+/// 2 * 255 * 127 does not fit, 2 * 128 * 127 does. So bytes of 8 bits become signed, of
+/// which magnitudes are multiplied, by activations with the signs.
+constexpr int loweredBy([[maybe_unused]] int bits) {
+#if defined(QL_WHOLE_DOT)
+  return 0;
 #else
+  return bits > 6 ? 128 : 0;
+#endif
+}
 
-/// A product fits 16 bits: 255 * 127 = 32385.
-QL_INLINE Ints dot([[maybe_unused]] int bits, Bytes q, SBytes a) {
+#if defined(QL_WHOLE_DOT)
+
+QL_INLINE Bytes productBytes([[maybe_unused]] int bits, Bytes q) { return q; }
+
+/// sum + q * a.
+QL_INLINE Ints addDot(Ints sum, Bytes q, SBytes a) {
+#if defined(__AVX512VNNI__)
+  return (Ints)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)q, (__m512i)a);
+#elif defined(__AVXVNNI__)
+  Halves s(sum), x(q), y(a);
+  return join(_mm256_dpbusd_avx_epi32(s.lo, x.lo, y.lo),
+              _mm256_dpbusd_avx_epi32(s.hi, x.hi, y.hi));
+#else
+  // A product fits 16 bits: 255 * 127 = 32385.
   typedef short Shorts __attribute__((vector_size(128)));
   typedef int Pairs __attribute__((vector_size(128)));
   Pairs p =
       (Pairs)(__builtin_convertvector(q, Shorts) * __builtin_convertvector(a, Shorts));
   Pairs s = ((p << 16) >> 16) + (p >> 16);
-  return __builtin_shufflevector(s, s, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24,
+  return sum +
+         __builtin_shufflevector(s, s, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24,
                                  26, 28, 30) +
          __builtin_shufflevector(s, s, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25,
                                  27, 29, 31);
+#endif
 }
-QL_INLINE Ints dot([[maybe_unused]] int bits, Bytes q0, SBytes a0, Bytes q1,
-                   SBytes a1) {
-  return dot(bits, q0, a0) + dot(bits, q1, a1);
+
+/// Sums that many products are added to, and their value.
+struct LaneSums {
+  Ints sum{};
+  QL_INLINE Ints value([[maybe_unused]] int bits) const { return sum; }
+};
+/// The products of the codes of step g, the first step being 0. `bits` and g have to be
+/// constants.
+QL_INLINE void addProducts([[maybe_unused]] int bits, [[maybe_unused]] int g,
+                           LaneSums &s, Bytes q, SBytes a) {
+  s.sum = addDot(s.sum, q, a);
+}
+
+#else // AVX2 without VNNI
+
+/// Codes of 8 bits as signed bytes.
+QL_INLINE Bytes productBytes(int bits, Bytes q) {
+  return loweredBy(bits) ? q ^ u8(128) : q;
+}
+
+/// Sums of pairs of products in 16 bits.
+QL_INLINE __m256i pairs(int bits, __m256i q, __m256i a) {
+  return loweredBy(bits)
+             ? _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(a, q))
+             : _mm256_maddubs_epi16(q, a);
+}
+QL_INLINE __m256i widen(__m256i pairs) {
+  return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+
+/// Sums of pairs that can be added in 16 bits: 2^(bits + 1) * 127 each.
+constexpr int pairsThatFit(int bits) { return bits > 6 ? 1 : 128 >> bits; }
+static_assert(8 * 2 * 15 * 127 < 32768 && 4 * 2 * 31 * 127 < 32768 &&
+              2 * 2 * 63 * 127 < 32768);
+
+struct LaneSums {
+  Ints sum{};
+  __m256i lo = {}, hi = {}; ///< pairs that are not yet in the sum
+  QL_INLINE Ints value(int bits) const {
+    return pairsThatFit(bits) == 1 ? sum : sum + join(widen(lo), widen(hi));
+  }
+};
+QL_INLINE void addProducts(int bits, int g, LaneSums &s, Bytes q, SBytes a) {
+  Halves x(q), y(a);
+  __m256i lo = pairs(bits, x.lo, y.lo), hi = pairs(bits, x.hi, y.hi);
+  int fit = pairsThatFit(bits);
+  if (fit == 1) {
+    s.sum += join(widen(lo), widen(hi));
+  } else if (g % fit == 0) {
+    if (g)
+      s.sum += join(widen(s.lo), widen(s.hi));
+    s.lo = lo;
+    s.hi = hi;
+  } else {
+    s.lo = _mm256_add_epi16(s.lo, lo);
+    s.hi = _mm256_add_epi16(s.hi, hi);
+  }
 }
 
 #endif
+
+/// The products of one vector, or of two.
+QL_INLINE Ints dot(int bits, Bytes q, SBytes a) {
+  LaneSums s;
+  addProducts(bits, 0, s, q, a);
+  return s.value(bits);
+}
+QL_INLINE Ints dot(int bits, Bytes q0, SBytes a0, Bytes q1, SBytes a1) {
+  LaneSums s;
+  addProducts(bits, 0, s, q0, a0);
+  addProducts(bits, 1, s, q1, a1);
+  return s.value(bits);
+}
 
 } // namespace qlinear::cpu
 #endif

@@ -200,7 +200,7 @@ MlirAttribute mlirQLinearGemvAttrGet(MlirLocation loc, MlirQLinearGemv c) {
   Location at = unwrap(loc);
   Gemv g;
   g.rows = c.rows;
-  bool good = fromC(at, c.dot, MLIR_QLINEAR_DOT_MMA, "dot", g.dot) &&
+  bool good = fromC(at, c.dot, MLIR_QLINEAR_DOT_WGMMA, "dot", g.dot) &&
               fromC(at, c.copy, MLIR_QLINEAR_COPY_LOAD, "copy", g.copy) &&
               fromC(at, c.grid, 0, "grid", g.grid) &&
               fromC(at, c.warps, 0, "warps", g.warps) &&
@@ -223,6 +223,40 @@ MlirQLinearGemv mlirQLinearGemvAttrGetValue(MlirAttribute attr) {
           toC(g.xCopy), toC(g.resident), toC(g.phases), toC(g.splitK)};
 }
 
+bool mlirAttributeIsAQLinearGemm(MlirAttribute attr) {
+  return isa<GemmAttr>(unwrap(attr));
+}
+
+MlirTypeID mlirQLinearGemmAttrGetTypeID(void) { return wrap(GemmAttr::getTypeID()); }
+
+MlirQLinearGemm mlirQLinearGemmGetDefault(int64_t rows) {
+  constexpr int64_t none = MLIR_QLINEAR_CHOOSE;
+  return {rows, none, none, none, none, none, none, none, none};
+}
+
+MlirAttribute mlirQLinearGemmAttrGet(MlirLocation loc, MlirQLinearGemm c) {
+  Location at = unwrap(loc);
+  Gemm g;
+  g.rows = c.rows;
+  bool good = fromC(at, c.tokens, 0, "tokens", g.tokens) &&
+              fromC(at, c.dot, MLIR_QLINEAR_DOT_WGMMA, "dot", g.dot) &&
+              fromC(at, c.copy, MLIR_QLINEAR_COPY_LOAD, "copy", g.copy) &&
+              fromC(at, c.grid, 0, "grid", g.grid) &&
+              fromC(at, c.warps, 0, "warps", g.warps) &&
+              fromC(at, c.tiles, 0, "tiles", g.tiles) &&
+              fromC(at, c.stages, 0, "stages", g.stages) &&
+              fromC(at, c.splitK, 0, "split_k", g.splitK);
+  return wrap(good ? Attribute(GemmAttr::getChecked([&] { return emitError(at); },
+                                                    getContext(at), g))
+                   : Attribute());
+}
+
+MlirQLinearGemm mlirQLinearGemmAttrGetValue(MlirAttribute attr) {
+  const Gemm &g = cast<GemmAttr>(unwrap(attr)).getValue();
+  return {g.rows,        toC(g.tokens), toC(g.dot),    toC(g.copy),  toC(g.grid),
+          toC(g.warps),  toC(g.tiles),  toC(g.stages), toC(g.splitK)};
+}
+
 bool mlirAttributeIsAQLinearCpuGemv(MlirAttribute attr) {
   return isa<CpuGemvAttr>(unwrap(attr));
 }
@@ -242,6 +276,29 @@ MlirAttribute mlirQLinearCpuGemvAttrGet(MlirLocation loc, MlirQLinearCpuGemv c) 
 MlirQLinearCpuGemv mlirQLinearCpuGemvAttrGetValue(MlirAttribute attr) {
   const CpuGemv &kernel = cast<CpuGemvAttr>(unwrap(attr)).getValue();
   return {kernel.rows, toC(kernel.tiles)};
+}
+
+bool mlirAttributeIsAQLinearCpuGemm(MlirAttribute attr) {
+  return isa<CpuGemmAttr>(unwrap(attr));
+}
+
+MlirTypeID mlirQLinearCpuGemmAttrGetTypeID(void) {
+  return wrap(CpuGemmAttr::getTypeID());
+}
+
+MlirAttribute mlirQLinearCpuGemmAttrGet(MlirLocation loc, MlirQLinearCpuGemm c) {
+  Location at = unwrap(loc);
+  CpuGemm kernel;
+  kernel.rows = c.rows;
+  fromC(at, c.tokens, 0, "tokens", kernel.tokens);
+  fromC(at, c.tiles, 0, "tiles", kernel.tiles);
+  return wrap(Attribute(
+      CpuGemmAttr::getChecked([&] { return emitError(at); }, getContext(at), kernel)));
+}
+
+MlirQLinearCpuGemm mlirQLinearCpuGemmAttrGetValue(MlirAttribute attr) {
+  const CpuGemm &kernel = cast<CpuGemmAttr>(unwrap(attr)).getValue();
+  return {kernel.rows, toC(kernel.tokens), toC(kernel.tiles)};
 }
 
 bool mlirAttributeIsAQLinearKernel(MlirAttribute attr) {

@@ -11,6 +11,14 @@
 //         for each weight: begin, add each unit, end          (micro-kernels)
 //         for each of `rows` rows: the epilogue on vectors of 16 columns
 //
+// and for many rows
+//
+//       for `tiles` of the set's tiles at a time
+//         for `tokens` of the rows at a time
+//           for each of the tiles
+//             for each weight: multiply the tile               (micro-kernel)
+//             for each of the rows: the epilogue
+//
 //===----------------------------------------------------------------------===//
 #include "CpuSkeleton.h"
 #include "Epilogue.h"
@@ -71,6 +79,8 @@ public:
   }
 
   Value rows() { return func.getArgument(1); }
+  Value rows64() { return arith::ExtSIOp::create(b, loc, i64, rows()); }
+  Value toInt32(Value value) { return arith::TruncIOp::create(b, loc, i32, value); }
   Value begin() { return func.getArgument(2); }
   Value end() { return func.getArgument(3); }
 
@@ -82,6 +92,10 @@ public:
   }
   Value mul(Value a, int64_t c) {
     return c == 1 ? a : arith::MulIOp::create(b, loc, a, constant(c)).getResult();
+  }
+  Value mul(Value x, Value y) { return arith::MulIOp::create(b, loc, x, y); }
+  Value div(Value a, int64_t c) {
+    return arith::DivSIOp::create(b, loc, a, constant(c));
   }
   Value add(Value x, Value y) { return arith::AddIOp::create(b, loc, x, y); }
   Value sub(Value x, Value y) { return arith::SubIOp::create(b, loc, x, y); }
@@ -113,7 +127,10 @@ public:
   }
 
   void loop(Value from, Value to, function_ref<void(Value)> body) {
-    auto op = scf::ForOp::create(b, loc, from, to, constant(1));
+    loop(from, to, 1, body);
+  }
+  void loop(Value from, Value to, int64_t step, function_ref<void(Value)> body) {
+    auto op = scf::ForOp::create(b, loc, from, to, constant(step));
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(op.getBody());
     body(op.getInductionVar());
@@ -155,121 +172,200 @@ private:
 // Kernels
 //===----------------------------------------------------------------------===//
 
-/// The rows x 16 products of one tile of a weight, into `out`. `floats` is the type of
-/// activations that are not quantized, else null.
-static void buildTile(KernelBuilder &k, WeightType type, int64_t rows, Type floats,
-                      Value blob, Value activations, Value tile, Value state,
-                      Value out) {
+namespace {
+
+/// The kernel of a linear: what those for few and for many rows have in common.
+class LinearKernel {
+public:
+  /// With memory for the products of `rows` rows with a tile of each weight, and for
+  /// `stateBytes` of the micro-kernels.
+  LinearKernel(SymbolTable &symbols, LinearOp linear, StringRef name, int64_t rows,
+               int64_t stateBytes)
+      : k(symbols, linear.getLoc(), name), linear(linear) {
+    auto argumentsOf = [&, next = int64_t(0)](size_t count) mutable {
+      SmallVector<Value> values;
+      for (size_t i = 0; i < count; ++i)
+        values.push_back(k.argument(next++));
+      return values;
+    };
+    blobs = argumentsOf(linear.getWeights().size());
+    activations = argumentsOf(1).front();
+    extras = argumentsOf(linear.getExtras().size());
+    results = argumentsOf(linear.getNumResults());
+    state = k.scratch(stateBytes);
+    buffer = k.scratch(kColumns * 4);
+    for (size_t i = 0; i < (linear.hasEpilogue() ? blobs.size() : 1); ++i)
+      products.push_back(k.scratch(rows * kColumns * 4));
+  }
+
+  /// Calls body(from, to, low, high, offset) for each set of weights [from, to) that are
+  /// computed together, with the tiles low .. high - 1 of the work that are the set's;
+  /// its tile 0 is tile `offset`.
+  void forEachSet(
+      int64_t tiles,
+      function_ref<void(size_t, size_t, Value, Value, int64_t)> body) {
+    Value first = k.mul(k.begin(), tiles), last = k.mul(k.end(), tiles);
+    int64_t offset = 0;
+    size_t size = linear.hasEpilogue() ? blobs.size() : 1;
+    for (size_t from = 0; from < blobs.size(); from += size) {
+      int64_t count = linear.getWeightType(from).getLayout().tiles();
+      body(from, from + size, k.max(first, k.constant(offset)),
+           k.min(last, k.constant(offset + count)), offset);
+      offset += count;
+    }
+  }
+  Value tileOf(Value index, int64_t offset) {
+    return offset ? k.sub(index, k.constant(offset)) : index;
+  }
+
+  /// The epilogue of a tile of the weights [from, ..), whose products are there, for
+  /// `count` rows, of which row 0 of the products is row `firstRow`, or 0.
+  void storeTile(size_t from, Value tile, Value firstRow, Value count) {
+    int64_t n = linear.getWeightType(from).getN();
+    Value column = k.mul(tile, kColumns);
+    Value columns = k.min(k.constant(kColumns), k.sub(k.constant(n), column));
+    k.loop(k.constant(0), count, [&](Value row) {
+      Value outRow = firstRow ? k.add(firstRow, row) : row;
+      Value element = k.add(k.mul(outRow, n), column);
+      auto store = [&](size_t result, Value value) {
+        Type type =
+            cast<RankedTensorType>(linear.getResult(result).getType()).getElementType();
+        k.storeVector(value, buffer);
+        k.call("ql_cpu_store",
+               {k.constant32(dtypeOf(type)),
+                k.at(results[result], element, bytesOf(type)), columns, buffer});
+      };
+      auto product = [&](size_t i) {
+        return k.loadVector(k.at(products[i], row, kColumns * 4));
+      };
+      if (!linear.hasEpilogue())
+        return store(from, product(0));
+
+      SmallVector<Value> values = emitEpilogue(
+          k.b, linear,
+          llvm::to_vector(llvm::map_range(llvm::seq(blobs.size()), product)),
+          [&](unsigned i) -> Value {
+            auto type = cast<RankedTensorType>(linear.getExtras()[i].getType());
+            Value index = type.getRank() == 1 ? column : element;
+            k.call("ql_cpu_load",
+                   {k.constant32(dtypeOf(type.getElementType())),
+                    k.at(extras[i], index, bytesOf(type.getElementType())), columns,
+                    buffer});
+            return k.loadVector(buffer);
+          });
+      for (auto [i, value] : llvm::enumerate(values))
+        store(i, value);
+    });
+  }
+
+  /// The encoding and the shape of a weight, as micro-kernels take them.
+  SmallVector<Value> shapeOf(WeightType type) {
+    return {k.constant(int64_t(type.getEncoding().getValue().spec())),
+            k.constant(type.getN()), k.constant(type.getK())};
+  }
+
+  KernelBuilder k;
+  LinearOp linear;
+  SmallVector<Value> blobs, extras, results, products;
+  Value activations, state, buffer;
+};
+
+/// The products of one tile of weight i for the rows of a kernel for few. `floats` is the
+/// type of activations that are not quantized, else null.
+void addUnits(LinearKernel &l, size_t i, int64_t rows, Type floats, Value tile,
+              Value out) {
+  KernelBuilder &k = l.k;
+  WeightType type = l.linear.getWeightType(i);
   layout::WeightLayout w = type.getLayout();
-  Value spec = k.constant(int64_t(type.getEncoding().getValue().spec()));
-  Value n = k.constant(type.getN()), kk = k.constant(type.getK());
+  SmallVector<Value> shape = l.shapeOf(type);
   Value m = k.constant32(int32_t(rows));
-  k.call("ql_cpu_begin_tile", {spec, n, kk, m, blob, tile, state});
+  shape.push_back(m);
+  auto withShape = [&](ValueRange rest) {
+    SmallVector<Value> args(shape);
+    llvm::append_range(args, rest);
+    return args;
+  };
+  k.call("ql_cpu_begin_tile", withShape({l.blobs[i], tile, l.state}));
   auto addUnit = [&](Value unit, bool tail) {
-    SmallVector<Value> args{spec, n, kk, m};
+    SmallVector<Value> args;
     if (floats)
       args.push_back(k.constant32(dtypeOf(floats)));
-    args.append({blob, activations, k.rows(), tile, unit, k.constant32(tail), state});
-    k.call(floats ? "ql_cpu_add_float_unit" : "ql_cpu_add_unit", args);
+    args.append({l.blobs[i], l.activations, k.rows(), tile, unit, k.constant32(tail),
+                 l.state});
+    k.call(floats ? "ql_cpu_add_float_unit" : "ql_cpu_add_unit", withShape(args));
   };
   Value full = k.constant(int64_t(w.fullUnits()));
   if (w.fullUnits())
     k.loop(k.constant(0), full, [&](Value unit) { addUnit(unit, false); });
   if (w.tailChunks())
     addUnit(full, true);
-  k.call("ql_cpu_end_tile", {m, state, out});
+  k.call("ql_cpu_end_tile", {m, l.state, out});
 }
 
+} // namespace
+
 LLVM::LLVMFuncOp buildLinearKernel(SymbolTable &symbols, LinearOp linear,
-                                   StringRef name, int64_t rows, int64_t tiles) {
-  KernelBuilder k(symbols, linear.getLoc(), name);
-  size_t numWeights = linear.getWeights().size();
-  auto argumentsOf = [&, next = int64_t(0)](size_t count) mutable {
-    SmallVector<Value> values;
-    for (size_t i = 0; i < count; ++i)
-      values.push_back(k.argument(next++));
-    return values;
-  };
-  SmallVector<Value> blobs = argumentsOf(numWeights);
-  Value activations = argumentsOf(1).front();
-  SmallVector<Value> extras = argumentsOf(linear.getExtras().size());
-  SmallVector<Value> results = argumentsOf(linear.getNumResults());
+                                   StringRef name, const CpuGemv &kernel) {
+  LinearKernel l(symbols, linear, name, kernel.rows, cpu::tileBytes(int(kernel.rows)));
+  KernelBuilder &k = l.k;
   Type floats = linear.multipliesFloats()
                     ? getElementTypeOrSelf(linear.getX().getType())
                     : Type();
-  Value state = k.scratch(cpu::tileBytes(int(rows)));
-  Value buffer = k.scratch(kColumns * 4);
-  SmallVector<Value> products;
-  for (size_t i = 0; i < (linear.hasEpilogue() ? numWeights : 1); ++i)
-    products.push_back(k.scratch(rows * kColumns * 4));
-  Value first = k.mul(k.begin(), tiles), last = k.mul(k.end(), tiles);
-  Value numRows = arith::ExtSIOp::create(k.b, k.loc, k.b.getI64Type(), k.rows());
-
-  // Tiles [offset, offset + count) of the work are those of weights [from, to).
-  auto buildSet = [&](size_t from, size_t to, int64_t offset) {
-    int64_t n = linear.getWeightType(from).getN();
-    int64_t count = linear.getWeightType(from).getLayout().tiles();
-    Value low = k.max(first, k.constant(offset));
-    Value high = k.min(last, k.constant(offset + count));
+  Value rows = k.rows64();
+  l.forEachSet(*kernel.tiles, [&](size_t from, size_t to, Value low, Value high,
+                                  int64_t offset) {
     k.loop(low, high, [&](Value index) {
-      Value tile = offset ? k.sub(index, k.constant(offset)) : index;
+      Value tile = l.tileOf(index, offset);
       for (size_t i = from; i < to; ++i)
-        buildTile(k, linear.getWeightType(i), rows, floats, blobs[i], activations, tile,
-                  state, products[i - from]);
-      Value column = k.mul(tile, kColumns);
-      Value columns = k.min(k.constant(kColumns), k.sub(k.constant(n), column));
-      k.loop(k.constant(0), numRows, [&](Value row) {
-        Value element = k.add(k.mul(row, n), column);
-        auto store = [&](size_t result, Value value) {
-          Type type = cast<RankedTensorType>(linear.getResult(result).getType())
-                          .getElementType();
-          k.storeVector(value, buffer);
-          k.call("ql_cpu_store",
-                 {k.constant32(dtypeOf(type)),
-                  k.at(results[result], element, bytesOf(type)), columns, buffer});
-        };
-        auto product = [&](size_t i) {
-          return k.loadVector(k.at(products[i], row, kColumns * 4));
-        };
-        if (!linear.hasEpilogue())
-          return store(from, product(0));
+        addUnits(l, i, kernel.rows, floats, tile, l.products[i - from]);
+      l.storeTile(from, tile, /*firstRow=*/{}, rows);
+    });
+  });
+  return k.finish();
+}
 
-        SmallVector<Value> values = emitEpilogue(
-            k.b, linear,
-            llvm::to_vector(llvm::map_range(llvm::seq(numWeights), product)),
-            [&](unsigned i) -> Value {
-              auto type = cast<RankedTensorType>(linear.getExtras()[i].getType());
-              Value index = type.getRank() == 1 ? column : element;
-              k.call("ql_cpu_load",
-                     {k.constant32(dtypeOf(type.getElementType())),
-                      k.at(extras[i], index, bytesOf(type.getElementType())), columns,
-                      buffer});
-              return k.loadVector(buffer);
-            });
-        for (auto [i, value] : llvm::enumerate(values))
-          store(i, value);
+LLVM::LLVMFuncOp buildLinearKernel(SymbolTable &symbols, LinearOp linear,
+                                   StringRef name, const CpuGemm &kernel) {
+  LinearKernel l(symbols, linear, name, *kernel.tokens, cpu::kGemmStateBytes);
+  KernelBuilder &k = l.k;
+  layout::ActivationLayout a{layout::u64(linear.getWeightType(0).getK())};
+  Value rows = k.rows64();
+  l.forEachSet(*kernel.tiles, [&](size_t from, size_t to, Value low, Value high,
+                                  int64_t offset) {
+    k.loop(low, high, *kernel.tiles, [&](Value group) {
+      Value end = k.min(high, k.add(group, k.constant(*kernel.tiles)));
+      k.loop(k.constant(0), rows, *kernel.tokens, [&](Value token) {
+        Value count = k.min(k.constant(*kernel.tokens), k.sub(rows, token));
+        Value activations = k.at(l.activations, token, int64_t(a.bytes()));
+        k.loop(group, end, [&](Value index) {
+          Value tile = l.tileOf(index, offset);
+          for (size_t i = from; i < to; ++i) {
+            SmallVector<Value> args = l.shapeOf(linear.getWeightType(i));
+            args.append({l.blobs[i], activations, k.toInt32(count), tile, l.state,
+                         l.products[i - from]});
+            k.call("ql_cpu_multiply_tile", args);
+          }
+          l.storeTile(from, tile, token, count);
+        });
       });
     });
-  };
-  if (linear.hasEpilogue()) {
-    buildSet(0, numWeights, 0);
-  } else {
-    int64_t offset = 0;
-    for (size_t i = 0; i < numWeights; ++i) {
-      buildSet(i, i + 1, offset);
-      offset += linear.getWeightType(i).getLayout().tiles();
-    }
-  }
+  });
   return k.finish();
 }
 
 LLVM::LLVMFuncOp buildQuantizeKernel(SymbolTable &symbols, Location loc, StringRef name,
-                                     Type type, int64_t K) {
+                                     Type type, int64_t K,
+                                     std::optional<int64_t> parts) {
   KernelBuilder k(symbols, loc, name);
   Value x = k.argument(0), out = k.argument(1);
-  Value numRows = arith::ExtSIOp::create(k.b, k.loc, k.b.getI64Type(), k.rows());
   layout::ActivationLayout a{layout::u64(K)};
-  k.loop(k.begin(), k.min(k.end(), numRows), [&](Value row) {
+  Value rows = k.rows64(), begin = k.begin(), end = k.min(k.end(), rows);
+  if (parts) {
+    auto rowOf = [&](Value part) { return k.div(k.mul(part, rows), *parts); };
+    begin = rowOf(k.begin());
+    end = rowOf(k.end());
+  }
+  k.loop(begin, end, [&](Value row) {
     k.call("ql_cpu_quantize",
            {k.constant32(dtypeOf(type)), k.constant(K), k.at(x, row, K * bytesOf(type)),
             k.at(out, row, int64_t(a.bytes()))});

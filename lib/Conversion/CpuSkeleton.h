@@ -17,15 +17,19 @@ namespace mlir::qlinear {
 /// computed together, so one weight's tiles count.
 int64_t countTiles(LinearOp linear);
 
-/// Appends the kernel of `linear` for up to `rows` rows to `symbols`' module; an
-/// item of work is `tiles` tiles. Its arguments are a pointer per weight, for the
-/// activations (quantized unless the linear says otherwise), per extra and per result.
+/// Appends the kernel of `linear` that `kernel`, which is complete, describes to
+/// `symbols`' module. Its arguments are a pointer per weight, for the activations
+/// (quantized unless the linear says otherwise), per extra and per result.
 LLVM::LLVMFuncOp buildLinearKernel(SymbolTable &symbols, LinearOp linear,
-                                   StringRef name, int64_t rows, int64_t tiles);
+                                   StringRef name, const CpuGemv &kernel);
+LLVM::LLVMFuncOp buildLinearKernel(SymbolTable &symbols, LinearOp linear,
+                                   StringRef name, const CpuGemm &kernel);
 
-/// The kernel that quantizes rows of K elements of `type`; an item is a row.
+/// The kernel that quantizes rows of K elements of `type`. An item is a row, or one of
+/// so many equal `parts` of all rows.
 LLVM::LLVMFuncOp buildQuantizeKernel(SymbolTable &symbols, Location loc, StringRef name,
-                                     Type type, int64_t K);
+                                     Type type, int64_t K,
+                                     std::optional<int64_t> parts);
 
 } // namespace mlir::qlinear
 #endif

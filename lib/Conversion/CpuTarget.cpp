@@ -69,24 +69,36 @@ FailureOr<SmallVector<LinearOp>> CpuTarget::schedule(RewriterBase &rewriter,
 
 FailureOr<Kernels> CpuTarget::build(LinearOp op, StringRef stem) {
   Kernels kernels;
-  for (KernelAttrInterface attr : op.getSchedule()->getKernels()) {
-    CpuGemv kernel = cast<CpuGemvAttr>(attr).getValue();
-    std::string name = (stem + "_m" + Twine(kernel.rows)).str();
-    kernels.variants.push_back(
-        variant(kernel.rows,
-                buildLinearKernel(symbolsOf(op), op, name, kernel.rows, *kernel.tiles),
-                llvm::divideCeil(countTiles(op), *kernel.tiles)));
+  auto add = [&](const auto &kernel) {
+    std::string name = stem.str() + "_m" +
+                       (kernel.rows == kAnyRows ? "any" : std::to_string(kernel.rows));
+    kernels.variants.push_back(variant(
+        kernel.rows, buildLinearKernel(symbolsOf(op), op, name, kernel),
+        llvm::divideCeil(countTiles(op), *kernel.tiles)));
+  };
+  for (KernelAttrInterface kernel : op.getSchedule()->getKernels()) {
+    if (auto gemv = dyn_cast<CpuGemvAttr>(kernel))
+      add(gemv.getValue());
+    else
+      add(cast<CpuGemmAttr>(kernel).getValue());
   }
   return kernels;
 }
 
 FailureOr<Kernels> CpuTarget::build(QuantizeActivationsOp op, StringRef stem) {
+  // As many parts of the rows as may be threads.
+  constexpr int64_t parts = 256;
   auto input = cast<RankedTensorType>(op.getInput().getType());
-  LLVM::LLVMFuncOp kernel = buildQuantizeKernel(
-      symbolsOf(op), op.getLoc(), stem, input.getElementType(), input.getDimSize(1));
+  auto build = [&](const Twine &name, std::optional<int64_t> parts) {
+    return buildQuantizeKernel(symbolsOf(op), op.getLoc(), name.str(),
+                               input.getElementType(), input.getDimSize(1), parts);
+  };
   Kernels kernels;
-  for (int64_t rows = 1; rows <= ::qlinear::cpu::kMaxRows; rows *= 2)
-    kernels.variants.push_back(variant(rows, kernel, /*items=*/rows));
+  LLVM::LLVMFuncOp byRows = build(stem, std::nullopt);
+  for (int64_t rows : ::qlinear::rowsWithKernels(input.getDimSize(0)))
+    kernels.variants.push_back(variant(rows, byRows, /*items=*/rows));
+  if (input.isDynamicDim(0) || input.getDimSize(0) > kMaxGemvRows)
+    kernels.variants.push_back(variant(kAnyRows, build(stem + "_many", parts), parts));
   return kernels;
 }
 

@@ -26,8 +26,8 @@ namespace {
 /// Version 2: a schedule is a list of kernels. Before, it was one set of fields for
 /// several numbers of rows. Version 3: activations have a format. Version 4: codes have
 /// a kind, those of older versions are integers. Version 5: a variant may have a kernel
-/// before it, and a schedule kernels for many rows.
-constexpr uint64_t kVersion = 5;
+/// before it, and a schedule kernels for many rows. Version 6: on CPUs too.
+constexpr uint64_t kVersion = 6;
 
 enum class AttrCode : uint64_t {
   encoding = 0,
@@ -37,7 +37,8 @@ enum class AttrCode : uint64_t {
   gemv,
   cpuGemv,
   activationFormat,
-  gemm
+  gemm,
+  cpuGemm
 };
 enum class TypeCode : uint64_t { weight = 0, activations };
 
@@ -245,6 +246,10 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
           writeKernel(writer, AttrCode::cpuGemv, a.getValue());
           return success();
         })
+        .Case([&](CpuGemmAttr a) {
+          writeKernel(writer, AttrCode::cpuGemm, a.getValue());
+          return success();
+        })
         .Case([&](ActivationFormatAttr a) {
           writer.writeVarInt(uint64_t(AttrCode::activationFormat));
           writer.writeVarInt(uint64_t(a.getKind()));
@@ -319,6 +324,10 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
     case AttrCode::cpuGemv: {
       auto kernel = readKernel<CpuGemv>(in);
       return in ? CpuGemvAttr::getChecked(emitError, context, kernel) : Attribute();
+    }
+    case AttrCode::cpuGemm: {
+      auto kernel = readKernel<CpuGemm>(in);
+      return in ? CpuGemmAttr::getChecked(emitError, context, kernel) : Attribute();
     }
     case AttrCode::activationFormat: {
       auto kind = ActivationKind(in.upTo(getMaxEnumValForActivationKind(), "format"));

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "DialectImpl.h"
+#include "qlinear/Kernels/Cpu.h"
 
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/STLExtras.h"
@@ -144,6 +145,16 @@ LogicalResult verifyFewRows(EmitError emitError, int64_t rows, StringRef what) {
   return success();
 }
 
+/// Checks the rows of a kernel for many: C1 of both families.
+template <typename Attr>
+LogicalResult verifyManyRows(EmitError emitError, int64_t rows) {
+  if (rows < 1 || rows > kAnyRows)
+    return emitError() << "rows = " << rows
+                       << " is no number of rows; use a positive one, or any"
+                       << cite<Attr>(1);
+  return success();
+}
+
 /// Checks the range of every integer: C2 of each family of kernels.
 template <typename Attr, typename Kernel>
 LogicalResult verifyRanges(EmitError emitError, const Kernel &kernel) {
@@ -238,11 +249,8 @@ Attribute GemmAttr::parse(AsmParser &parser, Type) {
 void GemmAttr::print(AsmPrinter &printer) const { printKernel(printer, getValue()); }
 
 LogicalResult GemmAttr::verify(EmitError emitError, Gemm g) {
-  if (g.rows < 1 || g.rows > kAnyRows)
-    return emitError() << "rows = " << g.rows
-                       << " is no number of rows; use a positive one, or any"
-                       << cite<GemmAttr>(1);
-  if (failed(verifyRanges<GemmAttr>(emitError, g)))
+  if (failed(verifyManyRows<GemmAttr>(emitError, g.rows)) ||
+      failed(verifyRanges<GemmAttr>(emitError, g)))
     return failure();
   if (g.tokens && (*g.tokens & (*g.tokens - 1)))
     return emitError() << "tokens = " << *g.tokens << " is not 16, 32, 64 or 128"
@@ -298,6 +306,32 @@ int64_t CpuGemvAttr::getRows() const { return getValue().rows; }
 bool CpuGemvAttr::isForGpu() const { return false; }
 bool CpuGemvAttr::isComplete() const { return qlinear::isComplete(getValue()); }
 
+Attribute CpuGemmAttr::parse(AsmParser &parser, Type) {
+  SMLoc start = parser.getCurrentLocation();
+  auto kernel = parseKernel<CpuGemm>(parser, "a cpu_gemm kernel");
+  return succeeded(kernel)
+             ? parser.getChecked<CpuGemmAttr>(start, parser.getContext(), *kernel)
+             : Attribute();
+}
+
+void CpuGemmAttr::print(AsmPrinter &printer) const { printKernel(printer, getValue()); }
+
+LogicalResult CpuGemmAttr::verify(EmitError emitError, CpuGemm kernel) {
+  if (failed(verifyManyRows<CpuGemmAttr>(emitError, kernel.rows)) ||
+      failed(verifyRanges<CpuGemmAttr>(emitError, kernel)))
+    return failure();
+  if (kernel.tokens && *kernel.tokens % ::qlinear::cpu::kTokenBlock)
+    return emitError() << "tokens = " << *kernel.tokens << " is not a multiple of "
+                       << ::qlinear::cpu::kTokenBlock
+                       << ", the tokens of a block in registers"
+                       << cite<CpuGemmAttr>(3);
+  return success();
+}
+
+int64_t CpuGemmAttr::getRows() const { return getValue().rows; }
+bool CpuGemmAttr::isForGpu() const { return false; }
+bool CpuGemmAttr::isComplete() const { return qlinear::isComplete(getValue()); }
+
 //===----------------------------------------------------------------------===//
 // Schedule
 //===----------------------------------------------------------------------===//
@@ -316,8 +350,9 @@ Attribute ScheduleAttr::parse(AsmParser &parser, Type) {
     if (!kernels.back())
       return parser.emitError(loc,
                               "expected a kernel, such as #qlinear.gemv<rows = 1>, "
-                              "#qlinear.gemm<rows = any> or "
-                              "#qlinear.cpu_gemv<rows = 1>");
+                              "#qlinear.gemm<rows = any>, "
+                              "#qlinear.cpu_gemv<rows = 1> or "
+                              "#qlinear.cpu_gemm<rows = any>");
     return success();
   };
   if (parseFields(parser, "a schedule", "kernels, quantize and pdl",

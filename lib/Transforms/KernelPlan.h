@@ -138,6 +138,9 @@ Result<mlir::qlinear::Gemm> chooseGemm(mlir::qlinear::LinearOp op,
 mlir::qlinear::ScheduleAttr withManyRows(mlir::qlinear::LinearOp op,
                                          mlir::qlinear::ScheduleAttr schedule,
                                          const GpuChip &chip);
+/// The same for CPUs.
+mlir::qlinear::ScheduleAttr withManyRows(mlir::qlinear::LinearOp op,
+                                         mlir::qlinear::ScheduleAttr schedule);
 
 /// The segments of a linear's kernels, without what depends on the kernel.
 std::vector<KernelSegment> makeSegments(mlir::qlinear::LinearOp op);

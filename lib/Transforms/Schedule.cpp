@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "KernelPlan.h"
 #include "ScheduleTable.h"
+#include "qlinear/Kernels/Cpu.h"
 #include "qlinear/Transforms/ModuleTarget.h"
 #include "qlinear/Transforms/Passes.h"
 
@@ -69,6 +70,52 @@ std::string whyMisfit(ScheduleAttr schedule, const std::optional<GpuChip> &chip,
   return "";
 }
 
+/// The fewest rows that get a kernel for many: such kernels are as fast from three rows
+/// on, and take up to half of what a kernel for more rows takes to compile.
+static constexpr int64_t kFewRows = 2;
+
+/// The kernels of a linear whose schedule names none.
+static SmallVector<KernelAttrInterface> cpuKernelsOf(LinearOp op) {
+  SmallVector<KernelAttrInterface> kernels;
+  MLIRContext *context = op.getContext();
+  for (int64_t rows : rowsWithKernels(op.getM()))
+    if (rows <= kFewRows || op.multipliesFloats())
+      kernels.push_back(CpuGemvAttr::get(context, CpuGemv{rows, std::nullopt}));
+  if (!op.multipliesFloats() &&
+      (ShapedType::isDynamic(op.getM()) || op.getM() > kFewRows))
+    kernels.push_back(CpuGemmAttr::get(context, CpuGemm{}));
+  return kernels;
+}
+
+/// Rows that share a decoded unit: decoding is then a twentieth of the time, and the
+/// rows' part of the unit is in the first-level cache with it.
+static int64_t tokensOf(LinearOp op) {
+  constexpr int64_t most = 64;
+  constexpr int64_t block = cpu::kTokenBlock;
+  return ShapedType::isDynamic(op.getM())
+             ? most
+             : std::min<int64_t>(most, llvm::divideCeil(op.getM(), block) * block);
+}
+
+/// Tiles of a work item: enough to use what has been read of x again, few enough to
+/// give work to many threads.
+static int64_t tilesOf(LinearOp op) {
+  int64_t tiles = 0;
+  for (size_t i = 0; i < op.getWeights().size(); ++i)
+    tiles = std::max<int64_t>(tiles, op.getWeightType(i).getLayout().tiles());
+  return std::clamp<int64_t>(tiles / 64, 1, 8);
+}
+
+ScheduleAttr withManyRows(LinearOp op, ScheduleAttr schedule) {
+  SmallVector<KernelAttrInterface> kernels(schedule.getKernels());
+  if (kernels.empty() || kernels.back().getRows() != kMaxGemvRows ||
+      op.multipliesFloats())
+    return schedule;
+  kernels.push_back(CpuGemmAttr::get(op.getContext(), CpuGemm{}));
+  return ScheduleAttr::get(op.getContext(), kernels, schedule.getQuantize(),
+                           schedule.getPdl());
+}
+
 LogicalResult scheduleForCpu(RewriterBase &rewriter, LinearOp op) {
   ScheduleAttr given = op.getScheduleAttr();
   SmallVector<KernelAttrInterface> kernels;
@@ -79,12 +126,22 @@ LogicalResult scheduleForCpu(RewriterBase &rewriter, LinearOp op) {
     llvm::append_range(kernels, given.getKernels());
   }
   if (kernels.empty())
-    for (int64_t rows : rowsWithKernels(op.getM()))
-      kernels.push_back(CpuGemvAttr::get(op.getContext(), CpuGemv{rows, std::nullopt}));
+    kernels = cpuKernelsOf(op);
   for (KernelAttrInterface &kernel : kernels) {
-    CpuGemv fields = cast<CpuGemvAttr>(kernel).getValue();
-    fields.tiles = fields.tiles.value_or(1);
-    kernel = CpuGemvAttr::get(op.getContext(), fields);
+    if (auto gemv = dyn_cast<CpuGemvAttr>(kernel)) {
+      CpuGemv fields = gemv.getValue();
+      fields.tiles = fields.tiles.value_or(1);
+      kernel = CpuGemvAttr::get(op.getContext(), fields);
+      continue;
+    }
+    if (op.multipliesFloats())
+      return op.emitError("schedule: the kernel ")
+             << kernel << " multiplies quantized activations, and those of this linear "
+             << "are not quantized; use #qlinear.cpu_gemv";
+    CpuGemm fields = cast<CpuGemmAttr>(kernel).getValue();
+    fields.tokens = fields.tokens.value_or(tokensOf(op));
+    fields.tiles = fields.tiles.value_or(tilesOf(op));
+    kernel = CpuGemmAttr::get(op.getContext(), fields);
   }
   rewriter.modifyOpInPlace(op, [&] {
     op.setScheduleAttr(
@@ -127,7 +184,8 @@ struct Schedule : public mlir::qlinear::impl::ScheduleBase<Schedule> {
       bool isGiven = bool(op.getScheduleAttr());
       ScheduleAttr found = isGiven ? ScheduleAttr() : measured.find(op);
       if (found)
-        op.setScheduleAttr(chip ? ::qlinear::withManyRows(op, found, *chip) : found);
+        op.setScheduleAttr(chip ? ::qlinear::withManyRows(op, found, *chip)
+                                : ::qlinear::withManyRows(op, found));
       if (!isGiven)
         ++(found ? numFromTable : numFromModel);
       IRRewriter rewriter(&getContext());

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <sys/mman.h>
@@ -32,21 +33,57 @@ constexpr size_t kAlignment = 128; ///< of a packed weight
 constexpr size_t kHugePage = 2 << 20;
 constexpr size_t kAddressSpace = size_t(1) << 47;
 
+/// Memory on huge pages of its own. The heap would give out small pages again that
+/// somebody has freed, and a weight is read at two thirds of the speed from those.
+class HugePages {
+public:
+  /// Null if there is no memory.
+  void *alloc(size_t bytes) {
+    // The kernel chooses an address that is a multiple of a small page.
+    size_t size = bytes + kHugePage;
+    void *mapped = mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED)
+      return nullptr;
+    auto start = reinterpret_cast<uintptr_t>(mapped);
+    void *aligned = reinterpret_cast<void *>((start + kHugePage - 1) & -kHugePage);
+    (void)madvise(aligned, bytes, MADV_HUGEPAGE);
+    std::lock_guard lock(mutex);
+    mappings[aligned] = {mapped, size};
+    return aligned;
+  }
+  /// Whether the memory is from here.
+  bool free(void *ptr) {
+    std::unique_lock lock(mutex);
+    auto found = mappings.find(ptr);
+    if (found == mappings.end())
+      return false;
+    auto [mapped, size] = found->second;
+    mappings.erase(found);
+    lock.unlock();
+    munmap(mapped, size);
+    return true;
+  }
+  ~HugePages() {
+    for (auto &[ptr, mapping] : mappings)
+      munmap(mapping.first, mapping.second);
+  }
+
+private:
+  std::mutex mutex;
+  std::map<void *, std::pair<void *, size_t>> mappings;
+};
+
 /// Host memory is device memory, and everything runs before it returns.
 class HostDevice : public Device {
 public:
   Status alloc(size_t bytes, void **out) override {
-    // Weights and read benchmarks stream through memory: large allocations get
-    // huge pages, so that address translation is no bottleneck.
-    size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
     if (bytes > kAddressSpace ||
-        posix_memalign(out, alignment, std::max<size_t>(bytes, 1)) != 0) {
+        posix_memalign(out, kAlignment, std::max<size_t>(bytes, 1)) != 0) {
       *out = nullptr;
       return fail(QLR_OUT_OF_MEMORY, "cannot allocate ", bytes,
                   " bytes of host memory");
     }
-    if (bytes >= kHugePage)
-      (void)madvise(*out, bytes, MADV_HUGEPAGE);
     return {};
   }
   void free(void *ptr) override { std::free(ptr); }
@@ -128,6 +165,10 @@ constexpr InstructionSet kInstructionSets[] = {
        return __builtin_cpu_supports("x86-64-v4") &&
               __builtin_cpu_supports("avx512vnni");
      }},
+    {"avxvnni",
+     [] {
+       return __builtin_cpu_supports("x86-64-v3") && __builtin_cpu_supports("avxvnni");
+     }},
     {"avx2", [] { return bool(__builtin_cpu_supports("x86-64-v3")); }},
 #endif
     {"portable", [] { return true; }},
@@ -139,6 +180,7 @@ class CpuDevice : public HostDevice {
   tbb::task_arena arena;
   int threads;
   size_t best; ///< index into kInstructionSets
+  HugePages hugePages;
 
 public:
   CpuDevice(int threads, size_t best) : arena(threads), threads(threads), best(best) {
@@ -148,10 +190,25 @@ public:
                           size_t(threads));
   }
 
+  Status alloc(size_t bytes, void **out) override {
+    if (bytes < kHugePage || bytes > kAddressSpace)
+      return HostDevice::alloc(bytes, out);
+    *out = hugePages.alloc(bytes);
+    return *out ? Status()
+                : fail(QLR_OUT_OF_MEMORY, "cannot allocate ", bytes,
+                       " bytes of host memory");
+  }
+  void free(void *ptr) override {
+    if (!hugePages.free(ptr))
+      HostDevice::free(ptr);
+  }
+
   Expected<std::unique_ptr<Code>> load(const Artifact &artifact) override {
+    // One that comes later may have what the best has not.
     for (size_t i = best; i < std::size(kInstructionSets); ++i)
       for (const TargetInfo &t : artifact.manifest().targets)
-        if (t.target == text("cpu:", kInstructionSets[i].name))
+        if (t.target == text("cpu:", kInstructionSets[i].name) &&
+            kInstructionSets[i].supported())
           return bind(artifact, t);
     return fail(QLR_NO_DEVICE, "the artifact has code for ", artifact.targetNames(),
                 ", none of which runs on ", targetName,

@@ -213,6 +213,8 @@ static void testSchedules(MlirLocation loc) {
   MlirContext context = mlirLocationGetContext(loc);
   MlirQLinearGemv value = mlirQLinearGemvGetDefault(4), back;
   MlirQLinearCpuGemv cpu = {2, MLIR_QLINEAR_CHOOSE};
+  MlirQLinearGemm many = mlirQLinearGemmGetDefault(MLIR_QLINEAR_ANY_ROWS), manyBack;
+  MlirQLinearCpuGemm cpuMany = {100, 16, MLIR_QLINEAR_CHOOSE}, cpuManyBack;
   MlirAttribute kernels[2], schedule, empty;
   puts("schedules");
   CHECK_THAT(value.rows == 4 && value.grid == MLIR_QLINEAR_CHOOSE &&
@@ -277,12 +279,48 @@ static void testSchedules(MlirLocation loc) {
   CHECK_THAT(
       mlirQLinearCpuGemvAttrGetValue(mlirQLinearCpuGemvAttrGet(loc, cpu)).tiles == 3);
 
+  many.tokens = 64;
+  many.dot = MLIR_QLINEAR_DOT_WGMMA;
+  many.copy = MLIR_QLINEAR_COPY_BULK;
+  many.grid = 112;
+  many.warps = 8;
+  many.tiles = 2;
+  many.stages = 3;
+  many.splitK = 4;
+  kernels[1] = mlirQLinearGemmAttrGet(loc, many);
+  // CHECK-NEXT: #qlinear.gemm<rows = any, tokens = 64, dot = wgmma, copy = bulk, grid =
+  // 112, warps = 8, tiles = 2, stages = 3, split_k = 4>
+  mlirAttributePrint(kernels[1], print, stdout);
+  puts("");
+  CHECK_THAT(mlirAttributeIsAQLinearGemm(kernels[1]));
+  CHECK_THAT(!mlirAttributeIsAQLinearGemm(kernels[0]));
+  CHECK_THAT(mlirTypeIDEqual(mlirAttributeGetTypeID(kernels[1]),
+                             mlirQLinearGemmAttrGetTypeID()));
+  manyBack = mlirQLinearGemmAttrGetValue(kernels[1]);
+  CHECK_THAT(memcmp(&manyBack, &many, sizeof many) == 0);
+
+  kernels[1] = mlirQLinearCpuGemmAttrGet(loc, cpuMany);
+  CHECK_THAT(mlirAttributeIsAQLinearCpuGemm(kernels[1]));
+  CHECK_THAT(!mlirAttributeIsAQLinearCpuGemm(kernels[0]));
+  CHECK_THAT(mlirTypeIDEqual(mlirAttributeGetTypeID(kernels[1]),
+                             mlirQLinearCpuGemmAttrGetTypeID()));
+  CHECK_THAT(mlirQLinearKernelAttrGetRows(kernels[1]) == 100);
+  cpuManyBack = mlirQLinearCpuGemmAttrGetValue(kernels[1]);
+  CHECK_THAT(memcmp(&cpuManyBack, &cpuMany, sizeof cpuMany) == 0);
+  cpuMany.tokens = 12;
+  // CHECK-NEXT: error: tokens = 12 is not a multiple of 8
+  CHECK_THAT(mlirAttributeIsNull(mlirQLinearCpuGemmAttrGet(loc, cpuMany)));
+  cpuMany.rows = 2;
+  cpuMany.tokens = MLIR_QLINEAR_CHOOSE;
+  kernels[1] = mlirQLinearCpuGemmAttrGet(loc, cpuMany);
+  CHECK_THAT(mlirQLinearCpuGemmAttrGetValue(kernels[1]).tokens == MLIR_QLINEAR_CHOOSE);
+
   value.rows = 9;
   // CHECK-NEXT: error: rows = 9 is not in 1..8
   CHECK_THAT(mlirAttributeIsNull(mlirQLinearGemvAttrGet(loc, value)));
   value.rows = 8;
-  value.dot = 2;
-  // CHECK-NEXT: error: dot = 2 is not in 0..1, and not MLIR_QLINEAR_CHOOSE
+  value.dot = 4;
+  // CHECK-NEXT: error: dot = 4 is not in 0..3, and not MLIR_QLINEAR_CHOOSE
   CHECK_THAT(mlirAttributeIsNull(mlirQLinearGemvAttrGet(loc, value)));
   // CHECK-NEXT: error: a kernel for rows = 2 comes after one for rows = 4
   CHECK_THAT(mlirAttributeIsNull(mlirQLinearScheduleAttrGet(

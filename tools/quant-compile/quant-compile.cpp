@@ -43,7 +43,7 @@ cl::opt<std::string> output("o", cl::desc("Output file; - is standard output"),
 cl::opt<std::string> targets(
     "target",
     cl::desc("What to compile for, comma-separated: cuda:sm_NN, cuda:emulated, "
-             "cpu (all instruction sets; the runtime picks one), cpu:avx512vnni, "
+             "cpu (all instruction sets; the runtime picks one), cpu:avx512vnni, cpu:avxvnni, "
              "cpu:avx2, cpu:portable"),
     cl::init("cpu"), cl::value_desc("list"), cl::cat(category));
 cl::opt<Emit> emitKind(

@@ -109,15 +109,21 @@ inline double affine(Form form, CodeType codes, int field, double s, double o) {
   return NAN;
 }
 
+inline double scale(const EncodedWeight &w, uint64_t n, uint64_t k) {
+  const Encoding &e = w.encoding;
+  uint64_t G = e.group ? w.K / e.group : 1;
+  uint64_t g = e.group ? k / e.group : 0;
+  return metaValue(e.scale, e, w.K, w.scaleFields, w.scaleSteps, n, g, G);
+}
+
 inline double weight(const EncodedWeight &w, uint64_t n, uint64_t k) {
   const Encoding &e = w.encoding;
   uint64_t G = e.group ? w.K / e.group : 1;
   uint64_t g = e.group ? k / e.group : 0;
-  double s = metaValue(e.scale, e, w.K, w.scaleFields, w.scaleSteps, n, g, G);
   double o = e.form == Form::symmetric
                  ? 0
                  : metaValue(e.offset, e, w.K, w.offsetFields, w.offsetSteps, n, g, G);
-  return affine(e.form, e.codes, w.fields[n * w.K + k], s, o);
+  return affine(e.form, e.codes, w.fields[n * w.K + k], scale(w, n, k), o);
 }
 
 inline double weight(const AffineWeight &w, uint64_t n, uint64_t k) {

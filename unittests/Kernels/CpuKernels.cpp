@@ -4,7 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-#define QL_KERNEL static __attribute__((noinline)) void
+#define QL_KERNEL [[maybe_unused]] static __attribute__((noinline)) void
 #include "../../kernels/cpu/Kernels.cpp"
 
 #include "CpuKernels.h"
@@ -12,11 +12,14 @@
 #define QL_TABLE(NAME, FEATURES)                                                       \
   const CpuKernels NAME = {&#NAME[1],         [] { return bool(FEATURES); },              \
                            ql_cpu_begin_tile, ql_cpu_add_unit,                         \
-                           ql_cpu_end_tile,   ql_cpu_load,                             \
-                           ql_cpu_store,      ql_cpu_quantize}
+                           ql_cpu_end_tile,   ql_cpu_multiply_tile,                    \
+                           ql_cpu_load,       ql_cpu_store,                            \
+                           ql_cpu_quantize}
 
 #if defined(__AVX512VNNI__)
 QL_TABLE(kAvx512Vnni, __builtin_cpu_supports("avx512vnni"));
+#elif defined(__AVXVNNI__)
+QL_TABLE(kAvxVnni, __builtin_cpu_supports("avxvnni"));
 #elif defined(__AVX2__)
 QL_TABLE(kAvx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"));
 #else

@@ -16,6 +16,19 @@ using namespace qlinear;
 
 namespace {
 
+/// So many bytes at a multiple of 64, each 0xFF (floats: NaN), none to spare behind them.
+class Aligned {
+public:
+  explicit Aligned(size_t bytes) : memory(bytes + 64, char(0xFF)) {
+    memory.resize(start() + bytes);
+  }
+  void *data() { return memory.data() + start(); }
+
+private:
+  size_t start() const { return -reinterpret_cast<uintptr_t>(memory.data()) & 63; }
+  std::vector<char> memory;
+};
+
 class CpuKernelsTest : public testing::TestWithParam<const CpuKernels *> {
 protected:
   const CpuKernels &kernels = *GetParam();
@@ -25,7 +38,10 @@ protected:
       GTEST_SKIP() << "this machine has no " << kernels.name;
   }
 
-  /// y (M x N) of the kernels, for `rows` tokens by the variant for M rows.
+  /// The kernel for many rows, in place of the M of one for few.
+  static constexpr int kMany = 0;
+
+  /// y (rows x N) of the kernels, for `rows` tokens by the variant for M rows.
   std::vector<float> linear(const EncodedWeight &w, const std::vector<float> &x, int M,
                             int rows) {
     layout::WeightLayout l = layoutOf(w.encoding, w.N, w.K);
@@ -41,15 +57,23 @@ protected:
                        &tokens[m * a.bytes()]);
     auto *bytes = reinterpret_cast<const unsigned char *>(blob.data());
     uint64_t spec = w.encoding.spec();
-    std::vector<float> y(rows * w.N), out(M * 16);
-    std::vector<char> memory(cpu::tileBytes(M) + 64);
-    char *state = memory.data() + (-reinterpret_cast<uintptr_t>(memory.data()) & 63);
+    std::vector<float> y(rows * w.N);
+    // What is not written is seen.
+    Aligned state(M == kMany ? cpu::kGemmStateBytes : cpu::tileBytes(M));
+    int padded = (rows + cpu::kTokenBlock - 1) / cpu::kTokenBlock * cpu::kTokenBlock;
+    Aligned products((M == kMany ? padded : M) * 64);
+    auto *out = static_cast<float *>(products.data());
     for (uint64_t t = 0; t < l.tiles(); ++t) {
-      kernels.beginTile(spec, w.N, w.K, M, bytes, t, state);
-      for (uint64_t u = 0; u < l.unitsPerTile(); ++u)
-        kernels.addUnit(spec, w.N, w.K, M, bytes, tokens.data(), rows, t, u,
-                        u == l.fullUnits(), state);
-      kernels.endTile(M, state, out.data());
+      if (M == kMany) {
+        kernels.multiplyTile(spec, w.N, w.K, bytes, tokens.data(), rows, t,
+                             state.data(), out);
+      } else {
+        kernels.beginTile(spec, w.N, w.K, M, bytes, t, state.data());
+        for (uint64_t u = 0; u < l.unitsPerTile(); ++u)
+          kernels.addUnit(spec, w.N, w.K, M, bytes, tokens.data(), rows, t, u,
+                          u == l.fullUnits(), state.data());
+        kernels.endTile(M, state.data(), out);
+      }
       for (int m = 0; m < rows; ++m)
         kernels.store(cpu::kFloat32, &y[m * w.N + 16 * t],
                       std::min<uint64_t>(16, w.N - 16 * t), &out[16 * m]);
@@ -85,24 +109,30 @@ QuantizedRow quantize(const float *x, uint64_t K) {
   return r;
 }
 
-/// |y - reference| / |reference| over all elements.
+/// |y - reference| over all elements, by what they would be without cancellation: the
+/// norm of the products, each weight with a step of its code besides.
 double relativeError(const EncodedWeight &w, const std::vector<float> &x,
                      const std::vector<float> &y, int rows) {
-  std::vector<double> weights(w.N * w.K);
+  std::vector<double> weights(w.N * w.K), steps(w.N * w.K);
   for (uint64_t n = 0; n < w.N; ++n)
-    for (uint64_t k = 0; k < w.K; ++k)
+    for (uint64_t k = 0; k < w.K; ++k) {
       weights[n * w.K + k] = reference::weight(w, n, k);
+      steps[n * w.K + k] = std::fabs(reference::scale(w, n, k));
+    }
   double error = 0, norm = 0;
   for (int m = 0; m < rows; ++m) {
     QuantizedRow q = quantize(&x[m * w.K], w.K);
     for (uint64_t n = 0; n < w.N; ++n) {
       double sum = 0;
-      for (uint64_t k = 0; k < w.K; ++k)
-        sum += weights[n * w.K + k] * double(q.d[k / 32]) * q.codes[k];
+      for (uint64_t k = 0; k < w.K; ++k) {
+        double weight = weights[n * w.K + k], a = double(q.d[k / 32]) * q.codes[k];
+        double size = (std::fabs(weight) + steps[n * w.K + k]) * a;
+        sum += weight * a;
+        norm += size * size;
+      }
       double got = y[m * w.N + n];
       EXPECT_TRUE(std::isfinite(got));
       error += (got - sum) * (got - sum);
-      norm += sum * sum;
     }
   }
   return norm ? std::sqrt(error / norm) : std::sqrt(error);
@@ -253,13 +283,15 @@ TEST_P(CpuKernelsTest, IntegerPartIsExact) {
         if (extreme)
           for (uint8_t &f : w.fields)
             f = uint8_t(largest);
-        std::vector<float> y = linear(w, x, 1, 1);
-        for (uint64_t n = 0; n < 16; ++n) {
-          int64_t sum = 0;
-          for (uint64_t k = 0; k < 256; ++k)
-            sum += int64_t(w.fields[n * 256 + k]) * int64_t(x[k]);
-          ASSERT_EQ(int64_t(y[n]), sum)
-              << int(bits) << " bits, group " << group << ", row " << n;
+        for (int M : {1, kMany}) {
+          std::vector<float> y = linear(w, x, M, 1);
+          for (uint64_t n = 0; n < 16; ++n) {
+            int64_t sum = 0;
+            for (uint64_t k = 0; k < 256; ++k)
+              sum += int64_t(w.fields[n * 256 + k]) * int64_t(x[k]);
+            ASSERT_EQ(int64_t(y[n]), sum) << int(bits) << " bits, group " << group
+                                          << ", row " << n << ", M " << M;
+          }
         }
       }
 }
@@ -288,6 +320,10 @@ TEST_P(CpuKernelsTest, EveryCodeAndGroup) {
           EncodedWeight w = reference::randomEncoded(e, s.N, s.K, rng);
           std::vector<float> x = randomRows(rows * s.K);
           EXPECT_LE(relativeError(w, x, linear(w, x, M, rows), rows), 1e-4);
+          rows = 1 + int(rng() % 20);
+          SCOPED_TRACE("many, rows " + std::to_string(rows));
+          x = randomRows(rows * s.K);
+          EXPECT_LE(relativeError(w, x, linear(w, x, kMany, rows), rows), 1e-4);
         }
       }
 }
@@ -307,6 +343,7 @@ TEST_P(CpuKernelsTest, EveryStorage) {
         EncodedWeight w = reference::randomEncoded(e, N, K, rng);
         std::vector<float> x = randomRows(2 * K);
         EXPECT_LE(relativeError(w, x, linear(w, x, 2, 2), 2), 1e-4);
+        EXPECT_LE(relativeError(w, x, linear(w, x, kMany, 2), 2), 1e-4);
       }
     }
 }
@@ -323,17 +360,35 @@ TEST_P(CpuKernelsTest, RowsDoNotDependOnTheVariant) {
   }
 }
 
+TEST_P(CpuKernelsTest, RowsDoNotDependOnTheirNumber) {
+  // A row has the same bits whatever rows are beside it, in blocks of every size.
+  for (const char *type : {"Q4_K", "Q6_K", "Q8_0", "Q5_0"}) {
+    uint64_t N = 24, K = type[3] == 'K' ? 768 : 320;
+    EncodedWeight w = reference::randomEncoded(*ggufEncoding(type), N, K, rng);
+    std::vector<float> x = randomRows(35 * K);
+    std::vector<float> all = linear(w, x, kMany, 35);
+    EXPECT_LE(relativeError(w, x, all, 35), 1e-4);
+    for (int rows = 1; rows < 35; ++rows) {
+      std::vector<float> some =
+          linear(w, std::vector(x.begin(), x.begin() + rows * K), kMany, rows);
+      for (size_t i = 0; i < some.size(); ++i)
+        ASSERT_EQ(some[i], all[i]) << type << ", " << rows << " rows, element " << i;
+    }
+  }
+}
+
 TEST_P(CpuKernelsTest, NonFiniteActivationsGiveNan) {
   Encoding e = *ggufEncoding("Q4_K");
   EncodedWeight w = reference::randomEncoded(e, 16, 512, rng);
   std::vector<float> x = randomRows(512);
   x[300] = std::numeric_limits<float>::infinity();
-  for (float y : linear(w, x, 1, 1))
-    EXPECT_TRUE(std::isnan(y));
+  for (int M : {1, kMany})
+    for (float y : linear(w, x, M, 1))
+      EXPECT_TRUE(std::isnan(y));
 }
 
 INSTANTIATE_TEST_SUITE_P(, CpuKernelsTest,
-                         testing::Values(&kAvx512Vnni, &kAvx2, &kPortable),
+                         testing::Values(&kAvx512Vnni, &kAvxVnni, &kAvx2, &kPortable),
                          [](const auto &info) {
                            return std::string(info.param->name);
                          });

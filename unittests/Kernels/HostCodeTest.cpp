@@ -201,16 +201,19 @@ TEST_P(HostCodeTest, EveryCodeAndGroup) {
         e.offset = offsets[rng() % offsets.size()];
       auto shapes = reference::oddShapes(group);
       reference::Shape s = shapes[rng() % shapes.size()];
-      int variant = 1 << rng() % 4;
+      // The kernel for many rows, or one for up to `variant`.
+      bool many = rng() % 2;
+      int variant = many ? 20 : 1 << rng() % 4;
       Element in = Element(rng() % 3), out = Element(rng() % 3);
       EncodedWeight w = reference::randomEncoded(e, s.N, s.K, rng);
-      std::string rows = std::to_string(variant);
+      std::string kernel =
+          many ? "#qlinear.cpu_gemm<rows = any, tokens = 8"
+               : "#qlinear.cpu_gemv<rows = " + std::to_string(variant);
       std::string text =
           "func.func @f(%x: " + rowsType(s.K, in) + ", %w: " + weightType(w) + ") -> " +
           rowsType(s.N, out) +
           " { %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = "
-          "[#qlinear.cpu_gemv<rows = " +
-          rows + ", tiles = " + std::to_string(1 + rng() % 2) + ">]>} : (" +
+          "[" + kernel + ", tiles = " + std::to_string(1 + rng() % 2) + ">]>} : (" +
           rowsType(s.K, in) + ", " + weightType(w) + ") -> " + rowsType(s.N, out) +
           " return %y : " + rowsType(s.N, out) + " }";
       SCOPED_TRACE(text);
@@ -218,7 +221,7 @@ TEST_P(HostCodeTest, EveryCodeAndGroup) {
       ASSERT_EQ(c.launches.size(), 2u);
       std::vector<char> blob = packed(w);
       layout::ActivationLayout a{s.K};
-      for (int M = 1; M <= variant; M += 1 + int(rng() % 3)) {
+      for (int M = 1; M <= variant; M += 1 + int(rng() % (many ? 9 : 3))) {
         std::vector<float> x = random(M * s.K);
         for (float &v : x)
           v *= out == Element::f16 ? 0.01f : 1.f;
@@ -250,19 +253,23 @@ TEST_P(HostCodeTest, SeveralWeights) {
       ") { %y:3 = qlinear.linear %x, %q, %k, %v : " + types + " return }");
   ASSERT_EQ(c.launches.size(), 2u);
   std::vector<char> qs = packed(q), ks = packed(k), vs = packed(v);
-  std::vector<float> x = random(3 * 512);
-  for (float &value : x)
-    value *= 0.01f;
-  std::vector<char> input = toElements(x, Element::bf16);
-  std::vector<char> tokens(3 * layout::ActivationLayout{512}.bytes());
-  std::vector<char> yq(3 * 40 * 4), yk(3 * 7 * 2), yv(3 * 33 * 2);
-  run(c, c.launches[0], {input.data(), tokens.data()}, 3);
-  run(c, c.launches[1],
-      {qs.data(), ks.data(), vs.data(), tokens.data(), yq.data(), yk.data(), yv.data()},
-      3);
-  EXPECT_LE(relativeError(fromElements(yq, Element::f32), product(q, x, 3)), 1e-3);
-  EXPECT_LE(relativeError(fromElements(yk, Element::bf16), product(k, x, 3)), 4e-3);
-  EXPECT_LE(relativeError(fromElements(yv, Element::f16), product(v, x, 3)), 1e-3);
+  for (int M : {2, 3, 67}) {
+    SCOPED_TRACE(M);
+    std::vector<float> x = random(M * 512);
+    for (float &value : x)
+      value *= 0.01f;
+    std::vector<char> input = toElements(x, Element::bf16);
+    std::vector<char> tokens(M * layout::ActivationLayout{512}.bytes());
+    std::vector<char> yq(M * 40 * 4), yk(M * 7 * 2), yv(M * 33 * 2);
+    run(c, c.launches[0], {input.data(), tokens.data()}, M);
+    run(c, c.launches[1],
+        {qs.data(), ks.data(), vs.data(), tokens.data(), yq.data(), yk.data(),
+         yv.data()},
+        M);
+    EXPECT_LE(relativeError(fromElements(yq, Element::f32), product(q, x, M)), 1e-3);
+    EXPECT_LE(relativeError(fromElements(yk, Element::bf16), product(k, x, M)), 4e-3);
+    EXPECT_LE(relativeError(fromElements(yv, Element::f16), product(v, x, M)), 1e-3);
+  }
 }
 
 TEST_P(HostCodeTest, Epilogue) {
@@ -297,7 +304,7 @@ TEST_P(HostCodeTest, Epilogue) {
       } return })");
   ASSERT_EQ(c.launches.size(), 2u);
   std::vector<char> gs = packed(g), us = packed(u);
-  for (int M : {1, 3, 4, 5, 8}) {
+  for (int M : {1, 3, 4, 5, 8, 70}) {
     std::vector<float> x = random(M * 96), bias = random(37), residual = random(M * 37);
     std::vector<char> input = toElements(x, Element::f32);
     std::vector<char> biases = toElements(bias, Element::f16);
@@ -395,7 +402,8 @@ TEST_P(HostCodeTest, MathFunctions) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, HostCodeTest,
-                         testing::Values("avx512vnni", "avx2", "portable"),
+                         testing::Values("avx512vnni", "avxvnni", "avx2",
+                                         "portable"),
                          [](const auto &info) { return std::string(info.param); });
 
 } // namespace

@@ -5,9 +5,9 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// What the attributes #qlinear.gemv, #qlinear.gemm and #qlinear.cpu_gemv hold. A field
-// without a value is left to the cost model. visit() names each field once: the text
-// form, bytecode and checks all come from it.
+// What the attributes #qlinear.gemv, #qlinear.gemm, #qlinear.cpu_gemv and
+// #qlinear.cpu_gemm hold. A field without a value is left to the cost model. visit()
+// names each field once: the text form, bytecode and checks all come from it.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_DIALECT_KERNELS_H
@@ -77,7 +77,7 @@ struct Gemm {
   bool operator==(const Gemm &) const = default;
 };
 
-/// A CPU kernel.
+/// A CPU kernel for few rows.
 struct CpuGemv {
   int64_t rows = 1;
   std::optional<int64_t> tiles;
@@ -87,6 +87,19 @@ struct CpuGemv {
     f("tiles", self.tiles, 1, 65535);
   }
   bool operator==(const CpuGemv &) const = default;
+};
+
+/// A CPU kernel for many rows; the description of #qlinear.cpu_gemm explains the fields.
+struct CpuGemm {
+  int64_t rows = kAnyRows;
+  std::optional<int64_t> tokens, tiles;
+
+  template <typename Self, typename Visitor>
+  static void visit(Self &self, Visitor &&f) {
+    f("tokens", self.tokens, 8, 512);
+    f("tiles", self.tiles, 1, 65535);
+  }
+  bool operator==(const CpuGemm &) const = default;
 };
 
 /// The most rows of one kernel for few.
@@ -111,6 +124,7 @@ template <typename Kernel> llvm::hash_code hashOf(const Kernel &kernel) {
 inline llvm::hash_code hash_value(const Gemv &kernel) { return hashOf(kernel); }
 inline llvm::hash_code hash_value(const Gemm &kernel) { return hashOf(kernel); }
 inline llvm::hash_code hash_value(const CpuGemv &kernel) { return hashOf(kernel); }
+inline llvm::hash_code hash_value(const CpuGemm &kernel) { return hashOf(kernel); }
 
 } // namespace mlir::qlinear
 #endif

@@ -291,6 +291,39 @@ def QLinear_CpuGemvAttr : QLinear_Attr<"CpuGemv", "cpu_gemv", [
   let genVerifyDecl = 1;
 }
 
+def QLinear_CpuGemmAttr : QLinear_Attr<"CpuGemm", "cpu_gemm", [
+    DeclareAttrInterfaceMethods<QLinear_KernelAttrInterface>]> {
+  let summary = "a CPU kernel for many rows";
+  let description = [{
+    Threads share work items of `tiles` tiles (of 16 rows of the weight). For `tokens`
+    rows of `x` at a time, a unit of a tile is decoded once, to bytes in the order in
+    which the products take them, and used for all of them; the units of an item come
+    from a cache for the rows after these. Activations are quantized. Only `rows` has to
+    be there: `qlinear-schedule` chooses the fields that are left out.
+
+    | field | values | meaning |
+    | --- | --- | --- |
+    | `rows` | 1.., `any` | rows of `x`, at most |
+    | `tokens` | 8..512 | rows of `x` that share a decoded unit |
+    | `tiles` | 1..65535 | tiles of a work item |
+
+    Constraints, of the fields that are given:
+
+    - (C1) `rows` is positive.
+    - (C2) A field that is a number is in the range of the table.
+    - (C3) `tokens` is a multiple of 8, the tokens of a block in registers.
+
+    Example:
+
+    ```mlir
+    #qlinear.cpu_gemm<rows = any, tokens = 64, tiles = 8>
+    ```
+  }];
+  let parameters = (ins AttrParameter<"::mlir::qlinear::CpuGemm", "its fields">:$value);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+}
+
 def QLinear_ScheduleAttr : QLinear_Attr<"Schedule", "schedule"> {
   let summary = "the kernels of a linear";
   let description = [{

@@ -15,13 +15,19 @@
 
 namespace qlinear::cpu {
 
-/// Most rows (tokens) of a kernel variant.
+/// Most rows (tokens) of a kernel that has a tile's sums for all of them at once.
 inline constexpr int kMaxRows = 8;
+/// Kernels for many tokens take them in blocks of up to this many.
+inline constexpr int kTokenBlock = 8;
 
 /// Bytes of a tile's state for M rows, 64-byte aligned: the row constants (16
 /// vectors of 64 bytes), then per row 16 sums of the products and 4 of the
 /// offsets.
 constexpr int tileBytes(int M) { return (16 + 20 * M) * 64; }
+
+/// Bytes of a tile's state in a kernel for many tokens, 64-byte aligned: row constants,
+/// a decoded unit and what leads to it, the scales of a block of tokens.
+inline constexpr int kGemmStateBytes = (16 + 64 + 32 + 32) * 64 + kTokenBlock * 96;
 
 /// Element types of x, extras and results; the values are those of qlr_dtype.
 enum DType : int { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
@@ -33,6 +39,9 @@ enum DType : int { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
 //   void ql_cpu_add_float_unit(u64 spec, u64 N, u64 K, i32 M, i32 dtype, ptr blob,
 //                        ptr x, i32 rows, u64 tile, u64 unit, i32 tail, ptr state)
 //   void ql_cpu_end_tile(i32 M, ptr state, ptr out)         float out[M][16]
+//   void ql_cpu_multiply_tile(u64 spec, u64 N, u64 K, ptr blob, ptr acts, i32 rows,
+//                        u64 tile, ptr state, ptr out)
+//                        float out[rows up to a multiple of kTokenBlock][16]
 //   void ql_cpu_load(i32 dtype, ptr src, u64 count, ptr out)   float out[16]
 //   void ql_cpu_store(i32 dtype, ptr dst, u64 count, ptr in)   count <= 16
 //   void ql_cpu_quantize(i32 dtype, u64 K, ptr x, ptr out)     one token

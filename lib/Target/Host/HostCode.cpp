@@ -45,6 +45,7 @@ struct InstructionSet {
 static constexpr InstructionSet kInstructionSets[] = {
 #if defined(__x86_64__)
     {"avx512vnni", "x86-64-v4", "+avx512vnni", true},
+    {"avxvnni", "x86-64-v3", "+avxvnni", true},
     {"avx2", "x86-64-v3", "", true},
 #endif
     {"portable", "", "", false},
@@ -331,7 +332,7 @@ struct PrintHostLLVM : PassWrapper<PrintHostLLVM, OperationPass<ModuleOp>> {
     llvm::outs().flush();
   }
   Option<std::string> isa{*this, "isa", llvm::cl::init("portable"),
-                          llvm::cl::desc("avx512vnni, avx2 or portable")};
+                          llvm::cl::desc("avx512vnni, avxvnni, avx2 or portable")};
 };
 } // namespace
 

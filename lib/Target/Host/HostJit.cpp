@@ -27,6 +27,8 @@ bool hostSupports(StringRef instructionSet) {
   bool avx2 = all({"avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe"});
   if (instructionSet == "avx2")
     return avx2;
+  if (instructionSet == "avxvnni")
+    return avx2 && features.lookup("avxvnni");
   if (instructionSet == "avx512vnni")
     return avx2 && all({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd",
                         "avx512vnni"});

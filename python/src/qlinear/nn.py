@@ -99,7 +99,7 @@ def prepare(model, dtype=None, targets=None, *, backward=False):
             _ops.kernel_for(*key, device)
 
 
-_CPU = ("cpu:avx512vnni", "cpu:avx2", "cpu:portable")
+_CPU = ("cpu:avx512vnni", "cpu:avxvnni", "cpu:avx2", "cpu:portable")
 
 
 def _device_of(tensor):

@@ -13,6 +13,17 @@ func.func @family(%x: tensor<?x64xf32>, %w: !qlinear.weight<8x64, #q8>) -> tenso
 
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 
+func.func @floats(%x: tensor<?x64xf32>, %w: !qlinear.weight<8x64, #q8>) -> tensor<?x8xf32> {
+  // expected-error @below {{schedule: the kernel #qlinear.cpu_gemm<rows = any> multiplies quantized activations, and those of this linear are not quantized; use #qlinear.cpu_gemv}}
+  %0 = qlinear.linear %x, %w {activations = #qlinear.activation_format<float>, schedule = #qlinear.schedule<kernels = [#qlinear.cpu_gemm<rows = any>]>}
+      : (tensor<?x64xf32>, !qlinear.weight<8x64, #q8>) -> tensor<?x8xf32>
+  return %0 : tensor<?x8xf32>
+}
+
+// -----
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+
 func.func @bits(%x: tensor<?x64xf32>, %w: !qlinear.weight<8x64, #q8>) -> tensor<?x8xbf16> {
   %0 = qlinear.linear %x, %w
       : (tensor<?x64xf32>, !qlinear.weight<8x64, #q8>) -> tensor<?x8xbf16> {

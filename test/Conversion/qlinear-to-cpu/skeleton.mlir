@@ -14,6 +14,7 @@ func.func @dynamic(%x: tensor<?x608xbf16>) -> tensor<?x40xf16> {
   // CHECK: %[[A:.*]] = qlinear.launch
   // CHECK-SAME: <rows = 1, kernel = @quantize0, items = 1>
   // CHECK-SAME: <rows = 8, kernel = @quantize0, items = 8>
+  // CHECK-SAME: <rows = 2147483647, kernel = @quantize0_many, items = 256>
   // CHECK-SAME: ins(%[[X]]) : (tensor<?x608xbf16>) -> !qlinear.activations<?x608>
   // CHECK: %[[Y:.*]] = qlinear.launch
   // CHECK-SAME: [#qlinear.variant<rows = 1, kernel = @linear0_m1, items = 3>,
@@ -58,6 +59,56 @@ func.func @dynamic(%x: tensor<?x608xbf16>) -> tensor<?x40xf16> {
 // CHECK:         %[[LAST:.*]] = arith.minsi %[[END]], %[[R]]
 // CHECK:         scf.for %{{.*}} = %[[BEGIN]] to %[[LAST]]
 // CHECK:           llvm.call @ql_cpu_quantize
+// Of many rows, a work item is a 256th.
+// CHECK-LABEL: llvm.func @quantize0_many
+// CHECK-SAME:    (%{{.*}}: !llvm.ptr, %[[ROWS:.*]]: i32, %[[BEGIN:.*]]: i64, %[[END:.*]]: i64)
+// CHECK:         %[[R:.*]] = arith.extsi %[[ROWS]]
+// CHECK:         %[[A:.*]] = arith.muli %[[BEGIN]], %[[R]]
+// CHECK:         %[[PARTS:.*]] = arith.constant 256 : i64
+// CHECK:         %[[FIRST:.*]] = arith.divsi %[[A]], %[[PARTS]]
+// CHECK:         %[[B:.*]] = arith.muli %[[END]], %[[R]]
+// CHECK:         %[[LAST:.*]] = arith.divsi %[[B]], %[[PARTS]]
+// CHECK:         scf.for %{{.*}} = %[[FIRST]] to %[[LAST]]
+// CHECK:           llvm.call @ql_cpu_quantize
+
+// -----
+
+// A kernel for many rows goes through them in blocks of `tokens` for each work item, so
+// that the item's weights stay in a cache.
+
+#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
+
+// CHECK-LABEL: func @many
+// CHECK:         [#qlinear.variant<rows = 100, kernel = @linear0_m100, items = 3>,
+// CHECK-SAME:    #qlinear.variant<rows = 2147483647, kernel = @linear0_many, items = 2>]
+// CHECK-LABEL: llvm.func @linear0_m100
+// CHECK-LABEL: llvm.func @linear0_many
+// CHECK-SAME:    (%{{.*}}: !llvm.ptr, %[[ROWS:.*]]: i32, %[[BEGIN:.*]]: i64, %[[END:.*]]: i64)
+// CHECK-DAG:     %[[R:.*]] = arith.extsi %[[ROWS]]
+// CHECK-DAG:     %[[THREE:.*]] = arith.constant 3 : i64
+// CHECK:         %[[LAST:.*]] = arith.muli %[[END]], %[[THREE]]
+// CHECK:         %[[HIGH:.*]] = arith.minsi %[[LAST]], %{{.*}}
+// CHECK:         scf.for %[[GROUP:.*]] = %[[LOW:.*]] to %[[HIGH]] step %{{.*}}
+// CHECK:           %[[NEXT:.*]] = arith.addi %[[GROUP]], %{{.*}}
+// CHECK:           %[[GROUPEND:.*]] = arith.minsi %[[HIGH]], %[[NEXT]]
+// CHECK:           %[[SIXTEEN:.*]] = arith.constant 16 : i64
+// CHECK:           scf.for %[[TOKEN:.*]] = %{{.*}} to %[[R]] step %[[SIXTEEN]]
+// CHECK:             %[[LEFT:.*]] = arith.subi %[[R]], %[[TOKEN]]
+// CHECK:             %[[COUNT:.*]] = arith.minsi %{{.*}}, %[[LEFT]]
+// A token has 64 codes and two records.
+// CHECK:             %[[AT:.*]] = arith.muli %[[TOKEN]]
+// CHECK:             %[[X:.*]] = llvm.getelementptr %{{.*}}[%[[AT]]]
+// CHECK:             scf.for %[[TILE:.*]] = %[[GROUP]] to %[[GROUPEND]]
+// CHECK:               %[[COUNT32:.*]] = arith.trunci %[[COUNT]]
+// CHECK:               llvm.call @ql_cpu_multiply_tile(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %[[X]], %[[COUNT32]], %[[TILE]], %{{.*}}, %[[PRODUCTS:[^,)]*]])
+// CHECK:               scf.for %[[ROW:.*]] = %{{.*}} to %[[COUNT]]
+// CHECK:                 arith.addi %[[TOKEN]], %[[ROW]]
+// CHECK:                 llvm.call @ql_cpu_store
+func.func @many(%x: tensor<?x64xf32>, %w: !qlinear.weight<72x64, #q8>) -> tensor<?x72xf32> {
+  %0 = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = [#qlinear.cpu_gemm<rows = 100, tokens = 16, tiles = 2>, #qlinear.cpu_gemm<rows = any, tokens = 16, tiles = 3>]>}
+      : (tensor<?x64xf32>, !qlinear.weight<72x64, #q8>) -> tensor<?x72xf32>
+  return %0 : tensor<?x72xf32>
+}
 
 // -----
 

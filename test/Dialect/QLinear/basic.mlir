@@ -9,10 +9,11 @@
 // CHECK-DAG: #[[EIGHT:kernel[0-9]*]] = #qlinear.gemv<rows = 8, dot = mma, copy = bulk, grid = 132, warps = 12, stages = 3, early = 2, ahead = false, x_copy = load, resident = 1, phases = 1, split_k = 2>
 // CHECK-DAG: #[[CPU1:kernel[0-9]*]] = #qlinear.cpu_gemv<rows = 1>
 // CHECK-DAG: #[[CPU4:kernel[0-9]*]] = #qlinear.cpu_gemv<rows = 4, tiles = 2>
+// CHECK-DAG: #[[MANY:kernel[0-9]*]] = #qlinear.cpu_gemm<rows = any, tokens = 64>
 // CHECK-DAG: #schedule = #qlinear.schedule<>
 // CHECK-DAG: #schedule1 = #qlinear.schedule<pdl = true>
 // CHECK-DAG: #schedule2 = #qlinear.schedule<kernels = [#[[ONE]], #[[EIGHT]]], quantize = separate, pdl = true>
-// CHECK-DAG: #schedule3 = #qlinear.schedule<kernels = [#[[CPU1]], #[[CPU4]]]>
+// CHECK-DAG: #schedule3 = #qlinear.schedule<kernels = [#[[CPU1]], #[[CPU4]], #[[MANY]]]>
 // CHECK-DAG: #u4_g32_zero = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
 // CHECK-DAG: #u4_g32_zero1 = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>>
 // CHECK-DAG: #u4_g32_min = #qlinear.encoding<u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>>
@@ -62,7 +63,7 @@ func.func private @schedules() attributes {
   b = #qlinear.schedule<pdl = true, quantize = separate, kernels = [
     #qlinear.gemv<rows = 1>,
     #qlinear.gemv<split_k = 2, phases = 1, resident = 1, x_copy = load, ahead = false, early = 2, stages = 3, warps = 12, grid = 132, copy = bulk, dot = mma, rows = 8>]>,
-  c = #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1>, #qlinear.cpu_gemv<tiles = 2, rows = 4>]>}
+  c = #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1>, #qlinear.cpu_gemv<tiles = 2, rows = 4>, #qlinear.cpu_gemm<tokens = 64, rows = any>]>}
 
 // CHECK-LABEL: func.func @pack
 func.func @pack(%codes: tensor<64x256xi4>, %bytes: tensor<64x256xi8>, %s: tensor<64x8xbf16>,

@@ -2,12 +2,17 @@
 // Inputs/version-N.mlirbc was written once, by version N, from the IR below, and
 // is never written again.
 // RUN: quant-opt %s --mlir-print-local-scope -o %t.today
-// RUN: quant-opt %S/Inputs/version-5.mlirbc --mlir-print-local-scope -o %t.5
-// RUN: diff %t.today %t.5
+// RUN: quant-opt %S/Inputs/version-6.mlirbc --mlir-print-local-scope -o %t.6
+// RUN: diff %t.today %t.6
 //
-// Before version 5 there were no kernels for many rows.
+// Before version 6 CPUs had no kernels for many rows.
+// RUN: quant-opt %S/Inputs/version-5.mlirbc --mlir-print-local-scope -o %t.5
+// RUN: grep -v @kernels_of_6 %t.today > %t.before6
+// RUN: diff %t.before6 %t.5
+//
+// Before version 5 GPUs had none either.
 // RUN: quant-opt %S/Inputs/version-4.mlirbc --mlir-print-local-scope -o %t.4
-// RUN: grep -v @kernels_of_5 %t.today > %t.before5
+// RUN: grep -v @kernels_of_5 %t.before6 > %t.before5
 // RUN: diff %t.before5 %t.4
 //
 // Before version 4 codes were integers.
@@ -62,6 +67,10 @@ func.func private @kernels_of_5() attributes {
                                    #qlinear.gemm<rows = any>]>,
   b = #qlinear.variant<rows = 16, kernel = @k::@k_m16, grid = 132, block = 416, smem = 200000,
                        before = <rows = 16, kernel = @k::@k_prepare, grid = 264, block = 256, smem = 32>>}
+
+func.func private @kernels_of_6() attributes {
+  a = #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1>, #qlinear.cpu_gemm<rows = 64, tokens = 64, tiles = 8>,
+                                   #qlinear.cpu_gemm<rows = any>]>}
 
 func.func @formats_of_3(%x: tensor<?x256xbf16>, %w: !qlinear.weight<64x256, #zero>)
     -> (tensor<?x64xbf16>, tensor<?x64xbf16>) attributes {a = #qlinear.activation_format<int8, block = 32>} {

@@ -298,6 +298,41 @@ func.func private @f() attributes {a = #qlinear.cpu_gemv<rows = 1, tiles = 70000
 
 // -----
 
+// expected-error @below {{rows = 0 is no number of rows; use a positive one, or any (C1 of #qlinear.cpu_gemm)}}
+func.func private @f() attributes {a = #qlinear.cpu_gemm<rows = 0>}
+
+// -----
+
+// expected-error @below {{unknown field 'warps'; a cpu_gemm kernel has rows, tokens, tiles}}
+func.func private @f() attributes {a = #qlinear.cpu_gemm<rows = any, warps = 2>}
+
+// -----
+
+// expected-error @below {{a cpu_gemm kernel needs rows, as in rows = 1}}
+func.func private @f() attributes {a = #qlinear.cpu_gemm<tokens = 8>}
+
+// -----
+
+// expected-error @below {{tokens = 520 is not in 8..512 (C2 of #qlinear.cpu_gemm)}}
+func.func private @f() attributes {a = #qlinear.cpu_gemm<rows = any, tokens = 520>}
+
+// -----
+
+// expected-error @below {{tiles = 0 is not in 1..65535 (C2 of #qlinear.cpu_gemm)}}
+func.func private @f() attributes {a = #qlinear.cpu_gemm<rows = any, tiles = 0>}
+
+// -----
+
+// expected-error @below {{tokens = 12 is not a multiple of 8, the tokens of a block in registers (C3 of #qlinear.cpu_gemm)}}
+func.func private @f() attributes {a = #qlinear.cpu_gemm<rows = any, tokens = 12>}
+
+// -----
+
+// expected-error @below {{kernels for GPUs and for CPUs in one schedule: #qlinear.gemv<rows = 1> and #qlinear.cpu_gemm<rows = any> (C2 of #qlinear.schedule)}}
+func.func private @f() attributes {a = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1>, #qlinear.cpu_gemm<rows = any>]>}
+
+// -----
+
 // expected-error @below {{dot = mma with copy = load: tensor cores take weights from the ring of a warp; use copy = async or bulk, or dot = dp4a or fma (C3 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 8, dot = mma, copy = load>}
 
@@ -358,7 +393,7 @@ func.func private @f() attributes {a = #qlinear.schedule<quantize = outside>}
 
 // -----
 
-// expected-error @below {{expected a kernel, such as #qlinear.gemv<rows = 1>, #qlinear.gemm<rows = any> or #qlinear.cpu_gemv<rows = 1>}}
+// expected-error @below {{expected a kernel, such as #qlinear.gemv<rows = 1>, #qlinear.gemm<rows = any>, #qlinear.cpu_gemv<rows = 1> or #qlinear.cpu_gemm<rows = any>}}
 func.func private @f() attributes {a = #qlinear.schedule<kernels = [1]>}
 
 // -----
