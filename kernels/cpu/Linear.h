@@ -170,8 +170,9 @@ constexpr bool hasOffsets(const Spec &spec, int bias) {
   return bias || spec.form == layout::kCentred || spec.offset.kind != layout::kNone;
 }
 
-/// Scales and effective offsets, for codes with `bias`, of the rows r0, 4 + r0, ...: row 4 j + r0 of chunk c in
-/// lane 4 c + j, of the second half of a chunk apart if groups have 16 columns.
+/// Scales and effective offsets, for codes with `bias`, of the rows r0, 4 + r0, ...:
+/// row 4 j + r0 of chunk c in lane 4 c + j, of the second half of a chunk apart if
+/// groups have 16 columns.
 struct Groups {
   Floats scale[2], offset[2];
 };
@@ -240,7 +241,8 @@ QL_INLINE void addRows(const UnitLayout &unit, const u8 *base, const BlockSteps 
 }
 
 /// Prefetches the part of a unit of the same size at `ahead` that falls to (h, r0),
-/// into the cache of level 4 - Locality. A unit of up to four chunks has half h = 0 only.
+/// into the cache of level 4 - Locality. A unit of up to four chunks has half h = 0
+/// only.
 template <int Locality>
 QL_INLINE void prefetchStep(const UnitLayout &unit, const u8 *ahead, int h, int r0) {
   int steps = unit.chunks > 4 ? 8 : 4;

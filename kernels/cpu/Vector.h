@@ -160,9 +160,8 @@ QL_INLINE Floats halfToFloats(Words h) {
 #elif defined(__F16C__)
   Halves v(h);
   __m256i halves = _mm256_permute4x64_epi64(_mm256_packus_epi32(v.lo, v.hi), 0xD8);
-  return (Floats)join(
-      (__m256i)_mm256_cvtph_ps(_mm256_castsi256_si128(halves)),
-      (__m256i)_mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1)));
+  return (Floats)join((__m256i)_mm256_cvtph_ps(_mm256_castsi256_si128(halves)),
+                      (__m256i)_mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1)));
 #else
   // 2^112 moves the exponent bias from 15 to 127, subnormals included.
   Words magnitude = (h & 0x7FFF) << 13;

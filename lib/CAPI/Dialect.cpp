@@ -253,8 +253,8 @@ MlirAttribute mlirQLinearGemmAttrGet(MlirLocation loc, MlirQLinearGemm c) {
 
 MlirQLinearGemm mlirQLinearGemmAttrGetValue(MlirAttribute attr) {
   const Gemm &g = cast<GemmAttr>(unwrap(attr)).getValue();
-  return {g.rows,        toC(g.tokens), toC(g.dot),    toC(g.copy),  toC(g.grid),
-          toC(g.warps),  toC(g.tiles),  toC(g.stages), toC(g.splitK)};
+  return {g.rows,       toC(g.tokens), toC(g.dot),    toC(g.copy),  toC(g.grid),
+          toC(g.warps), toC(g.tiles),  toC(g.stages), toC(g.splitK)};
 }
 
 bool mlirAttributeIsAQLinearCpuGemv(MlirAttribute attr) {

@@ -33,6 +33,7 @@ namespace layout = ::qlinear::layout;
 namespace cpu = ::qlinear::cpu;
 
 static constexpr int64_t kColumns = layout::kTileRows;
+static_assert(kTokenBlock == cpu::kTokenBlock, "of the dialect and of micro-kernels");
 
 static int32_t dtypeOf(Type type) {
   return type.isF32() ? cpu::kFloat32 : type.isF16() ? cpu::kFloat16 : cpu::kBFloat16;
@@ -198,12 +199,11 @@ public:
       products.push_back(k.scratch(rows * kColumns * 4));
   }
 
-  /// Calls body(from, to, low, high, offset) for each set of weights [from, to) that are
-  /// computed together, with the tiles low .. high - 1 of the work that are the set's;
-  /// its tile 0 is tile `offset`.
-  void forEachSet(
-      int64_t tiles,
-      function_ref<void(size_t, size_t, Value, Value, int64_t)> body) {
+  /// Calls body(from, to, low, high, offset) for each set of weights [from, to) that
+  /// are computed together, with the tiles low .. high - 1 of the work that are the
+  /// set's; its tile 0 is tile `offset`.
+  void forEachSet(int64_t tiles,
+                  function_ref<void(size_t, size_t, Value, Value, int64_t)> body) {
     Value first = k.mul(k.begin(), tiles), last = k.mul(k.end(), tiles);
     int64_t offset = 0;
     size_t size = linear.hasEpilogue() ? blobs.size() : 1;
@@ -270,8 +270,8 @@ public:
   Value activations, state, buffer;
 };
 
-/// The products of one tile of weight i for the rows of a kernel for few. `floats` is the
-/// type of activations that are not quantized, else null.
+/// The products of one tile of weight i for the rows of a kernel for few. `floats` is
+/// the type of activations that are not quantized, else null.
 void addUnits(LinearKernel &l, size_t i, int64_t rows, Type floats, Value tile,
               Value out) {
   KernelBuilder &k = l.k;
@@ -290,8 +290,8 @@ void addUnits(LinearKernel &l, size_t i, int64_t rows, Type floats, Value tile,
     SmallVector<Value> args;
     if (floats)
       args.push_back(k.constant32(dtypeOf(floats)));
-    args.append({l.blobs[i], l.activations, k.rows(), tile, unit, k.constant32(tail),
-                 l.state});
+    args.append(
+        {l.blobs[i], l.activations, k.rows(), tile, unit, k.constant32(tail), l.state});
     k.call(floats ? "ql_cpu_add_float_unit" : "ql_cpu_add_unit", withShape(args));
   };
   Value full = k.constant(int64_t(w.fullUnits()));
@@ -312,15 +312,15 @@ LLVM::LLVMFuncOp buildLinearKernel(SymbolTable &symbols, LinearOp linear,
                     ? getElementTypeOrSelf(linear.getX().getType())
                     : Type();
   Value rows = k.rows64();
-  l.forEachSet(*kernel.tiles, [&](size_t from, size_t to, Value low, Value high,
-                                  int64_t offset) {
-    k.loop(low, high, [&](Value index) {
-      Value tile = l.tileOf(index, offset);
-      for (size_t i = from; i < to; ++i)
-        addUnits(l, i, kernel.rows, floats, tile, l.products[i - from]);
-      l.storeTile(from, tile, /*firstRow=*/{}, rows);
-    });
-  });
+  l.forEachSet(*kernel.tiles,
+               [&](size_t from, size_t to, Value low, Value high, int64_t offset) {
+                 k.loop(low, high, [&](Value index) {
+                   Value tile = l.tileOf(index, offset);
+                   for (size_t i = from; i < to; ++i)
+                     addUnits(l, i, kernel.rows, floats, tile, l.products[i - from]);
+                   l.storeTile(from, tile, /*firstRow=*/{}, rows);
+                 });
+               });
   return k.finish();
 }
 

@@ -72,9 +72,9 @@ FailureOr<Kernels> CpuTarget::build(LinearOp op, StringRef stem) {
   auto add = [&](const auto &kernel) {
     std::string name = stem.str() + "_m" +
                        (kernel.rows == kAnyRows ? "any" : std::to_string(kernel.rows));
-    kernels.variants.push_back(variant(
-        kernel.rows, buildLinearKernel(symbolsOf(op), op, name, kernel),
-        llvm::divideCeil(countTiles(op), *kernel.tiles)));
+    kernels.variants.push_back(
+        variant(kernel.rows, buildLinearKernel(symbolsOf(op), op, name, kernel),
+                llvm::divideCeil(countTiles(op), *kernel.tiles)));
   };
   for (KernelAttrInterface kernel : op.getSchedule()->getKernels()) {
     if (auto gemv = dyn_cast<CpuGemvAttr>(kernel))

@@ -5,7 +5,6 @@
 //
 //===----------------------------------------------------------------------===//
 #include "DialectImpl.h"
-#include "qlinear/Kernels/Cpu.h"
 
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/STLExtras.h"
@@ -320,10 +319,9 @@ LogicalResult CpuGemmAttr::verify(EmitError emitError, CpuGemm kernel) {
   if (failed(verifyManyRows<CpuGemmAttr>(emitError, kernel.rows)) ||
       failed(verifyRanges<CpuGemmAttr>(emitError, kernel)))
     return failure();
-  if (kernel.tokens && *kernel.tokens % ::qlinear::cpu::kTokenBlock)
+  if (kernel.tokens && *kernel.tokens % kTokenBlock)
     return emitError() << "tokens = " << *kernel.tokens << " is not a multiple of "
-                       << ::qlinear::cpu::kTokenBlock
-                       << ", the tokens of a block in registers"
+                       << kTokenBlock << ", the tokens of a block in registers"
                        << cite<CpuGemmAttr>(3);
   return success();
 }

@@ -6,7 +6,6 @@
 //===----------------------------------------------------------------------===//
 #include "KernelPlan.h"
 #include "ScheduleTable.h"
-#include "qlinear/Kernels/Cpu.h"
 #include "qlinear/Transforms/ModuleTarget.h"
 #include "qlinear/Transforms/Passes.h"
 
@@ -91,10 +90,10 @@ static SmallVector<KernelAttrInterface> cpuKernelsOf(LinearOp op) {
 /// rows' part of the unit is in the first-level cache with it.
 static int64_t tokensOf(LinearOp op) {
   constexpr int64_t most = 64;
-  constexpr int64_t block = cpu::kTokenBlock;
   return ShapedType::isDynamic(op.getM())
              ? most
-             : std::min<int64_t>(most, llvm::divideCeil(op.getM(), block) * block);
+             : std::min<int64_t>(most, llvm::divideCeil(op.getM(), kTokenBlock) *
+                                           kTokenBlock);
 }
 
 /// Tiles of a work item: enough to use what has been read of x again, few enough to

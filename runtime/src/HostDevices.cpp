@@ -41,8 +41,8 @@ public:
   void *alloc(size_t bytes) {
     // The kernel chooses an address that is a multiple of a small page.
     size_t size = bytes + kHugePage;
-    void *mapped = mmap(nullptr, size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *mapped =
+        mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped == MAP_FAILED)
       return nullptr;
     auto start = reinterpret_cast<uintptr_t>(mapped);

@@ -9,12 +9,13 @@
 
 #include "CpuKernels.h"
 
+// clang-format off
 #define QL_TABLE(NAME, FEATURES)                                                       \
-  const CpuKernels NAME = {&#NAME[1],         [] { return bool(FEATURES); },              \
-                           ql_cpu_begin_tile, ql_cpu_add_unit,                         \
-                           ql_cpu_end_tile,   ql_cpu_multiply_tile,                    \
-                           ql_cpu_load,       ql_cpu_store,                            \
+  const CpuKernels NAME = {&#NAME[1], [] { return bool(FEATURES); },                   \
+                           ql_cpu_begin_tile, ql_cpu_add_unit, ql_cpu_end_tile,        \
+                           ql_cpu_multiply_tile, ql_cpu_load, ql_cpu_store,            \
                            ql_cpu_quantize}
+// clang-format on
 
 #if defined(__AVX512VNNI__)
 QL_TABLE(kAvx512Vnni, __builtin_cpu_supports("avx512vnni"));

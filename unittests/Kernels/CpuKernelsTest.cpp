@@ -16,7 +16,8 @@ using namespace qlinear;
 
 namespace {
 
-/// So many bytes at a multiple of 64, each 0xFF (floats: NaN), none to spare behind them.
+/// So many bytes at a multiple of 64, each 0xFF (floats: NaN), none to spare behind
+/// them.
 class Aligned {
 public:
   explicit Aligned(size_t bytes) : memory(bytes + 64, char(0xFF)) {

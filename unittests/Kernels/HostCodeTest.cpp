@@ -206,14 +206,14 @@ TEST_P(HostCodeTest, EveryCodeAndGroup) {
       int variant = many ? 20 : 1 << rng() % 4;
       Element in = Element(rng() % 3), out = Element(rng() % 3);
       EncodedWeight w = reference::randomEncoded(e, s.N, s.K, rng);
-      std::string kernel =
-          many ? "#qlinear.cpu_gemm<rows = any, tokens = 8"
-               : "#qlinear.cpu_gemv<rows = " + std::to_string(variant);
+      std::string kernel = many ? "#qlinear.cpu_gemm<rows = any, tokens = 8"
+                                : "#qlinear.cpu_gemv<rows = " + std::to_string(variant);
       std::string text =
           "func.func @f(%x: " + rowsType(s.K, in) + ", %w: " + weightType(w) + ") -> " +
           rowsType(s.N, out) +
           " { %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = "
-          "[" + kernel + ", tiles = " + std::to_string(1 + rng() % 2) + ">]>} : (" +
+          "[" +
+          kernel + ", tiles = " + std::to_string(1 + rng() % 2) + ">]>} : (" +
           rowsType(s.K, in) + ", " + weightType(w) + ") -> " + rowsType(s.N, out) +
           " return %y : " + rowsType(s.N, out) + " }";
       SCOPED_TRACE(text);
@@ -402,8 +402,7 @@ TEST_P(HostCodeTest, MathFunctions) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, HostCodeTest,
-                         testing::Values("avx512vnni", "avxvnni", "avx2",
-                                         "portable"),
+                         testing::Values("avx512vnni", "avxvnni", "avx2", "portable"),
                          [](const auto &info) { return std::string(info.param); });
 
 } // namespace

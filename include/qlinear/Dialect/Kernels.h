@@ -89,14 +89,18 @@ struct CpuGemv {
   bool operator==(const CpuGemv &) const = default;
 };
 
-/// A CPU kernel for many rows; the description of #qlinear.cpu_gemm explains the fields.
+/// Kernels for many rows on CPUs take them in blocks.
+inline constexpr int64_t kTokenBlock = 8;
+
+/// A CPU kernel for many rows; the description of #qlinear.cpu_gemm explains the
+/// fields.
 struct CpuGemm {
   int64_t rows = kAnyRows;
   std::optional<int64_t> tokens, tiles;
 
   template <typename Self, typename Visitor>
   static void visit(Self &self, Visitor &&f) {
-    f("tokens", self.tokens, 8, 512);
+    f("tokens", self.tokens, kTokenBlock, 512);
     f("tiles", self.tiles, 1, 65535);
   }
   bool operator==(const CpuGemm &) const = default;

@@ -27,6 +27,7 @@
 #include <atomic>
 #include <chrono>
 #include <random>
+#include <sys/mman.h>
 #include <thread>
 
 using namespace llvm;
@@ -41,8 +42,9 @@ static cl::list<std::string>
 static cl::list<int> rowCounts("rows", cl::CommaSeparated,
                                cl::desc("rows of x (default 1,2,4,8,16,64,512)"));
 static cl::opt<std::string>
-    kernelText("kernel", cl::desc("the kernel, as #qlinear.cpu_gemm<rows = any, tokens = "
-                                  "32> (default: the schedule's for so many rows)"));
+    kernelText("kernel",
+               cl::desc("the kernel, as #qlinear.cpu_gemm<rows = any, tokens = "
+                        "32> (default: the schedule's for so many rows)"));
 static cl::list<int> threadCounts("num-threads", cl::CommaSeparated,
                                   cl::desc("threads (default: 1, and all cores)"));
 static cl::opt<std::string>
@@ -190,9 +192,8 @@ Kernel compile(mlir::MLIRContext &context, const Choice &choice, uint64_t N, uin
   Kernel kernel{std::move(*jit), nullptr, 0};
   module->walk([&](mlir::qlinear::LaunchOp launch) {
     auto variants = llvm::to_vector(launch.getVariantList());
-    auto enough = llvm::find_if(variants, [&](mlir::qlinear::VariantAttr v) {
-      return v.getRows() >= rows;
-    });
+    auto enough = llvm::find_if(
+        variants, [&](mlir::qlinear::VariantAttr v) { return v.getRows() >= rows; });
     if (enough == variants.end())
       fail("the kernel takes fewer than " + Twine(rows) + " rows");
     mlir::qlinear::VariantAttr variant = *enough;
@@ -236,9 +237,10 @@ int main(int argc, char **argv) {
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
 
   size_t capacity = size_t(megabytes) << 20;
-  auto *memory = static_cast<std::byte *>(std::aligned_alloc(4096, capacity));
+  auto *memory = static_cast<std::byte *>(std::aligned_alloc(2 << 20, capacity));
   if (!memory)
     fail("no memory for --megabytes=" + Twine(megabytes));
+  (void)madvise(memory, capacity, MADV_HUGEPAGE); // as qlr_alloc does
   std::memset(memory, 1, capacity);
 
   outs()
