@@ -156,10 +156,17 @@ QL_INLINE void addRow(const UnitLayout &unit, const u8 *base, const Token *token
   }
 }
 
-/// The steps of one unit, entry r0 * 4 + j, where there are any.
+/// The steps of one unit, entry r0 * 4 + j, where there are any. They are in memory, for
+/// loads from r0 on.
 struct BlockSteps {
-  Floats scale{}, offset{};
+  alignas(64) float scale[16], offset[16];
 };
+/// Those of r0, in every quarter.
+QL_INLINE Floats stepsOf(const float *steps, int r0) {
+  typedef float Quarter __attribute__((vector_size(16)));
+  Quarter q = load<Quarter>(steps + 4 * r0);
+  return __builtin_shufflevector(q, q, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
+}
 
 /// What the bytes that are multiplied have more than the values of the codes.
 constexpr int productBias(const Spec &spec) {
@@ -181,13 +188,10 @@ QL_INLINE Groups groupsOf(const UnitLayout &unit, const u8 *base,
                           const Tile &tile) {
   const Spec &spec = unit.spec;
   RowConstants sc = tile.scale(r0), oc = tile.offset(r0);
-  auto ofRow = [&](Floats v) QL_LAMBDA {
-    return permute(v, [&](int l) QL_LAMBDA { return r0 * 4 + l % 4; });
-  };
   if (spec.scale.scope == layout::kBlock)
-    sc.first = ofRow(steps.scale);
+    sc.first = stepsOf(steps.scale, r0);
   if (spec.offset.scope == layout::kBlock)
-    oc.first = ofRow(steps.offset);
+    oc.first = stepsOf(steps.offset, r0);
 
   Groups g;
   QL_UNROLL
@@ -286,9 +290,9 @@ QL_INLINE BlockSteps blockStepsOf(const WeightLayout &w, const UnitLayout &unit,
   const Meta &sm = w.spec.scale, &om = w.spec.offset;
   BlockSteps steps;
   if (sm.scope == layout::kBlock)
-    steps.scale = blockSteps(unit, sm, entries, 0);
+    store(steps.scale, blockSteps(unit, sm, entries, 0));
   if (om.scope == layout::kBlock)
-    steps.offset = blockSteps(unit, om, entries, sm.blockBytes());
+    store(steps.offset, blockSteps(unit, om, entries, sm.blockBytes()));
   return steps;
 }
 
