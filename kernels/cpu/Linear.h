@@ -26,8 +26,8 @@
 namespace qlinear::cpu {
 
 /// How far ahead of the unit at hand weights are prefetched, in bytes, into the
-/// second-level cache: prefetches into the first share its few miss buffers with
-/// the loads and stop at half the bandwidth.
+/// second-level cache: prefetches of all that into the first share its few miss buffers
+/// with the loads and stop at half the bandwidth.
 inline constexpr int kPrefetch = 8192;
 /// Tokens in one pass over a unit: as many as have room for their sums of four
 /// rows in registers.
@@ -268,8 +268,12 @@ QL_INLINE void addHalf(const WeightLayout &w, const UnitLayout &unit, const u8 *
     tokens[m] = tokenOf(a, activations + row * a.bytes(), index, h);
   }
   auto step = [&](int r0) QL_LAMBDA {
-    if (m0 == 0)
+    if (m0 == 0) {
+      // Where a unit takes long enough, the next one may come to the first level.
+      if (kRegisters < 32 && (tile.M > 1 || unit.spec.codeBits < 8))
+        prefetchStep<3>(unit, base + unit.bytes(), h, r0);
       prefetchStep<2>(unit, base + kPrefetch, h, r0);
+    }
     addRows(unit, base, steps, tokens, m0, count, r0, h, tile);
   };
   if (tile.M == 1 && kRegisters >= 32) { // all the sums of a tile fit
