@@ -156,8 +156,8 @@ QL_INLINE void addRow(const UnitLayout &unit, const u8 *base, const Token *token
   }
 }
 
-/// The steps of one unit, entry r0 * 4 + j, where there are any. They are in memory, for
-/// loads from r0 on.
+/// The steps of one unit, entry r0 * 4 + j, where there are any. They are in memory,
+/// for loads from r0 on.
 struct BlockSteps {
   alignas(64) float scale[16], offset[16];
 };
