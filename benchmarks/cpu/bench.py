@@ -22,6 +22,7 @@ A peer that is not installed is left out, and so are the peers of an encoding th
 
 import argparse
 import json
+import math
 import os
 import pathlib
 import statistics
@@ -109,8 +110,10 @@ def main():
             blocks = ggml.quantize(weights, gguf_type)
             exact = ggml.dequantize(blocks, gguf_type, n, k)
             ours = Ours(args.prefix, args.target, args.threads, blocks, gguf_type, encoding, n, k)
-            copies = max(2, -(-(args.megabytes << 20) // ours.weight_bytes))
             for rows in map(int, args.rows.split(",")):
+                # Of many rows, the time that a weight takes to be read is no matter.
+                megabytes = args.megabytes if rows <= 8 else args.megabytes / 4
+                copies = max(2, math.ceil(megabytes * 2**20 / ours.weight_bytes))
                 x = rng.standard_normal((rows, k), dtype=np.float32)
                 peers = {"ours": ours.calls(x, copies)}
                 peers |= ggml.calls(blocks, gguf_type, n, k, x, copies)

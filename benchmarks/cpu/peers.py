@@ -41,6 +41,11 @@ class Ggml:
             ctypes.CDLL(str(next(folder.rglob(f"lib{name}.so"))), mode=ctypes.RTLD_GLOBAL)
             for name in ("ggml-base", "ggml-cpu")
         ]
+        # It would tell of each tensor that it repacks.
+        self.log = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(
+            lambda level, text, data: None
+        )
+        self.call("ggml_log_set", None, self.log, None)
         self.cpu = self.call("ggml_backend_cpu_init", ctypes.c_void_p)
         self.call("ggml_backend_cpu_set_n_threads", None, self.cpu, ctypes.c_int(threads))
         registry = self.call("ggml_backend_cpu_reg", ctypes.c_void_p)
@@ -52,7 +57,7 @@ class Ggml:
             "ggml_backend_reg_get_proc_address", ctypes.c_void_p, registry,
             b"ggml_backend_dev_get_extra_bufts",
         )
-        function = ctypes.CFUNCTYPE(ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p)(address)
+        function = ctypes.CFUNCTYPE(ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p)(address.value)
         self.extra, found = [], function(self.device)
         while found and found[len(self.extra)]:
             self.extra.append(ctypes.c_void_p(found[len(self.extra)]))

@@ -5,7 +5,7 @@
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 
 // CHECK-LABEL: func.func @f
-// CHECK: #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1, tiles = 1>, #qlinear.cpu_gemv<rows = 2, tiles = 1>, #qlinear.cpu_gemm<rows = any, tokens = 64, tiles = 1>]>
+// CHECK: #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1, tiles = 1>, #qlinear.cpu_gemv<rows = 2, tiles = 1>, #qlinear.cpu_gemv<rows = 4, tiles = 1>, #qlinear.cpu_gemm<rows = any, tokens = 64, tiles = 1>]>
 // CHECK: #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 3, tiles = 4>, #qlinear.cpu_gemv<rows = 5, tiles = 1>, #qlinear.cpu_gemm<rows = 100, tokens = 32, tiles = 1>]>
 func.func @f(%x: tensor<?x256xf16>, %a: !qlinear.weight<64x256, #q8>)
     -> (tensor<?x64xf16>, tensor<?x64xf16>) {
@@ -25,12 +25,12 @@ func.func @two(%x: tensor<2x256xf16>, %a: !qlinear.weight<64x256, #q8>) -> tenso
       : (tensor<2x256xf16>, !qlinear.weight<64x256, #q8>) -> tensor<2x64xf16>
   return %0 : tensor<2x64xf16>
 }
-// CHECK-LABEL: func.func @three
-// CHECK: #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1, tiles = 1>, #qlinear.cpu_gemv<rows = 2, tiles = 1>, #qlinear.cpu_gemm<rows = any, tokens = 8, tiles = 1>]>
-func.func @three(%x: tensor<3x256xf16>, %a: !qlinear.weight<64x256, #q8>) -> tensor<3x64xf16> {
+// CHECK-LABEL: func.func @five
+// CHECK: #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1, tiles = 1>, #qlinear.cpu_gemv<rows = 2, tiles = 1>, #qlinear.cpu_gemv<rows = 4, tiles = 1>, #qlinear.cpu_gemm<rows = any, tokens = 8, tiles = 1>]>
+func.func @five(%x: tensor<5x256xf16>, %a: !qlinear.weight<64x256, #q8>) -> tensor<5x64xf16> {
   %0 = qlinear.linear %x, %a
-      : (tensor<3x256xf16>, !qlinear.weight<64x256, #q8>) -> tensor<3x64xf16>
-  return %0 : tensor<3x64xf16>
+      : (tensor<5x256xf16>, !qlinear.weight<64x256, #q8>) -> tensor<5x64xf16>
+  return %0 : tensor<5x64xf16>
 }
 
 // Work items have more tiles where there are many; the largest weight decides.

@@ -55,7 +55,7 @@ llvm::FailureOr<llvm::SmallVector<mlir::qlinear::LinearOp>>
 scheduleForGpu(mlir::RewriterBase &rewriter, mlir::qlinear::LinearOp op,
                const GpuChip &chip);
 
-/// Completes the schedule of `op` for CPUs: kernels for 1 and 2 rows and one for any
+/// Completes the schedule of `op` for CPUs: kernels for 1, 2 and 4 rows and one for any
 /// number, or for float activations for 1, 2, 4 and 8. Fails with a diagnostic if a given
 /// kernel does not fit.
 llvm::LogicalResult scheduleForCpu(mlir::RewriterBase &rewriter,
