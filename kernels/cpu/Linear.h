@@ -270,7 +270,7 @@ QL_INLINE void addHalf(const WeightLayout &w, const UnitLayout &unit, const u8 *
   auto step = [&](int r0) QL_LAMBDA {
     if (m0 == 0) {
       // Where a unit takes long enough, the next one may come to the first level.
-      if (kRegisters < 32 && (tile.M > 1 || unit.spec.codeBits < 8))
+      if (kRegisters < 32)
         prefetchStep<3>(unit, base + unit.bytes(), h, r0);
       prefetchStep<2>(unit, base + kPrefetch, h, r0);
     }
