@@ -46,8 +46,11 @@ typedef enum MlirQLinearFloat {
 
 /** How a code becomes a number. */
 typedef enum MlirQLinearCodeKind {
-  MLIR_QLINEAR_CODES_INTEGER, /**< it is one */
-  MLIR_QLINEAR_CODES_EXAMPLE4 /**< by the table example4, which no format has */
+  MLIR_QLINEAR_CODES_INTEGER,  /**< it is one */
+  MLIR_QLINEAR_CODES_EXAMPLE4, /**< by the table example4, which no format has */
+  MLIR_QLINEAR_CODES_EXAMPLE2, /**< nor these */
+  MLIR_QLINEAR_CODES_EXAMPLE3,
+  MLIR_QLINEAR_CODES_EXAMPLE8
 } MlirQLinearCodeKind;
 
 /** How the scales, or the offsets, are stored: the value of code c. */
@@ -76,7 +79,7 @@ typedef struct MlirQLinearStorage {
 } MlirQLinearStorage;
 
 typedef struct MlirQLinearEncoding {
-  unsigned codeBits; /**< 4, 5, 6 or 8 */
+  unsigned codeBits; /**< 4, 5, 6 or 8; a table has 2^codeBits values */
   bool codesSigned;  /**< of tables: true */
   unsigned group;    /**< 16, 32, 64, 128, 256, or 0: the whole row */
   MlirQLinearForm form;

@@ -87,9 +87,14 @@ QL_INLINE Codes codesOf(const UnitLayout &unit, const u8 *base, int j, int r0, i
   // Of a swizzle, bit 2 says which half of the row's chunks comes first.
   int swizzle = unit.swizzle(4 * j + r0), first = 4 * h ^ (swizzle & 3);
   Words plane = loadQuarters(base + unit.low(j, r0, first), chunks, swizzle & 3);
-  if (bits == 8)
-    return {(Bytes)plane,
-            (Bytes)loadQuarters(base + unit.low(j, r0, first, 1), chunks, swizzle & 3)};
+  if (bits == 8) {
+    const u8 *second = base + unit.low(j, r0, first, 1);
+    Codes q{(Bytes)plane, (Bytes)loadQuarters(second, chunks, swizzle & 3)};
+    if (!layout::isTable(unit.spec.codeKind))
+      return q;
+    const u8 *table = layout::tableInMemory(unit.spec.codeKind);
+    return {lookUp(table, q.low), lookUp(table, q.high)};
+  }
   Words low = plane & 0x0F0F0F0F, high = plane >> 4 & 0x0F0F0F0F;
   // Lane k of a quarter holds columns 4 k .. 4 k + 3 of its chunk.
   Words k{0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};

@@ -237,6 +237,15 @@ QL_INLINE Bytes lookUp(u64 low, u64 high, Bytes places) {
 #endif
 }
 
+/// The same of a table of 256 bytes in memory, one by one.
+QL_INLINE Bytes lookUp(const u8 *table, Bytes places) {
+  Bytes found{};
+  QL_UNROLL
+  for (int i = 0; i < 64; ++i)
+    found[i] = table[places[i]];
+  return found;
+}
+
 //===----------------------------------------------------------------------===//
 // Products of codes and activations, |a| <= 127, always exact. Lane l of a sum adds the
 // products of bytes 4 l .. 4 l + 3.

@@ -138,7 +138,10 @@ QL_INLINE void fragmentCodes(const Spec &s, const Fragments &f, int t, int c, in
                              u32 *low, u32 *high) {
   u32 w = f.low[c][h];
   if (layout::isTable(s.codeKind)) {
-    lookUp(s, w, low, high);
+    if (s.codeBits == 8)
+      *low = lookUp(s, w), *high = lookUp(s, f.second[c][h]);
+    else
+      lookUp(s, w, low, high);
     return;
   }
   *low = s.codeBits == 8 ? w : w & 0x0F0F0F0Fu;

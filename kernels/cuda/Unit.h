@@ -140,6 +140,16 @@ QL_INLINE void lookUp(const Spec &s, u32 nibbles, u32 *low, u32 *high) {
   *high = bytePermute(found[0], found[1], 0x7531u);
 }
 
+/// The bytes that the 4 bytes of a word find in a table of 256, one by one.
+QL_INLINE u32 lookUp(const Spec &s, u32 places) {
+  const u8 *table = layout::tableInMemory(s.codeKind);
+  u32 found = 0;
+  QL_UNROLL
+  for (int i = 0; i < 4; ++i)
+    found |= u32(table[places >> 8 * i & 255]) << 8 * i;
+  return found;
+}
+
 /// The bytes of row j (Fields.h) as 8 words: columns 0..15, then 16..31. The high
 /// nibbles of 4-bit integers stay in place, i.e. are 16 times the code.
 QL_INLINE void unpackCodes(const Spec &s, const Unit &u, int j, u32 *codes) {
@@ -147,8 +157,9 @@ QL_INLINE void unpackCodes(const Spec &s, const Unit &u, int j, u32 *codes) {
   for (int i = 0; i < 4; ++i) {
     u32 w = u.low[j][i];
     if (s.codeBits == 8) {
-      codes[i] = w;
-      codes[4 + i] = u.low[j][4 + i];
+      u32 second = u.low[j][4 + i];
+      codes[i] = layout::isTable(s.codeKind) ? lookUp(s, w) : w;
+      codes[4 + i] = layout::isTable(s.codeKind) ? lookUp(s, second) : second;
     } else if (layout::isTable(s.codeKind)) {
       lookUp(s, w, &codes[i], &codes[4 + i]);
     } else if (s.codeBits == 4) {

@@ -78,6 +78,18 @@ static Value toFloat(OpBuilder &b, Location loc, Value code, bool isSigned,
   return arith::UIToFPOp::create(b, loc, type, code);
 }
 
+/// A number of f64 in the IR, for the formulas of Fields.h.
+namespace {
+struct Number {
+  OpBuilder &b;
+  Location loc;
+  Value value;
+  friend Number operator*(Number x, Number y) {
+    return {x.b, x.loc, arith::MulFOp::create(x.b, x.loc, x.value, y.value)};
+  }
+};
+} // namespace
+
 /// The f32 value of a metadata field. `steps` are the constants it is relative
 /// to: a step; for log a base and a step; for delta a base.
 static Value decodeField(OpBuilder &b, Location loc, const MetaStorage &meta,
@@ -95,14 +107,16 @@ static Value decodeField(OpBuilder &b, Location loc, const MetaStorage &meta,
     return arith::MulFOp::create(b, loc, code, toFloat(b, loc, steps[0], f32));
   }
   case MetaStorage::Kind::log: {
-    Value base = toFloat(b, loc, steps[0], f64);
-    Value step = toFloat(b, loc, steps[1], f64);
-    Value code = toFloat(b, loc, field, /*isSigned=*/false, f64);
-    Value power =
-        math::Exp2Op::create(b, loc, arith::MulFOp::create(b, loc, code, step));
-    return toFloat(b, loc, arith::MulFOp::create(b, loc, base, power), f32);
+    Number base{b, loc, toFloat(b, loc, steps[0], f64)};
+    Number step{b, loc, toFloat(b, loc, steps[1], f64)};
+    Number code{b, loc, toFloat(b, loc, field, /*isSigned=*/false, f64)};
+    auto powerOfTwo = [](Number x) -> Number {
+      return {x.b, x.loc, math::Exp2Op::create(x.b, x.loc, x.value)};
+    };
+    Number value = ::qlinear::layout::logValue(base, step, code, powerOfTwo);
+    return toFloat(b, loc, value.value, f32);
   }
-  case MetaStorage::Kind::delta: {
+  case MetaStorage::Kind::delta: { // as deltaValue of Fields.h
     Type i16 = b.getI16Type();
     Value base = arith::BitcastOp::create(b, loc, i16, steps[0]);
     Value code = field;
@@ -121,8 +135,9 @@ static Value createTable(OpBuilder &b, Location loc, CodeType codes) {
   if (!codes.isTable())
     return {};
   SmallVector<double> values;
-  for (int f = 0; f < 1 << codes.bits; ++f)
-    values.push_back(codes.layout().value(f));
+  ::qlinear::layout::Codes meaning = codes.layout();
+  for (int f = 0; f < meaning.count(); ++f)
+    values.push_back(meaning.value(f));
   auto type = RankedTensorType::get(int64_t(values.size()), b.getF64Type());
   return arith::ConstantOp::create(b, loc,
                                    DenseElementsAttr::get(type, ArrayRef(values)));
@@ -134,7 +149,7 @@ static Value decodeCode(OpBuilder &b, Location loc, CodeType codes, Value code,
   if (!table)
     return toFloat(b, loc, code, codes.isSigned, b.getF64Type());
   Value place = arith::IndexCastUIOp::create(b, loc, b.getIndexType(), code);
-  Value mask = arith::ConstantIndexOp::create(b, loc, (1 << codes.bits) - 1);
+  Value mask = arith::ConstantIndexOp::create(b, loc, codes.layout().count() - 1);
   place = arith::AndIOp::create(b, loc, place, mask);
   return tensor::ExtractOp::create(b, loc, table, place);
 }

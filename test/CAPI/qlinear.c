@@ -116,7 +116,13 @@ static void testEncodings(MlirLocation loc) {
   CHECK_THAT(!mlirQLinearEncodingAttrIsLossless(plain, row));
   CHECK_THAT(mlirQLinearEncodingAttrIsLossless(plain, plain));
 
-  /* Codes of a table. */
+  /* Codes of a table: of 4 values, and of 16. */
+  table = mlirQLinearEncodingAttrParse(
+      loc, str("example2, group = 32, symmetric, scale = f16"));
+  back = mlirQLinearEncodingAttrGetValue(table);
+  CHECK_THAT(back.codeBits == 2 && back.codesSigned &&
+             back.codeKind == MLIR_QLINEAR_CODES_EXAMPLE2);
+  CHECK_THAT(mlirAttributeEqual(table, mlirQLinearEncodingAttrGet(loc, back)));
   table = mlirQLinearEncodingAttrParse(
       loc, str("example4, group = 32, symmetric, scale = f16"));
   back = mlirQLinearEncodingAttrGetValue(table);

@@ -57,7 +57,8 @@ const char *const kStorages[] = {"bf16",
 /// that the library accepts, with the same meaning, and prints what was parsed.
 TEST_F(EncodingAttrTest, EverySpelling) {
   int accepted = 0, rejected = 0;
-  for (const char *codes : {"u4", "i4", "u5", "i6", "u8", "i8", "u7", "example4"})
+  for (const char *codes :
+       {"u4", "i4", "u5", "i6", "u8", "i8", "u7", "example4", "example2", "example8"})
     for (const char *group : {"16", "32", "48", "256", "row"})
       for (const char *form : {"symmetric", "zero", "min", "centred"})
         for (const char *scale : kStorages)
@@ -113,19 +114,23 @@ TEST_F(EncodingAttrTest, UnusedFields) {
 
 /// Codes of a table have one number of bits and are signed.
 TEST_F(EncodingAttrTest, CodesOfATable) {
-  EncodingAttr attr = parse("example4, group = 32, symmetric, scale = bf16");
-  ASSERT_TRUE(attr);
   std::string message;
   ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
     message = diagnostic.str();
     return success();
   });
-  Encoding encoding = attr.getValue();
-  encoding.codes.bits = 8;
-  EXPECT_FALSE(EncodingAttr::getChecked(
-      [&] { return emitError(UnknownLoc::get(&context)); }, &context, encoding));
-  EXPECT_EQ(message,
-            "codes of example4 are signed and have 4 bits (C10 of #qlinear.encoding)");
+  for (auto [name, bits] : {std::pair("example2", 2), std::pair("example3", 3),
+                            std::pair("example4", 4), std::pair("example8", 8)}) {
+    EncodingAttr attr =
+        parse(name + std::string(", group = 32, symmetric, scale = bf16"));
+    ASSERT_TRUE(attr);
+    Encoding encoding = attr.getValue();
+    encoding.codes.bits = 5;
+    EXPECT_FALSE(EncodingAttr::getChecked(
+        [&] { return emitError(UnknownLoc::get(&context)); }, &context, encoding));
+    EXPECT_EQ(message, std::string("codes of ") + name + " are signed and have " +
+                           std::to_string(bits) + " bits (C10 of #qlinear.encoding)");
+  }
 }
 
 /// Spellings with tokens dropped, doubled or replaced.

@@ -50,7 +50,7 @@ TEST(Encoding, RandomEncodingsRoundTrip) {
     ASSERT_EQ(*back, e) << e.str();
     // The kernels' constant says the same, field by field.
     layout::Spec s = layout::Spec::unpack(e.spec());
-    ASSERT_EQ(s.codeBits, e.codes.bits);
+    ASSERT_EQ(s.codeBits, std::max<int>(e.codes.bits, 4));
     ASSERT_EQ(s.codeKind, int(e.codes.kind));
     ASSERT_EQ(s.bias(), e.codes.bias());
     ASSERT_EQ(unsigned(s.group), e.group);
@@ -85,12 +85,12 @@ TEST(Encoding, ParseNeverAcceptsDamage) {
 }
 
 TEST(Encoding, ParseErrorsNameTheWordAndPlace) {
-  EXPECT_EQ(parseError(""), "expected a code type (u4, u5, u6, u8, i4, i5, i6, "
-                            "i8, example4), found 'the end' at character 1 of the "
-                            "encoding");
+  EXPECT_EQ(parseError(""),
+            "expected a code type (u4, u5, u6, u8, i4, i5, i6, i8, example4, example2, "
+            "example3, example8), found 'the end' at character 1 of the encoding");
   EXPECT_EQ(parseError("u7, group = 32"),
-            "expected a code type (u4, u5, u6, u8, i4, i5, i6, i8, example4), found "
-            "'u7' at character 1 of the encoding");
+            "expected a code type (u4, u5, u6, u8, i4, i5, i6, i8, example4, example2, "
+            "example3, example8), found 'u7' at character 1 of the encoding");
   EXPECT_EQ(parseError("u4, group = 48, zero"),
             "expected a group size (16, 32, 64, 128, 256, row), found '48' at "
             "character 13 of the encoding");
@@ -141,19 +141,48 @@ TEST(Encoding, FieldsMeanWhatTheReferenceSays) {
 }
 
 TEST(Encoding, CodesOfATable) {
-  auto e = Encoding::parse("example4, group = 32, symmetric, scale = f16");
-  ASSERT_TRUE(e) << e.error();
-  EXPECT_EQ(e->codes, (CodeType{4, true, CodeKind::example4}));
-  EXPECT_EQ(
-      layoutOf(*e, 64, 256).bytes(),
-      layoutOf(*Encoding::parse("i4, group = 32, symmetric, scale = f16"), 64, 256)
-          .bytes());
-  Encoding bad = *e;
-  bad.codes.bits = 5;
-  EXPECT_EQ(bad.verify().error(), "codes of example4 are signed and have 4 bits");
-  bad = *e;
-  bad.codes.kind = CodeKind(99);
-  EXPECT_EQ(bad.verify().error(), "codes of an unknown kind");
+  // Those of 2 and 3 bits have the layout of 4.
+  const struct {
+    CodeKind kind;
+    std::string name;
+    uint8_t bits;
+    const char *alike;
+    double bitsPerWeight;
+  } cases[] = {{CodeKind::example2, "example2", 2, "i4", 4.5},
+               {CodeKind::example3, "example3", 3, "i4", 4.5},
+               {CodeKind::example4, "example4", 4, "i4", 4.5},
+               {CodeKind::example8, "example8", 8, "i8", 8.5}};
+  for (const auto &c : cases) {
+    const char *rest = ", group = 32, symmetric, scale = f16";
+    auto e = Encoding::parse(c.name + rest);
+    ASSERT_TRUE(e) << e.error();
+    EXPECT_EQ(e->codes, (CodeType{c.bits, true, c.kind}));
+    EXPECT_EQ(e->codes.layout().count(), int(reference::tableOf(c.kind).size()));
+    EXPECT_EQ(layoutOf(*e, 64, 256).bytes(),
+              layoutOf(*Encoding::parse(c.alike + std::string(rest)), 64, 256).bytes());
+    EXPECT_EQ(layoutOf(*e, 64, 256).bitsPerWeight(), c.bitsPerWeight);
+    Encoding bad = *e;
+    bad.codes.bits = 5;
+    EXPECT_EQ(bad.verify().error(), "codes of " + c.name + " are signed and have " +
+                                        std::to_string(c.bits) + " bits");
+    bad = *e;
+    bad.codes.isSigned = false;
+    EXPECT_EQ(bad.verify().error(), "codes of " + c.name + " are signed and have " +
+                                        std::to_string(c.bits) + " bits");
+    bad.codes.kind = CodeKind(99);
+    EXPECT_EQ(bad.verify().error(), "codes of an unknown kind");
+    // A field past the end of the table.
+    if (c.bits == 8)
+      continue;
+    EncodedWeight w{*e, 1, 32, std::vector<uint8_t>(32), {0x3C00}, {}, {}, {}};
+    w.fields[31] = uint8_t(1 << c.bits);
+    EXPECT_EQ(decode(w).error(), "code field " + std::to_string(1 << c.bits) +
+                                     " at row 0, column 31 does not fit " +
+                                     std::to_string(c.bits) + " bits");
+  }
+  EXPECT_EQ(parseError("u2, group = 32, zero, scale = bf16, offset = u4"),
+            "expected a code type (u4, u5, u6, u8, i4, i5, i6, i8, example4, example2, "
+            "example3, example8), found 'u2' at character 1 of the encoding");
 }
 
 TEST(Encoding, VerifyErrorsSayTheWayOut) {
@@ -165,6 +194,8 @@ TEST(Encoding, VerifyErrorsSayTheWayOut) {
             "scale step per tensor is not supported yet; use row<...>, with the same "
             "step in each row");
   EXPECT_EQ(parseError("example4, group = 32, centred, scale = bf16, offset = bf16"),
+            "the centred form needs unsigned codes; use u4, or the zero form");
+  EXPECT_EQ(parseError("example2, group = 32, centred, scale = bf16, offset = bf16"),
             "the centred form needs unsigned codes; use u4, or the zero form");
   EXPECT_EQ(parseError("u4, group = 32, symmetric, scale = bf16"),
             "the symmetric form needs signed codes; use i4, or the zero form");

@@ -30,11 +30,13 @@ class BlobReader {
 
   static uint64_t up(uint64_t v, uint64_t a) { return (v + a - 1) / a * a; }
 
+  /// Codes of 2 and 3 bits are stored as such of 4.
+  unsigned planeBits() const { return e.codes.bits < 4 ? 4 : e.codes.bits; }
   uint64_t chunksOf(uint64_t u) const {
     return u < w.K / 256 ? 8 : (w.K % 256 + 31) / 32;
   }
   uint64_t codeBytes(uint64_t chunks) const {
-    return 16 * chunks * 32 * e.codes.bits / 8;
+    return 16 * chunks * 32 * planeBits() / 8;
   }
   int entries() const { return e.group == 16 ? 8 : 4; }
   uint64_t columnsOf(uint64_t chunks) const {
@@ -100,7 +102,7 @@ public:
   uint32_t code(uint64_t n, uint64_t k) {
     uint64_t t = n / 16, r = n % 16, u = k / 256, chunks = chunksOf(u);
     uint64_t j = r / 4, r0 = r % 4, c = k % 256 / 32;
-    unsigned i = unsigned(k % 32), b = e.codes.bits;
+    unsigned i = unsigned(k % 32), b = planeBits();
     // Only full units swizzle the chunks of a row.
     auto swizzled = [&](uint64_t row) { return chunks == 8 ? c ^ row % 8 : c; };
     uint64_t at = unitAt(t, u), place = (4 * j + r0) * chunks + swizzled(r);
@@ -247,22 +249,22 @@ TEST(Pack, EveryCodeAndGroupAtOddShapes) {
 TEST(Pack, CodesOfATable) {
   std::mt19937_64 rng(16);
   for (Form form : {Form::symmetric, Form::zero, Form::min})
-    for (unsigned group : {16u, 32u, 256u, 0u}) {
-      CodeType codes = CodeType::table(CodeKind::example4);
-      Encoding e = *namedEncoding("row-u8", codes, group, form);
-      for (Shape s : reference::oddShapes(group)) {
-        checkBlob(e, s, rng);
-        EncodedWeight w = reference::randomEncoded(e, s.N, s.K, rng);
-        auto values = dequantize(w);
-        auto exact = decode(w);
-        ASSERT_TRUE(values && exact);
-        for (uint64_t i = 0; i < s.N * s.K; ++i) {
-          double want = reference::weight(w, i / s.K, i % s.K);
-          ASSERT_EQ((*values)[i], float(want));
-          ASSERT_EQ(exact->weight(i / s.K, i % s.K), want);
+    for (unsigned group : {16u, 32u, 256u, 0u})
+      for (CodeKind kind : reference::kTables) {
+        Encoding e = *namedEncoding("row-u8", CodeType::table(kind), group, form);
+        for (Shape s : reference::oddShapes(group)) {
+          checkBlob(e, s, rng);
+          EncodedWeight w = reference::randomEncoded(e, s.N, s.K, rng);
+          auto values = dequantize(w);
+          auto exact = decode(w);
+          ASSERT_TRUE(values && exact);
+          for (uint64_t i = 0; i < s.N * s.K; ++i) {
+            double want = reference::weight(w, i / s.K, i % s.K);
+            ASSERT_EQ((*values)[i], float(want));
+            ASSERT_EQ(exact->weight(i / s.K, i % s.K), want);
+          }
         }
       }
-    }
 }
 
 TEST(Pack, EveryStorage) {

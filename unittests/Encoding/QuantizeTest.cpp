@@ -99,49 +99,58 @@ TEST(Quantize, SearchBeatsMinMax) {
 
 TEST(Quantize, NearestValueOfATable) {
   std::mt19937_64 rng(87);
-  CodeType codes = CodeType::table(CodeKind::example4);
   uint64_t N = 6, K = 256;
   // Mostly above 0, mostly below, with outliers, tiny, and all zeros.
-  for (int i = 0; i < 5; ++i) {
-    std::vector<float> w = gaussian(N, K, rng,
-                                    i == 0   ? 2
-                                    : i == 1 ? -2
-                                             : 0.1,
-                                    i == 3   ? 1e-30
-                                    : i == 4 ? 0
-                                             : 0.02);
-    for (float &v : w)
-      v *= i == 2 && rng() % 100 == 0 ? 5.f : 1.f;
-    double plain = 0;
-    for (bool search : {false, true}) {
-      AffineWeight q = quantized(w, N, K, {codes, 32, Form::symmetric, search});
-      for (uint64_t n = 0; n < N; ++n)
-        for (uint64_t k = 0; k < K; ++k) {
-          double s = q.scales[n * K / 32 + k / 32], v = w[n * K + k];
-          ASSERT_GE(s, 0);
-          double least = INFINITY;
-          for (double value : reference::kExample4)
-            least = std::min(least, std::fabs(v - s * value));
-          ASSERT_NEAR(std::fabs(v - reference::weight(q, n, k)), least, 1e-6 * s);
-        }
-      if (i == 4)
-        continue;
-      if (search)
-        EXPECT_GE(snr(w, q), plain) << i;
-      plain = snr(w, q);
-      EXPECT_GT(plain, i == 2 ? 15 : 18) << i;
+  for (CodeKind kind : reference::kTables)
+    for (int i = 0; i < 5; ++i) {
+      SCOPED_TRACE(CodeType::table(kind).str() + " " + std::to_string(i));
+      CodeType codes = CodeType::table(kind);
+      std::vector<float> w = gaussian(N, K, rng,
+                                      i == 0   ? 2
+                                      : i == 1 ? -2
+                                               : 0.1,
+                                      i == 3   ? 1e-30
+                                      : i == 4 ? 0
+                                               : 0.02);
+      for (float &v : w)
+        v *= i == 2 && rng() % 100 == 0 ? 5.f : 1.f;
+      double plain = 0;
+      for (bool search : {false, true}) {
+        AffineWeight q = quantized(w, N, K, {codes, 32, Form::symmetric, search});
+        for (uint64_t n = 0; n < N; ++n)
+          for (uint64_t k = 0; k < K; ++k) {
+            double s = q.scales[n * K / 32 + k / 32], v = w[n * K + k];
+            ASSERT_GE(s, 0);
+            double least = INFINITY;
+            for (double value : reference::tableOf(kind))
+              least = std::min(least, std::fabs(v - s * value));
+            ASSERT_NEAR(std::fabs(v - reference::weight(q, n, k)), least, 1e-6 * s);
+          }
+        if (i == 4)
+          continue;
+        if (search)
+          EXPECT_GE(snr(w, q), plain);
+        plain = snr(w, q);
+        EXPECT_GT(plain, kind == CodeKind::example2   ? 4
+                         : kind == CodeKind::example3 ? 9
+                         : kind == CodeKind::example8 ? 25
+                         : i == 2                     ? 15
+                                                      : 18);
+      }
     }
-  }
   // Weights that are values of the table come back as they are.
-  std::vector<float> w;
-  for (uint64_t k = 0; k < 32; ++k)
-    w.push_back(float(reference::kExample4[k % 16] * 0.25));
-  EXPECT_EQ(snr(w, quantized(w, 1, 32, {codes, 32, Form::symmetric})), INFINITY);
-
-  for (Form form : {Form::zero, Form::min})
-    EXPECT_EQ(quantize(w, 1, 32, {codes, 32, form}).error(),
-              "weights are quantized to example4 in the symmetric form only; drop the "
-              "form, or use integer codes");
+  for (CodeKind kind : reference::kTables) {
+    std::vector<double> values = reference::tableOf(kind);
+    std::vector<float> w;
+    for (uint64_t k = 0; k < 256; ++k)
+      w.push_back(float(values[k % values.size()] * 0.25));
+    CodeType codes = CodeType::table(kind);
+    EXPECT_EQ(snr(w, quantized(w, 1, 256, {codes, 256, Form::symmetric})), INFINITY);
+    for (Form form : {Form::zero, Form::min})
+      EXPECT_EQ(quantize(w, 1, 256, {codes, 32, form}).error(),
+                "weights are quantized to " + codes.str() +
+                    " in the symmetric form only; drop the form, or use integer codes");
+  }
 }
 
 // Every bf16 scale from a third of the full range up, with every zero.

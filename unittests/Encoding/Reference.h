@@ -87,15 +87,44 @@ inline double metaValue(const MetaStorage &m, const Encoding &e, uint64_t K,
   return NAN;
 }
 
-/// The table of the codes example4.
-inline constexpr double kExample4[] = {-120, -95, -74, -57, -42, -29, -18, -8,
-                                       1,    11,  22,  34,  48,  65,  86,  113};
+/// The kinds of codes that index a table.
+inline constexpr CodeKind kTables[] = {CodeKind::example2, CodeKind::example3,
+                                       CodeKind::example4, CodeKind::example8};
+
+/// The values of such codes.
+inline const std::vector<double> &tableOf(CodeKind kind) {
+  static const std::vector<double> none;
+  static const std::vector<double> example2 = {-77, -20, 31, 109};
+  static const std::vector<double> example3 = {-111, -63, -28, -9, 6, 24, 55, 101};
+  static const std::vector<double> example4 = {-120, -95, -74, -57, -42, -29, -18, -8,
+                                               1,    11,  22,  34,  48,  65,  86,  113};
+  static const std::vector<double> example8 = [] {
+    std::vector<double> values;
+    for (double sign : {1, -1})
+      for (int m = 0; m < 128; ++m)
+        values.push_back(sign * std::round(m * m / 127.0) - (sign < 0));
+    return values;
+  }();
+  switch (kind) {
+  case CodeKind::integer:
+    break;
+  case CodeKind::example2:
+    return example2;
+  case CodeKind::example3:
+    return example3;
+  case CodeKind::example4:
+    return example4;
+  case CodeKind::example8:
+    return example8;
+  }
+  return none;
+}
 
 /// The four formulas.
 inline double affine(Form form, CodeType codes, int field, double s, double o) {
-  double q = codes.kind == CodeKind::example4 ? kExample4[field]
-             : codes.isSigned                 ? field - (1 << (codes.bits - 1))
-                                              : field;
+  double q = codes.isTable()  ? tableOf(codes.kind).at(size_t(field))
+             : codes.isSigned ? field - (1 << (codes.bits - 1))
+                              : field;
   switch (form) {
   case Form::symmetric:
     return s * q;
@@ -218,7 +247,8 @@ inline std::vector<CodeType> allCodes(Form form) {
   for (uint8_t bits : {4, 5, 6, 8})
     all.push_back({bits, form != Form::centred});
   if (form != Form::centred)
-    all.push_back(CodeType::table(CodeKind::example4));
+    for (CodeKind kind : kTables)
+      all.push_back(CodeType::table(kind));
   return all;
 }
 
@@ -232,7 +262,7 @@ inline Encoding randomEncoding(std::mt19937_64 &rng) {
   e.codes = {bits[rng() % 4],
              e.form == Form::symmetric || (e.form != Form::centred && rng() % 2)};
   if (e.form != Form::centred && rng() % 5 == 0)
-    e.codes = CodeType::table(CodeKind::example4);
+    e.codes = CodeType::table(kTables[rng() % std::size(kTables)]);
   auto scales = allStorages(true, e.group), offsets = allStorages(false, e.group);
   e.scale = scales[rng() % scales.size()];
   if (e.form != Form::symmetric)

@@ -9,12 +9,20 @@
 
 #include "CpuKernels.h"
 
+/// The values of 16 fields of the scale, with constants as decode() takes them.
+static void decodeScales(unsigned long long spec, const void *fields, const void *first,
+                         const void *second, void *out) {
+  using namespace qlinear::cpu;
+  store(out, decode(Spec::unpack(spec).scale, load<Words>(fields), load<Floats>(first),
+                    load<Floats>(second)));
+}
+
 // clang-format off
 #define QL_TABLE(NAME, FEATURES)                                                       \
   const CpuKernels NAME = {&#NAME[1], [] { return bool(FEATURES); },                   \
                            ql_cpu_begin_tile, ql_cpu_add_unit, ql_cpu_end_tile,        \
                            ql_cpu_multiply_tile, ql_cpu_load, ql_cpu_store,            \
-                           ql_cpu_quantize}
+                           ql_cpu_quantize, decodeScales}
 // clang-format on
 
 #if defined(__AVX512VNNI__)

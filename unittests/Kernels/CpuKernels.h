@@ -31,6 +31,8 @@ struct CpuKernels {
   void (*load)(int dtype, const void *from, u64 count, void *out);
   void (*store)(int dtype, void *to, u64 count, const void *values);
   void (*quantize)(int dtype, u64 K, const unsigned char *x, unsigned char *out);
+  void (*decode)(u64 spec, const void *fields, const void *first, const void *second,
+                 void *out);
 };
 
 extern const CpuKernels kAvx512Vnni, kAvxVnni, kAvx2, kPortable;

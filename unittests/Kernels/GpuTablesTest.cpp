@@ -17,7 +17,9 @@ TEST(GpuKernelsTest, CodesOfATable) {
   for (bool floats : {false, true})
     for (const char *dot : {floats ? "fma" : "dp4a", "mma"})
       for (int rows : {1, 2, 3, 4, 5, 6, 7, 8}) {
-        std::string text = layout::kTables[i % std::size(layout::kTables)].name;
+        // Each table with each kind of product and activations.
+        std::string text =
+            layout::kTables[(i + i / 8) % std::size(layout::kTables)].name;
         text += std::array{", group = 32, symmetric, scale = u8 * row<f32>",
                            ", group = 16, symmetric, scale = bf16",
                            ", group = 64, min, scale = f16, offset = f16",

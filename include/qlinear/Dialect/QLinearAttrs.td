@@ -22,7 +22,8 @@ def QLinear_EncodingAttr : QLinear_Attr<"Encoding", "encoding"> {
   let description = [{
     Codes of 4, 5, 6 or 8 bits, and per group of consecutive weights along K a scale
     `s` and, in the affine forms, an offset. `q` is the value of a code: the integer
-    itself (`u4`, `i6`, ...), or the value at its place in a table (`example4`).
+    itself (`u4`, `i6`, ...), or the value at its place in a table of 4, 8, 16 or 256
+    (`example4`; codes of 2 and 3 bits are stored in 4).
 
     | form | weight | native to |
     | --- | --- | --- |
@@ -44,7 +45,7 @@ def QLinear_EncodingAttr : QLinear_Attr<"Encoding", "encoding"> {
 
     Constraints:
 
-    - (C1) A code has 4, 5, 6 or 8 bits.
+    - (C1) An integer code has 4, 5, 6 or 8 bits.
     - (C2) `group` is 16, 32, 64, 128, 256 or `row` (one group per row).
     - (C3) Codes are signed in the form `symmetric`, and unsigned in `centred`.
     - (C4) There is a scale, and it is no integer grid: its codes have a step.

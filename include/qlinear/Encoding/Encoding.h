@@ -38,12 +38,15 @@ namespace qlinear {
 
 /// How a code becomes a number.
 enum class CodeKind : uint8_t {
-  integer, ///< it is one
-  example4 ///< by the table of this name in Fields.h; the others follow
+  integer,  ///< it is one
+  example4, ///< by the table of this name in Fields.h, as are those that follow
+  example2,
+  example3,
+  example8,
 };
 
 /// Code of one weight: an integer of 4, 5, 6 or 8 bits, spelled `u4`, `i6`, ..., or the
-/// place of a value in a table, spelled with the table's name.
+/// place of a value in a table of 2^bits, spelled with the table's name.
 struct CodeType {
   uint8_t bits = 4;
   bool isSigned = false; ///< of tables, too: their values have both signs

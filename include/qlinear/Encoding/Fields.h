@@ -12,7 +12,7 @@
 // The code field f of a weight has b bits and the value
 //
 //   integer codes   f, or f - 2^(b-1) if they are signed
-//   table codes     values[f]
+//   table codes     values[f], of the 2^b that the table has
 //
 // Kernels multiply unsigned bytes, value + bias. The bias is 0 of unsigned integers,
 // 2^(b-1) of signed ones, 128 of tables: the byte of an integer code is its field.
@@ -32,22 +32,47 @@ using u64 = unsigned long long;
 //===----------------------------------------------------------------------===//
 
 /// Kinds of codes; the values are those of qlinear::CodeKind.
-enum CodeKind : int { kInteger, kExample4, kCodeKinds };
+enum CodeKind : int {
+  kInteger,
+  kExample4,
+  kExample2,
+  kExample3,
+  kExample8,
+  kCodeKinds
+};
 
-/// The values of a kind of codes that index a table.
+/// The values of a kind of codes that index a table, in any order.
 struct CodeTable {
   const char *name; ///< the spelling of such codes
-  int bits;
-  signed char values[16]; ///< 2^bits of them, ascending
+  int bits;         ///< 2, 3, 4 or 8
+  signed char values[256];
+
+  constexpr int size() const { return 1 << bits; }
+  /// What kernels multiply: value f and 128 make a byte.
+  constexpr u8 byte(int f) const { return u8(values[f] + 128); }
 };
+
+/// Of example8: the sign in the highest bit, and the square of the rest. Values near
+/// 0 occur more than once, those below 0 are one further from it.
+constexpr CodeTable squares(const char *name) {
+  CodeTable table{name, 8, {}};
+  for (int f = 0; f < 128; ++f) {
+    table.values[f] = (signed char)((f * f + 63) / 127);
+    table.values[128 + f] = (signed char)(-1 - table.values[f]);
+  }
+  return table;
+}
 
 /// Kind k has the table kTables[k - 1].
 inline constexpr CodeTable kTables[] = {
-    // No format has this table. It is the example of how one is added, uneven so that
-    // tests see a value that is in the wrong place.
+    // No format has these tables. They are the examples of how one is added, uneven so
+    // that tests see a value that is in the wrong place.
     {"example4",
      4,
      {-120, -95, -74, -57, -42, -29, -18, -8, 1, 11, 22, 34, 48, 65, 86, 113}},
+    {"example2", 2, {-77, -20, 31, 109}},
+    {"example3", 3, {-111, -63, -28, -9, 6, 24, 55, 101}},
+    squares("example8"),
 };
 static_assert(sizeof(kTables) / sizeof(kTables[0]) == kCodeKinds - 1);
 
@@ -60,19 +85,20 @@ constexpr int biasOf(int kind, int bits, int isSigned) {
   return isSigned ? 1 << (byteBitsOf(kind, bits) - 1) : 0;
 }
 
-/// The bytes of a table: 0 to 7, from the lowest bits on, and 8 to 15.
+/// The bytes of a table of up to 16 values: 0 to 7, from the lowest bits on, and 8 to
+/// 15; those past its end are 0.
 struct TableBytes {
   u64 low, high;
 };
 constexpr TableBytes toBytes(const CodeTable &table) {
   TableBytes bytes{0, 0};
-  for (int f = 0; f < 1 << table.bits; ++f)
-    (f < 8 ? bytes.low : bytes.high) |= u64(table.values[f] + 128) << 8 * (f % 8);
+  for (int f = 0; f < table.size() && f < 16; ++f)
+    (f < 8 ? bytes.low : bytes.high) |= u64(table.byte(f)) << 8 * (f % 8);
   return bytes;
 }
 
-/// The bytes of the table of `kind`. There is no array in it, which kernels would keep
-/// in memory: it folds where the kind is a constant.
+/// The bytes of the table of `kind`, of up to 16 values. There is no array in it,
+/// which kernels would keep in memory: it folds where the kind is a constant.
 template <int Kind = kInteger + 1> constexpr TableBytes tableBytes(int kind) {
   if constexpr (Kind < kCodeKinds) {
     constexpr TableBytes bytes = toBytes(kTables[Kind - 1]);
@@ -83,17 +109,42 @@ template <int Kind = kInteger + 1> constexpr TableBytes tableBytes(int kind) {
   }
 }
 
+/// The bytes of a table of 256 values, which kernels do keep in memory: a constant of
+/// the module that they are compiled to, if they use it.
+struct TableInMemory {
+  u8 bytes[256];
+};
+constexpr TableInMemory toMemory(const CodeTable &table) {
+  TableInMemory memory{};
+  for (int f = 0; f < table.size(); ++f)
+    memory.bytes[f] = table.byte(f);
+  return memory;
+}
+template <int Kind>
+static constexpr TableInMemory kTableInMemory = toMemory(kTables[Kind - 1]);
+
+/// The table of `kind`, if it has 256 values; else null.
+template <int Kind = kInteger + 1> constexpr const u8 *tableInMemory(int kind) {
+  if constexpr (Kind < kCodeKinds) {
+    if constexpr (kTables[Kind - 1].bits == 8)
+      if (kind == Kind)
+        return kTableInMemory<Kind>.bytes;
+    return tableInMemory<Kind + 1>(kind);
+  } else {
+    return nullptr;
+  }
+}
+
 /// The codes of one weight.
 struct Codes {
   int bits = 4, isSigned = 0, kind = kInteger;
 
+  /// How many fields there are.
+  constexpr int count() const { return 1 << bits; }
   constexpr int bias() const { return biasOf(kind, bits, isSigned); }
   /// The byte of field f.
   constexpr int byte(int f) const {
-    if (!isTable(kind))
-      return f;
-    TableBytes bytes = tableBytes(kind);
-    return int((f < 8 ? bytes.low : bytes.high) >> 8 * (f % 8) & 255);
+    return isTable(kind) ? kTables[kind - 1].byte(f) : f;
   }
   /// The value of field f.
   constexpr int value(int f) const { return byte(f) - bias(); }
@@ -147,6 +198,43 @@ constexpr float floatValue(int type, u32 bits) {
 constexpr int integerValue(int bits, bool isSigned, u32 field) {
   return int(field) - (isSigned && field >> (bits - 1) & 1 ? 1 << bits : 0);
 }
+
+/// 2^x, off by less than two units in the last place: 2^round(x), times the series of
+/// exp(t ln 2) for the rest. Freestanding and constexpr, which the C library's is not.
+constexpr double powerOfTwo(double x) {
+  if (!(x > -1100)) // as is every x whose power a double has
+    return x != x ? x : 0;
+  if (x >= 1024)
+    return __builtin_huge_val();
+  int n = int(x < 0 ? x - 0.5 : x + 0.5);
+  double t = (x - n) * 0x1.62e42fefa39efp-1, sum = 1;
+  for (int i = 13; i > 0; --i)
+    sum = 1 + sum * (t * (1.0 / i));
+  auto power = [](int n) { return __builtin_bit_cast(double, u64(1023 + n) << 52); };
+  return sum * power(n / 2) * power(n - n / 2);
+}
+
+// The values of coded metadata, each relative to what is stored per row or block. They
+// are rounded to float once.
+
+/// Linear codes: c * step.
+constexpr float linearValue(int bits, bool isSigned, u32 field, float step) {
+  return float(integerValue(bits, isSigned, field)) * step;
+}
+/// Log codes: base * 2^(c * step). `T` is a double; or what computes like one.
+template <class T, class Power>
+constexpr T logValue(T base, T step, T code, Power powerOfTwo) {
+  return base * powerOfTwo(code * step);
+}
+constexpr float logValue(float base, float step, u32 field) {
+  return float(logValue(double(base), double(step), double(field), powerOfTwo));
+}
+/// Delta codes: the bf16 whose bits are those of the base, plus the field; what is
+/// carried out of 16 bits is lost.
+constexpr float deltaValue(u32 base, u32 field) {
+  return floatValue(kBF16, base + field);
+}
+static_assert(logValue(3, 0.5f, 6) == 24 && deltaValue(0x3F7F, 1) == 1);
 
 } // namespace qlinear::layout
 #endif

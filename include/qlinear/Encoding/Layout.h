@@ -24,7 +24,7 @@
 //   memory, as are the 8 chunks of a row. Byte i holds column i of the chunk in its low
 //   nibble and column 16 + i in its high nibble. 8-bit codes have two such planes of
 //   whole bytes: columns 0..15, then columns 16..31. For 5- and 6-bit codes the
-//   low plane holds the low 4 bits.
+//   low plane holds the low 4 bits. Codes of 2 and 3 bits are stored as such of 4.
 // high plane   5-bit codes: at ((4 j + r0) * chunks + c) * 4 a 32-bit word;
 //   byte b, bit i is bit 4 of column 4 i + b (i < 4: columns 0..15, i >= 4:
 //   16..31). 6-bit codes: at (pair * chunks + place) * 16 + (j % 2) * 8, with pair 4 (j
@@ -67,6 +67,9 @@ inline constexpr int kLine = 128;     ///< alignment of a blob, plane and tile
 
 constexpr u64 alignTo(u64 v, u64 a) { return (v + a - 1) / a * a; }
 
+/// Bits that the planes have for a code of `bits`: 2 and 3 are stored as 4.
+constexpr int planeBits(int bits) { return bits < 4 ? 4 : bits; }
+
 /// The values are those of qlinear::Form.
 enum FormKind : int { kSymmetric, kZero, kMin, kCentred };
 
@@ -85,7 +88,8 @@ struct Meta {
 /// An encoding as one integer: kernels take it as a constant argument, and
 /// everything derived from it folds away when the kernel is compiled.
 struct Spec {
-  int codeBits = 4, codeSigned = 0, codeKind = kInteger;
+  int codeBits = 4; ///< planeBits of them
+  int codeSigned = 0, codeKind = kInteger;
   int group = 32; ///< a power of two, or 0: one group per row
   int form = kZero;
   Meta scale, offset;

@@ -120,16 +120,12 @@ const uint8_t *detail::bytesOf(CodeType codes, const uint8_t *fields, uint64_t c
     return fields;
   uint8_t bytes[256];
   layout::Codes meaning = codes.layout();
-  for (int f = 0; f < 1 << codes.bits; ++f)
+  for (int f = 0; f < meaning.count(); ++f)
     bytes[f] = uint8_t(meaning.byte(f));
   buffer.resize(count);
   for (uint64_t i = 0; i < count; ++i)
     buffer[i] = bytes[fields[i]];
   return buffer.data();
-}
-
-float detail::logValue(float base, float step, uint32_t code) {
-  return float(double(base) * std::exp2(double(code) * double(step)));
 }
 
 void detail::decodeRow(const MetaStorage &m, unsigned group, const uint32_t *fields,
@@ -158,14 +154,14 @@ void detail::decodeRow(const MetaStorage &m, unsigned group, const uint32_t *fie
     float step = fromBits(m.type, constants[1]);
     float table[256]; // a log code has 8 bits at most
     for (uint32_t code = 0; code < 1u << m.bits; ++code)
-      table[code] = logValue(base, step, code);
+      table[code] = layout::logValue(base, step, code);
     for (uint64_t g = 0; g < G; ++g)
       values[g] = table[fields[g] & 255];
     return;
   }
   case MetaStorage::Kind::delta:
     for (uint64_t g = 0; g < G; ++g)
-      values[g] = fromBf16(constants[0] + fields[g] & 0xFFFF);
+      values[g] = layout::deltaValue(constants[0], fields[g]);
     return;
   }
 }

@@ -11,26 +11,35 @@
 
 using namespace qlinear;
 
-/// Kernels find 4 bits in a table, and the quantizer halves it.
+/// Kernels can look such a table up, and the quantizer finds a scale for it.
 static constexpr bool areUsable() {
   for (const layout::CodeTable &t : layout::kTables) {
-    if (t.bits != 4)
+    if (t.bits != 2 && t.bits != 3 && t.bits != 4 && t.bits != 8)
       return false;
-    for (int f = 1; f < 1 << t.bits; ++f)
-      if (t.values[f] <= t.values[f - 1])
-        return false;
+    bool below = false, above = false;
+    for (int f = 0; f < t.size(); ++f) {
+      below |= t.values[f] < 0;
+      above |= t.values[f] > 0;
+    }
+    if (!below || !above)
+      return false;
   }
   return true;
 }
-static_assert(areUsable(), "a table has 16 values in ascending order");
+static_assert(areUsable(), "a table has 4, 8, 16 or 256 values, of both signs");
 
 static layout::Meta toLayout(const MetaStorage &m) {
   return {int(m.kind), int(m.type), m.bits, m.isSigned, int(m.scope)};
 }
 
 static layout::Spec toSpec(const Encoding &e) {
-  return {e.codes.bits, e.codes.isSigned,  int(e.codes.kind), int(e.group),
-          int(e.form),  toLayout(e.scale), toLayout(e.offset)};
+  return {layout::planeBits(e.codes.bits),
+          e.codes.isSigned,
+          int(e.codes.kind),
+          int(e.group),
+          int(e.form),
+          toLayout(e.scale),
+          toLayout(e.offset)};
 }
 
 uint64_t Encoding::spec() const { return toSpec(*this).pack(); }
@@ -127,9 +136,10 @@ static Result<void> verifyStorage(const MetaStorage &m, const char *name,
   return {};
 }
 
-/// Whether Layout.h has planes for codes of so many bits.
-static bool hasPlanes(unsigned bits) {
-  return bits == 4 || bits == 5 || bits == 6 || bits == 8;
+/// Whether Layout.h has planes for such codes; all tables have them.
+static bool hasPlanes(CodeType codes) {
+  unsigned bits = codes.bits;
+  return codes.isTable() || bits == 4 || bits == 5 || bits == 6 || bits == 8;
 }
 
 static bool isGroupSize(unsigned g) {
@@ -142,7 +152,7 @@ Result<void> Encoding::verify() const {
   if (codes.isTable() && codes != CodeType::table(codes.kind))
     return broken(10, "codes of " + codes.str() + " are signed and have " +
                           number(CodeType::table(codes.kind).bits) + " bits");
-  if (!hasPlanes(codes.bits))
+  if (!hasPlanes(codes))
     return broken(1, "codes of " + number(codes.bits) +
                          " bits; a weight code has 4, 5, 6 or 8 bits");
   if (!isGroupSize(group))
@@ -156,7 +166,8 @@ Result<void> Encoding::verify() const {
                          number(codes.bits) + ", or the zero form");
   if (form == Form::centred && codes.isSigned)
     return broken(3, "the centred form needs unsigned codes; use u" +
-                         number(codes.bits) + ", or the zero form");
+                         number(uint64_t(layout::planeBits(codes.bits))) +
+                         ", or the zero form");
   if (scale.kind == MetaStorage::Kind::none)
     return broken(4, "an encoding needs a scale, as in scale = bf16");
   if (scale.kind == MetaStorage::Kind::linear && scale.scope == StepScope::constant)
@@ -358,7 +369,7 @@ std::optional<MetaStorage> MetaStorage::parseCode(std::string_view text) {
 static CodeType parseCodes(Parser &p) {
   std::string_view w = p.word();
   auto codes = CodeType::parse(w);
-  if (!codes || !hasPlanes(codes->bits)) {
+  if (!codes || !hasPlanes(*codes)) {
     p.expected("a code type (u4, u5, u6, u8, i4, i5, i6, i8" + CodeType::tables() + ")",
                w);
     return {};

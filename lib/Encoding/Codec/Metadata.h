@@ -36,11 +36,8 @@ template <typename Vector> auto *elementOrNull(Vector &v, uint64_t index) {
 /// Value of a code that has a step or none; the product is rounded to float,
 /// which matters for f32 steps only.
 inline float linearValue(const MetaStorage &m, uint32_t field, float step) {
-  return float(layout::integerValue(m.bits, m.isSigned, field)) * step;
+  return layout::linearValue(m.bits, m.isSigned, field, step);
 }
-
-/// Value of a log code, rounded to float.
-float logValue(float base, float step, uint32_t code);
 
 /// Values of the G fields of one row.
 void decodeRow(const MetaStorage &m, unsigned group, const uint32_t *fields,

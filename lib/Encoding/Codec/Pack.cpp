@@ -321,7 +321,7 @@ Result<void> qlinear::pack(const EncodedWeight &w, std::span<std::byte> bytes) {
                      w.N,
                      w.encoding.groupsPerRow(w.K),
                      (w.K + kStepBlock - 1) / kStepBlock};
-  PackRow packRow = packRowOf(w.encoding.codes.bits);
+  PackRow packRow = packRowOf(W.spec.codeBits);
   RecordPlan full(W.fullUnit()), tail(W.tailUnit());
   std::memset(blob + W.unitPlaneBytes(), 0, W.bytes() - W.unitPlaneBytes());
   tbb::parallel_for(u64(0), W.tiles(), [&](u64 t) {
@@ -371,7 +371,7 @@ Result<EncodedWeight> qlinear::unpack(const Encoding &encoding, uint64_t N, uint
                N,
                G,
                (K + kStepBlock - 1) / kStepBlock};
-  UnpackRow unpackRow = unpackRowOf(encoding.codes.bits);
+  UnpackRow unpackRow = unpackRowOf(W.spec.codeBits);
   RecordPlan full(W.fullUnit()), tail(W.tailUnit());
   tbb::parallel_for(u64(0), W.tiles(), [&](u64 t) {
     for (uint64_t u = 0; u < W.unitsPerTile(); ++u) {

@@ -247,13 +247,13 @@ public:
 /// The same for the codes of a table: w' = s * values[f], s never negative.
 class TableQuantizer {
   bool search;
-  std::vector<double> values, limits; ///< limits: half way between neighbours
+  std::vector<double> values;  ///< of the fields
+  std::vector<uint8_t> fields; ///< in the order of their values
+  std::vector<double> limits;  ///< half way between neighbours
 
   uint8_t nearest(double v) const {
-    int f = 0;
-    for (double limit : limits)
-      f += v > limit;
-    return uint8_t(f);
+    auto above = std::lower_bound(limits.begin(), limits.end(), v);
+    return fields[size_t(above - limits.begin())];
   }
   /// Sums over the weights of (w - w')^2, q w and q^2.
   struct Sums {
@@ -272,20 +272,26 @@ class TableQuantizer {
 
 public:
   TableQuantizer(const QuantizeOptions &options) : search(options.search) {
-    for (int f = 0; f < 1 << options.codes.bits; ++f)
-      values.push_back(options.codes.layout().value(f));
-    for (size_t f = 1; f < values.size(); ++f)
-      limits.push_back((values[f - 1] + values[f]) / 2);
+    layout::Codes codes = options.codes.layout();
+    for (int f = 0; f < codes.count(); ++f) {
+      values.push_back(codes.value(f));
+      fields.push_back(uint8_t(f));
+    }
+    std::sort(fields.begin(), fields.end(), [&](uint8_t a, uint8_t b) {
+      return std::pair(values[a], a) < std::pair(values[b], b);
+    });
+    for (size_t i = 1; i < fields.size(); ++i)
+      limits.push_back((values[fields[i - 1]] + values[fields[i]]) / 2);
   }
 
-  void run(const float *weights, uint64_t size, uint8_t *fields, float &scale) const {
+  void run(const float *weights, uint64_t size, uint8_t *out, float &scale) const {
     double up = 0, down = 0;
     for (uint64_t i = 0; i < size; ++i) {
       up = std::max(up, double(weights[i]));
       down = std::max(down, -double(weights[i]));
     }
     // The least at which nothing is clipped.
-    double full = std::max(up / values.back(), down / -values.front());
+    double full = std::max(up / values[fields.back()], down / -values[fields.front()]);
     double best = INFINITY;
     scale = 0;
     auto consider = [&](double wanted) {
@@ -305,7 +311,7 @@ public:
         consider(r.qw / r.qq);
     }
     for (uint64_t i = 0; i < size; ++i)
-      fields[i] = nearest(scale == 0 ? 0 : weights[i] / double(scale));
+      out[i] = nearest(scale == 0 ? 0 : weights[i] / double(scale));
   }
 };
 

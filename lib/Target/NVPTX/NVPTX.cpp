@@ -192,7 +192,8 @@ static bool isKernel(const llvm::Function &f) {
 
 /// The constants of a kernel fold first, in small steps, so that code which they rule
 /// out is gone before it costs anything: the micro-kernels' outer parts are inlined and
-/// simplified, then those marked QL_INLINE_LATE; loops unroll; then the usual.
+/// simplified, then those marked QL_INLINE_LATE; loops unroll; then the usual. Tables
+/// of codes stay only where a kernel looks them up.
 static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
   Optimizer optimizer(machine);
   for (llvm::Function &f : module)
@@ -214,7 +215,7 @@ static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
       "sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,"
       "loop-mssa(loop-rotate,licm),loop(indvars,loop-deletion,loop-unroll-full),"
       "sroa,gvn,sccp,instcombine<no-verify-fixpoint>,dse,loop-mssa(licm),adce,"
-      "simplifycfg,instcombine<no-verify-fixpoint>)");
+      "simplifycfg,instcombine<no-verify-fixpoint>),globaldce");
 }
 
 static std::string chipOf(gpu::GPUModuleOp module, StringRef chosen) {

@@ -5,7 +5,7 @@
 // #qlinear.encoding: spelling
 //===----------------------------------------------------------------------===//
 
-// expected-error @below {{expected the code of a weight: one of u4, i4, u5, i5, u6, i6, u8, i8, example4}}
+// expected-error @below {{expected the code of a weight: one of u4, i4, u5, i5, u6, i6, u8, i8, example4, example2, example3, example8}}
 func.func private @f() attributes {a = #qlinear.encoding<4, group = 32>}
 
 // -----
@@ -91,6 +91,11 @@ func.func private @f() attributes {a = #qlinear.encoding<i4, group = 32, symmetr
 
 // expected-error @below {{the centred form needs unsigned codes}}
 func.func private @f() attributes {a = #qlinear.encoding<example4, group = 32, centred, scale = bf16, offset = bf16>}
+
+// -----
+
+// expected-error @below {{the centred form needs unsigned codes; use u4, or the zero form (C3 of #qlinear.encoding)}}
+func.func private @f() attributes {a = #qlinear.encoding<example2, group = 32, centred, scale = bf16, offset = bf16>}
 
 // -----
 
@@ -606,6 +611,15 @@ func.func @f(%q: tensor<8x64xi8>, %s: tensor<8x2xbf16>) {
 func.func @f(%q: tensor<8x64xi16>, %s: tensor<8x2xf16>) {
   // expected-error @below {{codes must have the element type i4 or i8 for 4-bit codes, but got 'i16' (C3 of qlinear.pack)}}
   %w = qlinear.pack %q, %s : (tensor<8x64xi16>, tensor<8x2xf16>) -> !qlinear.weight<8x64, #q>
+  return
+}
+
+// -----
+
+#q = #qlinear.encoding<example2, group = 32, symmetric, scale = f16>
+func.func @f(%q: tensor<8x64xi4>, %s: tensor<8x2xf16>) {
+  // expected-error @below {{codes must have the element type i2 or i8 for 2-bit codes, but got 'i4' (C3 of qlinear.pack)}}
+  %w = qlinear.pack %q, %s : (tensor<8x64xi4>, tensor<8x2xf16>) -> !qlinear.weight<8x64, #q>
   return
 }
 

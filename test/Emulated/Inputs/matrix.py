@@ -79,6 +79,11 @@ CASES = [
     ("example4, group = 16, symmetric, scale = u8 * row<bf16>", [(33, 400)]),
     ("example4, group = 128, symmetric, scale = log8 * row<f32>", [(17, 640)]),
     ("example4, group = row, symmetric, scale = f32", [(33, 100)]),
+    ("example2, group = 32, symmetric, scale = bf16", [(17, 384)]),
+    ("example3, group = 16, symmetric, scale = u8 * block<256, f16>", [(33, 400)]),
+    ("example8, group = 32, symmetric, scale = f16", [(33, 416)]),
+    ("example8, group = 16, symmetric, scale = i8 * row<bf16>", [(17, 272)]),
+    ("example8, group = row, symmetric, scale = f32", [(33, 100)]),
 ]
 
 

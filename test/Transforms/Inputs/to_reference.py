@@ -139,7 +139,11 @@ class Storage:
 
 # Kinds of codes that index a table: their values.
 TABLES = {
+    "example2": [-77, -20, 31, 109],
+    "example3": [-111, -63, -28, -9, 6, 24, 55, 101],
     "example4": [-120, -95, -74, -57, -42, -29, -18, -8, 1, 11, 22, 34, 48, 65, 86, 113],
+    "example8": [round(m * m / 127) for m in range(128)]
+    + [-1 - round(m * m / 127) for m in range(128)],
 }
 
 
@@ -171,6 +175,9 @@ class Weight:
             self.offset_steps = self._steps(rng, self.offset)
 
     def _fields(self, rng, storage, small):
+        """Random ones; where there are as many groups as fields of unsigned codes, each once."""
+        if storage.kind in ("u", "log", "delta") and self.G == 1 << storage.bits:
+            return [rng.sample(range(self.G), self.G) for _ in range(self.N)]
         return [[storage.random(rng, small) for _ in range(self.G)] for _ in range(self.N)]
 
     def _steps(self, rng, storage):
@@ -339,10 +346,17 @@ ENCODINGS = [
     ("u4, group = 32, zero, scale = delta12 * row<bf16>, offset = u4", 2, 64),
     ("u5, group = row, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>", 2, 51),
     ("i5, group = 32, zero, scale = bf16, offset = i8 * row<f16>", 2, 64),
+    # Every field of log and delta codes.
+    ("i4, group = 16, symmetric, scale = log8 * row<f32>", 1, 4096),
+    ("u4, group = 16, zero, scale = delta8 * row<bf16>, offset = delta8 * row<bf16>", 1, 4096),
     # Codes of a table.
     ("example4, group = 32, symmetric, scale = f16", 3, 96),
     ("example4, group = 16, zero, scale = u8 * row<f32>, offset = i8", 2, 80),
     ("example4, group = row, min, scale = bf16, offset = f32", 2, 50),
+    ("example2, group = 32, symmetric, scale = f16", 2, 64),
+    ("example3, group = 16, min, scale = bf16, offset = bf16", 3, 48),
+    ("example8, group = 128, symmetric, scale = f32", 3, 512),
+    ("example8, group = 32, zero, scale = u8 * row<f32>, offset = i8", 2, 96),
 ]
 
 

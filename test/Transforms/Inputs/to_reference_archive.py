@@ -25,6 +25,9 @@ SHAPES = {
     "blk.1.up": ("int8:32", "bf16", 1, 64),
     "blk.1.gate": ("int5:64:min", "block-u8", 17, 320),
     "blk.1.down": ("example4:32", "row-u8", 19, 288),
+    "blk.2.up": ("example2:16", "row-u8", 17, 48),
+    "blk.2.gate": ("example3:64", "bf16", 3, 320),
+    "blk.2.down": ("example8:32", "block-u8", 18, 544),
 }
 
 
