@@ -10,7 +10,8 @@
 # %mlir_libs (those of the distribution).
 # %with_asan (runs a program that loads code compiled with --sanitize=address),
 # %pytest (the Python package's tests).
-# Features: mkdocs, torch, ptxas, libfuzzer, asan, asan-runtime, and the CPU's avx2, avx_vnni and avx512_vnni.
+# Features: mkdocs, torch, ptxas, libfuzzer, asan, asan-runtime, and the CPU's avx2, avx_vnni and
+# avx512_vnni.
 
 import os
 import platform
