@@ -16,7 +16,7 @@
 
 namespace qlinear::kernels {
 
-inline constexpr int kMaxWarpTiles = 4, kMaxGemmTokens = 128;
+inline constexpr int kMaxWarpTiles = 4;
 /// Sums of a lane.
 inline constexpr int kMaxGemmSums = 128;
 
@@ -25,6 +25,18 @@ struct Columns {
   Fragments codes;
   u32 groups[2][8];
 };
+/// Keeps weights from being made of them before operations that came before, where they
+/// would need registers too soon.
+QL_INLINE void pin(const UnitLayout &l, int pair, Columns &columns) {
+  QL_UNROLL
+  for (int c = 2 * pair; c < 2 * pair + 2; ++c)
+    QL_UNROLL
+  for (int h = 0; h < 2; ++h) {
+    columns.codes.low[c][h] = ql_ptx_pin(columns.codes.low[c][h]);
+    if (l.spec.codeBits == 8)
+      columns.codes.second[c][h] = ql_ptx_pin(columns.codes.second[c][h]);
+  }
+}
 /// The weights of these columns, as A of four products m16n8k16.
 QL_INLINE void makeWeights(const UnitLayout &l, const Columns &columns, int pair,
                            int lane, u32x4 *a) {

@@ -10,9 +10,12 @@ extern "C" {
 // NVVM intrinsics, by their names.
 i32 nvvm_tid() __asm("llvm.nvvm.read.ptx.sreg.tid.x");
 i32 nvvm_ctaid() __asm("llvm.nvvm.read.ptx.sreg.ctaid.x");
+i32 nvvm_nctaid() __asm("llvm.nvvm.read.ptx.sreg.nctaid.x");
 void nvvm_barrier(i32) __asm("llvm.nvvm.barrier.cta.sync.aligned.all");
 void nvvm_warp_barrier(i32) __asm("llvm.nvvm.bar.warp.sync");
 i32 nvvm_shuffle(i32, i32, i32, i32) __asm("llvm.nvvm.shfl.sync.bfly.i32");
+i32 nvvm_shuffle_from(i32, i32, i32, i32) __asm("llvm.nvvm.shfl.sync.idx.i32");
+void nvvm_group_barrier(i32, i32) __asm("llvm.nvvm.barrier.cta.sync.aligned.count");
 bool nvvm_any(i32, bool) __asm("llvm.nvvm.vote.any.sync");
 i32 nvvm_dp4a(i32, i32, i32) __asm("llvm.nvvm.idp4a.u.s");
 i32 nvvm_prmt(i32, i32, i32) __asm("llvm.nvvm.prmt");
@@ -21,10 +24,15 @@ float nvvm_reciprocal(float) __asm("llvm.nvvm.rcp.approx.ftz.f");
 
 i32 ql_ptx_thread() { return nvvm_tid(); }
 i32 ql_ptx_block() { return nvvm_ctaid(); }
+i32 ql_ptx_blocks() { return nvvm_nctaid(); }
 void ql_ptx_barrier() { nvvm_barrier(0); }
 void ql_ptx_warp_barrier() { nvvm_warp_barrier(-1); }
+void ql_ptx_group_barrier(i32 id) { nvvm_group_barrier(id, 128); }
 u32 ql_ptx_shuffle_xor(u32 value, i32 mask) {
   return u32(nvvm_shuffle(-1, i32(value), mask, 31));
+}
+u32 ql_ptx_uniform(u32 value) {
+  return u32(nvvm_shuffle_from(-1, i32(value), 0, 31));
 }
 i32 ql_ptx_any(i32 value) { return nvvm_any(-1, value != 0); }
 i32 ql_ptx_dp4a(u32 a, u32 b, i32 c) { return nvvm_dp4a(i32(a), i32(b), c); }
@@ -102,7 +110,7 @@ void ql_ptx_wgmma(float *d, i32 tokens, u32x4 a, u64 descriptor) {
                  : QL_SUMS32(0)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
     break;
-  default:
+  case 128:
     asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {"
                  "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,"
                  "%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,"
@@ -112,12 +120,39 @@ void ql_ptx_wgmma(float *d, i32 tokens, u32x4 a, u64 descriptor) {
                  : QL_SUMS64(0)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
     break;
+  case 192:
+    asm volatile("wgmma.mma_async.sync.aligned.m64n192k16.f32.f16.f16 {"
+                 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,"
+                 "%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,"
+                 "%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,"
+                 "%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63,%64,%65,%66,%67,%68,%69,"
+                 "%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,"
+                 "%87,%88,%89,%90,%91,%92,%93,%94,%95"
+                 "}, {%96,%97,%98,%99}, %100, 1, 1, 1, 0;"
+                 : QL_SUMS64(0), QL_SUMS32(64)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
+    break;
+  default:
+    asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.f16.f16 {"
+                 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,"
+                 "%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,"
+                 "%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,"
+                 "%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63,%64,%65,%66,%67,%68,%69,"
+                 "%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,"
+                 "%87,%88,%89,%90,%91,%92,%93,%94,%95,%96,%97,%98,%99,%100,%101,%102,"
+                 "%103,%104,%105,%106,%107,%108,%109,%110,%111,%112,%113,%114,%115,"
+                 "%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
+                 "}, {%128,%129,%130,%131}, %132, 1, 1, 1, 0;"
+                 : QL_SUMS64(0), QL_SUMS64(64)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
+    break;
   }
 }
 u64 ql_ptx_wgmma_descriptor(QL_SHARED const u8 *x) {
-  // 8 rows of 1024 bytes, swizzled by 128 bytes.
-  return u64(u32(u64(x)) >> 4 & 0x3FFF) | u64(1) << 16 | u64(1024 >> 4) << 32 |
-         u64(1) << 62;
+  // 8 rows of 1024 bytes, swizzled by 128 bytes. Products take it from registers that
+  // the warp's threads share.
+  return u64(ql_ptx_uniform(u32(u64(x)) >> 4 & 0x3FFF)) | u64(1) << 16 |
+         u64(1024 >> 4) << 32 | u64(1) << 62;
 }
 u64 ql_ptx_wgmma_columns(u64 descriptor, i32 columns) {
   return descriptor + u64(u32(columns)) * 2 / 16;
@@ -131,6 +166,10 @@ void ql_ptx_wgmma_wait(i32 pending) {
     asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
   else
     asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+}
+u32 ql_ptx_pin(u32 value) {
+  asm volatile("" : "+r"(value));
+  return value;
 }
 
 u32x4 ql_ptx_load_matrices(QL_SHARED const void *row) {
@@ -170,6 +209,26 @@ u32x4 ql_ptx_load16_l2(const void *p) {
                : "memory");
   return v;
 }
+u32 ql_ptx_count(u32 *counter) {
+  u32 before;
+  asm volatile("atom.add.acq_rel.gpu.global.u32 %0, [%1], 1;"
+               : "=r"(before)
+               : "l"(counter)
+               : "memory");
+  return before;
+}
+void ql_ptx_await_count(u32 *counter, u32 value) {
+  asm volatile("{\n"
+               ".reg .pred done;\n"
+               ".reg .b32 now;\n"
+               "again:\n"
+               "ld.acquire.gpu.global.u32 now, [%0];\n"
+               "setp.eq.u32 done, now, %1;\n"
+               "@!done bra again;\n"
+               "}" ::"l"(counter),
+               "r"(value)
+               : "memory");
+}
 
 i32 ql_ptx_cluster_rank(i32) {
   i32 rank;
@@ -202,6 +261,22 @@ float ql_ptx_cluster_load(QL_SHARED const float *at, i32 rank) {
                : "r"(u32(u64(at))), "r"(rank)
                : "memory");
   return value;
+}
+void ql_ptx_cluster_mbarrier_arrive(QL_SHARED u64 *barrier, i32 rank) {
+  asm volatile("{\n"
+               ".reg .u32 there;\n"
+               "mapa.shared::cluster.u32 there, %0, %1;\n"
+               "mbarrier.arrive.shared::cluster.b64 _, [there];\n"
+               "}" ::"r"(u32(u64(barrier))),
+               "r"(rank)
+               : "memory");
+}
+void ql_ptx_bulk_copy_pair(QL_SHARED void *dst, const void *src, u32 bytes,
+                           QL_SHARED u64 *barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
+               ".multicast::cluster [%0], [%1], %2, [%3], %4;" ::"r"(u32(u64(dst))),
+               "l"(src), "r"(bytes), "r"(u32(u64(barrier))), "h"(u16(3))
+               : "memory");
 }
 
 void ql_ptx_launch_dependents() {

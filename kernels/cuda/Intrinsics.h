@@ -24,12 +24,18 @@ using namespace qlinear::kernels;
 // Where this thread is. Blocks and threads are one-dimensional.
 i32 ql_ptx_thread();
 i32 ql_ptx_block();
+i32 ql_ptx_blocks(); ///< of the grid
 
 // Synchronisation: the whole block; the 32 threads of a warp (all of them).
 void ql_ptx_barrier();
 void ql_ptx_warp_barrier();
+/// The 128 threads of a group of four warps; `id` (1..15) is the group's own.
+void ql_ptx_group_barrier(i32 id);
 /// The value of the thread `lane ^ mask` of the same warp; all 32 take part.
 u32 ql_ptx_shuffle_xor(u32 value, i32 mask);
+/// The value of the warp's first thread; all 32 take part. What follows from it is in
+/// registers that the warp's threads share.
+u32 ql_ptx_uniform(u32 value);
 /// Whether `value` is not 0 in any of the 32 threads of the warp, which all take part.
 i32 ql_ptx_any(i32 value);
 
@@ -62,7 +68,8 @@ u32 ql_ptx_half_fma(u32 a, u32 b, u32 c);
 /// Two numbers rounded to f16, in a word.
 u32 ql_ptx_half_pair(float low, float high);
 // The same by warp groups (sm_90a): four warps from a multiple of 4 on, each with 16
-// rows of A; B is in shared memory, of `tokens` rows (16, 32, 64 or 128) of 16 columns:
+// rows of A; B is in shared memory, of `tokens` rows (16, 32, 64, 128, 192 or 256) of 16
+// columns:
 // for each 8 tokens 8 rows of 128 bytes, of which piece p of 16 bytes is at place p ^ r
 // in row r, from a multiple of 1024 on. Sums are those of ql_ptx_mma_half, side by
 // side. Products of a group are under way from the commit to the wait; until then
@@ -75,6 +82,8 @@ u64 ql_ptx_wgmma_columns(u64 descriptor, i32 columns);
 void ql_ptx_wgmma_fence(); ///< before the first product after registers were written
 void ql_ptx_wgmma_commit();
 void ql_ptx_wgmma_wait(i32 pending); ///< groups that may be under way still: 0 or 1
+/// The value; what follows from it is not computed before operations that came before.
+u32 ql_ptx_pin(u32 value);
 
 /// Four matrices of 8 rows of 16 bytes: lane 8 i + r gives the address of row r of
 /// matrix i, and gets of each matrix the word t of row g.
@@ -87,6 +96,11 @@ u32x2 ql_ptx_stream8(const void *p);
 u32 ql_ptx_stream4(const void *p);
 /// 16 bytes written by another kernel: read from L2.
 u32x4 ql_ptx_load16_l2(const void *p);
+/// Adds one to a counter that blocks share; what it was before. What was written before
+/// an earlier call, by threads that had met its thread since, is seen after it.
+u32 ql_ptx_count(u32 *counter);
+/// Waits until a counter is `value`, which running blocks take it to.
+void ql_ptx_await_count(u32 *counter, u32 value);
 
 // Clusters of `size` blocks (sm_90); `size` is only for the emulated device. The
 // barrier is for all threads: writes before an arrival are seen after the wait.
@@ -97,6 +111,14 @@ void ql_ptx_cluster_wait();
 void ql_ptx_cluster_store(QL_SHARED float *at, i32 rank, float value);
 /// The value where `at` is in the shared memory of block `rank` of the cluster.
 float ql_ptx_cluster_load(QL_SHARED const float *at, i32 rank);
+
+/// Arrives where `barrier` is in block `rank`. It hands on nothing but that the thread is
+/// done with reading what it read: a release would be a memory barrier each time.
+void ql_ptx_cluster_mbarrier_arrive(QL_SHARED u64 *barrier, i32 rank);
+/// A bulk copy to where `dst` is in both blocks of a cluster of two, which counts on the
+/// mbarrier at `barrier` in each of them.
+void ql_ptx_bulk_copy_pair(QL_SHARED void *dst, const void *src, u32 bytes,
+                           QL_SHARED u64 *barrier);
 
 // Programmatic dependent launch (sm_90): let the next kernel of the stream
 // start; wait until the previous one is complete and its writes are visible.

@@ -29,8 +29,22 @@
 //   ql_gemm_multiply               sums into shared memory
 //   ql_gemm_total                  a finished row, for the epilogue
 //
+// or, by groups of warps:
+//
+//   ql_groups_init, ql_gemm_weight per group of like weights
+//   ql_groups_open                 the rings
+//   ql_ptx_launch_dependents
+//   ql_shares_open                 how the work is cut; for each of the block's pieces:
+//   ql_shares_piece
+//   ql_groups_copy                 by threads that copy, or else
+//   ql_groups_multiply             sums; if they are finished, in rounds:
+//   ql_groups_share                sums into shared memory
+//   ql_groups_row, _token, _products of an element, for the epilogue
+//   ql_groups_done
+//
 //===----------------------------------------------------------------------===//
 #include "Gemm.h"
+#include "GroupGemm.h"
 #include "Prepare.h"
 #include "Walk.h"
 
@@ -46,7 +60,9 @@ static QL_INLINE int gatherPlace(int weights, int tiles, int tokens, int rank,
 
 static_assert(sizeof(Walk) <= kStateBytes && sizeof(Unit) <= kStateBytes &&
               sizeof(RawItem[Staging::kMaxDepth]) <= kStateBytes &&
-              sizeof(Gemm) <= kStateBytes && sizeof(RingPlace) <= kStateBytes);
+              sizeof(Gemm) <= kStateBytes && sizeof(RingPlace) <= kStateBytes &&
+              sizeof(GroupGemm) <= kStateBytes && sizeof(Shares) <= kStateBytes &&
+              sizeof(Piece) <= kStateBytes && sizeof(float[kMaxGemmSums]) <= kStateBytes);
 
 extern "C" {
 
@@ -282,30 +298,31 @@ void ql_quantize(i32 type, i64 K, i32 rows, i32 threads, i32 blocks, const u8 *x
   }
 }
 
-/// Prepares `rows` tokens for kernels of many (PreparedActivations); `blocks` blocks of
-/// `threads` threads share the work, with a word of `scratch` per warp.
-void ql_prepare(i32 type, i64 K, i32 rows, i32 threads, i32 blocks, const u8 *x,
-                u8 *image, QL_SHARED u32 *scratch) {
-  prepare(FloatTokens{type, K, x}, K, rows, threads, blocks, image, scratch);
+/// Prepares `rows` tokens for kernels of many (PreparedActivations); blocks of `threads`
+/// threads share the work, with a word of `scratch` per warp. `counters` words from
+/// `counter` on become zero, for kernels by groups of warps.
+void ql_prepare(i32 type, i64 K, i32 rows, i32 threads, const u8 *x, u8 *image,
+                QL_SHARED u32 *scratch, u32 *counter, i32 counters) {
+  clear(counter, counters, threads);
+  prepare(FloatTokens{type, K, x}, K, rows, threads, image, scratch);
 }
 
 /// The same from quantized activations.
-void ql_prepare_quantized(i64 K, i32 rows, i32 threads, i32 blocks, const u8 *a,
-                          u8 *image, QL_SHARED u32 *scratch) {
-  prepare(QuantizedTokens{K, a}, K, rows, threads, blocks, image, scratch);
+void ql_prepare_quantized(i64 K, i32 rows, i32 threads, const u8 *a, u8 *image,
+                          QL_SHARED u32 *scratch, u32 *counter, i32 counters) {
+  clear(counter, counters, threads);
+  prepare(QuantizedTokens{K, a}, K, rows, threads, image, scratch);
 }
 
 /// Sets up a kernel for many tokens: `weights` weights of N x K, of each tile `units`
 /// units from `unit0`. The other arguments are those of Gemm and GemmShape.
-void ql_gemm_init(Gemm *gemm, i32 mode, i32 byGroups, i32 ahead, u64 spec, i64 N, i64 K,
-                  i32 weights, i32 tokens, i32 warps, i32 warpTiles, i32 stages,
-                  i32 copyWarps, i32 stageBytes, i32 unit0, i32 units, i32 rows,
-                  const u8 *image, QL_SHARED u8 *ring, QL_SHARED u64 *barriers,
-                  QL_SHARED u8 *tables, QL_SHARED float *factors) {
+void ql_gemm_init(Gemm *gemm, i32 mode, u64 spec, i64 N, i64 K, i32 weights, i32 tokens,
+                  i32 warps, i32 warpTiles, i32 stages, i32 copyWarps, i32 stageBytes,
+                  i32 unit0, i32 units, i32 rows, const u8 *image, QL_SHARED u8 *ring,
+                  QL_SHARED u64 *barriers, QL_SHARED u8 *tables,
+                  QL_SHARED float *factors) {
   Gemm &g = *gemm;
   g.mode = mode;
-  g.byGroups = byGroups;
-  g.ahead = ahead;
   g.shape = {tokens, warps, warpTiles, stages, copyWarps};
   g.layout = {Spec::unpack(spec), u64(N), u64(K)};
   g.weights = weights;
@@ -320,7 +337,7 @@ void ql_gemm_init(Gemm *gemm, i32 mode, i32 byGroups, i32 ahead, u64 spec, i64 N
   g.factors = factors;
 }
 
-void ql_gemm_weight(Gemm *gemm, i32 index, const u8 *blob) {
+void ql_gemm_weight(GemmTiles *gemm, i32 index, const u8 *blob) {
   gemm->blobs[index] = blob;
 }
 
@@ -366,5 +383,100 @@ float ql_gemm_total(const Gemm *gemm, i32 split, i32 token0, i32 token, i32 weig
   PreparedActivations prepared{gemm->layout.K};
   return sum * ((const float *)(gemm->image +
                                 prepared.scales(u64(u32(gemm->rows)))))[token0 + token];
+}
+
+/// Sets up a kernel by groups of warps. Other arguments are those of GroupGemm and
+/// GemmShape.
+void ql_groups_init(GroupGemm *gemm, u64 spec, i64 N, i64 K, i32 weights, i32 units,
+                    i32 tokens, i32 warps, i32 warpTiles, i32 stages, i32 copyWarps,
+                    i32 xBlocks, i32 xStages, i32 roundTokens, i32 pair, i32 rank, i32 rows,
+                    const u8 *image, u8 *scratch, i32 counterBytes, QL_SHARED u8 *xRing,
+                    QL_SHARED u8 *ring, QL_SHARED u64 *barriers, QL_SHARED u8 *tables,
+                    QL_SHARED float *factors, QL_SHARED float *rounds) {
+  GroupGemm &g = *gemm;
+  g.shape = {tokens,    warps,   warpTiles, stages,
+             copyWarps, xBlocks, xStages,   roundTokens, pair};
+  g.rank = rank;
+  g.layout = {Spec::unpack(spec), u64(N), u64(K)};
+  g.weights = weights;
+  g.units = units;
+  g.rows = rows;
+  g.image = image;
+  g.scratch = scratch;
+  g.counterBytes = counterBytes;
+  g.xRing = xRing;
+  g.ring = ring;
+  g.barriers = barriers;
+  g.tables = tables;
+  g.factors = factors;
+  g.rounds = rounds;
+}
+
+/// Makes the rings ready; a block barrier has to follow.
+void ql_groups_open(GroupPlace *place, i32 warps, i32 stages, i32 xStages, i32 pair,
+                    QL_SHARED u64 *barriers) {
+  *place = {};
+  if (ql_ptx_thread() != 0)
+    return;
+  QL_UNROLL
+  for (int s = 0; s < 2 * (stages + xStages); ++s) {
+    bool filled = s < stages || (s >= 2 * stages && s < 2 * stages + xStages);
+    bool both = pair && s >= 2 * stages; // stages that two blocks release
+    ql_ptx_mbarrier_init_count(barriers + s, filled ? 1 : both ? 2 * warps : warps);
+  }
+  ql_ptx_mbarrier_fence();
+}
+
+/// How blocks share jobs of `groups` groups of tiles and `tokenBlocks` blocks of tokens,
+/// each of at most `most` pieces of K; how many pieces this one has.
+i32 ql_shares_open(Shares *shares, i32 units, i32 groups, i32 tokenBlocks, i32 tokens,
+                   i32 grid, i32 block, i32 most) {
+  *shares = {units, groups, tokenBlocks, tokens, grid, block};
+  shares->open(most);
+  return shares->pieces();
+}
+
+/// Piece `index`; its group of tiles.
+i32 ql_shares_piece(const Shares *shares, i32 index, Piece *piece) {
+  *piece = shares->piece(index);
+  return piece->group;
+}
+
+/// The tiles of the piece's group, in the segment that it belongs to.
+void ql_piece_tiles(Piece *piece, i32 tile0, i32 tiles) {
+  piece->tile0 = tile0;
+  piece->tiles = tiles;
+}
+
+i32 ql_piece_token0(const Piece *piece) { return piece->token0; }
+
+/// By threads that copy. `first`: the block's first piece, for which they wait for the
+/// kernel before.
+void ql_groups_copy(const GroupGemm *gemm, const Piece *piece, GroupPlace *place,
+                    i32 first) {
+  gemm->copy(*piece, *place, first);
+}
+
+/// By groups of threads that multiply: whether the sums are finished.
+i32 ql_groups_multiply(const GroupGemm *gemm, const Piece *piece, GroupPlace *place,
+                       i32 first, float *sums) {
+  return gemm->multiply(*piece, *place, first, sums);
+}
+
+/// Their sums of the tokens of round `round` into shared memory; when all of the group
+/// have read them, the next.
+void ql_groups_share(const GroupGemm *gemm, i32 round, const float *sums) {
+  gemm->share(round, sums);
+}
+void ql_groups_done(const GroupGemm *gemm) { gemm->done(); }
+
+/// An element of a round of this thread's group: kElementRows rows of a token.
+i32 ql_groups_row(const GroupGemm *gemm, i32 element) { return gemm->rowOf(element); }
+i32 ql_groups_token(const GroupGemm *gemm, i32 element) {
+  return gemm->tokenOf(element);
+}
+/// Its products of weight `weight`.
+f32x4 ql_groups_products(const GroupGemm *gemm, i32 round, i32 element, i32 weight) {
+  return gemm->products(round, element, weight);
 }
 }

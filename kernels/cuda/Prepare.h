@@ -5,10 +5,10 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// A block takes a token at a time: it finds the largest magnitude, then reads the token
-// again (from L2) and writes its row of PreparedActivations. An f16 or bf16 is then an
-// f16 again, but for bits below 2^-38 of the largest; an f32 is rounded to 11 bits, as
-// is an int8 code times its scale.
+// A block takes a token at a time: it finds the largest magnitude, then writes its row of
+// PreparedActivations, from registers, or where it is too long, from L2 again. An f16 or
+// bf16 is then an f16 again, but for bits below 2^-38 of the largest; an f32 is rounded
+// to 11 bits, as is an int8 code times its scale.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_KERNELS_CUDA_PREPARE_H
@@ -24,15 +24,14 @@ struct FloatTokens {
   int type;
   i64 K;
   const u8 *x;
+  using Raw = RawItem;
   /// 16 columns from k on.
-  QL_INLINE RawItem item(int token, int k) const {
+  QL_INLINE Raw load(int token, int k) const {
     return loadItem(type, x + i64(token) * K * layout::floatBytes(type), k, int(K));
   }
-  QL_INLINE u32 magnitude(int token, int k) const {
-    return itemMagnitude(type, item(token, k));
-  }
-  QL_INLINE void values(int token, int k, float *out) const {
-    itemValues(type, item(token, k), out);
+  QL_INLINE u32 magnitude(const Raw &raw) const { return itemMagnitude(type, raw); }
+  QL_INLINE void values(const Raw &raw, float *out) const {
+    itemValues(type, raw, out);
   }
 };
 
@@ -40,22 +39,23 @@ struct FloatTokens {
 struct QuantizedTokens {
   i64 K;
   const u8 *x;
-  QL_INLINE float scale(int token, int k) const {
+  struct Raw {
+    u32x4 codes;
+    float scale;
+  };
+  QL_INLINE Raw load(int token, int k) const {
     ActivationLayout l{u64(K)};
-    return *(const volatile float *)(x + i64(token) * i64(l.bytes()) +
-                                     l.record(u64(u32(k / layout::kChunk))));
+    const u8 *from = x + i64(token) * i64(l.bytes());
+    return {ql_ptx_load16_l2(from + l.code(u64(u32(k)))),
+            *(const volatile float *)(from + l.record(u64(u32(k / layout::kChunk))))};
   }
-  QL_INLINE u32 magnitude(int token, int k) const {
-    return bitCast<u32>(127.0f * scale(token, k));
+  QL_INLINE u32 magnitude(const Raw &raw) const {
+    return bitCast<u32>(127.0f * raw.scale);
   }
-  QL_INLINE void values(int token, int k, float *out) const {
-    ActivationLayout l{u64(K)};
-    u32x4 codes =
-        ql_ptx_load16_l2(x + i64(token) * i64(l.bytes()) + l.code(u64(u32(k))));
-    float d = scale(token, k);
+  QL_INLINE void values(const Raw &raw, float *out) const {
     QL_UNROLL
     for (int i = 0; i < kItem; ++i)
-      out[i] = d * float(i32(codes[i / 4] << (24 - 8 * (i % 4))) >> 24);
+      out[i] = raw.scale * float(i32(raw.codes[i / 4] << (24 - 8 * (i % 4))) >> 24);
   }
 };
 
@@ -76,44 +76,83 @@ QL_INLINE u32 largestOfBlock(u32 value, int threads, QL_SHARED u32 *scratch) {
   return value;
 }
 
-/// Prepares all tokens; `blocks` blocks of `threads` threads share them.
+/// Clears words, by all threads of all blocks.
+QL_INLINE void clear(u32 *words, int count, int threads) {
+  QL_NO_UNROLL
+  for (int i = ql_ptx_block() * threads + ql_ptx_thread(); i < count;
+       i += threads * ql_ptx_blocks())
+    words[i] = 0;
+}
+
+/// Writes an item of a token's row, times `scale`.
 template <class Tokens>
-QL_INLINE void prepare(const Tokens &tokens, i64 K, int rows, int threads, int blocks,
-                       u8 *image, QL_SHARED u32 *scratch) {
+QL_INLINE void prepareItem(const Tokens &tokens, const typename Tokens::Raw &raw,
+                           int index, int token, int rows, float scale,
+                           const PreparedActivations &prepared, u8 *image) {
+  float x[kItem];
+  QL_UNROLL
+  for (int c = 0; c < kItem; ++c)
+    x[c] = 0.0f;
+  if (u64(u32(index * kItem)) < prepared.K)
+    tokens.values(raw, x);
+  u8 *row = image + prepared.block(u64(u32(rows)), u64(u32(index / 4))) +
+            u64(u32(token)) * PreparedActivations::kRowBytes;
+  QL_UNROLL
+  for (int odd = 0; odd < 2; ++odd) {
+    u32x4 piece;
+    QL_UNROLL
+    for (int w = 0; w < 4; ++w)
+      piece[w] = ql_ptx_half_pair(x[4 * w + odd] * scale, x[4 * w + 2 + odd] * scale);
+    *(u32x4 *)(row + ((index % 4 * 2 + odd) ^ (token & 7)) * 16) = piece;
+  }
+}
+
+/// Prepares all tokens; blocks of `threads` threads share them.
+template <class Tokens>
+QL_INLINE void prepare(const Tokens &tokens, i64 K, int rows, int threads, u8 *image,
+                       QL_SHARED u32 *scratch) {
   constexpr u32 kLeast = 27; // the exponent of chunks below 2^-100 is theirs
   PreparedActivations prepared{u64(K)};
   int items = int(prepared.blocks()) * (PreparedActivations::kColumns / kItem);
+  int perThread = (items + threads - 1) / threads;
+  bool keeps = perThread <= kPrepareItems;
   QL_NO_UNROLL
-  for (int token = ql_ptx_block(); token < rows; token += blocks) {
+  for (int token = ql_ptx_block(); token < rows; token += ql_ptx_blocks()) {
     u32 most = 0;
-    QL_NO_UNROLL
-    for (int i = ql_ptx_thread(); i < items; i += threads)
-      if (i * kItem < K)
-        most = __builtin_elementwise_max(most, tokens.magnitude(token, i * kItem));
+    typename Tokens::Raw kept[kPrepareItems];
+    if (keeps) {
+      QL_UNROLL
+      for (int j = 0; j < perThread; ++j)
+        if (int i = ql_ptx_thread() + j * threads; i * kItem < K)
+          kept[j] = tokens.load(token, i * kItem);
+      QL_UNROLL
+      for (int j = 0; j < perThread; ++j)
+        if ((ql_ptx_thread() + j * threads) * kItem < K)
+          most = __builtin_elementwise_max(most, tokens.magnitude(kept[j]));
+    } else {
+      QL_NO_UNROLL
+      for (int i = ql_ptx_thread(); i * kItem < K; i += threads)
+        most = __builtin_elementwise_max(
+            most, tokens.magnitude(tokens.load(token, i * kItem)));
+    }
     most = largestOfBlock(most, threads, scratch);
     u32 exponent = __builtin_elementwise_max(most >> 23, kLeast);
     float scale = bitCast<float>((127 + 141 - exponent) << 23); // most: 2^14 .. 2^15
     if (ql_ptx_thread() == 0)
       ((float *)(image + prepared.scales(u64(u32(rows)))))[token] =
           bitCast<float>((exponent - 14) << 23);
-    QL_NO_UNROLL
-    for (int i = ql_ptx_thread(); i < items; i += threads) {
-      float x[kItem];
+    if (keeps) {
       QL_UNROLL
-      for (int c = 0; c < kItem; ++c)
-        x[c] = 0.0f;
-      if (i * kItem < K)
-        tokens.values(token, i * kItem, x);
-      u8 *row = image + prepared.block(u64(u32(rows)), u64(u32(i / 4))) +
-                u64(u32(token)) * PreparedActivations::kRowBytes;
-      QL_UNROLL
-      for (int odd = 0; odd < 2; ++odd) {
-        u32x4 piece;
-        QL_UNROLL
-        for (int w = 0; w < 4; ++w)
-          piece[w] =
-              ql_ptx_half_pair(x[4 * w + odd] * scale, x[4 * w + 2 + odd] * scale);
-        *(u32x4 *)(row + ((i % 4 * 2 + odd) ^ (token & 7)) * 16) = piece;
+      for (int j = 0; j < perThread; ++j)
+        if (int i = ql_ptx_thread() + j * threads; i < items)
+          prepareItem(tokens, kept[j], i, token, rows, scale, prepared, image);
+    } else {
+      QL_NO_UNROLL
+      for (int i = ql_ptx_thread(); i < items; i += threads) {
+        typename Tokens::Raw raw = {};
+        if (i * kItem < K)
+          raw = tokens.load(token, i * kItem);
+        prepareItem(tokens, raw, i, token, rows, scale, prepared, image);
       }
     }
   }

@@ -25,8 +25,9 @@ namespace {
 class GemmSkeleton : public GpuSkeleton {
 public:
   using GpuSkeleton::GpuSkeleton;
-  void linear(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan, Value image);
-  void prepare(gpu::GPUFuncOp f, LinearOp op, Value image, int64_t grid,
+  void linear(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan,
+              const GemmScratch &scratch);
+  void prepare(gpu::GPUFuncOp f, LinearOp op, const GemmScratch &scratch,
                int64_t threads, bool pdl);
 
 private:
@@ -90,7 +91,9 @@ void GemmSkeleton::job(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan,
 }
 
 void GemmSkeleton::linear(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan,
-                          Value image) {
+                          const GemmScratch &scratch) {
+  Value image = element(f.getArgument(countPointers(op)), constant64(scratch.bytes),
+                        b.getI8Type());
   Value block = call("ql_ptx_block", i32, {});
   Value unit0 = constant(0), units = constant(plan.units);
   if (plan.split > 1) {
@@ -113,8 +116,6 @@ void GemmSkeleton::linear(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan,
       EncodingAttr encoding = op.getWeightType(walk.weights.front()).getEncoding();
       call("ql_gemm_init", {gemm,
                             constant(plan.mode),
-                            constant(plan.byGroups),
-                            constant(plan.ahead),
                             SpecOp::create(b, loc, encoding),
                             constant64(int64_t(walk.layout.N)),
                             constant64(plan.K),
@@ -188,19 +189,21 @@ void GemmSkeleton::linear(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan,
     call("ql_ptx_wait_prior_grids", {});
 }
 
-void GemmSkeleton::prepare(gpu::GPUFuncOp f, LinearOp op, Value image, int64_t grid,
+void GemmSkeleton::prepare(gpu::GPUFuncOp f, LinearOp op, const GemmScratch &scratch,
                            int64_t threads, bool pdl) {
   if (pdl) {
     call("ql_ptx_launch_dependents", {});
     call("ql_ptx_wait_prior_grids", {});
   }
+  Value temporary = f.getArgument(countPointers(op));
   SmallVector<Value> args{constant64(op.getK()),
                           rows,
                           constant(threads),
-                          constant(grid),
                           f.getArgument(unsigned(op.getWeights().size())),
-                          image,
-                          shared(0)};
+                          element(temporary, constant64(scratch.bytes), b.getI8Type()),
+                          shared(0),
+                          temporary,
+                          constant(scratch.counters)};
   if (auto x = dyn_cast<RankedTensorType>(op.getX().getType())) {
     args.insert(args.begin(), constant(elementOf(x.getElementType())));
     call("ql_prepare", args);
@@ -217,7 +220,9 @@ unsigned countPointers(LinearOp op) {
 }
 
 gpu::GPUFuncOp buildKernel(OpBuilder &builder, StringRef name, LinearOp op,
-                           const GemmPlan &plan) {
+                           const GemmPlan &plan, const GemmScratch &scratch) {
+  if (plan.byGroups)
+    return buildGroupKernel(builder, name, op, plan, scratch);
   OpBuilder::InsertionGuard guard(builder);
   GemmSkeleton skeleton(builder, op.getLoc());
   unsigned pointers = countPointers(op) + 1;
@@ -225,18 +230,19 @@ gpu::GPUFuncOp buildKernel(OpBuilder &builder, StringRef name, LinearOp op,
   if (plan.split > 1)
     f->setAttr(NVVM::NVVMDialect::getClusterDimAttrName(),
                builder.getDenseI32ArrayAttr({int32_t(plan.split), 1, 1}));
-  skeleton.linear(f, op, plan, f.getArgument(pointers - 1));
+  skeleton.linear(f, op, plan, scratch);
   skeleton.close(f);
   return f;
 }
 
 gpu::GPUFuncOp buildPrepareKernel(OpBuilder &builder, StringRef name, LinearOp op,
-                                  int64_t grid, int64_t threads, bool pdl) {
+                                  const GemmScratch &scratch, int64_t threads,
+                                  bool pdl) {
   OpBuilder::InsertionGuard guard(builder);
   GemmSkeleton skeleton(builder, op.getLoc());
-  unsigned pointers = countPointers(op) + 1;
-  gpu::GPUFuncOp f = skeleton.open(name, pointers, threads, 1);
-  skeleton.prepare(f, op, f.getArgument(pointers - 1), grid, threads, pdl);
+  gpu::GPUFuncOp f = skeleton.open(name, countPointers(op) + 1, threads,
+                                   int(kernels::kPrepareThreadsTogether / threads));
+  skeleton.prepare(f, op, scratch, threads, pdl);
   skeleton.close(f);
   return f;
 }

@@ -23,13 +23,18 @@ mlir::gpu::GPUFuncOp buildKernel(mlir::OpBuilder &builder, llvm::StringRef name,
                                  mlir::qlinear::LinearOp op, const KernelPlan &plan,
                                  bool hasTemp);
 
-/// The kernel for many tokens, and the one before it, of `grid` blocks of `threads`
-/// threads, which prepares the activations in their temporary.
+/// The kernel for many tokens, and the one before it, of blocks of `threads` threads,
+/// which prepares the activations in their temporary.
 mlir::gpu::GPUFuncOp buildKernel(mlir::OpBuilder &builder, llvm::StringRef name,
-                                 mlir::qlinear::LinearOp op, const GemmPlan &plan);
+                                 mlir::qlinear::LinearOp op, const GemmPlan &plan,
+                                 const GemmScratch &scratch);
+mlir::gpu::GPUFuncOp buildGroupKernel(mlir::OpBuilder &builder, llvm::StringRef name,
+                                      mlir::qlinear::LinearOp op, const GemmPlan &plan,
+                                      const GemmScratch &scratch);
 mlir::gpu::GPUFuncOp buildPrepareKernel(mlir::OpBuilder &builder, llvm::StringRef name,
-                                        mlir::qlinear::LinearOp op, int64_t grid,
-                                        int64_t threads, bool pdl);
+                                        mlir::qlinear::LinearOp op,
+                                        const GemmScratch &scratch, int64_t threads,
+                                        bool pdl);
 
 /// Builds the kernel that quantizes rows of `input` (a tensor type).
 mlir::gpu::GPUFuncOp buildQuantizeKernel(mlir::OpBuilder &builder, llvm::StringRef name,

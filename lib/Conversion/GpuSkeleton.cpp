@@ -74,21 +74,23 @@ void GpuSkeleton::close(gpu::GPUFuncOp f) {
   gpu::ReturnOp::create(b, loc);
 }
 
-void GpuSkeleton::finish(gpu::GPUFuncOp f, LinearOp op, const KernelSegment &segment,
-                         SmallVector<Value> products, Value n, Value m) {
+Value GpuSkeleton::indexOf(const KernelSegment &segment, Value n, Value m) {
+  Value row = arith::MulIOp::create(b, loc, arith::ExtUIOp::create(b, loc, i64, m),
+                                    constant64(segment.N));
+  return arith::AddIOp::create(b, loc, arith::ExtUIOp::create(b, loc, i64, n), row);
+}
+
+Value GpuSkeleton::resultOf(gpu::GPUFuncOp f, LinearOp op, unsigned result) {
+  return f.getArgument(
+      unsigned(op.getWeights().size() + 1 + op.getExtras().size() + result));
+}
+
+SmallVector<Value> GpuSkeleton::valuesOf(gpu::GPUFuncOp f, LinearOp op,
+                                         const KernelSegment &segment,
+                                         SmallVector<Value> products, Value n,
+                                         Value m) {
   unsigned firstExtra = unsigned(op.getWeights().size()) + 1;
-  unsigned firstResult = firstExtra + unsigned(op.getExtras().size());
-  if (segment.N % layout::kTileRows) {
-    Value inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, n,
-                                         constant(segment.N));
-    auto guard = scf::IfOp::create(b, loc, inside, /*withElseRegion=*/false);
-    b.setInsertionPointToStart(guard.thenBlock());
-  }
-  Value n64 = arith::ExtUIOp::create(b, loc, i64, n);
-  Value at = arith::AddIOp::create(
-      b, loc, n64,
-      arith::MulIOp::create(b, loc, arith::ExtUIOp::create(b, loc, i64, m),
-                            constant64(segment.N)));
+  Value n64 = arith::ExtUIOp::create(b, loc, i64, n), at = indexOf(segment, n, m);
   if (!op.hasEpilogue())
     products = {products[segment.walks.front().weights.front()]};
   SmallVector<Value> values = emitEpilogue(b, op, products, [&](unsigned i) -> Value {
@@ -101,9 +103,23 @@ void GpuSkeleton::finish(gpu::GPUFuncOp f, LinearOp op, const KernelSegment &seg
     Type type = cast<RankedTensorType>(op.getResult(result).getType()).getElementType();
     if (value.getType() != type)
       value = arith::TruncFOp::create(b, loc, type, value);
-    LLVM::StoreOp::create(b, loc, value,
-                          element(f.getArgument(firstResult + result), at, type));
   }
+  return values;
+}
+
+void GpuSkeleton::finish(gpu::GPUFuncOp f, LinearOp op, const KernelSegment &segment,
+                         SmallVector<Value> products, Value n, Value m) {
+  if (segment.N % layout::kTileRows) {
+    Value inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, n,
+                                         constant(segment.N));
+    auto guard = scf::IfOp::create(b, loc, inside, /*withElseRegion=*/false);
+    b.setInsertionPointToStart(guard.thenBlock());
+  }
+  SmallVector<Value> values = valuesOf(f, op, segment, std::move(products), n, m);
+  Value at = indexOf(segment, n, m);
+  for (auto [result, value] : llvm::zip(segment.results, values))
+    LLVM::StoreOp::create(b, loc, value,
+                          element(resultOf(f, op, result), at, value.getType()));
 }
 
 } // namespace qlinear

@@ -60,6 +60,17 @@ protected:
   void finish(mlir::gpu::GPUFuncOp f, mlir::qlinear::LinearOp op,
               const KernelSegment &segment, mlir::SmallVector<mlir::Value> products,
               mlir::Value n, mlir::Value m);
+  /// The values of a segment's results in row `n` and token `m`, which there are.
+  mlir::SmallVector<mlir::Value> valuesOf(mlir::gpu::GPUFuncOp f,
+                                          mlir::qlinear::LinearOp op,
+                                          const KernelSegment &segment,
+                                          mlir::SmallVector<mlir::Value> products,
+                                          mlir::Value n, mlir::Value m);
+  /// The index of element (m, n) of a result or extra of a segment.
+  mlir::Value indexOf(const KernelSegment &segment, mlir::Value n, mlir::Value m);
+  /// Where the argument of result `result` is.
+  mlir::Value resultOf(mlir::gpu::GPUFuncOp f, mlir::qlinear::LinearOp op,
+                       unsigned result);
 
   mlir::OpBuilder &b;
   mlir::Location loc;

@@ -16,7 +16,7 @@ using namespace mlir::qlinear;
 
 namespace {
 constexpr llvm::StringLiteral kModuleName = "qlinear_kernels";
-constexpr int64_t kQuantizeThreads = 128, kPrepareThreads = 256;
+constexpr int64_t kQuantizeThreads = 128;
 
 /// Kernels of one gpu.module, which is added to the module with the first of them.
 class GpuTarget : public KernelTarget {
@@ -83,39 +83,54 @@ FailureOr<Kernels> GpuTarget::build(LinearOp op, StringRef stem) {
   ScheduleAttr schedule = *op.getSchedule();
   bool pdl = *schedule.getPdl();
   Kernels kernels;
-  bool many = llvm::any_of(schedule.getKernels(),
-                           [](Attribute kernel) { return isa<GemmAttr>(kernel); });
+  // All plans first: kernels for many rows share a temporary, which has room for each.
+  SmallVector<::qlinear::GemmPlan> plans;
+  ::qlinear::GemmScratch scratch;
+  for (auto attr : llvm::make_filter_range(
+           schedule.getKernels(), [](Attribute kernel) { return isa<GemmAttr>(kernel); })) {
+    auto plan = ::qlinear::planKernel(op, cast<GemmAttr>(attr).getValue(), pdl, chip);
+    if (!plan)
+      return op.emitError("schedule: ") << plan.error();
+    scratch.add(*plan);
+    plans.push_back(std::move(*plan));
+  }
+  bool many = !plans.empty();
+  // A block prepares a token, of as many as run at once.
+  ::qlinear::kernels::PreparedActivations prepared{uint64_t(op.getK())};
+  int64_t prepareThreads = ::qlinear::kernels::prepareThreads(prepared);
+  int64_t mostPrepare =
+      chip.multiprocessors *
+      (::qlinear::kernels::kPrepareThreadsTogether / prepareThreads);
   std::string prepare = (stem + "_prepare").str();
   if (many) {
     b.setInsertionPointToEnd(kernelModule().getBody());
-    ::qlinear::buildPrepareKernel(b, prepare, op, 2 * chip.multiprocessors,
-                                  kPrepareThreads, pdl);
-    ::qlinear::kernels::PreparedActivations prepared{uint64_t(op.getK())};
-    kernels.temps.push_back(TempAttr::get(op.getContext(), /*bytes=*/0,
-                                          int64_t(prepared.bytesPerRow()),
-                                          /*zero=*/false));
+    ::qlinear::buildPrepareKernel(b, prepare, op, scratch, prepareThreads, pdl);
+    kernels.temps.push_back(
+        TempAttr::get(op.getContext(), scratch.bytes + ::qlinear::GemmScratch::kPast,
+                      int64_t(prepared.bytesPerRow()),
+                      /*zero=*/false));
   }
+  auto *plan = plans.begin();
   for (KernelAttrInterface attr : schedule.getKernels()) {
     int64_t rows = attr.getRows();
     std::string kernel = (stem + "_m" + (rows == kAnyRows ? "any" : Twine(rows))).str();
-    // Builds what is planned, if it could be.
-    auto add = [&](auto plan, VariantAttr before, auto... more) -> LogicalResult {
+    auto add = [&](const auto &plan, VariantAttr before, auto... more) {
+      b.setInsertionPointToEnd(kernelModule().getBody());
+      ::qlinear::buildKernel(b, kernel, op, plan, more...);
+      kernels.variants.push_back(variant(rows, kernel, plan.grid, plan.threads(),
+                                         plan.sharedBytes, before));
+    };
+    if (auto gemv = dyn_cast<GemvAttr>(attr)) {
+      auto plan = ::qlinear::planKernel(op, gemv.getValue(), pdl, chip);
       if (!plan)
         return op.emitError("schedule: ") << plan.error();
-      b.setInsertionPointToEnd(kernelModule().getBody());
-      ::qlinear::buildKernel(b, kernel, op, *plan, more...);
-      kernels.variants.push_back(variant(rows, kernel, plan->grid, plan->threads(),
-                                         plan->sharedBytes, before));
-      return success();
-    };
-    auto gemv = dyn_cast<GemvAttr>(attr);
-    if (gemv ? failed(add(::qlinear::planKernel(op, gemv.getValue(), pdl, chip),
-                          VariantAttr(), many))
-             : failed(add(::qlinear::planKernel(op, cast<GemmAttr>(attr).getValue(),
-                                                pdl, chip),
-                          variant(rows, prepare, 2 * chip.multiprocessors,
-                                  kPrepareThreads, kPrepareThreads / 8))))
-      return failure();
+      add(*plan, VariantAttr(), many);
+    } else {
+      add(*plan++,
+          variant(rows, prepare, std::min(rows, mostPrepare), prepareThreads,
+                  prepareThreads / 8),
+          scratch);
+    }
   }
   return kernels;
 }

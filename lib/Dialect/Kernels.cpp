@@ -251,8 +251,9 @@ LogicalResult GemmAttr::verify(EmitError emitError, Gemm g) {
   if (failed(verifyManyRows<GemmAttr>(emitError, g.rows)) ||
       failed(verifyRanges<GemmAttr>(emitError, g)))
     return failure();
-  if (g.tokens && (*g.tokens & (*g.tokens - 1)))
-    return emitError() << "tokens = " << *g.tokens << " is not 16, 32, 64 or 128"
+  if (g.tokens && *g.tokens != 192 && (*g.tokens & (*g.tokens - 1)))
+    return emitError() << "tokens = " << *g.tokens
+                       << " is not 16, 32, 64, 128, 192 or 256"
                        << cite<GemmAttr>(3);
   if (g.copy == CopyKind::load)
     return emitError() << "copy = load: a gemm kernel has a ring in shared memory; use "
@@ -262,7 +263,7 @@ LogicalResult GemmAttr::verify(EmitError emitError, Gemm g) {
     return emitError() << "tiles = " << *g.tiles << " with tokens = " << *g.tokens
                        << ": a warp has registers for tiles * tokens = 256 at most"
                        << cite<GemmAttr>(5);
-  if (g.grid && g.splitK && *g.grid % *g.splitK)
+  if (g.grid && g.splitK && g.dot != DotKind::wgmma && *g.grid % *g.splitK)
     return emitError() << "grid = " << *g.grid
                        << " is not a multiple of split_k = " << *g.splitK
                        << ", the blocks of a cluster" << cite<GemmAttr>(6);

@@ -22,6 +22,8 @@
 #include "qlinear/Kernels/Gemm.h"
 #include "qlinear/Transforms/Schedule.h"
 
+#include "llvm/Support/MathExtras.h"
+
 #include <vector>
 
 namespace qlinear {
@@ -90,26 +92,53 @@ struct KernelPlan {
   int64_t recordsOf(const KernelWalk &walk, int phase) const;
 };
 
-/// Most dynamic shared memory of each of `blocks` blocks on a multiprocessor.
 /// A kernel for many tokens.
 struct GemmPlan {
   bool pdl = false;
   kernels::CopyMode mode = kernels::kBulk;
   bool byGroups = false; ///< products by groups of four warps
-  bool ahead = false;    ///< with the weights of the next unit made meanwhile
   kernels::GemmShape shape;
-  /// Blocks, and those of a cluster, which share the units of K.
+  /// Blocks, and those of a cluster, which share the units of K; by groups the pieces of
+  /// K that a job has at most.
   int64_t grid = 0, split = 1;
   int64_t K = 0, units = 0;
   int64_t mostTiles = 0; ///< of a job
   std::vector<KernelSegment> segments;
-  // Bytes and offsets in shared memory; the ring is at 0.
+  // Bytes and offsets in shared memory; the ring is at 0, by groups that of activations.
   int64_t stageBytes = 0, barriers = 0, tables = 0, factors = 0, sharedBytes = 0;
+  int64_t ring = 0, rounds = 0; ///< by groups: of units; finished sums
+
+  /// What blocks share in memory: two counters for each group of warps and each job that
+  /// has pieces, and the sums of pieces. Such jobs are less than two for each block, and
+  /// a block has two pieces at most (Shares.h).
+  int64_t counters() const {
+    return byGroups && split > 1 ? 2 * (2 * grid * shape.groups()) : 0;
+  }
+  int64_t counterBytes() const {
+    return int64_t(llvm::alignTo(uint64_t(4 * counters()), layout::kLine));
+  }
+  int64_t scratchBytes() const {
+    return counterBytes() + (counters() ? 2 * grid * shape.pieceBytes() : 0);
+  }
 
   int64_t threads() const { return shape.threads(); }
+  /// Blocks that have the same activations at a time.
+  int64_t blocks() const { return shape.pair ? 2 : 1; }
   kernels::PreparedActivations prepared() const { return {uint64_t(K)}; }
 };
 
+/// The temporary of a linear's kernels for many tokens: what any of them shares between
+/// blocks, then the prepared activations. The counters are at the start.
+struct GemmScratch {
+  static constexpr int64_t kPast = 16; ///< read past the scales, in pieces of 16 bytes
+  int64_t bytes = 0, counters = 0;
+  void add(const GemmPlan &plan) {
+    bytes = std::max(bytes, plan.scratchBytes());
+    counters = std::max(counters, plan.counters());
+  }
+};
+
+/// Most dynamic shared memory of each of `blocks` blocks on a multiprocessor.
 int64_t sharedBytesOf(const GpuChip &chip, int64_t blocks);
 
 /// Why the chip has no kernel with these fields, of which some may be left out; "" if

@@ -5,16 +5,20 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// The cost model. Up to 64 tokens, reading the weights decides: each block gets an even
-// share of all tiles, and where that is a few tiles, blocks share K, so that each reads
-// less of the activations. For more tokens, products decide: a block's tiles are as
-// many as its registers take, and jobs are shared out by the kernel itself (jobTiles).
+// The cost model. By warps: up to 64 tokens, reading the weights decides: each block
+// gets an even share of all tiles, and where that is a few tiles, blocks share K, so that
+// each reads less of the activations. For more tokens, products decide: a block's tiles
+// are as many as its registers take, and jobs are shared out by the kernel itself
+// (jobTiles). By groups of warps the kernel shares out all of the work (Shares.h), and
+// a job is as large as the registers allow.
 //
 //===----------------------------------------------------------------------===//
 #include "KernelPlan.h"
 
 #include "llvm/ADT/bit.h"
 #include "llvm/Support/MathExtras.h"
+
+#include <cmath>
 
 using namespace mlir::qlinear;
 
@@ -33,7 +37,8 @@ std::string whyMisfit(const Gemm &gemm, const GpuChip &chip) {
   need(gemm.copy == CopyKind::bulk, "copy = bulk", Feature::bulk);
   need(gemm.copy == CopyKind::async, "copy = async", Feature::async);
   need(gemm.dot == DotKind::wgmma, "dot = wgmma", Feature::wgmma);
-  need(gemm.splitK.value_or(1) > 1, "split_k above 1", Feature::cluster);
+  need(gemm.splitK.value_or(1) > 1 && gemm.dot != DotKind::wgmma,
+       "split_k above 1", Feature::cluster);
   return needs.empty() ? "" : needs + ", but the target is " + chip.target;
 }
 
@@ -45,6 +50,88 @@ static int copyWarpsOf(CopyKind copy, int64_t tokens, int64_t split) {
   return copy == CopyKind::async || (tokens <= 32 && split <= 2);
 }
 
+namespace {
+/// Lays out shared memory, part after part.
+class Room {
+public:
+  explicit Room(int64_t at = 0) : at(at) {}
+  int64_t reserve(int64_t bytes, int64_t alignment) {
+    int64_t start = llvm::alignTo(at, alignment);
+    at = start + bytes;
+    return start;
+  }
+  int64_t at;
+};
+
+/// Bytes of a slot and of decoded scales, the most of all weights.
+struct SlotBytes {
+  int64_t unit = 0, table = 0;
+  explicit SlotBytes(const GemmPlan &plan) {
+    for (const KernelSegment &segment : plan.segments)
+      for (const KernelWalk &walk : segment.walks) {
+        unit = std::max<int64_t>(unit, kernels::gemmSlotBytes(walk.layout));
+        table = std::max<int64_t>(table, kernels::gemmTableBytes(walk.layout.spec));
+      }
+  }
+};
+
+/// By warps: one ring.
+void layOutByWarps(GemmPlan &plan) {
+  SlotBytes slot(plan);
+  plan.stageBytes = plan.shape.stageX() + plan.shape.slots() * slot.unit;
+  Room room(plan.stageBytes * plan.shape.stages);
+  bool alone = true; // no segment has weights of several encodings
+  for (KernelSegment &segment : plan.segments)
+    alone &= segment.walks.size() == 1;
+  // Sums take the ring's place, unless other weights of the epilogue need it then.
+  if (alone) {
+    room.at = std::max<int64_t>(room.at, plan.shape.sumsBytes());
+  } else {
+    for (KernelSegment &segment : plan.segments)
+      for (KernelWalk &walk : segment.walks)
+        walk.sums = room.reserve(plan.shape.sumsBytes(), 16);
+  }
+  plan.barriers = room.reserve(2 * plan.shape.stages * 8, 8);
+  plan.tables = room.reserve(plan.shape.slots() * slot.table, 16);
+  plan.factors = room.reserve(plan.shape.warps * layout::kTileRows * 4, 16);
+  plan.sharedBytes = int64_t(llvm::alignTo(room.at, 16));
+}
+
+/// By groups: a ring of units, and what is left (of `most` bytes) for one of
+/// activations, of few columns a stage where products with them take long.
+void layOutByGroups(GemmPlan &plan, int64_t most) {
+  constexpr int kEnoughStages = 4, kMostStages = 6;
+  SlotBytes slot(plan);
+  kernels::GemmShape &shape = plan.shape;
+  auto layOut = [&] {
+    Room room(shape.xStages * shape.stageX());
+    plan.ring = room.reserve(shape.stages * shape.slots() * slot.unit, layout::kLine);
+    plan.tables = room.reserve(shape.slots() * slot.table, 16);
+    plan.factors = room.reserve(shape.warps * layout::kTileRows * 4, 16);
+    plan.rounds = room.reserve(shape.groups() * shape.roundBytes(), 16);
+    plan.barriers = room.reserve(2 * (shape.stages + shape.xStages) * 8, 8);
+    plan.sharedBytes = int64_t(llvm::alignTo(room.at, 16));
+  };
+  int columns = shape.tokens <= 32 ? 4 : shape.tokens <= 128 ? 2 : 1;
+  for (shape.xBlocks = columns; shape.xBlocks > 0; shape.xBlocks /= 2)
+    for (shape.roundTokens = std::min(shape.tokens, 64); shape.roundTokens >= 16;
+         shape.roundTokens /= 2)
+      for (shape.xStages = kMostStages; shape.xStages >= kEnoughStages; --shape.xStages) {
+        layOut();
+        if (plan.sharedBytes <= most)
+          return;
+      }
+  shape.xBlocks = 1;
+  shape.roundTokens = 16;
+  for (shape.xStages = kEnoughStages; shape.xStages > 2; --shape.xStages) {
+    layOut();
+    if (plan.sharedBytes <= most)
+      return;
+  }
+  layOut();
+}
+} // namespace
+
 Result<GemmPlan> planKernel(LinearOp op, const Gemm &gemm, bool pdl,
                             const GpuChip &chip) {
   if (std::string why = whyMisfit(gemm, chip); !why.empty())
@@ -53,60 +140,48 @@ Result<GemmPlan> planKernel(LinearOp op, const Gemm &gemm, bool pdl,
   GemmPlan plan;
   plan.pdl = pdl;
   plan.mode = modeOf(*gemm.copy);
-  plan.shape = {int(*gemm.tokens), int(*gemm.warps), int(*gemm.tiles),
-                int(*gemm.stages), copyWarpsOf(*gemm.copy, *gemm.tokens, *gemm.splitK)};
   plan.byGroups = gemm.dot == DotKind::wgmma;
-  // A stage is refilled later then: worth it where products take long, and where blocks
-  // that share K have a few units each (measured: 25% for 16 tokens); else copies are
-  // late.
-  plan.ahead =
-      plan.byGroups && (*gemm.tiles * *gemm.tokens >= kMostSums || *gemm.splitK > 2);
+  plan.shape = {int(*gemm.tokens), int(*gemm.warps), int(*gemm.tiles),
+                int(*gemm.stages),
+                plan.byGroups ? kernels::kGroupWarps
+                              : copyWarpsOf(*gemm.copy, *gemm.tokens, *gemm.splitK)};
   plan.grid = *gemm.grid;
   plan.split = *gemm.splitK;
   plan.K = op.getK();
   plan.segments = makeSegments(op);
   plan.units = int64_t(plan.segments.front().walks.front().layout.unitsPerTile());
-  if (plan.split > plan.units)
+  if (!plan.byGroups && plan.split > plan.units)
     return error("split_k = " + number(plan.split) + " is more than the " +
                  number(plan.units) + " units of K = " + number(plan.K));
   plan.mostTiles = plan.shape.slots();
-  int64_t slotBytes = 0, tableBytes = 0;
-  bool alone = true; // no segment has weights of several encodings
-  for (KernelSegment &segment : plan.segments) {
-    alone &= segment.walks.size() == 1;
-    for (KernelWalk &walk : segment.walks) {
+  for (const KernelSegment &segment : plan.segments) {
+    if (plan.byGroups && segment.walks.size() > 1)
+      return error("dot = wgmma takes weights of one encoding where an epilogue has "
+                   "several; use dot = mma");
+    for (const KernelWalk &walk : segment.walks) {
       int64_t weights = int64_t(walk.weights.size());
-      plan.mostTiles = std::min(plan.mostTiles, plan.shape.slots() / weights);
-      slotBytes = std::max<int64_t>(slotBytes, kernels::gemmSlotBytes(walk.layout));
-      tableBytes =
-          std::max<int64_t>(tableBytes, kernels::gemmTableBytes(walk.layout.spec));
+      plan.mostTiles = std::min(
+          plan.mostTiles, plan.byGroups
+                              ? plan.shape.groupSlots() / weights * plan.shape.groups()
+                              : plan.shape.slots() / weights);
     }
   }
   if (!plan.mostTiles)
     return error("warps * tiles = " + number(plan.shape.slots()) +
                  " is less than the weights of one epilogue");
-  // Where groups of warps read x, it is at a multiple of 1024.
-  plan.stageBytes = int64_t(llvm::alignTo(
-      plan.shape.stageX() + plan.shape.slots() * slotBytes, plan.byGroups ? 1024 : 1));
-  int64_t at = plan.stageBytes * plan.shape.stages;
-  auto reserve = [&](int64_t bytes, int64_t alignment) {
-    int64_t start = llvm::alignTo(at, alignment);
-    at = start + bytes;
-    return start;
-  };
-  // Sums take the ring's place, unless other weights of the epilogue need it then.
-  if (alone) {
-    at = std::max<int64_t>(at, plan.shape.sumsBytes());
-  } else {
-    for (KernelSegment &segment : plan.segments)
-      for (KernelWalk &walk : segment.walks)
-        walk.sums = reserve(plan.shape.sumsBytes(), 16);
-  }
-  plan.barriers = reserve(2 * plan.shape.stages * 8, 8);
-  plan.tables = reserve(plan.shape.slots() * tableBytes, 16);
-  plan.factors = reserve(plan.shape.warps * layout::kTileRows * 4, 16);
-  plan.sharedBytes = int64_t(llvm::alignTo(at, 16));
-  if (int64_t room = sharedBytesOf(chip, 1); plan.sharedBytes > room)
+  int64_t tiles = 0;
+  for (const KernelSegment &segment : plan.segments)
+    tiles = std::max(tiles, segment.tiles);
+  // Pairs read half of the activations, which pays where these are most of what is read
+  // (measured: 2 to 5% for 256 tokens, nothing for up to 64).
+  plan.shape.pair = plan.byGroups && plan.shape.tokens > 128 && plan.grid % 2 == 0 &&
+                    tiles > plan.mostTiles && chip.has(Feature::cluster);
+  int64_t room = sharedBytesOf(chip, 1);
+  if (plan.byGroups)
+    layOutByGroups(plan, room);
+  else
+    layOutByWarps(plan);
+  if (plan.sharedBytes > room)
     return error(
         "the gemm kernel of K = " + number(plan.K) + " with " +
         number(plan.shape.slots()) + " tiles, tokens = " + number(plan.shape.tokens) +
@@ -121,6 +196,77 @@ namespace {
 /// have 255, of which a tile takes half as many as tokens for its sums.
 constexpr int64_t kMostWarps = 12, kWarpsOfManyTokens = 8;
 constexpr int64_t kSumsOfManyWarps = 128;
+
+/// Whether groups of warps may multiply, as far as is said.
+bool mayGroup(LinearOp op, const Gemm &wanted, CopyKind copy, const GpuChip &chip) {
+  return copy == CopyKind::bulk && chip.has(Feature::wgmma) &&
+         wanted.warps.value_or(kernels::kGroupWarps) % kernels::kGroupWarps == 0 &&
+         llvm::all_of(makeSegments(op), [](const KernelSegment &segment) {
+           return segment.walks.size() == 1;
+         });
+}
+
+/// The tokens of a job by groups of 8 warps, for up to `rows` rows. With products of so
+/// many, jobs take as long as these, and a bit for the weights; what does not fill a
+/// wave of blocks is shared, which costs as long as some units (measured, for 256 and 512
+/// rows and K of 5376 to 21504).
+int64_t tokensOf(int64_t rows, int64_t tiles, int64_t units, int64_t grid) {
+  if (rows <= 128)
+    return std::max<int64_t>(16, int64_t(llvm::PowerOf2Ceil(uint64_t(rows))));
+  int64_t best = 256;
+  double least = 0;
+  for (int64_t tokens : {256, 192, 128}) {
+    double blocks = rows == kAnyRows ? double(rows) / double(tokens)
+                                     : double(llvm::divideCeil(rows, tokens));
+    double waves = blocks * double(llvm::divideCeil(tiles, 8)) / double(grid);
+    bool full = std::ceil(waves) - waves <= 0.1;
+    double cost = (full ? std::ceil(waves) : waves + 6.4 / double(units)) *
+                  double(tokens + 32);
+    if (tokens == 256 || cost < least) {
+      least = cost;
+      best = tokens;
+    }
+  }
+  return best;
+}
+
+/// The fields of a kernel by groups of warps, for up to `rows` rows. Tiles of a job are
+/// as many as there are registers for, but as many jobs as blocks.
+Result<Gemm> chooseGroups(LinearOp op, Gemm g, int64_t rows, bool pdl,
+                          const GpuChip &chip) {
+  Gemm wanted = g;
+  g.dot = DotKind::wgmma;
+  g.grid = wanted.grid.value_or(chip.multiprocessors);
+  g.splitK = wanted.splitK.value_or(8);
+  g.tiles = wanted.tiles.value_or(1);
+  int64_t tiles = 0;
+  for (const KernelSegment &segment : makeSegments(op))
+    tiles += segment.tiles * int64_t(segment.walks.front().weights.size());
+  int64_t units = int64_t(op.getWeightType(0).getLayout().unitsPerTile());
+  g.tokens = wanted.tokens.value_or(tokensOf(rows, tiles, units, *g.grid));
+  // More warps hide each other's latencies, but there have to be as many jobs as blocks
+  // (measured: 12 warps are 10% faster than 8 for 64 tokens and 20 tiles for each block,
+  // and 15% slower for 16 tokens and 8 tiles).
+  int64_t most = *g.tokens >= 128 ? 8 : 12;
+  if (tiles < most * *g.grid)
+    most = 8;
+  std::string why;
+  for (int64_t warps = wanted.warps.value_or(most); warps > 0;
+       warps -= kernels::kGroupWarps) {
+    g.warps = warps;
+    int64_t mostStages = wanted.stages.value_or(*g.tokens > 128 ? 3 : 4);
+    for (int64_t stages = mostStages; stages >= wanted.stages.value_or(2); --stages) {
+      g.stages = stages;
+      Result<GemmPlan> plan = planKernel(op, g, pdl, chip);
+      if (plan)
+        return g;
+      why = plan.takeError().message;
+    }
+    if (wanted.warps)
+      break;
+  }
+  return error(why);
+}
 
 /// Clusters of `size` blocks that run at once. The processing clusters of a chip have
 /// different numbers of multiprocessors, so that not all have their places in clusters
@@ -140,10 +286,16 @@ Result<Gemm> chooseGemm(LinearOp op, const Gemm &wanted, bool pdl,
   int64_t rows = wanted.rows, M = op.getM();
   if (!mlir::ShapedType::isDynamic(M))
     rows = std::min(rows, M);
-  g.tokens = wanted.tokens.value_or(
-      std::clamp<int64_t>(int64_t(llvm::PowerOf2Ceil(uint64_t(rows))), 16, 128));
   g.copy =
       wanted.copy.value_or(chip.has(Feature::bulk) ? CopyKind::bulk : CopyKind::async);
+  bool groups =
+      wanted.dot.value_or(mayGroup(op, wanted, *g.copy, chip) ? DotKind::wgmma
+                                                              : DotKind::mma) ==
+      DotKind::wgmma;
+  if (groups)
+    return chooseGroups(op, g, rows, pdl, chip);
+  g.tokens = wanted.tokens.value_or(
+      std::clamp<int64_t>(int64_t(llvm::PowerOf2Ceil(uint64_t(rows))), 16, 128));
 
   int64_t tiles = 0, weights = 1, units = 0;
   for (unsigned i = 0; i < op.getWeights().size(); ++i) {
@@ -175,14 +327,11 @@ Result<Gemm> chooseGemm(LinearOp op, const Gemm &wanted, bool pdl,
   // Tiles that a block has, times the weights: one slot each.
   int64_t share = few ? int64_t(llvm::divideCeil(tiles, *g.grid / *g.splitK)) : tiles;
   int64_t slots = share * weights;
-  g.dot = wanted.dot.value_or(g.copy == CopyKind::bulk && chip.has(Feature::wgmma)
-                                  ? DotKind::wgmma
-                                  : DotKind::mma);
-  int64_t together = g.dot == DotKind::wgmma ? 4 : 1; // warps of a group
-  int64_t copying = together == 1 && copyWarpsOf(*g.copy, *g.tokens, *g.splitK);
+  g.dot = DotKind::mma;
   int64_t mostWarps =
       std::min<int64_t>(chip.warps, *g.tokens > 64 ? kWarpsOfManyTokens : kMostWarps);
-  mostWarps = std::max(together, mostWarps - copying);
+  mostWarps = std::max<int64_t>(
+      1, mostWarps - copyWarpsOf(*g.copy, *g.tokens, *g.splitK));
   int64_t mostTiles = std::max<int64_t>(
       1, std::min<int64_t>(
              4, (mostWarps > kWarpsOfManyTokens ? kSumsOfManyWarps : kMostSums) /
@@ -192,9 +341,8 @@ Result<Gemm> chooseGemm(LinearOp op, const Gemm &wanted, bool pdl,
   int64_t perWarp = wanted.tiles.value_or(std::clamp<int64_t>(
       int64_t(llvm::divideCeil(slots, wanted.warps.value_or(mostWarps))), 1,
       mostTiles));
-  int64_t warps = wanted.warps.value_or(int64_t(llvm::alignTo(
-      std::clamp<int64_t>(int64_t(llvm::divideCeil(slots, perWarp)), 1, mostWarps),
-      uint64_t(together))));
+  int64_t warps = wanted.warps.value_or(
+      std::clamp<int64_t>(int64_t(llvm::divideCeil(slots, perWarp)), 1, mostWarps));
   std::string why;
   for (;;) {
     g.warps = warps;
@@ -207,8 +355,8 @@ Result<Gemm> chooseGemm(LinearOp op, const Gemm &wanted, bool pdl,
         return g;
       why = plan.takeError().message;
     }
-    if (!wanted.warps && warps > together)
-      warps -= together;
+    if (!wanted.warps && warps > 1)
+      --warps;
     else if (!wanted.tiles && perWarp > 1)
       --perWarp;
     else

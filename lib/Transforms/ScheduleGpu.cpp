@@ -223,9 +223,13 @@ void addManyRows(LinearOp op, const GpuChip &chip,
     return;
   // Fewer on the emulated device, which has no use for what they save.
   bool emulated = chip.target == "cuda:emulated";
-  for (int64_t rows : dynamic && !emulated
-                          ? SmallVector<int64_t>{16, 32, 64, 128, kAnyRows}
-                          : SmallVector<int64_t>{kAnyRows}) {
+  SmallVector<int64_t> all;
+  if (dynamic && !emulated)
+    all = {16, 32, 64, 128};
+  if (!all.empty() && chip.has(Feature::wgmma)) // jobs of more tokens
+    all.append({192, 256, 512});
+  all.push_back(kAnyRows);
+  for (int64_t rows : all) {
     Gemm gemm;
     gemm.rows = rows;
     if (emulated)

@@ -107,6 +107,30 @@ void Block::waitForStores(int pending) {
   learn(self().order.known.async, stores.slot, stores.landed());
 }
 
+/// wgmma reads B through the async proxy, until a wait for its group.
+void Block::readByProducts(const void *at, uint64_t bytes, const Site *site) {
+  Products &products = self().products;
+  if (products.slot == kNobody)
+    products.slot = slots->add(Slots::Kind::products, 1, index, running);
+  Place where = place(at, bytes);
+  if (!where.shadow)
+    fail(fmt::format("wgmma of B at {} ({}), which is not inside the block's {} bytes "
+                     "of shared memory",
+                     this->where(at), site->where, launch.smem));
+  access({products.slot, products.label, &self().order, true, site},
+         /*writes=*/false, where, bytes);
+}
+
+void Block::waitForProducts(int pending) {
+  Products &products = self().products;
+  Label landed = products.label - 1 - std::min(products.label - 1, Label(pending));
+  if (products.slot == kNobody || landed <= products.landed)
+    return;
+  products.landed = landed;
+  learn(self().order.known.generic, products.slot, landed);
+  learn(self().order.known.async, products.slot, landed);
+}
+
 /// cp.async.mbarrier.arrive: by the copies when they have landed, not by the thread.
 void Block::arriveByLoads(void *at, bool counted, const Site *site) {
   Mbarrier &m = useMbarrier("cp.async.mbarrier.arrive", at, site);
@@ -140,6 +164,11 @@ void Block::bulkLoad(const Copy &copy, void *at) {
     m.copies = slots->add(Slots::Kind::bulkLoad, 1, index);
   access({m.copies, m.label, &order, true, copy.site}, /*writes=*/true,
          place(copy.dst, copy.bytes), copy.bytes);
+  launchCopy(copy, at, m);
+}
+
+/// A copy into this block, which counts on `m` at `at`, is under way.
+void Block::launchCopy(const Copy &copy, void *at, Mbarrier &m) {
   std::memset(copy.dst, 0xFF, copy.bytes);
   asan::poison(copy.dst, copy.bytes);
   inFlight.push_back({copy, at, m.label, copy.bytes});
@@ -310,6 +339,46 @@ uint64_t Block::arrive(void *at, uint32_t count, uint32_t bytes, bool drop,
     settle(m, at);
   }
   return token;
+}
+
+/// An arrival in another block.
+void Block::arriveInCluster(void *at, uint32_t rank, const Site *site) {
+  Block &peer = peerOf(rank, site);
+  void *there = placeIn(peer, at, site);
+  auto it = peer.mbarriers.find(there);
+  if (it == peer.mbarriers.end() || !it->second.pending)
+    fail(fmt::format("arrives at {} in block {}, where no mbarrier waits for more", 
+                     where(at), peer.index));
+  --it->second.pending;
+  it->second.arrived.add(self().order);
+  ++self().order.now;
+  ++events;
+  peer.settle(it->second, there);
+}
+
+/// A copy into another block, which counts there.
+void Block::bulkLoadInCluster(const Copy &copy, void *at, uint32_t rank) {
+  Block &peer = peerOf(rank, copy.site);
+  if (&peer == this)
+    return bulkLoad(copy, at);
+  accessGlobal(copy.src, copy.bytes, /*writes=*/false, copy.site);
+  Copy there = copy;
+  there.dst = placeIn(peer, copy.dst, copy.site);
+  void *counts = placeIn(peer, at, copy.site);
+  auto it = peer.mbarriers.find(counts);
+  if (it == peer.mbarriers.end())
+    fail(fmt::format("a bulk copy into block {} counts on {}, where no mbarrier was "
+                     "initialised",
+                     peer.index, where(at)));
+  Mbarrier &m = it->second;
+  if (m.copies == kNobody)
+    m.copies = slots->add(Slots::Kind::bulkLoad, 1, peer.index);
+  Actor by{m.copies, m.label, &self().order, true, copy.site};
+  Place to = peer.place(there.dst, there.bytes);
+  if (auto conflict = to.shadow->write(by, to.offset, there.bytes))
+    fail(fmt::format("in block {}, {}", peer.index,
+                     race(by, there.bytes, to.offset, false, *conflict)));
+  peer.launchCopy(there, counts, m);
 }
 
 void Block::completeTx(void *at, uint32_t bytes, const Site *site) {

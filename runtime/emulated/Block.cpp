@@ -145,7 +145,7 @@ void Block::advance() {
     if (ready.empty() && !landSome()) {
       bool forCluster = std::ranges::any_of(
           threads, [](const Thread &t) { return t.state == ThreadState::cluster; });
-      if (!forCluster)
+      if (!forCluster && peers.size() <= 1) // else another block may go on
         error = deadlock();
       break;
     }

@@ -62,6 +62,13 @@ struct CopyGroups {
   Label landed() const { return label - 1 - Label(committed.size()); }
 };
 
+/// Products of a thread's group of warps (wgmma), which read shared memory.
+struct Products {
+  Slot slot = kNobody;
+  Label label = 1;                 ///< of the open group
+  Label landed = 0;                ///< the newest that it has waited for
+};
+
 struct Thread {
   void *context = nullptr;   ///< of the suspended fiber
   void *fakeStack = nullptr; ///< AddressSanitizer's
@@ -71,13 +78,14 @@ struct Thread {
   uint32_t clusterArrivals = 0, clusterWaits = 0;
   WarpRequest request;
   CopyGroups copies, stores;
+  Products products;
   Observer order;
 };
 
 /// Who has which slots, in a cluster.
 class Slots {
 public:
-  enum class Kind : uint8_t { thread, load, bulkLoad, bulkStore, launches };
+  enum class Kind : uint8_t { thread, load, bulkLoad, bulkStore, products, launches };
   struct Range {
     Slot first, end;
     Kind kind;
@@ -211,6 +219,8 @@ public:
   // Clusters.
   void arriveAtCluster(uint32_t size);
   void waitForCluster();
+  void arriveInCluster(void *at, uint32_t rank, const Site *site);
+  void bulkLoadInCluster(const Copy &copy, void *mbarrier, uint32_t rank);
   void *accessInCluster(const void *at, uint64_t bytes, uint32_t rank, bool writes,
                         const Site *site);
 
@@ -222,6 +232,8 @@ public:
   void commit(CopyGroups &groups);
   void waitForLoads(int pending);
   void waitForStores(int pending);
+  void readByProducts(const void *at, uint64_t bytes, const Site *site);
+  void waitForProducts(int pending);
   void arriveByLoads(void *at, bool counted, const Site *site);
   void bulkLoad(const Copy &copy, void *mbarrier);
   void initMbarrier(void *at, uint32_t count, const Site *site);
@@ -265,9 +277,14 @@ private:
                    const Conflict &conflict) const;
   void meet(Gathering &gathering, const std::vector<uint32_t> &threads);
 
+  /// Another block of the cluster, or this one, which has started and not ended, and
+  /// where it has what is at `at` here.
+  Block &peerOf(uint32_t rank, const Site *site);
+  std::byte *placeIn(Block &peer, const void *at, const Site *site);
   Mbarrier &mbarrier(const char *what, const void *at);
   Mbarrier &useMbarrier(const char *what, const void *at, const Site *site);
   void settle(Mbarrier &m, const void *at);
+  void launchCopy(const Copy &copy, void *at, Mbarrier &m);
   bool landCopies(const void *mbarrier);
   bool landSome();
   void land(const Copy &copy);

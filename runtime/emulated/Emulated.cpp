@@ -63,8 +63,10 @@ public:
 
 private:
   static void takeTurns(const std::vector<Block *> &cluster) {
-    while (true) {
+    for (uint64_t events = 0;;) {
       bool allEnded = true, allArrived = true;
+      uint64_t before = events;
+      events = 0;
       for (Block *block : cluster) {
         if (!block->ended())
           block->advance();
@@ -72,9 +74,12 @@ private:
           return;
         allEnded &= block->ended();
         allArrived &= block->atClusterBarrier();
+        events += block->events;
       }
       if (allEnded)
         return;
+      if (!allArrived && events != before)
+        continue;
       if (!allArrived)
         return (*std::ranges::find_if_not(cluster, &Block::ended))->failInCluster();
       View all;

@@ -9,9 +9,11 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <thread>
 
 using namespace qlinear::emulated;
 using Kind = WarpRequest::Kind;
@@ -82,12 +84,14 @@ void qlr_emu_wgmma(float *sums, unsigned tokens, const unsigned *a, const void *
       uintptr_t at = first + token * 128 + half * 16 + t * 4;
       at ^= (at >> 7 & 7) << 4;
       const void *p = reinterpret_cast<const void *>(at);
-      b.accessShared(p, 4, /*writes=*/false, site);
+      b.readByProducts(p, 4, site);
       std::memcpy(&words[half], p, 4);
     }
     qlr_emu_mma(2, a, words, reinterpret_cast<unsigned *>(sums + token / 8 * 4));
   }
 }
+void qlr_emu_wgmma_commit() { ++block().self().products.label; }
+void qlr_emu_wgmma_wait(int pending) { block().waitForProducts(pending); }
 
 void qlr_emu_load(const void *at, unsigned long long bytes, const qlr_emu_site *site) {
   block().accessShared(at, bytes, /*writes=*/false, site);
@@ -147,6 +151,14 @@ float qlr_emu_cluster_load(const void *at, unsigned rank, const qlr_emu_site *si
   return value;
 }
 
+unsigned qlr_emu_count(unsigned *counter) {
+  return std::atomic_ref(*counter).fetch_add(1, std::memory_order_acq_rel);
+}
+void qlr_emu_await_count(unsigned *counter, unsigned value) {
+  while (std::atomic_ref(*counter).load(std::memory_order_acquire) != value)
+    std::this_thread::yield();
+}
+
 void qlr_emu_cp_async(void *dst, const void *src, unsigned bytes, unsigned srcBytes,
                       const qlr_emu_site *site) {
   Block &b = block();
@@ -173,6 +185,21 @@ void qlr_emu_bulk_load(void *dst, const void *src, unsigned bytes, void *mbarrie
   b.bulkLoad({static_cast<std::byte *>(dst), static_cast<const std::byte *>(src), bytes,
               bytes, site},
              mbarrier);
+}
+
+void qlr_emu_cluster_mbarrier_arrive(void *mbarrier, unsigned rank,
+                                     const qlr_emu_site *site) {
+  block().arriveInCluster(mbarrier, rank, site);
+}
+
+void qlr_emu_bulk_load_pair(void *dst, const void *src, unsigned bytes, void *mbarrier,
+                            const qlr_emu_site *site) {
+  Block &b = block();
+  b.checkCopy("a bulk copy", dst, src, bytes, 16);
+  for (unsigned rank = 0; rank < 2; ++rank)
+    b.bulkLoadInCluster({static_cast<std::byte *>(dst),
+                         static_cast<const std::byte *>(src), bytes, bytes, site},
+                        mbarrier, rank);
 }
 
 void qlr_emu_bulk_store(void *dst, const void *src, unsigned bytes,

@@ -77,9 +77,12 @@ QLR_EMU void qlr_emu_bar_warp_sync(unsigned mask);
  * f32 sums. 2, 4, 4 words of A, 1, 2, 2 of B; 4 of C in, the result out. */
 QLR_EMU void qlr_emu_mma(int kind, const unsigned *a, const unsigned *b, unsigned *c);
 /* A warp's part of wgmma m64nNk16 of f16, N = `tokens`: 4 words of A, `tokens` / 2 sums
- * in and out, B at `x` in shared memory, swizzled by 128 bytes. It is done at once. */
+ * in and out, B at `x` in shared memory, swizzled by 128 bytes. It is done at once, but
+ * B counts as read until a wait for its group. */
 QLR_EMU void qlr_emu_wgmma(float *sums, unsigned tokens, const unsigned *a,
                            const void *x, const qlr_emu_site *site);
+QLR_EMU void qlr_emu_wgmma_commit(void);
+QLR_EMU void qlr_emu_wgmma_wait(int pending);
 /* ldmatrix.x4 of 8 x 16 bytes: the address of a row, 4 words out. */
 QLR_EMU void qlr_emu_ldmatrix(const void *row, unsigned *out, const qlr_emu_site *site);
 /* Lanes of the warp that have not exited. */
@@ -101,6 +104,19 @@ QLR_EMU void qlr_emu_cluster_store(void *at, unsigned rank, float value,
                                    const qlr_emu_site *site);
 QLR_EMU float qlr_emu_cluster_load(const void *at, unsigned rank,
                                    const qlr_emu_site *site);
+
+/* Adds one to a counter that blocks share; what it was before. */
+QLR_EMU unsigned qlr_emu_count(unsigned *counter);
+/* Waits until it is `value`, which blocks on other threads take it to. */
+QLR_EMU void qlr_emu_await_count(unsigned *counter, unsigned value);
+
+/* Arrives where `mbarrier` is in block `rank` of the cluster, handing on what bulk copies
+ * need to know of reads; and a bulk copy into both blocks of a cluster of two, counting on
+ * the mbarrier at the same place in each. */
+QLR_EMU void qlr_emu_cluster_mbarrier_arrive(void *mbarrier, unsigned rank,
+                                             const qlr_emu_site *site);
+QLR_EMU void qlr_emu_bulk_load_pair(void *dst, const void *src, unsigned bytes,
+                                    void *mbarrier, const qlr_emu_site *site);
 
 /* cp.async: `bytes` 4, 8 or 16, of which `srcBytes` come from src, zeros after. */
 QLR_EMU void qlr_emu_cp_async(void *dst, const void *src, unsigned bytes,

@@ -54,6 +54,9 @@ std::string Block::race(const Actor &actor, uint64_t bytes, uint64_t offset,
   case Slots::Kind::bulkLoad:
     remedy = "wait for the phase of its mbarrier first";
     break;
+  case Slots::Kind::products:
+    remedy = "wait for the group of products first";
+    break;
   case Slots::Kind::bulkStore:
     remedy = "wait for its group first";
     break;
@@ -145,13 +148,7 @@ void Block::meet(Gathering &gathering, const std::vector<uint32_t> &met) {
   }
 }
 
-/// The address in another block of the cluster that corresponds to `at`, for a store.
-void *Block::accessInCluster(const void *at, uint64_t bytes, uint32_t rank, bool writes,
-                             const Site *site) {
-  Place here = place(at, bytes);
-  if (here.shadow != &shadow)
-    fail(fmt::format("{} bytes at {} are not in the block's shared memory", bytes,
-                     where(at)));
+Block &Block::peerOf(uint32_t rank, const Site *site) {
   if (!peers.empty() && rank >= peers.size())
     fail(fmt::format("uses shared memory of block {} of a cluster of {}", rank,
                      peers.size()));
@@ -167,6 +164,25 @@ void *Block::accessInCluster(const void *at, uint64_t bytes, uint32_t rank, bool
         fmt::format("the {} ({}) comes when block {} has ended: wait for the cluster's "
                     "barrier after it",
                     site->what, site->where, peer.index));
+  return peer;
+}
+
+std::byte *Block::placeIn(Block &peer, const void *at, const Site *site) {
+  Place here = place(at, 1);
+  if (here.shadow != &shadow)
+    fail(fmt::format("the {} ({}) at {} is not in the block's shared memory",
+                     site->what, site->where, where(at)));
+  return peer.shared + here.offset;
+}
+
+/// The address in another block of the cluster that corresponds to `at`, for a store.
+void *Block::accessInCluster(const void *at, uint64_t bytes, uint32_t rank, bool writes,
+                             const Site *site) {
+  Place here = place(at, bytes);
+  if (here.shadow != &shadow)
+    fail(fmt::format("{} bytes at {} are not in the block's shared memory", bytes,
+                     where(at)));
+  Block &peer = peerOf(rank, site);
   Actor by = actor(site);
   auto conflict = writes ? peer.shadow.write(by, here.offset, bytes)
                          : peer.shadow.read(by, here.offset, bytes);

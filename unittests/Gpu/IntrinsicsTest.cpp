@@ -139,6 +139,37 @@ TEST_F(Intrinsics, WarpBarrier) {
   EXPECT_TRUE(same(out, want));
 }
 
+TEST_F(Intrinsics, GroupBarrier) {
+  std::vector<uint32_t> out(256, kUnset), want;
+  for (uint32_t group = 0; group < 2; ++group) {
+    std::vector<uint32_t> all =
+        exchanged(256, 9 * (1 + group), [](uint32_t t, uint32_t r) {
+          return t / 128 * 128 + (t + 33 + r) % 128;
+        });
+    want.insert(want.end(), &all[128 * group], &all[128 * group] + 128);
+  }
+  call({{.kernel = "group_barrier", .arguments = {out, 9u}, .block = 256, .smem = 1024}});
+  EXPECT_TRUE(same(out, want));
+}
+
+TEST_F(Intrinsics, Counts) {
+  constexpr uint32_t kBlocks = 40;
+  std::vector<uint32_t> counter(1, 0), blocks(kBlocks, kUnset), sum(1, 0), want;
+  for (uint32_t b = 0; b < kBlocks; ++b)
+    want.push_back(3 * b + 1);
+  call({{.kernel = "counts", .arguments = {counter, blocks, sum}, .grid = kBlocks}});
+  EXPECT_TRUE(same(blocks, want));
+  EXPECT_EQ(sum[0], 3 * kBlocks * (kBlocks - 1) / 2 + kBlocks);
+}
+
+TEST_F(Intrinsics, Uniform) {
+  std::vector<uint32_t> in = words(64), first(64), own(64);
+  call({{.kernel = "uniforms", .arguments = {in, first, own}, .block = 64}});
+  EXPECT_TRUE(same(own, in));
+  for (uint32_t i = 0; i < 64; ++i)
+    EXPECT_EQ(first[i], in[i / 32 * 32]);
+}
+
 TEST_F(Intrinsics, ShuffleXor) {
   std::vector<uint32_t> in = words(64), out(32 * 64, kUnset), want;
   for (uint32_t i = 0; i < out.size(); ++i)
@@ -496,6 +527,23 @@ TEST_F(IntrinsicsSm90, ClusterLoads) {
   }
 }
 
+TEST_F(IntrinsicsSm90, PairCopies) {
+  constexpr uint32_t kBlocks = 6, kThreads = 64, kRounds = 7, kBytes = 1024;
+  std::vector<uint32_t> in = words(kBlocks * kRounds * kBytes / 4), want;
+  std::vector<uint32_t> out(kBlocks * kRounds * kBytes / 2, kUnset);
+  for (uint32_t i = 0; i < out.size(); ++i) {
+    constexpr uint32_t kOfBlock = kRounds * kBytes / 2;
+    want.push_back(in[i / kOfBlock / 2 * kOfBlock + i % kOfBlock]);
+  }
+  call({{.kernel = "pair_copies",
+         .arguments = {in, out, kBytes, kRounds, kThreads},
+         .grid = kBlocks,
+         .block = kThreads,
+         .smem = 2 * kBytes + 16,
+         .cluster = 2}});
+  EXPECT_TRUE(same(out, want));
+}
+
 TEST_F(Intrinsics, Arrivals) {
   constexpr uint32_t kPhases = 37;
   for (uint32_t threads : {64u, 160u, 416u}) {
@@ -521,7 +569,7 @@ protected:
 // Integers, whose sums are exact in any order.
 TEST_F(IntrinsicsSm90a, GroupMatrixProducts) {
   constexpr uint32_t kSteps = 12, kColumns = 16 * kSteps, kRows = 128;
-  for (uint32_t tokens : {16u, 32u, 64u, 128u}) {
+  for (uint32_t tokens : {16u, 32u, 64u, 128u, 192u, 256u}) {
     std::vector<uint16_t> a(kRows * kColumns), b(tokens * kColumns);
     std::vector<float> c(kRows * tokens), want;
     auto fill = [&](std::vector<uint16_t> &halves) {

@@ -42,6 +42,9 @@ const std::vector<Mutation> *mutationsOf(StringRef operation) {
   static const StringMap<std::vector<Mutation>> table = {
       {"ql_ptx_barrier", {remove}},
       {"ql_ptx_warp_barrier", {remove}},
+      {"ql_ptx_group_barrier", {remove}},
+      {"ql_ptx_wgmma_commit", {remove}},
+      {"ql_ptx_wgmma_wait", {remove, sooner}},
       {"ql_ptx_cluster_arrive", {remove}},
       {"ql_ptx_cluster_wait", {remove}},
       {"ql_ptx_launch_dependents", {remove}},
@@ -49,6 +52,7 @@ const std::vector<Mutation> *mutationsOf(StringRef operation) {
       {"ql_ptx_mbarrier_init", {remove}},
       {"ql_ptx_mbarrier_init_count", {remove}},
       {"ql_ptx_mbarrier_arrive", {remove}},
+      {"ql_ptx_cluster_mbarrier_arrive", {remove}},
       {"ql_ptx_mbarrier_poll", {remove, flip, stuck}},
       {"ql_ptx_mbarrier_fence", {remove}},
       {"ql_ptx_mbarrier_expect", {remove, more, fewer}},
@@ -72,8 +76,9 @@ bool isData(StringRef operation) {
       "ql_ptx_bulk_copy",     "ql_ptx_bulk_copy_hint", "ql_ptx_async_copy16",
       "ql_ptx_any",           "ql_ptx_half_fma",       "ql_ptx_half_pair",
       "ql_ptx_cluster_load",  "ql_ptx_wgmma",          "ql_ptx_wgmma_descriptor",
-      "ql_ptx_wgmma_columns", "ql_ptx_wgmma_fence",    "ql_ptx_wgmma_commit",
-      "ql_ptx_wgmma_wait"};
+      "ql_ptx_wgmma_columns", "ql_ptx_wgmma_fence",    "ql_ptx_pin",
+      "ql_ptx_count",         "ql_ptx_uniform",
+      "ql_ptx_await_count",   "ql_ptx_blocks",         "ql_ptx_bulk_copy_pair"};
   return names.contains(operation);
 }
 

@@ -46,12 +46,25 @@ const Equivalent kEquivalents[] = {
     {"multiply: ql_ptx_wait_prior_grids 1, remove",
      "a warp that has waited meets the others before they read what kernels before "
      "wrote"},
-    {"multiplyFullByGroups*",
+    {"copyUnits: ql_ptx_warp_barrier 1, remove", "as begin"},
+    {"copyActivations: ql_ptx_warp_barrier 1, remove", "as begin"},
+    {"releaseUnit: ql_ptx_warp_barrier 2, remove",
      "lanes come together for wgmma, which is not emulated so"},
-    {"release: ql_ptx_warp_barrier 3, remove",
+    {"releaseX: ql_ptx_warp_barrier 2, remove",
      "lanes come together for wgmma, which is not emulated so"},
-    {"many ahead: skeleton: ql_ptx_barrier 2, remove", "a block has one job"},
-    {"many ahead: skeleton: ql_ptx_proxy_fence 1, remove", "a block has one job"},
+    {"fetchScales: ql_ptx_warp_barrier 1, remove",
+     "lanes come together for wgmma, which is not emulated so"},
+    {"groups: skeleton: ql_ptx_warp_barrier 1, remove",
+     "lanes come together for wgmma, which is not emulated so"},
+    {"pair: skeleton: ql_ptx_warp_barrier 1, remove",
+     "lanes come together for wgmma, which is not emulated so"},
+    {"groups: skeleton: ql_ptx_wait_prior_grids 2, remove", "every block has a piece"},
+    {"pair: skeleton: ql_ptx_wait_prior_grids 2, remove", "every block has a piece"},
+    {"join: ql_ptx_group_barrier 2, remove",
+     "orders accesses of global memory, which is not in the model"},
+    {"largestOfBlock: ql_ptx_barrier 2, remove", "a block prepares one token"},
+    {"multiplyFull: ql_ptx_wgmma_wait 1*",
+     "decoding may scale the sums after it, which are not in the model"},
     {"many: skeleton: ql_ptx_wait_prior_grids 2, remove", "every block has a job"},
 };
 
@@ -190,11 +203,16 @@ std::vector<Kernel> kernels() {
               "#qlinear.schedule<kernels = [#qlinear.gemm<rows = any, tokens = 16, "
               "dot = mma, copy = async, grid = 2, warps = 2, tiles = 1, stages = 2, "
               "split_k = 1>], quantize = inside, pdl = false>")},
-      {"many ahead", 9,
-       linear("block", 16, 2848, "bf16",
+      {"groups", 19,
+       linear("block", 120, 1632, "bf16",
               "#qlinear.schedule<kernels = [#qlinear.gemm<rows = any, tokens = 16, "
-              "dot = wgmma, copy = bulk, grid = 8, warps = 4, tiles = 2, stages = 2, "
-              "split_k = 4>], quantize = inside, pdl = true>")},
+              "dot = wgmma, copy = bulk, grid = 3, warps = 4, tiles = 1, stages = 2, "
+              "split_k = 8>], quantize = inside, pdl = true>")},
+      {"pair", 20,
+       linear("row", 300, 608, "bf16",
+              "#qlinear.schedule<kernels = [#qlinear.gemm<rows = any, tokens = 192, "
+              "dot = wgmma, copy = bulk, grid = 2, warps = 8, tiles = 1, stages = 2, "
+              "split_k = 8>], quantize = inside, pdl = true>")},
   };
 }
 

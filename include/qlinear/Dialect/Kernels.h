@@ -65,7 +65,7 @@ struct Gemm {
 
   template <typename Self, typename Visitor>
   static void visit(Self &self, Visitor &&f) {
-    f("tokens", self.tokens, 16, 128);
+    f("tokens", self.tokens, 16, 256);
     f("dot", self.dot, 0, 0);
     f("copy", self.copy, 0, 0);
     f("grid", self.grid, 1, INT32_MAX);

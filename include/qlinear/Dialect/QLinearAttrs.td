@@ -178,7 +178,7 @@ def QLinear_GemvAttr : QLinear_Attr<"Gemv", "gemv", [
     | `x_copy` | `bulk`, `load` | how quantized activations come |
     | `resident` | 0..4 | blocks that share a multiprocessor |
     | `phases` | 1..64 | parts of K, one after the other |
-    | `split_k` | 1..8 | blocks of a cluster, each with a part of K |
+    | `split_k` | 1..8 | `mma`: blocks of a cluster, each with a part of K; `wgmma`: see below |
 
     `bulk` copies need sm_90, `async` copies of 16 bytes sm_80; a `load` is one unit
     ahead. The stages that are not `early` start their copies after the
@@ -237,7 +237,7 @@ def QLinear_GemmAttr : QLinear_Attr<"Gemm", "gemm", [
     | field | values | meaning |
     | --- | --- | --- |
     | `rows` | 1.., `any` | rows of `x`, at most |
-    | `tokens` | 16, 32, 64, 128 | rows of `x` of a job |
+    | `tokens` | 16, 32, 64, 128, 192, 256 | rows of `x` of a job |
     | `dot` | `mma`, `wgmma` | products by warps, or by groups of four |
     | `copy` | `bulk`, `async` | how both operands come |
     | `grid` | 1.. | thread blocks |
@@ -246,21 +246,24 @@ def QLinear_GemmAttr : QLinear_Attr<"Gemm", "gemm", [
     | `stages` | 2..8 | units in the ring |
     | `split_k` | 1..8 | blocks of a cluster, each with a part of K |
 
+    With `wgmma` all blocks share the jobs that would keep a part of them busy, by units of K,
+    each such job in `split_k` pieces at most.
+
     Constraints, of the fields that are given:
 
     - (C1) `rows` is positive.
     - (C2) A field that is a number is in the range of the table.
-    - (C3) `tokens` is 16, 32, 64 or 128.
+    - (C3) `tokens` is 16, 32, 64, 128, 192 or 256.
     - (C4) `copy` is not `load`.
     - (C5) `tiles` times `tokens` is at most 256: the sums of a warp are in registers.
-    - (C6) `grid` is a multiple of `split_k`.
+    - (C6) `grid` is a multiple of `split_k`, if `dot` is not `wgmma`.
     - (C7) `dot` is `mma`, or `wgmma` with `copy = bulk` and `warps` a multiple of 4.
 
     Example:
 
     ```mlir
-    #qlinear.gemm<rows = any, tokens = 128, dot = wgmma, copy = bulk, grid = 132, warps = 8,
-                  tiles = 2, stages = 2, split_k = 1>
+    #qlinear.gemm<rows = any, tokens = 256, dot = wgmma, copy = bulk, grid = 132, warps = 8,
+                  tiles = 1, stages = 3, split_k = 8>
     ```
   }];
   let parameters = (ins AttrParameter<"::mlir::qlinear::Gemm", "its fields">:$value);

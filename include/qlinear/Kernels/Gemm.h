@@ -36,26 +36,70 @@ struct PreparedActivations {
   constexpr u64 scales(u64 rows) const { return block(rows, blocks()); }
 };
 
+/// Items of 16 columns of a token that a thread prepares, at most, unless there are not
+/// enough threads, of a block that prepares a token.
+inline constexpr int kPrepareItems = 4, kMostPrepareThreads = 512;
+/// Threads that prepare at once on a multiprocessor; they have 64 registers each.
+inline constexpr int kPrepareThreadsTogether = 1024;
+constexpr int prepareThreads(const PreparedActivations &p) {
+  int items = int(p.blocks()) * (PreparedActivations::kColumns / 16);
+  int threads = int(alignTo(u64(u32((items + kPrepareItems - 1) / kPrepareItems)), kWarp));
+  return threads < 64                    ? 64
+         : threads > kMostPrepareThreads ? kMostPrepareThreads
+                                         : threads;
+}
+
+/// Warps of a group, which multiply together.
+inline constexpr int kGroupWarps = 4;
+/// Rows that a thread finishes at a time, of one token.
+inline constexpr int kElementRows = 4;
 /// Blocks of columns in a unit of 256.
 inline constexpr int kUnitBlocks = layout::kUnitK / PreparedActivations::kColumns;
 
 /// A kernel for many tokens: its blocks multiply `slots()` tiles of 16 rows with
-/// `tokens` tokens at a time. A stage of the ring has a unit of 256 columns of both.
+/// `tokens` tokens at a time. A stage of the ring has a unit of 256 columns.
 struct GemmShape {
   int tokens = 0, warps = 0; ///< warps that multiply
   int warpTiles = 0;         ///< tiles of a warp
   int stages = 0;
-  int copyWarps = 0; ///< 1 if another warp copies, 0 if the first one does, too
+  int copyWarps = 0; ///< other warps; 0: the first one copies, too
+  // By groups of warps: activations have a ring of their own, of `xStages` stages of
+  // `xBlocks` blocks of columns, and sums are finished for `roundTokens` tokens at a
+  // time.
+  int xBlocks = kUnitBlocks, xStages = 0, roundTokens = 0;
+  int pair = 0; ///< whether two blocks of a cluster share activations
   constexpr int slots() const { return warps * warpTiles; }
   constexpr int threads() const { return (warps + copyWarps) * kWarp; }
-  /// Bytes of the activations of a stage.
-  constexpr int stageX() const {
-    return tokens * kUnitBlocks * PreparedActivations::kRowBytes;
-  }
+  /// Bytes of a block of columns of the activations, and of a stage.
+  constexpr int blockX() const { return tokens * PreparedActivations::kRowBytes; }
+  constexpr int stageX() const { return xBlocks * blockX(); }
   /// Finished sums: per slot 16 rows of `tokens` floats, a row two banks from the next.
   constexpr int sumsRow() const { return tokens + 2; }
   constexpr int sumsBytes() const {
     return slots() * layout::kTileRows * sumsRow() * 4;
+  }
+
+  // By groups.
+  constexpr int groups() const { return warps / kGroupWarps; }
+  constexpr int groupSlots() const { return kGroupWarps * warpTiles; }
+  /// Sums of a thread.
+  constexpr int threadSums() const { return warpTiles * (tokens / 2); }
+  /// Sums of a round: per token the group's rows, a token four banks from the next; then
+  /// the scales of all tokens. Neither writers (threads of fragments) nor readers
+  /// (rows of elements) collide.
+  constexpr int roundRow() const { return groupSlots() * layout::kTileRows + 4; }
+  constexpr int roundBytes() const { return (roundTokens * roundRow() + tokens) * 4; }
+  /// Sums of a piece of a job, of all groups.
+  constexpr int pieceBytes() const { return warps * kWarp * threadSums() * 4; }
+  /// Registers of a thread of groups that multiply, and of those that copy, of the
+  /// 64 Ki of a multiprocessor, in eights.
+  constexpr int allRegisters() const { return 65536 / threads() / 8 * 8 * threads(); }
+  constexpr int multiplyRegisters() const {
+    return (allRegisters() - copyWarps * kWarp * 24) / (warps * kWarp) / 8 * 8;
+  }
+  constexpr int copyRegisters() const {
+    return (allRegisters() - warps * kWarp * multiplyRegisters()) /
+           (copyWarps * kWarp) / 8 * 8;
   }
 };
 

@@ -457,17 +457,17 @@ Value *Lowering::wrapper(StringRef function) {
   auto load = [&](unsigned bytes) {
     return b.CreateAlignedLoad(type, arg(0), Align(bytes));
   };
-  if (function == "thread")
-    return ask("tid");
-  if (function == "block")
-    return ask("ctaid");
+  if (function == "thread" || function == "block" || function == "blocks")
+    return ask(function == "thread" ? "tid" : function == "block" ? "ctaid" : "nctaid");
   if (function == "barrier")
     return act("barrier_sync", {num(0), num(0)});
   if (function == "warp_barrier")
     return act("bar_warp_sync", {num(~0u)});
-  if (function == "shuffle_xor")
+  if (function == "group_barrier")
+    return act("barrier_sync", {arg(0), num(128)});
+  if (bool xors = function == "shuffle_xor"; xors || function == "uniform")
     return emu("shfl_sync", i32,
-               {num(2), num(~0u), arg(0), arg(1), num(31),
+               {num(xors ? 2 : 3), num(~0u), arg(0), xors ? arg(1) : num(0), num(31),
                 ConstantPointerNull::get(b.getPtrTy())});
   if (function == "any")
     return emu("vote_sync", i32, {num(1), num(~0u), widen(flag(arg(0)))});
@@ -491,8 +491,15 @@ Value *Lowering::wrapper(StringRef function) {
     return b.CreatePtrToInt(plainPointer(b, arg(0)), b.getInt64Ty());
   if (function == "wgmma_columns")
     return b.CreateAdd(arg(0), b.CreateZExt(b.CreateMul(arg(1), num(2)), type));
-  if (function.starts_with("wgmma_")) // products are done at once
+  if (function == "wgmma_fence")
     return nothing();
+  if (function == "wgmma_commit" || function == "wgmma_wait" ||
+      function == "await_count")
+    return act(function, SmallVector<Value *>(call.args()));
+  if (function == "pin")
+    return arg(0);
+  if (function == "count")
+    return emu("count", i32, {arg(0)});
   if (function == "half_fma" || function == "half_pair")
     return halfPair(b, SmallVector<Value *>(call.args()));
   if (function == "load_matrices")
@@ -502,10 +509,8 @@ Value *Lowering::wrapper(StringRef function) {
     return b.CreateFDiv(ConstantFP::get(type, 1.0), arg(0));
   if (function == "stream16" || function == "load16_l2")
     return load(16);
-  if (function == "stream8")
-    return load(8);
-  if (function == "stream4")
-    return load(4);
+  if (function == "stream8" || function == "stream4")
+    return load(function == "stream8" ? 8 : 4);
   if (function == "cluster_rank")
     return emu("cluster_rank", i32, {arg(0)});
   if (function == "cluster_arrive")
@@ -516,14 +521,16 @@ Value *Lowering::wrapper(StringRef function) {
     return actAt("cluster_store", {arg(0), arg(1), arg(2)}, "cluster store", 4);
   if (function == "cluster_load")
     return emu("cluster_load", type, {arg(0), arg(1), site("cluster load", 4)});
+  if (function == "cluster_mbarrier_arrive")
+    return actAt("cluster_mbarrier_arrive", {arg(0), arg(1)}, "mbarrier arrival", 8);
+  if (function == "bulk_copy_pair")
+    return actAt("bulk_load_pair", {arg(0), arg(1), arg(2), arg(3)}, "bulk copy");
   if (function == "launch_dependents")
     return act("griddep_launch", {});
   if (function == "wait_prior_grids")
     return act("griddep_wait", {});
-  if (function == "mbarrier_init")
-    return actAt("mbarrier_init", {arg(0), num(1)}, "mbarrier.init", 8);
-  if (function == "mbarrier_init_count")
-    return actAt("mbarrier_init", {arg(0), arg(1)}, "mbarrier.init", 8);
+  if (bool one = function == "mbarrier_init"; one || function == "mbarrier_init_count")
+    return actAt("mbarrier_init", {arg(0), one ? num(1) : arg(1)}, "mbarrier.init", 8);
   if (function == "mbarrier_arrive")
     return arriveAt(num(1), num(0), false);
   if (function == "mbarrier_fence" || function == "proxy_fence")
@@ -552,6 +559,8 @@ Value *Lowering::lower() {
     return specialRegister(reg);
   if (name.starts_with("fence.mbarrier"))
     return act("mbarrier_fence", {});
+  if (name.starts_with("setmaxnreg"))
+    return nothing();
   if (name.starts_with("fence.proxy.async"))
     return act("proxy_fence", {});
   // Fences order atomics, which order nothing else here.

@@ -208,7 +208,7 @@ func.func private @f() attributes {a = #qlinear.gemm<rows = any, stages = 1>}
 
 // -----
 
-// expected-error @below {{tokens = 48 is not 16, 32, 64 or 128 (C3 of #qlinear.gemm)}}
+// expected-error @below {{tokens = 48 is not 16, 32, 64, 128, 192 or 256 (C3 of #qlinear.gemm)}}
 func.func private @f() attributes {a = #qlinear.gemm<rows = any, tokens = 48>}
 
 // -----

@@ -27,8 +27,9 @@ SCHEDULES = [
     "tokens = 32, dot = mma, copy = async, warps = 2, tiles = 1, stages = 3",
     "tokens = 16, dot = mma, copy = bulk, warps = 1, tiles = 4, stages = 2, grid = 1",
     "tokens = 64, dot = wgmma, copy = bulk, warps = 4, tiles = 2, stages = 2",
-    "tokens = 16, copy = bulk, warps = 4, tiles = 1, split_k = 2, grid = 2",
-    "tokens = 128, dot = wgmma, warps = 4, tiles = 2, stages = 2, grid = 1",
+    "tokens = 16, dot = mma, copy = bulk, warps = 4, tiles = 1, split_k = 2, grid = 2",
+    "tokens = 128, dot = wgmma, warps = 4, tiles = 2, stages = 2, grid = 3",
+    "tokens = 256, dot = wgmma, warps = 8, tiles = 1, stages = 2, grid = 2, split_k = 1",
 ]
 BODY = """ {{
   ^bb0(%a: f32, %c: f32, %bias: f32, %more: {more}):
@@ -124,6 +125,9 @@ def main():
     several([first, first], [50, 50], 640, SCHEDULES[1], glu=True)
     several([first, other], [50, 50], 640, SCHEDULES[1], glu=True)
     several([first, first, other], [70, 16, 33], 640, SCHEDULES[5], glu=False)
+    groups = "tokens = 16, dot = wgmma, warps = 8, tiles = 1, stages = 2, grid = 3"
+    several([first, first], [150, 150], 1088, groups, glu=True)
+    several([first, first, other], [70, 16, 33], 1088, groups, glu=False)
     matrix.write_source(f"{directory}/source.safetensors", tensors)
     with open(f"{directory}/layer.mlir", "w") as f:
         f.write("\n".join(module))

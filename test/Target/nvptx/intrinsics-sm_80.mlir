@@ -436,4 +436,94 @@ llvm.func @mbarrier_poll(%a0: !llvm.ptr<3>, %a1: i32, %word: !llvm.ptr<1>) attri
   llvm.return
 }
 llvm.func @ql_ptx_mbarrier_poll(!llvm.ptr<3>, i32)
+
+// CHECK-LABEL: .visible .entry blocks(
+// CHECK: mov.u32 [[R:%r[0-9]+]], %nctaid.x;
+// CHECK: st.global.b32 [{{%rd[0-9]+}}], [[R]];
+llvm.func @blocks(%to: !llvm.ptr<1>) attributes {nvvm.kernel} {
+  %r = llvm.call @ql_ptx_blocks() : () -> i32
+  llvm.store %r, %to : i32, !llvm.ptr<1>
+  llvm.return
+}
+llvm.func @ql_ptx_blocks() -> i32
+
+// The barrier's number, and 128 threads.
+// CHECK-LABEL: .visible .entry group_barrier(
+// CHECK-DAG: st.global.b32 [{{%rd[0-9]+}}], 1;
+// CHECK-DAG: ld.param.b32 [[A:%r[0-9]+]], [group_barrier_param_1];
+// CHECK: bar.sync [[A]], 128;
+// CHECK: st.global.b32 [{{%rd[0-9]+}}], 2;
+llvm.func @group_barrier(%word: !llvm.ptr<1>, %id: i32) attributes {nvvm.kernel} {
+  %one = llvm.mlir.constant(1 : i32) : i32
+  %two = llvm.mlir.constant(2 : i32) : i32
+  llvm.store %one, %word : i32, !llvm.ptr<1>
+  llvm.call @ql_ptx_group_barrier(%id) : (i32) -> ()
+  llvm.store %two, %word : i32, !llvm.ptr<1>
+  llvm.return
+}
+llvm.func @ql_ptx_group_barrier(i32)
+
+// Value, lane, clamp (no segments), members.
+// CHECK-LABEL: .visible .entry uniform(
+// CHECK-DAG: ld.param.b32 [[A:%r[0-9]+]], [uniform_param_0];
+// CHECK: shfl.sync.idx.b32 [[R:%r[0-9]+]], [[A]], 0, 31, -1;
+// CHECK: st.global.b32 [{{%rd[0-9]+}}], [[R]];
+llvm.func @uniform(%a: i32, %to: !llvm.ptr<1>) attributes {nvvm.kernel} {
+  %r = llvm.call @ql_ptx_uniform(%a) : (i32) -> i32
+  llvm.store %r, %to : i32, !llvm.ptr<1>
+  llvm.return
+}
+llvm.func @ql_ptx_uniform(i32) -> i32
+
+// No instruction, in its place.
+// CHECK-LABEL: .visible .entry pin(
+// CHECK: st.volatile.global.b32 [{{%rd[0-9]+}}], 1;
+// CHECK: // begin inline asm
+// CHECK-NEXT: // end inline asm
+// CHECK: st.volatile.global.b32 [{{%rd[0-9]+}}], {{%r[0-9]+}};
+llvm.func @pin(%a: i32, %to: !llvm.ptr<1>) attributes {nvvm.kernel} {
+  %one = llvm.mlir.constant(1 : i32) : i32
+  llvm.store volatile %one, %to : i32, !llvm.ptr<1>
+  %r = llvm.call @ql_ptx_pin(%a) : (i32) -> i32
+  llvm.store volatile %r, %to : i32, !llvm.ptr<1>
+  llvm.return
+}
+llvm.func @ql_ptx_pin(i32) -> i32
+
+// Releases what was written, and acquires.
+// CHECK-LABEL: .visible .entry count(
+// CHECK-DAG: st.global.b32 [{{%rd[0-9]+}}], 1;
+// CHECK: // begin inline asm
+// CHECK-NEXT: atom.add.acq_rel.gpu.global.u32 [[R:%r[0-9]+]], [{{%rd[0-9]+}}], 1;
+// CHECK-NEXT: // end inline asm
+// CHECK: st.global.b32 [{{%rd[0-9]+}}], [[R]];
+llvm.func @count(%counter: !llvm.ptr, %to: !llvm.ptr<1>) attributes {nvvm.kernel} {
+  %one = llvm.mlir.constant(1 : i32) : i32
+  llvm.store %one, %to : i32, !llvm.ptr<1>
+  %r = llvm.call @ql_ptx_count(%counter) : (!llvm.ptr) -> i32
+  llvm.store %r, %to : i32, !llvm.ptr<1>
+  llvm.return
+}
+llvm.func @ql_ptx_count(!llvm.ptr) -> i32
+
+// Waits by reading, and acquires.
+// CHECK-LABEL: .visible .entry await_count(
+// CHECK-DAG: st.global.b32 [{{%rd[0-9]+}}], 1;
+// CHECK-DAG: ld.param.b32 [[V:%r[0-9]+]], [await_count_param_1];
+// CHECK: // begin inline asm
+// CHECK: again:
+// CHECK-NEXT: ld.acquire.gpu.global.u32 now, [{{%rd[0-9]+}}];
+// CHECK-NEXT: setp.eq.u32 done, now, [[V]];
+// CHECK-NEXT: @!done bra again;
+// CHECK: // end inline asm
+// CHECK: st.global.b32 [{{%rd[0-9]+}}], 2;
+llvm.func @await_count(%counter: !llvm.ptr, %value: i32, %word: !llvm.ptr<1>) attributes {nvvm.kernel} {
+  %one = llvm.mlir.constant(1 : i32) : i32
+  %two = llvm.mlir.constant(2 : i32) : i32
+  llvm.store %one, %word : i32, !llvm.ptr<1>
+  llvm.call @ql_ptx_await_count(%counter, %value) : (!llvm.ptr, i32) -> ()
+  llvm.store %two, %word : i32, !llvm.ptr<1>
+  llvm.return
+}
+llvm.func @ql_ptx_await_count(!llvm.ptr, i32)
 }

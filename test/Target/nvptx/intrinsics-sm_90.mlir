@@ -280,4 +280,30 @@ llvm.func @bulk_copy_hint(%a0: !llvm.ptr<3>, %a1: !llvm.ptr, %a2: i32, %a3: !llv
   llvm.return
 }
 llvm.func @ql_ptx_bulk_copy_hint(!llvm.ptr<3>, !llvm.ptr, i32, !llvm.ptr<3>, i64)
+
+// In another block; without a release.
+// CHECK-LABEL: .visible .entry cluster_mbarrier_arrive(
+// CHECK-DAG: ld.param.b32 [[RANK:%r[0-9]+]], [cluster_mbarrier_arrive_param_1];
+// CHECK: // begin inline asm
+// CHECK: mapa.shared::cluster.u32 there, {{%r[0-9]+}}, [[RANK]];
+// CHECK-NEXT: mbarrier.arrive.shared::cluster.b64 _, [there];
+// CHECK: // end inline asm
+llvm.func @cluster_mbarrier_arrive(%a0: !llvm.ptr<3>, %a1: i32) attributes {nvvm.kernel} {
+  llvm.call @ql_ptx_cluster_mbarrier_arrive(%a0, %a1) : (!llvm.ptr<3>, i32) -> ()
+  llvm.return
+}
+llvm.func @ql_ptx_cluster_mbarrier_arrive(!llvm.ptr<3>, i32)
+
+// Destination, source, size, mbarrier, and the blocks: 0 and 1.
+// CHECK-LABEL: .visible .entry bulk_copy_pair(
+// CHECK-DAG: ld.param.b64 [[SRC:%rd[0-9]+]], [bulk_copy_pair_param_1];
+// CHECK-DAG: ld.param.b32 [[BYTES:%r[0-9]+]], [bulk_copy_pair_param_2];
+// CHECK: // begin inline asm
+// CHECK-NEXT: cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [{{%r[0-9]+}}], {{\[}}[[SRC]]], [[BYTES]], [{{%r[0-9]+}}], {{%rs[0-9]+}};
+// CHECK-NEXT: // end inline asm
+llvm.func @bulk_copy_pair(%a0: !llvm.ptr<3>, %a1: !llvm.ptr, %a2: i32, %a3: !llvm.ptr<3>) attributes {nvvm.kernel} {
+  llvm.call @ql_ptx_bulk_copy_pair(%a0, %a1, %a2, %a3) : (!llvm.ptr<3>, !llvm.ptr, i32, !llvm.ptr<3>) -> ()
+  llvm.return
+}
+llvm.func @ql_ptx_bulk_copy_pair(!llvm.ptr<3>, !llvm.ptr, i32, !llvm.ptr<3>)
 }

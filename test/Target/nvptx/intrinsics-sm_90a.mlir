@@ -5,12 +5,14 @@
 // RUN: %if ptxas %{ %ptxas -arch=sm_90a %t.ptx -o %t.cubin %}
 
 gpu.module @operations {
-// Four instructions, by the number of tokens.
+// Six instructions, by the number of tokens.
 // CHECK-LABEL: .visible .entry wgmma(
 // CHECK-DAG: wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 {{[{](%r[0-9]+,){7}%r[0-9]+[}], [{](%r[0-9]+,){3}%r[0-9]+[}], %rd[0-9]+, 1, 1, 1, 0;}}
 // CHECK-DAG: wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {{[{](%r[0-9]+,){15}%r[0-9]+[}], [{](%r[0-9]+,){3}%r[0-9]+[}], %rd[0-9]+, 1, 1, 1, 0;}}
 // CHECK-DAG: wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {{[{](%r[0-9]+,){31}%r[0-9]+[}], [{](%r[0-9]+,){3}%r[0-9]+[}], %rd[0-9]+, 1, 1, 1, 0;}}
 // CHECK-DAG: wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {{[{](%r[0-9]+,){63}%r[0-9]+[}], [{](%r[0-9]+,){3}%r[0-9]+[}], %rd[0-9]+, 1, 1, 1, 0;}}
+// CHECK-DAG: wgmma.mma_async.sync.aligned.m64n192k16.f32.f16.f16 {{[{](%r[0-9]+,){95}%r[0-9]+[}], [{](%r[0-9]+,){3}%r[0-9]+[}], %rd[0-9]+, 1, 1, 1, 0;}}
+// CHECK-DAG: wgmma.mma_async.sync.aligned.m64n256k16.f32.f16.f16 {{[{](%r[0-9]+,){127}%r[0-9]+[}], [{](%r[0-9]+,){3}%r[0-9]+[}], %rd[0-9]+, 1, 1, 1, 0;}}
 llvm.func @wgmma(%sums: !llvm.ptr, %tokens: i32, %a: vector<4xi32>, %x: i64) attributes {nvvm.kernel} {
   llvm.call @ql_ptx_wgmma(%sums, %tokens, %a, %x) : (!llvm.ptr, i32, vector<4xi32>, i64) -> ()
   llvm.return
@@ -21,6 +23,7 @@ llvm.func @ql_ptx_wgmma(!llvm.ptr, i32, vector<4xi32>, i64)
 // CHECK-LABEL: .visible .entry wgmma_descriptor(
 // CHECK-DAG: ld.param.b{{32|64}} [[X:%rd?[0-9]+]], [wgmma_descriptor_param_0];
 // CHECK: bfe.u{{32|64}} [[A:%rd?[0-9]+]], {{%rd?[0-9]+}}, 4, 14;
+// CHECK: shfl.sync.idx.b32 {{%r[0-9]+}}, [[A]], 0, 31, -1;
 // CHECK: or.b{{32|64}} [[R:%rd?[0-9]+]], {{%rd?[0-9]+}}, 65536;
 // CHECK: st.global.b32 [{{%rd[0-9]+}}], [[R]];
 // CHECK: st.global.b32 [{{%rd[0-9]+}}+4], 1073741888;

@@ -56,6 +56,39 @@ KERNEL warp_barrier(u32 *out, u32 rounds) {
   out[t] = value;
 }
 
+/// The same within a group of four warps; the groups are not in step.
+KERNEL group_barrier(u32 *out, u32 rounds) {
+  u32 t = u32(ql_ptx_thread()), place = t % 128, group = t / 128, value = t;
+  QL_SHARED u32 *words = shared<u32>(group * 512);
+  for (u32 r = 0; r < rounds * (1 + group); ++r) {
+    words[place] = value;
+    ql_ptx_group_barrier(i32(1 + group));
+    value = 3 * words[(place + 33 + r) % 128] + r;
+    ql_ptx_group_barrier(i32(1 + group));
+  }
+  out[t] = value;
+}
+
+/// Each block writes a word and counts itself in; the last one adds all words.
+KERNEL counts(u32 *counter, u32 *words, u32 *sum) {
+  if (ql_ptx_thread() != 0)
+    return;
+  u32 blocks = u32(ql_ptx_blocks());
+  words[ql_ptx_block()] = 3 * u32(ql_ptx_block()) + 1;
+  if (ql_ptx_count(counter) + 1 != blocks)
+    return;
+  ql_ptx_await_count(counter, blocks);
+  for (u32 b = 0; b < blocks; ++b)
+    *sum += words[b];
+}
+
+/// The word of the warp's first thread, and the thread's own.
+KERNEL uniforms(const u32 *in, u32 *first, u32 *own) {
+  u32 t = u32(ql_ptx_thread());
+  first[t] = ql_ptx_uniform(in[t]);
+  own[t] = ql_ptx_pin(in[t]);
+}
+
 KERNEL shuffle(const u32 *in, u32 *out, u32 threads) {
   u32 t = u32(ql_ptx_thread());
   for (u32 mask = 0; mask < 32; ++mask)
@@ -340,6 +373,42 @@ KERNEL cluster_loads(float *out, u32 size, u32 blocks, u32 threads, u32 rounds) 
 }
 #endif
 
+#ifdef QL_TEST_SM90
+/// In each round both blocks of a cluster copy `bytes` bytes into both of them, when both
+/// have read those of the round before.
+KERNEL pair_copies(const u8 *in, u32 *out, u32 bytes, u32 rounds, u32 threads) {
+  u32 t = u32(ql_ptx_thread()), b = u32(ql_ptx_block());
+  u32 rank = u32(ql_ptx_cluster_rank(2)), words = bytes / 2; // of a round
+  QL_SHARED u64 *filled = shared<u64>(2 * bytes), *freed = filled + 1;
+  if (t == 0) {
+    ql_ptx_mbarrier_init_count(filled, 1);
+    ql_ptx_mbarrier_init_count(freed, 2);
+    ql_ptx_mbarrier_fence();
+  }
+  ql_ptx_cluster_arrive(2);
+  ql_ptx_cluster_wait();
+  for (u32 r = 0; r < rounds; ++r) {
+    if (t == 0) {
+      if (r)
+        ql_ptx_mbarrier_wait(freed, (r - 1) & 1);
+      ql_ptx_mbarrier_expect(filled, 2 * bytes);
+      ql_ptx_bulk_copy_pair(shared<u8>(rank * bytes),
+                            in + ((b / 2 * rounds + r) * 2 + rank) * bytes, bytes,
+                            filled);
+    }
+    ql_ptx_mbarrier_wait(filled, r & 1);
+    for (u32 i = t; i < words; i += threads)
+      out[(b * rounds + r) * words + i] = shared<u32>(0)[i];
+    ql_ptx_proxy_fence();
+    ql_ptx_barrier();
+    if (t < 2)
+      ql_ptx_cluster_mbarrier_arrive(freed, i32(t));
+  }
+  ql_ptx_cluster_arrive(2);
+  ql_ptx_cluster_wait();
+}
+#endif
+
 #ifdef QL_TEST_SM90A
 /// c + a b^T of f16 matrices, 16 `steps` columns: a is 64 x 16 `steps` row by row, for
 /// each group of warps, b tokens x 16 `steps` row by row, c 64 x tokens of f32 for each
@@ -382,7 +451,11 @@ KERNEL group_matrices(const u32 *a, const u32 *b, float *c, u32 tokens, u32 step
     groupMatrices<32>(a, b, c, steps);
   else if (tokens == 64)
     groupMatrices<64>(a, b, c, steps);
-  else
+  else if (tokens == 128)
     groupMatrices<128>(a, b, c, steps);
+  else if (tokens == 192)
+    groupMatrices<192>(a, b, c, steps);
+  else
+    groupMatrices<256>(a, b, c, steps);
 }
 #endif
