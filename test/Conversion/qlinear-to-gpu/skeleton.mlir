@@ -16,7 +16,7 @@
 // CHECK-SAME: rows = 8, kernel = @qlinear_kernels::@linear0_m8, grid = 132,
 // CHECK-SAME: rows = 16, kernel = @qlinear_kernels::@linear0_m16, {{.*}}before = <rows = 16, kernel = @qlinear_kernels::@linear0_prepare,
 // CHECK-SAME: rows = 2147483647, kernel = @qlinear_kernels::@linear0_many,
-// CHECK-SAME: weights(%arg1) ins(%arg0) temps [#qlinear.temp<bytes_per_row = 10756>] pdl
+// CHECK-SAME: weights(%arg1) ins(%arg0) temps [#qlinear.temp<bytes = 16, bytes_per_row = 10756>] pdl
 func.func @one(%x: tensor<?x5376xbf16>, %w: !qlinear.weight<21504x5376, #q4>)
     -> tensor<?x21504xbf16> {
   %y = qlinear.linear %x, %w
