@@ -170,8 +170,39 @@ Error Retarget::lowerCalls(Function &function) {
   return Error::success();
 }
 
+/// The bits of a value as `type`.
+static Value *bitsOf(IRBuilderBase &b, Value *value, Type *type) {
+  auto *cast = dyn_cast<BitCastInst>(value);
+  return cast && cast->getSrcTy() == type ? cast->getOperand(0)
+                                          : b.CreateBitCast(value, type);
+}
+
+/// Vectors of bf16 are put together and stored as integers of 16 bits: LLVM would widen
+/// and narrow each element on a host, the latter by a function of a library.
+static bool lowerVectorOfBfloat(Instruction &inst) {
+  Value *value = isa<StoreInst>(inst) ? inst.getOperand(0) : &inst;
+  auto *vector = dyn_cast<FixedVectorType>(value->getType());
+  if (!vector || !vector->getElementType()->isBFloatTy() ||
+      !(isa<StoreInst>(inst) || isa<InsertElementInst>(inst)))
+    return false;
+  IRBuilder<> b(&inst);
+  auto *bits = FixedVectorType::get(b.getInt16Ty(), vector->getNumElements());
+  if (isa<StoreInst>(inst)) {
+    inst.setOperand(0, bitsOf(b, value, bits));
+    return true;
+  }
+  Value *whole = b.CreateInsertElement(bitsOf(b, inst.getOperand(0), bits),
+                                       bitsOf(b, inst.getOperand(1), b.getInt16Ty()),
+                                       inst.getOperand(2));
+  inst.replaceAllUsesWith(b.CreateBitCast(whole, vector));
+  inst.eraseFromParent();
+  return true;
+}
+
 void Retarget::lowerConversions(Function &function) {
   for (Instruction &inst : make_early_inc_range(instructions(function))) {
+    if (lowerVectorOfBfloat(inst))
+      continue;
     bool narrows =
         isa<FPTruncInst>(inst) && inst.getType()->getScalarSizeInBits() == 16;
     bool widens = isa<FPExtInst>(inst) &&
