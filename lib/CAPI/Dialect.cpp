@@ -188,6 +188,14 @@ template <typename T> static int64_t toC(const std::optional<T> &field) {
   return field ? int64_t(*field) : MLIR_QLINEAR_CHOOSE;
 }
 
+/// The checked attribute of a kernel whose fields are `good`; else null.
+template <typename Attr, typename Kernel>
+static MlirAttribute getKernel(Location at, bool good, const Kernel &kernel) {
+  return wrap(good ? Attribute(Attr::getChecked([&] { return emitError(at); },
+                                                getContext(at), kernel))
+                   : Attribute());
+}
+
 bool mlirAttributeIsAQLinearGemv(MlirAttribute attr) {
   return isa<GemvAttr>(unwrap(attr));
 }
@@ -214,9 +222,7 @@ MlirAttribute mlirQLinearGemvAttrGet(MlirLocation loc, MlirQLinearGemv c) {
               fromC(at, c.resident, 0, "resident", g.resident) &&
               fromC(at, c.phases, 0, "phases", g.phases) &&
               fromC(at, c.splitK, 0, "split_k", g.splitK);
-  return wrap(good ? Attribute(GemvAttr::getChecked([&] { return emitError(at); },
-                                                    getContext(at), g))
-                   : Attribute());
+  return getKernel<GemvAttr>(at, good, g);
 }
 
 MlirQLinearGemv mlirQLinearGemvAttrGetValue(MlirAttribute attr) {
@@ -249,9 +255,7 @@ MlirAttribute mlirQLinearGemmAttrGet(MlirLocation loc, MlirQLinearGemm c) {
               fromC(at, c.tiles, 0, "tiles", g.tiles) &&
               fromC(at, c.stages, 0, "stages", g.stages) &&
               fromC(at, c.splitK, 0, "split_k", g.splitK);
-  return wrap(good ? Attribute(GemmAttr::getChecked([&] { return emitError(at); },
-                                                    getContext(at), g))
-                   : Attribute());
+  return getKernel<GemmAttr>(at, good, g);
 }
 
 MlirQLinearGemm mlirQLinearGemmAttrGetValue(MlirAttribute attr) {
@@ -271,9 +275,8 @@ MlirTypeID mlirQLinearCpuGemvAttrGetTypeID(void) {
 MlirAttribute mlirQLinearCpuGemvAttrGet(MlirLocation loc, MlirQLinearCpuGemv c) {
   Location at = unwrap(loc);
   CpuGemv kernel{c.rows, std::nullopt};
-  fromC(at, c.tiles, 0, "tiles", kernel.tiles);
-  return wrap(Attribute(
-      CpuGemvAttr::getChecked([&] { return emitError(at); }, getContext(at), kernel)));
+  bool good = fromC(at, c.tiles, 0, "tiles", kernel.tiles);
+  return getKernel<CpuGemvAttr>(at, good, kernel);
 }
 
 MlirQLinearCpuGemv mlirQLinearCpuGemvAttrGetValue(MlirAttribute attr) {
@@ -293,10 +296,9 @@ MlirAttribute mlirQLinearCpuGemmAttrGet(MlirLocation loc, MlirQLinearCpuGemm c) 
   Location at = unwrap(loc);
   CpuGemm kernel;
   kernel.rows = c.rows;
-  fromC(at, c.tokens, 0, "tokens", kernel.tokens);
-  fromC(at, c.tiles, 0, "tiles", kernel.tiles);
-  return wrap(Attribute(
-      CpuGemmAttr::getChecked([&] { return emitError(at); }, getContext(at), kernel)));
+  bool good = fromC(at, c.tokens, 0, "tokens", kernel.tokens) &&
+              fromC(at, c.tiles, 0, "tiles", kernel.tiles);
+  return getKernel<CpuGemmAttr>(at, good, kernel);
 }
 
 MlirQLinearCpuGemm mlirQLinearCpuGemmAttrGetValue(MlirAttribute attr) {

@@ -121,6 +121,16 @@ FailureOr<Kernel> parseKernel(AsmParser &parser, StringRef what) {
   return kernel;
 }
 
+/// The attribute of a kernel, which `what` names in messages.
+template <typename Attr, typename Kernel>
+Attribute parseKernelAttr(AsmParser &parser, StringRef what) {
+  SMLoc start = parser.getCurrentLocation();
+  auto kernel = parseKernel<Kernel>(parser, what);
+  return succeeded(kernel)
+             ? parser.getChecked<Attr>(start, parser.getContext(), *kernel)
+             : Attribute();
+}
+
 template <typename Kernel> void printKernel(AsmPrinter &printer, const Kernel &kernel) {
   printer << "<rows = ";
   if (kernel.rows == kAnyRows)
@@ -174,11 +184,7 @@ LogicalResult verifyRanges(EmitError emitError, const Kernel &kernel) {
 //===----------------------------------------------------------------------===//
 
 Attribute GemvAttr::parse(AsmParser &parser, Type) {
-  SMLoc start = parser.getCurrentLocation();
-  auto kernel = parseKernel<Gemv>(parser, "a gemv kernel");
-  return succeeded(kernel)
-             ? parser.getChecked<GemvAttr>(start, parser.getContext(), *kernel)
-             : Attribute();
+  return parseKernelAttr<GemvAttr, Gemv>(parser, "a gemv kernel");
 }
 
 void GemvAttr::print(AsmPrinter &printer) const { printKernel(printer, getValue()); }
@@ -238,11 +244,7 @@ bool GemvAttr::isForGpu() const { return true; }
 bool GemvAttr::isComplete() const { return qlinear::isComplete(getValue()); }
 
 Attribute GemmAttr::parse(AsmParser &parser, Type) {
-  SMLoc start = parser.getCurrentLocation();
-  auto kernel = parseKernel<Gemm>(parser, "a gemm kernel");
-  return succeeded(kernel)
-             ? parser.getChecked<GemmAttr>(start, parser.getContext(), *kernel)
-             : Attribute();
+  return parseKernelAttr<GemmAttr, Gemm>(parser, "a gemm kernel");
 }
 
 void GemmAttr::print(AsmPrinter &printer) const { printKernel(printer, getValue()); }
@@ -253,8 +255,7 @@ LogicalResult GemmAttr::verify(EmitError emitError, Gemm g) {
     return failure();
   if (g.tokens && *g.tokens != 192 && (*g.tokens & (*g.tokens - 1)))
     return emitError() << "tokens = " << *g.tokens
-                       << " is not 16, 32, 64, 128, 192 or 256"
-                       << cite<GemmAttr>(3);
+                       << " is not 16, 32, 64, 128, 192 or 256" << cite<GemmAttr>(3);
   if (g.copy == CopyKind::load)
     return emitError() << "copy = load: a gemm kernel has a ring in shared memory; use "
                           "copy = async or bulk"
@@ -287,11 +288,7 @@ bool GemmAttr::isForGpu() const { return true; }
 bool GemmAttr::isComplete() const { return qlinear::isComplete(getValue()); }
 
 Attribute CpuGemvAttr::parse(AsmParser &parser, Type) {
-  SMLoc start = parser.getCurrentLocation();
-  auto kernel = parseKernel<CpuGemv>(parser, "a cpu_gemv kernel");
-  return succeeded(kernel)
-             ? parser.getChecked<CpuGemvAttr>(start, parser.getContext(), *kernel)
-             : Attribute();
+  return parseKernelAttr<CpuGemvAttr, CpuGemv>(parser, "a cpu_gemv kernel");
 }
 
 void CpuGemvAttr::print(AsmPrinter &printer) const { printKernel(printer, getValue()); }
@@ -307,11 +304,7 @@ bool CpuGemvAttr::isForGpu() const { return false; }
 bool CpuGemvAttr::isComplete() const { return qlinear::isComplete(getValue()); }
 
 Attribute CpuGemmAttr::parse(AsmParser &parser, Type) {
-  SMLoc start = parser.getCurrentLocation();
-  auto kernel = parseKernel<CpuGemm>(parser, "a cpu_gemm kernel");
-  return succeeded(kernel)
-             ? parser.getChecked<CpuGemmAttr>(start, parser.getContext(), *kernel)
-             : Attribute();
+  return parseKernelAttr<CpuGemmAttr, CpuGemm>(parser, "a cpu_gemm kernel");
 }
 
 void CpuGemmAttr::print(AsmPrinter &printer) const { printKernel(printer, getValue()); }
