@@ -359,12 +359,10 @@ LLVM::LLVMFuncOp buildQuantizeKernel(SymbolTable &symbols, Location loc, StringR
   KernelBuilder k(symbols, loc, name);
   Value x = k.argument(0), out = k.argument(1);
   layout::ActivationLayout a{layout::u64(K)};
-  Value rows = k.rows64(), begin = k.begin(), end = k.min(k.end(), rows);
-  if (parts) {
-    auto rowOf = [&](Value part) { return k.div(k.mul(part, rows), *parts); };
-    begin = rowOf(k.begin());
-    end = rowOf(k.end());
-  }
+  Value rows = k.rows64();
+  auto rowOf = [&](Value part) { return k.div(k.mul(part, rows), *parts); };
+  Value begin = parts ? rowOf(k.begin()) : k.begin();
+  Value end = parts ? rowOf(k.end()) : k.min(k.end(), rows);
   k.loop(begin, end, [&](Value row) {
     k.call("ql_cpu_quantize",
            {k.constant32(dtypeOf(type)), k.constant(K), k.at(x, row, K * bytesOf(type)),
