@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// What kernels for many tokens have in common, whatever multiplies: from units in shared
-// memory to weights as A of products of f16, and from sums to results.
+// What kernels for many tokens have in common, whatever multiplies: from units in
+// shared memory to weights as A of products of f16, and from sums to results.
 //
 // A weight is made from its code n by one multiplication and addition of f16: the f16
 // whose bits are n is n * 2^-24, subnormal or not. With F a power of two of the row,
@@ -111,9 +111,11 @@ struct GemmTiles {
       QL_UNROLL
       for (int mask = 1; mask < 8; mask *= 2)
         row = __builtin_elementwise_max(row, ql_ptx_shuffle_xor(row, mask));
-      // Then the largest is 2^8 .. 2^9 for numbers whose F is normal.
+      // Then the largest is 2^12 .. 2^13 where F is normal: room for later ones, and
+      // steps of f16 (2^-24) that are small beside it for the small scales of the row,
+      // too.
       int exponent = int(row >> 23) - 127;
-      int wanted = min(8 - exponent, 126),
+      int wanted = min(12 - exponent, 126),
           now = int(bitCast<u32>(tile.factor[j]) >> 23) - 127;
       bool lowers = bitCast<float>(row) * tile.factor[j] >= 0x1p15f;
       wanted = lowers ? max(wanted, -126) : now;

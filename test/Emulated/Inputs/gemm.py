@@ -59,11 +59,7 @@ def main():
         name = f"w{len(tensors)}"
         weight = f"!qlinear.weight<{n}x{k}, #qlinear.encoding<{encoding}>>"
         module.append(f"qlinear.parameter @{name} : {weight}\n")
-        width = encoding.split(",")[0]
-        group, form = (word.strip() for word in encoding.split(",")[1:3])
-        kind = width if matrix.is_table(width) else "int" + width[1:]
-        quantized = f"{kind}:{group.removeprefix('group = ')}:{form}"
-        arguments.extend(["--quantize", f"^{name}$={quantized}"])
+        arguments.extend(["--quantize", f"^{name}$={matrix.quantization(encoding)}"])
         arguments.extend(["--encoding", f"^{name}$={encoding}"])
         tensors.append((name, n, k))
         return name, weight

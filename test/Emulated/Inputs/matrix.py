@@ -92,6 +92,13 @@ def is_table(codes):
     return len(codes) > 2
 
 
+def quantization(encoding):
+    """What --quantize of quant-pack says for an encoding's codes: int4:32:zero."""
+    width, group, form = (word.strip() for word in encoding.split(",")[:3])
+    kind = width if is_table(width) else "int" + width[1:]
+    return f"{kind}:{group.removeprefix('group = ')}:{form}"
+
+
 def schedule(rows, fields, more=""):
     """A schedule attribute: a kernel for each of `rows`, all with the same fields."""
     kernels = ", ".join(f"#qlinear.gemv<rows = {r}, {fields}>" for r in rows)
@@ -154,8 +161,6 @@ def main():
         if codes != ("tables" if is_table(width) else width[1:]):
             continue
         name = f"w{i}"
-        group, form = (word.strip() for word in encoding.split(",")[1:3])
-        group = group.removeprefix("group = ")
         x, y = INPUTS[i % 3], RESULTS[i // 3 % 3]
         weight = f"!qlinear.weight<{n}x{k}, #qlinear.encoding<{encoding}>>"
         module.append(f"qlinear.parameter @{name} : {weight}\n")
@@ -168,9 +173,7 @@ def main():
                 f" : (tensor<?x{k}x{x}>, {weight}) -> tensor<?x{n}x{y}>\n"
                 f"  return %y : tensor<?x{n}x{y}>\n}}\n"
             )
-        kind = width if is_table(width) else "int" + codes
-        quantized = f"{kind}:{group}:{form}"
-        arguments += ["--quantize", f"^{name}$={quantized}"]
+        arguments += ["--quantize", f"^{name}$={quantization(encoding)}"]
         arguments += ["--encoding", f"^{name}$={encoding}"]
         tensors.append((name, n, k))
     write_source(f"{directory}/source.safetensors", tensors)
