@@ -27,6 +27,7 @@ typedef struct MlirQLinearCompileOptions {
   double minSnr;          /**< dB that "auto" keeps */
   MlirStringRef params;   /**< archive that all parameters have to fit */
   MlirStringRef scheduleTable;
+  bool batchInvariant; /**< a row's results have the same bits beside any rows */
   MlirStringRef activations; /**< "int8" or "float"; empty: int8 */
   bool fuse, quantizeActivations;
   MlirStringRef ptxVersion; /**< empty: the oldest that has the chip */

@@ -22,14 +22,15 @@ static constexpr llvm::StringLiteral kDefaultTargets = "cpu";
 MlirQLinearCompileOptions mlirQLinearCompileOptionsGetDefault(void) {
   const qlinear::PipelineSettings defaults;
   MlirStringRef empty = wrap(StringRef());
-  return {wrap(kDefaultTargets),   defaults.raise,
-          /*encoding=*/empty,      defaults.minSnr,
-          /*params=*/empty,
-          /*scheduleTable=*/empty,
-          /*activations=*/empty,   defaults.fuse,   defaults.quantizeActivations,
-          /*ptxVersion=*/empty,
-          /*ptxas=*/empty,
-          /*runtimeDir=*/empty};
+  return {
+      wrap(kDefaultTargets),   defaults.raise,
+      /*encoding=*/empty,      defaults.minSnr,
+      /*params=*/empty,
+      /*scheduleTable=*/empty, defaults.batchInvariant,
+      /*activations=*/empty,   defaults.fuse,           defaults.quantizeActivations,
+      /*ptxVersion=*/empty,
+      /*ptxas=*/empty,
+      /*runtimeDir=*/empty};
 }
 
 void mlirRegisterQLinearCompiler(MlirDialectRegistry registry) {
@@ -61,6 +62,7 @@ compile(ModuleOp module, const MlirQLinearCompileOptions &c, qlinear::Stage stag
   settings.pipeline.encoding = unwrap(c.encoding).str();
   settings.pipeline.minSnr = c.minSnr;
   settings.pipeline.scheduleTable = unwrap(c.scheduleTable).str();
+  settings.pipeline.batchInvariant = c.batchInvariant;
   settings.pipeline.activations = unwrap(c.activations).str();
   settings.pipeline.fuse = c.fuse;
   settings.pipeline.quantizeActivations = c.quantizeActivations;

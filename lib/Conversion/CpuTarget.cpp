@@ -61,7 +61,7 @@ FailureOr<SmallVector<LinearOp>> CpuTarget::schedule(RewriterBase &rewriter,
   });
   for (LinearOp part : parts)
     if (failed(::qlinear::checkKernelArgs(part)) ||
-        failed(::qlinear::scheduleForCpu(rewriter, part)) ||
+        failed(::qlinear::scheduleForCpu(rewriter, part, /*batchInvariant=*/false)) ||
         failed(checkEpilogue(part)))
       return failure();
   return parts;

@@ -31,7 +31,7 @@ public:
 
   FailureOr<SmallVector<LinearOp>> schedule(RewriterBase &rewriter,
                                             LinearOp linear) override {
-    return ::qlinear::scheduleForGpu(rewriter, linear, chip);
+    return ::qlinear::scheduleForGpu(rewriter, linear, chip, /*batchInvariant=*/false);
   }
   bool quantizesBefore(LinearOp linear) const override {
     return linear.getSchedule()->getQuantize() == QuantizeKind::separate &&
@@ -86,8 +86,9 @@ FailureOr<Kernels> GpuTarget::build(LinearOp op, StringRef stem) {
   // All plans first: kernels for many rows share a temporary, which has room for each.
   SmallVector<::qlinear::GemmPlan> plans;
   ::qlinear::GemmScratch scratch;
-  for (auto attr : llvm::make_filter_range(
-           schedule.getKernels(), [](Attribute kernel) { return isa<GemmAttr>(kernel); })) {
+  for (auto attr : llvm::make_filter_range(schedule.getKernels(), [](Attribute kernel) {
+         return isa<GemmAttr>(kernel);
+       })) {
     auto plan = ::qlinear::planKernel(op, cast<GemmAttr>(attr).getValue(), pdl, chip);
     if (!plan)
       return op.emitError("schedule: ") << plan.error();
@@ -98,17 +99,16 @@ FailureOr<Kernels> GpuTarget::build(LinearOp op, StringRef stem) {
   // A block prepares a token, of as many as run at once.
   ::qlinear::kernels::PreparedActivations prepared{uint64_t(op.getK())};
   int64_t prepareThreads = ::qlinear::kernels::prepareThreads(prepared);
-  int64_t mostPrepare =
-      chip.multiprocessors *
-      (::qlinear::kernels::kPrepareThreadsTogether / prepareThreads);
+  int64_t mostPrepare = chip.multiprocessors *
+                        (::qlinear::kernels::kPrepareThreadsTogether / prepareThreads);
   std::string prepare = (stem + "_prepare").str();
   if (many) {
     b.setInsertionPointToEnd(kernelModule().getBody());
     ::qlinear::buildPrepareKernel(b, prepare, op, scratch, prepareThreads, pdl);
-    kernels.temps.push_back(
-        TempAttr::get(op.getContext(), scratch.bytes + ::qlinear::GemmScratch::kPast,
-                      int64_t(prepared.bytesPerRow()),
-                      /*zero=*/false));
+    kernels.temps.push_back(TempAttr::get(op.getContext(),
+                                          scratch.bytes + ::qlinear::GemmScratch::kPast,
+                                          int64_t(prepared.bytesPerRow()),
+                                          /*zero=*/false));
   }
   auto *plan = plans.begin();
   for (KernelAttrInterface attr : schedule.getKernels()) {
@@ -117,8 +117,8 @@ FailureOr<Kernels> GpuTarget::build(LinearOp op, StringRef stem) {
     auto add = [&](const auto &plan, VariantAttr before, auto... more) {
       b.setInsertionPointToEnd(kernelModule().getBody());
       ::qlinear::buildKernel(b, kernel, op, plan, more...);
-      kernels.variants.push_back(variant(rows, kernel, plan.grid, plan.threads(),
-                                         plan.sharedBytes, before));
+      kernels.variants.push_back(
+          variant(rows, kernel, plan.grid, plan.threads(), plan.sharedBytes, before));
     };
     if (auto gemv = dyn_cast<GemvAttr>(attr)) {
       auto plan = ::qlinear::planKernel(op, gemv.getValue(), pdl, chip);

@@ -403,6 +403,39 @@ LogicalResult ScheduleAttr::verify(EmitError emitError,
   return success();
 }
 
+std::string ScheduleAttr::whyNotBatchInvariant() const {
+  std::string why;
+  llvm::raw_string_ostream os(why);
+  KernelAttrInterface first = getKernels().front();
+  for (KernelAttrInterface kernel : getKernels()) {
+    if (kernel.getTypeID() != first.getTypeID()) {
+      os << first << " and " << kernel << " add in different orders";
+      return why;
+    }
+    if (isa<GemvAttr>(kernel)) {
+      os << kernel << " quantizes or adds in another way than kernels for other rows; "
+         << "use #qlinear.gemm kernels for all";
+      return why;
+    }
+    auto gemm = dyn_cast<GemmAttr>(kernel);
+    if (!gemm)
+      continue;
+    const Gemm &g = gemm.getValue(), &other = cast<GemmAttr>(first).getValue();
+    if (g.dot != other.dot || g.splitK != other.splitK) {
+      os << first << " and " << kernel << " add in different orders; use one dot and "
+         << "split_k for all";
+      return why;
+    }
+    if (g.dot == DotKind::wgmma && g.splitK != 1) {
+      os << kernel
+         << " cuts K at places that depend on the number of rows; use split_k "
+         << "= 1";
+      return why;
+    }
+  }
+  return why;
+}
+
 bool ScheduleAttr::isComplete() const {
   bool gpu = !getKernels().empty() && getKernels().front().isForGpu();
   return !getKernels().empty() && (!gpu || (getQuantize() && getPdl())) &&

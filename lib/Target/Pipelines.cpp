@@ -90,7 +90,8 @@ std::string optimizePipeline(const PipelineSettings &settings) {
     passes.push_back("qlinear-set-activations{format=" + settings.activations + "}");
   if (settings.fuse)
     passes.push_back("qlinear-fuse");
-  if (settings.quantizeActivations)
+  // Whether this pays depends on the number of rows.
+  if (settings.quantizeActivations && !settings.batchInvariant)
     passes.push_back("qlinear-quantize-activations");
   passes.push_back("qlinear-fold-constants"); // extras
   passes.push_back("canonicalize");
@@ -100,11 +101,14 @@ std::string optimizePipeline(const PipelineSettings &settings) {
 
 static std::string lowerPipeline(StringRef target, bool isCpu,
                                  const PipelineSettings &settings) {
-  std::string option = target.empty() ? "" : ("target=" + target).str(),
-              schedule = option;
+  std::string option = target.empty() ? "" : ("target=" + target).str();
+  SmallVector<std::string> schedule;
+  if (!option.empty())
+    schedule.push_back(option);
   if (!settings.scheduleTable.empty())
-    schedule +=
-        (option.empty() ? "table={" : " table={") + settings.scheduleTable + "}";
+    schedule.push_back("table={" + settings.scheduleTable + "}");
+  if (settings.batchInvariant)
+    schedule.push_back("batch-invariant=true");
   auto withOptions = [](std::string pass, const std::string &options) {
     return options.empty() ? pass : pass + "{" + options + "}";
   };
@@ -112,9 +116,9 @@ static std::string lowerPipeline(StringRef target, bool isCpu,
       withOptions(isCpu ? "qlinear-to-cpu" : "qlinear-to-gpu", option) + ",cse";
   // Without a target qlinear-schedule takes the module's, or a GPU; qlinear-to-cpu
   // completes schedules itself.
-  if (isCpu && target.empty() && settings.scheduleTable.empty())
+  if (isCpu && schedule.empty())
     return lower;
-  return withOptions("qlinear-schedule", schedule) + "," + lower;
+  return withOptions("qlinear-schedule", llvm::join(schedule, " ")) + "," + lower;
 }
 
 std::string lowerPipeline(const Target &target, const PipelineSettings &settings) {
@@ -143,6 +147,10 @@ struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
   Option<std::string> scheduleTable{
       *this, "schedule-table",
       llvm::cl::desc("Measured schedules, as qlinear-schedule reads them")};
+  Option<bool> batchInvariant{
+      *this, "batch-invariant", llvm::cl::init(false),
+      llvm::cl::desc("The bits of a row's results do not depend on the rows beside it, "
+                     "as of qlinear-schedule")};
   Option<std::string> activations{
       *this, "activations",
       llvm::cl::desc("int8 or float: whether linears that do not say it quantize their "
@@ -218,6 +226,7 @@ LogicalResult build(OpPassManager &manager, StringRef text,
   settings.encoding = options.encoding;
   settings.minSnr = options.minSnr;
   settings.scheduleTable = options.scheduleTable;
+  settings.batchInvariant = options.batchInvariant;
   settings.activations = options.activations;
   settings.fuse = options.fuse;
   settings.quantizeActivations = options.quantizeActivations;

@@ -35,6 +35,14 @@ LogicalResult checkKernelArgs(LinearOp op) {
   return success();
 }
 
+LogicalResult checkBatchInvariant(LinearOp op) {
+  std::string why = op.getScheduleAttr().whyNotBatchInvariant();
+  if (why.empty())
+    return success();
+  return op.emitError("the schedule is not batch-invariant: ")
+         << why << ", or leave the schedule to qlinear-schedule";
+}
+
 SmallVector<int64_t> rowsWithKernels(int64_t M) {
   SmallVector<int64_t> rows;
   for (int64_t r = 1; r <= kMaxGemvRows; r *= 2) {
@@ -74,14 +82,14 @@ std::string whyMisfit(ScheduleAttr schedule, const std::optional<GpuChip> &chip,
 static constexpr int64_t kFewRows = 4;
 
 /// The kernels of a linear whose schedule names none.
-static SmallVector<KernelAttrInterface> cpuKernelsOf(LinearOp op) {
+static SmallVector<KernelAttrInterface> cpuKernelsOf(LinearOp op, bool batchInvariant) {
   SmallVector<KernelAttrInterface> kernels;
   MLIRContext *context = op.getContext();
   for (int64_t rows : rowsWithKernels(op.getM()))
-    if (rows <= kFewRows || op.multipliesFloats())
+    if ((rows <= kFewRows && !batchInvariant) || op.multipliesFloats())
       kernels.push_back(CpuGemvAttr::get(context, CpuGemv{rows, std::nullopt}));
   if (!op.multipliesFloats() &&
-      (ShapedType::isDynamic(op.getM()) || op.getM() > kFewRows))
+      (ShapedType::isDynamic(op.getM()) || op.getM() > kFewRows || batchInvariant))
     kernels.push_back(CpuGemmAttr::get(context, CpuGemm{}));
   return kernels;
 }
@@ -115,7 +123,7 @@ ScheduleAttr withManyRows(LinearOp op, ScheduleAttr schedule) {
                            schedule.getPdl());
 }
 
-LogicalResult scheduleForCpu(RewriterBase &rewriter, LinearOp op) {
+LogicalResult scheduleForCpu(RewriterBase &rewriter, LinearOp op, bool batchInvariant) {
   ScheduleAttr given = op.getScheduleAttr();
   SmallVector<KernelAttrInterface> kernels;
   if (given) {
@@ -125,7 +133,7 @@ LogicalResult scheduleForCpu(RewriterBase &rewriter, LinearOp op) {
     llvm::append_range(kernels, given.getKernels());
   }
   if (kernels.empty())
-    kernels = cpuKernelsOf(op);
+    kernels = cpuKernelsOf(op, batchInvariant);
   for (KernelAttrInterface &kernel : kernels) {
     if (auto gemv = dyn_cast<CpuGemvAttr>(kernel)) {
       CpuGemv fields = gemv.getValue();
@@ -146,7 +154,7 @@ LogicalResult scheduleForCpu(RewriterBase &rewriter, LinearOp op) {
     op.setScheduleAttr(
         ScheduleAttr::get(op.getContext(), kernels, std::nullopt, std::nullopt));
   });
-  return success();
+  return batchInvariant ? checkBatchInvariant(op) : success();
 }
 
 } // namespace qlinear
@@ -171,6 +179,13 @@ struct Schedule : public mlir::qlinear::impl::ScheduleBase<Schedule> {
           << *known << "'; say which, for example target=cpu:avx2";
       return signalPassFailure();
     }
+    if (!table.empty() && batchInvariant) {
+      getOperation()->emitError("batch-invariant kernels are not measured: the table '")
+          << table
+          << "' has those of which each is the fastest for its rows; leave out "
+          << "one of the two";
+      return signalPassFailure();
+    }
     ::qlinear::ScheduleTable measured;
     if (!table.empty() && failed(measured.read(table, *known, &getContext())))
       return signalPassFailure();
@@ -188,8 +203,8 @@ struct Schedule : public mlir::qlinear::impl::ScheduleBase<Schedule> {
       if (!isGiven)
         ++(found ? numFromTable : numFromModel);
       IRRewriter rewriter(&getContext());
-      if (chip ? failed(::qlinear::scheduleForGpu(rewriter, op, *chip))
-               : failed(::qlinear::scheduleForCpu(rewriter, op)))
+      if (chip ? failed(::qlinear::scheduleForGpu(rewriter, op, *chip, batchInvariant))
+               : failed(::qlinear::scheduleForCpu(rewriter, op, batchInvariant)))
         return signalPassFailure();
     }
   }

@@ -6,9 +6,9 @@
 //===----------------------------------------------------------------------===//
 //
 // The cost model. By warps: up to 64 tokens, reading the weights decides: each block
-// gets an even share of all tiles, and where that is a few tiles, blocks share K, so that
-// each reads less of the activations. For more tokens, products decide: a block's tiles
-// are as many as its registers take, and jobs are shared out by the kernel itself
+// gets an even share of all tiles, and where that is a few tiles, blocks share K, so
+// that each reads less of the activations. For more tokens, products decide: a block's
+// tiles are as many as its registers take, and jobs are shared out by the kernel itself
 // (jobTiles). By groups of warps the kernel shares out all of the work (Shares.h), and
 // a job is as large as the registers allow.
 //
@@ -37,8 +37,8 @@ std::string whyMisfit(const Gemm &gemm, const GpuChip &chip) {
   need(gemm.copy == CopyKind::bulk, "copy = bulk", Feature::bulk);
   need(gemm.copy == CopyKind::async, "copy = async", Feature::async);
   need(gemm.dot == DotKind::wgmma, "dot = wgmma", Feature::wgmma);
-  need(gemm.splitK.value_or(1) > 1 && gemm.dot != DotKind::wgmma,
-       "split_k above 1", Feature::cluster);
+  need(gemm.splitK.value_or(1) > 1 && gemm.dot != DotKind::wgmma, "split_k above 1",
+       Feature::cluster);
   return needs.empty() ? "" : needs + ", but the target is " + chip.target;
 }
 
@@ -116,7 +116,8 @@ void layOutByGroups(GemmPlan &plan, int64_t most) {
   for (shape.xBlocks = columns; shape.xBlocks > 0; shape.xBlocks /= 2)
     for (shape.roundTokens = std::min(shape.tokens, 64); shape.roundTokens >= 16;
          shape.roundTokens /= 2)
-      for (shape.xStages = kMostStages; shape.xStages >= kEnoughStages; --shape.xStages) {
+      for (shape.xStages = kMostStages; shape.xStages >= kEnoughStages;
+           --shape.xStages) {
         layOut();
         if (plan.sharedBytes <= most)
           return;
@@ -160,10 +161,10 @@ Result<GemmPlan> planKernel(LinearOp op, const Gemm &gemm, bool pdl,
                    "several; use dot = mma");
     for (const KernelWalk &walk : segment.walks) {
       int64_t weights = int64_t(walk.weights.size());
-      plan.mostTiles = std::min(
-          plan.mostTiles, plan.byGroups
-                              ? plan.shape.groupSlots() / weights * plan.shape.groups()
-                              : plan.shape.slots() / weights);
+      plan.mostTiles =
+          std::min(plan.mostTiles, plan.byGroups ? plan.shape.groupSlots() / weights *
+                                                       plan.shape.groups()
+                                                 : plan.shape.slots() / weights);
     }
   }
   if (!plan.mostTiles)
@@ -208,8 +209,8 @@ bool mayGroup(LinearOp op, const Gemm &wanted, CopyKind copy, const GpuChip &chi
 
 /// The tokens of a job by groups of 8 warps, for up to `rows` rows. With products of so
 /// many, jobs take as long as these, and a bit for the weights; what does not fill a
-/// wave of blocks is shared, which costs as long as some units (measured, for 256 and 512
-/// rows and K of 5376 to 21504).
+/// wave of blocks is shared, which costs as long as some units (measured, for 256 and
+/// 512 rows and K of 5376 to 21504).
 int64_t tokensOf(int64_t rows, int64_t tiles, int64_t units, int64_t grid) {
   if (rows <= 128)
     return std::max<int64_t>(16, int64_t(llvm::PowerOf2Ceil(uint64_t(rows))));
@@ -220,13 +221,30 @@ int64_t tokensOf(int64_t rows, int64_t tiles, int64_t units, int64_t grid) {
                                      : double(llvm::divideCeil(rows, tokens));
     double waves = blocks * double(llvm::divideCeil(tiles, 8)) / double(grid);
     bool full = std::ceil(waves) - waves <= 0.1;
-    double cost = (full ? std::ceil(waves) : waves + 6.4 / double(units)) *
-                  double(tokens + 32);
+    double cost =
+        (full ? std::ceil(waves) : waves + 6.4 / double(units)) * double(tokens + 32);
     if (tokens == 256 || cost < least) {
       least = cost;
       best = tokens;
     }
   }
+  return best;
+}
+
+/// The warps of a block, `most` at most, whose jobs take least where none is shared: as
+/// long as their tiles, and some for a job itself.
+int64_t warpsOfWholeJobs(int64_t most, int64_t tiles, int64_t rows, int64_t tokens,
+                         int64_t grid) {
+  constexpr int64_t kJob = 4; // in tiles
+  int64_t blocks = rows == kAnyRows ? 8 : int64_t(llvm::divideCeil(rows, tokens));
+  auto cost = [&](int64_t warps) {
+    return llvm::divideCeil(llvm::divideCeil(tiles, warps) * blocks, grid) *
+           (warps + kJob);
+  };
+  int64_t best = most;
+  for (int64_t warps = most; warps > 0; warps -= kernels::kGroupWarps)
+    if (cost(warps) < cost(best))
+      best = warps;
   return best;
 }
 
@@ -245,11 +263,22 @@ Result<Gemm> chooseGroups(LinearOp op, Gemm g, int64_t rows, bool pdl,
   int64_t units = int64_t(op.getWeightType(0).getLayout().unitsPerTile());
   g.tokens = wanted.tokens.value_or(tokensOf(rows, tiles, units, *g.grid));
   // More warps hide each other's latencies, but there have to be as many jobs as blocks
-  // (measured: 12 warps are 10% faster than 8 for 64 tokens and 20 tiles for each block,
-  // and 15% slower for 16 tokens and 8 tiles).
+  // (measured: 12 warps are 10% faster than 8 for 64 tokens and 20 tiles for each
+  // block, and 15% slower for 16 tokens and 8 tiles).
   int64_t most = *g.tokens >= 128 ? 8 : 12;
-  if (tiles < most * *g.grid)
+  if (*g.splitK == 1)
+    most = warpsOfWholeJobs(most, tiles, rows, *g.tokens, *g.grid);
+  else if (tiles < most * *g.grid)
     most = 8;
+  // Where a block's share is a few units of 8 tiles, jobs of 4 tiles are cut into less
+  // pieces, whose sums have to meet (measured for 10 units a block: 5% for 32 tokens,
+  // 17 to 19% for 64 and 128, 8% for 192, a loss for 16; with 27 units a loss for all).
+  int64_t jobs =
+      int64_t(llvm::divideCeil(tiles, 8)) *
+      (rows == kAnyRows ? *g.grid : int64_t(llvm::divideCeil(rows, *g.tokens)));
+  if (*g.splitK > 1 && *g.tokens > 16 && 2 * jobs <= *g.grid &&
+      jobs * units < 16 * *g.grid)
+    most = 4;
   std::string why;
   for (int64_t warps = wanted.warps.value_or(most); warps > 0;
        warps -= kernels::kGroupWarps) {
@@ -288,10 +317,9 @@ Result<Gemm> chooseGemm(LinearOp op, const Gemm &wanted, bool pdl,
     rows = std::min(rows, M);
   g.copy =
       wanted.copy.value_or(chip.has(Feature::bulk) ? CopyKind::bulk : CopyKind::async);
-  bool groups =
-      wanted.dot.value_or(mayGroup(op, wanted, *g.copy, chip) ? DotKind::wgmma
-                                                              : DotKind::mma) ==
-      DotKind::wgmma;
+  bool groups = wanted.dot.value_or(mayGroup(op, wanted, *g.copy, chip)
+                                        ? DotKind::wgmma
+                                        : DotKind::mma) == DotKind::wgmma;
   if (groups)
     return chooseGroups(op, g, rows, pdl, chip);
   g.tokens = wanted.tokens.value_or(
@@ -330,8 +358,8 @@ Result<Gemm> chooseGemm(LinearOp op, const Gemm &wanted, bool pdl,
   g.dot = DotKind::mma;
   int64_t mostWarps =
       std::min<int64_t>(chip.warps, *g.tokens > 64 ? kWarpsOfManyTokens : kMostWarps);
-  mostWarps = std::max<int64_t>(
-      1, mostWarps - copyWarpsOf(*g.copy, *g.tokens, *g.splitK));
+  mostWarps =
+      std::max<int64_t>(1, mostWarps - copyWarpsOf(*g.copy, *g.tokens, *g.splitK));
   int64_t mostTiles = std::max<int64_t>(
       1, std::min<int64_t>(
              4, (mostWarps > kWarpsOfManyTokens ? kSumsOfManyWarps : kMostSums) /

@@ -212,25 +212,35 @@ Result<Gemv> Chooser::chooseFor(const Gemv &wanted, int64_t grid) const {
 }
 
 /// Adds the usual kernels for more rows than kMaxGemvRows, if `op` has so many and the
-/// chip such kernels.
-void addManyRows(LinearOp op, const GpuChip &chip,
+/// chip such kernels; with `batchInvariant` those for any number that add in one order.
+void addManyRows(LinearOp op, const GpuChip &chip, bool batchInvariant,
                  SmallVector<KernelAttrInterface> &kernels) {
   int64_t M = op.getM();
   bool dynamic = ShapedType::isDynamic(M);
-  if ((!dynamic && M <= kMaxGemvRows) ||
+  if ((!dynamic && M <= kMaxGemvRows && !batchInvariant) ||
       countKernelArgs(op) >= kMaxKernelArgs || // with the prepared activations
       !chooseGemm(op, Gemm(), chip.pdl(), chip))
     return;
+  Gemm common;
+  if (batchInvariant) {
+    Gemm few;
+    few.rows = 16;
+    Result<Gemm> chosen = chooseGemm(op, few, chip.pdl(), chip);
+    if (!chosen)
+      return;
+    common.dot = chosen->dot;
+    common.splitK = chosen->dot == DotKind::wgmma ? 1 : *chosen->splitK;
+  }
   // Fewer on the emulated device, which has no use for what they save.
   bool emulated = chip.target == "cuda:emulated";
   SmallVector<int64_t> all;
   if (dynamic && !emulated)
     all = {16, 32, 64, 128};
   if (!all.empty() && chip.has(Feature::wgmma)) // jobs of more tokens
-    all.append({192, 256, 512});
+    all.append({192, 256, 384, 512});
   all.push_back(kAnyRows);
   for (int64_t rows : all) {
-    Gemm gemm;
+    Gemm gemm = common;
     gemm.rows = rows;
     if (emulated)
       gemm.tokens = 16;
@@ -239,13 +249,14 @@ void addManyRows(LinearOp op, const GpuChip &chip,
 }
 
 /// The kernels that a schedule asks for; without any, the usual ones for M rows.
-SmallVector<KernelAttrInterface> wantedOf(LinearOp op, const GpuChip &chip) {
+SmallVector<KernelAttrInterface> wantedOf(LinearOp op, const GpuChip &chip,
+                                          bool batchInvariant) {
   ScheduleAttr given = op.getScheduleAttr();
   if (given && !given.getKernels().empty())
     return llvm::to_vector(given.getKernels());
   SmallVector<KernelAttrInterface> few, many;
-  addManyRows(op, chip, many);
-  if (many.empty() || ShapedType::isDynamic(op.getM()))
+  addManyRows(op, chip, batchInvariant, many);
+  if (many.empty() || (ShapedType::isDynamic(op.getM()) && !batchInvariant))
     for (int64_t rows : rowsWithKernels(op.getM())) {
       Gemv gemv;
       gemv.rows = rows;
@@ -352,26 +363,31 @@ LogicalResult complete(RewriterBase &rewriter, LinearOp op,
 ScheduleAttr withManyRows(LinearOp op, ScheduleAttr schedule, const GpuChip &chip) {
   auto kernels = llvm::to_vector(schedule.getKernels());
   if (!kernels.empty() && kernels.back().getRows() == kMaxGemvRows)
-    addManyRows(op, chip, kernels);
+    addManyRows(op, chip, /*batchInvariant=*/false, kernels);
   return ScheduleAttr::get(op.getContext(), kernels, schedule.getQuantize(),
                            schedule.getPdl());
 }
 
 FailureOr<SmallVector<LinearOp>> scheduleForGpu(RewriterBase &rewriter, LinearOp op,
-                                                const GpuChip &chip) {
+                                                const GpuChip &chip,
+                                                bool batchInvariant) {
   ScheduleAttr given = op.getScheduleAttr();
   if (given) {
     if (std::string why = whyMisfit(given, chip, chip.target); !why.empty())
       return op.emitError("schedule: ")
              << why << "; leave the schedule to qlinear-schedule, or change the field";
-    if (given.isComplete())
-      return failed(checkKernelArgs(op)) ? FailureOr<SmallVector<LinearOp>>(failure())
-                                         : SmallVector<LinearOp>{op};
+    if (given.isComplete()) {
+      if (failed(checkKernelArgs(op)) ||
+          (batchInvariant && failed(checkBatchInvariant(op))))
+        return failure();
+      return SmallVector<LinearOp>{op};
+    }
   }
-  SmallVector<KernelAttrInterface> wanted = wantedOf(op, chip);
+  SmallVector<KernelAttrInterface> wanted = wantedOf(op, chip, batchInvariant);
   SmallVector<LinearOp> parts = share(rewriter, op, wanted, chip);
   for (LinearOp part : parts)
-    if (failed(complete(rewriter, part, wanted, chip)))
+    if (failed(complete(rewriter, part, wanted, chip)) ||
+        (batchInvariant && failed(checkBatchInvariant(part))))
       return failure();
   return parts;
 }

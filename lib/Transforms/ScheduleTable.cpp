@@ -80,12 +80,14 @@ static FailureOr<std::unique_ptr<llvm::MemoryBuffer>> open(StringRef table,
 // Entries
 //===----------------------------------------------------------------------===//
 
-/// What an entry is found by: the target, what x is multiplied as, the weights.
-static std::string keyOf(StringRef target, StringRef activations) {
-  return (target + "|" + activations).str();
-}
+/// What an entry for the target is found by: what x is multiplied as, then the weights.
 static void addWeight(std::string &key, StringRef encoding, uint64_t n, uint64_t k) {
   key += ("|" + encoding + "|" + Twine(n) + "|" + Twine(k)).str();
+}
+
+/// "cuda:sm_90" for "cuda:sm_90a": kernels for that run on this.
+static StringRef withoutSuffix(StringRef target) {
+  return target.starts_with("cuda:sm_") ? target.rtrim("af") : target;
 }
 
 LogicalResult ScheduleTable::read(StringRef table, StringRef target,
@@ -104,6 +106,7 @@ LogicalResult ScheduleTable::read(StringRef table, StringRef target,
   if (!list)
     return emitError(loc, "schedule table ") << table << " is not a JSON array";
   std::optional<GpuChip> chip = GpuChip::ofTarget(target);
+  llvm::StringMap<ScheduleAttr> ofChip; // of sm_90, where sm_90a is compiled for
   for (auto [index, value] : llvm::enumerate(*list)) {
     std::string name = ("schedule table " + table + ", entry " + Twine(index)).str();
     const llvm::json::Object *entry = value.getAsObject();
@@ -124,7 +127,7 @@ LogicalResult ScheduleTable::read(StringRef table, StringRef target,
     if (!symbolizeActivationKind(activations))
       return emitError(loc, name) << ": \"activations\" is '" << activations
                                   << "'; it is int8 (the default) or float";
-    std::string key = keyOf(*where, activations);
+    std::string key = activations.str();
     name += " (" + where->str();
     for (const llvm::json::Value &weight : *weights) {
       const llvm::json::Object *w = weight.getAsObject();
@@ -147,13 +150,18 @@ LogicalResult ScheduleTable::read(StringRef table, StringRef target,
     auto schedule = dyn_cast_if_present<ScheduleAttr>(parseAttribute(*text, context));
     if (!schedule)
       return emitError(loc, name) << "): '" << *text << "' is not a #qlinear.schedule";
-    if (*where != target)
+    bool exact = *where == target;
+    if (!exact && *where != withoutSuffix(target))
       continue;
     if (std::string why = whyMisfit(schedule, chip, target); !why.empty())
       return emitError(loc, name) << "): " << why << "; measure the table on it";
-    entries[key] = schedule;
+    if (exact)
+      entries[key] = schedule;
+    else // what is measured on the variant itself goes first
+      ofChip[key] = schedule;
   }
-  targetName = target.str();
+  for (const auto &entry : ofChip)
+    entries.try_emplace(entry.first(), entry.second);
   if (entries.empty() && chip)
     emitWarning(loc, "schedule table ")
         << table << " has no entry for the target " << target
@@ -164,8 +172,7 @@ LogicalResult ScheduleTable::read(StringRef table, StringRef target,
 ScheduleAttr ScheduleTable::find(LinearOp op) const {
   if (entries.empty())
     return {};
-  std::string key =
-      keyOf(targetName, stringifyActivationKind(op.getFormat().getKind()));
+  std::string key = stringifyActivationKind(op.getFormat().getKind()).str();
   for (Value weight : op.getWeights()) {
     auto type = cast<WeightType>(weight.getType());
     addWeight(key, type.getEncoding().getValue().str(), uint64_t(type.getN()),

@@ -21,6 +21,7 @@ class ScheduleTable {
 public:
   /// Reads `table`: a file, or the name of a table that comes with the compiler
   /// ("h200"). Every entry is checked; entries for `target` also against its features.
+  /// Those of sm_90 serve sm_90a where that has none for the same linear.
   llvm::LogicalResult read(llvm::StringRef table, llvm::StringRef target,
                            mlir::MLIRContext *context);
   /// The schedule of a linear, with the kernels that its M has use for; null if there
@@ -28,7 +29,6 @@ public:
   mlir::qlinear::ScheduleAttr find(mlir::qlinear::LinearOp op) const;
 
 private:
-  std::string targetName;
   llvm::StringMap<mlir::qlinear::ScheduleAttr> entries;
 };
 

@@ -42,7 +42,7 @@ struct Launch {
 class Device : public std::enable_shared_from_this<Device> {
 public:
   virtual ~Device() = default;
-  /// The target that it runs: "cpu:avx2", "cuda:emulated", "cuda:sm_90".
+  /// The target that it runs: "cpu:avx2", "cuda:emulated", "cuda:sm_90a".
   const std::string &target() const { return targetName; }
 
   virtual Status alloc(size_t bytes, void **out) = 0;

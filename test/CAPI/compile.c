@@ -166,6 +166,20 @@ int main(int argc, char **argv) {
     free(ptx[0].data);
     options.ptxVersion = mlirQLinearCompileOptionsGetDefault().ptxVersion;
   }
+
+  // Kernels for one row only are among those of which each is the fastest.
+  // CHECK-NEXT: .version 8.0
+  // CHECK-NEXT: .target sm_90
+  // CHECK-NEXT: .version 8.0
+  // CHECK-NEXT: .target sm_90
+  for (i = 0; i < 2; ++i) {
+    options.batchInvariant = i == 1;
+    ptx[0] = ptxOf(module, &options, "cuda:sm_90");
+    if (!ptx[0].data || (strstr(ptx[0].data, "_m1(") != NULL) != (i == 0))
+      return 1;
+    free(ptx[0].data);
+  }
+  options.batchInvariant = false;
   mlirModuleDestroy(module);
 
   // CHECK-NEXT: error: unknown target 'tpu'; targets are cuda:sm_NN

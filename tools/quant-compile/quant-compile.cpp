@@ -40,12 +40,13 @@ cl::opt<std::string> input(cl::Positional, cl::desc("<input: MLIR text or byteco
                            cl::init("-"), cl::cat(category));
 cl::opt<std::string> output("o", cl::desc("Output file; - is standard output"),
                             cl::value_desc("file"), cl::cat(category));
-cl::opt<std::string> targets(
-    "target",
-    cl::desc("What to compile for, comma-separated: cuda:sm_NN, cuda:emulated, "
-             "cpu (all instruction sets; the runtime picks one), cpu:avx512vnni, cpu:avxvnni, "
-             "cpu:avx2, cpu:portable"),
-    cl::init("cpu"), cl::value_desc("list"), cl::cat(category));
+cl::opt<std::string>
+    targets("target",
+            cl::desc("What to compile for, comma-separated: cuda:sm_NN, cuda:emulated, "
+                     "cpu (all instruction sets; the runtime picks one), "
+                     "cpu:avx512vnni, cpu:avxvnni, "
+                     "cpu:avx2, cpu:portable"),
+            cl::init("cpu"), cl::value_desc("list"), cl::cat(category));
 cl::opt<Emit> emitKind(
     "emit", cl::desc("What to write"), cl::init(Emit::so), cl::cat(category),
     cl::values(
@@ -76,6 +77,11 @@ cl::opt<std::string> scheduleTable(
         "the compiler comes with (h100, h200); linears without an entry get the cost "
         "model's"),
     cl::value_desc("table"), cl::cat(category));
+cl::opt<bool> batchInvariant(
+    "batch-invariant",
+    cl::desc("The bits of a row's results depend neither on the number of rows of the "
+             "call nor on the other rows; slower where rows are few"),
+    cl::cat(category));
 cl::opt<bool> raise_("raise",
                      cl::desc("Find dequantized weights in linalg and make them "
                               "quantized linears first, as qlinear-raise does"),
@@ -370,6 +376,7 @@ int main(int argc, char **argv) {
   if (auto valid = qlinear::verifyMinSnr(minSnr); !valid)
     return fail(valid.error());
   settings.pipeline.scheduleTable = scheduleTable;
+  settings.pipeline.batchInvariant = batchInvariant;
   settings.pipeline.activations = activations;
   settings.pipeline.fuse = fuse;
   settings.pipeline.quantizeActivations = quantize;

@@ -254,7 +254,7 @@ TEST_F(Cuda, NoDriver) {
 
 TEST_F(Cuda, CubinIsPreferred) {
   Device device("cuda");
-  EXPECT_STREQ(qlr_device_target(device), "cuda:sm_90");
+  EXPECT_STREQ(qlr_device_target(device), "cuda:sm_90a");
   test.setImage("cuda:sm_90/ptx", "garbage that nobody reads");
   Module module(device, test.descriptor(), "");
   EXPECT_EQ(module.status, QLR_OK) << qlr_last_error();

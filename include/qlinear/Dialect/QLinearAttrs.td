@@ -344,6 +344,11 @@ def QLinear_ScheduleAttr : QLinear_Attr<"Schedule", "schedule"> {
     A call of more rows than the last kernel takes reads the weights several times.
     `pdl` is programmatic dependent launch.
 
+    A schedule is batch-invariant if a row's results have the same bits whatever rows are
+    beside it, and however many: all kernels add in one order. Those for CPUs do where
+    they are of one family, `gemm` kernels where they have one `dot` and `split_k`, which
+    is 1 for `wgmma`.
+
     Constraints:
 
     - (C1) The `rows` of the kernels ascend.
@@ -367,6 +372,9 @@ def QLinear_ScheduleAttr : QLinear_Attr<"Schedule", "schedule"> {
   let extraClassDeclaration = [{
     /// Whether nothing is left to the cost model.
     bool isComplete() const;
+    /// Why the results of a row may depend on the rows beside it; "" if they do not. The
+    /// schedule is complete.
+    std::string whyNotBatchInvariant() const;
   }];
 }
 

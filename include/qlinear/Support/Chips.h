@@ -122,6 +122,19 @@ struct ChipName {
   }
 };
 
+/// What kernels make use of among the features that only variants have.
+inline constexpr uint32_t kUsedOfVariants = Feature::wgmma;
+
+/// The architecture that code for a device of this number is best made for: "sm_90a",
+/// whose code runs on no other, "sm_89".
+inline std::string bestArchitecture(int device) {
+  std::string name = "sm_" + std::to_string(device);
+  for (const Chip &chip : kChips)
+    if (chip.number == device && (chip.more & kUsedOfVariants))
+      name += 'a';
+  return name;
+}
+
 /// "8.7" for 87.
 inline std::string spellPtxVersion(int version) {
   return std::to_string(version / 10) + "." + std::to_string(version % 10);

@@ -45,11 +45,15 @@ struct PipelineSettings {
   std::string outputParams;
   /// Measured schedules, as of `qlinear-schedule`; empty: the cost model alone.
   std::string scheduleTable;
+  /// The bits of a row's results do not depend on the number of rows, or on those
+  /// beside it; nothing is measured for such kernels, so `scheduleTable` has to be
+  /// empty.
+  bool batchInvariant = false;
   /// Whether linears that do not say it quantize their activations: "int8" or "float",
   /// as of `qlinear-set-activations`; empty: as the dialect has it, int8.
   std::string activations;
   bool fuse = true;
-  bool quantizeActivations = true;
+  bool quantizeActivations = true; ///< not where `batchInvariant`: kernels differ in it
 };
 
 /// The steps, each a textual pass pipeline on a module:

@@ -326,6 +326,9 @@ def Schedule : Pass<"qlinear-schedule"> {
     arguments or the ways to sum up activations, are shared out: the linear becomes
     several.
 
+    With `batch-invariant` a linear gets kernels that all add in one order, which costs
+    time where rows are few, and one that has other kernels already is an error.
+
     A table is a JSON array, as `quant-tune` measures it. `table` is its file, or the
     name of one that the compiler comes with (`h200`). Of an entry's kernels a linear
     with a static M gets those up to the first that takes all rows. Entries for linears
@@ -356,7 +359,10 @@ def Schedule : Pass<"qlinear-schedule"> {
            "qlinear.target, else cuda:sm_90">,
     Option<"table", "table", "std::string", "",
            "Measured schedules: a JSON file, or the name of a table that the compiler "
-           "comes with">];
+           "comes with">,
+    Option<"batchInvariant", "batch-invariant", "bool", "false",
+           "The bits of a row's results do not depend on the number of rows, or on "
+           "those beside it">];
   let statistics = [
     Statistic<"numFromTable", "from-table", "Number of schedules found in the table">,
     Statistic<"numFromModel", "from-model", "Number of schedules of the cost model">];

@@ -50,16 +50,20 @@ std::string whyMisfit(mlir::qlinear::ScheduleAttr schedule,
 /// Completes the schedule of `op`, which is on tensors, for a GPU: the cost model
 /// chooses the fields that it leaves out. Returns the linears that replace `op`, with
 /// their schedules: several, if one kernel does not take all weights, or takes fewer
-/// rows than kernels of fewer weights would. Fails with a diagnostic if no kernel fits.
+/// rows than kernels of fewer weights would. Fails with a diagnostic if no kernel fits,
+/// or if the schedule has to be batch-invariant and is not.
 llvm::FailureOr<llvm::SmallVector<mlir::qlinear::LinearOp>>
 scheduleForGpu(mlir::RewriterBase &rewriter, mlir::qlinear::LinearOp op,
-               const GpuChip &chip);
+               const GpuChip &chip, bool batchInvariant);
 
 /// Completes the schedule of `op` for CPUs: kernels for 1, 2 and 4 rows and one for any
-/// number, or for float activations for 1, 2, 4 and 8. Fails with a diagnostic if a given
-/// kernel does not fit.
+/// number, or for float activations for 1, 2, 4 and 8. Fails with a diagnostic if a
+/// given kernel does not fit, or if the schedule has to be batch-invariant and is not.
 llvm::LogicalResult scheduleForCpu(mlir::RewriterBase &rewriter,
-                                   mlir::qlinear::LinearOp op);
+                                   mlir::qlinear::LinearOp op, bool batchInvariant);
+
+/// Fails with a diagnostic unless the complete schedule of `op` is batch-invariant.
+llvm::LogicalResult checkBatchInvariant(mlir::qlinear::LinearOp op);
 
 } // namespace qlinear
 #endif

@@ -37,6 +37,7 @@ _ALIGNMENT = {"cpu": 1, "emulated": 64, "cuda": 128}
 # Of the weights that the derivative has as floats at a time, in bytes.
 _FLOATS = 64 << 20
 _host = "cpu"
+_invariant = False
 
 
 @contextlib.contextmanager
@@ -49,6 +50,15 @@ def host_device(name):
         yield
     finally:
         _host = before
+
+
+def set_batch_invariant(enabled=True):
+    """From now on, calls of Linear layers use kernels with which the bits of a row's results
+    depend neither on the number of rows of the call nor on the other rows: a request to a
+    server gets the same answer in every batch. It costs time where rows are few. Graphs that
+    were captured before stay as they are."""
+    global _invariant
+    _invariant = bool(enabled)
 
 
 def check_activations(activations, what="activations"):
@@ -91,11 +101,11 @@ class Kernel:
     """A compiled linear on a device, without a weight of its own."""
 
     def __init__(self, key):
-        encoding, n, k, dtype, bias_dtype, activations, device_name = key
+        encoding, n, k, dtype, bias_dtype, activations, invariant, device_name = key
         device = _abi.device(device_name)
         text = module_text(encoding, n, k, dtype, bias_dtype, activations)
         try:
-            artifact = compiler.compile(text, device.target)
+            artifact = compiler.compile(text, device.target, batch_invariant=invariant)
         except Error as problem:
             if problem.status != "NOT_FOUND":  # of the compiler: the cache has no such kernel
                 raise
@@ -104,6 +114,7 @@ class Kernel:
                 types += f", multiplied as {activations}s,"
             shape = encoding, n, k, bias_dtype, activations
             call = (
+                f"{'qlinear.nn.set_batch_invariant(); ' if invariant else ''}"
                 f"qlinear.nn.prepare([{shape!r}], "
                 f"dtype={_FROM_NAME[dtype]}, targets=['{device.target}'])"
             )
@@ -164,7 +175,9 @@ _building = threading.Lock()
 
 
 def kernel_for(*key):
-    """The kernel of (encoding, n, k, dtype, bias dtype or None, activations, device)."""
+    """The kernel of (encoding, n, k, dtype, bias dtype or None, activations, device), for
+    the present set_batch_invariant()."""
+    key = (*key[:-1], _invariant, key[-1])
     found = _kernels.get(key)
     if found is None:
         with _building:
@@ -209,7 +222,7 @@ def _kernel_on(x, key):
     x, the device's name, and torch's current stream there."""
     index = x.device.index if x.device.type == "cuda" else None
     name = _host if index is None else f"cuda:{index}"
-    kernel = _kernels.get((*key, name))
+    kernel = _kernels.get((*key, _invariant, name))
     if kernel is None:
         if index is not None and torch.cuda.is_current_stream_capturing():
             raise Error(

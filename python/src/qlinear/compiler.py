@@ -64,6 +64,7 @@ def compile(
     encoding=None,
     min_snr=None,
     schedule_table=None,
+    batch_invariant=False,
     activations=None,
     fuse=True,
     quantize_activations=True,
@@ -81,6 +82,8 @@ def compile(
         what "auto" keeps.
     activations: what linears that do not say it multiply their weights with: "int8", x
         quantized per 32 columns (the default), or "float", x as it is.
+    batch_invariant: the bits of a row's results depend neither on the number of rows of
+        the call nor on the other rows; slower where rows are few.
     schedule_table, fuse, quantize_activations, options: as of quant-compile; `options`
         are further arguments of its command line.
 
@@ -98,6 +101,8 @@ def compile(
     }.items():
         if value is not None:
             arguments.append(f"--{name}={os.fspath(value) if name != 'min-snr' else value}")
+    if batch_invariant:
+        arguments.append("--batch-invariant")
     if not fuse:
         arguments.append("--fuse=false")
     if not quantize_activations:

@@ -20,7 +20,7 @@ except ImportError:
 
 from . import _ops, compiler
 from ._layer import Linear
-from ._ops import host_device
+from ._ops import host_device, set_batch_invariant
 from ._swap import Report, Swap, swap_linears
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "host_device",
     "lora_config",
     "prepare",
+    "set_batch_invariant",
     "shapes",
     "swap_linears",
 ]
@@ -74,6 +75,8 @@ def prepare(model, dtype=None, targets=None, *, backward=False):
         By default: for the devices the layers are on (of a list: the CPU), and load them
         there.
     backward: also the kernels of gradients.
+
+    The kernels are those for the present set_batch_invariant().
     """
     is_model = isinstance(model, torch.nn.Module)
     if dtype is None:
@@ -87,7 +90,9 @@ def prepare(model, dtype=None, targets=None, *, backward=False):
         for shape in shapes(model) if is_model else model:
             for key in _kernels(shape, name, backward):
                 for target in wanted:
-                    compiler.compile(_ops.module_text(*key), target)
+                    compiler.compile(
+                        _ops.module_text(*key), target, batch_invariant=_ops._invariant
+                    )
         return
     if not is_model:
         pairs = [(shape, _ops._host) for shape in model]

@@ -79,7 +79,7 @@ QLR_API qlr_status qlr_checksum(const void *data, size_t bytes, char text[17]);
  * CUDA the device's primary context is retained. */
 QLR_API qlr_status qlr_device_open(const char *name, qlr_device **out);
 QLR_API void qlr_device_close(qlr_device *device);
-/* "cpu:avx512vnni", "cuda:sm_90", "cuda:emulated": what it can run. */
+/* "cpu:avx512vnni", "cuda:sm_90a", "cuda:emulated": what code for it is best made for. */
 QLR_API const char *qlr_device_target(const qlr_device *device);
 
 /* Memory of the device; plain host memory on cpu and emulated. */

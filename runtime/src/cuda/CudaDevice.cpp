@@ -54,7 +54,7 @@ Expected<std::shared_ptr<CudaDevice>> CudaDevice::open(int ordinal) {
   device->deviceName = name;
   device->ordinal = ordinal;
   device->sm = major * 10 + minor;
-  device->targetName = text("cuda:sm_", device->sm);
+  device->targetName = "cuda:" + bestArchitecture(device->sm);
   Context context = nullptr;
   QLR_TRY(QLR_CUDA(api, cuDevicePrimaryCtxRetain, &context, device->id));
   device->context = context;
