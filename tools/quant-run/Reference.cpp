@@ -457,6 +457,24 @@ Products qlinear::run::productsOf(const json &function, int64_t rows) {
   return products;
 }
 
+size_t qlinear::run::productsBehind(const json &function, size_t output) {
+  const json &reference = function.at("reference");
+  std::vector<size_t> behind; // of each result
+  auto of = [&](const json &value) {
+    return value.contains("result") ? behind.at(value.at("result").get<size_t>()) : 0;
+  };
+  for (const json &op : reference.at("ops")) {
+    size_t before = of(op.at("x")), own = 0, results = 1;
+    if (op.at("op") == "linear") {
+      size_t weights = op.at("weights").size();
+      own = op.contains("yield") ? weights : 1;
+      results = op.contains("yield") ? op.at("yield").size() : weights;
+    }
+    behind.insert(behind.end(), results, before + own);
+  }
+  return of(reference.at("outputs").at(output));
+}
+
 bool qlinear::run::quantizes(const json &function, Quantized quantized) {
   for (const json &op : function.at("reference").at("ops"))
     if (op.at("op") == "quantize" ||

@@ -64,6 +64,10 @@ struct Products {
 /// `function` is one of a target's functions.
 Products productsOf(const nlohmann::json &function, int64_t rows);
 
+/// The products that an output is made of, one after the other or in one epilogue,
+/// whose errors add up.
+size_t productsBehind(const nlohmann::json &function, size_t output);
+
 /// Whether a part of a function multiplies with quantized activations.
 bool quantizes(const nlohmann::json &function, Quantized quantized);
 

@@ -13,6 +13,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Bench.h"
+#include "Errors.h"
 #include "Reference.h"
 
 #include <CLI/CLI.hpp>
@@ -229,47 +230,6 @@ Result<void> checkFiles(const Options &options) {
 // Verification
 //===----------------------------------------------------------------------===//
 
-/// Largest relative error of a row, |y - want| / |want| in the 2-norm; infinite where
-/// only one of a result and its reference is a number. `anyKind`: an infinity may be a
-/// NaN, where those activations are not quantized. `rounded`: terms are, and a row of
-/// few results, small as large ones cancel, is compared with the average.
-double rowError(const Matrix &y, const Matrix &want, bool anyKind, bool rounded) {
-  double least = 0;
-  for (double v : want.values)
-    if (rounded && want.columns < 16 && std::isfinite(v))
-      least += v * v / double(want.rows);
-  if (y.values.size() != want.values.size())
-    return INFINITY;
-  double worst = 0;
-  size_t columns = size_t(std::max<int64_t>(want.columns, 1));
-  for (size_t row = 0; row * columns < want.values.size(); ++row) {
-    double difference = 0, norm = 0;
-    for (size_t i = row * columns; i < (row + 1) * columns; ++i) {
-      double a = y.values[i], b = want.values[i];
-      if (anyKind ? !std::isfinite(a) && !std::isfinite(b)
-                  : std::isnan(a) && std::isnan(b))
-        continue;
-      difference += (a - b) * (a - b);
-      norm += b * b;
-    }
-    double relative =
-        difference == 0 ? 0 : std::sqrt(difference / std::max(norm, least));
-    worst = std::isnan(relative) ? INFINITY : std::max(worst, relative);
-  }
-  return worst;
-}
-
-/// What --verify allows, relative to a row's norm. Results of int8 activations may have
-/// a code rounded the other way; those of floats have errors of f32 sums alone, or of
-/// weights and activations that are rounded to f16. 16-bit results are rounded by half
-/// a unit in the last place.
-double boundOf(qlr_dtype dtype, bool int8, bool half) {
-  if (int8)
-    return (dtype == QLR_F32 ? 1e-3 : 4e-3) + (half ? 1e-3 : 0);
-  double sums = half ? 2e-3 : 2e-5;
-  return sums + (dtype == QLR_F32 ? 0 : dtype == QLR_F16 ? 0x1p-11 : 0x1p-8);
-}
-
 /// {"outputs": [{"error", "float_error", "bound"}], "activations", "ok"}.
 Result<json> verify(Session &session, const json &function, const Run &run,
                     Weights &weights) {
@@ -300,7 +260,8 @@ Result<json> verify(Session &session, const json &function, const Run &run,
       std::vector<float> values = array.floats();
       y.values.assign(values.begin(), values.end());
     }
-    double bound = boundOf(array.dtype, int8, products.half);
+    double bound =
+        boundOf(array.dtype, int8, products.half, productsBehind(function, i));
     double relative = rowError(y, want, !int8, products.half);
     bool good = relative <= bound;
     ok &= good;
@@ -404,8 +365,9 @@ Result<void> runOne(Session &session, const Options &options, const std::string 
     run.inputs = std::move(*read);
     run.rows = rowsOf(function, run.inputs);
   } else {
-    std::mt19937_64 random(options.seed);
     for (size_t i = 0; i < function.at("inputs").size(); ++i) {
+      // By itself, so that the first rows are the same for any number of them.
+      std::mt19937_64 random(options.seed + (uint64_t(i) << 32));
       Result<Array> input = randomInput(session, function, i, rows, random);
       if (!input)
         return input.takeError();

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Array.h"
+#include "Errors.h"
 #include "Reference.h"
 #include "TestArtifact.h"
 #include "qlinear/Encoding/Archive.h"
@@ -194,6 +195,23 @@ TEST_F(References, BodyExtrasAndChains) {
     EXPECT_NEAR((*y)[1].values[i], v, 1e-12);
     EXPECT_NEAR((*y)[0].values[i], std::tanh(v > 0.5 ? v : 0.5), 1e-12);
   }
+}
+
+// Where products are rounded to f16, an output may be off by as much for each.
+TEST(Errors, BoundsCountProducts) {
+  json function = json::parse(R"({"reference": {"ops": [
+    {"op": "linear", "x": {"input": 0}, "weights": [0, 1]},
+    {"op": "linear", "x": {"input": 0}, "weights": [0, 1], "yield": [2]},
+    {"op": "quantize", "x": {"result": 2}, "k": 96},
+    {"op": "linear", "x": {"result": 3}, "weights": [2]}],
+    "outputs": [{"result": 1}, {"result": 2}, {"result": 3}, {"result": 4}, {"input": 0}]}})");
+  const size_t products[] = {1, 2, 2, 3, 0};
+  for (size_t i = 0; i < 5; ++i)
+    EXPECT_EQ(productsBehind(function, i), products[i]) << i;
+  EXPECT_DOUBLE_EQ(boundOf(QLR_F32, false, true, 1), 2e-3);
+  EXPECT_DOUBLE_EQ(boundOf(QLR_F16, false, true, 2), 4e-3 + 0x1p-11);
+  EXPECT_DOUBLE_EQ(boundOf(QLR_F32, false, false, 2), 2e-5);
+  EXPECT_DOUBLE_EQ(boundOf(QLR_BF16, false, true, 0), 2e-3 + 0x1p-8);
 }
 
 TEST_F(References, ConstantsOfTheArtifact) {
