@@ -148,6 +148,21 @@ __global__ void __launch_bounds__(512)
     q[i] = loadStreaming(p + i);
 }
 
+__global__ void countCycles(uint64_t *out) {
+  auto now = [] {
+    uint64_t ns;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(ns));
+    return ns;
+  };
+  uint64_t start = now(), end;
+  int64_t cycles = clock64();
+  do
+    end = now();
+  while (end - start < 50000);
+  out[0] = uint64_t(clock64() - cycles);
+  out[1] = end - start;
+}
+
 template <typename... Params, typename... Args>
 cudaError_t launch(void (*kernel)(Params...), int grid, int block, size_t shared,
                    bool dependent, cudaStream_t stream, Args... args) {
@@ -187,6 +202,10 @@ cudaError_t bench::enqueueRead(ReadMethod method, const void *data, size_t bytes
   }
   }
   return cudaErrorInvalidValue;
+}
+
+cudaError_t bench::enqueueClock(uint64_t *out, cudaStream_t stream) {
+  return launch(countCycles, 1, 1, 0, false, stream, out);
 }
 
 cudaError_t bench::enqueueCopy(const void *from, void *to, size_t bytes,

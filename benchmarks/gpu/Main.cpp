@@ -7,7 +7,8 @@
 //
 // All times are medians over replays of a CUDA graph. Single shapes rotate over
 // enough copies of the weight that none is in the L2 cache when its turn comes;
-// the chains have every weight of a token. Compare figures of one run only.
+// the chains have every weight of a token. Compare figures of one run only. After @ is
+// the clock in MHz right after the replays: power limits it where products decide.
 //
 // The results of every call that is timed are checked (Series.h); where one is wrong
 // there is no time, and the program fails in the end.
@@ -24,12 +25,11 @@
 #include <functional>
 #include <map>
 #include <set>
+#include <utility>
 
 using namespace bench;
 using namespace qlinear;
 using nlohmann::json;
-
-static constexpr int kLaunches = 48; ///< of a graph at least: its start is shared
 
 void bench::fail(const std::string &message) {
   std::fprintf(stderr, "error: %s\n", message.c_str());
@@ -49,6 +49,7 @@ struct Options {
   std::vector<std::string> shapes, chains = {"interleaved"};
   std::vector<int> rows = {1, 2, 4, 8};
   int replays = 11, layers = kLayers;
+  int launches = 48; ///< of a graph at least: its start is shared
   bool withShapes = true, withChains = true;
   int mostRows() const { return *std::max_element(rows.begin(), rows.end()); }
 };
@@ -57,6 +58,10 @@ class Benchmark {
   const Options &options;
   std::unique_ptr<timing::Device> device;
   timing::DeviceMemory sink;
+  /// Cycles and nanoseconds of the probes after replays (enqueueClock).
+  timing::DeviceMemory probes;
+  size_t probed = 0;
+  static constexpr size_t kMostProbes = 1000;
   timing::Verdict verdict;
   /// Microseconds of a call, by implementation, shape, M.
   std::map<std::tuple<std::string, int, int>, double> singles;
@@ -72,6 +77,13 @@ public:
       report["device"] = timer->deviceName();
       report["driver"] = timer->driver().version();
       report["multiprocessors"] = timer->multiprocessors();
+      probes = checked(device->allocate(kMostProbes * 16));
+      device->timer()->afterReplay = [this]() -> Result<void> {
+        if (probed < kMostProbes)
+          check(enqueueClock(static_cast<uint64_t *>(probes.get()) + 2 * probed++,
+                             static_cast<cudaStream_t>(device->stream())));
+        return {};
+      };
     } else {
       std::printf("dry run on '%s': results are checked, times say nothing of a GPU\n",
                   options.device.c_str());
@@ -106,8 +118,8 @@ private:
     return j;
   }
 
-  static int roundsOf(size_t launches) {
-    return int((kLaunches + launches - 1) / launches);
+  int roundsOf(size_t calls) const {
+    return int((size_t(options.launches) + calls - 1) / calls);
   }
 
   template <typename F> double time(F &&enqueue) {
@@ -182,15 +194,31 @@ private:
             chain(list, kind);
   }
 
+  /// The median clock in MHz right after the replays since the last call; 0 if there
+  /// were none.
+  double clock() {
+    std::vector<uint64_t> counts(2 * std::exchange(probed, 0));
+    if (counts.empty())
+      return 0;
+    bench::check(
+        device->download(std::as_writable_bytes(std::span(counts)), probes.get()));
+    std::vector<double> clocks;
+    for (size_t i = 0; i < counts.size(); i += 2)
+      clocks.push_back(1e3 * double(counts[i]) / double(counts[i + 1]));
+    return timing::summarize(std::move(clocks)).median;
+  }
+
   /// Times a series for every M; adds to `row` and prints.
   void times(Linears &linears, const std::vector<Link> &links, double calls, json &row,
              const std::function<void(int, double)> &print) {
     timing::Verdict all;
     std::string wrong;
     for (int m : options.rows) {
+      probed = 0;
       std::optional<Measured> measured = linears.time(links, m, options.replays);
       if (!measured)
         continue;
+      double mhz = clock();
       timing::Verdict &v = measured->verdict;
       if (v.wrong) {
         v.first = linears.name() + ", " + row["title"].get<std::string>() +
@@ -200,7 +228,9 @@ private:
                  std::to_string(v.calls) + " calls)\n";
       } else if (measured->us > 0) {
         row["us"][std::to_string(m)] = measured->us / calls;
+        row["mhz"][std::to_string(m)] = std::round(mhz);
         print(m, measured->us / calls);
+        std::printf(" @%.0f", mhz);
       }
       all.add(v);
     }
@@ -344,6 +374,10 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   app.add_option("--replays", options.replays, "Replays per figure")
       ->check(CLI::PositiveNumber);
+  app.add_option("--launches", options.launches,
+                 "Calls of a graph, at least; its start is shared by them")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--json", options.out, "Report to write");
   app.add_flag("!--no-shapes", options.withShapes, "Leave out the single shapes");
   app.add_flag("!--no-chain", options.withChains, "Leave out the chains");

@@ -71,7 +71,8 @@ def compile_layers(args):
             artifact.write_bytes(lzma.decompress(packed.read_bytes()))
             continue
         source = args.output / f"{encoding}.mlir"
-        script("layers.py", encoding, "--shapes", args.shapes, output=source)
+        more = ["--no-int8"] if args.no_int8 else []
+        script("layers.py", encoding, "--shapes", args.shapes, *more, output=source)
         print(f"compiling {artifact}", flush=True)
         compiler = tool(args.bin, "quant-compile", "ninja -C build/release quant-compile, or "
                         "bring compiled layers (--compile-only)")
@@ -144,6 +145,8 @@ def main():
     parser.add_argument("--encodings", default="row-u8,k-quant,block-u8,delta,log,auto,bf16",
                         help="comma-separated, of: " + ", ".join(ENCODINGS))
     parser.add_argument("--shapes", default=",".join(SHAPES), help="comma-separated names")
+    parser.add_argument("--no-int8", action="store_true",
+                        help="no layers of activations that are quantized already")
     parser.add_argument("--target", default="cuda:sm_90")
     parser.add_argument("--peer", type=pathlib.Path, action="append", default=[],
                         help="adapter of another project (peer.h); repeatable")

@@ -6,7 +6,7 @@
 #
 # ===------------------------------------------------------------------------===#
 """Draws the report of qlinear-gpu-bench: gpu-chain.svg, gpu-rows.svg, gpu-shapes.svg and
-gpu-roofline.svg.
+gpu-roofline.svg; of one with many numbers of rows gpu-many.svg.
 
     plot.py gpu.json --out docs/images
 """
@@ -20,7 +20,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from layers import SHAPES
-from tables import token
+from tables import layer_sums, token
 
 SHAPE = "gate_up"  # of the roofline
 
@@ -138,6 +138,28 @@ def roofline(report, out):
     figure.savefig(out / "gpu-roofline.svg")
 
 
+def many(report, out):
+    """Microseconds of a layer's linears over M."""
+    sums = {name: of for name, of in layer_sums(report).items() if len(of) > 20}
+    if not sums:
+        return
+    figure, axes = plt.subplots(figsize=(9, 4.5))
+    for name, of in sums.items():
+        ours = name.startswith("qlinear")
+        axes.plot(list(of), list(of.values()), label=name, linewidth=1.5,
+                  color="tab:blue" if ours else "tab:gray")
+        last = max(of)
+        axes.annotate(name.removeprefix("qlinear "), (last, of[last]), xytext=(4, 0),
+                      textcoords="offset points", va="center")
+    axes.set(xlabel="M, rows of x", ylim=(0, None),
+             ylabel="us for the four linears of a layer")
+    axes.margins(x=0.1)
+    axes.grid(alpha=0.3)
+    axes.set_title(report["device"])
+    figure.tight_layout()
+    figure.savefig(out / "gpu-many.svg")
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -152,6 +174,7 @@ def main():
     if report.get("shapes"):
         shapes(report, args.out)
         roofline(report, args.out)
+        many(report, args.out)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ NAMES = {
 }
 INTEGER_ZEROS, FLOAT_ZEROS = "int4, group 32, integer zeros", "int4, group 32, float zeros"
 ROWS = ("1", "2", "4", "8")
+# The linears of a layer of the model, fused.
+LAYER = ("qkv", "o", "gate_up", "down")
 
 
 def row(*cells):
@@ -99,6 +101,40 @@ def shapes(report):
             f"{first['read_us']['dependent']:.2f}", *cells)
 
 
+def layer_sums(report):
+    """{implementation: {M: microseconds of a layer's linears}}, where all were measured."""
+    times = {}
+    for r in report.get("shapes", []):
+        for m, us in r.get("us", {}).items():
+            times.setdefault(r["implementation"], {}).setdefault(int(m), {})[r["shape"]] = us
+    return {name: {m: sum(of[s] for s in LAYER) for m, of in sorted(by.items())
+                   if all(s in of for s in LAYER)}
+            for name, by in times.items()}
+
+
+def many(report):
+    """A layer's linears for more rows than decoding has, with the clock in MHz."""
+    sums = {name: of for name, of in layer_sums(report).items() if any(m > 8 for m in of)}
+    if not sums:
+        return
+    rows = sorted(set().union(*sums.values()))
+    first, *others = sums
+    print()
+    header("us (MHz)", *(f"M = {m}" for m in rows))
+    for name in sums:
+        for r in report["shapes"]:
+            if r["implementation"] != name or r["shape"] not in LAYER:
+                continue
+            cells = [f"{r['us'][str(m)]:.1f} ({r['mhz'][str(m)]:.0f})"
+                     if str(m) in r["us"] else "–" for m in rows]
+            row(f"{name}, {r['shape']}", *cells)
+        row(f"{name}, sum", *(f"{sums[name][m]:.0f}" if m in sums[name] else "–" for m in rows))
+    for name in others:
+        row(f"{first} / {name}", *(f"{sums[first][m] / sums[name][m]:.2f}"
+                                   if m in sums[first] and m in sums[name] else "–"
+                                   for m in rows))
+
+
 def snr(encodings, source, encoding):
     for s in encodings["sources"]:
         for e in s["encodings"]:
@@ -142,6 +178,7 @@ def main():
     print()
     before_and_after(report, json.loads(args.encodings.read_text()))
     orders(report)
+    many(report)
 
 
 if __name__ == "__main__":

@@ -85,19 +85,26 @@ public:
       std::string path;
       ~Remove() { std::filesystem::remove(path); }
     } remove{source};
-    std::set<int64_t> kernels;
-    for (int64_t m : layer.rows)
-      kernels.insert(kernelFor(m));
+    Result<std::string> usual = completed(layer, source, "");
+    if (!usual)
+      return wrong(usual.error());
+    result.kernels = kernelsOf(*usual);
+    std::vector<Kernel> kernels;
+    for (const Kernel &kernel : result.kernels)
+      if (std::any_of(layer.rows.begin(), layer.rows.end(), [&](int64_t m) {
+            return kernelFor(result.kernels, m) == kernel;
+          }))
+        kernels.push_back(kernel);
     std::string declined;
     std::vector<std::pair<std::string, std::string>> functions;
-    for (int64_t rows : kernels) {
+    for (const Kernel &kernel : kernels) {
       Result<std::string> model =
-          completed(layer, source, scheduleText(request.target, {"", rows, "", ""}));
+          completed(layer, source, scheduleText({"", kernel, "", ""}));
       if (!model)
         return wrong(model.error());
       std::set<std::string> seen;
-      for (Candidate &c : candidatesOf(*model, layer, rows, request.vary)) {
-        std::string schedule = scheduleText(request.target, c);
+      for (Candidate &c : candidatesOf(*model, layer, kernel, request.vary)) {
+        std::string schedule = scheduleText(c);
         Result<std::string> complete = completed(layer, source, schedule);
         if (!complete) {
           declined += fmt::format("  {}: {}\n", schedule, firstLine(complete.error()));

@@ -102,7 +102,7 @@ public:
     LayerUnderTest test(generated, folder, *device);
     for (size_t c = 0; c < generated.candidates.size(); ++c)
       for (int64_t rows : generated.layer.rows)
-        if (kernelFor(rows) == generated.candidates[c].rows)
+        if (kernelFor(generated.kernels, rows) == generated.candidates[c].kernel)
           time(test, c, rows);
   }
 
@@ -115,13 +115,13 @@ public:
       std::vector<std::vector<double>> samples(times.size());
       for (int round = 0; round < options.rounds; ++round)
         for (size_t c = 0; c < times.size(); ++c)
-          if (generated.candidates[c].rows == kernelFor(rows))
+          if (generated.candidates[c].kernel == kernelFor(generated.kernels, rows))
             samples[c].push_back(time(test, c, rows));
       for (size_t c = 0; c < times.size(); ++c)
         if (!samples[c].empty())
           times[c][rows] = timing::summarize(samples[c]).median * 1e6;
     }
-    std::map<int64_t, size_t> chosen = choose(generated.candidates, times);
+    Choice chosen = choose(generated.candidates, times);
     ordered_json entry = {{"target", target}};
     if (layer.activations != "int8")
       entry["activations"] = layer.activations;
@@ -129,10 +129,9 @@ public:
     for (const Layer::Weight &w : layer.weights)
       entry["weights"].push_back({{"encoding", w.encoding}, {"n", w.n}, {"k", w.k}});
     std::vector<std::string> kernels;
-    for (int64_t rows = 1; rows <= 8; rows *= 2) {
-      auto found = chosen.find(rows); // not measured: left to the cost model
-      kernels.push_back(kernelText(
-          target, rows,
+    for (const Kernel &kernel : generated.kernels) {
+      auto found = chosen.find(kernel); // not measured: left to the cost model
+      kernels.push_back(kernel.text(
           found == chosen.end() ? "" : generated.candidates[found->second].fields));
     }
     entry["schedule"] =
@@ -141,10 +140,10 @@ public:
     auto rounded = [](double us) { return std::round(us * 100) / 100; };
     for (int64_t rows : layer.rows) {
       std::string m = std::to_string(rows);
-      size_t kernel = chosen.at(kernelFor(rows));
-      entry["us"][m] = rounded(times[kernel].at(rows));
+      const Kernel &kernel = kernelFor(generated.kernels, rows);
+      entry["us"][m] = rounded(times[chosen.at(kernel)].at(rows));
       entry["model_us"][m] =
-          rounded(times[modelOf(generated.candidates, kernelFor(rows))].at(rows));
+          rounded(times[modelOf(generated.candidates, kernel)].at(rows));
     }
     report(generated, test.weightBytes(), times, chosen);
     return entry;
@@ -171,31 +170,31 @@ private:
     verdict.add(series->verdict());
     if (const timing::Verdict &v = series->verdict(); v.wrong)
       throw timing::Failed{
-          fmt::format("M = {}, {}: {} of {} calls are wrong (largest error {:.2g}, "
-                      "bound {:.2g}): {}",
-                      rows, scheduleText(target, test.description(candidate)), v.wrong,
-                      v.calls, v.error, timing::kBound, v.first)};
+          fmt::format("M = {}, {}: {} of {} calls are wrong (largest error {:.2g}): {}",
+                      rows, scheduleText(test.description(candidate)), v.wrong, v.calls,
+                      v.error, v.first)};
     return timing.median / double(series->size());
   }
 
   using Candidates = std::vector<tune::Candidate>;
   using Times = std::vector<std::map<int64_t, double>>;
+  /// A candidate for each kernel.
+  using Choice = std::map<Kernel, size_t>;
 
   /// The cost model's candidate for a kernel.
-  static size_t modelOf(const Candidates &candidates, int64_t rows) {
+  static size_t modelOf(const Candidates &candidates, const Kernel &kernel) {
     return size_t(
         std::find_if(candidates.begin(), candidates.end(),
-                     [&](const tune::Candidate &c) { return c.rows == rows; }) -
+                     [&](const tune::Candidate &c) { return c.kernel == kernel; }) -
         candidates.begin());
   }
 
   /// For each kernel the candidate with the least geometric mean of its times, of those
   /// that are with no M over 1% slower than the cost model's. That one stays unless
   /// another is 0.5% better: less is noise. All kernels have one setting, chosen alike.
-  static std::map<int64_t, size_t> choose(const Candidates &candidates,
-                                          const Times &times) {
+  static Choice choose(const Candidates &candidates, const Times &times) {
     auto score = [&](size_t c) {
-      size_t model = modelOf(candidates, candidates[c].rows);
+      size_t model = modelOf(candidates, candidates[c].kernel);
       double sum = 0;
       for (auto [rows, time] : times[c]) {
         if (time > 1.01 * times[model].at(rows))
@@ -205,19 +204,19 @@ private:
       return sum / double(times[c].size());
     };
     const double better = std::log(0.995);
-    std::map<std::string, std::map<int64_t, size_t>> bySetting;
+    std::map<std::string, Choice> bySetting;
     for (size_t c = 0; c < candidates.size(); ++c) {
       auto [best, first] =
-          bySetting[candidates[c].setting].try_emplace(candidates[c].rows, c);
-      size_t model = modelOf(candidates, candidates[c].rows);
+          bySetting[candidates[c].setting].try_emplace(candidates[c].kernel, c);
+      size_t model = modelOf(candidates, candidates[c].kernel);
       if (!first && score(c) < score(best->second) &&
           (best->second != model || score(c) < score(model) + better))
         best->second = c;
     }
-    const std::map<int64_t, size_t> *chosen = &bySetting.at("");
-    auto total = [&](const std::map<int64_t, size_t> &kernels) {
+    const Choice *chosen = &bySetting.at("");
+    auto total = [&](const Choice &kernels) {
       double sum = 0;
-      for (auto [rows, c] : kernels)
+      for (auto [kernel, c] : kernels)
         sum += score(c);
       return kernels.size() == bySetting.at("").size() ? sum : HUGE_VAL;
     };
@@ -229,21 +228,21 @@ private:
   }
 
   void report(const Generated &generated, uint64_t bytes, const Times &times,
-              const std::map<int64_t, size_t> &chosen) {
+              const Choice &chosen) {
     const Layer &layer = generated.layer;
     fmt::print("{} <{}>, {:.1f} MB, {} candidates\n", layer.name,
                layer.weights[0].encoding, double(bytes) / 1e6, times.size());
     for (size_t c = 0; c < times.size(); ++c) {
       const tune::Candidate &candidate = generated.candidates[c];
-      bool isModel = c == modelOf(generated.candidates, candidate.rows);
-      bool isChosen = chosen.at(candidate.rows) == c;
+      bool isModel = c == modelOf(generated.candidates, candidate.kernel);
+      bool isChosen = chosen.at(candidate.kernel) == c;
       if (!options.verbose && !isModel && !isChosen)
         continue;
       fmt::print("  {}{}", isChosen ? "*" : " ", isModel ? "model " : "      ");
       for (auto [rows, us] : times[c])
         fmt::print(" M = {} {:8.2f} us {:5.0f} GB/s", rows, us,
                    double(bytes) / us / 1e3);
-      fmt::print("  {}\n", scheduleText(target, candidate));
+      fmt::print("  {}\n", scheduleText(candidate));
     }
     std::fflush(stdout);
   }
@@ -268,8 +267,8 @@ Result<ordered_json> tune::measure(const Plan &plan, const std::string &folder,
     }
     const timing::Verdict &checks = measurement.checks();
     fmt::print("{} calls compared with float64 or bit by bit with such a one: 0 wrong, "
-               "largest error {:.2g} (bound {:.2g})\n",
-               checks.calls, checks.error, timing::kBound);
+               "largest error {:.2g} (bound {:.2g}, of kernels for many rows {:.2g})\n",
+               checks.calls, checks.error, timing::kBound, timing::kHalfBound);
     if (measurement.isDry())
       fmt::print(
           "dry run on '{}': {} candidates of {} layers ran; its times say nothing "

@@ -8,9 +8,11 @@
 #include "Tune.h"
 
 #include <algorithm>
-#include <bit>
+#include <array>
+#include <cstdlib>
 #include <fmt/format.h>
 #include <fstream>
+#include <regex>
 
 using namespace qlinear;
 using namespace qlinear::tune;
@@ -21,6 +23,9 @@ using nlohmann::json;
 //===----------------------------------------------------------------------===//
 
 namespace {
+
+constexpr std::array<const char *, 5> kFamilies = {"gemv", "gemm", "cpu_gemv",
+                                                   "cpu_gemm", "schedule"};
 
 /// A mistake in the request, thrown inside this file.
 struct Bad {
@@ -116,6 +121,25 @@ void addLayers(const json &item, size_t index, std::vector<Layer> &layers) {
   }
 }
 
+Space spaceOf(const json &vary) {
+  Space space;
+  for (auto &[family, fields] : vary.items()) {
+    std::string where = fmt::format("\"vary\": \"{}\"", family);
+    if (std::string names = fmt::format("{}", fmt::join(kFamilies, ", "));
+        std::find(kFamilies.begin(), kFamilies.end(), family) == kFamilies.end())
+      throw Bad{fmt::format("{} is no family of kernels; there are {}", where, names)};
+    if (!fields.is_object())
+      throw Bad{fmt::format("{} is {}, not an object of fields", where, fields.dump())};
+    for (auto &[field, values] : fields.items()) {
+      if (!values.is_array())
+        throw Bad{fmt::format("{}: \"{}\" is not a list of values", where, field)};
+      for (const json &v : values)
+        space[family][field].push_back(v.is_string() ? v.get<std::string>() : v.dump());
+    }
+  }
+  return space;
+}
+
 } // namespace
 
 Result<Request> tune::readRequest(const std::string &path) {
@@ -128,19 +152,17 @@ Result<Request> tune::readRequest(const std::string &path) {
     if (document.contains("target"))
       request.target = word(document["target"], "\"target\"");
     if (document.contains("vary"))
-      for (auto &[field, values] : document["vary"].items()) {
-        if (!values.is_array())
-          throw Bad{fmt::format("\"vary\": \"{}\" is not a list of values", field)};
-        for (const json &v : values)
-          request.vary[field].push_back(v.is_string() ? v.get<std::string>()
-                                                      : v.dump());
-      }
-    else if (request.target.starts_with("cuda"))
-      request.vary = {{"warps", {"8", "12", "16"}},
-                      {"stages", {"2", "3", "4"}},
-                      {"grid", {"even"}}};
+      request.vary = spaceOf(document["vary"]);
     else
-      request.vary = {{"tiles", {"1", "2", "4"}}};
+      request.vary = {
+          {"gemv",
+           {{"warps", {"8", "12", "16"}},
+            {"stages", {"2", "3", "4"}},
+            {"grid", {"even"}}}},
+          {"gemm", {{"warps", {"4", "8", "12"}}, {"stages", {"2", "3", "4"}}}},
+          {"cpu_gemv", {{"tiles", {"1", "2", "4"}}}},
+          {"cpu_gemm",
+           {{"tiles", {"1", "2", "4", "8"}}, {"tokens", {"32", "64", "128"}}}}};
     const json &layers = need(document, "layers", "the file");
     if (!layers.is_array() || layers.empty())
       throw Bad{"\"layers\" is not a list of layers"};
@@ -158,14 +180,25 @@ Result<Request> tune::readRequest(const std::string &path) {
 // Schedules as text
 //===----------------------------------------------------------------------===//
 
-int64_t tune::kernelFor(int64_t M) {
-  return std::min<int64_t>(int64_t(std::bit_ceil(uint64_t(M))), 8);
+std::string Kernel::text(const std::string &fields) const {
+  return fmt::format("#qlinear.{}<rows = {}{}>", family, rows, fields);
 }
 
-std::string tune::kernelText(const std::string &target, int64_t rows,
-                             const std::string &fields) {
-  return fmt::format("#qlinear.{}<rows = {}{}>",
-                     target.starts_with("cpu") ? "cpu_gemv" : "gemv", rows, fields);
+std::vector<Kernel> tune::kernelsOf(const std::string &schedule) {
+  static const std::regex kernel("#qlinear\\.(\\w+)<rows = (\\w+)");
+  std::vector<Kernel> kernels;
+  for (std::sregex_iterator it(schedule.begin(), schedule.end(), kernel), end;
+       it != end; ++it)
+    kernels.push_back({(*it)[1], (*it)[2]});
+  return kernels;
+}
+
+const Kernel &tune::kernelFor(const std::vector<Kernel> &kernels, int64_t M) {
+  auto takes = [&](const Kernel &kernel) {
+    return kernel.rows == "any" || std::atoll(kernel.rows.c_str()) >= M;
+  };
+  auto found = std::find_if(kernels.begin(), kernels.end(), takes);
+  return found == kernels.end() ? kernels.back() : *found;
 }
 
 std::string tune::scheduleText(const std::vector<std::string> &kernels,
@@ -174,9 +207,8 @@ std::string tune::scheduleText(const std::vector<std::string> &kernels,
                      setting);
 }
 
-std::string tune::scheduleText(const std::string &target, const Candidate &candidate) {
-  return scheduleText({kernelText(target, candidate.rows, candidate.fields)},
-                      candidate.setting);
+std::string tune::scheduleText(const Candidate &candidate) {
+  return scheduleText({candidate.kernel.text(candidate.fields)}, candidate.setting);
 }
 
 std::string tune::fieldOf(const std::string &schedule, const std::string &field) {
@@ -197,23 +229,29 @@ static std::string evenGrid(const Layer &layer, const std::string &blocks) {
 }
 
 std::vector<Candidate> tune::candidatesOf(const std::string &model, const Layer &layer,
-                                          int64_t rows, const Space &space) {
-  std::vector<Candidate> all = {{"", rows, "", ""}};
-  for (auto &[field, values] : space) {
-    // What there is so far, with this field left to the model and with each value.
-    std::vector<Candidate> more;
-    for (const Candidate &c : all) {
-      more.push_back(c);
-      for (const std::string &value : values) {
+                                          const Kernel &kernel, const Space &space) {
+  std::vector<Candidate> all = {{"", kernel, "", ""}};
+  auto vary = [&](const std::string &family, std::string Candidate::*text) {
+    auto fields = space.find(family);
+    if (fields == space.end())
+      return;
+    for (auto &[field, values] : fields->second) {
+      // What there is so far, with this field left to the model and with each value.
+      std::vector<Candidate> more;
+      for (const Candidate &c : all) {
         more.push_back(c);
-        bool even = field == "grid" && value == "even";
-        (field == "pdl" || field == "quantize" ? more.back().setting
-                                               : more.back().fields) +=
-            fmt::format(", {} = {}", field,
-                        even ? evenGrid(layer, fieldOf(model, "grid")) : value);
+        for (const std::string &value : values) {
+          more.push_back(c);
+          bool even = field == "grid" && value == "even";
+          more.back().*text +=
+              fmt::format(", {} = {}", field,
+                          even ? evenGrid(layer, fieldOf(model, "grid")) : value);
+        }
       }
+      all = std::move(more);
     }
-    all = std::move(more);
-  }
+  };
+  vary(kernel.family, &Candidate::fields);
+  vary("schedule", &Candidate::setting);
   return all;
 }

@@ -97,14 +97,17 @@ Result<void> tune::writePlan(const std::string &folder, const Plan &plan) {
     layer["activations"] = g.layer.activations;
     for (const Layer::Weight &w : g.layer.weights)
       layer["weights"].push_back({{"encoding", w.encoding}, {"n", w.n}, {"k", w.k}});
+    for (const Kernel &kernel : g.kernels)
+      layer["kernels"].push_back({{"family", kernel.family}, {"rows", kernel.rows}});
     for (const Candidate &c : g.candidates)
       layer["candidates"].push_back({{"function", c.function},
-                                     {"rows", c.rows},
+                                     {"family", c.kernel.family},
+                                     {"rows", c.kernel.rows},
                                      {"fields", c.fields},
                                      {"setting", c.setting}});
     layers.push_back(layer);
   }
-  ordered_json document = {{"version", 3}, {"target", plan.target}, {"layers", layers}};
+  ordered_json document = {{"version", 4}, {"target", plan.target}, {"layers", layers}};
   return writeOutput(folder + "/tune.json", document.dump(1) + "\n");
 }
 
@@ -115,8 +118,8 @@ Result<Plan> tune::readPlan(const std::string &folder) {
     return text.takeError();
   try {
     json document = json::parse(*text);
-    if (document.at("version") != 3)
-      return error(fmt::format("'{}' is of version {}, not 3; generate it again", path,
+    if (document.at("version") != 4)
+      return error(fmt::format("'{}' is of version {}, not 4; generate it again", path,
                                document["version"].dump()));
     Plan plan{document.at("target"), {}};
     for (const json &item : document.at("layers")) {
@@ -134,10 +137,15 @@ Result<Plan> tune::readPlan(const std::string &folder) {
               fmt::format("'{}': encoding '{}': {}", path, encoding, parsed.error()));
         g.layer.weights.push_back({encoding, w.at("n"), w.at("k")});
       }
+      for (const json &k : item.at("kernels"))
+        g.kernels.push_back({k.at("family"), k.at("rows")});
       for (const json &c : item.at("candidates"))
-        g.candidates.push_back(
-            {c.at("function"), c.at("rows"), c.at("fields"), c.at("setting")});
-      if (g.layer.rows.empty() || g.layer.weights.empty() || g.candidates.empty())
+        g.candidates.push_back({c.at("function"),
+                                {c.at("family"), c.at("rows")},
+                                c.at("fields"),
+                                c.at("setting")});
+      if (g.layer.rows.empty() || g.layer.weights.empty() || g.kernels.empty() ||
+          g.candidates.empty())
         return error(fmt::format("'{}': layer '{}' has no rows, weights or candidates",
                                  path, g.layer.name));
       plan.layers.push_back(std::move(g));

@@ -42,8 +42,11 @@ struct Layer {
   std::string activations = "int8"; ///< what x is multiplied as; or "float"
 };
 
-/// Values to try per field of the schedule: every combination of them.
-using Space = std::map<std::string, std::vector<std::string>>;
+/// Values to try per field: every combination of them.
+using Fields = std::map<std::string, std::vector<std::string>>;
+/// Those of each family of kernels (`gemv`, `gemm`, `cpu_gemv`, `cpu_gemm`), and of the
+/// schedule itself (`schedule`).
+using Space = std::map<std::string, Fields>;
 
 /// The contents of a shapes file.
 struct Request {
@@ -54,34 +57,42 @@ struct Request {
 /// Reads a shapes file; errors name the file, the layer and the field.
 Result<Request> readRequest(const std::string &path);
 
-/// The rows of the kernel that a call of M rows uses: more than 8 are cut into pieces.
-int64_t kernelFor(int64_t M);
+/// One kernel of a schedule.
+struct Kernel {
+  std::string family; ///< "gemv"
+  std::string rows;   ///< at most: "8", or "any"
+  /// "#qlinear.gemv<rows = 1, warps = 16>"
+  std::string text(const std::string &fields) const;
+  auto operator<=>(const Kernel &) const = default;
+};
+/// The kernels of a schedule as the compiler prints it.
+std::vector<Kernel> kernelsOf(const std::string &schedule);
+/// The one that a call of M rows uses: the first that takes as many, or the last.
+const Kernel &kernelFor(const std::vector<Kernel> &kernels, int64_t M);
 
 /// A candidate: one kernel, and the fields of its schedule.
 struct Candidate {
   std::string function; ///< in the artifact
-  int64_t rows = 1;
+  Kernel kernel;
   std::string fields;  ///< ", warps = 16"; "" is all the cost model's
   std::string setting; ///< ", pdl = false"; "" is the cost model's
 };
-/// "#qlinear.gemv<rows = 1, warps = 16>"
-std::string kernelText(const std::string &target, int64_t rows,
-                       const std::string &fields);
 /// "#qlinear.schedule<kernels = [...], pdl = false>"
 std::string scheduleText(const std::vector<std::string> &kernels,
                          const std::string &setting);
-std::string scheduleText(const std::string &target, const Candidate &candidate);
+std::string scheduleText(const Candidate &candidate);
 /// The value of a kernel's field in a schedule as the compiler prints it.
 std::string fieldOf(const std::string &schedule, const std::string &field);
-/// The cost model's kernel for `rows` and its combinations with the space; `model` is
-/// the cost model's schedule.
+/// The cost model's kernel and its combinations with the space; `model` is the cost
+/// model's schedule of this kernel alone.
 std::vector<Candidate> candidatesOf(const std::string &model, const Layer &layer,
-                                    int64_t rows, const Space &space);
+                                    const Kernel &kernel, const Space &space);
 
 /// What goes from generating to measuring: tune.json.
 struct Generated {
   Layer layer;
   std::string artifact;              ///< file in the folder
+  std::vector<Kernel> kernels;       ///< that the cost model has
   std::vector<Candidate> candidates; ///< of each kernel the cost model's first
 };
 struct Plan {

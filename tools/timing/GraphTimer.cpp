@@ -150,6 +150,9 @@ Result<Timing> GraphTimer::replay(cuda::GraphExec exec, const Replays &replays,
     TRY_CUDA(cuEventRecord, events[0], work);
     TRY_CUDA(cuGraphLaunch, exec, work);
     TRY_CUDA(cuEventRecord, events[1], work);
+    if (afterReplay)
+      if (Result<void> enqueued = afterReplay(); !enqueued)
+        return enqueued.takeError();
     TRY_CUDA(cuEventSynchronize, events[1]);
     TRY_CUDA(cuEventElapsedTime, &ms, events[0], events[1]);
     samples.push_back(double(ms) * 1e-3);

@@ -66,6 +66,9 @@ public:
   Result<void> repeat(size_t times, const std::function<Result<void>()> &enqueue,
                       const std::function<Result<void>()> &check);
 
+  /// Enqueued on stream() after each timed replay, outside of its time, before `check`.
+  std::function<Result<void>()> afterReplay;
+
 private:
   GraphTimer() = default;
   Result<void> start(int ordinal);
