@@ -64,7 +64,7 @@ pack() {
     rm -rf "$directory"
   fi
   mkdir -p "$directory"
-  cp "$root"/test/GPU/run.sh "$root"/test/GPU/{run,suite}.py \
+  cp "$root"/test/GPU/run.sh "$root"/test/GPU/{run,suite,entries}.py \
     "$root"/test/Emulated/Inputs/matrix.py "$root"/benchmarks/gpu/layers.py "$bin"/quant-{run,pack} "${programs[@]}" "$directory"
   libraries | xargs -I{} cp -L {} "$directory"
   strip -s "$directory"/quant-{run,pack} "$directory"/gpu-{runtime-tests,stress}

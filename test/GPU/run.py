@@ -154,7 +154,7 @@ class Runner:
             subprocess.run([sys.executable, f"{HERE}/suite.py", output, "--bin", HERE,
                             "--weights", json.dumps(entry)], env=self.environment, check=True)
             weights = f"{output}/{name}.safetensors"
-        reports, complaints = {}, []
+        reports, complaints, rows = {}, [], entry.get("rows", rows)
 
         def run(*arguments):
             more, complaint = self.quant_run(artifact, weights, output, list(arguments))
@@ -269,6 +269,9 @@ class Runner:
             if not o["ok"]:
                 wrong.append(f"output {i}: relative error {o['error']} against float64, "
                              f"bound {o['bound']}")
+        if entry["kind"] == "invariant":
+            text, differing, results = self.compare_rows(f"{output}/{function}", m, entry["rows"])
+            wrong += [text] if text else []
         if entry["kind"] in ("random", "exact"):
             file = f"{function}.{m}.safetensors"
             with zipfile.ZipFile(f"{HERE}/{entry['name']}.zip") as z:
@@ -277,6 +280,22 @@ class Runner:
                 text, differing, results = compare(f.read(), want, entry["kind"] == "exact")
             wrong += [text] if text else []
         return Test("failed" if wrong else "passed", name, "; ".join(wrong), differing, results)
+
+    def compare_rows(self, path, m, rows):
+        """The results of m rows with the first of those of the most; as of compare()."""
+        files = []
+        for count in (m, max(rows)):
+            with open(f"{path}.{count}.safetensors", "rb") as f:
+                files.append(tensors(f.read()))
+        wrong, differing, total = "", 0, 0
+        for name, (dtype, _, few) in files[0].items():
+            many, width = files[1][name][2], WIDTH[dtype]
+            at = [i for i in range(0, len(few), width) if few[i : i + width] != many[i : i + width]]
+            differing, total = differing + len(at), total + len(few) // width
+            if at:
+                wrong = wrong or (f"{name}: {len(at)} of {len(few) // width} results differ from "
+                                  f"those beside {max(rows)} rows")
+        return wrong, differing, total
 
 
 def count(entry, rows):

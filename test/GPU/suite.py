@@ -11,14 +11,7 @@ artifact and an archive per entry, and the results of the emulated device.
 usage: suite.py DIRECTORY --bin DIR [--target cuda:sm_90] [--only REGEX]
        suite.py DIRECTORY --bin DIR --weights ENTRY      what run.py does for large ones
 
-Entries are of six kinds. `random`: results are compared with float64 by quant-run,
-and with those of the emulated device. `exact`: weights and activations are integers
-with scales of 1, so that results are integers that this script computes by itself, and
-no bit may differ. `generated`: weights too large to carry are made where they are used.
-`runtime`: what the program gpu-runtime-tests needs; its tests are the entry's functions.
-`extremes`: inputs with NaNs, infinities, denormals and tiny numbers come with the suite;
-results are compared with float64. `stress`: layers that gpu-stress calls over and over,
-with weights that it makes.
+The entries and their kinds are in entries.py.
 """
 
 import argparse
@@ -35,374 +28,7 @@ import sys
 import zipfile
 
 import matrix
-from layers import INT4, INT6, SHAPES
-
-ROWS = list(range(1, 9))
-# The encodings that get every type and odd shape; the rest of the list is in matrix.py.
-MAIN = {
-    "rowu8": "u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>",
-    "blocku8": "u4, group = 32, zero, scale = u8 * block<256, f16>, offset = u8 * block<256, f16>",
-    "q4k": "u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>",
-    "q6k": "i6, group = 16, symmetric, scale = i8 * block<256, f16>",
-}
-COLUMNS = [384, 7392, 21504]
-FLOATS = [f"float_{t}" for t in matrix.INPUTS]
-
-
-def schedule_of(name):
-    """Left to the cost model for some, which compiles every row variant; the others get
-    one that compiles faster."""
-    return "" if name in ("rowu8", "q6k") else matrix.SCHEDULES[1]
-
-
-class Entry:
-    """One artifact: a module and the weights that it reads."""
-
-    def __init__(self, name, kind="random"):
-        self.name, self.kind = name, kind
-        self.module, self.weights, self.functions = [], [], []
-        self.rows = None  # else those of all entries
-
-    def weight(self, encoding, n, k):
-        """Declares a parameter; its name and type."""
-        name = f"w{len(self.weights)}"
-        kind = f"!qlinear.weight<{n}x{k}, #qlinear.encoding<{encoding}>>"
-        self.module.append(f"qlinear.parameter @{name} : {kind}\n")
-        self.weights.append((name, encoding, n, k))
-        return name, kind
-
-    def function(self, name, arguments, results, body):
-        self.functions.append(name)
-        inputs = ", ".join(f"%{n}: {t}" for n, t in arguments)
-        self.module.append(f"func.func @{name}({inputs}) -> ({', '.join(results)}) {{\n{body}}}\n")
-
-    def linear(self, name, encoding, n, k, x="bf16", y="f32", schedule=""):
-        """A linear by itself. x is a float type, with "float_" before it if it is to be
-        multiplied as it is, or i8 for quantized activations."""
-        weight, kind = self.weight(encoding, n, k)
-        if x.startswith("float_"):
-            x, schedule = x.removeprefix("float_"), matrix.with_floats(schedule)
-        source = f"!qlinear.activations<?x{k}>" if x == "i8" else f"tensor<?x{k}x{x}>"
-        self.function(
-            name,
-            [("x", source)],
-            [f"tensor<?x{n}x{y}>"],
-            f"  %w = qlinear.load @{weight} : {kind}\n"
-            f"  %y = qlinear.linear %x, %w{schedule} : ({source}, {kind}) -> tensor<?x{n}x{y}>\n"
-            f"  return %y : tensor<?x{n}x{y}>\n",
-        )
-
-    def pack_arguments(self):
-        """quant-pack's options for the weights' codes and encodings."""
-        arguments = []
-        for name, encoding, _, _ in self.weights:
-            code, group, form = (word.strip() for word in encoding.split(",")[:3])
-            codes = f"int{code[1:]}:{group.removeprefix('group = ')}:{form}"
-            arguments += ["--quantize", f"^{name}$={codes}", "--encoding", f"^{name}$={encoding}"]
-        return arguments
-
-
-def matrix_entries():
-    """Every kind of encoding, in turn with each row variant and type."""
-    types = [*matrix.INPUTS, "i8", *FLOATS]
-    cases = [(e, n, k) for e, shapes in matrix.CASES for n, k in shapes]
-    for bits in "4568":
-        entry = Entry(f"matrix-{bits}bit")
-        for i, (encoding, n, k) in enumerate(cases):
-            if encoding[1] == bits:
-                schedule = matrix.SCHEDULES[i % len(matrix.SCHEDULES)]
-                for f, j in ("f", i), ("g", i + 4):
-                    x, y = types[j % 7], matrix.RESULTS[j // 4 % 3]
-                    entry.linear(f"{f}{i}", encoding, n, k, x, y, schedule)
-        yield entry
-
-
-def types_entry(name):
-    """One encoding with every type of activations and of results."""
-    entry = Entry(f"types-{name}")
-    for x in [*matrix.INPUTS, "i8", *FLOATS]:
-        for y in matrix.RESULTS:
-            entry.linear(f"{x}_{y}", MAIN[name], 33, 384, x, y, matrix.SCHEDULES[1])
-    return entry
-
-
-def shapes_entry(name):
-    """One encoding with N and K that fill no tile, schedules by the cost model."""
-    entry = Entry(f"shapes-{name}")
-    for i, k in enumerate(COLUMNS):
-        for j, n in enumerate([1, 7]):
-            entry.linear(f"n{n}k{k}", MAIN[name], n, k, matrix.INPUTS[(i + j) % 3], "f32",
-                         schedule_of(name))
-    return entry
-
-
-def large_entries(name):
-    """One encoding with N = 8191. An entry each, as the weights are large."""
-    for i, k in enumerate(COLUMNS):
-        entry = Entry(f"large-{name}-k{k}", "generated")
-        entry.linear(f"n8191k{k}", MAIN[name], 8191, k, matrix.INPUTS[i], matrix.RESULTS[i],
-                     schedule_of(name))
-        yield entry
-
-
-def add_fused(entry, qkv, gate_up, schedule_of):
-    """Several weights in one launch: q/k/v, and gate/up with bias and residual. `qkv` and
-    `gate_up` are the columns of the weights."""
-    for name, encoding in MAIN.items():
-        schedule = schedule_of(name)
-        for x in ["bf16", "i8"]:
-            source = f"!qlinear.activations<?x{qkv}>" if x == "i8" else f"tensor<?x{qkv}x{x}>"
-            sizes = [(64, encoding), (17, encoding), (17, MAIN["q6k"])]
-            weights = [entry.weight(e, n, qkv) for n, e in sizes]
-            loads = "".join(f"  %{w} = qlinear.load @{w} : {t}\n" for w, t in weights)
-            results = [f"tensor<?x{n}xbf16>" for n, _ in sizes]
-            entry.function(
-                f"qkv_{name}_{x}",
-                [("x", source)],
-                results,
-                f"{loads}  %y:3 = qlinear.linear %x, {', '.join('%' + w for w, _ in weights)}"
-                f"{schedule} : ({source}, {', '.join(t for _, t in weights)})"
-                f" -> ({', '.join(results)})\n"
-                f"  return %y#0, %y#1, %y#2 : {', '.join(results)}\n",
-            )
-        weights = [entry.weight(encoding, 100, gate_up) for _ in range(2)]
-        loads = "".join(f"  %{w} = qlinear.load @{w} : {t}\n" for w, t in weights)
-        (g, kind), (u, _) = weights
-        x, b = f"tensor<?x{gate_up}xf16>", "tensor<100xf32>"
-        r, y = "tensor<?x100xbf16>", "tensor<?x100xf32>"
-        entry.function(
-            f"gate_up_{name}",
-            [("x", x), ("b", b), ("r", r)],
-            [y],
-            f"{loads}  %y = qlinear.linear %x, %{g}, %{u} extras(%b, %r){schedule}"
-            f" : ({x}, {kind}, {kind}, {b}, {r}) -> {y} {{\n"
-            "  ^bb0(%gate: f32, %up: f32, %bias: f32, %residual: bf16):\n"
-            "    %one = arith.constant 1.0 : f32\n"
-            "    %0 = arith.addf %gate, %bias : f32\n"
-            "    %1 = arith.negf %0 : f32\n"
-            "    %2 = math.exp %1 : f32\n"
-            "    %3 = arith.addf %one, %2 : f32\n"
-            "    %4 = arith.divf %0, %3 : f32\n"
-            "    %5 = arith.mulf %4, %up : f32\n"
-            "    %6 = arith.extf %residual : bf16 to f32\n"
-            "    %7 = arith.addf %5, %6 : f32\n"
-            "    qlinear.yield %7 : f32\n"
-            f"  }}\n  return %y : {y}\n",
-        )
-
-
-def fused_entry():
-    entry = Entry("fused")
-    add_fused(entry, 416, 384, schedule_of)
-    return entry
-
-
-def clusters_entry():
-    """Blocks that share K: with one weight, several, and an epilogue."""
-    entry = Entry("clusters")
-
-    def schedule(split):
-        fields = f"grid = 8, warps = 3, stages = 3, copy = bulk, split_k = {split}"
-        return matrix.schedule([2, 4, 8], fields, ", pdl = true")
-
-    for name, encoding in MAIN.items():
-        for x in ["f32", "i8", "float_bf16", "float_f32"]:
-            entry.linear(f"{name}_{x}", encoding, 150, 1024, x, "f32", schedule(4))
-    add_fused(entry, 1024, 1536, lambda name: schedule(2))
-    return entry
-
-
-def ring_entry():
-    """Warps with many units: the ring's last stage follows the loads of x."""
-    entry = Entry("ring")
-    schedule = matrix.schedule([1, 2, 4, 8], "grid = 3, warps = 2, stages = 3, copy = bulk",
-                               ", pdl = true")
-    for name, encoding in MAIN.items():
-        for x in ["bf16", "i8", "float_f16", "float_f32"]:
-            for k in [768, 5088]:
-                entry.linear(f"{name}_{x}_k{k}", encoding, 50, k, x, "f32", schedule)
-    add_fused(entry, 1056, 160, lambda name: schedule)
-    return entry
-
-
-def quantize_entry():
-    """The quantization of activations by itself: int8 codes, their sums and scales."""
-    entry = Entry("quantize")
-    entry.weight(MAIN["rowu8"], 1, 32)  # an archive has a weight
-    for x in matrix.INPUTS:
-        for k in [100, *COLUMNS]:
-            source, result = f"tensor<?x{k}x{x}>", f"!qlinear.activations<?x{k}>"
-            entry.function(
-                f"{x}_k{k}",
-                [("x", source)],
-                [result],
-                f"  %a = qlinear.quantize_activations %x : {source} -> {result}\n"
-                f"  return %a : {result}\n",
-            )
-    return entry
-
-
-def exact_entry():
-    """Every code width with scales of 1."""
-    entry = Entry("exact", "exact")
-    for bits in [4, 5, 6, 8]:
-        for group in ["32", "row"]:
-            for i, schedule in enumerate(matrix.SCHEDULES[:4]):
-                encoding = f"u{bits}, group = {group}, zero, scale = f32, offset = f32"
-                name = f"u{bits}_{group}_{i}"
-                entry.linear(name, encoding, 33, 384, "f32", "f32", schedule)
-                entry.linear(f"{name}_float", encoding, 33, 384, FLOATS[i % 3], "f32", schedule)
-    return entry
-
-
-EXTREMES_K = 1056
-
-
-def extremes_entry():
-    """NaNs, infinities and chunks so small that they count as zero, in some tokens."""
-    entry = Entry("extremes", "extremes")
-    schedules = ["", " {schedule = #qlinear.schedule<quantize = separate>}",
-                 matrix.schedule([2, 4, 8], "grid = 8, warps = 3, stages = 3, copy = bulk",
-                                 ", pdl = true")]
-    for e, (name, encoding) in enumerate(MAIN.items()):
-        for i, (x, y) in enumerate(zip(matrix.INPUTS, ["f32", "bf16", "f32"])):
-            entry.linear(f"{name}_{x}", encoding, 150, EXTREMES_K, x, y, schedules[(e + i) % 3])
-            entry.linear(f"{name}_float_{x}", encoding, 150, EXTREMES_K, f"float_{x}", y,
-                         schedules[(e + i) % 3])
-    return entry
-
-
-def extreme_tokens(rows, first):
-    """Tokens of normal numbers; in token i, as kind first + i has it, some are others."""
-    nan, inf = float("nan"), float("inf")
-    kinds = [{7: nan}, {}, {600: inf}, {1055: -inf, 0: nan},
-             dict.fromkeys(range(32, 64), 1e-37), dict.fromkeys(range(EXTREMES_K), -1e-37),
-             dict.fromkeys(range(EXTREMES_K), 1e-42), {100: 1e-40, 333: -1e-44},
-             {64: 30000.0}, dict.fromkeys(range(EXTREMES_K), 0.0)]
-    tokens = []
-    for i in range(rows):
-        token = [random.gauss(0, 1) for _ in range(EXTREMES_K)]
-        for k, value in kinds[(first + i) % len(kinds)].items():
-            token[k] = value
-        tokens.append(token)
-    return tokens, len(kinds)
-
-
-def write_extremes(entry, directory, quant_pack):
-    """The weights, and for each M as many inputs as it takes to have every kind of token;
-    their names are in the entry."""
-    write_weights(entry.name, entry.weights, entry.pack_arguments(), directory, quant_pack)
-    names = []
-    with zipfile.ZipFile(f"{directory}/{entry.name}.zip", "w", zipfile.ZIP_DEFLATED) as z:
-        for m in ROWS:
-            first, kinds = 0, 1
-            while first < kinds:
-                tokens, kinds = extreme_tokens(m, first)
-                names.append([m, f"input.{m}.{first}.safetensors"])
-                write_floats(f"{directory}/{names[-1][1]}", [("input0", tokens)])
-                z.write(f"{directory}/{names[-1][1]}", names[-1][1])
-                os.remove(f"{directory}/{names[-1][1]}")
-                first += m
-    return names
-
-
-# Every shape of the benchmark (N, K), and few rows with many columns; and types of
-# activations and of results.
-STRESS_SHAPES = sorted({(n, k) for n, k, bits in SHAPES.values() if bits == 4})
-STRESS_SHORT = [(256, 21504), (528, 21504), (1056, 21504)]
-STRESS_TYPES = [("f32", "f32"), ("bf16", "bf16"), ("f16", "f16"), ("i8", "f32")]
-
-
-def stress_entries():
-    """All types with the seed's encoding, two with each of the others: between them every
-    type has every shape. The head, which is large, with two of its encodings."""
-    for e, (name, encoding) in enumerate(INT4.items()):
-        entry = Entry(f"stress-{name}", "stress")
-        for i, (n, k) in enumerate(STRESS_SHAPES + STRESS_SHORT):
-            types = STRESS_TYPES
-            if name != "row-u8":
-                types = [types[(i + e) % 4], types[(i + e + 1) % 4]]
-            for x, y in types:
-                entry.linear(f"n{n}k{k}_{x}", encoding, n, k, x, y)
-        yield entry
-    entry = Entry("stress-float", "stress")
-    for i, (n, k) in enumerate(STRESS_SHAPES + STRESS_SHORT):
-        for j, name in enumerate(["row-u8", "k-quant"]):
-            x, y = FLOATS[(i + j) % 3], matrix.RESULTS[i % 3]
-            entry.linear(f"{name}_n{n}k{k}_{x}".replace("-", "_"), INT4[name], n, k, x, y)
-    yield entry
-    entry = Entry("stress-head", "stress")
-    n, k, _ = SHAPES["lm_head"]
-    for name in ["row-u8", "k-quant"]:
-        for x in ["bf16", "i8"]:
-            entry.linear(f"{name}_n{n}k{k}_{x}".replace("-", "_"), INT6[name], n, k, x, "bf16")
-    yield entry
-    entry = Entry("stress-kinds", "stress")
-    kinds = dict.fromkeys([encoding for encoding, _ in matrix.CASES] + list(INT6.values()))
-    for i, encoding in enumerate(kinds):
-        x, y = STRESS_TYPES[i % 4]
-        entry.linear(f"kind{i}_{x}", encoding, 1056, 21504, x, y)
-    yield entry
-    # Numbers of tokens that meet every kernel for many, one block of them or several.
-    entry = Entry("stress-many", "stress")
-    entry.rows = [9, 16, 17, 33, 64, 100, 130, 300]
-    for i, encoding in enumerate(dict.fromkeys(encoding for encoding, _ in matrix.CASES)):
-        if matrix.is_table(encoding.split(",")[0]):
-            continue  # gpu-stress makes no such weights
-        x, y = STRESS_TYPES[i % 4]
-        n, k = [(1056, 1504), (5376, 8192), (4000, 2080), (16384, 1056)][i // 4 % 4]
-        group = encoding.split(",")[1].split()[-1]
-        k -= k % int(group) if group != "row" else 0
-        entry.linear(f"kind{i}_n{n}k{k}_{x}", encoding, n, k, x, y)
-    yield entry
-    entry = Entry("stress-small", "stress")  # for the emulated device
-    for i, (x, y) in enumerate([*STRESS_TYPES, ("float_bf16", "f32"), ("float_f32", "f32")]):
-        name = ["row-u8", "k-quant"][i % 2]
-        entry.linear(f"{name}_{x}".replace("-", "_"), INT4[name], 40, 1056, x, y,
-                     matrix.SCHEDULES[1])
-    yield entry
-
-
-def runtime_entry():
-    """A linear, and a chain of two: temps, several launches, dependent ones."""
-    entry = Entry("runtime", "runtime")
-    entry.linear("linear", MAIN["rowu8"], 96, 512)
-    (g, up), (u, _) = (entry.weight(MAIN["q4k"], 384, 512) for _ in range(2))
-    d, down = entry.weight(MAIN["rowu8"], 512, 384)
-    x, h, y = "tensor<?x512xf16>", "tensor<?x384xbf16>", "tensor<?x512xbf16>"
-    entry.function(
-        "chain",
-        [("x", x)],
-        [y],
-        f"  %g = qlinear.load @{g} : {up}\n  %u = qlinear.load @{u} : {up}\n"
-        f"  %d = qlinear.load @{d} : {down}\n"
-        f"  %h = qlinear.linear %x, %g, %u : ({x}, {up}, {up}) -> {h} {{\n"
-        "  ^bb0(%gate: f32, %up: f32):\n"
-        "    %0 = math.tanh %gate : f32\n"
-        "    %1 = arith.mulf %0, %up : f32\n"
-        "    %2 = arith.truncf %1 : f32 to bf16\n"
-        f"    qlinear.yield %2 : bf16\n  }}\n"
-        f"  %y = qlinear.linear %h, %d : ({h}, {down}) -> {y}\n  return %y : {y}\n",
-    )
-    return entry
-
-
-def entries():
-    yield runtime_entry()
-    yield from matrix_entries()
-    for name in MAIN:
-        yield types_entry(name)
-        yield shapes_entry(name)
-    yield fused_entry()
-    yield clusters_entry()
-    yield ring_entry()
-    yield quantize_entry()
-    yield extremes_entry()
-    yield exact_entry()
-    for name in MAIN:
-        yield from large_entries(name)
-    yield from stress_entries()
-
+from entries import EXTREMES_K, ROWS, entries
 
 # ===------------------------------------------------------------------------===#
 # Weights and integers
@@ -443,6 +69,40 @@ def integers(rows, columns, least, most):
         for k in range(0, columns, 32):
             row[k], row[k + 1] = least, most
     return matrix_
+
+
+def extreme_tokens(rows, first):
+    """Tokens of normal numbers; in token i, as kind first + i has it, some are others."""
+    nan, inf = float("nan"), float("inf")
+    kinds = [{7: nan}, {}, {600: inf}, {1055: -inf, 0: nan},
+             dict.fromkeys(range(32, 64), 1e-37), dict.fromkeys(range(EXTREMES_K), -1e-37),
+             dict.fromkeys(range(EXTREMES_K), 1e-42), {100: 1e-40, 333: -1e-44},
+             {64: 30000.0}, dict.fromkeys(range(EXTREMES_K), 0.0)]
+    tokens = []
+    for i in range(rows):
+        token = [random.gauss(0, 1) for _ in range(EXTREMES_K)]
+        for k, value in kinds[(first + i) % len(kinds)].items():
+            token[k] = value
+        tokens.append(token)
+    return tokens, len(kinds)
+
+
+def write_extremes(entry, directory, quant_pack):
+    """The weights, and for each M as many inputs as it takes to have every kind of token;
+    their names are in the entry."""
+    write_weights(entry.name, entry.weights, entry.pack_arguments(), directory, quant_pack)
+    names = []
+    with zipfile.ZipFile(f"{directory}/{entry.name}.zip", "w", zipfile.ZIP_DEFLATED) as z:
+        for m in ROWS:
+            first, kinds = 0, 1
+            while first < kinds:
+                tokens, kinds = extreme_tokens(m, first)
+                names.append([m, f"input.{m}.{first}.safetensors"])
+                write_floats(f"{directory}/{names[-1][1]}", [("input0", tokens)])
+                z.write(f"{directory}/{names[-1][1]}", names[-1][1])
+                os.remove(f"{directory}/{names[-1][1]}")
+                first += m
+    return names
 
 
 def write_exact(entry, directory, expected, quant_pack):
@@ -515,9 +175,9 @@ def compile_entry(entry, directory, work, options):
     """The artifact, the archive, the expected results; the entry of suite.json."""
 
     def compiled(target, path):
-        parameters = []
+        parameters = list(entry.options)
         if entry.kind not in ("generated", "stress"):
-            parameters = ["--params", f"{directory}/{entry.name}.safetensors"]
+            parameters += ["--params", f"{directory}/{entry.name}.safetensors"]
         subprocess.run(
             [f"{options.bin}/quant-compile", f"{work}/{entry.name}.mlir", f"--target={target}",
              *parameters, "-o", path],
@@ -537,7 +197,7 @@ def compile_entry(entry, directory, work, options):
         inputs = write_extremes(entry, directory, quant_pack)
     elif entry.kind == "exact":
         write_exact(entry, directory, expected, quant_pack)
-    elif entry.kind == "random":
+    elif entry.kind in ("random", "invariant"):
         write_weights(entry.name, entry.weights, entry.pack_arguments(), directory, quant_pack)
     compiled(options.target, f"{work}/{entry.name}.so")
     with open(f"{work}/{entry.name}.so", "rb") as f:

@@ -108,7 +108,10 @@ private:
     for (const Call &call : calls) {
       cuda::Function function = nullptr;
       if (!ok(driver->cuModuleGetFunction(&function, module, call.kernel),
-              std::string("cuModuleGetFunction ") + call.kernel))
+              std::string("cuModuleGetFunction ") + call.kernel) ||
+          !ok(driver->cuFuncSetAttribute(function, cuda::kFuncMaxDynamicShared,
+                                         int(call.smem)),
+              std::string("shared memory of ") + call.kernel))
         return false;
       std::vector<void *> parameters;
       for (const Argument &a : call.arguments)
