@@ -7,10 +7,11 @@
 # ===------------------------------------------------------------------------===#
 """Times the linears and elementwise operations of decoder blocks on a GPU, in a CUDA graph
 and eagerly: bfloat16 nn.Linear against the same model after swap_linears(). Each block has
-weights of its own, so that they come from memory and not from a cache.
+weights of its own, so that they come from memory and not from a cache. Results are compared
+with the same model of dequantized weights in float32, and have the same bits in each replay.
 
     decode.py                      # hidden 4096, inner 14336, kv 1024: an 8-billion model
-    decode.py --pack cuda:sm_90    # only fills the cache of artifacts ($QLINEAR_CACHE)
+    decode.py --pack cuda:sm_90a   # only fills the cache of artifacts ($QLINEAR_CACHE)
 """
 
 import argparse
@@ -63,18 +64,36 @@ def microseconds(run, blocks, repeats=21):
     return statistics.median(times)
 
 
-def measure(model, rows, hidden, blocks):
-    """(in a graph, eagerly), us per block."""
-    x = torch.randn(rows, hidden, device="cuda", dtype=torch.bfloat16)
+def dequantized(model):
+    """The same model with plain linears in float32."""
+    floats = copy.deepcopy(model).float()
+    for module in list(floats.modules()):
+        for name, layer in list(module.named_children()):
+            if isinstance(layer, qlinear.nn.Linear):
+                plain = torch.nn.Linear(layer.in_features, layer.out_features, bias=False)
+                plain.weight = torch.nn.Parameter(layer.dequantize().float())
+                setattr(module, name, plain.cuda())
+    return floats
+
+
+def measure(model, x, blocks, want=None):
+    """(in a graph, eagerly), us per block. Fails where results are not near `want`, or
+    change from replay to replay."""
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):
         model(x)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        model(x)
+        y = model(x)
     graph.replay()
+    first = y.clone()
     captured = microseconds(graph.replay, blocks)
+    if not torch.equal(y, first):
+        raise SystemExit(f"results of {len(x)} rows change from replay to replay")
+    error = 0 if want is None else float((y - want).norm() / want.norm())
+    if not error < 0.03:  # bf16 between layers
+        raise SystemExit(f"results of {len(x)} rows differ by {error:.2g} from float32's")
     start = time.perf_counter()
     for _ in range(5):
         model(x)
@@ -88,6 +107,7 @@ def main():
     parser.add_argument("--inner", type=int, default=14336)
     parser.add_argument("--kv", type=int, default=1024)
     parser.add_argument("--blocks", type=int, default=8)
+    parser.add_argument("--rows", default="1,2,4,8,16,32,64,128,512,2048")
     parser.add_argument("--encoding", default="row-u8")
     parser.add_argument("--pack", metavar="TARGET", help="compile for it, and run nothing")
     options = parser.parse_args()
@@ -108,9 +128,12 @@ def main():
         )
         print("| M | bf16, graph | packed, graph | faster | bf16, eager | packed, eager |")
         print("| --- | --- | --- | --- | --- | --- |")
-        for rows in (1, 2, 4, 8, 16):
-            graph, eager = measure(floats, rows, options.hidden, options.blocks)
-            own_graph, own_eager = measure(swapped, rows, options.hidden, options.blocks)
+        exact = dequantized(swapped)
+        for rows in map(int, options.rows.split(",")):
+            x = torch.randn(rows, options.hidden, device="cuda", dtype=torch.bfloat16)
+            graph, eager = measure(floats, x, options.blocks)
+            want = exact(x.float())
+            own_graph, own_eager = measure(swapped, x, options.blocks, want)
             print(
                 f"| {rows} | {graph:.1f} | {own_graph:.1f} | {graph / own_graph:.2f} x | "
                 f"{eager:.0f} | {own_eager:.0f} |",

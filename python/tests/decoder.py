@@ -11,6 +11,7 @@ import copy
 
 import qlinear.nn
 import torch
+from reference import definition
 from torch.nn import functional as F
 
 HIDDEN, HEADS, INNER, VOCABULARY = 256, 4, 512, 300
@@ -90,14 +91,7 @@ def reference(model, int8):
     return model
 
 
-#: Relative error of one row of a layer: f32 sums, and one rounding to the type. int8 may also
-#: have a code that is rounded the other way.
-BOUND = {torch.float32: 1e-5, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}
-FLOAT_BOUND = {
-    torch.float32: 2e-6,
-    torch.float16: 2.0**-11 + 2e-6,
-    torch.bfloat16: 2.0**-8 + 2e-6,
-}
+NAMES = {torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16"}
 
 
 def check_layers(model, inputs):
@@ -114,11 +108,14 @@ def check_layers(model, inputs):
     for hook in hooks:
         hook.remove()
     for layer, x, y in seen:
-        int8 = layer.activations == "int8"
+        device = "cuda" if x.is_cuda else qlinear._ops._host
+        bound, activations = definition(
+            NAMES[y.dtype], layer.activations, x.numel() // layer.in_features, device
+        )
+        int8 = activations == "int8"
         x = x.cpu() if int8 and x.dtype != torch.float64 else x.cpu().double()
         want = Reference(layer, int8)(x)
         error = (y.cpu().double() - want).norm(dim=-1) / want.norm(dim=-1)
-        bound = (BOUND if int8 else FLOAT_BOUND)[y.dtype]
         assert error.max() <= bound, f"{layer}: a row is off by {error.max():.3g}"
     return len(seen)
 

@@ -8,7 +8,7 @@
 """Tests of the Python package with PyTorch on a CUDA device. Not collected by pytest:
 
     python gpu_suite.py                        # on this machine's GPU
-    python gpu_suite.py --pack cuda:sm_90      # only fills the cache of artifacts
+    python gpu_suite.py --pack cuda:sm_90a     # only fills the cache of artifacts
 
 A machine without LLVM needs this folder, the package (an unpacked wheel) and the
 cache that --pack filled (QLINEAR_CACHE). --device emulated runs what needs no GPU.

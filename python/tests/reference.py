@@ -239,9 +239,14 @@ def errors(y, x, weight, bias=None, activations="int8"):
 MANY_ROWS, MANY_BOUND = 9, {"f32": 4e-3, "f16": 5e-3, "bf16": 8e-3}
 
 
+def definition(dtype, activations, rows, device):
+    """(bound of errors(), what activations are multiplied as) of a call of so many rows."""
+    if not device.startswith("cpu") and rows >= MANY_ROWS:
+        return MANY_BOUND[dtype], "float"
+    return (BOUND if activations == "int8" else FLOAT_BOUND)[dtype], activations
+
+
 def assert_linear(y, x, weight, bias=None, dtype="f32", activations="int8", device="cpu"):
-    bound = (BOUND if activations == "int8" else FLOAT_BOUND)[dtype]
-    if device != "cpu" and len(x) >= MANY_ROWS:
-        bound, activations = MANY_BOUND[dtype], "float"
+    bound, activations = definition(dtype, activations, len(x), device)
     for row, error in enumerate(errors(y, x, weight, bias, activations)):
         assert error <= bound, f"row {row} is off by {error:.3g} of its norm"

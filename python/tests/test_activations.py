@@ -75,9 +75,13 @@ def errors(layer, x, y, activations=None):
     )
 
 
-def assert_layer(layer, x, y):
-    bound = reference.BOUND if layer.activations == "int8" else reference.FLOAT_BOUND
-    assert errors(layer, x, y).max() <= bound[NAMES[x.dtype]]
+def assert_layer(layer, x, y, rows=None):
+    """`rows` are those of the call, where x and y are some of them."""
+    rows = rows or x.numel() // layer.in_features
+    bound, activations = reference.definition(
+        NAMES[x.dtype], layer.activations, rows, qlinear._ops._host
+    )
+    assert errors(layer, x, y, activations).max() <= bound
 
 
 # ===------------------------------------------------------------------------===#
@@ -130,7 +134,7 @@ def test_side_by_side(device):
     codes = copy.deepcopy(floats)
     codes.activations = "int8"
     assert torch.equal(floats.packed, codes.packed) and floats.activations == "float"
-    x = spread((9, 96))
+    x = spread((8, 96))  # of more, GPUs quantize none
     with qlinear.nn.host_device(device):
         for _ in range(2):  # the second time, of kernels that are there
             results = codes(x), floats(x)
@@ -150,10 +154,10 @@ def test_rows_that_are_not_finite(device, dtype):
     x[1, 7], x[4, 95], x[9, 0] = float("inf"), float("nan"), float("-inf")
     with qlinear.nn.host_device(device), torch.no_grad():
         y = layer(x)
-    bad = torch.zeros(11, dtype=torch.bool)
-    bad[[1, 4, 9]] = True
-    assert not y[bad].isfinite().any() and y[~bad].isfinite().all()
-    assert_layer(layer, x[~bad], y[~bad])
+        bad = torch.zeros(11, dtype=torch.bool)
+        bad[[1, 4, 9]] = True
+        assert not y[bad].isfinite().any() and y[~bad].isfinite().all()
+        assert_layer(layer, x[~bad], y[~bad], rows=11)
 
 
 def test_gradients():
@@ -316,7 +320,7 @@ def test_swapped_decoder(device):
     report = qlinear.nn.swap_linears(model, "row-u8", activations="float", search=False)
     qlinear.nn.swap_linears(other, "row-u8", search=False)
     assert str(report).startswith("8 linears were packed, all with float activations: ")
-    inputs = decoder.tokens(0, (2, 5))
+    inputs = decoder.tokens(0, (2, 4))  # eight rows, of which GPUs quantize activations, too
     with qlinear.nn.host_device(device):
         qlinear.nn.prepare(model)
         assert decoder.check_layers(model, inputs) == 8

@@ -61,6 +61,7 @@ def assert_layer(layer, x, y):
         packed_values(layer),
         bias,
         NAMES[x.dtype],
+        device=qlinear._ops._host,
     )
 
 
@@ -570,3 +571,23 @@ def test_page(tmp_path, monkeypatch):
     for snippet in snippets:
         exec(compile(snippet, str(page), "exec"), names)
     assert not isinstance(names["decoder"]["head"], torch.nn.Linear)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_batch_invariant(device):
+    layer = qlinear.nn.Linear.from_float(float_linear(k=800))
+    x = torch.randn(40, 800)
+    with qlinear.nn.host_device(device):
+        alone = [layer(row) for row in x]
+        qlinear.nn.set_batch_invariant()
+        try:
+            y = layer(x)
+            assert_layer(layer, x, y)
+            for rows in (1, 2, 8, 9, 33):
+                assert torch.equal(layer(x[:rows]), y[:rows])
+            assert torch.equal(layer(x.flip(0)), y.flip(0))
+        finally:
+            qlinear.nn.set_batch_invariant(False)
+        # The fastest kernels for a row are others.
+        assert not torch.equal(torch.stack(alone), y)
+        assert torch.equal(layer(x[0]), alone[0])

@@ -36,9 +36,9 @@ def weights(layer):
     return torch.from_numpy(reference.dequantize(packed, layer.encoding, n, k))
 
 
-def assert_close(have, want, dtype=torch.float32):
+def assert_close(have, want, dtype=torch.float32, least=0.0):
     assert have.dtype == dtype and have.shape == want.shape
-    assert (have.double() - want).norm() <= BOUND[dtype] * want.norm()
+    assert (have.double() - want).norm() <= max(BOUND[dtype], least) * want.norm()
 
 
 @pytest.mark.parametrize("encoding", layers.ENCODINGS)
@@ -71,7 +71,9 @@ def test_types_and_devices(device, dtype):
         for g in (grad, grad.t().contiguous().t(), grad[:1].expand(4, 40)):
             x.grad = layer.bias.grad = None
             layer(x).backward(g)
-            assert_close(x.grad, g.double() @ weights(layer), dtype)
+            # GPUs' kernels for many rows round weights and offsets to f16.
+            half = 0.0 if device == "cpu" else 2e-3
+            assert_close(x.grad, g.double() @ weights(layer), dtype, half)
             assert_close(layer.bias.grad, g.double().sum(0), dtype)
 
 
