@@ -80,8 +80,7 @@ class Entry:
         """quant-pack's options for the weights' codes and encodings."""
         arguments = []
         for name, encoding, _, _ in self.weights:
-            arguments += ["--quantize", f"^{name}$={matrix.quantization(encoding)}"]
-            arguments += ["--encoding", f"^{name}$={encoding}"]
+            arguments += matrix.pack_arguments(name, encoding)
         return arguments
 
 

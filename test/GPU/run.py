@@ -63,6 +63,11 @@ def numbers(dtype, data):
 WIDTH = {"F32": 4, "F16": 2, "BF16": 2, "I8": 1}
 
 
+def count_differing(a, b, width):
+    """The numbers of b, of `width` bytes, that are others in a."""
+    return sum(a[i : i + width] != b[i : i + width] for i in range(0, len(b), width))
+
+
 def compare(got, want, exact):
     """(what is wrong or '', numbers that differ, numbers) of two files."""
     got, want = tensors(got), tensors(want)
@@ -73,12 +78,12 @@ def compare(got, want, exact):
         if got[name][:2] != (dtype, shape):
             return f"{name} is {got[name][:2]}, expected {(dtype, shape)}", 0, 0
         a, width = got[name][2], WIDTH[dtype]
-        at = [i for i in range(0, len(b), width) if a[i : i + width] != b[i : i + width]]
-        differing, total = differing + len(at), total + len(b) // width
+        at = count_differing(a, b, width)
+        differing, total = differing + at, total + len(b) // width
         if not at:
             continue
         if exact or dtype == "I8":
-            wrong = wrong or f"{name}: {len(at)} of {len(b) // width} results differ in bits"
+            wrong = wrong or f"{name}: {at} of {len(b) // width} results differ in bits"
             continue
         x, y = numbers(dtype, a), numbers(dtype, b)
         for row in range(shape[0]):
@@ -290,10 +295,10 @@ class Runner:
         wrong, differing, total = "", 0, 0
         for name, (dtype, _, few) in files[0].items():
             many, width = files[1][name][2], WIDTH[dtype]
-            at = [i for i in range(0, len(few), width) if few[i : i + width] != many[i : i + width]]
-            differing, total = differing + len(at), total + len(few) // width
+            at = count_differing(many, few, width)
+            differing, total = differing + at, total + len(few) // width
             if at:
-                wrong = wrong or (f"{name}: {len(at)} of {len(few) // width} results differ from "
+                wrong = wrong or (f"{name}: {at} of {len(few) // width} results differ from "
                                   f"those beside {max(rows)} rows")
         return wrong, differing, total
 

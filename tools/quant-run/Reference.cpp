@@ -457,6 +457,13 @@ Products qlinear::run::productsOf(const json &function, int64_t rows) {
   return products;
 }
 
+/// The results that an op of a reference has.
+static size_t resultsOf(const json &op) {
+  return op.at("op") != "linear" ? 1
+         : op.contains("yield")  ? op.at("yield").size()
+                                 : op.at("weights").size();
+}
+
 size_t qlinear::run::productsBehind(const json &function, size_t output) {
   const json &reference = function.at("reference");
   std::vector<size_t> behind; // of each result
@@ -464,13 +471,10 @@ size_t qlinear::run::productsBehind(const json &function, size_t output) {
     return value.contains("result") ? behind.at(value.at("result").get<size_t>()) : 0;
   };
   for (const json &op : reference.at("ops")) {
-    size_t before = of(op.at("x")), own = 0, results = 1;
-    if (op.at("op") == "linear") {
-      size_t weights = op.at("weights").size();
-      own = op.contains("yield") ? weights : 1;
-      results = op.contains("yield") ? op.at("yield").size() : weights;
-    }
-    behind.insert(behind.end(), results, before + own);
+    size_t own = op.at("op") != "linear" ? 0
+                 : op.contains("yield")  ? op.at("weights").size()
+                                         : 1;
+    behind.insert(behind.end(), resultsOf(op), of(op.at("x")) + own);
   }
   return of(reference.at("outputs").at(output));
 }
@@ -495,9 +499,6 @@ int64_t qlinear::run::activationColumns(const json &function, const json &manife
     json wanted = input ? json{{"input", index}} : reference.at("outputs").at(index);
     for (const json &op : reference.at("ops")) {
       bool linear = op.at("op") == "linear";
-      size_t results = !linear                ? 1
-                       : op.contains("yield") ? op.at("yield").size()
-                                              : op.at("weights").size();
       bool reads = op.at("x") == wanted;
       bool makes = !input && !linear && wanted == json{{"result", result}};
       if ((reads && input) || makes)
@@ -506,7 +507,7 @@ int64_t qlinear::run::activationColumns(const json &function, const json &manife
                             .at("k")
                             .get<int64_t>()
                       : op.at("k").get<int64_t>();
-      result += results;
+      result += resultsOf(op);
     }
   } catch (const std::exception &) { // evaluate() says what is wrong
   }

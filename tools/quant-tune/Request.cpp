@@ -125,9 +125,9 @@ Space spaceOf(const json &vary) {
   Space space;
   for (auto &[family, fields] : vary.items()) {
     std::string where = fmt::format("\"vary\": \"{}\"", family);
-    if (std::string names = fmt::format("{}", fmt::join(kFamilies, ", "));
-        std::find(kFamilies.begin(), kFamilies.end(), family) == kFamilies.end())
-      throw Bad{fmt::format("{} is no family of kernels; there are {}", where, names)};
+    if (std::find(kFamilies.begin(), kFamilies.end(), family) == kFamilies.end())
+      throw Bad{fmt::format("{} is no family of kernels; there are {}", where,
+                            fmt::join(kFamilies, ", "))};
     if (!fields.is_object())
       throw Bad{fmt::format("{} is {}, not an object of fields", where, fields.dump())};
     for (auto &[field, values] : fields.items()) {

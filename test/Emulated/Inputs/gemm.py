@@ -14,7 +14,6 @@ Arguments and files as of matrix.py.
 
 import os
 import random
-import subprocess
 import sys
 
 import matrix
@@ -59,8 +58,7 @@ def main():
         name = f"w{len(tensors)}"
         weight = f"!qlinear.weight<{n}x{k}, #qlinear.encoding<{encoding}>>"
         module.append(f"qlinear.parameter @{name} : {weight}\n")
-        arguments.extend(["--quantize", f"^{name}$={matrix.quantization(encoding)}"])
-        arguments.extend(["--encoding", f"^{name}$={encoding}"])
+        arguments.extend(matrix.pack_arguments(name, encoding))
         tensors.append((name, n, k))
         return name, weight
 
@@ -125,13 +123,7 @@ def main():
     several([first, first], [150, 150], 1088, groups, glu=True)
     several([first, first, other], [70, 16, 33], 1088, groups, glu=False)
     matrix.write_source(f"{directory}/source.safetensors", tensors)
-    with open(f"{directory}/layer.mlir", "w") as f:
-        f.write("\n".join(module))
-    subprocess.run(
-        [quant_pack, f"{directory}/source.safetensors", "-o", f"{directory}/weights.safetensors",
-         "--include", ".", "--quiet", *arguments],
-        check=True,
-    )
+    matrix.write_layer(directory, module, quant_pack, arguments)
 
 
 if __name__ == "__main__":

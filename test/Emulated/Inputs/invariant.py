@@ -14,7 +14,6 @@ kernels for three numbers of rows.
 
 import os
 import random
-import subprocess
 import sys
 
 import matrix
@@ -55,8 +54,7 @@ def main():
         weight = f"!qlinear.weight<{n}x{K}, #qlinear.encoding<{encoding}>>"
         module.append(f"qlinear.parameter @w{i} : {weight}\n")
         tensors.append((f"w{i}", n, K))
-        arguments += ["--quantize", f"^w{i}$={matrix.quantization(encoding)}"]
-        arguments += ["--encoding", f"^w{i}$={encoding}"]
+        arguments += matrix.pack_arguments(f"w{i}", encoding)
         if target == "cpu":
             ways = {"int8": "", "float": matrix.FLOAT}
         else:
@@ -64,20 +62,10 @@ def main():
         for j, (way, fields) in enumerate(ways.items()):
             x = f"tensor<?x{K}x{matrix.INPUTS[(i + j) % 3]}>"
             attributes = f" {{{fields}}}" if fields else ""
-            module.append(
-                f"func.func @{way}{i}(%x: {x}) -> tensor<?x{n}xf32> {{\n"
-                f"  %w = qlinear.load @w{i} : {weight}\n"
-                f"  %y = qlinear.linear %x, %w{attributes} : ({x}, {weight}) -> tensor<?x{n}xf32>\n"
-                f"  return %y : tensor<?x{n}xf32>\n}}\n"
-            )
+            y = f"tensor<?x{n}xf32>"
+            module.append(matrix.linear(f"{way}{i}", f"w{i}", weight, x, y, attributes))
     matrix.write_source(f"{directory}/source.safetensors", tensors)
-    with open(f"{directory}/layer.mlir", "w") as f:
-        f.write("\n".join(module))
-    subprocess.run(
-        [quant_pack, f"{directory}/source.safetensors", "-o", f"{directory}/weights.safetensors",
-         "--include", ".", "--quiet", *arguments],
-        check=True,
-    )
+    matrix.write_layer(directory, module, quant_pack, arguments)
 
 
 if __name__ == "__main__":

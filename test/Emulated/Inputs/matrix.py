@@ -99,6 +99,33 @@ def quantization(encoding):
     return f"{kind}:{group.removeprefix('group = ')}:{form}"
 
 
+def pack_arguments(name, encoding):
+    """Options of quant-pack for a weight of an encoding."""
+    return ["--quantize", f"^{name}$={quantization(encoding)}",
+            "--encoding", f"^{name}$={encoding}"]
+
+
+def linear(function, name, weight, x, y, attributes=""):
+    """A function with one linear of x, of a parameter `name` of type `weight`."""
+    return (
+        f"func.func @{function}(%x: {x}) -> {y} {{\n"
+        f"  %w = qlinear.load @{name} : {weight}\n"
+        f"  %y = qlinear.linear %x, %w{attributes} : ({x}, {weight}) -> {y}\n"
+        f"  return %y : {y}\n}}\n"
+    )
+
+
+def write_layer(directory, module, quant_pack, arguments):
+    """layer.mlir of the pieces of a module, and weights.safetensors of source.safetensors."""
+    with open(f"{directory}/layer.mlir", "w") as f:
+        f.write("\n".join(module))
+    subprocess.run(
+        [quant_pack, f"{directory}/source.safetensors", "-o", f"{directory}/weights.safetensors",
+         "--include", ".", "--quiet", *arguments],
+        check=True,
+    )
+
+
 def schedule(rows, fields, more=""):
     """A schedule attribute: a kernel for each of `rows`, all with the same fields."""
     kernels = ", ".join(f"#qlinear.gemv<rows = {r}, {fields}>" for r in rows)
@@ -166,24 +193,12 @@ def main():
         module.append(f"qlinear.parameter @{name} : {weight}\n")
         floats = with_floats(SCHEDULES[(i + 2) % 5])
         for function, attributes in (f"f{i}", SCHEDULES[i % 5]), (f"g{i}", floats):
-            module.append(
-                f"func.func @{function}(%x: tensor<?x{k}x{x}>) -> tensor<?x{n}x{y}> {{\n"
-                f"  %w = qlinear.load @{name} : {weight}\n"
-                f"  %y = qlinear.linear %x, %w{attributes}"
-                f" : (tensor<?x{k}x{x}>, {weight}) -> tensor<?x{n}x{y}>\n"
-                f"  return %y : tensor<?x{n}x{y}>\n}}\n"
-            )
-        arguments += ["--quantize", f"^{name}$={quantization(encoding)}"]
-        arguments += ["--encoding", f"^{name}$={encoding}"]
+            types = f"tensor<?x{k}x{x}>", f"tensor<?x{n}x{y}>"
+            module.append(linear(function, name, weight, *types, attributes))
+        arguments += pack_arguments(name, encoding)
         tensors.append((name, n, k))
     write_source(f"{directory}/source.safetensors", tensors)
-    with open(f"{directory}/layer.mlir", "w") as f:
-        f.write("\n".join(module))
-    subprocess.run(
-        [quant_pack, f"{directory}/source.safetensors", "-o", f"{directory}/weights.safetensors",
-         "--include", ".", "--quiet", *arguments],
-        check=True,
-    )
+    write_layer(directory, module, quant_pack, arguments)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import json
 import os
 import random
 import struct
-import subprocess
 import sys
 
 import matrix
@@ -50,37 +49,25 @@ def main():
     directory, quant_pack = sys.argv[1:]
     random.seed("outliers")
     os.makedirs(directory, exist_ok=True)
-    source, module, arguments = f"{directory}/source.safetensors", [], []
+    module, arguments = [], []
     header, size = {}, 4 * N * K
     for i, encoding in enumerate(ENCODINGS):
         header[f"w{i}"] = {"dtype": "F32", "shape": [N, K],
                            "data_offsets": [i * size, (i + 1) * size]}
-        arguments += ["--quantize", f"^w{i}$={matrix.quantization(encoding)}"]
-        arguments += ["--encoding", f"^w{i}$={encoding}"]
+        arguments += matrix.pack_arguments(f"w{i}", encoding)
         weight = f"!qlinear.weight<{N}x{K}, #qlinear.encoding<{encoding}>>"
         module.append(f"qlinear.parameter @w{i} : {weight}\n")
         for j, fields in enumerate(SCHEDULES):
             kernel = f"#qlinear.gemm<rows = any, {fields}>"
-            module.append(
-                f"func.func @f{i}_{j}(%x: tensor<?x{K}xf32>) -> tensor<?x{N}xf32> {{\n"
-                f"  %w = qlinear.load @w{i} : {weight}\n"
-                f"  %y = qlinear.linear %x, %w"
-                f" {{schedule = #qlinear.schedule<kernels = [{kernel}]>}}"
-                f" : (tensor<?x{K}xf32>, {weight}) -> tensor<?x{N}xf32>\n"
-                f"  return %y : tensor<?x{N}xf32>\n}}\n"
-            )
+            attributes = f" {{schedule = #qlinear.schedule<kernels = [{kernel}]>}}"
+            types = f"tensor<?x{K}xf32>", f"tensor<?x{N}xf32>"
+            module.append(matrix.linear(f"f{i}_{j}", f"w{i}", weight, *types, attributes))
     text = json.dumps(header).encode()
-    with open(source, "wb") as f:
+    with open(f"{directory}/source.safetensors", "wb") as f:
         f.write(struct.pack("<Q", len(text)) + text)
         for _ in range(len(ENCODINGS) * N):
             f.write(struct.pack(f"<{K}f", *row()))
-    with open(f"{directory}/layer.mlir", "w") as f:
-        f.write("\n".join(module))
-    subprocess.run(
-        [quant_pack, source, "-o", f"{directory}/weights.safetensors", "--include", ".",
-         "--quiet", "--minmax", *arguments],
-        check=True,
-    )
+    matrix.write_layer(directory, module, quant_pack, ["--minmax", *arguments])
 
 
 if __name__ == "__main__":
