@@ -35,6 +35,7 @@ struct CpuKernels {
                  void *out);
 };
 
-extern const CpuKernels kAvx512Vnni, kAvxVnni, kAvx2, kPortable;
+extern const __attribute__((visibility("default"))) CpuKernels kAvx512Vnni, kAvxVnni,
+    kAvx2, kPortable;
 
 #endif
