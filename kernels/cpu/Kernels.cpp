@@ -12,6 +12,7 @@
 //===----------------------------------------------------------------------===//
 #include "FloatLinear.h"
 #include "Gemm.h"
+#include "Norm.h"
 
 using namespace qlinear::cpu;
 using qlinear::layout::Spec;
@@ -62,4 +63,14 @@ QL_KERNEL ql_cpu_store(int dtype, void *to, u64 count, const void *values) {
 
 QL_KERNEL ql_cpu_quantize(int dtype, u64 K, const u8 *x, u8 *out) {
   quantizeToken(dtype, K, x, out);
+}
+
+QL_KERNEL ql_cpu_norm_statistics(int subtractsMean, int dtype, u64 K, float epsilon,
+                                 const u8 *x, const u8 *add, void *out) {
+  normStatistics(subtractsMean, dtype, K, epsilon, x, add, static_cast<Floats *>(out));
+}
+
+QL_KERNEL ql_cpu_load_sum(int dtype, u64 K, const u8 *x, const u8 *add, u64 k,
+                          void *out) {
+  store(out, loadSum(dtype, K, x, add, k));
 }

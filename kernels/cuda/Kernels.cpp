@@ -20,7 +20,7 @@
 //   ql_walk_multiply
 //   ql_walk_total                  a finished row, for the epilogue
 //
-// and of a kernel for many tokens:
+// of a kernel of a norm, ql_block_sum, and of a kernel for many tokens:
 //
 //   ql_gemm_init, ql_gemm_weight   per group of like weights
 //   ql_gemm_open                   the ring
@@ -62,7 +62,8 @@ static_assert(sizeof(Walk) <= kStateBytes && sizeof(Unit) <= kStateBytes &&
               sizeof(RawItem[Staging::kMaxDepth]) <= kStateBytes &&
               sizeof(Gemm) <= kStateBytes && sizeof(RingPlace) <= kStateBytes &&
               sizeof(GroupGemm) <= kStateBytes && sizeof(Shares) <= kStateBytes &&
-              sizeof(Piece) <= kStateBytes && sizeof(float[kMaxGemmSums]) <= kStateBytes);
+              sizeof(Piece) <= kStateBytes &&
+              sizeof(float[kMaxGemmSums]) <= kStateBytes);
 
 extern "C" {
 
@@ -272,6 +273,26 @@ void ql_await_codes(i32 phase, QL_SHARED u64 *barrier) {
   ql_ptx_mbarrier_wait(barrier, u32(phase & 1));
 }
 
+/// The sum of all threads' values, in an order of its own; `scratch` has a float per
+/// warp.
+float ql_block_sum(float value, i32 threads, QL_SHARED float *scratch) {
+  auto addLanes = [](float v) {
+    QL_UNROLL
+    for (int mask = kWarp / 2; mask; mask /= 2)
+      v += bitCast<float>(ql_ptx_shuffle_xor(bitCast<u32>(v), mask));
+    return v;
+  };
+  int thread = ql_ptx_thread(), warps = threads / kWarp;
+  value = addLanes(value);
+  if (thread % kWarp == 0)
+    scratch[thread / kWarp] = value;
+  ql_ptx_barrier();
+  int lane = thread % kWarp;
+  float sum = addLanes(lane < warps ? float(scratch[lane]) : 0.0f);
+  ql_ptx_barrier(); // before the next sum
+  return sum;
+}
+
 /// Quantizes `rows` rows of x into quantized activations; `blocks` blocks of
 /// `threads` threads (a multiple of 32) share the work.
 void ql_quantize(i32 type, i64 K, i32 rows, i32 threads, i32 blocks, const u8 *x,
@@ -298,9 +319,9 @@ void ql_quantize(i32 type, i64 K, i32 rows, i32 threads, i32 blocks, const u8 *x
   }
 }
 
-/// Prepares `rows` tokens for kernels of many (PreparedActivations); blocks of `threads`
-/// threads share the work, with a word of `scratch` per warp. `counters` words from
-/// `counter` on become zero, for kernels by groups of warps.
+/// Prepares `rows` tokens for kernels of many (PreparedActivations); blocks of
+/// `threads` threads share the work, with a word of `scratch` per warp. `counters`
+/// words from `counter` on become zero, for kernels by groups of warps.
 void ql_prepare(i32 type, i64 K, i32 rows, i32 threads, const u8 *x, u8 *image,
                 QL_SHARED u32 *scratch, u32 *counter, i32 counters) {
   clear(counter, counters, threads);
@@ -389,13 +410,14 @@ float ql_gemm_total(const Gemm *gemm, i32 split, i32 token0, i32 token, i32 weig
 /// GemmShape.
 void ql_groups_init(GroupGemm *gemm, u64 spec, i64 N, i64 K, i32 weights, i32 units,
                     i32 tokens, i32 warps, i32 warpTiles, i32 stages, i32 copyWarps,
-                    i32 xBlocks, i32 xStages, i32 roundTokens, i32 pair, i32 rank, i32 rows,
-                    const u8 *image, u8 *scratch, i32 counterBytes, QL_SHARED u8 *xRing,
-                    QL_SHARED u8 *ring, QL_SHARED u64 *barriers, QL_SHARED u8 *tables,
-                    QL_SHARED float *factors, QL_SHARED float *rounds) {
+                    i32 xBlocks, i32 xStages, i32 roundTokens, i32 pair, i32 rank,
+                    i32 rows, const u8 *image, u8 *scratch, i32 counterBytes,
+                    QL_SHARED u8 *xRing, QL_SHARED u8 *ring, QL_SHARED u64 *barriers,
+                    QL_SHARED u8 *tables, QL_SHARED float *factors,
+                    QL_SHARED float *rounds) {
   GroupGemm &g = *gemm;
-  g.shape = {tokens,    warps,   warpTiles, stages,
-             copyWarps, xBlocks, xStages,   roundTokens, pair};
+  g.shape = {tokens,  warps,   warpTiles,   stages, copyWarps,
+             xBlocks, xStages, roundTokens, pair};
   g.rank = rank;
   g.layout = {Spec::unpack(spec), u64(N), u64(K)};
   g.weights = weights;
@@ -427,8 +449,8 @@ void ql_groups_open(GroupPlace *place, i32 warps, i32 stages, i32 xStages, i32 p
   ql_ptx_mbarrier_fence();
 }
 
-/// How blocks share jobs of `groups` groups of tiles and `tokenBlocks` blocks of tokens,
-/// each of at most `most` pieces of K; how many pieces this one has.
+/// How blocks share jobs of `groups` groups of tiles and `tokenBlocks` blocks of
+/// tokens, each of at most `most` pieces of K; how many pieces this one has.
 i32 ql_shares_open(Shares *shares, i32 units, i32 groups, i32 tokenBlocks, i32 tokens,
                    i32 grid, i32 block, i32 most) {
   *shares = {units, groups, tokenBlocks, tokens, grid, block};

@@ -126,6 +126,28 @@ public:
   void storeVector(Value value, Value to) {
     LLVM::StoreOp::create(b, loc, value, to, /*alignment=*/64);
   }
+  /// The first `count` of 16 elements of `type` from `index` of `from` on; by way of
+  /// `buffer`.
+  Value loadSome(Value from, Value index, Type type, Value count, Value buffer) {
+    call("ql_cpu_load",
+         {constant32(dtypeOf(type)), at(from, index, bytesOf(type)), count, buffer});
+    return loadVector(buffer);
+  }
+  void storeSome(Value value, Value to, Value index, Type type, Value count,
+                 Value buffer) {
+    storeVector(value, buffer);
+    call("ql_cpu_store",
+         {constant32(dtypeOf(type)), at(to, index, bytesOf(type)), count, buffer});
+  }
+  Value null() { return LLVM::ZeroOp::create(b, loc, ptr); }
+  /// The rows of this call: an item is a row, or one of so many equal parts of all.
+  std::pair<Value, Value> rowsOf(std::optional<int64_t> parts) {
+    if (!parts)
+      return {begin(), min(end(), rows64())};
+    auto rowOf = [&](Value part) { return div(mul(part, rows64()), *parts); };
+    Value first = rowOf(begin());
+    return {first, rowOf(end())};
+  }
 
   void loop(Value from, Value to, function_ref<void(Value)> body) {
     loop(from, to, 1, body);
@@ -228,12 +250,9 @@ public:
       Value outRow = firstRow ? k.add(firstRow, row) : row;
       Value element = k.add(k.mul(outRow, n), column);
       auto store = [&](size_t result, Value value) {
-        Type type =
-            cast<RankedTensorType>(linear.getResult(result).getType()).getElementType();
-        k.storeVector(value, buffer);
-        k.call("ql_cpu_store",
-               {k.constant32(dtypeOf(type)),
-                k.at(results[result], element, bytesOf(type)), columns, buffer});
+        k.storeSome(value, results[result], element,
+                    getElementTypeOrSelf(linear.getResult(result).getType()), columns,
+                    buffer);
       };
       auto product = [&](size_t i) {
         return k.loadVector(k.at(products[i], row, kColumns * 4));
@@ -246,12 +265,8 @@ public:
           llvm::to_vector(llvm::map_range(llvm::seq(blobs.size()), product)),
           [&](unsigned i) -> Value {
             auto type = cast<RankedTensorType>(linear.getExtras()[i].getType());
-            Value index = type.getRank() == 1 ? column : element;
-            k.call("ql_cpu_load",
-                   {k.constant32(dtypeOf(type.getElementType())),
-                    k.at(extras[i], index, bytesOf(type.getElementType())), columns,
-                    buffer});
-            return k.loadVector(buffer);
+            return k.loadSome(extras[i], type.getRank() == 1 ? column : element,
+                              type.getElementType(), columns, buffer);
           });
       for (auto [i, value] : llvm::enumerate(values))
         store(i, value);
@@ -359,14 +374,59 @@ LLVM::LLVMFuncOp buildQuantizeKernel(SymbolTable &symbols, Location loc, StringR
   KernelBuilder k(symbols, loc, name);
   Value x = k.argument(0), out = k.argument(1);
   layout::ActivationLayout a{layout::u64(K)};
-  Value rows = k.rows64();
-  auto rowOf = [&](Value part) { return k.div(k.mul(part, rows), *parts); };
-  Value begin = parts ? rowOf(k.begin()) : k.begin();
-  Value end = parts ? rowOf(k.end()) : k.min(k.end(), rows);
+  auto [begin, end] = k.rowsOf(parts);
   k.loop(begin, end, [&](Value row) {
     k.call("ql_cpu_quantize",
            {k.constant32(dtypeOf(type)), k.constant(K), k.at(x, row, K * bytesOf(type)),
             k.at(out, row, int64_t(a.bytes()))});
+  });
+  return k.finish();
+}
+
+LLVM::LLVMFuncOp buildNormKernel(SymbolTable &symbols, NormOp op, StringRef name,
+                                 std::optional<int64_t> parts) {
+  KernelBuilder k(symbols, op.getLoc(), name);
+  int64_t K = op.getK(), next = 0;
+  Type type = op.getInputElement();
+  Value dtype = k.constant32(dtypeOf(type)), columns = k.constant(K);
+  auto argumentsOf = [&](size_t count) {
+    SmallVector<Value> values;
+    for (size_t i = 0; i < count; ++i)
+      values.push_back(k.argument(next++));
+    return values;
+  };
+  SmallVector<Value> inputs = argumentsOf(op.getInputs().size());
+  SmallVector<Value> extras = argumentsOf(op.getExtras().size());
+  SmallVector<Value> results = argumentsOf(op.getNumResults());
+  Value statistics = k.scratch(2 * kColumns * 4), buffer = k.scratch(kColumns * 4);
+  auto [begin, end] = k.rowsOf(parts);
+  k.loop(begin, end, [&](Value row) {
+    SmallVector<Value> x;
+    for (Value input : inputs)
+      x.push_back(k.at(input, row, K * bytesOf(type)));
+    if (x.size() == 1)
+      x.push_back(k.null());
+    bool mean = op.getKind() == NormKind::layer;
+    Value epsilon = arith::ConstantOp::create(k.b, k.loc, op.getEpsilonAttr());
+    k.call("ql_cpu_norm_statistics",
+           {k.constant32(mean), dtype, columns, epsilon, x[0], x[1], statistics});
+    k.loop(k.constant(0), columns, kColumns, [&](Value column) {
+      Value element = k.add(k.mul(row, K), column);
+      Value count = k.min(k.constant(kColumns), k.sub(columns, column));
+      k.call("ql_cpu_load_sum", {dtype, columns, x[0], x[1], column, buffer});
+      Value sum = k.loadVector(buffer);
+      Value n = arith::SubFOp::create(k.b, k.loc, sum, k.loadVector(statistics));
+      Value factor = k.loadVector(k.at(statistics, k.constant(1), kColumns * 4));
+      n = arith::MulFOp::create(k.b, k.loc, n, factor);
+      SmallVector<Value> values = emitEpilogue(k.b, op, {n, sum}, [&](unsigned i) {
+        auto extra = cast<RankedTensorType>(op.getExtras()[i].getType());
+        return k.loadSome(extras[i], extra.getRank() == 1 ? column : element,
+                          extra.getElementType(), count, buffer);
+      });
+      for (auto [i, result] : llvm::enumerate(results))
+        k.storeSome(values[i], result, element,
+                    getElementTypeOrSelf(op.getResult(i).getType()), count, buffer);
+    });
   });
   return k.finish();
 }

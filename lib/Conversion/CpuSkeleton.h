@@ -31,5 +31,9 @@ LLVM::LLVMFuncOp buildQuantizeKernel(SymbolTable &symbols, Location loc, StringR
                                      Type type, int64_t K,
                                      std::optional<int64_t> parts);
 
+/// The kernel of a norm. An item is a row, or one of so many equal `parts` of all rows.
+LLVM::LLVMFuncOp buildNormKernel(SymbolTable &symbols, NormOp op, StringRef name,
+                                 std::optional<int64_t> parts);
+
 } // namespace mlir::qlinear
 #endif

@@ -25,6 +25,7 @@ public:
         [this](LinearOp op, StringRef stem) { return build(op, stem); });
     addBuilder<QuantizeActivationsOp>(
         [this](QuantizeActivationsOp op, StringRef stem) { return build(op, stem); });
+    addBuilder<NormOp>([this](NormOp op, StringRef stem) { return build(op, stem); });
   }
 
   FailureOr<SmallVector<LinearOp>> schedule(RewriterBase &rewriter,
@@ -40,6 +41,13 @@ public:
 private:
   FailureOr<Kernels> build(LinearOp op, StringRef stem);
   FailureOr<Kernels> build(QuantizeActivationsOp op, StringRef stem);
+  FailureOr<Kernels> build(NormOp op, StringRef stem);
+  /// Kernels of an operation that takes M rows one by one: `build` makes the one whose
+  /// items are rows, or so many equal parts of all rows.
+  static Kernels
+  byRows(int64_t M, StringRef stem,
+         function_ref<LLVM::LLVMFuncOp(StringRef name, std::optional<int64_t> parts)>
+             build);
   SymbolTable &symbolsOf(Operation *op) {
     return tables.getSymbolTable(symbolTableOf(op));
   }
@@ -85,21 +93,35 @@ FailureOr<Kernels> CpuTarget::build(LinearOp op, StringRef stem) {
   return kernels;
 }
 
-FailureOr<Kernels> CpuTarget::build(QuantizeActivationsOp op, StringRef stem) {
+Kernels CpuTarget::byRows(
+    int64_t M, StringRef stem,
+    function_ref<LLVM::LLVMFuncOp(StringRef, std::optional<int64_t>)> build) {
   // As many parts of the rows as may be threads.
   constexpr int64_t parts = 256;
-  auto input = cast<RankedTensorType>(op.getInput().getType());
-  auto build = [&](const Twine &name, std::optional<int64_t> parts) {
-    return buildQuantizeKernel(symbolsOf(op), op.getLoc(), name.str(),
-                               input.getElementType(), input.getDimSize(1), parts);
-  };
   Kernels kernels;
-  LLVM::LLVMFuncOp byRows = build(stem, std::nullopt);
-  for (int64_t rows : ::qlinear::rowsWithKernels(input.getDimSize(0)))
-    kernels.variants.push_back(variant(rows, byRows, /*items=*/rows));
-  if (input.isDynamicDim(0) || input.getDimSize(0) > kMaxGemvRows)
-    kernels.variants.push_back(variant(kAnyRows, build(stem + "_many", parts), parts));
+  LLVM::LLVMFuncOp few = build(stem, std::nullopt);
+  for (int64_t rows : ::qlinear::rowsWithKernels(M))
+    kernels.variants.push_back(variant(rows, few, /*items=*/rows));
+  if (ShapedType::isDynamic(M) || M > kMaxGemvRows)
+    kernels.variants.push_back(
+        variant(kAnyRows, build((stem + "_many").str(), parts), parts));
   return kernels;
+}
+
+FailureOr<Kernels> CpuTarget::build(QuantizeActivationsOp op, StringRef stem) {
+  auto input = cast<RankedTensorType>(op.getInput().getType());
+  return byRows(op.getM(), stem, [&](StringRef name, std::optional<int64_t> parts) {
+    return buildQuantizeKernel(symbolsOf(op), op.getLoc(), name, input.getElementType(),
+                               input.getDimSize(1), parts);
+  });
+}
+
+FailureOr<Kernels> CpuTarget::build(NormOp op, StringRef stem) {
+  if (failed(checkEpilogue(op)))
+    return failure();
+  return byRows(op.getM(), stem, [&](StringRef name, std::optional<int64_t> parts) {
+    return buildNormKernel(symbolsOf(op), op, name, parts);
+  });
 }
 
 std::unique_ptr<KernelTarget> mlir::qlinear::makeCpuTarget() {

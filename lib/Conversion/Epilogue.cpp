@@ -1,4 +1,4 @@
-//===- Epilogue.cpp - Epilogues on products of any shape ------------------===//
+//===- Epilogue.cpp - Epilogues on values of any shape --------------------===//
 //
 // Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -20,22 +20,25 @@ Type vectorLike(Type type, Type like) {
   return VectorType::get(vector.getShape(), type);
 }
 
-LogicalResult checkEpilogue(LinearOp linear) {
-  if (!linear.hasEpilogue())
+LogicalResult checkEpilogue(EpilogueOpInterface op) {
+  if (!op.hasEpilogue())
     return success();
-  for (Operation &op : linear.getBody().without_terminator()) {
-    bool known = isa<arith::ConstantOp>(op) ||
-                 (OpTrait::hasElementwiseMappableTraits(&op) && !op.getNumRegions());
-    bool scalar = llvm::all_of(op.getResultTypes(), [](Type type) {
+  for (Operation &inner : op.getBody().without_terminator()) {
+    bool known =
+        isa<arith::ConstantOp>(inner) ||
+        (OpTrait::hasElementwiseMappableTraits(&inner) && !inner.getNumRegions());
+    bool scalar = llvm::all_of(inner.getResultTypes(), [](Type type) {
       return type.isIntOrFloat() && type.getIntOrFloatBitWidth() <= 64;
     });
     // The bits of a narrow float are not there to be looked at.
-    bool bits = isa<arith::BitcastOp>(op);
+    bool bits = isa<arith::BitcastOp>(inner);
     if (!known || !scalar || bits)
-      return op.emitError("'")
-             << op.getName() << "' cannot be computed in the epilogue of a CPU kernel, "
-             << "which runs on vectors of f32, f64 and integers; keep it outside "
-                "of the linear, or use other operations of arith and math";
+      return inner.emitError("'")
+             << inner.getName() << "' cannot be computed in the epilogue of a CPU "
+             << "kernel, which runs on vectors of f32, f64 and integers; keep it "
+                "outside "
+             << "of the " << op->getName().stripDialect()
+             << ", or use other operations of arith and math";
   }
   return success();
 }
@@ -73,23 +76,24 @@ static void vectorize(OpBuilder &b, Operation &op, Type like, IRMapping &map) {
     map.map(from, to);
 }
 
-SmallVector<Value> emitEpilogue(OpBuilder &b, LinearOp linear, ArrayRef<Value> products,
+SmallVector<Value> emitEpilogue(OpBuilder &b, EpilogueOpInterface op,
+                                ArrayRef<Value> computed,
                                 function_ref<Value(unsigned)> load) {
-  if (!linear.hasEpilogue())
-    return llvm::to_vector(products);
+  if (!op.hasEpilogue())
+    return llvm::to_vector(computed);
   IRMapping map;
-  for (auto [argument, product] : llvm::zip(linear.getProductArguments(), products))
-    map.map(argument, product);
-  for (auto [i, argument] : llvm::enumerate(linear.getExtraArguments()))
+  for (auto [argument, value] : llvm::zip(op.getComputedArguments(), computed))
+    map.map(argument, value);
+  for (auto [i, argument] : llvm::enumerate(op.getExtraArguments()))
     map.map(argument, load(unsigned(i)));
-  Type like = products.front().getType();
-  for (Operation &inner : linear.getBody().without_terminator())
+  Type like = computed.front().getType();
+  for (Operation &inner : op.getBody().without_terminator())
     if (isa<VectorType>(like))
       vectorize(b, inner, like, map);
     else
       b.clone(inner, map);
   SmallVector<Value> values;
-  for (Value value : linear.getBody().getTerminator()->getOperands())
+  for (Value value : op.getBody().getTerminator()->getOperands())
     values.push_back(map.lookup(value));
   return values;
 }

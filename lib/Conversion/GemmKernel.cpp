@@ -92,7 +92,7 @@ void GemmSkeleton::job(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan,
 
 void GemmSkeleton::linear(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan,
                           const GemmScratch &scratch) {
-  Value image = element(f.getArgument(countPointers(op)), constant64(scratch.bytes),
+  Value image = element(f.getArgument(unsigned(countKernelArgs(op))), constant64(scratch.bytes),
                         b.getI8Type());
   Value block = call("ql_ptx_block", i32, {});
   Value unit0 = constant(0), units = constant(plan.units);
@@ -195,7 +195,7 @@ void GemmSkeleton::prepare(gpu::GPUFuncOp f, LinearOp op, const GemmScratch &scr
     call("ql_ptx_launch_dependents", {});
     call("ql_ptx_wait_prior_grids", {});
   }
-  Value temporary = f.getArgument(countPointers(op));
+  Value temporary = f.getArgument(unsigned(countKernelArgs(op)));
   SmallVector<Value> args{constant64(op.getK()),
                           rows,
                           constant(threads),
@@ -214,18 +214,13 @@ void GemmSkeleton::prepare(gpu::GPUFuncOp f, LinearOp op, const GemmScratch &scr
 
 } // namespace
 
-unsigned countPointers(LinearOp op) {
-  return unsigned(op.getWeights().size() + 1 + op.getExtras().size() +
-                  op.getNumResults());
-}
-
 gpu::GPUFuncOp buildKernel(OpBuilder &builder, StringRef name, LinearOp op,
                            const GemmPlan &plan, const GemmScratch &scratch) {
   if (plan.byGroups)
     return buildGroupKernel(builder, name, op, plan, scratch);
   OpBuilder::InsertionGuard guard(builder);
   GemmSkeleton skeleton(builder, op.getLoc());
-  unsigned pointers = countPointers(op) + 1;
+  unsigned pointers = unsigned(countKernelArgs(op)) + 1;
   gpu::GPUFuncOp f = skeleton.open(name, pointers, plan.threads(), 1);
   if (plan.split > 1)
     f->setAttr(NVVM::NVVMDialect::getClusterDimAttrName(),
@@ -240,7 +235,7 @@ gpu::GPUFuncOp buildPrepareKernel(OpBuilder &builder, StringRef name, LinearOp o
                                   bool pdl) {
   OpBuilder::InsertionGuard guard(builder);
   GemmSkeleton skeleton(builder, op.getLoc());
-  gpu::GPUFuncOp f = skeleton.open(name, countPointers(op) + 1, threads,
+  gpu::GPUFuncOp f = skeleton.open(name, unsigned(countKernelArgs(op)) + 1, threads,
                                    int(kernels::kPrepareThreadsTogether / threads));
   skeleton.prepare(f, op, scratch, threads, pdl);
   skeleton.close(f);

@@ -350,7 +350,7 @@ gpu::GPUFuncOp buildKernel(OpBuilder &builder, StringRef name, LinearOp op,
                            const KernelPlan &plan, bool hasTemp) {
   OpBuilder::InsertionGuard guard(builder);
   Skeleton skeleton(builder, op.getLoc());
-  unsigned pointers = countPointers(op) + hasTemp;
+  unsigned pointers = unsigned(countKernelArgs(op)) + hasTemp;
   gpu::GPUFuncOp f =
       skeleton.open(name, pointers, plan.threads(), plan.blocksPerMultiprocessor);
   if (plan.split > 1)

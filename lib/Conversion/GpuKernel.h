@@ -13,10 +13,6 @@
 
 namespace qlinear {
 
-/// The pointers that kernels of a linear take: weights, x, extras and results. A
-/// temporary may follow.
-unsigned countPointers(mlir::qlinear::LinearOp op);
-
 /// Builds the kernel at the builder's position, inside a gpu.module. With `hasTemp` it
 /// takes a temporary, which it does not use.
 mlir::gpu::GPUFuncOp buildKernel(mlir::OpBuilder &builder, llvm::StringRef name,
@@ -41,6 +37,25 @@ mlir::gpu::GPUFuncOp buildQuantizeKernel(mlir::OpBuilder &builder, llvm::StringR
                                          mlir::Location loc,
                                          mlir::RankedTensorType input, int64_t grid,
                                          int64_t threads, bool pdl);
+
+/// How the threads of a block share a row of a norm (NormKernel.cpp).
+struct NormPlan {
+  int64_t width;   ///< adjacent columns that are loaded at once
+  int64_t groups;  ///< of so many columns, in a row
+  int64_t rounds;  ///< groups of a thread
+  int64_t threads; ///< of the block
+
+  static NormPlan of(mlir::qlinear::NormOp op);
+  /// Whether the row stays in registers.
+  bool keepsRow() const { return rounds * width <= 32; }
+  /// A float per warp, for sums.
+  int64_t sharedBytes() const { return threads / kernels::kWarp * 4; }
+};
+
+/// Builds the kernel of a norm, for any number of rows and blocks.
+mlir::gpu::GPUFuncOp buildNormKernel(mlir::OpBuilder &builder, llvm::StringRef name,
+                                     mlir::qlinear::NormOp op, const NormPlan &plan,
+                                     bool pdl);
 
 } // namespace qlinear
 #endif

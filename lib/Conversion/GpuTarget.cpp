@@ -17,6 +17,8 @@ using namespace mlir::qlinear;
 namespace {
 constexpr llvm::StringLiteral kModuleName = "qlinear_kernels";
 constexpr int64_t kQuantizeThreads = 128;
+/// Of a multiprocessor.
+constexpr int64_t kThreadsTogether = 2048;
 
 /// Kernels of one gpu.module, which is added to the module with the first of them.
 class GpuTarget : public KernelTarget {
@@ -27,6 +29,7 @@ public:
         [this](LinearOp op, StringRef stem) { return build(op, stem); });
     addBuilder<QuantizeActivationsOp>(
         [this](QuantizeActivationsOp op, StringRef stem) { return build(op, stem); });
+    addBuilder<NormOp>([this](NormOp op, StringRef stem) { return build(op, stem); });
   }
 
   FailureOr<SmallVector<LinearOp>> schedule(RewriterBase &rewriter,
@@ -46,6 +49,7 @@ public:
 private:
   FailureOr<Kernels> build(LinearOp op, StringRef stem);
   FailureOr<Kernels> build(QuantizeActivationsOp op, StringRef stem);
+  FailureOr<Kernels> build(NormOp op, StringRef stem);
   gpu::GPUModuleOp kernelModule();
   VariantAttr variant(int64_t rows, StringRef kernel, int64_t grid, int64_t threads,
                       int64_t sharedBytes, VariantAttr before = {}) {
@@ -150,6 +154,21 @@ FailureOr<Kernels> GpuTarget::build(QuantizeActivationsOp op, StringRef stem) {
                                    kQuantizeThreads, chip.pdl());
     kernels.variants.push_back(variant(rows, kernel, grid, kQuantizeThreads, 0));
   }
+  return kernels;
+}
+
+FailureOr<Kernels> GpuTarget::build(NormOp op, StringRef stem) {
+  OpBuilder b(op.getContext());
+  auto plan = ::qlinear::NormPlan::of(op);
+  std::string kernel = (stem + "_many").str();
+  b.setInsertionPointToEnd(kernelModule().getBody());
+  ::qlinear::buildNormKernel(b, kernel, op, plan, chip.pdl());
+  // Blocks that run at once, of as many as there are rows.
+  int64_t most = chip.multiprocessors * (kThreadsTogether / plan.threads);
+  Kernels kernels;
+  for (int64_t rows : {int64_t(1), int64_t(8), int64_t(64), kAnyRows})
+    kernels.variants.push_back(
+        variant(rows, kernel, std::min(rows, most), plan.threads, plan.sharedBytes()));
   return kernels;
 }
 

@@ -69,7 +69,7 @@ private:
 
 /// The states of all segments.
 void GroupSkeleton::init(gpu::GPUFuncOp f) {
-  Value temporary = f.getArgument(countPointers(op));
+  Value temporary = f.getArgument(unsigned(countKernelArgs(op)));
   Value image = element(temporary, constant64(scratch.bytes), b.getI8Type());
   const kernels::GemmShape &shape = plan.shape;
   for (auto [segment, state] : llvm::zip(plan.segments, states)) {
@@ -295,7 +295,7 @@ gpu::GPUFuncOp buildGroupKernel(OpBuilder &builder, StringRef name, LinearOp op,
                                 const GemmPlan &plan, const GemmScratch &scratch) {
   OpBuilder::InsertionGuard guard(builder);
   GroupSkeleton skeleton(builder, op, plan, scratch);
-  gpu::GPUFuncOp f = skeleton.open(name, countPointers(op) + 1, plan.threads(), 1);
+  gpu::GPUFuncOp f = skeleton.open(name, unsigned(countKernelArgs(op)) + 1, plan.threads(), 1);
   if (plan.shape.pair)
     f->setAttr(NVVM::NVVMDialect::getClusterDimAttrName(),
                builder.getDenseI32ArrayAttr({int32_t(plan.blocks()), 1, 1}));

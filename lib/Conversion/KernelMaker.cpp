@@ -7,6 +7,7 @@
 #include "Checks.h"
 #include "KernelTarget.h"
 #include "qlinear/Conversion/Kernels.h"
+#include "qlinear/Transforms/Schedule.h"
 
 #include "mlir/IR/AsmState.h"
 
@@ -137,7 +138,7 @@ LogicalResult KernelMaker::convert(RewriterBase &rewriter, KernelOpInterface op)
     return failure();
   auto linear = dyn_cast<LinearOp>(op.getOperation());
   if (!linear)
-    return launch(rewriter, op);
+    return failed(::qlinear::checkKernelArgs(op)) ? failure() : launch(rewriter, op);
   FailureOr<SmallVector<LinearOp>> parts = target->schedule(rewriter, linear);
   if (failed(parts))
     return failure();

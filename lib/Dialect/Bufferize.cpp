@@ -305,6 +305,7 @@ static LogicalResult bufferizeOp(Operation *op, OperandRange outs,
 QLINEAR_BUFFERIZABLE(DequantizeOp)
 QLINEAR_BUFFERIZABLE(QuantizeActivationsOp)
 QLINEAR_BUFFERIZABLE(LinearOp)
+QLINEAR_BUFFERIZABLE(NormOp)
 QLINEAR_BUFFERIZABLE(LaunchOp)
 QLINEAR_BUFFERIZABLE_BY_HAND(PackOp, OperandRange(operand_end(), operand_end()))
 #undef QLINEAR_BUFFERIZABLE

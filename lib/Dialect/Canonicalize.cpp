@@ -156,15 +156,15 @@ struct SimplifyEpilogueOperands : OpRewritePattern<LinearOp> {
             break;
           }
     };
-    merge(op.getWeights(), op.getProductArguments());
+    merge(op.getWeights(), op.getComputedArguments());
     merge(op.getExtras(), op.getExtraArguments());
 
     SmallVector<Value> weights, extras;
     llvm::BitVector dead(body.getNumArguments());
     unsigned live = llvm::count_if(
-        op.getProductArguments(), [](Value argument) { return !argument.use_empty(); });
+        op.getComputedArguments(), [](Value argument) { return !argument.use_empty(); });
     for (auto [weight, argument] :
-         llvm::zip(op.getWeights(), op.getProductArguments())) {
+         llvm::zip(op.getWeights(), op.getComputedArguments())) {
       bool keep = !argument.use_empty() || (live == 0 && weights.empty());
       if (keep)
         weights.push_back(weight);
@@ -215,7 +215,7 @@ struct DropIdentityEpilogue : OpRewritePattern<LinearOp> {
       return rewriter.notifyMatchFailure(op, "no identity");
     auto yield = cast<YieldOp>(op.getBody().getTerminator());
     for (auto [value, argument] :
-         llvm::zip(yield.getValues(), op.getProductArguments())) {
+         llvm::zip(yield.getValues(), op.getComputedArguments())) {
       Value product = value;
       if (auto round = product.getDefiningOp<arith::TruncFOp>();
           round &&

@@ -35,6 +35,10 @@ template <typename T> std::string cite(unsigned constraint) {
     return cite(T::getOperationName(), constraint);
 }
 
+/// Checks the region of `op`: the four constraints from `firstConstraint` on, of the
+/// arguments, the terminator, its values, and the operations.
+LogicalResult verifyEpilogue(EpilogueOpInterface op, unsigned firstConstraint);
+
 /// Defined in Bytecode.cpp.
 void addBytecodeInterface(QLinearDialect *dialect);
 

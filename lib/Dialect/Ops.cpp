@@ -32,7 +32,16 @@ bool PackOp::hasTensorSemantics() { return isOnTensors(*this); }
 bool DequantizeOp::hasTensorSemantics() { return isOnTensors(*this); }
 bool QuantizeActivationsOp::hasTensorSemantics() { return isOnTensors(*this); }
 bool LinearOp::hasTensorSemantics() { return isOnTensors(*this); }
+bool NormOp::hasTensorSemantics() { return isOnTensors(*this); }
 bool LaunchOp::hasTensorSemantics() { return isOnTensors(*this); }
+
+/// Types of the results, or of the buffers that take their place.
+template <typename Op> static TypeRange valueTypes(Op op) {
+  return op.hasTensorSemantics() ? TypeRange(op->getResultTypes())
+                                 : TypeRange(op.getOuts().getTypes());
+}
+TypeRange LinearOp::getValueTypes() { return valueTypes(*this); }
+TypeRange NormOp::getValueTypes() { return valueTypes(*this); }
 
 /// Either all operands are values, and `outs`, if there, have the results' types,
 /// or all are buffers, and there are `outs` but no results.
@@ -295,65 +304,10 @@ LogicalResult LinearOp::verify() {
 }
 
 LogicalResult LinearOp::verifyRegions() {
-  if (!hasEpilogue())
-    return success();
-  size_t weights = getWeights().size(), extras = getExtras().size();
-  if (getBody().getNumArguments() != weights + extras)
-    return emitOpError() << "the epilogue has " << getBody().getNumArguments()
-                         << " arguments; it needs one f32 per weight (" << weights
-                         << ") and one element per extra (" << extras << ")"
-                         << cite<LinearOp>(12);
-  for (BlockArgument argument : getBody().getArguments()) {
-    unsigned index = argument.getArgNumber();
-    Type expected = index < weights
-                        ? Type(Float32Type::get(getContext()))
-                        : getElementTypeOrSelf(getExtras()[index - weights].getType());
-    if (argument.getType() != expected)
-      return emitOpError() << "argument " << index << " of the epilogue must be "
-                           << expected
-                           << (index < weights ? ", a product"
-                                               : ", an element of its extra")
-                           << ", but is " << argument.getType() << cite<LinearOp>(12);
-  }
-
-  auto yield = dyn_cast<YieldOp>(getBody().getTerminator());
-  if (!yield)
-    return emitOpError("the epilogue must end with qlinear.yield")
-           << cite<LinearOp>(13);
-  TypeRange types = getValueTypes();
-  if (yield.getNumOperands() != types.size())
-    return yield.emitOpError()
-           << "yields " << yield.getNumOperands() << " values for " << types.size()
-           << " results; yield one per result" << cite<LinearOp>(14);
-  for (auto [index, value] : llvm::enumerate(yield.getValues())) {
-    Type expected = getElementTypeOrSelf(types[index]);
-    if (value.getType() != expected)
-      return yield.emitOpError()
-             << "value " << index << " is " << value.getType()
-             << ", but the elements of result " << index << " are " << expected
-             << "; convert it with arith.truncf or arith.extf" << cite<LinearOp>(14);
-  }
-
-  auto isScalar = [](Type type) { return type.isIntOrIndexOrFloat(); };
-  for (Operation &op : getBody().without_terminator()) {
-    StringRef problem;
-    if (op.getNumRegions() != 0)
-      problem = "has a region; an epilogue is elementwise, use arith.select for "
-                "conditions";
-    else if (!isMemoryEffectFree(&op))
-      problem = "has side effects; an epilogue is elementwise, pass what it "
-                "reads as an extra";
-    else if (!llvm::all_of(op.getOperandTypes(), isScalar) ||
-             !llvm::all_of(op.getResultTypes(), isScalar))
-      problem = "is not on scalars; an epilogue computes one element at a time";
-    else
-      continue;
-    InFlightDiagnostic diag = op.emitOpError(problem) << cite<LinearOp>(15);
-    diag.attachNote(getLoc()) << "in the epilogue of this linear";
-    return diag;
-  }
-  return success();
+  return verifyEpilogue(*this, /*firstConstraint=*/12);
 }
+unsigned LinearOp::getNumComputed() { return unsigned(getWeights().size()); }
+StringRef LinearOp::describeComputed() { return "one f32 per weight"; }
 
 LogicalResult LinearOp::reifyResultShapes(OpBuilder &builder,
                                           ReifiedRankedShapedTypeDims &shapes) {
@@ -363,6 +317,90 @@ LogicalResult LinearOp::reifyResultShapes(OpBuilder &builder,
   for (Type type : getResultTypes())
     shapes.push_back(
         {*rows, builder.getIndexAttr(cast<RankedTensorType>(type).getDimSize(1))});
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// norm
+//===----------------------------------------------------------------------===//
+
+int64_t NormOp::getM() { return shapeOf(getInputs().front().getType()).first; }
+int64_t NormOp::getK() { return shapeOf(getInputs().front().getType()).second; }
+FloatType NormOp::getInputElement() {
+  return cast<FloatType>(getElementTypeOrSelf(getInputs().front().getType()));
+}
+SmallVector<Value> NormOp::getKernelWeights() { return {}; }
+SmallVector<Value> NormOp::getKernelInputs() {
+  SmallVector<Value> inputs(getInputs());
+  llvm::append_range(inputs, getExtras());
+  return inputs;
+}
+SmallVector<Value> NormOp::getKernelOuts() { return getOuts(); }
+unsigned NormOp::getNumComputed() { return 2; }
+StringRef NormOp::describeComputed() {
+  return "an f32 of the norm and one of its input";
+}
+
+LogicalResult NormOp::verify() {
+  size_t count = getInputs().size();
+  if (count < 1 || count > 2)
+    return emitOpError() << "has " << count
+                         << " inputs; give the rows, or two tensors whose sum they are"
+                         << cite<NormOp>(5);
+  if (failed(verifyForm(*this, getOuts())))
+    return failure();
+  auto first = cast<ShapedType>(getInputs().front().getType());
+  auto last = cast<ShapedType>(getInputs().back().getType());
+  if (first.getShape() != last.getShape() ||
+      first.getElementType() != last.getElementType())
+    return emitOpError() << "adds " << first << " and " << last
+                         << "; the shape and the element type must be the same"
+                         << cite<NormOp>(6);
+  int64_t m = getM(), k = getK();
+  if (ShapedType::isDynamic(k))
+    return emitOpError("K of the inputs must be known; only M may be ?")
+           << cite<NormOp>(7);
+  if (!getEpsilon().isFinite() || (getEpsilon().isNegative() && !getEpsilon().isZero()))
+    return emitOpError() << "epsilon = " << getEpsilon().convertToDouble()
+                         << "; it is added to a mean of squares: give a finite number "
+                            "from 0 on"
+                         << cite<NormOp>(8);
+  TypeRange values = getValueTypes();
+  if (!hasEpilogue() && (!getExtras().empty() || values.size() != 1))
+    return emitOpError()
+           << "has " << getExtras().size() << " extras and " << values.size()
+           << " results, and no region that makes these of those; without "
+              "a region there are no extras, and one result"
+           << cite<NormOp>(9);
+  for (auto [index, extra] : llvm::enumerate(getExtras())) {
+    auto type = cast<ShapedType>(extra.getType());
+    if (type.getShape().back() != k ||
+        (type.getRank() == 2 && !compatible(type.getDimSize(0), m)))
+      return emitOpError() << "extra " << index << " is " << type
+                           << ", but the rows are " << str(m) << " x " << k
+                           << "; an extra is a tensor of K or M x K"
+                           << cite<NormOp>(10);
+  }
+  for (auto [index, value] : llvm::enumerate(values)) {
+    auto type = cast<ShapedType>(value);
+    if (type.getDimSize(0) != m || type.getDimSize(1) != k)
+      return emitOpError() << "result " << index << " must be " << str(m) << " x " << k
+                           << " as the first input, but is " << type
+                           << cite<NormOp>(11);
+  }
+  return success();
+}
+
+LogicalResult NormOp::verifyRegions() {
+  return verifyEpilogue(*this, /*firstConstraint=*/12);
+}
+
+LogicalResult NormOp::reifyResultShapes(OpBuilder &builder,
+                                        ReifiedRankedShapedTypeDims &shapes) {
+  FailureOr<OpFoldResult> rows = reifyRows(builder, getLoc(), getInputs().front());
+  if (failed(rows))
+    return failure();
+  shapes.append(getNumResults(), {*rows, builder.getIndexAttr(getK())});
   return success();
 }
 

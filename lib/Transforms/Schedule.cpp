@@ -21,17 +21,18 @@ namespace mlir::qlinear {
 
 namespace qlinear {
 
-size_t countKernelArgs(LinearOp op) {
-  return op.getWeights().size() + 1 + op.getExtras().size() + op.getValueTypes().size();
+size_t countKernelArgs(KernelOpInterface op) {
+  return op.getKernelWeights().size() + op.getKernelInputs().size() +
+         std::max(op->getNumResults(), unsigned(op.getKernelOuts().size()));
 }
 
-LogicalResult checkKernelArgs(LinearOp op) {
+LogicalResult checkKernelArgs(KernelOpInterface op) {
   if (size_t count = countKernelArgs(op); count > kMaxKernelArgs)
-    return op.emitError("a kernel of ")
-           << op.getWeights().size() << " weights, " << op.getExtras().size()
-           << " extras and " << op.getNumResults() << " results has " << count
-           << " arguments, and the runtime passes at most " << kMaxKernelArgs
-           << "; use several linears";
+    return op->emitError("a kernel of ")
+           << op.getKernelWeights().size() << " weights, "
+           << op.getKernelInputs().size() << " inputs and " << op->getNumResults()
+           << " results has " << count << " arguments, and the runtime passes at most "
+           << kMaxKernelArgs << "; use several operations";
   return success();
 }
 

@@ -50,7 +50,7 @@ SmallVector<Value> mlir::qlinear::inlineEpilogue(OpBuilder &builder, LinearOp li
     return elements;
   }
   IRMapping map;
-  for (auto [arg, value] : llvm::zip_equal(linear.getProductArguments(), products))
+  for (auto [arg, value] : llvm::zip_equal(linear.getComputedArguments(), products))
     map.map(arg, value);
   for (auto [arg, value] : llvm::zip_equal(linear.getExtraArguments(), extras))
     map.map(arg, value);

@@ -14,8 +14,11 @@
 //   p[m, n] = sum over k of x[m, k] * w[n, k]
 //   y[m, n] = epilogue(f32(p[m, n]), extras...)    or p rounded to y's type
 //
+// Norms are in ReferenceNorm.cpp.
+//
 //===----------------------------------------------------------------------===//
 #include "MoveToTensors.h"
+#include "ReferenceBuilder.h"
 #include "ResolveWeights.h"
 #include "qlinear/Dialect/QLinear.h"
 #include "qlinear/Transforms/Passes.h"
@@ -47,29 +50,9 @@ using ::qlinear::Form;
 using ::qlinear::MetaStorage;
 using ::qlinear::StepScope;
 
-using BodyBuilder = function_ref<void(OpBuilder &, Location, ValueRange)>;
-using utils::IteratorType;
-
 //===----------------------------------------------------------------------===//
 // Scalars
 //===----------------------------------------------------------------------===//
-
-static Value constant(OpBuilder &b, Location loc, FloatType type, double v) {
-  return arith::ConstantOp::create(b, loc, b.getFloatAttr(type, v));
-}
-
-/// Widens or rounds (to nearest even) to another float type.
-static Value toFloat(OpBuilder &b, Location loc, Value value, FloatType type) {
-  unsigned from = value.getType().getIntOrFloatBitWidth();
-  if (value.getType() == type)
-    return value;
-  if (from < type.getWidth())
-    return arith::ExtFOp::create(b, loc, type, value);
-  if (from > type.getWidth())
-    return arith::TruncFOp::create(b, loc, type, value);
-  // f16 and bf16: neither holds the other.
-  return toFloat(b, loc, toFloat(b, loc, value, b.getF32Type()), type);
-}
 
 static Value toFloat(OpBuilder &b, Location loc, Value code, bool isSigned,
                      FloatType type) {
@@ -182,48 +165,6 @@ static Value decodeWeight(OpBuilder &b, Location loc, const Encoding &e, Value q
 //===----------------------------------------------------------------------===//
 // Tensors
 //===----------------------------------------------------------------------===//
-
-/// An empty tensor of `rows` (an attribute or a value) and static sizes.
-static Value emptyTensor(OpBuilder &b, Location loc, ArrayRef<OpFoldResult> sizes,
-                         Type element) {
-  return tensor::EmptyOp::create(b, loc, sizes, element);
-}
-
-/// A linalg.generic with one result per type, parallel unless `iterators` says
-/// otherwise; the maps of the results come last.
-static linalg::GenericOp generic(OpBuilder &b, Location loc, ValueRange inputs,
-                                 ValueRange outputs, ArrayRef<AffineMap> maps,
-                                 ArrayRef<IteratorType> iterators, BodyBuilder body) {
-  return linalg::GenericOp::create(
-      b, loc, TypeRange(outputs), inputs, outputs, maps, iterators,
-      [&](OpBuilder &b, Location loc, ValueRange arguments) {
-        body(b, loc, arguments);
-      });
-}
-
-static constexpr IteratorType kParallel = IteratorType::parallel;
-static constexpr IteratorType kReduction = IteratorType::reduction;
-
-/// An elementwise function of a 2D tensor.
-static Value mapElements(OpBuilder &b, Location loc, Value input, Type element,
-                         function_ref<Value(OpBuilder &, Location, Value)> f) {
-  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, loc, input);
-  AffineMap identity = b.getMultiDimIdentityMap(2);
-  return generic(b, loc, input, emptyTensor(b, loc, sizes, element),
-                 {identity, identity}, {kParallel, kParallel},
-                 [&](OpBuilder &b, Location loc, ValueRange arguments) {
-                   linalg::YieldOp::create(b, loc, f(b, loc, arguments[0]));
-                 })
-      .getResult(0);
-}
-
-static Value castElements(OpBuilder &b, Location loc, Value input, FloatType type) {
-  if (getElementTypeOrSelf(input.getType()) == type)
-    return input;
-  return mapElements(b, loc, input, type, [&](OpBuilder &b, Location loc, Value v) {
-    return toFloat(b, loc, v, type);
-  });
-}
 
 /// N x K weights in f64 from the components of a weight.
 static Value decodeTensor(OpBuilder &b, Location loc, PackOp pack, Value codes,
@@ -430,36 +371,7 @@ struct LinearPattern : OpConversionPattern<LinearOp> {
       return success();
     }
 
-    SmallVector<Value> inputs = products, outputs;
-    SmallVector<AffineMap> maps(products.size(), b.getMultiDimIdentityMap(2));
-    for (Value extra : adaptor.getExtras()) {
-      inputs.push_back(extra);
-      bool perRow = cast<RankedTensorType>(extra.getType()).getRank() == 2;
-      maps.push_back(perRow ? b.getMultiDimIdentityMap(2)
-                            : AffineMap::get(2, 0, b.getAffineDimExpr(1)));
-    }
-    SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, loc, products.front());
-    for (Type type : op.getResultTypes()) {
-      outputs.push_back(emptyTensor(b, loc, sizes, getElementTypeOrSelf(type)));
-      maps.push_back(b.getMultiDimIdentityMap(2));
-    }
-    auto epilogue = generic(
-        b, loc, inputs, outputs, maps, {kParallel, kParallel},
-        [&](OpBuilder &b, Location loc, ValueRange arguments) {
-          IRMapping mapping;
-          for (auto [from, to] :
-               llvm::zip_first(op.getBody().getArguments(), arguments))
-            mapping.map(from, isa<FloatType>(to.getType())
-                                  ? toFloat(b, loc, to, cast<FloatType>(from.getType()))
-                                  : to);
-          for (Operation &inner : op.getBody().without_terminator())
-            b.clone(inner, mapping);
-          SmallVector<Value> yielded;
-          for (Value v : op.getBody().getTerminator()->getOperands())
-            yielded.push_back(mapping.lookup(v));
-          linalg::YieldOp::create(b, loc, yielded);
-        });
-    b.replaceOp(op, epilogue.getResults());
+    b.replaceOp(op, mapEpilogue(b, op, products, adaptor.getExtras()));
     return success();
   }
 
@@ -530,6 +442,7 @@ struct ToReference : mlir::qlinear::impl::ToReferenceBase<ToReference> {
     RewritePatternSet patterns(context);
     patterns.add<PackPattern, DequantizePattern, QuantizeActivationsPattern>(converter,
                                                                              context);
+    populateNormReference(patterns, converter);
     patterns.add<LinearPattern>(
         converter, context,
         accumulate == "f64" ? f64 : FloatType(Float32Type::get(context)), int8);

@@ -225,6 +225,46 @@ def quantize_entry():
     return entry
 
 
+NORM_COLUMNS = [100, 5376, 9001, 33280]
+
+
+def norm_entry():
+    """Norms of one input and of the sum of two, whose epilogues read extras of other types;
+    rows in registers, and such as are loaded again."""
+    entry = Entry("norm")
+    entry.rows = [1, 3, 8, 64, 300]
+    entry.weight(MAIN["rowu8"], 1, 32)  # an archive has a weight
+    for x, other in zip(matrix.INPUTS, [*matrix.INPUTS[1:], matrix.INPUTS[0]]):
+        for i, k in enumerate(NORM_COLUMNS):
+            rows, column = f"tensor<?x{k}x{x}>", f"tensor<{k}x{other}>"
+            entry.function(
+                f"{x}_k{k}",
+                [("x", rows)],
+                [rows],
+                f"  %y = qlinear.norm rms %x epsilon = 1.0e-05 : ({rows}) -> {rows}\n"
+                f"  return %y : {rows}\n",
+            )
+            widen = "" if other == "f32" else f"    %w = arith.extf %g : {other} to f32\n"
+            scale = "%w" if widen else "%g"
+            narrow = "".join(
+                f"    %r{v} = arith.truncf %{v} : f32 to {x}\n" for v in "sp" if x != "f32"
+            )
+            results = "%rs, %rp" if narrow else "%s, %p"
+            entry.function(
+                f"{x}_sum_k{k}",
+                [("x", rows), ("r", rows), ("g", column)],
+                [rows, rows],
+                f"  %s, %y = qlinear.norm {['rms', 'layer'][i % 2]} %x, %r extras(%g) "
+                f"epsilon = 1.0e-06\n"
+                f"      : ({rows}, {rows}, {column}) -> ({rows}, {rows}) {{\n"
+                f"  ^bb0(%n: f32, %s: f32, %g: {other}):\n{widen}"
+                f"    %p = arith.mulf %n, {scale} : f32\n{narrow}"
+                f"    qlinear.yield {results} : {x}, {x}\n  }}\n"
+                f"  return %s, %y : {rows}, {rows}\n",
+            )
+    return entry
+
+
 def exact_entry():
     """Every code width with scales of 1."""
     entry = Entry("exact", "exact")
@@ -360,6 +400,7 @@ def entries():
     yield clusters_entry()
     yield ring_entry()
     yield quantize_entry()
+    yield norm_entry()
     yield extremes_entry()
     yield exact_entry()
     yield invariant_entry()

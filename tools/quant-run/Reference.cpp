@@ -12,6 +12,7 @@
 #include <cstring>
 #include <fmt/format.h>
 #include <functional>
+#include <numeric>
 #include <tbb/parallel_for.h>
 
 using namespace qlinear;
@@ -280,6 +281,8 @@ public:
         linear(op);
       else if (name == "quantize")
         quantizeOp(op);
+      else if (name == "norm")
+        norm(op);
       else
         failed("the reference has the unknown op '{}'", name);
     }
@@ -330,14 +333,47 @@ private:
             std::vector<double>(floats.begin(), floats.end())};
   }
 
+  /// By way of f32.
+  static double rounded(double v, const std::string &dtype) {
+    return dtype == "bf16"  ? bf16ToFloat(floatToBf16(float(v)))
+           : dtype == "f16" ? f16ToFloat(floatToF16(float(v)))
+                            : double(float(v));
+  }
+
   void addResult(Matrix m, const json &op, size_t index) {
     exact.push_back(m);
     std::string dtype = op.contains("dtypes") ? op.at("dtypes").at(index) : json("f32");
     for (double &v : m.values)
-      v = dtype == "bf16"  ? bf16ToFloat(floatToBf16(float(v)))
-          : dtype == "f16" ? f16ToFloat(floatToF16(float(v)))
-                           : double(float(v));
+      v = rounded(v, dtype);
     results.push_back(std::move(m));
+  }
+
+  void norm(const json &op) {
+    const json &inputs = op.at("inputs");
+    Matrix s = value(inputs.at(0), 0);
+    if (inputs.size() > 1) {
+      Matrix added = value(inputs.at(1), 0);
+      if (added.values.size() != s.values.size())
+        failed("a norm of the reference adds {} and {} elements", s.values.size(),
+               added.values.size());
+      for (size_t i = 0; i < s.values.size(); ++i)
+        s.values[i] = rounded(s.values[i] + added.values[i], op.at("dtype"));
+    }
+    Matrix n = s;
+    for (int64_t row = 0; row < s.rows; ++row) {
+      std::span<double> v(n.values.data() + row * s.columns, size_t(s.columns));
+      double mean = 0, square = 0;
+      if (op.at("kind") == "layer")
+        mean = std::accumulate(v.begin(), v.end(), 0.0) / double(s.columns);
+      for (double x : v)
+        square += (x - mean) * (x - mean) / double(s.columns);
+      for (double &x : v)
+        x = (x - mean) / std::sqrt(square + op.at("epsilon").get<double>());
+    }
+    if (op.contains("yield"))
+      body(op, s.rows, {n, s});
+    else
+      addResult(std::move(n), op, 0);
   }
 
   void quantizeOp(const json &op) {
@@ -459,9 +495,16 @@ Products qlinear::run::productsOf(const json &function, int64_t rows) {
 
 /// The results that an op of a reference has.
 static size_t resultsOf(const json &op) {
-  return op.at("op") != "linear" ? 1
-         : op.contains("yield")  ? op.at("yield").size()
-                                 : op.at("weights").size();
+  return op.contains("yield")     ? op.at("yield").size()
+         : op.contains("weights") ? op.at("weights").size()
+                                  : 1;
+}
+
+/// What an op of a reference reads as its rows.
+static std::vector<json> inputsOf(const json &op) {
+  if (op.contains("inputs"))
+    return op.at("inputs");
+  return {op.at("x")};
 }
 
 size_t qlinear::run::productsBehind(const json &function, size_t output) {
@@ -474,7 +517,10 @@ size_t qlinear::run::productsBehind(const json &function, size_t output) {
     size_t own = op.at("op") != "linear" ? 0
                  : op.contains("yield")  ? op.at("weights").size()
                                          : 1;
-    behind.insert(behind.end(), resultsOf(op), of(op.at("x")) + own);
+    size_t before = 0;
+    for (const json &input : inputsOf(op))
+      before = std::max(before, of(input));
+    behind.insert(behind.end(), resultsOf(op), before + own);
   }
   return of(reference.at("outputs").at(output));
 }
@@ -498,9 +544,9 @@ int64_t qlinear::run::activationColumns(const json &function, const json &manife
     size_t result = 0;
     json wanted = input ? json{{"input", index}} : reference.at("outputs").at(index);
     for (const json &op : reference.at("ops")) {
-      bool linear = op.at("op") == "linear";
-      bool reads = op.at("x") == wanted;
-      bool makes = !input && !linear && wanted == json{{"result", result}};
+      bool linear = op.at("op") == "linear", quantize = op.at("op") == "quantize";
+      bool reads = (linear || quantize) && op.at("x") == wanted;
+      bool makes = !input && quantize && wanted == json{{"result", result}};
       if ((reads && input) || makes)
         return linear ? manifest.at("weights")
                             .at(op.at("weights").at(0).get<size_t>())

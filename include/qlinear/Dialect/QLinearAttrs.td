@@ -105,6 +105,11 @@ def QLinear_Dot : I32EnumAttr<"DotKind", "what multiplies codes and activations"
   let cppNamespace = "::mlir::qlinear";
 }
 
+def QLinear_Norm : I32EnumAttr<"NormKind", "what the rows of a norm are divided by", [
+    I32EnumAttrCase<"rms", 0>, I32EnumAttrCase<"layer", 1>]> {
+  let cppNamespace = "::mlir::qlinear";
+}
+
 def QLinear_ActivationKind : I32EnumAttr<"ActivationKind",
     "what a linear multiplies its weights with", [
     I32EnumAttrCase<"int8", 0>, I32EnumAttrCase<"as_given", 1, "float">]> {

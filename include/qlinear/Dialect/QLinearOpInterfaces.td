@@ -27,4 +27,32 @@ def QLinear_KernelOpInterface : OpInterface<"KernelOpInterface"> {
                     "::mlir::SmallVector<::mlir::Value>", "getKernelOuts">];
 }
 
+def QLinear_EpilogueOpInterface : OpInterface<"EpilogueOpInterface"> {
+  let cppNamespace = "::mlir::qlinear";
+  let description = [{
+    An operation that computes elements, and may have an epilogue: a region of one block,
+    elementwise on scalars, whose arguments are what was computed (f32), then an element
+    of each extra, and which yields the elements of the results.
+  }];
+  let methods = [
+    InterfaceMethod<"the region; empty without an epilogue", "::mlir::Region &",
+                    "getEpilogue">,
+    InterfaceMethod<"the extras", "::mlir::OperandRange", "getExtras">,
+    InterfaceMethod<"types of the results, or of the buffers that take their place",
+                    "::mlir::TypeRange", "getValueTypes">,
+    InterfaceMethod<"how many arguments are computed", "unsigned", "getNumComputed">,
+    InterfaceMethod<"what the computed arguments are, for messages", "::llvm::StringRef",
+                    "describeComputed">];
+  let extraSharedClassDeclaration = [{
+    bool hasEpilogue() { return !$_op.getEpilogue().empty(); }
+    ::mlir::Block &getBody() { return $_op.getEpilogue().front(); }
+    ::mlir::MutableArrayRef<::mlir::BlockArgument> getComputedArguments() {
+      return getBody().getArguments().take_front($_op.getNumComputed());
+    }
+    ::mlir::MutableArrayRef<::mlir::BlockArgument> getExtraArguments() {
+      return getBody().getArguments().drop_front($_op.getNumComputed());
+    }
+  }];
+}
+
 #endif

@@ -265,6 +265,8 @@ def QLinear_QuantizeActivationsOp : QLinear_ComputeOp<"quantize_activations", [
 def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
     AttrSizedOperandSegments, IsolatedFromAbove,
     DeclareOpInterfaceMethods<QLinear_KernelOpInterface>,
+    DeclareOpInterfaceMethods<QLinear_EpilogueOpInterface, [
+        "getNumComputed", "describeComputed"]>,
     DeclareOpInterfaceMethods<TilingInterface, [
         "getLoopIteratorTypes", "getIterationDomain", "getTiledImplementation",
         "getResultTilePosition", "generateResultTileValue",
@@ -374,13 +376,6 @@ def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
   let hasRegionVerifier = 1;
   let hasCanonicalizer = 1;
   let extraClassDeclaration = computeDeclarations # [{
-    /// Types of the results, or of the buffers that take their place.
-    ::mlir::TypeRange getValueTypes() {
-      return hasTensorSemantics() ? ::mlir::TypeRange(getResultTypes())
-                                  : ::mlir::TypeRange(getOuts().getTypes());
-    }
-    bool hasEpilogue() { return !getEpilogue().empty(); }
-    ::mlir::Block &getBody() { return getEpilogue().front(); }
     /// K of x; M is the interface's.
     int64_t getK();
     /// What x is multiplied as: said by its type, by `activations`, or the default.
@@ -389,21 +384,14 @@ def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
     ::mlir::qlinear::WeightType getWeightType(unsigned index) {
       return ::llvm::cast<WeightType>(getWeights()[index].getType());
     }
-    /// Arguments of the epilogue: of the weights, and of the extras.
-    ::mlir::MutableArrayRef<::mlir::BlockArgument> getProductArguments() {
-      return getBody().getArguments().take_front(getWeights().size());
-    }
-    ::mlir::MutableArrayRef<::mlir::BlockArgument> getExtraArguments() {
-      return getBody().getArguments().drop_front(getWeights().size());
-    }
   }];
 }
 
 def QLinear_YieldOp : QLinear_Op<"yield", [
-    Pure, Terminator, HasParent<"LinearOp">]> {
-  let summary = "ends the epilogue of a linear";
+    Pure, Terminator, ParentOneOf<["LinearOp", "NormOp"]>]> {
+  let summary = "ends an epilogue";
   let description = [{
-    Yields one scalar per result of the `qlinear.linear`.
+    Yields one scalar per result of the `qlinear.linear` or `qlinear.norm`.
 
     Example:
 
@@ -413,6 +401,87 @@ def QLinear_YieldOp : QLinear_Op<"yield", [
   }];
   let arguments = (ins Variadic<QLinear_Float>:$values);
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
+}
+
+//===----------------------------------------------------------------------===//
+// Norm
+//===----------------------------------------------------------------------===//
+
+def QLinear_NormOp : QLinear_ComputeOp<"norm", [
+    AttrSizedOperandSegments, IsolatedFromAbove,
+    DeclareOpInterfaceMethods<QLinear_KernelOpInterface>,
+    DeclareOpInterfaceMethods<QLinear_EpilogueOpInterface, [
+        "getNumComputed", "describeComputed"]>,
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
+                              ["reifyResultShapes"]>]> {
+  let summary = "rows of the same size: RMS norm and layer norm";
+  let description = [{
+    With `s` the input, M x K, or the sum of the two inputs, computed in f32 and rounded
+    to their element type (a residual and what is added to it), and for each of its rows
+
+    - `rms`: `n = s / sqrt(mean(s^2) + epsilon)`
+    - `layer`: `n = (s - mean(s)) / sqrt(mean((s - mean(s))^2) + epsilon)`
+
+    in f32. Without a region the result is `n`, rounded to its element type. With a region
+    (the epilogue, as `qlinear.linear` has it) the arguments for row m and column k are
+    `n` and `s` there, then per extra its element: a `tensor<K>` extra is broadcast over
+    the rows, a `tensor<MxK>` extra is read at (m, k). So scales, shifts, a residual that
+    is added after the norm, and the sum itself are a matter of the region.
+
+    Constraints:
+
+  }] # formConstraints # [{
+    - (C5) There are one or two inputs.
+    - (C6) Two inputs have the same shape and element type.
+    - (C7) K of the inputs is known.
+    - (C8) `epsilon` is finite and not negative.
+    - (C9) Without a region there are no extras, and one result.
+    - (C10) An extra is of K, or of M x K, elements.
+    - (C11) A result has as many rows and columns as the first input.
+    - (C12) The arguments of the region are two `f32`, then one per extra of its
+      element type.
+    - (C13) The region ends with `qlinear.yield`.
+    - (C14) `qlinear.yield` has one value per result, of its element type.
+    - (C15) The operations in the region are on scalars, and have neither side effects
+      nor regions.
+
+    Example:
+
+    ```mlir
+    // The residual stream and the input of the next linears.
+    %s, %y = qlinear.norm rms %x, %residual extras(%scale) epsilon = 1.0e-05
+        : (tensor<?x64xbf16>, tensor<?x64xbf16>, tensor<64xbf16>)
+          -> (tensor<?x64xbf16>, tensor<?x64xbf16>) {
+    ^bb0(%n: f32, %sum: f32, %g: bf16):
+      %0 = arith.truncf %sum : f32 to bf16
+      %1 = arith.truncf %n : f32 to bf16
+      %2 = arith.mulf %1, %g : bf16
+      qlinear.yield %0, %2 : bf16, bf16
+    }
+
+    // After bufferization.
+    qlinear.norm layer %rows epsilon = 1.0e-05 outs(%out)
+        : (memref<?x64xf32>, memref<?x64xf32>) -> ()
+    ```
+  }];
+  let arguments = (ins QLinear_Norm:$kind, Variadic<QLinear_Rows>:$inputs,
+                       Variadic<QLinear_Extra>:$extras,
+                       Variadic<QLinear_Rows>:$outs, F32Attr:$epsilon);
+  let results = (outs Variadic<QLinear_RowsTensor>:$results);
+  let regions = (region MaxSizedRegion<1>:$epilogue);
+  let assemblyFormat = [{
+    $kind $inputs (`extras` `(` $extras^ `)`)? `epsilon` `=` $epsilon
+    (`outs` `(` $outs^ `)`)? attr-dict
+    `:` functional-type(operands, results) ($epilogue^)?
+  }];
+  let hasVerifier = 1;
+  let hasRegionVerifier = 1;
+  let extraClassDeclaration = computeDeclarations # [{
+    /// K of the inputs; M is the interface's.
+    int64_t getK();
+    /// The element type of the inputs.
+    ::mlir::FloatType getInputElement();
+  }];
 }
 
 //===----------------------------------------------------------------------===//

@@ -32,11 +32,11 @@ struct GpuChip : Chip {
   bool pdl() const { return has(Feature::pdl); }
 };
 
-/// The pointers of a kernel: weights, x, extras and results.
-size_t countKernelArgs(mlir::qlinear::LinearOp op);
+/// The pointers of a kernel: weights, inputs and results.
+size_t countKernelArgs(mlir::qlinear::KernelOpInterface op);
 
 /// Fails with a diagnostic if they are more than the runtime passes.
-llvm::LogicalResult checkKernelArgs(mlir::qlinear::LinearOp op);
+llvm::LogicalResult checkKernelArgs(mlir::qlinear::KernelOpInterface op);
 
 /// The numbers of rows that get a kernel where a schedule names none: 1, 2, 4 and 8 up
 /// to the first that is enough for M.

@@ -410,9 +410,9 @@ FailureOr<Object> describeSteps(func::FuncOp function, WeightTable &weights) {
 // Reference
 //===----------------------------------------------------------------------===//
 
-/// The epilogue as scalar operations in SSA form.
-static LogicalResult describeEpilogue(ql::LinearOp linear, Object &result) {
-  Block &block = linear.getBody();
+/// An epilogue as scalar operations in SSA form.
+static LogicalResult describeEpilogue(ql::EpilogueOpInterface of, Object &result) {
+  Block &block = of.getBody();
   DenseMap<Value, int64_t> numbers;
   for (BlockArgument argument : block.getArguments())
     numbers[argument] = argument.getArgNumber();
@@ -469,6 +469,17 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
     return op.emitError("the input is neither an argument of the function nor the "
                         "result of a linear");
   };
+  auto refersTo = [&](ql::EpilogueOpInterface op, Array &extras) -> LogicalResult {
+    for (Value extra : op.getExtras()) {
+      if (DenseElementsAttr constant = constantTensor(extra))
+        places[extra] = {"constant", weights.addConstant(constant)};
+      if (!places.contains(extra))
+        return op->emitError("an extra is neither an argument of the function, nor the "
+                             "result of a linear, nor a dense constant");
+      extras.push_back(refer(extra));
+    }
+    return success();
+  };
   Array ops;
   int64_t results = 0;
   for (Operation &op : block.without_terminator()) {
@@ -487,16 +498,7 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
           return failure();
         indices.push_back(int64_t(*index));
       }
-      for (Value extra : linear.getExtras()) {
-        if (DenseElementsAttr constant = constantTensor(extra))
-          places[extra] = {"constant", weights.addConstant(constant)};
-        if (!places.contains(extra))
-          return op.emitError(
-              "an extra is neither an argument of the function, nor the "
-              "result of a linear, nor a dense constant");
-        extras.push_back(refer(extra));
-      }
-      if (failed(checkInput(op, linear.getX())))
+      if (failed(checkInput(op, linear.getX())) || failed(refersTo(linear, extras)))
         return failure();
       for (Type type : linear->getResultTypes())
         dtypes.push_back(dtypeOfTensor(type));
@@ -508,6 +510,26 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
                      {"extras", std::move(extras)},
                      {"dtypes", std::move(dtypes)}};
       if (linear.hasEpilogue() && failed(describeEpilogue(linear, entry)))
+        return failure();
+    } else if (auto norm = dyn_cast<ql::NormOp>(op)) {
+      Array inputs, extras, dtypes;
+      for (Value input : norm.getInputs()) {
+        if (failed(checkInput(op, input)))
+          return failure();
+        inputs.push_back(refer(input));
+      }
+      if (failed(refersTo(norm, extras)))
+        return failure();
+      for (Type type : norm->getResultTypes())
+        dtypes.push_back(dtypeOfTensor(type));
+      entry = Object{{"op", "norm"},
+                     {"kind", ql::stringifyNormKind(norm.getKind())},
+                     {"epsilon", norm.getEpsilon().convertToDouble()},
+                     {"inputs", std::move(inputs)},
+                     {"dtype", dtypeOfTensor(norm.getInputs().front().getType())},
+                     {"extras", std::move(extras)},
+                     {"dtypes", std::move(dtypes)}};
+      if (norm.hasEpilogue() && failed(describeEpilogue(norm, entry)))
         return failure();
     } else if (auto kernel = dyn_cast<ql::KernelOpInterface>(op)) {
       // What it means is in no list of docs/artifact.md: it cannot be verified.

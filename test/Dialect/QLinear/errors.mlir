@@ -928,7 +928,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>) {
-  // expected-error @below {{argument 0 of the epilogue must be 'f32', a product, but is 'bf16' (C12 of qlinear.linear)}}
+  // expected-error @below {{argument 0 of the epilogue must be 'f32', which is computed, but is 'bf16' (C12 of qlinear.linear)}}
   %y = qlinear.linear %x, %w : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>) -> tensor<4x8xbf16> {
   ^bb0(%p: bf16):
     qlinear.yield %p : bf16
@@ -1289,5 +1289,153 @@ func.func private @k()
 func.func @launchOutType(%x: tensor<4x64xf32>, %y: tensor<4x8xf64>) {
   // expected-error @below {{result 0 is 'tensor<4x8xf32>', but what it replaces is 'tensor<4x8xf64>'; the types must be the same (C4 of qlinear.launch)}}
   %z = qlinear.launch [#qlinear.variant<rows = 2, kernel = @k, items = 1>] ins(%x) outs(%y) : (tensor<4x64xf32>, tensor<4x8xf64>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+func.func @norm(%x: tensor<4x64xf32>, %b: memref<4x64xf32>) {
+  // expected-error @below {{has buffers, but operand 0 is a value, 'tensor<4x64xf32>'; bufferize all operands or none (C1 of qlinear.norm)}}
+  qlinear.norm rms %x epsilon = 0.0 outs(%b) : (tensor<4x64xf32>, memref<4x64xf32>) -> ()
+  return
+}
+
+// -----
+
+func.func @norm(%x: memref<4x64xf32>) {
+  // expected-error @below {{has buffers but no outs(...); say where the results go (C2 of qlinear.norm)}}
+  qlinear.norm rms %x epsilon = 0.0 : (memref<4x64xf32>) -> ()
+  return
+}
+
+// -----
+
+func.func @norm(%x: tensor<4x64xf32>) {
+  // expected-error @below {{has no result; on tensors it computes at least one (C3 of qlinear.norm)}}
+  qlinear.norm rms %x epsilon = 0.0 : (tensor<4x64xf32>) -> ()
+  return
+}
+
+// -----
+
+func.func @norm(%x: tensor<4x64xf32>, %b: tensor<?x64xf32>) {
+  // expected-error @below {{result 0 is 'tensor<4x64xf32>', but what it replaces is 'tensor<?x64xf32>'; the types must be the same (C4 of qlinear.norm)}}
+  %y = qlinear.norm rms %x epsilon = 0.0 outs(%b) : (tensor<4x64xf32>, tensor<?x64xf32>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @norm(%x: tensor<4x64xf32>) {
+  // expected-error @below {{has 3 inputs; give the rows, or two tensors whose sum they are (C5 of qlinear.norm)}}
+  %y = qlinear.norm rms %x, %x, %x epsilon = 0.0 : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @norm(%x: tensor<4x64xf32>, %r: tensor<4x64xbf16>) {
+  // expected-error @below {{adds 'tensor<4x64xf32>' and 'tensor<4x64xbf16>'; the shape and the element type must be the same (C6 of qlinear.norm)}}
+  %y = qlinear.norm rms %x, %r epsilon = 0.0 : (tensor<4x64xf32>, tensor<4x64xbf16>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @norm(%x: tensor<4x?xf32>) {
+  // expected-error @below {{K of the inputs must be known; only M may be ? (C7 of qlinear.norm)}}
+  %y = qlinear.norm rms %x epsilon = 0.0 : (tensor<4x?xf32>) -> tensor<4x?xf32>
+  return
+}
+
+// -----
+
+func.func @norm(%x: tensor<4x64xf32>) {
+  // expected-error @below {{epsilon = -1.000000e+00; it is added to a mean of squares: give a finite number from 0 on (C8 of qlinear.norm)}}
+  %y = qlinear.norm rms %x epsilon = -1.0 : (tensor<4x64xf32>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @norm(%x: tensor<4x64xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{has 1 extras and 1 results, and no region that makes these of those; without a region there are no extras, and one result (C9 of qlinear.norm)}}
+  %y = qlinear.norm rms %x extras(%g) epsilon = 0.0 : (tensor<4x64xf32>, tensor<64xf32>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @norm(%x: tensor<4x64xf32>, %g: tensor<65xf32>) {
+  // expected-error @below {{extra 0 is 'tensor<65xf32>', but the rows are 4 x 64; an extra is a tensor of K or M x K (C10 of qlinear.norm)}}
+  %y = qlinear.norm rms %x extras(%g) epsilon = 0.0 : (tensor<4x64xf32>, tensor<65xf32>) -> tensor<4x64xf32> {
+  ^bb0(%n: f32, %s: f32, %a: f32):
+    qlinear.yield %n : f32
+  }
+  return
+}
+
+// -----
+
+func.func @norm(%x: tensor<4x64xf32>, %g: tensor<5x64xf32>) {
+  // expected-error @below {{extra 0 is 'tensor<5x64xf32>', but the rows are 4 x 64; an extra is a tensor of K or M x K (C10 of qlinear.norm)}}
+  %y = qlinear.norm rms %x extras(%g) epsilon = 0.0 : (tensor<4x64xf32>, tensor<5x64xf32>) -> tensor<4x64xf32> {
+  ^bb0(%n: f32, %s: f32, %a: f32):
+    qlinear.yield %n : f32
+  }
+  return
+}
+
+// -----
+
+func.func @norm(%x: tensor<4x64xf32>) {
+  // expected-error @below {{result 0 must be 4 x 64 as the first input, but is 'tensor<4x65xf32>' (C11 of qlinear.norm)}}
+  %y = qlinear.norm rms %x epsilon = 0.0 : (tensor<4x64xf32>) -> tensor<4x65xf32>
+  return
+}
+
+// -----
+
+func.func @norm(%x: tensor<4x64xf32>) {
+  // expected-error @below {{the epilogue has 1 arguments; it needs an f32 of the norm and one of its input (2) and one element per extra (0) (C12 of qlinear.norm)}}
+  %y = qlinear.norm rms %x epsilon = 0.0 : (tensor<4x64xf32>) -> tensor<4x64xf32> {
+  ^bb0(%n: f32):
+    qlinear.yield %n : f32
+  }
+  return
+}
+
+// -----
+
+func.func @norm(%x: tensor<4x64xf32>) {
+  // expected-error @below {{the epilogue must end with qlinear.yield (C13 of qlinear.norm)}}
+  %y = qlinear.norm rms %x epsilon = 0.0 : (tensor<4x64xf32>) -> tensor<4x64xf32> {
+  ^bb0(%n: f32, %s: f32):
+    llvm.unreachable
+  }
+  return
+}
+
+// -----
+
+func.func @norm(%x: tensor<4x64xf32>) {
+  %y = qlinear.norm rms %x epsilon = 0.0 : (tensor<4x64xf32>) -> tensor<4x64xf32> {
+  ^bb0(%n: f32, %s: f32):
+    // expected-error @below {{yields 2 values for 1 results; yield one per result (C14 of qlinear.norm)}}
+    qlinear.yield %n, %s : f32, f32
+  }
+  return
+}
+
+// -----
+
+func.func @norm(%x: tensor<4x64xf32>) {
+  // expected-note @below {{in the epilogue of this norm}}
+  %y = qlinear.norm rms %x epsilon = 0.0 : (tensor<4x64xf32>) -> tensor<4x64xf32> {
+  ^bb0(%n: f32, %s: f32):
+    // expected-error @below {{is not on scalars; an epilogue computes one element at a time (C15 of qlinear.norm)}}
+    %v = vector.broadcast %n : f32 to vector<4xf32>
+    qlinear.yield %n : f32
+  }
   return
 }

@@ -1,0 +1,44 @@
+//===- ReferenceBuilder.h - The meaning of elements in linalg ---*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_LIB_TRANSFORMS_REFERENCEBUILDER_H
+#define QLINEAR_LIB_TRANSFORMS_REFERENCEBUILDER_H
+
+#include "qlinear/Dialect/QLinear.h"
+
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Transforms/DialectConversion.h"
+
+namespace mlir::qlinear {
+
+inline constexpr utils::IteratorType kParallel = utils::IteratorType::parallel;
+inline constexpr utils::IteratorType kReduction = utils::IteratorType::reduction;
+
+Value constant(OpBuilder &b, Location loc, FloatType type, double v);
+/// Widens or rounds (to nearest even) to another float type.
+Value toFloat(OpBuilder &b, Location loc, Value value, FloatType type);
+
+/// An empty tensor of these sizes.
+Value emptyTensor(OpBuilder &b, Location loc, ArrayRef<OpFoldResult> sizes,
+                  Type element);
+/// A linalg.generic with one result per type; the maps of the results come last.
+linalg::GenericOp generic(OpBuilder &b, Location loc, ValueRange inputs,
+                          ValueRange outputs, ArrayRef<AffineMap> maps,
+                          ArrayRef<utils::IteratorType> iterators,
+                          function_ref<void(OpBuilder &, Location, ValueRange)> body);
+/// An elementwise function of a 2D tensor.
+Value mapElements(OpBuilder &b, Location loc, Value input, Type element,
+                  function_ref<Value(OpBuilder &, Location, Value)> f);
+Value castElements(OpBuilder &b, Location loc, Value input, FloatType type);
+/// The results of an epilogue on tensors of what is computed, of any float type.
+ValueRange mapEpilogue(OpBuilder &b, EpilogueOpInterface op, ArrayRef<Value> computed,
+                       ValueRange extras);
+
+/// The pattern of qlinear.norm.
+void populateNormReference(RewritePatternSet &patterns, const TypeConverter &converter);
+
+} // namespace mlir::qlinear
+#endif
