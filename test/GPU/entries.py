@@ -225,17 +225,17 @@ def quantize_entry():
     return entry
 
 
-NORM_COLUMNS = [100, 5376, 9001, 33280]
+NORM_COLUMNS = {"bf16": [5376, 33280], "f16": [100, 9001], "f32": [100, 5376]}
 
 
 def norm_entry():
     """Norms of one input and of the sum of two, whose epilogues read extras of other types;
     rows in registers, and such as are loaded again."""
     entry = Entry("norm")
-    entry.rows = [1, 3, 8, 64, 300]
+    entry.rows = [1, 3, 9, 70]
     entry.weight(MAIN["rowu8"], 1, 32)  # an archive has a weight
     for x, other in zip(matrix.INPUTS, [*matrix.INPUTS[1:], matrix.INPUTS[0]]):
-        for i, k in enumerate(NORM_COLUMNS):
+        for i, k in enumerate(NORM_COLUMNS[x]):
             rows, column = f"tensor<?x{k}x{x}>", f"tensor<{k}x{other}>"
             entry.function(
                 f"{x}_k{k}",
@@ -246,21 +246,21 @@ def norm_entry():
             )
             widen = "" if other == "f32" else f"    %w = arith.extf %g : {other} to f32\n"
             scale = "%w" if widen else "%g"
-            narrow = "".join(
-                f"    %r{v} = arith.truncf %{v} : f32 to {x}\n" for v in "sp" if x != "f32"
-            )
-            results = "%rs, %rp" if narrow else "%s, %p"
+            values, narrow = ["%sum", "%p"], ""
+            if x != "f32":
+                narrow = "".join(f"    {v}_{x} = arith.truncf {v} : f32 to {x}\n" for v in values)
+                values = [f"{v}_{x}" for v in values]
             entry.function(
                 f"{x}_sum_k{k}",
-                [("x", rows), ("r", rows), ("g", column)],
+                [("x", rows), ("r", rows), ("scale", column)],
                 [rows, rows],
-                f"  %s, %y = qlinear.norm {['rms', 'layer'][i % 2]} %x, %r extras(%g) "
+                f"  %t, %y = qlinear.norm {['rms', 'layer'][i % 2]} %x, %r extras(%scale) "
                 f"epsilon = 1.0e-06\n"
                 f"      : ({rows}, {rows}, {column}) -> ({rows}, {rows}) {{\n"
-                f"  ^bb0(%n: f32, %s: f32, %g: {other}):\n{widen}"
+                f"  ^bb0(%n: f32, %sum: f32, %g: {other}):\n{widen}"
                 f"    %p = arith.mulf %n, {scale} : f32\n{narrow}"
-                f"    qlinear.yield {results} : {x}, {x}\n  }}\n"
-                f"  return %s, %y : {rows}, {rows}\n",
+                f"    qlinear.yield {', '.join(values)} : {x}, {x}\n  }}\n"
+                f"  return %t, %y : {rows}, {rows}\n",
             )
     return entry
 

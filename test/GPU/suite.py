@@ -209,7 +209,7 @@ def compile_entry(entry, directory, work, options):
         ran = subprocess.run(
             [f"{options.bin}/quant-run", f"{work}/{entry.name}.so", "--device", "emulated",
              "-w", f"{directory}/{entry.name}.safetensors", "--output", expected, "--json",
-             "-M", ",".join(map(str, ROWS))],
+             "-M", ",".join(map(str, entry.rows or ROWS))],
             stdout=subprocess.DEVNULL,
         )
         if ran.returncode:
