@@ -18,17 +18,20 @@ except ImportError:
         "qlinear.nn needs PyTorch, which is not installed; pip install torch"
     ) from None
 
-from . import _ops, compiler
+from . import _blocks, _ops, compiler
 from ._layer import Linear
 from ._ops import host_device, set_batch_invariant
+from ._optimize import Optimization, optimize
 from ._swap import Report, Swap, swap_linears
 
 __all__ = [
     "Linear",
+    "Optimization",
     "Report",
     "Swap",
     "host_device",
     "lora_config",
+    "optimize",
     "prepare",
     "set_batch_invariant",
     "shapes",
@@ -52,10 +55,12 @@ def lora_config(config, model):
 
 def shapes(model):
     """The kernels that a model's Linear layers need: a list of (encoding, out_features,
-    in_features, type of the bias or None, activations), for prepare(). Its entries are plain,
-    so that it can be kept as JSON."""
+    in_features, type of the bias or None, activations), for prepare(), and after optimize()
+    what its functions are made of. Its entries are plain, so that it can be kept as JSON."""
     found = {}
     for layer in model.modules():
+        if (fused := layer.__dict__.get("_qlinear")) is not None:
+            found.update(dict.fromkeys(fused.shapes(layer), True))
         if isinstance(layer, Linear) and layer.encoding:
             bias = None if layer.bias is None else _ops._type_of(layer.bias, "bias")
             n, k = layer.out_features, layer.in_features
@@ -88,20 +93,39 @@ def prepare(model, dtype=None, targets=None, *, backward=False):
         # The cache has an entry for what a device looks for: one instruction set.
         wanted = [t for w in wanted for t in (_CPU if w == "cpu" else (w,))]
         for shape in shapes(model) if is_model else model:
-            for key in _kernels(shape, name, backward):
+            if _is_block(shape):
+                texts = [_blocks.text_of(name, _tuples(shape))]
+            else:
+                texts = [_ops.module_text(*key) for key in _kernels(shape, name, backward)]
+            for text in texts:
                 for target in wanted:
-                    compiler.compile(
-                        _ops.module_text(*key), target, batch_invariant=_ops._invariant
-                    )
+                    compiler.compile(text, target, batch_invariant=_ops._invariant)
         return
     if not is_model:
         pairs = [(shape, _ops._host) for shape in model]
     else:
-        layers = [v for v in model.modules() if isinstance(v, Linear) and v.packed.numel()]
-        pairs = [(shapes(v)[0], _device_of(v.packed)) for v in layers]
+        pairs = []
+        for layer in model.modules():
+            if isinstance(layer, Linear) and layer.packed.numel():
+                pairs.append((shapes(layer)[0], _device_of(layer.packed)))
+            elif "_qlinear" in layer.__dict__:
+                device = _device_of(layer.self_attn.q_proj.packed)
+                pairs += [(shape, device) for shape in layer._qlinear.shapes(layer)]
     for shape, device in pairs:
+        if _is_block(shape):
+            _blocks.block_for(_blocks.text_of(name, _tuples(shape)), device)
+            continue
         for key in _kernels(shape, name, backward):
             _ops.kernel_for(*key, device)
+
+
+def _is_block(shape):
+    return shape[0] in _blocks.TEXTS  # a linear starts with its encoding
+
+
+def _tuples(value):
+    """Of the lists that JSON makes of tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
 
 
 _CPU = ("cpu:avx512vnni", "cpu:avxvnni", "cpu:avx2", "cpu:portable")

@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+# ===- decoder_layers.py - Layers of transformers, packed and compiled -*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""Times decoder layers of transformers' Llama on a GPU, in a CUDA graph and eagerly: bfloat16,
+after swap_linears(), and after optimize(). A batch of B decodes a token each (B x 1), a prompt
+is 1 x M. Each layer has weights of its own, so that they come from memory and not from a cache.
+What the layers after optimize() give is compared with what they gave before, and has the same
+bits in each replay.
+
+    decoder_layers.py                      # of Llama-3 8B
+    decoder_layers.py --pack cuda:sm_90a   # only fills the cache of artifacts ($QLINEAR_CACHE)
+"""
+
+import argparse
+import copy
+
+import qlinear.nn
+import torch
+from decode import microseconds
+from transformers import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRotaryEmbedding
+
+VARIANTS = ("bf16", "packed", "optimized")
+
+
+class Layers(torch.nn.Module):
+    def __init__(self, layers, rotary):
+        super().__init__()
+        self.layers, self.rotary = torch.nn.ModuleList(layers), rotary
+
+    def forward(self, x, embeddings):
+        for layer in self.layers:
+            x = layer(x, attention_mask=None, position_embeddings=embeddings)
+        return x
+
+
+def models(options):
+    """{variant: a layer} on the CPU, with one set of weights, and the rotary embedding."""
+    config = LlamaConfig(
+        hidden_size=options.hidden,
+        intermediate_size=options.inner,
+        num_attention_heads=options.heads,
+        num_key_value_heads=options.kv_heads,
+        attn_implementation="sdpa",
+    )
+    layer = LlamaDecoderLayer(config, 0).bfloat16().eval()
+    packed = copy.deepcopy(layer)
+    qlinear.nn.swap_linears(packed, options.encoding, search=False)
+    optimized = copy.deepcopy(packed)
+    report = qlinear.nn.optimize(optimized)
+    if any(entry.reason for entry in report):
+        raise SystemExit(report)
+    return dict(zip(VARIANTS, (layer, packed, optimized))), LlamaRotaryEmbedding(config)
+
+
+def measure(model, x, embeddings, layers):
+    """(us in a graph, us eagerly, results) per layer."""
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        model(x, embeddings)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        y = model(x, embeddings)
+    graph.replay()
+    first = y.clone()
+    captured = microseconds(graph.replay, layers)
+    if not torch.equal(y, first):
+        raise SystemExit(f"results of {tuple(x.shape)} change from replay to replay")
+    return captured, microseconds(lambda: model(x, embeddings), layers, repeats=5), first
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--hidden", type=int, default=4096)
+    parser.add_argument("--inner", type=int, default=14336)
+    parser.add_argument("--heads", type=int, default=32)
+    parser.add_argument("--kv-heads", type=int, default=8)
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--batches", default="1,4,8,16,32,64")
+    parser.add_argument("--prompts", default="128,512,2048")
+    parser.add_argument("--encoding", default="row-u8")
+    parser.add_argument("--pack", metavar="TARGET", help="compile for it, and run nothing")
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        one, rotary = models(options)
+        if options.pack:
+            qlinear.nn.prepare(one["optimized"], torch.bfloat16, options.pack)
+            return
+        rotary = rotary.cuda()
+        made = {
+            name: Layers((copy.deepcopy(layer).cuda() for _ in range(options.layers)), rotary)
+            for name, layer in one.items()
+        }
+        print(
+            f"{torch.cuda.get_device_name()}, us per layer, {options.layers} layers of "
+            f"{options.hidden} x {options.inner}, {options.encoding}"
+        )
+        print("| rows | bf16, graph | packed | optimized | faster | bf16, eager | packed | "
+              "optimized |\n| --- | --- | --- | --- | --- | --- | --- | --- |")
+        shapes = [(int(b), 1) for b in options.batches.split(",") if b]
+        shapes += [(1, int(m)) for m in options.prompts.split(",") if m]
+        for batch, length in shapes:
+            x = torch.randn(batch, length, options.hidden, device="cuda", dtype=torch.bfloat16)
+            positions = torch.arange(length, device="cuda").expand(batch, length)
+            embeddings = rotary(x, positions)
+            graph, eager, results = zip(
+                *(measure(made[name], x, embeddings, options.layers) for name in VARIANTS)
+            )
+            error = ((results[2] - results[1]).norm() / results[1].norm()).item()
+            if not error < 0.03:  # bf16 between the operations of one, and not of the other
+                raise SystemExit(f"results of {batch} x {length} differ by {error:.2g}")
+            print(
+                f"| {batch} x {length} | {' | '.join(f'{t:.1f}' for t in graph)} | "
+                f"{graph[0] / graph[2]:.2f} x | {' | '.join(f'{t:.0f}' for t in eager)} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

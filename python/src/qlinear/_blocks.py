@@ -1,0 +1,398 @@
+# ===- _blocks.py - torch.ops.qlinear.block ------------------------*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""The custom op behind qlinear.nn.optimize(), a compiled function of several layers:
+
+    qlinear::block(Tensor[] inputs, Tensor[] packed, str text, int[] columns) -> Tensor[]
+
+`text` is MLIR with one function, @block, of the inputs, whose weights are the parameters in
+their order: `packed`, their bytes. Inputs with as many dimensions as the first are rows (...,
+K); others are vectors. Results are (..., columns[i]) of the type of the first input. As of
+qlinear::linear, the op has no state, and its kernels are compiled at the first use of a text.
+It has no derivative.
+
+Below are the texts."""
+
+import threading
+
+import torch
+
+from . import _abi, _ops, compiler
+from ._abi import ArgumentError, Error
+from ._ops import _ALIGNMENT, _SAYS, _TYPES, _aligned, _library, _type_of
+from .module import Module, TorchWorkspace
+
+
+class _Block:
+    """A compiled text on a device."""
+
+    def __init__(self, text, invariant, device_name):
+        device = _abi.device(device_name)
+        artifact = compiler.compile(text, device.target, batch_invariant=invariant)
+        self.module = Module(artifact, None, device)
+        self.function = self.module.functions["block"]
+        self.bytes = [weight["bytes"] for weight in artifact.manifest["weights"]]
+        self.alignment = _ALIGNMENT[device_name.partition(":")[0]]
+        self.call = _abi.library().qlr_call_with_weights
+        self.local = threading.local()
+
+    def structs(self):
+        """Structs that this thread fills for each call."""
+        if not hasattr(self.local, "structs"):
+            made = []
+            for specs in (self.function.inputs, self.function.outputs):
+                tensors = (_abi.Tensor * len(specs))()
+                for tensor, spec in zip(tensors, specs):
+                    tensor.dtype = _abi.DTYPES[spec.dtype][0]
+                    tensor.rank = len(spec.shape)
+                    tensor.shape[tensor.rank - 1] = spec.shape[-1]
+                made.append(tensors)
+            self.local.structs = *made, (_abi.Blob * len(self.bytes))()
+        return self.local.structs
+
+    def run(self, inputs, packed, outputs, rows, stream):
+        tensors, results, blobs = self.structs()
+        for struct, tensor in zip(tensors, inputs):
+            struct.data = tensor.data_ptr()
+            if struct.rank == 2:
+                struct.shape[0] = rows
+        for struct, tensor in zip(results, outputs):
+            struct.data, struct.shape[0] = tensor.data_ptr(), rows
+        for blob, tensor in zip(blobs, packed):
+            blob.data, blob.bytes = tensor.data_ptr(), tensor.numel()
+        function, handle = self.function, self.module.handle.value
+        arguments = tensors, len(tensors), results, len(results), blobs, len(blobs), stream
+        if not function.has_temps:
+            self.call(handle, function.index, None, *arguments)
+        elif stream is None:
+            with function.workspace(rows, 0, torch_stream=False) as workspace:
+                self.call(handle, function.index, workspace, *arguments)
+        else:
+            workspace = TorchWorkspace(self.module, function.index, rows, stream)
+            try:
+                self.call(handle, function.index, workspace.value, *arguments)
+            finally:
+                workspace.close()
+
+
+_blocks = {}
+_building = threading.Lock()
+
+
+def block_for(text, device):
+    """The compiled text on a device, for the present set_batch_invariant()."""
+    key = text, _ops._invariant, device
+    found = _blocks.get(key)
+    if found is None:
+        with _building:
+            found = _blocks.get(key)
+            if found is None:
+                found = _blocks[key] = _Block(*key)
+    return found
+
+
+def block_on(x, text):
+    """The compiled text on the device of x, and torch's current stream there."""
+    index = x.device.index if x.device.type == "cuda" else None
+    name = _ops._host if index is None else f"cuda:{index}"
+    found = _blocks.get((text, _ops._invariant, name))
+    if found is None:
+        if index is not None and torch.cuda.is_current_stream_capturing():
+            raise Error(
+                "the first call of a block of layers is inside a CUDA graph capture, where its "
+                "kernels cannot be loaded; run the model once before"
+            )
+        found = block_for(text, name)
+    stream = None if index is None else torch._C._cuda_getCurrentRawStream(index)
+    return found, stream
+
+
+def _check(block, inputs, packed):
+    """Everything has the shape and the type that the text says."""
+    x = inputs[0]
+    specs = block.function.inputs
+    if len(inputs) != len(specs) or len(packed) != len(block.bytes):
+        raise ArgumentError(
+            f"the block takes {len(specs)} inputs and {len(block.bytes)} weights, not "
+            f"{len(inputs)} and {len(packed)}"
+        )
+    for i, (tensor, spec) in enumerate(zip(inputs, specs)):
+        lead = x.shape[:-1] if len(spec.shape) == 2 else ()
+        if tuple(tensor.shape) != (*lead, spec.shape[-1]) or _TYPES.get(tensor.dtype) != spec.dtype:
+            raise ArgumentError(
+                f"input {i} of the block is {tensor.dtype} with the shape {tuple(tensor.shape)}, "
+                f"but it takes {spec.dtype} with {(*lead, spec.shape[-1])}"
+            )
+    for i, (tensor, size) in enumerate(zip(packed, block.bytes)):
+        if tensor.dtype != torch.uint8 or tensor.numel() != size:
+            raise ArgumentError(
+                f"weight {i} of the block has {tensor.numel()} elements of {tensor.dtype}, but it "
+                f"takes {size} bytes"
+            )
+    for tensor in (*inputs, *packed):
+        if tensor.device != x.device:
+            raise ArgumentError(f"the block has x on {x.device}, and a tensor on {tensor.device}")
+
+
+def _block(inputs, packed, text, columns):
+    x = inputs[0]
+    outputs = [x.new_empty((*x.shape[:-1], n)) for n in columns]
+    if x.numel() == 0:
+        return outputs
+    block, stream = block_on(x, text)
+    _check(block, inputs, packed)
+    inputs = [_aligned(tensor) for tensor in inputs]
+    packed = [
+        tensor.contiguous() if tensor.data_ptr() % block.alignment == 0 else tensor.clone()
+        for tensor in packed
+    ]
+    block.run(inputs, packed, outputs, x.numel() // x.shape[-1], stream)
+    return outputs
+
+
+def _fake(inputs, packed, text, columns):
+    x = inputs[0]
+    _type_of(x, "x")
+    return [x.new_empty((*x.shape[:-1], n)) for n in columns]
+
+
+def _no_backward(ctx, *grads):
+    raise Error(
+        "a model after qlinear.nn.optimize() has no gradients; train the model that "
+        "swap_linears() gives, and optimize it then"
+    )
+
+
+_library.define("block(Tensor[] inputs, Tensor[] packed, str text, int[] columns) -> Tensor[]")
+for _device in ("CPU", "CUDA"):
+    _library.impl("block", _block, _device)
+torch.library.register_fake("qlinear::block", _fake, lib=_library)
+torch.library.register_autograd("qlinear::block", _no_backward, lib=_library)
+
+
+# ===------------------------------------------------------------------------===#
+# Texts
+# ===------------------------------------------------------------------------===#
+
+#: f(g) of the gate, as operations on %g; the result is %a.
+ACTIVATIONS = {
+    "silu": """    %one = arith.constant 1.0 : f32
+    %neg = arith.negf %g : f32
+    %exp = math.exp %neg : f32
+    %den = arith.addf %exp, %one : f32
+    %a = arith.divf %g, %den : f32
+""",
+    "gelu_tanh": """    %half = arith.constant 0.5 : f32
+    %one = arith.constant 1.0 : f32
+    %c = arith.constant 0.044715 : f32
+    %root = arith.constant 0.7978845608 : f32
+    %g2 = arith.mulf %g, %g : f32
+    %g3 = arith.mulf %g2, %g : f32
+    %cube = arith.mulf %g3, %c : f32
+    %in = arith.addf %g, %cube : f32
+    %arg = arith.mulf %in, %root : f32
+    %tanh = math.tanh %arg : f32
+    %plus = arith.addf %tanh, %one : f32
+    %gh = arith.mulf %g, %half : f32
+    %a = arith.mulf %gh, %plus : f32
+""",
+    "gelu": """    %half = arith.constant 0.5 : f32
+    %one = arith.constant 1.0 : f32
+    %root = arith.constant 0.7071067812 : f32
+    %arg = arith.mulf %g, %root : f32
+    %erf = math.erf %arg : f32
+    %plus = arith.addf %erf, %one : f32
+    %gh = arith.mulf %g, %half : f32
+    %a = arith.mulf %gh, %plus : f32
+""",
+}
+
+
+class Text:
+    """Writes a function on rows of `dtype`: arguments are added as they are used."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+        self.parameters, self.arguments, self.body, self.count = [], [], [], 0
+
+    def name(self):
+        self.count += 1
+        return f"%v{self.count}"
+
+    def rows(self, k, dtype=None):
+        return f"tensor<?x{k}x{dtype or self.dtype}>"
+
+    def argument(self, kind):
+        self.arguments.append((f"%x{len(self.arguments)}", kind))
+        return self.arguments[-1][0]
+
+    def weight(self, encoding, n, k):
+        kind = f"!qlinear.weight<{n}x{k}, #qlinear.encoding<{encoding}>>"
+        symbol = f"@w{len(self.parameters)}"
+        self.parameters.append(f"qlinear.parameter {symbol} : {kind}\n")
+        value = self.name()
+        self.body.append(f"  {value} = qlinear.load {symbol} : {kind}\n")
+        return value, kind
+
+    def widened(self, value, dtype, to):
+        """The line that gives `to` the f32 of a value, and what to use for it."""
+        if dtype == "f32":
+            return "", value
+        return f"    {to} = arith.extf {value} : {dtype} to f32\n", to
+
+    def narrowed(self, value, to):
+        if self.dtype == "f32":
+            return "", value
+        return f"    {to} = arith.truncf {value} : f32 to {self.dtype}\n", to
+
+    def norm(self, norm, x, k, add=None, after=None):
+        """(sum or None, norm) of x, or of the sum of x and `add`; `after` is added to the
+        norm. `norm` is (epsilon, 1 if the scale is less one, type of the scale)."""
+        epsilon, plus_one, kind = norm
+        gamma = self.argument(f"tensor<{k}x{kind}>")
+        extras, types = [gamma], [f"tensor<{k}x{kind}>"]
+        if after:
+            extras.append(after)
+            types.append(self.rows(k))
+        inputs = [x] + ([add] if add else [])
+        region, w = self.widened("%w", kind, "%wf")
+        if plus_one:
+            region += "    %one = arith.constant 1.0 : f32\n"
+            region += f"    %w1 = arith.addf {w}, %one : f32\n"
+            w = "%w1"
+        region += f"    %p = arith.mulf %n, {w} : f32\n"
+        value = "%p"
+        if after:
+            line, r = self.widened("%r", self.dtype, "%rf")
+            region += line + f"    %t = arith.addf %p, {r} : f32\n"
+            value = "%t"
+        line, value = self.narrowed(value, "%y")
+        region += line
+        values = [value]
+        if add:
+            line, s = self.narrowed("%s", "%sn")
+            region += line
+            values.insert(0, s)
+        results = [self.name() for _ in values]
+        arguments = f"%n: f32, %s: f32, %w: {kind}" + (f", %r: {self.dtype}" if after else "")
+        row = self.rows(k)
+        self.body.append(
+            f"  {', '.join(results)} = qlinear.norm rms {', '.join(inputs)} "
+            f"extras({', '.join(extras)}) epsilon = {epsilon:.9e}\n"
+            f"      : ({', '.join([row] * len(inputs) + types)}) -> "
+            f"({', '.join([row] * len(values))}) {{\n  ^bb0({arguments}):\n{region}"
+            f"    qlinear.yield {', '.join(values)} : {', '.join([self.dtype] * len(values))}\n"
+            "  }\n"
+        )
+        return (results[0] if add else None), results[-1]
+
+    def linears(self, x, k, layers, activations):
+        """The products of x with several weights, (encoding, n, type of the bias or None)
+        each: one operation where they have no biases."""
+        says = "" if activations == "int8" else _SAYS.format(activations)
+        if any(bias for _, _, bias in layers):
+            return [self.linear(x, k, layer, says) for layer in layers]
+        weights = [self.weight(encoding, n, k) for encoding, n, _ in layers]
+        results = [self.name() for _ in layers]
+        self.body.append(
+            f"  {', '.join(results)} = qlinear.linear {x}, {', '.join(w for w, _ in weights)}"
+            f"{says}\n      : ({self.rows(k)}, {', '.join(t for _, t in weights)}) -> "
+            f"({', '.join(self.rows(n) for _, n, _ in layers)})\n"
+        )
+        return results
+
+    def linear(self, x, k, layer, says, add=None):
+        """The product of x with a weight, plus its bias and plus `add`, if there are."""
+        encoding, n, bias = layer
+        w, kind = self.weight(encoding, n, k)
+        result, region, value = self.name(), "", "%v"
+        extras, types, arguments = [], [], ["%v: f32"]
+        for i, (extra, dtype, shape) in enumerate(
+            [(bias and self.argument(f"tensor<{n}x{bias}>"), bias, f"tensor<{n}x{bias}>"),
+             (add, self.dtype, self.rows(n))]
+        ):
+            if extra:
+                extras.append(extra)
+                types.append(shape)
+                arguments.append(f"%e{i}: {dtype}")
+                line, e = self.widened(f"%e{i}", dtype, f"%f{i}")
+                region += line + f"    %s{i} = arith.addf {value}, {e} : f32\n"
+                value = f"%s{i}"
+        line, value = self.narrowed(value, "%y")
+        region += line
+        self.body.append(
+            f"  {result} = qlinear.linear {x}, {w} extras({', '.join(extras)}){says}\n"
+            f"      : ({', '.join([self.rows(k), kind, *types])}) -> {self.rows(n)} {{\n"
+            f"  ^bb0({', '.join(arguments)}):\n{region}"
+            f"    qlinear.yield {value} : {self.dtype}\n  }}\n"
+            if extras
+            else f"  {result} = qlinear.linear {x}, {w}{says}\n"
+            f"      : ({self.rows(k)}, {kind}) -> {self.rows(n)}\n"
+        )
+        return result
+
+    def glu(self, x, k, gate, up, act, activations):
+        """act(x * gate) * (x * up), for two weights with as many outputs and no biases."""
+        says = "" if activations == "int8" else _SAYS.format(activations)
+        (wg, tg), (wu, tu) = self.weight(gate[0], gate[1], k), self.weight(up[0], up[1], k)
+        line, value = self.narrowed("%p", "%y")
+        result = self.name()
+        self.body.append(
+            f"  {result} = qlinear.linear {x}, {wg}, {wu}{says}\n"
+            f"      : ({self.rows(k)}, {tg}, {tu}) -> {self.rows(gate[1])} {{\n"
+            f"  ^bb0(%g: f32, %u: f32):\n{ACTIVATIONS[act]}    %p = arith.mulf %a, %u : f32\n"
+            f"{line}    qlinear.yield {value} : {self.dtype}\n  }}\n"
+        )
+        return result
+
+    def finish(self, results):
+        arguments = ", ".join(f"{name}: {kind}" for name, kind in self.arguments)
+        types = ", ".join(kind for _, kind in results)
+        return (
+            "".join(self.parameters)
+            + f"func.func @block({arguments}) -> ({types}) {{\n"
+            + "".join(self.body)
+            + f"  return {', '.join(v for v, _ in results)} : {types}\n}}\n"
+        )
+
+
+def projections_text(dtype, k, norm, layers, activations):
+    """Inputs x, the scale of the norm, biases; results: the linears of the norm of x."""
+    text = Text(dtype)
+    x = text.argument(text.rows(k))
+    _, n = text.norm(norm, x, k)
+    values = text.linears(n, k, layers, activations)
+    return text.finish([(v, text.rows(layer[1])) for v, layer in zip(values, layers)])
+
+
+def mlp_text(dtype, k, norms, layers, act, activations):
+    """Inputs x (of the attention) and the residual, the scales of the norms, a bias of down;
+    result: the residual after the MLP. norms: (None, before, None), or with norms after the
+    attention and after the MLP, whose results are added to the residual."""
+    after_attention, before, after = norms
+    gate, up, down = layers
+    text = Text(dtype)
+    x, residual = text.argument(text.rows(k)), text.argument(text.rows(k))
+    if after_attention:
+        _, sum_ = text.norm(after_attention, x, k, after=residual)
+        _, n = text.norm(before, sum_, k)
+    else:
+        sum_, n = text.norm(before, x, k, add=residual)
+    h = text.glu(n, k, gate, up, act, activations)
+    says = "" if activations == "int8" else _SAYS.format(activations)
+    y = text.linear(h, gate[1], down, says, add=None if after else sum_)
+    if after:
+        _, y = text.norm(after, y, k, after=sum_)
+    return text.finish([(y, text.rows(k))])
+
+
+TEXTS = {"projections": projections_text, "mlp": mlp_text}
+
+
+def text_of(dtype, shape):
+    """Of (name, K, ...), as Fused.shapes() has it, for rows of `dtype`."""
+    name, *rest = shape
+    return TEXTS[name](dtype, *rest)
