@@ -77,7 +77,8 @@ def optimize(model, *, check=True):
 
     Modules, parameters and the state_dict stay the same; generate() and torch.compile work as
     before. A second call does nothing new. Results differ from those before in the last bits:
-    intermediate values are not rounded to the model's type.
+    intermediate values are not rounded to the model's type. Hooks that are put on parts of a
+    layer later are not called.
     """
     report, changed = Optimization(), []
     want = _logits(model) if check else None
@@ -122,13 +123,14 @@ def _logits(model):
         return None
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(size, (1, 9), generator=generator).to(first.device)
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.no_grad():
             output = model(input_ids=tokens, use_cache=False)
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training
     found = getattr(output, "logits", None)
     return (output[0] if found is None else found).float()
 
@@ -234,6 +236,18 @@ def activation_of(function):
 # ===------------------------------------------------------------------------===#
 
 
+def _linears(owner, names):
+    linears = [getattr(owner, name) for name in names]
+    for name, linear in zip(names, linears):
+        if type(linear) is not Linear:
+            raise Error(
+                f"{name} of an optimized layer has become a "
+                f"{type(linear).__name__}, which its functions know nothing of; change a model "
+                "(adapters, other quantizers) first, and optimize() it then"
+            )
+    return linears
+
+
 def _describe(linears):
     """As texts have them."""
     return tuple(
@@ -270,8 +284,7 @@ class _Fused:
 
     def shapes(self, layer):
         """What the layer's two functions are made of, but for the type of their rows."""
-        heads = [getattr(layer.self_attn, head) for head in _HEADS]
-        parts = [getattr(layer.mlp, part) for part in _MLP]
+        heads, parts = _linears(layer.self_attn, _HEADS), _linears(layer.mlp, _MLP)
         k = heads[0].in_features
         return (
             ("projections", k, self.norm_in, _describe(heads), heads[0].activations),
@@ -288,13 +301,13 @@ class _Fused:
         return torch.ops.qlinear.block(inputs, packed, text, columns)
 
     def projections(self, layer, x):
-        linears = [getattr(layer.self_attn, head) for head in _HEADS]
+        linears = _linears(layer.self_attn, _HEADS)
         inputs = [x, layer.input_layernorm.weight]
         inputs += [linear.bias for linear in linears if linear.bias is not None]
         return self.run(0, layer, inputs, linears, [linear.out_features for linear in linears])
 
     def mlp(self, layer, x, residual):
-        linears = [getattr(layer.mlp, part) for part in _MLP]
+        linears = _linears(layer.mlp, _MLP)
         scales = [getattr(layer, name).weight for name in self.names]
         bias = [] if linears[2].bias is None else [linears[2].bias]
         # In the order in which the text takes them.

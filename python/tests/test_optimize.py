@@ -1,0 +1,271 @@
+# ===- test_optimize.py - Decoder layers as compiled functions -----*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""Small random models of transformers before and after qlinear.nn.optimize()."""
+
+import copy
+import json
+
+import pytest
+import qlinear
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+import qlinear.nn  # noqa: E402
+import qlinear.transformers  # noqa: E402
+from qlinear import _blocks  # noqa: E402
+from test_models import IDS, dequantized, logits, model_of, swap  # noqa: E402
+
+NAMES = ["Llama", "Mistral", "Qwen2", "Qwen3", "Gemma2", "Gemma3"]
+
+
+def packed(name="Llama", dtype=torch.float32, activations="float", **options):
+    """A model with two layers, whose scales of norms and biases are not what they begin as."""
+    if name == "Gemma3":
+        config = transformers.Gemma3TextConfig(**SIZES_OF(name), **options)
+        torch.manual_seed(0)
+        model = transformers.Gemma3ForCausalLM(config).eval()
+    else:
+        model = model_of(name, num_hidden_layers=2, **options)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+    model = model.to(dtype)
+    swap(model, activations=activations)
+    return model
+
+
+def SIZES_OF(name):
+    from test_models import SIZES
+
+    return {**SIZES, "num_hidden_layers": 2}
+
+
+def off(have, want):
+    return ((have.double() - want.double()).norm() / want.double().norm()).item()
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The number of calls of compiled blocks, in a list."""
+    made = []
+    run = _blocks._Block.run
+    monkeypatch.setattr(
+        _blocks._Block, "run", lambda self, *rest: (made.append(1), run(self, *rest))[1]
+    )
+    return made
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_logits(name, calls):
+    model = packed(name)
+    want = logits(dequantized(model).double())
+    before = logits(model)
+    report = qlinear.nn.optimize(model)
+    assert [entry.reason for entry in report] == [None, None]
+    assert "2 of 2 decoder layers" in str(report)
+    calls.clear()
+    after = logits(model)
+    assert len(calls) == 4  # two a layer
+    assert off(before, want) < 1e-5
+    assert off(after, want) < 1e-5
+    assert not torch.equal(after, before)  # roundings differ, or nothing was done
+
+
+@pytest.mark.parametrize("name", ["Llama", "Gemma3"])
+def test_bf16_with_int8_activations(name):
+    model = packed(name, torch.bfloat16, "int8")
+    before = logits(model)
+    qlinear.nn.optimize(model)
+    assert off(logits(model), before) < 0.05
+
+
+@pytest.mark.parametrize("rows", [1, 4, 60])
+def test_any_number_of_rows(rows):
+    model = packed()
+    ids = torch.randint(3, 120, (1, rows), generator=torch.Generator().manual_seed(rows))
+    with torch.no_grad():
+        want = dequantized(model).double()(ids).logits
+        qlinear.nn.optimize(model)
+        assert off(model(ids).logits, want) < 1e-5
+
+
+def test_generate():
+    model = packed()
+    plain = copy.deepcopy(model)
+    qlinear.nn.optimize(model)
+    options = {"max_new_tokens": 12, "do_sample": False, "eos_token_id": None}
+    for cache in ({}, {"cache_implementation": "static"}, {"num_beams": 3}):
+        have, want = (m.generate(IDS, **options, **cache) for m in (model, plain))
+        assert torch.equal(have, want)
+
+
+def test_modules_and_the_state_stay(tmp_path):
+    model = packed()
+    modules, state = dict(model.named_modules()), model.state_dict()
+    qlinear.nn.optimize(model)
+    want = logits(model)
+    assert dict(model.named_modules()) == modules
+    assert all(torch.equal(v, state[key]) for key, v in model.state_dict().items())
+    assert torch.equal(logits(copy.deepcopy(model)), want)
+    assert [entry.reason for entry in qlinear.nn.optimize(model)] == [None, None]
+    assert torch.equal(logits(model), want)
+
+    model.save_pretrained(tmp_path)
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    qlinear.nn.optimize(again)
+    assert torch.equal(logits(again), want)
+
+
+def test_activations_that_are_set_later():
+    model = packed(activations="int8")
+    want = logits(dequantized(model).double())
+    qlinear.nn.optimize(model)
+    int8 = logits(model)
+    for module in model.modules():
+        if isinstance(module, qlinear.nn.Linear):
+            module.activations = "float"
+    assert off(int8, want) > 1e-4
+    assert off(logits(model), want) < 1e-5
+
+
+def test_torch_compile():
+    model = packed()
+    qlinear.nn.optimize(model)
+    compiled = torch.compile(model.model, fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        have = compiled(IDS, use_cache=False).last_hidden_state
+        want = model.model(IDS, use_cache=False).last_hidden_state
+    torch.testing.assert_close(have, want)
+
+
+def test_prepare_by_shapes():
+    model = packed()
+    qlinear.nn.optimize(model)
+    needs = json.loads(json.dumps(qlinear.nn.shapes(model)))
+    assert {shape[0] for shape in needs} >= {"projections", "mlp"}
+    qlinear.nn.prepare([s for s in needs if s[0] in ("projections", "mlp")], torch.float32)
+    qlinear.nn.prepare(model)
+
+
+def test_batch_invariant():
+    model = packed()
+    qlinear.nn.optimize(model)
+    qlinear.nn.set_batch_invariant()
+    try:
+        one = torch.randint(3, 120, (9, 1), generator=torch.Generator().manual_seed(3))
+        with torch.no_grad():
+            layer = model.model.layers[0]
+            x = model.model.embed_tokens(one)
+            whole = layer._qlinear.mlp(layer, x, x)
+            assert torch.equal(layer._qlinear.mlp(layer, x[:2], x[:2]), whole[:2])
+    finally:
+        qlinear.nn.set_batch_invariant(False)
+
+
+def reasons(model):
+    return [entry.reason for entry in qlinear.nn.optimize(model)]
+
+
+def test_layers_that_stay():
+    model = packed()
+    first, second = model.model.layers
+    first.mlp.act_fn = torch.nn.ReLU()
+    second.input_layernorm.register_forward_hook(lambda *_: None)
+    want = logits(model)
+    report = qlinear.nn.optimize(model)
+    assert [entry.reason for entry in report] == [
+        "the activation of its mlp is none of SiLU and GELU",
+        "input_layernorm has hooks, which would not be called",
+    ]
+    assert "0 of 2 decoder layers" in str(report) and "none of SiLU" in str(report)
+    assert torch.equal(logits(model), want)
+
+    model = packed()
+    first, second = model.model.layers
+    first.self_attn.k_proj = torch.nn.Linear(64, 32, bias=False)
+    second.mlp.up_proj.activations = "int8"
+    assert reasons(model) == [
+        "its k_proj is not packed, but a Linear",
+        "gate_proj and up_proj and down_proj have different activations",
+    ]
+
+    model = packed()
+    first, second = model.model.layers
+    first.post_attention_layernorm = torch.nn.LayerNorm(64)
+    second.forward = second.forward
+    assert reasons(model) == [
+        "its post_attention_layernorm is no RMS norm that is known",
+        "its forward is replaced in this object",
+    ]
+
+    model = packed(mlp_bias=True)
+    assert reasons(model) == ["its gate_proj has a bias"] * 2
+    assert "no decoder layer is of a kind" in str(qlinear.nn.optimize(torch.nn.Linear(3, 3)))
+
+
+def test_a_layer_that_computes_something_else():
+    """Of the name of a known class, with another forward: seen by the logits."""
+    from transformers.models.llama.modeling_llama import LlamaDecoderLayer as Known
+
+    class LlamaDecoderLayer(Known):
+        def forward(self, hidden_states, **kwargs):
+            return 0.5 * super().forward(hidden_states, **kwargs)
+
+    model = packed()
+    for layer in model.model.layers:
+        layer.__class__ = LlamaDecoderLayer
+    want = logits(model)
+    with pytest.raises(qlinear.Error, match="differ by .* from those before optimize"):
+        qlinear.nn.optimize(model)
+    assert torch.equal(logits(model), want)
+
+
+def test_an_attention_that_changes_its_input():
+    model = packed()
+    qlinear.nn.optimize(model)
+    attention = model.model.layers[0].self_attn
+    inner = attention.forward
+    plain = dequantized(packed()).model.layers[0].self_attn
+    attention.forward = lambda hidden_states, **rest: inner(hidden_states + 0, **rest)
+    with pytest.raises(qlinear.Error, match="another tensor than it got"):
+        logits(model)
+    del attention.forward
+    # By itself it is what it was.
+    with torch.no_grad():
+        x = torch.randn(1, 3, 64)
+        torch.testing.assert_close(attention.q_proj(x), plain.q_proj(x))
+
+
+def test_a_linear_that_is_replaced_later():
+    model = packed()
+    qlinear.nn.optimize(model)
+    model.model.layers[1].mlp.up_proj = torch.nn.Linear(64, 96, bias=False)
+    with pytest.raises(qlinear.Error, match="up_proj of an optimized layer has become a Linear"):
+        logits(model)
+
+
+def test_no_gradient():
+    model = packed()
+    qlinear.nn.optimize(model)
+    x = torch.randn(1, 3, 64, requires_grad=True)
+    layer = model.model.layers[0]
+    with pytest.raises(qlinear.Error, match="has no gradients"):
+        layer._qlinear.mlp(layer, x, x).sum().backward()
+
+
+def test_arguments_of_the_op():
+    model = packed()
+    qlinear.nn.optimize(model)
+    layer = model.model.layers[0]
+    x = torch.randn(2, 64)
+    with torch.no_grad():
+        with pytest.raises(qlinear.ArgumentError, match=r"input 1 of the block is torch.float32"):
+            layer._qlinear.mlp(layer, x, x[:, :32])
+        y = layer._qlinear.mlp(layer, x[:0], x[:0])
+    assert y.shape == (0, 64)
