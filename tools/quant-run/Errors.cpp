@@ -38,9 +38,10 @@ double run::rowError(const Matrix &y, const Matrix &want, bool anyKind, bool rou
   return worst;
 }
 
-double run::boundOf(qlr_dtype dtype, bool int8, bool half, size_t products) {
+double run::boundOf(qlr_dtype dtype, bool int8, bool half, Behind behind) {
   if (int8)
-    return (dtype == QLR_F32 ? 1e-3 : 4e-3) + (half ? 1e-3 : 0);
-  double sums = half ? 2e-3 * double(std::max<size_t>(products, 1)) : 2e-5;
+    return 1e-3 * double(std::max<size_t>(behind.linears, 1)) +
+           (dtype == QLR_F32 ? 0 : 3e-3) + (half ? 1e-3 : 0);
+  double sums = half ? 2e-3 * double(std::max<size_t>(behind.products, 1)) : 2e-5;
   return sums + (dtype == QLR_F32 ? 0 : dtype == QLR_F16 ? 0x1p-11 : 0x1p-8);
 }

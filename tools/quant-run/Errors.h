@@ -18,11 +18,11 @@ namespace qlinear::run {
 double rowError(const Matrix &y, const Matrix &want, bool anyKind, bool rounded);
 
 /// What --verify allows, relative to a row's norm. Results of int8 activations may have
-/// a code rounded the other way; those of floats have errors of f32 sums alone, or of
-/// weights and activations that are rounded to f16, in each of `products` (of an
-/// epilogue that multiplies two of them, say). 16-bit results are rounded by half a
-/// unit in the last place.
-double boundOf(qlr_dtype dtype, bool int8, bool half, size_t products);
+/// a code rounded the other way in each linear on the way; those of floats have errors
+/// of f32 sums alone, or of weights and activations that are rounded to f16, in each
+/// product (of an epilogue that multiplies two of them, say). 16-bit results are
+/// rounded by half a unit in the last place.
+double boundOf(qlr_dtype dtype, bool int8, bool half, Behind behind);
 
 } // namespace qlinear::run
 #endif

@@ -500,27 +500,35 @@ static size_t resultsOf(const json &op) {
                                   : 1;
 }
 
-/// What an op of a reference reads as its rows.
+/// What an op of a reference reads.
 static std::vector<json> inputsOf(const json &op) {
-  if (op.contains("inputs"))
-    return op.at("inputs");
-  return {op.at("x")};
+  std::vector<json> inputs = op.value("inputs", std::vector<json>());
+  if (op.contains("x"))
+    inputs.push_back(op.at("x"));
+  for (const json &extra : op.value("extras", json::array()))
+    inputs.push_back(extra);
+  return inputs;
 }
 
-size_t qlinear::run::productsBehind(const json &function, size_t output) {
+Behind qlinear::run::behindOutput(const json &function, size_t output) {
   const json &reference = function.at("reference");
-  std::vector<size_t> behind; // of each result
+  std::vector<Behind> behind; // of each result
   auto of = [&](const json &value) {
-    return value.contains("result") ? behind.at(value.at("result").get<size_t>()) : 0;
+    return value.contains("result") ? behind.at(value.at("result").get<size_t>())
+                                    : Behind();
   };
   for (const json &op : reference.at("ops")) {
-    size_t own = op.at("op") != "linear" ? 0
-                 : op.contains("yield")  ? op.at("weights").size()
-                                         : 1;
-    size_t before = 0;
-    for (const json &input : inputsOf(op))
-      before = std::max(before, of(input));
-    behind.insert(behind.end(), resultsOf(op), before + own);
+    Behind most;
+    for (const json &input : inputsOf(op)) {
+      Behind before = of(input);
+      most.products = std::max(most.products, before.products);
+      most.linears = std::max(most.linears, before.linears);
+    }
+    if (op.at("op") == "linear") {
+      most.products += op.contains("yield") ? op.at("weights").size() : 1;
+      ++most.linears;
+    }
+    behind.insert(behind.end(), resultsOf(op), most);
   }
   return of(reference.at("outputs").at(output));
 }

@@ -64,9 +64,12 @@ struct Products {
 /// `function` is one of a target's functions.
 Products productsOf(const nlohmann::json &function, int64_t rows);
 
-/// The products that an output is made of, one after the other or in one epilogue,
-/// whose errors add up.
-size_t productsBehind(const nlohmann::json &function, size_t output);
+/// What an output is made of, the most on any way from the inputs to it.
+struct Behind {
+  size_t products = 0; ///< one after the other or in one epilogue: their errors add up
+  size_t linears = 0;  ///< one after the other: each quantizes what the one before made
+};
+Behind behindOutput(const nlohmann::json &function, size_t output);
 
 /// Whether a part of a function multiplies with quantized activations.
 bool quantizes(const nlohmann::json &function, Quantized quantized);

@@ -260,8 +260,7 @@ Result<json> verify(Session &session, const json &function, const Run &run,
       std::vector<float> values = array.floats();
       y.values.assign(values.begin(), values.end());
     }
-    double bound =
-        boundOf(array.dtype, int8, products.half, productsBehind(function, i));
+    double bound = boundOf(array.dtype, int8, products.half, behindOutput(function, i));
     double relative = rowError(y, want, !int8, products.half);
     bool good = relative <= bound;
     ok &= good;
@@ -523,9 +522,8 @@ int main(int argc, char **argv) {
   app.add_flag(
       "--verify", options.verify,
       "Check the weights and compare with float64; exit with 1 where an error exceeds "
-      "its bound (1e-3 for f32 results, 4e-3 for others; less where activations are "
-      "not "
-      "quantized)");
+      "its bound (1e-3 for each linear on the way, and 3e-3 for 16-bit results; less "
+      "where activations are not quantized)");
   app.add_flag("--check-weights", options.checkWeights,
                "Read all weights first: fail where one is damaged, or another than the "
                "artifact was compiled for (quant-compile --params)");

@@ -197,6 +197,30 @@ TEST_F(References, BodyExtrasAndChains) {
   }
 }
 
+TEST_F(References, Norms) {
+  Array x = inputs[0];
+  json op = {{"op", "norm"},      {"kind", "layer"},
+             {"epsilon", 0.25},   {"dtype", "bf16"},
+             {"dtypes", {"f32"}}, {"inputs", {{{"input", 0}}, {{"input", 0}}}}};
+  auto y = run(json::array({op}), json::array({{{"result", 0}}}));
+  ASSERT_TRUE(bool(y)) << y.error();
+  std::vector<float> values = x.floats();
+  size_t columns = size_t(x.shape.back());
+  for (size_t row = 0; row < values.size() / columns; ++row) {
+    std::vector<double> s;
+    double mean = 0, square = 0;
+    for (size_t i = 0; i < columns; ++i)
+      s.push_back(bf16ToFloat(floatToBf16(2 * values[row * columns + i])));
+    for (double v : s)
+      mean += v / double(columns);
+    for (double v : s)
+      square += (v - mean) * (v - mean) / double(columns);
+    for (size_t i = 0; i < columns; ++i)
+      EXPECT_NEAR((*y)[0].values[row * columns + i],
+                  (s[i] - mean) / std::sqrt(square + 0.25), 1e-12);
+  }
+}
+
 // Where products are rounded to f16, an output may be off by as much for each.
 TEST(Errors, BoundsCountProducts) {
   json function = json::parse(R"({"reference": {"ops": [
@@ -205,13 +229,24 @@ TEST(Errors, BoundsCountProducts) {
     {"op": "quantize", "x": {"result": 2}, "k": 96},
     {"op": "linear", "x": {"result": 3}, "weights": [2]}],
     "outputs": [{"result": 1}, {"result": 2}, {"result": 3}, {"result": 4}, {"input": 0}]}})");
-  const size_t products[] = {1, 2, 2, 3, 0};
-  for (size_t i = 0; i < 5; ++i)
-    EXPECT_EQ(productsBehind(function, i), products[i]) << i;
-  EXPECT_DOUBLE_EQ(boundOf(QLR_F32, false, true, 1), 2e-3);
-  EXPECT_DOUBLE_EQ(boundOf(QLR_F16, false, true, 2), 4e-3 + 0x1p-11);
-  EXPECT_DOUBLE_EQ(boundOf(QLR_F32, false, false, 2), 2e-5);
-  EXPECT_DOUBLE_EQ(boundOf(QLR_BF16, false, true, 0), 2e-3 + 0x1p-8);
+  const size_t products[] = {1, 2, 2, 3, 0}, linears[] = {1, 1, 1, 2, 0};
+  for (size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(behindOutput(function, i).products, products[i]) << i;
+    EXPECT_EQ(behindOutput(function, i).linears, linears[i]) << i;
+  }
+  function = json::parse(R"({"reference": {"ops": [
+    {"op": "linear", "x": {"input": 0}, "weights": [0]},
+    {"op": "norm", "inputs": [{"input": 0}, {"result": 0}], "yield": [0, 1]},
+    {"op": "linear", "x": {"input": 0}, "extras": [{"result": 2}], "weights": [1], "yield": [0]}],
+    "outputs": [{"result": 2}, {"result": 3}]}})");
+  EXPECT_EQ(behindOutput(function, 0).linears, 1u);
+  EXPECT_EQ(behindOutput(function, 1).linears, 2u);
+  EXPECT_DOUBLE_EQ(boundOf(QLR_F32, false, true, {1, 1}), 2e-3);
+  EXPECT_DOUBLE_EQ(boundOf(QLR_F16, false, true, {2, 1}), 4e-3 + 0x1p-11);
+  EXPECT_DOUBLE_EQ(boundOf(QLR_F32, false, false, {2, 2}), 2e-5);
+  EXPECT_DOUBLE_EQ(boundOf(QLR_BF16, false, true, {0, 0}), 2e-3 + 0x1p-8);
+  EXPECT_DOUBLE_EQ(boundOf(QLR_F32, true, false, {2, 1}), 1e-3);
+  EXPECT_DOUBLE_EQ(boundOf(QLR_BF16, true, false, {4, 3}), 3e-3 + 3e-3);
 }
 
 TEST_F(References, ConstantsOfTheArtifact) {

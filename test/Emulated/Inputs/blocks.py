@@ -1,0 +1,26 @@
+# ===- blocks.py - Random weights for the parameters of a module ---*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""blocks.py MODULE.mlir OUT.safetensors: floats under the parameters' names."""
+
+import re
+import sys
+
+import numpy as np
+from safetensors.numpy import save_file
+
+module, out = sys.argv[1:]
+with open(module) as f:
+    found = re.findall(r"qlinear\.parameter @\w+ : !qlinear\.weight<(\d+)x(\d+),.*from \"(\w+)\"", f.read())
+random = np.random.default_rng(0)
+# Results about as large as what they are of, so that a residual hides nothing.
+save_file(
+    {
+        f"{name}.weight": (random.standard_normal((int(n), int(k))) / int(k) ** 0.5).astype(np.float32)
+        for n, k, name in found
+    },
+    out,
+)
