@@ -46,8 +46,9 @@ constexpr int64_t kTensorRows = 3;
 /// The most rows of kernels that share a multiprocessor with the next one's.
 constexpr int64_t kSharingRows = 2;
 /// Long rows are quantized by two blocks (measured: 13% at 8 rows of K = 21504, 6% at 2
-/// rows, a loss for K = 8192). Clusters of 4 do not fit evenly into the chip's
-/// processing clusters.
+/// rows, a loss for K = 8192), with more than 8 rows half as long ones, as each block
+/// has twice as many. Clusters of 4 do not fit evenly into the chip's processing
+/// clusters.
 constexpr int64_t kSplitColumns = 16384, kSplit = 2;
 
 /// A schedule's kernels for one linear and chip.
@@ -109,10 +110,10 @@ private:
   // A single row gains nothing by clusters: its activations are few, and the barrier
   // costs more than quantizing them.
   int64_t splitFor(int64_t rows, int64_t grid, bool gridIsGiven) const {
-    bool split = chip.pdl() && chip.has(Feature::cluster) && rows > 1 &&
-                 K >= kSplitColumns && K % layout::kUnitK == 0 &&
-                 unitsPerTile % kSplit == 0 && grid >= kSplit &&
-                 !(gridIsGiven && grid % kSplit);
+    int64_t columns = rows > kMaxGemvRows ? kSplitColumns / 2 : kSplitColumns;
+    bool split = chip.pdl() && chip.has(Feature::cluster) && rows > 1 && K >= columns &&
+                 K % layout::kUnitK == 0 && unitsPerTile % kSplit == 0 &&
+                 grid >= kSplit && !(gridIsGiven && grid % kSplit);
     return split ? kSplit : 1;
   }
 
@@ -130,6 +131,8 @@ Result<Gemv> Chooser::chooseFor(const Gemv &wanted, int64_t grid) const {
   g.copy = wanted.copy.value_or(fastestCopy());
   bool ring = g.copy != CopyKind::load;
   bool tensor = ring && chip.has(Feature::mma);
+  if (!g.dot && g.rows > kMaxGemvRows)
+    g.dot = DotKind::mma;
   if (!g.dot && floats)
     g.dot = tensor ? DotKind::mma : DotKind::fma;
   if (!g.dot)
