@@ -200,6 +200,12 @@ Result<KernelPlan> planKernel(LinearOp op, const Gemv &gemv, bool pdl,
                  " activations, but the linear's are " +
                  stringifyActivationKind(op.getFormat().getKind()).str() +
                  "; use dot = mma or " + (op.multipliesFloats() ? "fma" : "dp4a"));
+  if (gemv.rows > kMaxGemvRows && op.multipliesFloats())
+    return error("a gemv kernel for " + std::to_string(gemv.rows) +
+                 " rows multiplies int8 activations, but the linear's are " +
+                 stringifyActivationKind(op.getFormat().getKind()).str() +
+                 ", of which it takes up to " + std::to_string(kMaxGemvRows) +
+                 " rows; use a gemm kernel");
   KernelPlan plan;
   plan.pdl = pdl;
   plan.K = op.getK();
@@ -213,7 +219,7 @@ Result<KernelPlan> planKernel(LinearOp op, const Gemv &gemv, bool pdl,
   plan.grid = *gemv.grid;
   plan.split = int(*gemv.splitK);
   plan.phases = int(*gemv.phases);
-  // Fragments have 8 columns, for which tokens are repeated.
+  // Fragments have 8 columns, for which tokens are repeated; more are two of them.
   plan.tokens =
       int(kernels::onTensorCores(plan.product) ? llvm::PowerOf2Ceil(uint64_t(gemv.rows))
                                                : gemv.rows);
