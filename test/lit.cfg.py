@@ -10,8 +10,8 @@
 # %mlir_libs (those of the distribution).
 # %with_asan (runs a program that loads code compiled with --sanitize=address),
 # %pytest (the Python package's tests).
-# Features: mkdocs, torch, ptxas, libfuzzer, asan, asan-runtime, and the CPU's avx2, avx_vnni and
-# avx512_vnni.
+# Features: mkdocs, torch, ptxas, libfuzzer, asan, asan-runtime, this machine's
+# architecture (x86_64, aarch64), and the CPU's avx2, avx_vnni and avx512_vnni.
 
 import os
 import platform
@@ -139,6 +139,7 @@ try:
     config.available_features.update({"avx2", "avx_vnni", "avx512_vnni"}.intersection(flags))
 except OSError:
     pass
+config.available_features.add(platform.machine())
 # The best instruction set of this machine that the CPU target knows.
 best = [f for f in ("avx512_vnni", "avx_vnni", "avx2") if f in config.available_features]
 config.substitutions.append(("%isa", best[0].replace("_", "") if best else "portable"))
