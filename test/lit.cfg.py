@@ -10,7 +10,8 @@
 # %mlir_libs (those of the distribution).
 # %with_asan (runs a program that loads code compiled with --sanitize=address),
 # %pytest (the Python package's tests).
-# Features: mkdocs, torch, ptxas, libfuzzer, asan, asan-runtime, this machine's
+# %arm64 (a build for arm64), %qemu_arm64 (runs its programs, on the CPU that -cpu names).
+# Features: arm64, mkdocs, torch, ptxas, libfuzzer, asan, asan-runtime, this machine's
 # architecture (x86_64, aarch64), and the CPU's avx2, avx_vnni and avx512_vnni.
 
 import os
@@ -127,6 +128,15 @@ elif os.path.isabs(runtime):
     config.available_features.add("asan-runtime")
     with_asan += f" LD_PRELOAD={runtime}"
 config.substitutions.insert(0, ("%with_asan", with_asan))
+
+# CPUs of the baseline, with dotprod, and with i8mm too; QEMU has the second since 7.0.
+if config.qlinear_arm64:
+    qemu = [config.qemu_arm64, "-L", "/usr/aarch64-linux-gnu"]
+    cpus = subprocess.run([*qemu, "-cpu", "help"], capture_output=True, text=True, check=False)
+    if {"cortex-a72", "neoverse-n1", "max"}.issubset(cpus.stdout.split()):
+        config.available_features.add("arm64")
+    config.substitutions.insert(0, (r"%qemu_arm64\b", " ".join(qemu)))
+    config.substitutions.insert(0, (r"%arm64\b", config.qlinear_arm64))
 
 if config.qlinear_libfuzzer:
     config.available_features.add("libfuzzer")

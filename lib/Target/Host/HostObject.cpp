@@ -120,11 +120,14 @@ llvm::Error linkSharedLibrary(const OutputFile &file, ArrayRef<std::string> obje
       isDriver = !name.starts_with("ld");
       break;
     }
+  if (linker.empty() && isForeign)
+    return createStringError("no linker for %s: neither ld.lld-22 nor ld.lld is on "
+                             "PATH; install lld, or use --emit=obj",
+                             path.c_str());
   if (linker.empty())
-    return createStringError(
-        "no linker for %s: none of ld.lld-22, ld.lld%s is on PATH; "
-        "install lld, or use --emit=obj",
-        path.c_str(), isForeign ? "" : ", cc, gcc, clang");
+    return createStringError("no linker for %s: none of ld.lld-22, ld.lld, cc, gcc, "
+                             "clang is on PATH; install lld, or use --emit=obj",
+                             path.c_str());
 
   SmallString<128> log;
   sys::RemoveFileOnSignal(file.name());

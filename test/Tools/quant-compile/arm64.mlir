@@ -21,6 +21,9 @@
 // RUN: not quant-compile %s --target=cpu:arm64,cpu:x86-64 -o %t.no.so 2>&1 | FileCheck %s --check-prefix=GROUPS
 // GROUPS: error: cpu:neon-i8mm is for arm64 and cpu:avx512vnni for x86-64
 
+// RUN: not env PATH=%t.none %obj/bin/quant-compile %s --target=cpu:neon -o %t.no.so 2>&1 | FileCheck %s --check-prefix=LINKER
+// LINKER: error: no linker for {{.*}}no.so: neither ld.lld-22 nor ld.lld is on PATH; install lld, or use --emit=obj
+
 // CODE: target triple = "aarch64
 // CODE-LABEL: define {{.*}}void @cpu_neon{{[a-z0-9_]*}}.linear0_m1(
 // Half a unit is four times four rows of two vectors, and a vector four registers.
