@@ -9,8 +9,10 @@
 # For Debian 12 or later and Ubuntu 22.04 or later; as root, or as a user with
 # sudo. Safe to run again: what is there is left as it is.
 #
-#   scripts/setup.sh          what the build and the tests need
-#   scripts/setup.sh --demo   also what scripts/demo.sh needs
+#   scripts/setup.sh          what the build and the tests need; on x86-64 with what
+#                             builds and emulates arm64 (40 MB), without which tests
+#                             of that are skipped
+#   scripts/setup.sh --demo   also what scripts/demo.sh needs; nothing of arm64
 #   scripts/setup.sh --torch  also PyTorch, for the tests of qlinear.nn (about 3 GB)
 #   scripts/setup.sh --list   print the packages and do nothing
 set -euo pipefail
@@ -31,6 +33,9 @@ packages=(
   # Tests, benchmarks
   libgtest-dev libbenchmark-dev python3 python3-venv
 )
+# On x86-64, for tests of arm64: its C and C++ libraries (for all architectures to
+# install), an emulator.
+cross=(libc6-dev-arm64-cross libstdc++-12-dev-arm64-cross qemu-user)
 
 demo=0
 torch=0
@@ -38,8 +43,8 @@ for arg in "$@"; do
   case $arg in
     --demo) demo=1 ;;
     --torch) torch=1 ;;
-    --list) printf '%s\n' "${packages[@]}"; exit 0 ;;
-    -h | --help) sed -n '10,17s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --list) printf '%s\n' "${packages[@]}"; [ "$(uname -m)" != x86_64 ] || printf '%s\n' "${cross[@]}"; exit 0 ;;
+    -h | --help) sed -n '10,19s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) die "unknown option '$arg'; scripts/setup.sh [--demo] [--torch] [--list]" ;;
   esac
 done
@@ -88,13 +93,14 @@ add_llvm_archive() {
   apt_update || die "apt-get update failed with apt.llvm.org for $codename; LLVM may not publish version $llvm for this release"
 }
 
+# install_packages PACKAGE...
 install_packages() {
   local missing=() p
-  for p in "${packages[@]}"; do
+  for p in "$@"; do
     installed "$p" || missing+=("$p")
   done
   if [ ${#missing[@]} = 0 ]; then
-    note "all ${#packages[@]} Debian packages are installed"
+    note "all $# Debian packages are installed"
     return
   fi
   command -v apt-get > /dev/null ||
@@ -109,6 +115,50 @@ install_packages() {
   retry 3 as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get -qy -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 install --no-install-recommends "${missing[@]}" ||
     die "apt-get install failed (its messages are above); run this script again once the network or the disk allows"
+}
+
+# Libraries for arm64 in a folder of their own: as foreign packages of this machine they
+# would have to have its packages' versions. They are those that are installed here;
+# headers that are for any architecture are this machine's.
+unpack_arm64() {
+  local root=$1 apt=$1.apt p packages
+  mkdir -p "$apt"/{sources,debs,state/lists/partial,cache/archives/partial} || return 1
+  : > "$apt/status"
+  cp /etc/apt/sources.list.d/*.{list,sources} "$apt/sources/" 2> /dev/null
+  [ ! -s /etc/apt/sources.list ] || cp /etc/apt/sources.list "$apt/sources/main.list"
+  # Ubuntu has arm64 on other servers.
+  sed -i -E 's#https?://[a-z.]*(archive|security)\.ubuntu\.com/ubuntu/?#http://ports.ubuntu.com/ubuntu-ports/#' "$apt"/sources/*
+  local options=(-q -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o Acquire::Retries=3
+    -o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$apt/sources"
+    -o "Dir::State=$apt/state" -o "Dir::State::status=$apt/status" -o "Dir::Cache=$apt/cache")
+  [ "$(id -u)" != 0 ] || options+=(-o APT::Sandbox::User=root)
+  apt-get "${options[@]}" -o Acquire::Languages=none update > "$apt/log" 2>&1 || true # of any source
+  packages=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 'libtbb*' 'libfmt*' 'libboost-context*-dev' |
+    sed -n 's/^installed //p')
+  # shellcheck disable=SC2086 # words
+  (cd "$apt/debs" && retry 3 apt-get "${options[@]}" download $packages >> "$apt/log" 2>&1) || return 1
+  for p in "$apt"/debs/*.deb; do
+    dpkg-deb -x "$p" "$root" || return 1
+  done
+  for p in boost nlohmann CLI xxhash.h; do
+    ln -sfn "/usr/include/$p" "$root/usr/include/$p" || return 1
+  done
+  mkdir -p "$root/usr/share" && ln -sfn /usr/share/cmake "$root/usr/share/cmake" || return 1
+  rm -rf "$apt"
+}
+
+# Optional: without it tests of arm64 are skipped.
+install_arm64() {
+  local sysroot=$root/.sysroot-arm64
+  [ "$(uname -m)" = x86_64 ] || return 0
+  say "Libraries and an emulator of arm64"
+  (install_packages "${cross[@]}") || { warn "tests of arm64 are skipped"; return 0; }
+  [ ! -e "$sysroot/usr" ] || return 0
+  if unpack_arm64 "$sysroot.new" && mv "$sysroot.new" "$sysroot"; then
+    note "in $sysroot"
+  else
+    warn "no arm64 packages of TBB, fmt and Boost ($sysroot.new.apt/log says why): tests of arm64 are skipped"
+  fi
 }
 
 # Installs a requirements file into the environment, once per content of it.
@@ -170,7 +220,8 @@ check_versions() {
 }
 
 say "Setting up QLinear's build in $root"
-install_packages
+install_packages "${packages[@]}"
+[ $demo = 1 ] || install_arm64
 install_python
 install_cuda
 check_versions

@@ -10,8 +10,9 @@
 # %mlir_libs (those of the distribution).
 # %with_asan (runs a program that loads code compiled with --sanitize=address),
 # %pytest (the Python package's tests).
-# Features: mkdocs, torch, ptxas, libfuzzer, asan, asan-runtime, and the CPU's avx2, avx_vnni and
-# avx512_vnni.
+# %arm64 (a build for arm64), %qemu_arm64 (runs its programs, on the CPU that -cpu names).
+# Features: arm64, mkdocs, torch, ptxas, libfuzzer, asan, asan-runtime, this machine's
+# architecture (x86_64, aarch64), and the CPU's avx2, avx_vnni and avx512_vnni.
 
 import os
 import platform
@@ -128,6 +129,15 @@ elif os.path.isabs(runtime):
     with_asan += f" LD_PRELOAD={runtime}"
 config.substitutions.insert(0, ("%with_asan", with_asan))
 
+# CPUs of the baseline, with dotprod, and with i8mm too; QEMU has the second since 7.0.
+if config.qlinear_arm64:
+    qemu = [config.qemu_arm64, "-L", "/usr/aarch64-linux-gnu"]
+    cpus = subprocess.run([*qemu, "-cpu", "help"], capture_output=True, text=True, check=False)
+    if {"cortex-a72", "neoverse-n1", "max"}.issubset(cpus.stdout.split()):
+        config.available_features.add("arm64")
+    config.substitutions.insert(0, (r"%qemu_arm64\b", " ".join(qemu)))
+    config.substitutions.insert(0, (r"%arm64\b", config.qlinear_arm64))
+
 if config.qlinear_libfuzzer:
     config.available_features.add("libfuzzer")
 has_mkdocs = [config.python, "-c", "import material, mkdocs"]
@@ -139,6 +149,7 @@ try:
     config.available_features.update({"avx2", "avx_vnni", "avx512_vnni"}.intersection(flags))
 except OSError:
     pass
+config.available_features.add(platform.machine())
 # The best instruction set of this machine that the CPU target knows.
 best = [f for f in ("avx512_vnni", "avx_vnni", "avx2") if f in config.available_features]
 config.substitutions.append(("%isa", best[0].replace("_", "") if best else "portable"))

@@ -227,9 +227,9 @@ int main(int argc, char **argv) {
       threadCounts.push_back(cores);
   }
   if (instructionSet.empty())
-    for (StringRef name : qlinear::hostInstructionSets())
-      if (instructionSet.empty() && qlinear::hostSupports(name))
-        instructionSet = name.str();
+    for (const qlinear::InstructionSet &set : qlinear::kInstructionSets)
+      if (instructionSet.empty() && qlinear::machineRuns(set))
+        instructionSet = std::string(set.name);
 
   mlir::DialectRegistry registry;
   registry.insert<mlir::qlinear::QLinearDialect, mlir::func::FuncDialect>();

@@ -54,7 +54,7 @@ QL_INLINE int sumOf(Ints v) { return __builtin_reduce_add(v); }
 /// The exact products x * r, rounded to integers (to even); |x * r| < 2^22.
 QL_INLINE Ints roundProduct(Floats x, float r) {
   // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
-#if defined(__FMA__)
+#if defined(QL_FMA)
   Floats magic = splat(0x1.8p23f);
   return (Ints)fma(x, splat(r), magic) - (Ints)magic;
 #else

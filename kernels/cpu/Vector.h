@@ -26,6 +26,12 @@
 
 #if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#if defined(__FMA__) || defined(__aarch64__)
+#define QL_FMA
 #endif
 
 #define QL_LAMBDA __attribute__((always_inline))
@@ -130,7 +136,7 @@ template <int Q, typename V> QL_INLINE V broadcastQuarter(V v) {
 
 /// a * b + c, in one rounding where the machine can.
 QL_INLINE Floats fma(Floats a, Floats b, Floats c) {
-#if defined(__FMA__)
+#if defined(QL_FMA)
   return __builtin_elementwise_fma(a, b, c);
 #else
   return a * b + c;
@@ -151,6 +157,40 @@ struct Halves {
 QL_INLINE Ints join(__m256i lo, __m256i hi) {
   return (Ints)__builtin_shufflevector((__v4di)lo, (__v4di)hi, 0, 1, 2, 3, 4, 5, 6, 7);
 }
+#elif defined(__aarch64__)
+/// NEON's registers are quarters of a vector.
+template <typename V> struct NeonOf;
+template <> struct NeonOf<Floats> {
+  using Type = float32x4_t;
+};
+template <> struct NeonOf<Ints> {
+  using Type = int32x4_t;
+};
+template <> struct NeonOf<Words> {
+  using Type = uint32x4_t;
+};
+template <> struct NeonOf<Bytes> {
+  using Type = uint8x16_t;
+};
+template <> struct NeonOf<SBytes> {
+  using Type = int8x16_t;
+};
+
+template <int I, typename V> QL_INLINE typename NeonOf<V>::Type quarterOf(V v) {
+  typedef long long Longs __attribute__((vector_size(64)));
+  Longs w = (Longs)v;
+  return (typename NeonOf<V>::Type)__builtin_shufflevector(w, w, 2 * I, 2 * I + 1);
+}
+/// The vector that f makes of each quarter of v.
+template <typename Out, typename F, typename... V>
+QL_INLINE Out byQuarters(F f, V... v) {
+  typedef long long Quarter __attribute__((vector_size(16)));
+  auto q0 = (Quarter)f(quarterOf<0>(v)...), q1 = (Quarter)f(quarterOf<1>(v)...);
+  auto q2 = (Quarter)f(quarterOf<2>(v)...), q3 = (Quarter)f(quarterOf<3>(v)...);
+  auto lo = __builtin_shufflevector(q0, q1, 0, 1, 2, 3);
+  auto hi = __builtin_shufflevector(q2, q3, 0, 1, 2, 3);
+  return (Out)__builtin_shufflevector(lo, hi, 0, 1, 2, 3, 4, 5, 6, 7);
+}
 #endif
 
 /// Half precision bits (low 16 bits of each lane) to float, all values.
@@ -162,6 +202,11 @@ QL_INLINE Floats halfToFloats(Words h) {
   __m256i halves = _mm256_permute4x64_epi64(_mm256_packus_epi32(v.lo, v.hi), 0xD8);
   return (Floats)join((__m256i)_mm256_cvtph_ps(_mm256_castsi256_si128(halves)),
                       (__m256i)_mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1)));
+#elif defined(__aarch64__)
+  auto convert = [](uint32x4_t q) QL_LAMBDA {
+    return vcvt_f32_f16(vreinterpret_f16_u16(vmovn_u32(q)));
+  };
+  return byQuarters<Floats>(convert, h);
 #else
   // 2^112 moves the exponent bias from 15 to 127, subnormals included.
   Words magnitude = (h & 0x7FFF) << 13;
@@ -176,6 +221,11 @@ QL_INLINE Words floatsToHalf(Floats f) {
 #if defined(__AVX512F__)
   return (Words)_mm512_cvtepu16_epi32(
       _mm512_cvtps_ph((__m512)f, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#elif defined(__aarch64__)
+  auto convert = [](float32x4_t q) QL_LAMBDA {
+    return vmovl_u16(vreinterpret_u16_f16(vcvt_f16_f32(q)));
+  };
+  return byQuarters<Words>(convert, f);
 #else
   Words bits = (Words)f, sign = bits >> 16 & 0x8000, m = bits & 0x7FFFFFFF;
   // Normal: add half an ulp (less one, plus the lowest kept bit), rebias.
@@ -228,6 +278,10 @@ QL_INLINE Bytes lookUp(u64 low, u64 high, Bytes places) {
   __m256i both = _mm256_broadcastsi128_si256(table);
   Halves p(places);
   return (Bytes)join(_mm256_shuffle_epi8(both, p.lo), _mm256_shuffle_epi8(both, p.hi));
+#elif defined(__aarch64__)
+  uint8x16_t table = vcombine_u8(vcreate_u8(low), vcreate_u8(high));
+  auto find = [&](uint8x16_t p) QL_LAMBDA { return vqtbl1q_u8(table, p); };
+  return byQuarters<Bytes>(find, places);
 #else
   Bytes found{};
   QL_UNROLL
@@ -254,24 +308,27 @@ QL_INLINE Bytes lookUp(const u8 *table, Bytes places) {
 // loweredBy(bits): offsets have to know it.
 //===----------------------------------------------------------------------===//
 
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || !defined(__AVX2__)
-#define QL_WHOLE_DOT // u8 x s8 to 32 bits: no sums of 16 bits in between
+/// Bits of the widest codes whose bytes are multiplied as they are.
+#if defined(__aarch64__) && !defined(__ARM_FEATURE_MATMUL_INT8)
+inline constexpr int kUnloweredBits = 7; // s8 x s8
+#elif defined(__AVX2__) && !defined(__AVX512VNNI__) && !defined(__AVXVNNI__)
+// u8 x s8, of which pairs are added in 16 bits, with saturation: 2 * 255 * 127 does not
+// fit, 2 * 128 * 127 does. So bytes of 8 bits become signed, of which magnitudes are
+// multiplied, by activations with the signs.
+inline constexpr int kUnloweredBits = 6;
+#define QL_SUMS_OF_PAIRS
+#else
+inline constexpr int kUnloweredBits = 8; // u8 x s8 to 32 bits
 #endif
 
-/// AVX2 multiplies unsigned by signed bytes and adds pairs in 16 bits, with saturation:
-/// 2 * 255 * 127 does not fit, 2 * 128 * 127 does. So bytes of 8 bits become signed, of
-/// which magnitudes are multiplied, by activations with the signs.
 constexpr int loweredBy([[maybe_unused]] int bits) {
-#if defined(QL_WHOLE_DOT)
-  return 0;
-#else
-  return bits > 6 ? 128 : 0;
-#endif
+  return kUnloweredBits < 8 && bits > kUnloweredBits ? 128 : 0;
+}
+QL_INLINE Bytes productBytes(int bits, Bytes q) {
+  return loweredBy(bits) ? q ^ u8(128) : q;
 }
 
-#if defined(QL_WHOLE_DOT)
-
-QL_INLINE Bytes productBytes([[maybe_unused]] int bits, Bytes q) { return q; }
+#if !defined(QL_SUMS_OF_PAIRS)
 
 /// sum + q * a.
 QL_INLINE Ints addDot(Ints sum, Bytes q, SBytes a) {
@@ -281,6 +338,20 @@ QL_INLINE Ints addDot(Ints sum, Bytes q, SBytes a) {
   Halves s(sum), x(q), y(a);
   return join(_mm256_dpbusd_avx_epi32(s.lo, x.lo, y.lo),
               _mm256_dpbusd_avx_epi32(s.hi, x.hi, y.hi));
+#elif defined(__aarch64__)
+  auto add = [](int32x4_t sum, uint8x16_t q, int8x16_t a) QL_LAMBDA {
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+    return vusdotq_s32(sum, q, a);
+#elif defined(__ARM_FEATURE_DOTPROD)
+    return vdotq_s32(sum, (int8x16_t)q, a);
+#else
+    // Pairs fit 16 bits: 2 * 128 * 127 = 32512.
+    int8x16_t s = (int8x16_t)q;
+    int16x8_t low = vmull_s8(vget_low_s8(s), vget_low_s8(a));
+    return vpadalq_s16(sum, vpaddq_s16(low, vmull_high_s8(s, a)));
+#endif
+  };
+  return byQuarters<Ints>(add, sum, q, a);
 #else
   // A product fits 16 bits: 255 * 127 = 32385.
   typedef short Shorts __attribute__((vector_size(128)));
@@ -308,12 +379,7 @@ QL_INLINE void addProducts([[maybe_unused]] int bits, [[maybe_unused]] int g,
   s.sum = addDot(s.sum, q, a);
 }
 
-#else // AVX2 without VNNI
-
-/// Codes of 8 bits as signed bytes.
-QL_INLINE Bytes productBytes(int bits, Bytes q) {
-  return loweredBy(bits) ? q ^ u8(128) : q;
-}
+#else
 
 /// Sums of pairs of products in 16 bits.
 QL_INLINE __m256i pairs(int bits, __m256i q, __m256i a) {

@@ -31,6 +31,8 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/IR/Instructions.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Linker/Linker.h"
 #include "llvm/Support/FileSystem.h"
@@ -265,7 +267,7 @@ LogicalResult Driver::makeDeviceCode(TargetCode &code) {
     if (failed(device))
       return failure();
     code.llvm = std::move(*device);
-    auto machine = createHostMachine();
+    auto machine = createHostMachine(result.architecture);
     if (!machine)
       return modules[0].emitError() << llvm::toString(machine.takeError());
     if (llvm::Error error = retargetToEmulated(*code.llvm, **machine))
@@ -301,7 +303,7 @@ LogicalResult Driver::makeCode(TargetCode &code, Object &description) {
     if (failed(kernels))
       return failure();
     code.llvm = std::move(*kernels);
-    auto machine = createKernelMachine(code.target.detail);
+    auto machine = createKernelMachine(*findInstructionSet(code.target.detail));
     if (!machine)
       return code.module->emitError() << llvm::toString(machine.takeError());
     // All targets become one module: each function says what it may use.
@@ -386,7 +388,7 @@ LogicalResult Driver::makeArtifact(ArrayRef<func::FuncOp> exported) {
   }
 
   result.artifact = buildDescriptor(*result.context, result.manifest, images, exported);
-  auto machine = createHostMachine();
+  auto machine = createHostMachine(result.architecture);
   if (!machine)
     return source.emitError() << llvm::toString(machine.takeError());
   result.artifact->setTargetTriple((*machine)->getTargetTriple());
@@ -407,6 +409,7 @@ LogicalResult Driver::makeArtifact(ArrayRef<func::FuncOp> exported) {
 
 FailureOr<Compilation> Driver::run() {
   result.context = std::make_unique<llvm::LLVMContext>();
+  result.architecture = architectureOf(settings.targets);
   for (const Target &target : settings.targets)
     if (target.kind == Target::Kind::cuda && !settings.nvptx.ptxVersion.empty())
       if (llvm::Error error = checkPtxVersion(target.detail, settings.nvptx.ptxVersion))
@@ -440,6 +443,7 @@ FailureOr<Compilation> Driver::run() {
 
 FailureOr<Compilation> Driver::runLaunches(ArrayRef<func::FuncOp> functions) {
   result.context = std::make_unique<llvm::LLVMContext>();
+  result.architecture = architectureOf(settings.targets);
   Array targets;
   for (const Target &target : settings.targets) {
     Array list;
@@ -480,7 +484,7 @@ FailureOr<Compilation> compile(ModuleOp source, const CompileSettings &settings,
 
 static llvm::Expected<llvm::SmallVector<char, 0>>
 emitArtifact(const Compilation &compilation) {
-  auto machine = createHostMachine();
+  auto machine = createHostMachine(compilation.architecture);
   if (!machine)
     return machine.takeError();
   return emitObject(*compilation.artifact, **machine);
@@ -497,6 +501,41 @@ Result<OutputFile> createLibraryFile(const std::string &path) {
   return OutputFile::create(path, {/*mode=*/0777, /*isNamed=*/true});
 }
 
+static constexpr llvm::StringLiteral kRuntime = "QLinearRuntime";
+
+/// Writes a library in place of another architecture's runtime, which is not on this
+/// machine: all that a linker reads are its name and the functions that it has.
+static llvm::Error writeStubRuntime(const Compilation &compilation, StringRef dir) {
+  llvm::LLVMContext context;
+  llvm::Module module("stub", context);
+  auto *type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), false);
+  for (const llvm::Function &called : *compilation.artifact)
+    if (called.isDeclaration() && called.getName().starts_with("qlr_")) {
+      auto *function = llvm::Function::Create(type, llvm::GlobalValue::ExternalLinkage,
+                                              called.getName(), module);
+      llvm::ReturnInst::Create(context,
+                               llvm::BasicBlock::Create(context, "", function));
+    }
+  auto machine = createHostMachine(compilation.architecture);
+  if (!machine)
+    return machine.takeError();
+  auto code = emitObject(module, **machine);
+  if (!code)
+    return code.takeError();
+  std::string object = (dir + "/stub.o").str();
+  if (auto r = writeOutput(object, StringRef(code->data(), code->size())); !r)
+    return toError(std::move(r));
+  LinkOptions options;
+  options.architecture = compilation.architecture;
+  options.soname = ("lib" + kRuntime + ".so").str();
+  auto file = createLibraryFile((dir + "/" + options.soname).str());
+  if (!file)
+    return toError(file.takeError());
+  if (llvm::Error error = linkSharedLibrary(*file, {object}, options))
+    return error;
+  return toError(file->publish());
+}
+
 llvm::Error writeSharedLibrary(const Compilation &compilation, const OutputFile &file,
                                StringRef runtimeDir, bool allowUndefined) {
   SmallString<128> object;
@@ -511,8 +550,22 @@ llvm::Error writeSharedLibrary(const Compilation &compilation, const OutputFile 
       !r)
     return toError(std::move(r));
   LinkOptions options;
+  options.architecture = compilation.architecture;
+  options.libraries.push_back(kRuntime.str());
+  SmallString<128> stubs;
+  llvm::scope_exit remove([&] {
+    if (!stubs.empty())
+      llvm::sys::fs::remove_directories(stubs);
+  });
+  if (compilation.architecture != kHostArchitecture) {
+    if (std::error_code ec = llvm::sys::fs::createUniqueDirectory("qlinear", stubs))
+      return llvm::createStringError(ec, "cannot create a temporary folder: %s",
+                                     ec.message().c_str());
+    if (llvm::Error error = writeStubRuntime(compilation, stubs))
+      return error;
+    runtimeDir = stubs;
+  }
   options.libraryDirs.push_back(runtimeDir.str());
-  options.libraries.push_back("QLinearRuntime");
   options.soname = llvm::sys::path::filename(file.path()).str();
   options.allowUndefined = allowUndefined;
   return linkSharedLibrary(file, {object.str().str()}, options);

@@ -11,7 +11,6 @@
 //===----------------------------------------------------------------------===//
 #include "qlinear/Target/Pipelines.h"
 #include "qlinear/Support/Chips.h"
-#include "qlinear/Target/HostCode.h"
 #include "qlinear/Target/NVPTX.h"
 
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
@@ -26,6 +25,17 @@ using namespace mlir;
 
 namespace qlinear {
 
+static const InstructionSet *instructionSetOf(const Target &target) {
+  return target.kind == Target::Kind::cpu ? findInstructionSet(target.detail) : nullptr;
+}
+
+Architecture architectureOf(ArrayRef<Target> targets) {
+  for (const Target &target : targets)
+    if (const InstructionSet *set = instructionSetOf(target))
+      return set->architecture;
+  return kHostArchitecture;
+}
+
 llvm::Expected<std::vector<Target>> Target::parseList(StringRef text) {
   std::vector<Target> targets;
   auto add = [&](Kind kind, StringRef detail) {
@@ -39,11 +49,10 @@ llvm::Expected<std::vector<Target>> Target::parseList(StringRef text) {
   for (StringRef name : names) {
     name = name.trim();
     StringRef detail = name;
-    if (name == "cpu") {
-      for (StringRef isa : hostInstructionSets())
-        add(Kind::cpu, isa);
-    } else if (detail.consume_front("cpu:") &&
-               llvm::is_contained(hostInstructionSets(), detail)) {
+    if (auto architecture = architectureOfTarget(name)) {
+      for (const InstructionSet *set : instructionSetsOf(*architecture))
+        add(Kind::cpu, set->name);
+    } else if (detail.consume_front("cpu:") && findInstructionSet(detail)) {
       add(Kind::cpu, detail);
     } else if (name == "cuda:emulated") {
       add(Kind::emulated, "emulated");
@@ -55,9 +64,21 @@ llvm::Expected<std::vector<Target>> Target::parseList(StringRef text) {
     } else {
       return llvm::createStringError(
           "unknown target '%s'; targets are cuda:sm_NN (such as cuda:sm_90), "
-          "cuda:emulated, cpu, and cpu:ISA with ISA one of %s",
-          name.str().c_str(), llvm::join(hostInstructionSets(), ", ").c_str());
+          "cuda:emulated, cpu, cpu:x86-64, cpu:arm64, and cpu:ISA with ISA one of %s",
+          name.str().c_str(), listInstructionSets().c_str());
     }
+  }
+  const Target *first = nullptr;
+  for (const Target &target : targets) {
+    const InstructionSet *set = instructionSetOf(target);
+    if (set && !first)
+      first = &target;
+    if (set && set->architecture != architectureOf(targets))
+      return llvm::createStringError(
+          "%s is for %s and %s for %s; an artifact has code for one architecture: "
+          "compile one for each",
+          first->str().c_str(), spell(architectureOf(targets)).data(),
+          target.str().c_str(), spell(set->architecture).data());
   }
   if (targets.empty())
     return llvm::createStringError("no target; use for example --target=cpu or "

@@ -5,8 +5,17 @@
 //
 //===----------------------------------------------------------------------===//
 #include "qlinear/Transforms/ModuleTarget.h"
+#include "qlinear/Support/InstructionSets.h"
 
 using namespace mlir;
+
+/// Whether `target` is an instruction set of those that `all` stands for.
+static bool isOneOf(StringRef target, StringRef all) {
+  auto architecture = qlinear::architectureOfTarget(all);
+  const qlinear::InstructionSet *set =
+      target.consume_front("cpu:") ? qlinear::findInstructionSet(target) : nullptr;
+  return architecture && set && set->architecture == *architecture;
+}
 
 /// Whether all targets of the list `part` are in the list `whole`.
 static bool isPartOf(StringRef part, StringRef whole) {
@@ -15,8 +24,7 @@ static bool isPartOf(StringRef part, StringRef whole) {
   whole.split(wholes, ',');
   return llvm::all_of(parts, [&](StringRef p) {
     return llvm::any_of(wholes, [&](StringRef w) {
-      return p.trim() == w.trim() ||
-             (w.trim() == "cpu" && p.trim().starts_with("cpu:"));
+      return p.trim() == w.trim() || isOneOf(p.trim(), w.trim());
     });
   });
 }

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Artifact.h"
+#include "qlinear/Support/InstructionSets.h"
 
 #include <cerrno>
 #include <cstring>
@@ -15,12 +16,21 @@
 #include <link.h>
 #include <vector>
 
+using namespace qlinear;
 using namespace qlinear::runtime;
 
-/// Fails where a library's segments reach beyond the end of its file: the loader maps
-/// them all the same, and reading such a page is a SIGBUS. What else is wrong with a
-/// file the loader says.
-static Status checkSegments(const std::string &path) {
+/// Of a machine as ELF has it.
+static Architecture architectureOf(unsigned machine) {
+  return machine == EM_X86_64    ? Architecture::x86_64
+         : machine == EM_AARCH64 ? Architecture::arm64
+                                 : Architecture::other;
+}
+
+/// Fails for another architecture's library, of which the loader says that it is not
+/// there, and where segments reach beyond the end of the file: the loader maps them all
+/// the same, and reading such a page is a SIGBUS. What else is wrong with a file the
+/// loader says.
+static Status checkLibrary(const std::string &path) {
   std::ifstream in(path, std::ios::binary | std::ios::ate);
   uint64_t size = in ? uint64_t(in.tellg()) : 0;
   auto cut = [&](const auto &...what) {
@@ -32,6 +42,10 @@ static Status checkSegments(const std::string &path) {
       std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
       header.e_phentsize != sizeof(ElfW(Phdr)))
     return {};
+  if (Architecture its = architectureOf(header.e_machine); its != kHostArchitecture)
+    return fail(QLR_NO_DEVICE, "'", path, "' has code for ", spell(its),
+                ", and this machine is ", spell(kHostArchitecture),
+                "; compile it with --target=cpu:", spell(kHostArchitecture));
   uint64_t bytes = uint64_t(header.e_phnum) * sizeof(ElfW(Phdr)), end;
   if (__builtin_add_overflow(uint64_t(header.e_phoff), bytes, &end) || end > size)
     return cut("its table of segments ends at ", end);
@@ -54,7 +68,7 @@ Expected<std::shared_ptr<const Artifact>> Artifact::open(const std::string &path
   if (error)
     return fail(QLR_NOT_FOUND, "cannot open the artifact '", path,
                 "': ", error.message());
-  QLR_TRY(checkSegments(file));
+  QLR_TRY(checkLibrary(file));
   void *handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle)
     return fail(QLR_BAD_ARTIFACT, "'", path,

@@ -8,6 +8,7 @@
 #include "../emulated/Emulated.h"
 #include "Device.h"
 #include "Emulated.h"
+#include "qlinear/Support/InstructionSets.h"
 
 #include <algorithm>
 #include <charconv>
@@ -153,27 +154,6 @@ protected:
   }
 };
 
-/// Instruction sets, best first: what each target's code may use.
-struct InstructionSet {
-  const char *name;
-  bool (*supported)();
-};
-constexpr InstructionSet kInstructionSets[] = {
-#if defined(__x86_64__)
-    {"avx512vnni",
-     [] {
-       return __builtin_cpu_supports("x86-64-v4") &&
-              __builtin_cpu_supports("avx512vnni");
-     }},
-    {"avxvnni",
-     [] {
-       return __builtin_cpu_supports("x86-64-v3") && __builtin_cpu_supports("avxvnni");
-     }},
-    {"avx2", [] { return bool(__builtin_cpu_supports("x86-64-v3")); }},
-#endif
-    {"portable", [] { return true; }},
-};
-
 class CpuDevice : public HostDevice {
   /// Where more threads are asked for than there are cores.
   std::optional<tbb::global_control> moreThreads;
@@ -208,7 +188,7 @@ public:
     for (size_t i = best; i < std::size(kInstructionSets); ++i)
       for (const TargetInfo &t : artifact.manifest().targets)
         if (t.target == text("cpu:", kInstructionSets[i].name) &&
-            kInstructionSets[i].supported())
+            machineRuns(kInstructionSets[i]))
           return bind(artifact, t);
     return fail(QLR_NO_DEVICE, "the artifact has code for ", artifact.targetNames(),
                 ", none of which runs on ", targetName,
@@ -307,14 +287,20 @@ public:
 Expected<std::shared_ptr<Device>>
 qlinear::runtime::openCpu(const std::string &options) {
   size_t best = 0;
-  while (!kInstructionSets[best].supported())
+  while (!machineRuns(kInstructionSets[best]))
     ++best;
   std::string_view rest = options;
   for (size_t i = 0; i < std::size(kInstructionSets); ++i) {
-    std::string_view isa = kInstructionSets[i].name;
+    const InstructionSet &set = kInstructionSets[i];
+    std::string_view isa = set.name;
     if (rest != isa && !rest.starts_with(std::string(isa) + ":"))
       continue;
-    if (i < best && !kInstructionSets[i].supported())
+    if (set.architecture != kHostArchitecture)
+      return fail(QLR_NO_DEVICE, isa, " is an instruction set of ",
+                  spell(set.architecture), ", and this machine is ",
+                  spell(kHostArchitecture), "; the best it has is ",
+                  kInstructionSets[best].name);
+    if (!machineRuns(set))
       return fail(QLR_NO_DEVICE, "this CPU has no ", isa, "; the best it has is ",
                   kInstructionSets[best].name);
     best = i;

@@ -43,9 +43,10 @@ cl::opt<std::string> output("o", cl::desc("Output file; - is standard output"),
 cl::opt<std::string>
     targets("target",
             cl::desc("What to compile for, comma-separated: cuda:sm_NN, cuda:emulated, "
-                     "cpu (all instruction sets; the runtime picks one), "
-                     "cpu:avx512vnni, cpu:avxvnni, "
-                     "cpu:avx2, cpu:portable"),
+                     "cpu (all instruction sets; the runtime picks one), the same of "
+                     "an architecture: cpu:x86-64, cpu:arm64; one instruction set: "
+                     "cpu:avx512vnni, cpu:avxvnni, cpu:avx2, cpu:neon-i8mm, "
+                     "cpu:neon-dotprod, cpu:neon, cpu:portable"),
             cl::init("cpu"), cl::value_desc("list"), cl::cat(category));
 cl::opt<Emit> emitKind(
     "emit", cl::desc("What to write"), cl::init(Emit::so), cl::cat(category),
@@ -118,7 +119,7 @@ cl::opt<std::string>
 cl::opt<std::string>
     runtimeDir("runtime-dir",
                cl::desc("Where libQLinearRuntime.so lies; default: beside "
-                        "this tool"),
+                        "this tool; not needed for another architecture"),
                cl::value_desc("dir"), cl::cat(category));
 cl::opt<std::string> remarksFilter(
     "remarks-filter",
@@ -330,7 +331,8 @@ int writeArtifact(const Compilation &compilation, qlinear::OutputFile &file,
     return 0;
   }
   std::string runtime = findRuntime(argv0);
-  if (runtime.empty())
+  bool isForeign = compilation.architecture != qlinear::kHostArchitecture;
+  if (runtime.empty() && !isForeign)
     return fail("libQLinearRuntime.so is not beside this tool; say where it is with "
                 "--runtime-dir");
   if (Error error = qlinear::writeSharedLibrary(compilation, file, runtime,

@@ -17,20 +17,7 @@ static void decodeScales(unsigned long long spec, const void *fields, const void
                     load<Floats>(second)));
 }
 
-// clang-format off
-#define QL_TABLE(NAME, FEATURES)                                                       \
-  const CpuKernels NAME = {&#NAME[1], [] { return bool(FEATURES); },                   \
-                           ql_cpu_begin_tile, ql_cpu_add_unit, ql_cpu_end_tile,        \
-                           ql_cpu_multiply_tile, ql_cpu_load, ql_cpu_store,            \
-                           ql_cpu_quantize, decodeScales}
-// clang-format on
-
-#if defined(__AVX512VNNI__)
-QL_TABLE(kAvx512Vnni, __builtin_cpu_supports("avx512vnni"));
-#elif defined(__AVXVNNI__)
-QL_TABLE(kAvxVnni, __builtin_cpu_supports("avxvnni"));
-#elif defined(__AVX2__)
-QL_TABLE(kAvx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"));
-#else
-QL_TABLE(kPortable, true);
-#endif
+const CpuKernels QL_CPU_KERNELS = {
+    QL_INSTRUCTION_SET, ql_cpu_begin_tile,    ql_cpu_add_unit,
+    ql_cpu_end_tile,    ql_cpu_multiply_tile, ql_cpu_load,
+    ql_cpu_store,       ql_cpu_quantize,      decodeScales};

@@ -17,8 +17,7 @@
 
 struct CpuKernels {
   using u64 = unsigned long long;
-  const char *name;
-  bool (*supported)();
+  const char *name; ///< of the instruction set
   void (*beginTile)(u64 spec, u64 N, u64 K, int M, const unsigned char *blob, u64 tile,
                     void *state);
   void (*addUnit)(u64 spec, u64 N, u64 K, int M, const unsigned char *blob,
@@ -35,7 +34,7 @@ struct CpuKernels {
                  void *out);
 };
 
-extern const __attribute__((visibility("default"))) CpuKernels kAvx512Vnni, kAvxVnni,
-    kAvx2, kPortable;
+/// The build says which there are: of a library its own, of a test all.
+extern const __attribute__((visibility("default"))) CpuKernels QL_CPU_KERNELS;
 
 #endif

@@ -63,15 +63,15 @@ std::vector<double> fromElements(const std::vector<char> &bytes, Element e) {
   return values;
 }
 
-class HostCodeTest : public testing::TestWithParam<const char *> {
+class HostCodeTest : public testing::TestWithParam<const InstructionSet *> {
 protected:
   mlir::MLIRContext context{mlir::MLIRContext::Threading::DISABLED};
   std::mt19937_64 rng{77};
   std::string error;
 
   void SetUp() override {
-    if (!hostSupports(GetParam()))
-      GTEST_SKIP() << "this machine has no " << GetParam();
+    if (!machineRuns(*GetParam()))
+      GTEST_SKIP() << "this machine has no " << GetParam()->name;
     mlir::DialectRegistry registry;
     registry.insert<mlir::qlinear::QLinearDialect, mlir::arith::ArithDialect,
                     mlir::func::FuncDialect, mlir::math::MathDialect>();
@@ -99,7 +99,7 @@ protected:
     mlir::PassManager pm(&context);
     pm.addPass(mlir::qlinear::createQLinearToCPU());
     auto jit = mlir::succeeded(pm.run(*c.module))
-                   ? HostJit::create(*c.module, GetParam())
+                   ? HostJit::create(*c.module, GetParam()->name)
                    : mlir::FailureOr<std::unique_ptr<HostJit>>();
     if (mlir::failed(jit)) {
       ADD_FAILURE() << text << error;
@@ -402,8 +402,32 @@ TEST_P(HostCodeTest, MathFunctions) {
   }
 }
 
+TEST(HostJitTest, OtherArchitecture) {
+  // Of any two architectures this machine is not both.
+  for (const char *name : {"neon-dotprod", "avx2", "avx9"}) {
+    const InstructionSet *set = findInstructionSet(name);
+    if (set && set->architecture == kHostArchitecture)
+      continue;
+    mlir::MLIRContext context;
+    std::string error;
+    mlir::ScopedDiagnosticHandler handler(
+        &context, [&](mlir::Diagnostic &d) { error += d.str(); });
+    mlir::OwningOpRef<mlir::ModuleOp> module =
+        mlir::ModuleOp::create(mlir::UnknownLoc::get(&context));
+    EXPECT_TRUE(mlir::failed(HostJit::create(*module, name)));
+    EXPECT_EQ(error, set ? "this machine does not run cpu:" + std::string(name) +
+                               "; use cpu:portable"
+                         : "unknown instruction set 'avx9' of CPUs; use one of " +
+                               listInstructionSets());
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(, HostCodeTest,
-                         testing::Values("avx512vnni", "avxvnni", "avx2", "portable"),
-                         [](const auto &info) { return std::string(info.param); });
+                         testing::ValuesIn(instructionSetsOf(kHostArchitecture)),
+                         [](const auto &info) {
+                           std::string name(info.param->name);
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 } // namespace

@@ -10,7 +10,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "../../kernels/cuda/Metadata.h"
-#include "CpuKernels.h"
+#include "CpuKernelTables.h"
 #include "Encoding/Reference.h"
 
 #include <gtest/gtest.h>
@@ -116,7 +116,7 @@ class CpuMetadataTest : public testing::TestWithParam<const CpuKernels *> {};
 
 TEST_P(CpuMetadataTest, EveryField) {
   const CpuKernels &kernels = *GetParam();
-  if (!kernels.supported())
+  if (!isSupported(kernels))
     GTEST_SKIP() << "this machine has no " << kernels.name;
   std::mt19937_64 rng(41);
   forEachStorage(rng, [&](const MetaStorage &m, Constants c) {
@@ -132,11 +132,7 @@ TEST_P(CpuMetadataTest, EveryField) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(, CpuMetadataTest,
-                         testing::Values(&kAvx512Vnni, &kAvxVnni, &kAvx2, &kPortable),
-                         [](const auto &info) {
-                           return std::string(info.param->name);
-                         });
+INSTANTIATE_TEST_SUITE_P(, CpuMetadataTest, testing::ValuesIn(kAllCpuKernels), nameOf);
 
 // A GPU's, as ordinary functions: at every bit of a record that a field can start at,
 // between fields that are all ones.

@@ -53,8 +53,9 @@ struct Compilation {
   ~Compilation();
   std::unique_ptr<llvm::LLVMContext> context;
   std::vector<TargetCode> targets;
-  std::string manifest; ///< JSON
-  std::string header;   ///< C, declares the exported functions
+  std::string manifest;                          ///< JSON
+  std::string header;                            ///< C, declares the exported functions
+  Architecture architecture = kHostArchitecture; ///< of host code
   /// Descriptor, exported functions, images and host code.
   std::unique_ptr<llvm::Module> artifact;
 };
@@ -83,9 +84,9 @@ Result<OutputFile> createLibraryFile(const std::string &path);
 llvm::Error writeObject(const Compilation &compilation, OutputFile &file);
 
 /// Writes the artifact as a shared library, linked against libQLinearRuntime.so, which
-/// lies in `runtimeDir`, to a file of createLibraryFile(), which the caller publishes.
-/// With `allowUndefined` the process resolves missing symbols (AddressSanitizer's
-/// runtime).
+/// lies in `runtimeDir` (of another architecture none is needed), to a file of
+/// createLibraryFile(), which the caller publishes. With `allowUndefined` the process
+/// resolves missing symbols (AddressSanitizer's runtime).
 llvm::Error writeSharedLibrary(const Compilation &compilation, const OutputFile &file,
                                llvm::StringRef runtimeDir, bool allowUndefined = false);
 

@@ -13,6 +13,8 @@
 #ifndef QLINEAR_TARGET_HOSTCODE_H
 #define QLINEAR_TARGET_HOSTCODE_H
 
+#include "qlinear/Support/InstructionSets.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Support/LLVM.h"
 #include "llvm/Support/Error.h"
@@ -28,13 +30,9 @@ class TargetMachine;
 
 namespace qlinear {
 
-/// Instruction sets of CPU kernels on this architecture, best first:
-/// "avx512vnni", "avx2", "portable". The target of each is "cpu:" and the name.
-llvm::ArrayRef<llvm::StringRef> hostInstructionSets();
-
-/// The code generator for one of them; an error names those there are.
+/// The code generator for an instruction set.
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
-createKernelMachine(llvm::StringRef instructionSet);
+createKernelMachine(const InstructionSet &set);
 
 struct HostCodeOptions {
   std::string instructionSet = "portable";

@@ -24,9 +24,6 @@ namespace qlinear {
 using HostKernel = void (*)(void *const *args, int32_t rows, int64_t begin,
                             int64_t end);
 
-/// Whether this machine runs the code of an instruction set.
-bool hostSupports(llvm::StringRef instructionSet);
-
 /// The kernels that qlinear-to-cpu made in a module, ready to be called.
 class HostJit {
 public:

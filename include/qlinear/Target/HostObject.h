@@ -8,6 +8,7 @@
 #define QLINEAR_TARGET_HOSTOBJECT_H
 
 #include "qlinear/Encoding/OutputFile.h"
+#include "qlinear/Support/InstructionSets.h"
 
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/Support/Error.h"
@@ -22,11 +23,12 @@ class TargetMachine;
 
 namespace qlinear {
 
-/// Position-independent code for this machine's architecture. `cpu` and
-/// `features` as LLVM spells them ("x86-64-v3", "+avx512vnni"); empty: the
-/// baseline of the architecture.
+/// Position-independent code for CPUs of an architecture. `cpu` and `features` as
+/// LLVM spells them ("x86-64-v3", "+avx512vnni"); empty: the baseline of the
+/// architecture.
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
-createHostMachine(llvm::StringRef cpu = "", llvm::StringRef features = "");
+createHostMachine(Architecture architecture = kHostArchitecture,
+                  llvm::StringRef cpu = "", llvm::StringRef features = "");
 
 /// Instruments the loads and stores of all functions with AddressSanitizer. The
 /// process that runs the code must have its runtime, built in or preloaded.
@@ -45,12 +47,14 @@ template <typename T> llvm::Expected<T> toExpected(Result<T> result) {
 }
 
 struct LinkOptions {
+  Architecture architecture = kHostArchitecture;
   /// Directories searched for the libraries. Whoever loads the result finds them: a
   /// program that is linked with them, or its library path.
   llvm::SmallVector<std::string> libraryDirs;
   llvm::SmallVector<std::string> libraries; ///< "QLinearRuntime"
   std::string soname;
-  /// References that the process will resolve (AddressSanitizer's).
+  /// References that the process will resolve (AddressSanitizer's). Those of another
+  /// architecture's code to the C library are left to it, too.
   bool allowUndefined = false;
 };
 

@@ -7,6 +7,8 @@
 #ifndef QLINEAR_TARGET_PIPELINES_H
 #define QLINEAR_TARGET_PIPELINES_H
 
+#include "qlinear/Support/InstructionSets.h"
+
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/LLVM.h"
 
@@ -19,16 +21,21 @@ namespace qlinear {
 struct Target {
   enum class Kind { cuda, emulated, cpu };
   Kind kind = Kind::cpu;
-  std::string detail; ///< "sm_90", "emulated"; "avx512vnni", "avx2", "portable"
+  std::string detail; ///< "sm_90", "emulated"; a name of kInstructionSets
 
   std::string str() const { return (kind == Kind::cpu ? "cpu:" : "cuda:") + detail; }
   bool isHost() const { return kind != Kind::cuda; }
 
   /// A comma-separated list; "cpu" stands for all instruction sets of this
-  /// machine's architecture, of which the runtime picks one. Errors name the
-  /// unknown target and those that exist.
+  /// machine's architecture, of which the runtime picks one, "cpu:arm64" for those of
+  /// arm64. Errors name the unknown target and those that exist, or two targets of
+  /// different architectures: no artifact can have both.
   static llvm::Expected<std::vector<Target>> parseList(llvm::StringRef text);
 };
+
+/// The architecture of host code for targets of parseList(): that of the first CPU,
+/// or this machine's where there is none.
+Architecture architectureOf(llvm::ArrayRef<Target> targets);
 
 /// How a module is compiled; the same for all targets.
 struct PipelineSettings {

@@ -25,7 +25,7 @@ inline constexpr llvm::StringLiteral kTargetAttrName = "qlinear.target";
 /// The target for which a pass works on `op`: `option`, or if that is empty
 /// `qlinear.target` of the module around `op`, or `fallback`. Fails with a diagnostic
 /// if the option contradicts the module's target; a part of it does not ("cpu" has
-/// every "cpu:ISA").
+/// every "cpu:ISA" of this machine's architecture, "cpu:arm64" of that).
 mlir::FailureOr<std::string> targetOf(mlir::Operation *op, llvm::StringRef option,
                                       llvm::StringRef fallback);
 

@@ -30,56 +30,9 @@ using namespace mlir;
 
 namespace qlinear {
 
-//===----------------------------------------------------------------------===//
-// Instruction sets
-//===----------------------------------------------------------------------===//
-
-namespace {
-struct InstructionSet {
-  StringRef name, cpu, features;
-  /// Has fused multiply-add and rounding instructions.
-  bool modern;
-};
-} // namespace
-
-static constexpr InstructionSet kInstructionSets[] = {
-#if defined(__x86_64__)
-    {"avx512vnni", "x86-64-v4", "+avx512vnni", true},
-    {"avxvnni", "x86-64-v3", "+avxvnni", true},
-    {"avx2", "x86-64-v3", "", true},
-#endif
-    {"portable", "", "", false},
-};
-
-static const InstructionSet *findInstructionSet(StringRef name) {
-  for (const InstructionSet &set : kInstructionSets)
-    if (set.name == name)
-      return &set;
-  return nullptr;
-}
-
-ArrayRef<StringRef> hostInstructionSets() {
-  static const SmallVector<StringRef> names = [] {
-    SmallVector<StringRef> list;
-    for (const InstructionSet &set : kInstructionSets)
-      list.push_back(set.name);
-    return list;
-  }();
-  return names;
-}
-
-static std::string unknownInstructionSet(StringRef name) {
-  return ("unknown instruction set '" + name + "' of the CPU; use one of " +
-          llvm::join(hostInstructionSets(), ", "))
-      .str();
-}
-
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
-createKernelMachine(StringRef name) {
-  const InstructionSet *set = findInstructionSet(name);
-  if (!set)
-    return llvm::createStringError(unknownInstructionSet(name));
-  auto machine = createHostMachine(set->cpu, set->features);
+createKernelMachine(const InstructionSet &set) {
+  auto machine = createHostMachine(set.architecture, set.cpu, set.features);
   if (machine)
     (*machine)->setOptLevel(llvm::CodeGenOptLevel::Aggressive);
   return machine;
@@ -154,13 +107,13 @@ struct ExpandMath : PassWrapper<ExpandMath, OperationPass<ModuleOp>> {
     SmallVector<StringRef> expanded = {"acosh", "asinh", "atanh", "clampf",
                                        "cosh",  "exp2",  "fpowi", "powf",
                                        "round", "rsqrt", "sinh",  "tan"};
-    if (!set.modern)
+    if (!set.isModern())
       llvm::append_values(expanded, "ceil", "fma", "roundeven");
     RewritePatternSet patterns(&getContext());
     populateMathF32ExpansionPatterns(patterns, approximated);
     populateMathPolynomialApproximationPatterns(patterns, approximated);
     math::populateExpansionPatterns(patterns, expanded);
-    if (!set.modern)
+    if (!set.isModern())
       patterns.add<ExpandFloor, ExpandTrunc>(&getContext());
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       return signalPassFailure();
@@ -172,12 +125,12 @@ struct ExpandMath : PassWrapper<ExpandMath, OperationPass<ModuleOp>> {
           isa<math::AbsFOp, math::AbsIOp, math::CopySignOp, math::SqrtOp,
               math::CountLeadingZerosOp, math::CountTrailingZerosOp, math::CtPopOp,
               math::IsFiniteOp, math::IsInfOp, math::IsNaNOp, math::IsNormalOp>(op) ||
-          (set.modern && isa<math::FmaOp, math::CeilOp, math::FloorOp,
-                             math::RoundEvenOp, math::TruncOp>(op));
+          (set.isModern() && isa<math::FmaOp, math::CeilOp, math::FloorOp,
+                                 math::RoundEvenOp, math::TruncOp>(op));
       if (isa<arith::RemFOp>(op) || (isMath && !inlined)) {
         op->emitError("'") << op->getName()
-                           << "' has no inline form for cpu:" << set.name << " on "
-                           << *op->operand_type_begin()
+                           << "' has no inline form for cpu:" << StringRef(set.name)
+                           << " on " << *op->operand_type_begin()
                            << "; compute it in f32, or outside of the linear";
         return WalkResult::interrupt();
       }
@@ -255,8 +208,10 @@ FailureOr<std::unique_ptr<llvm::Module>> toHostLLVM(ModuleOp module,
                                                     const HostCodeOptions &options) {
   const InstructionSet *set = findInstructionSet(options.instructionSet);
   if (!set)
-    return module.emitError(unknownInstructionSet(options.instructionSet));
-  auto machine = createKernelMachine(set->name);
+    return module.emitError("unknown instruction set '")
+           << options.instructionSet << "' of CPUs; use one of "
+           << listInstructionSets();
+  auto machine = createKernelMachine(*set);
   if (!machine)
     return module.emitError(llvm::toString(machine.takeError()));
   FailureOr<OwningOpRef<ModuleOp>> kernels = extractKernels(module, options.prefix);
@@ -267,13 +222,14 @@ FailureOr<std::unique_ptr<llvm::Module>> toHostLLVM(ModuleOp module,
   for (auto func : (*kernels)->getOps<LLVM::LLVMFuncOp>())
     if (!func.isExternal())
       exported.insert(func.getName());
+  std::string name(set->name);
   std::unique_ptr<llvm::Module> result =
-      translateModuleToLLVMIR(**kernels, context, ("cpu:" + set->name).str());
+      translateModuleToLLVMIR(**kernels, context, "cpu:" + name);
   if (!result)
     return module.emitError("CPU kernels cannot be translated to LLVM IR");
   result->setTargetTriple((*machine)->getTargetTriple());
   result->setDataLayout((*machine)->createDataLayout());
-  if (failed(linkMicroKernels(module, *result, ("cpu-" + set->name).str())))
+  if (failed(linkMicroKernels(module, *result, "cpu-" + name)))
     return failure();
 
   for (llvm::Function &f : *result) {
@@ -332,7 +288,7 @@ struct PrintHostLLVM : PassWrapper<PrintHostLLVM, OperationPass<ModuleOp>> {
     llvm::outs().flush();
   }
   Option<std::string> isa{*this, "isa", llvm::cl::init("portable"),
-                          llvm::cl::desc("avx512vnni, avxvnni, avx2 or portable")};
+                          llvm::cl::desc("the instruction set")};
 };
 } // namespace
 

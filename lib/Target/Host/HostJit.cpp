@@ -17,31 +17,13 @@ using namespace llvm;
 
 namespace qlinear {
 
-bool hostSupports(StringRef instructionSet) {
-  if (!is_contained(hostInstructionSets(), instructionSet))
-    return false;
-  StringMap<bool> features = sys::getHostCPUFeatures();
-  auto all = [&](std::initializer_list<StringRef> names) {
-    return all_of(names, [&](StringRef name) { return features.lookup(name); });
-  };
-  bool avx2 = all({"avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe"});
-  if (instructionSet == "avx2")
-    return avx2;
-  if (instructionSet == "avxvnni")
-    return avx2 && features.lookup("avxvnni");
-  if (instructionSet == "avx512vnni")
-    return avx2 && all({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd",
-                        "avx512vnni"});
-  return true;
-}
-
 HostJit::HostJit(std::unique_ptr<orc::LLJIT> jit) : jit(std::move(jit)) {}
 HostJit::~HostJit() = default;
 
 static Expected<std::unique_ptr<orc::LLJIT>>
 compile(std::unique_ptr<Module> code, std::unique_ptr<LLVMContext> context,
-        StringRef instructionSet) {
-  auto machine = createKernelMachine(instructionSet);
+        const InstructionSet &set) {
+  auto machine = createKernelMachine(set);
   if (!machine)
     return machine.takeError();
   orc::JITTargetMachineBuilder builder((*machine)->getTargetTriple());
@@ -65,15 +47,15 @@ compile(std::unique_ptr<Module> code, std::unique_ptr<LLVMContext> context,
 
 mlir::FailureOr<std::unique_ptr<HostJit>> HostJit::create(mlir::ModuleOp module,
                                                           StringRef instructionSet) {
-  if (is_contained(hostInstructionSets(), instructionSet) &&
-      !hostSupports(instructionSet))
+  const InstructionSet *set = findInstructionSet(instructionSet);
+  if (set && !machineRuns(*set))
     return module.emitError("this machine does not run cpu:")
            << instructionSet << "; use cpu:portable";
   auto context = std::make_unique<LLVMContext>();
   auto code = toHostLLVM(module, *context, {instructionSet.str(), /*prefix=*/""});
-  if (failed(code))
+  if (failed(code)) // as where there is no such set
     return mlir::failure();
-  auto jit = compile(std::move(*code), std::move(context), instructionSet);
+  auto jit = compile(std::move(*code), std::move(context), *set);
   if (!jit)
     return module.emitError("CPU kernels cannot be compiled: ")
            << toString(jit.takeError());

@@ -26,16 +26,35 @@ using namespace llvm;
 
 namespace qlinear {
 
-Expected<std::unique_ptr<TargetMachine>> createHostMachine(StringRef cpu,
-                                                           StringRef features) {
-  InitializeNativeTarget();
-  InitializeNativeTargetAsmPrinter();
-  Triple triple(sys::getDefaultTargetTriple());
+/// The triple of an architecture on Linux, its code generator being registered.
+static Triple useArchitecture(Architecture architecture) {
+  if (architecture == kHostArchitecture) {
+    InitializeNativeTarget();
+    InitializeNativeTargetAsmPrinter();
+    return Triple(sys::getDefaultTargetTriple());
+  }
+  if (architecture == Architecture::arm64) {
+    LLVMInitializeAArch64TargetInfo();
+    LLVMInitializeAArch64Target();
+    LLVMInitializeAArch64TargetMC();
+    LLVMInitializeAArch64AsmPrinter();
+    return Triple("aarch64-unknown-linux-gnu");
+  }
+  LLVMInitializeX86TargetInfo();
+  LLVMInitializeX86Target();
+  LLVMInitializeX86TargetMC();
+  LLVMInitializeX86AsmPrinter();
+  return Triple("x86_64-pc-linux-gnu");
+}
+
+Expected<std::unique_ptr<TargetMachine>>
+createHostMachine(Architecture architecture, StringRef cpu, StringRef features) {
+  Triple triple = useArchitecture(architecture);
   std::string message;
   const Target *target = TargetRegistry::lookupTarget(triple, message);
   if (!target)
-    return createStringError("no code generator for this machine, %s: %s",
-                             triple.str().c_str(), message.c_str());
+    return createStringError("no code generator for %s: %s", triple.str().c_str(),
+                             message.c_str());
   if (cpu.empty() && triple.getArch() == Triple::x86_64)
     cpu = "x86-64";
   TargetOptions options;
@@ -92,13 +111,19 @@ llvm::Error linkSharedLibrary(const OutputFile &file, ArrayRef<std::string> obje
                               const LinkOptions &options) {
   const std::string &path = file.path();
   std::string linker;
-  bool isDriver = false;
+  bool isDriver = false, isForeign = options.architecture != kHostArchitecture;
   for (StringRef name : {"ld.lld-22", "ld.lld", "cc", "gcc", "clang-22", "clang"})
-    if (ErrorOr<std::string> found = sys::findProgramByName(name)) {
+    if (isForeign && !name.starts_with("ld"))
+      continue; // links for this machine
+    else if (ErrorOr<std::string> found = sys::findProgramByName(name)) {
       linker = *found;
       isDriver = !name.starts_with("ld");
       break;
     }
+  if (linker.empty() && isForeign)
+    return createStringError("no linker for %s: neither ld.lld-22 nor ld.lld is on "
+                             "PATH; install lld, or use --emit=obj",
+                             path.c_str());
   if (linker.empty())
     return createStringError("no linker for %s: none of ld.lld-22, ld.lld, cc, gcc, "
                              "clang is on PATH; install lld, or use --emit=obj",
@@ -124,10 +149,10 @@ llvm::Error linkSharedLibrary(const OutputFile &file, ArrayRef<std::string> obje
     command.push_back("-L" + dir);
   for (const std::string &library : options.libraries)
     command.push_back("-l" + library);
-  command.push_back("-lm");
-  command.push_back("-lc");
+  if (!isForeign) // else the C library is the one of whoever loads the result
+    command.append({"-lm", "-lc"});
   // A bare linker does not know where the C library lies.
-  if (!isDriver) {
+  if (!isDriver && !isForeign) {
     std::string multiarch = sys::getDefaultTargetTriple();
     Triple triple(multiarch);
     std::string debian = (triple.getArchName() + "-" + triple.getOSName() + "-" +
@@ -145,7 +170,7 @@ llvm::Error linkSharedLibrary(const OutputFile &file, ArrayRef<std::string> obje
   add("--as-needed");
   add("--build-id=sha1");
   command.push_back(isDriver ? "-Wl,-z,noexecstack" : "-znoexecstack");
-  if (!options.allowUndefined)
+  if (!options.allowUndefined && !isForeign)
     add("--no-undefined");
 
   SmallVector<StringRef> args(command.begin(), command.end());

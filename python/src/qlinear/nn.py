@@ -11,6 +11,8 @@ exact = qlinear.nn.Linear.from_float(linear, activations="float")   # x is not q
 report = qlinear.nn.swap_linears(model)      # every nn.Linear of a model
 """
 
+import platform
+
 try:
     import torch
 except ImportError:
@@ -91,7 +93,7 @@ def prepare(model, dtype=None, targets=None, *, backward=False):
     if targets is not None:
         wanted = [targets] if isinstance(targets, str) else list(targets)
         # The cache has an entry for what a device looks for: one instruction set.
-        wanted = [t for w in wanted for t in (_CPU if w == "cpu" else (w,))]
+        wanted = [t for w in wanted for t in _instruction_sets(w)]
         for shape in shapes(model) if is_model else model:
             if _is_block(shape):
                 texts = [_blocks.text_of(name, _tuples(shape))]
@@ -128,7 +130,17 @@ def _tuples(value):
     return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
 
 
-_CPU = ("cpu:avx512vnni", "cpu:avxvnni", "cpu:avx2", "cpu:portable")
+_CPU = {
+    "cpu:x86-64": ("cpu:avx512vnni", "cpu:avxvnni", "cpu:avx2"),
+    "cpu:arm64": ("cpu:neon-i8mm", "cpu:neon-dotprod", "cpu:neon"),
+}
+
+
+def _instruction_sets(target):
+    """The targets that a target stands for, of "cpu" all of this machine's architecture."""
+    here = {"x86_64": "cpu:x86-64", "aarch64": "cpu:arm64"}.get(platform.machine())
+    own = ("cpu:portable",) if target in ("cpu", here) else ()
+    return _CPU.get(here if target == "cpu" else target, () if own else (target,)) + own
 
 
 def _device_of(tensor):

@@ -1,0 +1,25 @@
+# Toolchain file: arm64 Linux, by clang, with what scripts/setup.sh installs for it: C and
+# C++ libraries of the distribution's cross packages, others under .sysroot-arm64.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+foreach(_language C CXX)
+  set(CMAKE_${_language}_COMPILER_TARGET aarch64-linux-gnu)
+endforeach()
+set(CMAKE_C_COMPILER clang-22)
+set(CMAKE_CXX_COMPILER clang++-22)
+foreach(_kind EXE SHARED MODULE)
+  set(CMAKE_${_kind}_LINKER_FLAGS_INIT -fuse-ld=lld-22)
+endforeach()
+
+get_filename_component(_sysroot ${CMAKE_CURRENT_LIST_DIR}/../.sysroot-arm64 ABSOLUTE)
+set(CMAKE_FIND_ROOT_PATH ${_sysroot})
+set(CMAKE_LIBRARY_ARCHITECTURE aarch64-linux-gnu)
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+# Programs can be run where they were built.
+find_program(_qemu qemu-aarch64)
+if(_qemu)
+  set(CMAKE_CROSSCOMPILING_EMULATOR ${_qemu} -L /usr/aarch64-linux-gnu)
+endif()
