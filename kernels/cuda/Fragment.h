@@ -11,15 +11,13 @@
 // rows g and g + 8 for two tokens. Where tokens are repeated, the lanes that get the
 // same sums share them, so a lane finishes
 //
-//   16 tokens: as 8, of each *octet* of tokens, which have a product each
 //   8 tokens: both rows, tokens 2 t and 2 t + 1
 //   4 tokens: row g + 8 (t / 2), tokens 2 (t % 2) and 2 (t % 2) + 1
 //   2 tokens: row g + 8 (t / 2), token t % 2
 //   1 token:  row g + 8 (t / 2), twice
 //
 // Scales and offsets are decoded once, by the lane that owns them in Unit.h, and
-// handed on through shared memory. Fragments of weights and decoded scales serve both
-// octets.
+// handed on through shared memory.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_KERNELS_CUDA_FRAGMENT_H
@@ -31,21 +29,15 @@
 
 namespace qlinear::kernels {
 
-/// Columns of a product: tokens of an octet.
-inline constexpr int kOctet = 8, kMaxOctets = kMaxMmaTokens / kOctet;
-
-/// Rows and tokens that a lane finishes, the same of each octet.
+/// Rows and tokens that a lane finishes.
 struct LaneShare {
-  int all; ///< tokens of the kernel: 1, 2, 4, 8 or 16
+  int tokens; ///< of the kernel: 1, 2, 4 or 8
   int lane;
-  int tokens = min(all, kOctet); ///< of an octet
-  QL_INLINE int octets() const { return all / tokens; }
   QL_INLINE int rows() const { return tokens == 8 ? 2 : 1; }
   QL_INLINE int columns() const { return tokens <= 2 ? 1 : 2; }
   QL_INLINE int row(int h) const {
     return (lane >> 2) + 8 * (tokens == 8 ? h : lane >> 1 & 1);
   }
-  /// Of the first octet.
   QL_INLINE int token(int i) const {
     return tokens <= 2 ? lane & (tokens - 1) : 2 * (lane & (tokens / 2 - 1)) + i;
   }
@@ -202,75 +194,66 @@ QL_INLINE void exchangeGroups(const UnitLayout &l, int lane, const Unit &u,
 struct TokenMatrix {
   QL_SHARED const u8 *codes;   ///< the lane's row of the first load of matrices
   QL_SHARED const u8 *records; ///< of the lane's first token
-  int octetBytes;              ///< of codes: from octet to octet
 };
 
-/// acc[4 o + 2 h + i] += row h of the lane times its token i of octet o, over a unit.
+/// acc[2 h + i] += row h of the lane times its token i, over a unit.
 QL_INLINE_LATE inline void dotFragments(const UnitLayout &l, const LaneShare &share,
                                         const Fragments &f, const Exchange &exchange,
                                         const TokenMatrix &x, float *acc) {
   RecordKind kind = RecordKind::of(l.spec);
   int lane = share.lane, g = lane >> 2, t = lane & 3;
-  u32x4 tokens[kMaxOctets] = {};
+  u32x4 tokens = {0, 0, 0, 0};
   QL_UNROLL
   for (int c = 0; c < 8; ++c) {
-    u32 records[kMaxOctets][8], groups[8];
+    if (c % 2 == 0)
+      tokens = ql_ptx_load_matrices(x.codes + c * 16);
+    u32x2 b = c % 2 ? u32x2{tokens.z, tokens.w} : u32x2{tokens.x, tokens.y};
+    u32 records[8], groups[8];
     int recordWords = kind.bytes() / 4, floats = exchange.floats();
-    QL_UNROLL
-    for (int o = 0; o < share.octets(); ++o) {
-      if (c % 2 == 0)
-        tokens[o] = ql_ptx_load_matrices(x.codes + o * x.octetBytes + c * 16);
-      loadWords(x.records + (c * share.all + o * kOctet) * kind.bytes(),
-                share.columns() * recordWords, records[o]);
-    }
+    loadWords(x.records + c * share.tokens * kind.bytes(),
+              share.columns() * recordWords, records);
     loadWords(exchange.entry(c, g, share.row(0) >> 3), share.rows() * floats, groups);
     u32 low[2], high[2];
     QL_UNROLL
     for (int h = 0; h < 2; ++h)
       fragmentCodes(l.spec, f, t, c, h, &low[h], &high[h]);
+    u32x4 sums[2];
+    auto start = [&](int half) {
+      u32 first = kind.bias ? records[1 + half] : u32(kMagicBits);
+      u32 second = kind.bias ? records[(share.columns() - 1) * recordWords + 1 + half]
+                             : u32(kMagicBits);
+      return u32x4{first, second, first, second};
+    };
+    if (kind.halves == 2) {
+      sums[0] = ql_ptx_mma16(u32x2{low[0], low[1]}, b.x, start(0));
+      sums[1] = ql_ptx_mma16(u32x2{high[0], high[1]}, b.y, start(1));
+    } else {
+      sums[0] = ql_ptx_mma32(u32x4{low[0], low[1], high[0], high[1]}, b, start(0));
+    }
     QL_UNROLL
-    for (int o = 0; o < share.octets(); ++o) {
-      u32x2 b =
-          c % 2 ? u32x2{tokens[o].z, tokens[o].w} : u32x2{tokens[o].x, tokens[o].y};
-      u32x4 sums[2];
-      auto start = [&](int half) {
-        int last = (share.columns() - 1) * recordWords;
-        u32 first = kind.bias ? records[o][1 + half] : u32(kMagicBits);
-        u32 second = kind.bias ? records[o][last + 1 + half] : u32(kMagicBits);
-        return u32x4{first, second, first, second};
-      };
-      if (kind.halves == 2) {
-        sums[0] = ql_ptx_mma16(u32x2{low[0], low[1]}, b.x, start(0));
-        sums[1] = ql_ptx_mma16(u32x2{high[0], high[1]}, b.y, start(1));
-      } else {
-        sums[0] = ql_ptx_mma32(u32x4{low[0], low[1], high[0], high[1]}, b, start(0));
+    for (int h = 0; h < share.rows(); ++h) {
+      float scale[2], offset[2];
+      QL_UNROLL
+      for (int half = 0; half < kind.halves; ++half) {
+        scale[half] = bitCast<float>(groups[h * floats + half]);
+        if (kind.hasOffset)
+          offset[half] = bitCast<float>(groups[h * floats + kind.halves + half]);
       }
       QL_UNROLL
-      for (int h = 0; h < share.rows(); ++h) {
-        float scale[2], offset[2];
+      for (int i = 0; i < share.columns(); ++i) {
+        float &to = acc[2 * h + i], d = bitCast<float>(records[i * recordWords]);
+        float first = magicToFloat(i32(share.pick(sums[0], h, i)));
+        if (kind.halves == 2) {
+          float second = magicToFloat(i32(share.pick(sums[1], h, i)));
+          to = fma(d, fma(scale[0], first, scale[1] * second), to);
+        } else {
+          to = fma(scale[0] * d, first, to);
+        }
         QL_UNROLL
-        for (int half = 0; half < kind.halves; ++half) {
-          scale[half] = bitCast<float>(groups[h * floats + half]);
+        for (int half = 0; half < kind.halves; ++half)
           if (kind.hasOffset)
-            offset[half] = bitCast<float>(groups[h * floats + kind.halves + half]);
-        }
-        QL_UNROLL
-        for (int i = 0; i < share.columns(); ++i) {
-          float &to = acc[4 * o + 2 * h + i];
-          float d = bitCast<float>(records[o][i * recordWords]);
-          float first = magicToFloat(i32(share.pick(sums[0], h, i)));
-          if (kind.halves == 2) {
-            float second = magicToFloat(i32(share.pick(sums[1], h, i)));
-            to = fma(d, fma(scale[0], first, scale[1] * second), to);
-          } else {
-            to = fma(scale[0] * d, first, to);
-          }
-          QL_UNROLL
-          for (int half = 0; half < kind.halves; ++half)
-            if (kind.hasOffset)
-              to = fma(-offset[half],
-                       bitCast<float>(records[o][i * recordWords + 1 + half]), to);
-        }
+            to = fma(-offset[half], bitCast<float>(records[i * recordWords + 1 + half]),
+                     to);
       }
     }
   }

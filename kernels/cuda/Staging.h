@@ -275,8 +275,8 @@ QL_INLINE void writeRecords(u64 kinds, QL_SHARED u8 *records, int count, int ind
 /// Brings a kernel's activations into shared memory, quantized or as floats. The kernel
 /// has waited for them and does nothing else meanwhile, so latency counts: a thread
 /// loads all its items at once if they are no more than eight (four of f32, for the
-/// registers), else two while it works on the two before, or, with more than kMaxTokens
-/// tokens, up to eight at a time in even rounds. It works on up to four side by side.
+/// registers), else two while it works on the two before. It works on up to four side
+/// by side.
 struct Staging {
   static constexpr int kMaxDepth = 8, kMaxBatch = 4;
   int type; ///< of x
@@ -292,10 +292,7 @@ struct Staging {
   /// Items whose loads are under way at a time.
   QL_INLINE int depth() const {
     int most = type == layout::kF32 ? kMaxDepth / 2 : kMaxDepth;
-    if (rounds() > most && staged.tokens <= kMaxTokens)
-      return 2;
-    int passes = (rounds() + most - 1) / most;
-    return (rounds() + passes - 1) / passes;
+    return rounds() <= most ? rounds() : 2;
   }
   QL_INLINE int batch() const { return rounds() <= kMaxBatch ? rounds() : 2; }
   QL_INLINE int tokenOf(int item) const {

@@ -274,13 +274,10 @@ struct Walk {
     if (!share.writes())
       return;
     QL_UNROLL
-    for (int o = 0; o < share.octets(); ++o)
-      QL_UNROLL
     for (int h = 0; h < share.rows(); ++h)
       QL_UNROLL
     for (int i = 0; i < share.columns(); ++i)
-      slot[(o * kOctet + share.token(i)) * layout::kTileRows + share.row(h)] =
-          acc[4 * o + 2 * h + i];
+      slot[share.token(i) * layout::kTileRows + share.row(h)] = acc[2 * h + i];
   }
 
   /// Multiplies all units of the warp with the activations of `tokens` tokens. With
@@ -294,10 +291,9 @@ struct Walk {
     LaneShare share{tokens, lane};
     Exchange groups{exchange, kind.halves, kind.hasOffset};
     if (tensor()) {
-      int token = lane & (share.tokens - 1);
-      codes += product == kMma
-                   ? token * codeStride + (lane >> 3 & 1) * 128 + (lane >> 4) * 16
-                   : token * codeStride + (lane >> 3) * 16;
+      codes += product == kMma ? (lane & (tokens - 1)) * codeStride +
+                                     (lane >> 3 & 1) * 128 + (lane >> 4) * 16
+                               : (lane & (tokens - 1)) * codeStride + (lane >> 3) * 16;
       records += share.token(0) * kind.bytes();
     } else {
       codes += (lane & 7) * 16;
@@ -317,7 +313,7 @@ struct Walk {
       QL_SHARED const u8 *recordsAt = records + u * unitRecords;
       float acc[4 * kMaxTokens];
       QL_UNROLL
-      for (int i = 0; i < 4 * min(tokens, kMaxTokens); ++i)
+      for (int i = 0; i < 4 * tokens; ++i)
         acc[i] = 0.0f;
       auto one = [&](const UnitLayout &l, int index) {
         Unit now = unit;
@@ -332,8 +328,8 @@ struct Walk {
           ql_ptx_warp_barrier(); // the exchange of the unit before has been read
           exchangeGroups(l, lane, now, rows, groups);
           release(); // its barrier makes the exchange visible
-          dotOnTensorCores(l, share, product, fragments, groups,
-                           {codesAt, recordsAt, kOctet * codeStride}, acc);
+          dotOnTensorCores(l, share, product, fragments, groups, {codesAt, recordsAt},
+                           acc);
         } else {
           if (mode != kDirect && !ahead)
             release();

@@ -146,10 +146,9 @@ template <typename Kernel> void printKernel(AsmPrinter &printer, const Kernel &k
 
 /// Checks the rows of a kernel for few: C1 of both families.
 template <typename Attr>
-LogicalResult verifyFewRows(EmitError emitError, int64_t rows, int64_t most,
-                            StringRef what) {
-  if (rows < 1 || rows > most)
-    return emitError() << "rows = " << rows << " is not in 1.." << most
+LogicalResult verifyFewRows(EmitError emitError, int64_t rows, StringRef what) {
+  if (rows < 1 || rows > kMaxGemvRows)
+    return emitError() << "rows = " << rows << " is not in 1.." << kMaxGemvRows
                        << ", the rows that one " << what
                        << " takes; a call of more is cut into pieces" << cite<Attr>(1);
   return success();
@@ -191,8 +190,7 @@ Attribute GemvAttr::parse(AsmParser &parser, Type) {
 void GemvAttr::print(AsmPrinter &printer) const { printKernel(printer, getValue()); }
 
 LogicalResult GemvAttr::verify(EmitError emitError, Gemv g) {
-  if (failed(
-          verifyFewRows<GemvAttr>(emitError, g.rows, kMaxMmaGemvRows, "gemv kernel")) ||
+  if (failed(verifyFewRows<GemvAttr>(emitError, g.rows, "gemv kernel")) ||
       failed(verifyRanges<GemvAttr>(emitError, g)))
     return failure();
   bool loads = g.copy == CopyKind::load;
@@ -238,18 +236,6 @@ LogicalResult GemvAttr::verify(EmitError emitError, Gemv g) {
   if (g.dot == DotKind::wgmma)
     return emitError() << "dot = wgmma is for gemm kernels; use dot = mma"
                        << cite<GemvAttr>(10);
-  if (g.rows > kMaxGemvRows && g.dot && g.dot != DotKind::mma)
-    return emitError() << "rows = " << g.rows
-                       << " with dot = " << stringifyDotKind(*g.dot)
-                       << ", which is for up to " << kMaxGemvRows
-                       << " rows; use dot = mma, or a gemm kernel"
-                       << cite<GemvAttr>(11);
-  if (g.rows > kMaxGemvRows && loads)
-    return emitError() << "rows = " << g.rows << " with copy = load: more than "
-                       << kMaxGemvRows
-                       << " rows are for tensor cores, which take weights from the "
-                          "ring of a warp; use copy = async or bulk"
-                       << cite<GemvAttr>(11);
   return success();
 }
 
@@ -308,8 +294,7 @@ Attribute CpuGemvAttr::parse(AsmParser &parser, Type) {
 void CpuGemvAttr::print(AsmPrinter &printer) const { printKernel(printer, getValue()); }
 
 LogicalResult CpuGemvAttr::verify(EmitError emitError, CpuGemv kernel) {
-  if (failed(verifyFewRows<CpuGemvAttr>(emitError, kernel.rows, kMaxGemvRows,
-                                        "cpu_gemv kernel")))
+  if (failed(verifyFewRows<CpuGemvAttr>(emitError, kernel.rows, "cpu_gemv kernel")))
     return failure();
   return verifyRanges<CpuGemvAttr>(emitError, kernel);
 }

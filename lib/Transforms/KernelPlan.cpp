@@ -200,12 +200,6 @@ Result<KernelPlan> planKernel(LinearOp op, const Gemv &gemv, bool pdl,
                  " activations, but the linear's are " +
                  stringifyActivationKind(op.getFormat().getKind()).str() +
                  "; use dot = mma or " + (op.multipliesFloats() ? "fma" : "dp4a"));
-  if (gemv.rows > kMaxGemvRows && op.multipliesFloats())
-    return error("a gemv kernel for " + std::to_string(gemv.rows) +
-                 " rows multiplies int8 activations, but the linear's are " +
-                 stringifyActivationKind(op.getFormat().getKind()).str() +
-                 ", of which it takes up to " + std::to_string(kMaxGemvRows) +
-                 " rows; use a gemm kernel");
   KernelPlan plan;
   plan.pdl = pdl;
   plan.K = op.getK();
@@ -219,7 +213,7 @@ Result<KernelPlan> planKernel(LinearOp op, const Gemv &gemv, bool pdl,
   plan.grid = *gemv.grid;
   plan.split = int(*gemv.splitK);
   plan.phases = int(*gemv.phases);
-  // Fragments have 8 columns, for which tokens are repeated; more are two of them.
+  // Fragments have 8 columns, for which tokens are repeated.
   plan.tokens =
       int(kernels::onTensorCores(plan.product) ? llvm::PowerOf2Ceil(uint64_t(gemv.rows))
                                                : gemv.rows);

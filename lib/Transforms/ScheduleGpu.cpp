@@ -46,17 +46,9 @@ constexpr int64_t kTensorRows = 3;
 /// The most rows of kernels that share a multiprocessor with the next one's.
 constexpr int64_t kSharingRows = 2;
 /// Long rows are quantized by two blocks (measured: 13% at 8 rows of K = 21504, 6% at 2
-/// rows, a loss for K = 8192), with more than 8 rows half as long ones, as each block
-/// has twice as many. Clusters of 4 do not fit evenly into the chip's processing
-/// clusters.
+/// rows, a loss for K = 8192). Clusters of 4 do not fit evenly into the chip's
+/// processing clusters.
 constexpr int64_t kSplitColumns = 16384, kSplit = 2;
-/// Whether 9 to 16 rows of int8 activations go to a gemv kernel by default, or, like
-/// more rows, to a gemm kernel, which does not quantize x (measure that with
-/// `kernels = [#qlinear.gemm<rows = 16>]`).
-constexpr bool kSixteenByGemv = true;
-/// The most phases, and the fewest stages, of such a kernel: the multiprocessor reads
-/// next to nothing while it quantizes x, once in each phase.
-constexpr int64_t kSixteenPhases = 2, kSixteenStages = 2;
 
 /// A schedule's kernels for one linear and chip.
 class Chooser {
@@ -90,18 +82,6 @@ public:
     }
   }
 
-  /// Whether 9 to 16 rows have a gemv kernel by default: one that leaves nothing that
-  /// matters for want of shared memory.
-  bool hasSixteen() const {
-    if (!kSixteenByGemv || floats || !chip.has(Feature::mma))
-      return false;
-    Gemv sixteen;
-    sixteen.rows = kMaxMmaGemvRows;
-    Result<Gemv> kernel = chooseFor(sixteen, chip.multiprocessors);
-    return kernel && *kernel->phases <= kSixteenPhases &&
-           *kernel->stages >= kSixteenStages;
-  }
-
   bool pdl;
   QuantizeKind quantize;
 
@@ -129,10 +109,10 @@ private:
   // A single row gains nothing by clusters: its activations are few, and the barrier
   // costs more than quantizing them.
   int64_t splitFor(int64_t rows, int64_t grid, bool gridIsGiven) const {
-    int64_t columns = rows > kMaxGemvRows ? kSplitColumns / 2 : kSplitColumns;
-    bool split = chip.pdl() && chip.has(Feature::cluster) && rows > 1 && K >= columns &&
-                 K % layout::kUnitK == 0 && unitsPerTile % kSplit == 0 &&
-                 grid >= kSplit && !(gridIsGiven && grid % kSplit);
+    bool split = chip.pdl() && chip.has(Feature::cluster) && rows > 1 &&
+                 K >= kSplitColumns && K % layout::kUnitK == 0 &&
+                 unitsPerTile % kSplit == 0 && grid >= kSplit &&
+                 !(gridIsGiven && grid % kSplit);
     return split ? kSplit : 1;
   }
 
@@ -150,8 +130,6 @@ Result<Gemv> Chooser::chooseFor(const Gemv &wanted, int64_t grid) const {
   g.copy = wanted.copy.value_or(fastestCopy());
   bool ring = g.copy != CopyKind::load;
   bool tensor = ring && chip.has(Feature::mma);
-  if (!g.dot && g.rows > kMaxGemvRows)
-    g.dot = DotKind::mma;
   if (!g.dot && floats)
     g.dot = tensor ? DotKind::mma : DotKind::fma;
   if (!g.dot)
@@ -234,8 +212,7 @@ Result<Gemv> Chooser::chooseFor(const Gemv &wanted, int64_t grid) const {
 }
 
 /// Adds the usual kernels for more rows than kMaxGemvRows, if `op` has so many and the
-/// chip such kernels: the first is a gemv kernel if a good one fits. With
-/// `batchInvariant` those for any number that add in one order.
+/// chip such kernels; with `batchInvariant` those for any number that add in one order.
 void addManyRows(LinearOp op, const GpuChip &chip, bool batchInvariant,
                  SmallVector<KernelAttrInterface> &kernels) {
   int64_t M = op.getM();
@@ -254,21 +231,11 @@ void addManyRows(LinearOp op, const GpuChip &chip, bool batchInvariant,
     common.dot = chosen->dot;
     common.splitK = chosen->dot == DotKind::wgmma ? 1 : *chosen->splitK;
   }
-  bool sixteen = !batchInvariant && (dynamic || M <= kMaxMmaGemvRows) &&
-                 Chooser(op, op.getScheduleAttr(), chip).hasSixteen();
-  if (sixteen) {
-    Gemv gemv;
-    gemv.rows = kMaxMmaGemvRows;
-    kernels.push_back(GemvAttr::get(op.getContext(), gemv));
-    if (!dynamic)
-      return;
-  }
   // Fewer on the emulated device, which has no use for what they save.
   bool emulated = chip.target == "cuda:emulated";
   SmallVector<int64_t> all;
   if (dynamic && !emulated)
-    all = sixteen ? SmallVector<int64_t>{32, 64, 128}
-                  : SmallVector<int64_t>{16, 32, 64, 128};
+    all = {16, 32, 64, 128};
   if (!all.empty() && chip.has(Feature::wgmma)) // jobs of more tokens
     all.append({192, 256, 384, 512});
   all.push_back(kAnyRows);
@@ -395,14 +362,8 @@ LogicalResult complete(RewriterBase &rewriter, LinearOp op,
 
 ScheduleAttr withManyRows(LinearOp op, ScheduleAttr schedule, const GpuChip &chip) {
   auto kernels = llvm::to_vector(schedule.getKernels());
-  if (!kernels.empty() && isa<GemvAttr>(kernels.back()) &&
-      kernels.back().getRows() >= kMaxGemvRows) {
-    SmallVector<KernelAttrInterface> many;
-    addManyRows(op, chip, /*batchInvariant=*/false, many);
-    for (KernelAttrInterface kernel : many)
-      if (kernel.getRows() > kernels.back().getRows())
-        kernels.push_back(kernel);
-  }
+  if (!kernels.empty() && kernels.back().getRows() == kMaxGemvRows)
+    addManyRows(op, chip, /*batchInvariant=*/false, kernels);
   return ScheduleAttr::get(op.getContext(), kernels, schedule.getQuantize(),
                            schedule.getPdl());
 }

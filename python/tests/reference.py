@@ -234,15 +234,14 @@ def errors(y, x, weight, bias=None, activations="int8"):
     return np.linalg.norm(y - want, axis=1) / norms
 
 
-#: Kernels of GPUs for many rows, by format from so many on: weights and activations rounded to
-#: f16. Errors are those of rows of a few results here.
-MANY_ROWS = {"int8": 17, "float": 9}
-MANY_BOUND = {"f32": 4e-3, "f16": 5e-3, "bf16": 8e-3}
+#: Kernels of GPUs for more than 8 rows: weights and activations rounded to f16. Errors are
+#: those of rows of a few results here.
+MANY_ROWS, MANY_BOUND = 9, {"f32": 4e-3, "f16": 5e-3, "bf16": 8e-3}
 
 
 def definition(dtype, activations, rows, device):
     """(bound of errors(), what activations are multiplied as) of a call of so many rows."""
-    if not device.startswith("cpu") and rows >= MANY_ROWS[activations]:
+    if not device.startswith("cpu") and rows >= MANY_ROWS:
         return MANY_BOUND[dtype], "float"
     return (BOUND if activations == "int8" else FLOAT_BOUND)[dtype], activations
 

@@ -69,7 +69,7 @@ def test_functions_of_all_kinds(mixed, device):
         x = layers.random(rng, (rows, 96), "bf16")
         bias, res = layers.random(rng, 40), layers.random(rng, (rows, 40), "bf16")
         y = module.gated(x, bias, res)
-        many = device != "cpu" and rows >= reference.MANY_ROWS["int8"]
+        many = device != "cpu" and rows >= reference.MANY_ROWS
         q = x.astype(np.float64) if many else reference.quantize_activations(x)
         want = (q @ w["gate"].T + bias) * (q @ w["up"].T) + res.astype(np.float64)
         assert np.linalg.norm(y - want) <= (2e-3 if many else 1e-5) * np.linalg.norm(want)

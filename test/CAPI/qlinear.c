@@ -321,8 +321,8 @@ static void testSchedules(MlirLocation loc) {
   kernels[1] = mlirQLinearCpuGemmAttrGet(loc, cpuMany);
   CHECK_THAT(mlirQLinearCpuGemmAttrGetValue(kernels[1]).tokens == MLIR_QLINEAR_CHOOSE);
 
-  value.rows = 17;
-  // CHECK-NEXT: error: rows = 17 is not in 1..16
+  value.rows = 9;
+  // CHECK-NEXT: error: rows = 9 is not in 1..8
   CHECK_THAT(mlirAttributeIsNull(mlirQLinearGemvAttrGet(loc, value)));
   value.rows = 8;
   value.dot = 4;

@@ -208,28 +208,6 @@ def ring_entry():
     return entry
 
 
-def sixteen_entry():
-    """Kernels for 9 to 16 rows of int8 activations: rings, K in phases and shared by blocks,
-    with one weight, several, and an epilogue."""
-    entry = Entry("sixteen")
-    entry.rows = list(range(9, 17))
-
-    def schedule(fields):
-        return matrix.schedule([16], f"copy = bulk, {fields}", ", pdl = true")
-
-    shapes = [(33, 384, schedule("warps = 4, stages = 3")),
-              (7, 7392, schedule("grid = 2, warps = 12, stages = 2")),
-              (50, 1504, schedule("grid = 3, warps = 2, phases = 2")),
-              (150, 1024, schedule("grid = 8, warps = 3, stages = 3, split_k = 4"))]
-    for i, (name, encoding) in enumerate(MAIN.items()):
-        for j, (n, k, fields) in enumerate(shapes):
-            x = [*matrix.INPUTS, "i8"][(i + j) % 4]
-            entry.linear(f"{name}_n{n}k{k}_{x}", encoding, n, k, x, "f32", fields)
-    add_fused(entry, 1024, 1536,
-              lambda name: schedule("grid = 8, warps = 3, stages = 3, split_k = 2"))
-    return entry
-
-
 def quantize_entry():
     """The quantization of activations by itself: int8 codes, their sums and scales."""
     entry = Entry("quantize")
@@ -300,19 +278,6 @@ def exact_entry():
     return entry
 
 
-def exact_sixteen_entry():
-    """The same for 9 to 16 rows: an octet and a part of another."""
-    entry = Entry("exact-sixteen", "exact")
-    entry.rows = [9, 13, 16]
-    fields = ["warps = 4, stages = 3, copy = bulk", "warps = 2, stages = 2, copy = async"]
-    for bits in [4, 5, 6, 8]:
-        for i, group in enumerate(["32", "row"]):
-            encoding = f"u{bits}, group = {group}, zero, scale = f32, offset = f32"
-            entry.linear(f"u{bits}_{group}", encoding, 33, 384, "f32", "f32",
-                         matrix.schedule([16], fields[i], ", pdl = false"))
-    return entry
-
-
 EXTREMES_K = 1056
 
 
@@ -379,16 +344,6 @@ def stress_entries():
         k -= k % int(group) if group != "row" else 0
         entry.linear(f"kind{i}_n{n}k{k}_{x}", encoding, n, k, x, y)
     yield entry
-    entry = Entry("stress-sixteen", "stress")
-    entry.rows = [9, 12, 16]
-    sixteen = " {schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 16>]>}"
-    for i, (n, k) in enumerate(STRESS_SHAPES + STRESS_SHORT):
-        for j, (name, encoding) in enumerate(
-            [("row-u8", INT4["row-u8"]), ("k-quant", INT4["k-quant"]), ("six", INT6["row-u8"])]
-        ):
-            x, y = STRESS_TYPES[(i + j) % 4]
-            entry.linear(f"{name}_n{n}k{k}_{x}".replace("-", "_"), encoding, n, k, x, y, sixteen)
-    yield entry
     entry = Entry("stress-small", "stress")  # for the emulated device
     for i, (x, y) in enumerate([*STRESS_TYPES, ("float_bf16", "f32"), ("float_f32", "f32")]):
         name = ["row-u8", "k-quant"][i % 2]
@@ -444,12 +399,10 @@ def entries():
     yield fused_entry()
     yield clusters_entry()
     yield ring_entry()
-    yield sixteen_entry()
     yield quantize_entry()
     yield norm_entry()
     yield extremes_entry()
     yield exact_entry()
-    yield exact_sixteen_entry()
     yield invariant_entry()
     for name in MAIN:
         yield from large_entries(name)

@@ -11,7 +11,7 @@
 // What a table leaves out is the cost model's.
 // CHECK: #qlinear.gemv<rows = 4, dot = mma, copy = bulk, grid = 132, warps = 16, stages = 2, early = 2,
 // What is measured for a chip serves its variants, which have more kernels.
-// VARIANT: #qlinear.gemm<rows = 32, tokens = 32, dot = wgmma,
+// VARIANT: #qlinear.gemm<rows = 16, tokens = 16, dot = wgmma,
 // H100: #qlinear.gemv<rows = 4, dot = mma, copy = bulk, grid = 132, warps = 12, stages = 2, early = 2,
 func.func @kv(%x: tensor<?x5376xbf16>, %w: !qlinear.weight<4096x5376, #q4>)
     -> tensor<?x4096xbf16> {

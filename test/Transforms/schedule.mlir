@@ -19,8 +19,7 @@
 // CHECK-SAME: #qlinear.gemv<rows = 2, dot = dp4a, copy = bulk, grid = 132, warps = 12, stages = 2, early = 2, ahead = false, x_copy = bulk, resident = 2, phases = 1, split_k = 1>,
 // CHECK-SAME: #qlinear.gemv<rows = 4, dot = mma, copy = bulk, grid = 132, warps = 12, stages = 2, early = 2, ahead = false, x_copy = load, resident = 1, phases = 1, split_k = 1>,
 // CHECK-SAME: #qlinear.gemv<rows = 8, dot = mma, copy = bulk, grid = 132, warps = 12, stages = 2, early = 2, ahead = false, x_copy = bulk, resident = 1, phases = 1, split_k = 1>,
-// CHECK-SAME: #qlinear.gemv<rows = 16, dot = mma, copy = bulk, grid = 132, warps = 12, stages = 2, early = 2, ahead = false, x_copy = bulk, resident = 1, phases = 1, split_k = 1>,
-// CHECK-SAME: #qlinear.gemm<rows = 32, tokens = 32, dot = mma, copy = bulk, grid = 132, warps = 1, tiles = 1, stages = 4, split_k = 1>,
+// CHECK-SAME: #qlinear.gemm<rows = 16, tokens = 16, dot = mma, copy = bulk, grid = 132, warps = 1, tiles = 1, stages = 4, split_k = 1>,
 // CHECK-SAME: #qlinear.gemm<rows = any, tokens = 128, dot = mma, {{[^>]*}}>], quantize = inside, pdl = true>
 // From the table, with what it leaves out.
 // CHECK: qlinear.linear {{.*}} #qlinear.schedule<kernels = [
@@ -28,7 +27,7 @@
 // CHECK-SAME: #qlinear.gemv<rows = 2, dot = dp4a, copy = bulk, grid = 5,
 // CHECK-SAME: #qlinear.gemv<rows = 8, dot = mma, copy = async, grid = 6, warps = 12, stages = 2, early = 2, ahead = false, x_copy = load, resident = 0, phases = 1, split_k = 1>,
 // Tables that know no kernels for many rows get the cost model's.
-// CHECK-SAME: #qlinear.gemv<rows = 16, dot = mma, copy = bulk, {{.*}}#qlinear.gemm<rows = 32, {{.*}}#qlinear.gemm<rows = any, {{[^>]*}}>], quantize = inside, pdl = false>
+// CHECK-SAME: #qlinear.gemm<rows = 16, {{.*}}#qlinear.gemm<rows = any, {{[^>]*}}>], quantize = inside, pdl = false>
 func.func @f(%x: tensor<?x256xf16>, %a: !qlinear.weight<64x256, #q8>,
              %b: !qlinear.weight<96x256, #q8>)
     -> (tensor<?x64xf16>, tensor<?x96xf16>) {
@@ -43,7 +42,7 @@ func.func @f(%x: tensor<?x256xf16>, %a: !qlinear.weight<64x256, #q8>,
 // ring they are multiplied row by row. An entry of the table is for one format.
 // CHECK-LABEL: func.func @floats
 // CHECK: #qlinear.gemv<rows = 1, dot = mma, copy = bulk, grid = 132, warps = 12, stages = 2, early = 2, ahead = false,
-// CHECK-SAME: #qlinear.gemv<rows = 8, dot = mma, {{[^>]*}}>, #qlinear.gemm<rows = 16, {{.*}}>], quantize = inside, pdl = true>
+// CHECK-SAME: #qlinear.gemv<rows = 8, dot = mma, {{.*}}>], quantize = inside, pdl = true>
 // CHECK: qlinear.linear {{.*}} #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, dot = mma, copy = bulk, grid = 9, warps = 7,
 // CHECK: #qlinear.gemv<rows = 1, dot = fma, copy = load,
 // CHECK: #qlinear.gemv<rows = 2, dot = fma, copy = bulk, {{.*}}stages = 2,
@@ -74,25 +73,21 @@ func.func @m(%x: tensor<4x256xf16>, %z: tensor<2x256xf16>,
   return %0, %1 : tensor<4x96xf16>, tensor<2x96xf16>
 }
 
-// So by the cost model, also where the rest of a schedule is given; more rows than eight have a kernel of their own, up to sixteen by int8 tensor cores.
+// So by the cost model, also where the rest of a schedule is given; more rows than eight have a kernel of their own.
 // CHECK-LABEL: func.func @rows
 // CHECK: qlinear.linear {{.*}} #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, {{[^>]*}}>, #qlinear.gemv<rows = 2, {{[^>]*}}>, #qlinear.gemv<rows = 4, {{[^>]*}}>], quantize = inside, pdl = false>
 // CHECK: qlinear.linear {{.*}} #qlinear.schedule<kernels = [#qlinear.gemv<rows = 1, {{[^>]*}}>], quantize
-// CHECK: qlinear.linear {{.*}} #qlinear.schedule<kernels = [#qlinear.gemv<rows = 16, dot = mma, {{[^>]*}}>], quantize
-// CHECK: qlinear.linear {{.*}} #qlinear.schedule<kernels = [#qlinear.gemm<rows = any, tokens = 32, {{[^>]*}}>], quantize
+// CHECK: qlinear.linear {{.*}} #qlinear.schedule<kernels = [#qlinear.gemm<rows = any, tokens = 16, {{[^>]*}}>], quantize
 func.func @rows(%x: tensor<3x256xf16>, %y: tensor<1x256xf16>, %z: tensor<9x256xf16>,
-                %u: tensor<17x256xf16>, %a: !qlinear.weight<64x256, #q8>)
-    -> (tensor<3x64xf16>, tensor<1x64xf16>, tensor<9x64xf16>, tensor<17x64xf16>) {
+                %a: !qlinear.weight<64x256, #q8>)
+    -> (tensor<3x64xf16>, tensor<1x64xf16>, tensor<9x64xf16>) {
   %0 = qlinear.linear %x, %a {schedule = #qlinear.schedule<pdl = false>}
       : (tensor<3x256xf16>, !qlinear.weight<64x256, #q8>) -> tensor<3x64xf16>
   %1 = qlinear.linear %y, %a
       : (tensor<1x256xf16>, !qlinear.weight<64x256, #q8>) -> tensor<1x64xf16>
   %2 = qlinear.linear %z, %a
       : (tensor<9x256xf16>, !qlinear.weight<64x256, #q8>) -> tensor<9x64xf16>
-  %3 = qlinear.linear %u, %a
-      : (tensor<17x256xf16>, !qlinear.weight<64x256, #q8>) -> tensor<17x64xf16>
-  return %0, %1, %2, %3
-      : tensor<3x64xf16>, tensor<1x64xf16>, tensor<9x64xf16>, tensor<17x64xf16>
+  return %0, %1, %2 : tensor<3x64xf16>, tensor<1x64xf16>, tensor<9x64xf16>
 }
 
 #q4 = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>>
@@ -131,55 +126,4 @@ func.func @short(%x: tensor<8x43008xf16>, %w: !qlinear.weight<4832x43008, #q8>)
   %1 = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 8, split_k = 1, warps = 4, stages = 3, phases = 5>]>}
       : (tensor<8x43008xf16>, !qlinear.weight<4832x43008, #q8>) -> tensor<8x4832xf16>
   return %0, %1 : tensor<8x4832xf16>, tensor<8x4832xf16>
-}
-
-// Sixteen rows of int8 activations: a ring of three stages where there is room, of two where there
-// are many tiles; long rows are shared by two blocks, and done in two phases.
-// CHECK-LABEL: func.func @sixteen
-// CHECK: kernels = [#qlinear.gemv<rows = 16, dot = mma, copy = bulk, grid = 132, warps = 12, stages = 3, early = 2, ahead = false, x_copy = bulk, resident = 1, phases = 1, split_k = 1>]
-// CHECK: kernels = [#qlinear.gemv<rows = 16, dot = mma, copy = bulk, grid = 132, warps = 12, stages = 2, early = 2, {{.*}}phases = 1, split_k = 1>]
-// CHECK: kernels = [#qlinear.gemv<rows = 16, dot = mma, copy = bulk, grid = 132, warps = 12, stages = 3, early = 2, {{.*}}phases = 1, split_k = 2>]
-// CHECK: kernels = [#qlinear.gemv<rows = 16, dot = mma, copy = bulk, grid = 132, warps = 12, stages = {{[23]}}, {{.*}}phases = 2, split_k = 2>]
-// CHECK: kernels = [#qlinear.gemv<rows = 16, dot = mma, copy = bulk, grid = 132, warps = 12, stages = {{[23]}}, {{.*}}phases = 1, split_k = 2>]
-func.func @sixteen(%x: tensor<16x5376xbf16>, %z: tensor<9x8192xbf16>, %u: tensor<12x21504xbf16>,
-                   %q: !qlinear.activations<16x8192>,
-                   %qkv: !qlinear.weight<16384x5376, #q4>, %gate_up: !qlinear.weight<43008x5376, #q4>,
-                   %o: !qlinear.weight<5376x8192, #q4>, %down: !qlinear.weight<5376x21504, #q4>)
-    -> (tensor<16x16384xbf16>, tensor<16x43008xbf16>, tensor<9x5376xbf16>, tensor<12x5376xbf16>,
-        tensor<16x5376xbf16>) {
-  %0 = qlinear.linear %x, %qkv
-      : (tensor<16x5376xbf16>, !qlinear.weight<16384x5376, #q4>) -> tensor<16x16384xbf16>
-  %1 = qlinear.linear %x, %gate_up
-      : (tensor<16x5376xbf16>, !qlinear.weight<43008x5376, #q4>) -> tensor<16x43008xbf16>
-  %2 = qlinear.linear %z, %o
-      : (tensor<9x8192xbf16>, !qlinear.weight<5376x8192, #q4>) -> tensor<9x5376xbf16>
-  %3 = qlinear.linear %u, %down
-      : (tensor<12x21504xbf16>, !qlinear.weight<5376x21504, #q4>) -> tensor<12x5376xbf16>
-  %4 = qlinear.linear %q, %o
-      : (!qlinear.activations<16x8192>, !qlinear.weight<5376x8192, #q4>) -> tensor<16x5376xbf16>
-  return %0, %1, %2, %3, %4 : tensor<16x16384xbf16>, tensor<16x43008xbf16>, tensor<9x5376xbf16>,
-                              tensor<12x5376xbf16>, tensor<16x5376xbf16>
-}
-
-// Where it would need more phases, or more blocks than multiprocessors, there is none, unless it is
-// asked for; another kernel may be asked for, too.
-// CHECK-LABEL: func.func @not_sixteen
-// CHECK: kernels = [#qlinear.gemm<rows = any, tokens = 16,
-// CHECK: kernels = [#qlinear.gemm<rows = any, tokens = 16,
-// CHECK: kernels = [#qlinear.gemv<rows = 12, dot = mma, copy = bulk, grid = {{264|528}},
-// CHECK: kernels = [#qlinear.gemm<rows = 16, tokens = 16,
-func.func @not_sixteen(%x: tensor<16x43008xbf16>, %z: tensor<9x5376xbf16>,
-                       %w: !qlinear.weight<4832x43008, #q8>, %head: !qlinear.weight<262144x5376, #q4>,
-                       %v: !qlinear.weight<512x5376, #q4>)
-    -> (tensor<16x4832xbf16>, tensor<9x262144xbf16>, tensor<9x262144xbf16>, tensor<9x512xbf16>) {
-  %0 = qlinear.linear %x, %w
-      : (tensor<16x43008xbf16>, !qlinear.weight<4832x43008, #q8>) -> tensor<16x4832xbf16>
-  %1 = qlinear.linear %z, %head
-      : (tensor<9x5376xbf16>, !qlinear.weight<262144x5376, #q4>) -> tensor<9x262144xbf16>
-  %2 = qlinear.linear %z, %head {schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 12>]>}
-      : (tensor<9x5376xbf16>, !qlinear.weight<262144x5376, #q4>) -> tensor<9x262144xbf16>
-  %3 = qlinear.linear %z, %v {schedule = #qlinear.schedule<kernels = [#qlinear.gemm<rows = 16>]>}
-      : (tensor<9x5376xbf16>, !qlinear.weight<512x5376, #q4>) -> tensor<9x512xbf16>
-  return %0, %1, %2, %3 : tensor<16x4832xbf16>, tensor<9x262144xbf16>, tensor<9x262144xbf16>,
-                          tensor<9x512xbf16>
 }

@@ -67,17 +67,6 @@ func.func @floats(%x: tensor<?x256xf16>, %w: !qlinear.weight<16x256, #q8>) -> te
 
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 
-// CHECK: error: schedule: a gemv kernel for 16 rows multiplies int8 activations, but the linear's are float, of which it takes up to 8 rows; use a gemm kernel
-func.func @octets(%x: tensor<?x256xf16>, %w: !qlinear.weight<16x256, #q8>) -> tensor<?x16xf16> {
-  %y = qlinear.linear %x, %w {activations = #qlinear.activation_format<float>, schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 16>]>}
-      : (tensor<?x256xf16>, !qlinear.weight<16x256, #q8>) -> tensor<?x16xf16>
-  return %y : tensor<?x16xf16>
-}
-
-// -----
-
-#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
-
 // CHECK: error: schedule: dot = fma multiplies float activations, but the linear's are int8; use dot = mma or dp4a
 func.func @codes(%x: tensor<?x256xf16>, %w: !qlinear.weight<16x256, #q8>) -> tensor<?x16xf16> {
   %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 4, dot = fma>]>}

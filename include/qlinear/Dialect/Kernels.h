@@ -106,9 +106,8 @@ struct CpuGemm {
   bool operator==(const CpuGemm &) const = default;
 };
 
-/// The most rows of one kernel for few, and of one of GPUs whose tensor cores multiply
-/// int8 activations.
-inline constexpr int64_t kMaxGemvRows = 8, kMaxMmaGemvRows = 16;
+/// The most rows of one kernel for few.
+inline constexpr int64_t kMaxGemvRows = 8;
 
 /// Whether every field has a value.
 template <typename Kernel> bool isComplete(const Kernel &kernel) {

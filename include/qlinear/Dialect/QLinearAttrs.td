@@ -172,7 +172,7 @@ def QLinear_GemvAttr : QLinear_Attr<"Gemv", "gemv", [
 
     | field | values | meaning |
     | --- | --- | --- |
-    | `rows` | 1..16 | rows of `x`, at most |
+    | `rows` | 1..8 | rows of `x`, at most |
     | `dot` | `dp4a`, `fma`, `mma` | products row by row, of int8 or of floats, or by tensor cores |
     | `copy` | `bulk`, `async`, `load` | how weights come: copies, or loads to registers |
     | `grid` | 1.. | thread blocks |
@@ -194,13 +194,11 @@ def QLinear_GemvAttr : QLinear_Attr<"Gemv", "gemv", [
     clusters.
 
     `dp4a` is for int8 activations, `fma` for float ones, `mma` for both; `wgmma` is for
-    `#qlinear.gemm`. More than 8 rows are for `mma` of int8 activations: a warp multiplies
-    the codes that it has taken out of a unit with two octets of rows. Unlike those of
-    `#qlinear.gemm`, such kernels quantize `x`.
+    `#qlinear.gemm`.
 
     Constraints, of the fields that are given:
 
-    - (C1) `rows` is in 1..16.
+    - (C1) `rows` is in 1..8.
     - (C2) A field that is a number is in the range of the table.
     - (C3) `dot = mma` needs a ring: no `copy = load`.
     - (C4) `copy = load` has `stages = 1`.
@@ -210,7 +208,6 @@ def QLinear_GemvAttr : QLinear_Attr<"Gemv", "gemv", [
     - (C8) `ahead = true` needs no tensor cores, a ring, and `early` below `stages`.
     - (C9) `grid` is a multiple of `split_k`.
     - (C10) `dot` is not `wgmma`.
-    - (C11) `rows` above 8 needs `dot = mma`, and so no `copy = load`.
 
     Example:
 

@@ -26,9 +26,8 @@ using layout::UnitLayout;
 using layout::WeightLayout;
 
 inline constexpr int kWarp = 32;
-inline constexpr int kMaxTokens = 8;     ///< row by row, or of floats
-inline constexpr int kMaxMmaTokens = 16; ///< of int8 activations on tensor cores
-inline constexpr int kMaxWeights = 4;    ///< of one walk
+inline constexpr int kMaxTokens = 8;
+inline constexpr int kMaxWeights = 4; ///< of one walk
 inline constexpr int kMaxRecordKinds = 4;
 /// Columns that a thread quantizes: half a chunk.
 inline constexpr int kItem = layout::kChunk / 2;

@@ -29,17 +29,6 @@ func.func @feature(%x: tensor<?x64xf16>, %w: !qlinear.weight<16x64, #q8>) -> ten
 
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 
-// CHECK: error: schedule: dot = mma needs sm_80 or later, but the target is cuda:sm_75
-func.func @octets(%x: tensor<?x64xf16>, %w: !qlinear.weight<16x64, #q8>) -> tensor<?x16xf16> {
-  %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 16>]>}
-      : (tensor<?x64xf16>, !qlinear.weight<16x64, #q8>) -> tensor<?x16xf16>
-  return %y : tensor<?x16xf16>
-}
-
-// -----
-
-#q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
-
 // CHECK: error: schedule: 2 resident blocks of 32 warps are 2048 threads, and a multiprocessor has 1024, but the target is cuda:sm_75; leave
 func.func @threads(%x: tensor<?x64xf16>, %w: !qlinear.weight<16x64, #q8>) -> tensor<?x16xf16> {
   %y = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = [#qlinear.gemv<rows = 8, resident = 2, warps = 32>]>}

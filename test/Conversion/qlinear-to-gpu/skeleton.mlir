@@ -14,8 +14,7 @@
 // CHECK-SAME: rows = 2, kernel = @qlinear_kernels::@linear0_m2, grid = 132,
 // CHECK-SAME: rows = 4, kernel = @qlinear_kernels::@linear0_m4, grid = 132,
 // CHECK-SAME: rows = 8, kernel = @qlinear_kernels::@linear0_m8, grid = 132,
-// CHECK-SAME: rows = 16, kernel = @qlinear_kernels::@linear0_m16, grid = 132, block = 384, smem = {{[0-9]+}}>,
-// CHECK-SAME: rows = 32, kernel = @qlinear_kernels::@linear0_m32, {{.*}}before = <rows = 32, kernel = @qlinear_kernels::@linear0_prepare,
+// CHECK-SAME: rows = 16, kernel = @qlinear_kernels::@linear0_m16, {{.*}}before = <rows = 16, kernel = @qlinear_kernels::@linear0_prepare,
 // CHECK-SAME: rows = 2147483647, kernel = @qlinear_kernels::@linear0_many,
 // CHECK-SAME: weights(%arg1) ins(%arg0) temps [#qlinear.temp<bytes = 16, bytes_per_row = 10756>] pdl
 func.func @one(%x: tensor<?x5376xbf16>, %w: !qlinear.weight<21504x5376, #q4>)

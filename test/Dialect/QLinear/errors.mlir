@@ -253,13 +253,8 @@ func.func private @f() attributes {a = #qlinear.gemv<rows = 1, ahead = 1>}
 
 // -----
 
-// expected-error @below {{rows = 0 is not in 1..16, the rows that one gemv kernel takes; a call of more is cut into pieces (C1 of #qlinear.gemv)}}
+// expected-error @below {{rows = 0 is not in 1..8, the rows that one gemv kernel takes; a call of more is cut into pieces (C1 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 0>}
-
-// -----
-
-// expected-error @below {{rows = 17 is not in 1..16, the rows that one gemv kernel takes; a call of more is cut into pieces (C1 of #qlinear.gemv)}}
-func.func private @f() attributes {a = #qlinear.gemv<rows = 17>}
 
 // -----
 
@@ -390,16 +385,6 @@ func.func private @f() attributes {a = #qlinear.gemv<rows = 8, copy = load, ahea
 
 // expected-error @below {{grid = 131 is not a multiple of split_k = 2, the blocks of a cluster (C9 of #qlinear.gemv)}}
 func.func private @f() attributes {a = #qlinear.gemv<rows = 8, grid = 131, split_k = 2>}
-
-// -----
-
-// expected-error @below {{rows = 9 with dot = dp4a, which is for up to 8 rows; use dot = mma, or a gemm kernel (C11 of #qlinear.gemv)}}
-func.func private @f() attributes {a = #qlinear.gemv<rows = 9, dot = dp4a>}
-
-// -----
-
-// expected-error @below {{rows = 16 with copy = load: more than 8 rows are for tensor cores, which take weights from the ring of a warp; use copy = async or bulk (C11 of #qlinear.gemv)}}
-func.func private @f() attributes {a = #qlinear.gemv<rows = 16, copy = load>}
 
 // -----
 
