@@ -61,17 +61,24 @@ def script(name, *args, output=None):
         output.write_text(made.stdout)
 
 
+def artifacts(args):
+    """{name: (encoding, options of layers.py)} of what is compiled."""
+    every = {"": [], **{f"-{name}": ["--schedule", text] for name, text in args.schedule}}
+    return {encoding + end: (encoding, more)
+            for encoding in args.encodings for end, more in every.items()}
+
+
 def compile_layers(args):
-    for encoding in args.encodings:
-        artifact = args.output / f"{encoding}.so"
+    for name, (encoding, more) in artifacts(args).items():
+        artifact = args.output / f"{name}.so"
         if artifact.exists():
             continue
-        packed = HERE / f"{encoding}.so.xz"
+        packed = HERE / f"{name}.so.xz"
         if packed.exists():
             artifact.write_bytes(lzma.decompress(packed.read_bytes()))
             continue
-        source = args.output / f"{encoding}.mlir"
-        more = ["--no-int8"] if args.no_int8 else []
+        source = args.output / f"{name}.mlir"
+        more = more + (["--no-int8"] if args.no_int8 else [])
         script("layers.py", encoding, "--shapes", args.shapes, *more, output=source)
         print(f"compiling {artifact}", flush=True)
         compiler = tool(args.bin, "quant-compile", "ninja -C build/release quant-compile, or "
@@ -82,9 +89,9 @@ def compile_layers(args):
 def pack(args):
     """All that measuring needs, into the output's folder."""
     bench = pathlib.Path(benchmark(args))
-    for encoding in args.encodings:
-        artifact = args.output / f"{encoding}.so"
-        (args.output / f"{encoding}.so.xz").write_bytes(
+    for name in artifacts(args):
+        artifact = args.output / f"{name}.so"
+        (args.output / f"{name}.so.xz").write_bytes(
             lzma.compress(artifact.read_bytes(), preset=6))
         artifact.unlink()
         artifact.with_suffix(".mlir").unlink(missing_ok=True)
@@ -109,8 +116,8 @@ def benchmark(args):
 def measure(args):
     """Whether all results were right."""
     command = [benchmark(args)]
-    for encoding in args.encodings:
-        command += ["--artifact", args.output / f"{encoding}.so"]
+    for name in artifacts(args):
+        command += ["--artifact", args.output / f"{name}.so"]
     for peer in args.peer:
         command += ["--peer", peer.resolve()]
     command += ["--rows", args.rows, "--replays", str(args.replays), "--device", args.device,
@@ -147,6 +154,9 @@ def main():
     parser.add_argument("--shapes", default=",".join(SHAPES), help="comma-separated names")
     parser.add_argument("--no-int8", action="store_true",
                         help="no layers of activations that are quantized already")
+    parser.add_argument("--schedule", action="append", default=[], metavar="NAME=SCHEDULE",
+                        help="every encoding once more, as ENCODING-NAME, with this schedule for "
+                             "all layers; repeatable")
     parser.add_argument("--target", default="cuda:sm_90")
     parser.add_argument("--peer", type=pathlib.Path, action="append", default=[],
                         help="adapter of another project (peer.h); repeatable")
@@ -165,6 +175,11 @@ def main():
         for name in names:
             if name not in known:
                 fail(f"unknown {kind} '{name}'; there are {', '.join(known)}")
+    args.schedule = [text.partition("=")[::2] for text in args.schedule]
+    for name, text in args.schedule:
+        if not re.fullmatch(r"[\w-]+", name) or not text:
+            fail("--schedule takes NAME=SCHEDULE, such as "
+                 "'gemm=#qlinear.schedule<kernels = [#qlinear.gemm<rows = 16>]>'")
     for peer in args.peer:
         if not peer.exists():
             fail(f"no adapter '{peer}'; benchmarks/gpu/README.md says how to make one")
