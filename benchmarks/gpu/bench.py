@@ -179,7 +179,7 @@ def main():
     for name, text in args.schedule:
         if not re.fullmatch(r"[\w-]+", name) or not text:
             fail("--schedule takes NAME=SCHEDULE, such as "
-                 "'gemm=#qlinear.schedule<kernels = [#qlinear.gemm<rows = 16>]>'")
+                 "'warps8=#qlinear.schedule<kernels = [#qlinear.gemm<rows = 16, warps = 8>]>'")
     for peer in args.peer:
         if not peer.exists():
             fail(f"no adapter '{peer}'; benchmarks/gpu/README.md says how to make one")
