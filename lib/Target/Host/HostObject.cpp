@@ -123,7 +123,7 @@ llvm::Error linkSharedLibrary(const OutputFile &file, ArrayRef<std::string> obje
   if (linker.empty() && isForeign)
     return createStringError("no linker for %s: neither ld.lld-22 nor ld.lld is on "
                              "PATH; install lld, or use --emit=obj",
-                             path.c_str());
+                             spell(options.architecture).data());
   if (linker.empty())
     return createStringError("no linker for %s: none of ld.lld-22, ld.lld, cc, gcc, "
                              "clang is on PATH; install lld, or use --emit=obj",
