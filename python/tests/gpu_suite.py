@@ -61,6 +61,30 @@ def model(dtype=torch.bfloat16, encoding=layers.ENCODINGS[0], blocks=2, activati
     return made
 
 
+def transformers_models():
+    """(name, packed model) of transformers, where that is installed."""
+    try:
+        import transformers
+    except ImportError:
+        return
+    sizes = {
+        "hidden_size": 256, "intermediate_size": 416, "num_hidden_layers": 2, "vocab_size": 320,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64,
+    }  # fmt: skip
+    for name, config in (("Llama", "LlamaConfig"), ("Gemma3", "Gemma3TextConfig")):
+        for dtype, activations in ((torch.float32, "float"), (torch.bfloat16, "int8")):
+            torch.manual_seed(3)
+            made = getattr(transformers, f"{name}ForCausalLM")(
+                getattr(transformers, config)(**sizes)
+            )
+            for parameter in made.parameters():
+                if parameter.dim() == 1:
+                    parameter.data += 0.3 * torch.randn_like(parameter)
+            made = made.eval().to(dtype)
+            qlinear.nn.swap_linears(made, layers.ENCODINGS[0], activations=activations)
+            yield f"{name} {activations}", made
+
+
 def codings():
     """With each kind of activations."""
     for activations in ("int8", "float"):
@@ -75,6 +99,11 @@ def pack(target):
             qlinear.nn.prepare(layer, dtype, target)
         qlinear.nn.prepare(model(dtype, encoding, 1, activations), dtype, target)
     qlinear.compile(layers.MIXED, target)
+    for _, made in transformers_models():
+        qlinear.nn.prepare(made, targets=target)
+        with torch.no_grad():
+            qlinear.nn.optimize(made, check=False)
+        qlinear.nn.prepare(made, targets=target)
 
 
 # ===------------------------------------------------------------------------===#
@@ -212,6 +241,41 @@ def test_graph(device):
             inputs.copy_(decoder.tokens(seed, shape, device))
             graph.replay()
             assert torch.equal(outputs, swapped(inputs)), f"{shape}, replay {seed}"
+
+
+@test
+def test_optimized(device):
+    """Decoder layers as compiled functions: as before within rounding, the same in graphs."""
+    lines = []
+    for name, made in transformers_models():
+        made = made.to(device)
+        plain = copy.deepcopy(made)
+        qlinear.nn.optimize(made)
+        worst = 0
+        for shape in ((1, 1), (2, 4), (1, 9), (3, 40)):
+            tokens = torch.randint(320, shape, device=device)
+            want, have = (m(tokens, use_cache=False).logits.float() for m in (plain, made))
+            worst = max(worst, ((have - want).norm() / want.norm()).item())
+            for _ in range(50):
+                again = made(tokens, use_cache=False).logits.float()
+                assert torch.equal(again, have), f"{name} {shape}: another call, other bits"
+        # Rows of more than 8 tokens are multiplied as f16, by other kernels in each.
+        assert worst < (0.05 if "int8" in name else 2e-3), f"{name}: off by {worst:.2g}"
+        x = torch.randn(4, 1, 256, device=device, dtype=made.dtype)
+        layer = made.model.layers[0]
+        side = torch.cuda.Stream()
+        with torch.cuda.stream(side):
+            layer._qlinear.mlp(layer, x, x)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            y = layer._qlinear.mlp(layer, x, x)
+        for seed in range(5):
+            x.copy_(torch.randn(x.shape, generator=torch.Generator().manual_seed(seed)))
+            graph.replay()
+            assert torch.equal(y, layer._qlinear.mlp(layer, x, x)), f"{name}: replay {seed}"
+        lines.append(f"{name}: {worst:.2g}")
+    return "; ".join(lines) or "transformers is missing"
 
 
 @test

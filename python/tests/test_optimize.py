@@ -6,6 +6,7 @@
 # ===------------------------------------------------------------------------===#
 """Small random models of transformers before and after qlinear.nn.optimize()."""
 
+import concurrent.futures
 import copy
 import json
 
@@ -17,7 +18,7 @@ transformers = pytest.importorskip("transformers")
 import qlinear.nn  # noqa: E402
 import qlinear.transformers  # noqa: E402
 from qlinear import _blocks  # noqa: E402
-from test_models import IDS, dequantized, logits, model_of, swap  # noqa: E402
+from test_models import IDS, SIZES, dequantized, logits, model_of, swap  # noqa: E402
 
 NAMES = ["Llama", "Mistral", "Qwen2", "Qwen3", "Gemma2", "Gemma3"]
 
@@ -25,7 +26,7 @@ NAMES = ["Llama", "Mistral", "Qwen2", "Qwen3", "Gemma2", "Gemma3"]
 def packed(name="Llama", dtype=torch.float32, activations="float", **options):
     """A model with two layers, whose scales of norms and biases are not what they begin as."""
     if name == "Gemma3":
-        config = transformers.Gemma3TextConfig(**SIZES_OF(name), **options)
+        config = transformers.Gemma3TextConfig(**{**SIZES, "num_hidden_layers": 2, **options})
         torch.manual_seed(0)
         model = transformers.Gemma3ForCausalLM(config).eval()
     else:
@@ -38,12 +39,6 @@ def packed(name="Llama", dtype=torch.float32, activations="float", **options):
     model = model.to(dtype)
     swap(model, activations=activations)
     return model
-
-
-def SIZES_OF(name):
-    from test_models import SIZES
-
-    return {**SIZES, "num_hidden_layers": 2}
 
 
 def off(have, want):
@@ -248,6 +243,21 @@ def test_a_linear_that_is_replaced_later():
     model.model.layers[1].mlp.up_proj = torch.nn.Linear(64, 96, bias=False)
     with pytest.raises(qlinear.Error, match="up_proj of an optimized layer has become a Linear"):
         logits(model)
+
+
+def test_threads():
+    model = packed()
+    qlinear.nn.optimize(model)
+    batches = [torch.randint(3, 120, (1, rows)) for rows in (1, 2, 3, 5)]
+    with torch.no_grad():
+        want = [model(ids).logits for ids in batches]
+
+    def work(i):
+        with torch.no_grad():
+            return all(torch.equal(model(batches[i]).logits, want[i]) for _ in range(20))
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(4)))
 
 
 def test_no_gradient():

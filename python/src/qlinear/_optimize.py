@@ -15,6 +15,7 @@ layer, and of its q, k and v."""
 
 import collections
 import inspect
+import threading
 import types
 
 import torch
@@ -268,19 +269,21 @@ class _Fused:
         signature = inspect.signature(inspect.unwrap(type(layer).forward))
         self.parameters = list(signature.parameters)[2:]
         self.texts = {}
-        #: x, before the norm, that q, k and v of the layer are asked for next, and their results
-        self.x = self.results = None
+        #: Of each thread in the layer's forward: x, before the norm, that q, k and v are asked
+        #: for next, and their results.
+        self.pending = {}
 
     def take(self, i, x):
         """The result of q, k or v inside of the layer's forward; None outside of it."""
-        if self.x is None:
+        pending = self.pending.get(_thread())
+        if pending is None:
             return None
-        if x is not self.x:
+        if x is not pending[0]:
             raise Error(
                 "the attention of an optimized layer gives its q, k and v another tensor than it "
                 "got; use this model without qlinear.nn.optimize(), and report it"
             )
-        return self.results[i]
+        return pending[1][i]
 
     def shapes(self, layer):
         """What the layer's two functions are made of, but for the type of their rows."""
@@ -315,13 +318,17 @@ class _Fused:
         return self.run(1, layer, inputs, linears, [x.shape[-1]])[0]
 
 
+def _thread():
+    return 0 if torch.compiler.is_compiling() else threading.get_ident()
+
+
 def _forward(layer, hidden_states, *args, **kwargs):
     fused = layer._qlinear
     kwargs.update(zip(fused.parameters, args))
-    fused.x, fused.results = hidden_states, fused.projections(layer, hidden_states)
+    fused.pending[_thread()] = hidden_states, fused.projections(layer, hidden_states)
     try:
         # It gets x without the norm, which its q, k and v have applied: take().
         attention = layer.self_attn(hidden_states=hidden_states, **kwargs)[0]
     finally:
-        fused.x = fused.results = None
+        del fused.pending[_thread()]
     return fused.mlp(layer, attention, hidden_states)
