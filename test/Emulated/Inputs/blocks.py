@@ -12,15 +12,14 @@ import sys
 import numpy as np
 from safetensors.numpy import save_file
 
+PARAMETER = r"qlinear\.parameter @\w+ : !qlinear\.weight<(\d+)x(\d+),.*from \"(\w+)\""
+
 module, out = sys.argv[1:]
-with open(module) as f:
-    found = re.findall(r"qlinear\.parameter @\w+ : !qlinear\.weight<(\d+)x(\d+),.*from \"(\w+)\"", f.read())
 random = np.random.default_rng(0)
-# Results about as large as what they are of, so that a residual hides nothing.
-save_file(
-    {
-        f"{name}.weight": (random.standard_normal((int(n), int(k))) / int(k) ** 0.5).astype(np.float32)
-        for n, k, name in found
-    },
-    out,
-)
+weights = {}
+with open(module) as f:
+    for n, k, name in re.findall(PARAMETER, f.read()):
+        # Results about as large as what they are of, so that a residual hides nothing.
+        weight = random.standard_normal((int(n), int(k))) / int(k) ** 0.5
+        weights[f"{name}.weight"] = weight.astype(np.float32)
+save_file(weights, out)
