@@ -12,16 +12,18 @@ What the layers after optimize() give is compared with what they gave before, an
 bits in each replay.
 
     decoder_layers.py                      # of Llama-3 8B
+    decoder_layers.py --generate 64        # generate() of as many tokens, eagerly
     decoder_layers.py --pack cuda:sm_90a   # only fills the cache of artifacts ($QLINEAR_CACHE)
 """
 
 import argparse
 import copy
+import time
 
 import qlinear.nn
 import torch
 from decode import microseconds
-from transformers import LlamaConfig
+from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRotaryEmbedding
 
 VARIANTS = ("bf16", "packed", "optimized")
@@ -38,15 +40,43 @@ class Layers(torch.nn.Module):
         return x
 
 
-def models(options):
-    """{variant: a layer} on the CPU, with one set of weights, and the rotary embedding."""
-    config = LlamaConfig(
+def config_of(options):
+    return LlamaConfig(
         hidden_size=options.hidden,
         intermediate_size=options.inner,
+        num_hidden_layers=options.layers,
         num_attention_heads=options.heads,
         num_key_value_heads=options.kv_heads,
         attn_implementation="sdpa",
     )
+
+
+def generate(options):
+    """Prints what a token of generate() takes, with transformers' defaults: no graph."""
+    with torch.device("cuda"):
+        model = LlamaForCausalLM(config_of(options)).bfloat16().eval()
+    prompt = torch.arange(5, 21, device="cuda")[None]
+    count = {"max_new_tokens": options.generate, "min_new_tokens": options.generate}
+    head = "lm_head"
+    for name in VARIANTS:
+        if name == "packed":
+            qlinear.nn.swap_linears(
+                model, options.encoding, search=False, select=lambda path, _: path != head
+            )
+        elif name == "optimized":
+            print(qlinear.nn.optimize(model))
+        for _ in range(3):  # the last counts
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            model.generate(prompt, do_sample=False, pad_token_id=0, **count)
+            torch.cuda.synchronize()
+            took = time.perf_counter() - start
+        print(f"{name}: {1e3 * took / options.generate:.2f} ms a token", flush=True)
+
+
+def models(options):
+    """{variant: a layer} on the CPU, with one set of weights, and the rotary embedding."""
+    config = config_of(options)
     layer = LlamaDecoderLayer(config, 0).bfloat16().eval()
     packed = copy.deepcopy(layer)
     qlinear.nn.swap_linears(packed, options.encoding, search=False)
@@ -84,10 +114,13 @@ def main():
     parser.add_argument("--batches", default="1,4,8,16,32,64")
     parser.add_argument("--prompts", default="128,512,2048")
     parser.add_argument("--encoding", default="row-u8")
+    parser.add_argument("--generate", type=int, metavar="TOKENS")
     parser.add_argument("--pack", metavar="TARGET", help="compile for it, and run nothing")
     options = parser.parse_args()
     torch.manual_seed(0)
     with torch.no_grad():
+        if options.generate:
+            return generate(options)
         one, rotary = models(options)
         if options.pack:
             qlinear.nn.prepare(one["optimized"], torch.bfloat16, options.pack)
