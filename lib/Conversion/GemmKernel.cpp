@@ -92,8 +92,8 @@ void GemmSkeleton::job(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan,
 
 void GemmSkeleton::linear(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan,
                           const GemmScratch &scratch) {
-  Value image = element(f.getArgument(unsigned(countKernelArgs(op))), constant64(scratch.bytes),
-                        b.getI8Type());
+  Value image = element(f.getArgument(unsigned(countKernelArgs(op))),
+                        constant64(scratch.bytes), b.getI8Type());
   Value block = call("ql_ptx_block", i32, {});
   Value unit0 = constant(0), units = constant(plan.units);
   if (plan.split > 1) {

@@ -50,8 +50,8 @@ private:
   void init(gpu::GPUFuncOp f);
   /// Calls `body(segment, its state, tile0, tiles)` for each piece of the block, with
   /// `first` set for the first one.
-  void forPieces(
-      llvm::function_ref<void(const KernelSegment &, Value, Value, Value)> body);
+  void
+  forPieces(llvm::function_ref<void(const KernelSegment &, Value, Value, Value)> body);
   void results(gpu::GPUFuncOp f, const KernelSegment &segment, Value state, Value tile0,
                Value tiles);
 
@@ -121,9 +121,8 @@ void GroupSkeleton::forPieces(
   for (auto [segment, state] : llvm::zip(plan.segments, states)) {
     int64_t groups = groupsOf(segment);
     if (plan.segments.size() > 1) {
-      Value inside = both(
-          compare(arith::CmpIPredicate::sge, group, constant(begin)),
-          less(group, constant(begin + groups)));
+      Value inside = both(compare(arith::CmpIPredicate::sge, group, constant(begin)),
+                          less(group, constant(begin + groups)));
       auto guard = scf::IfOp::create(b, loc, inside, /*withElseRegion=*/false);
       b.setInsertionPointToStart(guard.thenBlock());
     }
@@ -143,8 +142,8 @@ void GroupSkeleton::forPieces(
 }
 
 /// A group's finished sums of a piece through the epilogue, in rounds, some
-/// elements (a few rows of a token) at a time. What is past the end repeats the last one,
-/// without a store.
+/// elements (a few rows of a token) at a time. What is past the end repeats the last
+/// one, without a store.
 void GroupSkeleton::results(gpu::GPUFuncOp f, const KernelSegment &segment, Value state,
                             Value tile0, Value tiles) {
   constexpr int64_t kThreads = kernels::kGroupWarps * kernels::kWarp;
@@ -156,8 +155,8 @@ void GroupSkeleton::results(gpu::GPUFuncOp f, const KernelSegment &segment, Valu
   Value token0 = call("ql_piece_token0", i32, {piece});
   Value tokens = sub(rows, token0);
   Value row0 = mul(tile0, constant(layout::kTileRows));
-  Value rowsLeft = least(mul(tiles, constant(layout::kTileRows)),
-                         sub(constant(segment.N), row0));
+  Value rowsLeft =
+      least(mul(tiles, constant(layout::kTileRows)), sub(constant(segment.N), row0));
   Value lane = arith::RemUIOp::create(b, loc, thread, constant(kThreads));
   for (int round = 0; round < shape.tokens / shape.roundTokens; ++round) {
     Value start = constant(round * shape.roundTokens);
@@ -192,8 +191,7 @@ void GroupSkeleton::results(gpu::GPUFuncOp f, const KernelSegment &segment, Valu
       SmallVector<SmallVector<Value>> values;
       SmallVector<Value> n;
       for (int64_t r = 0; r < kRows; ++r) {
-        n.push_back(
-            least(add(row0, add(row, constant(r))), constant(segment.N - 1)));
+        n.push_back(least(add(row0, add(row, constant(r))), constant(segment.N - 1)));
         values.push_back(valuesOf(f, op, segment, products[e * kRows + r], n[r], m));
       }
       // An element's rows are side by side; are they aligned, and all or none there?
@@ -238,9 +236,9 @@ void GroupSkeleton::build(gpu::GPUFuncOp f) {
     *v = state();
   for (size_t i = 0; i < plan.segments.size(); ++i)
     states.push_back(state());
-  call("ql_groups_open", {place, constant(shape.warps), constant(shape.stages),
-                          constant(shape.xStages), constant(shape.pair),
-                          shared(plan.barriers)});
+  call("ql_groups_open",
+       {place, constant(shape.warps), constant(shape.stages), constant(shape.xStages),
+        constant(shape.pair), shared(plan.barriers)});
   init(f);
   if (shape.pair)
     meetCluster();
@@ -274,8 +272,8 @@ void GroupSkeleton::build(gpu::GPUFuncOp f) {
   b.setInsertionPointToStart(roles.elseBlock());
   setRegisters(shape.multiplyRegisters(), NVVM::SetMaxRegisterAction::increase);
   forPieces([&](const KernelSegment &segment, Value state, Value tile0, Value tiles) {
-    Value finished = call("ql_groups_multiply", i32,
-                          {state, piece, place, first, sums});
+    Value finished =
+        call("ql_groups_multiply", i32, {state, piece, place, first, sums});
     auto guard = scf::IfOp::create(
         b, loc, compare(arith::CmpIPredicate::ne, finished, constant(0)), false);
     b.setInsertionPointToStart(guard.thenBlock());
@@ -295,7 +293,8 @@ gpu::GPUFuncOp buildGroupKernel(OpBuilder &builder, StringRef name, LinearOp op,
                                 const GemmPlan &plan, const GemmScratch &scratch) {
   OpBuilder::InsertionGuard guard(builder);
   GroupSkeleton skeleton(builder, op, plan, scratch);
-  gpu::GPUFuncOp f = skeleton.open(name, unsigned(countKernelArgs(op)) + 1, plan.threads(), 1);
+  gpu::GPUFuncOp f =
+      skeleton.open(name, unsigned(countKernelArgs(op)) + 1, plan.threads(), 1);
   if (plan.shape.pair)
     f->setAttr(NVVM::NVVMDialect::getClusterDimAttrName(),
                builder.getDenseI32ArrayAttr({int32_t(plan.blocks()), 1, 1}));

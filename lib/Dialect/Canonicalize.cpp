@@ -161,8 +161,9 @@ struct SimplifyEpilogueOperands : OpRewritePattern<LinearOp> {
 
     SmallVector<Value> weights, extras;
     llvm::BitVector dead(body.getNumArguments());
-    unsigned live = llvm::count_if(
-        op.getComputedArguments(), [](Value argument) { return !argument.use_empty(); });
+    unsigned live = llvm::count_if(op.getComputedArguments(), [](Value argument) {
+      return !argument.use_empty();
+    });
     for (auto [weight, argument] :
          llvm::zip(op.getWeights(), op.getComputedArguments())) {
       bool keep = !argument.use_empty() || (live == 0 && weights.empty());
