@@ -145,6 +145,14 @@ func.func @f(%x: tensor<?x{1}xf16>) -> (tensor<?x{0}xf32>, tensor<?x{2}xf32>) {{
              .str();
 }
 
+/// Two sums of a row, by several warps.
+constexpr const char *kNorm = R"(
+func.func @f(%x: tensor<?x1000xbf16>) -> tensor<?x1000xf32> {
+  %y = qlinear.norm layer %x epsilon = 1.0e-05 : (tensor<?x1000xbf16>) -> tensor<?x1000xf32>
+  return %y : tensor<?x1000xf32>
+}
+)";
+
 /// Ways to fetch weights, rings of several lengths, several units a warp, tails,
 /// phases, clusters and chains.
 std::vector<Kernel> kernels() {
@@ -179,6 +187,7 @@ std::vector<Kernel> kernels() {
        linear("row", 50, 1024, "f32",
               "rows = [2], grid = 4, warps = 2, stages = 3, copy = bulk, pdl = true, "
               "split_k = 2")},
+      {"norm", 3, kNorm},
       {"quantized", 2,
        linear("block", 33, 1120, "i8",
               "rows = [2], grid = 2, warps = 2, stages = 3, copy = bulk, pdl = true")},
