@@ -22,8 +22,8 @@ import torch
 
 from . import _abi, _ops, compiler
 from ._abi import ArgumentError, Error
-from ._ops import _ALIGNMENT, _SAYS, _TYPES, _aligned, _library, _type_of
-from .module import Module, TorchWorkspace
+from ._ops import _SAYS, _TYPES, _aligned, _library, _type_of
+from .module import Module
 
 
 class _Block:
@@ -35,8 +35,7 @@ class _Block:
         self.module = Module(artifact, None, device)
         self.function = self.module.functions["block"]
         self.bytes = [weight["bytes"] for weight in artifact.manifest["weights"]]
-        self.alignment = _ALIGNMENT[device_name.partition(":")[0]]
-        self.call = _abi.library().qlr_call_with_weights
+        self.device_name = device_name
         self.local = threading.local()
 
     def structs(self):
@@ -63,19 +62,8 @@ class _Block:
             struct.data, struct.shape[0] = tensor.data_ptr(), rows
         for blob, tensor in zip(blobs, packed):
             blob.data, blob.bytes = tensor.data_ptr(), tensor.numel()
-        function, handle = self.function, self.module.handle.value
         arguments = tensors, len(tensors), results, len(results), blobs, len(blobs), stream
-        if not function.has_temps:
-            self.call(handle, function.index, None, *arguments)
-        elif stream is None:
-            with function.workspace(rows, 0, torch_stream=False) as workspace:
-                self.call(handle, function.index, workspace, *arguments)
-        else:
-            workspace = TorchWorkspace(self.module, function.index, rows, stream)
-            try:
-                self.call(handle, function.index, workspace.value, *arguments)
-            finally:
-                workspace.close()
+        _ops.call_with_weights(self.module, self.function, rows, arguments)
 
 
 _blocks = {}
@@ -145,10 +133,7 @@ def _block(inputs, packed, text, columns):
     block, stream = block_on(x, text)
     _check(block, inputs, packed)
     inputs = [_aligned(tensor) for tensor in inputs]
-    packed = [
-        tensor.contiguous() if tensor.data_ptr() % block.alignment == 0 else tensor.clone()
-        for tensor in packed
-    ]
+    packed = [_ops.at_alignment(tensor, block.device_name) for tensor in packed]
     block.run(inputs, packed, outputs, x.numel() // x.shape[-1], stream)
     return outputs
 

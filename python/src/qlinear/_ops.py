@@ -97,6 +97,23 @@ def module_text(encoding, n, k, dtype, bias_dtype, activations="int8"):
 _SAYS = " {{activations = #qlinear.activation_format<{}>}}"
 
 
+def call_with_weights(module, function, rows, arguments):
+    """qlr_call_with_weights of a Function, with scratch memory where it needs some; the last of
+    `arguments`, those after the workspace, is the stream."""
+    call, handle, stream = _abi.library().qlr_call_with_weights, module.handle.value, arguments[-1]
+    if not function.has_temps:
+        call(handle, function.index, None, *arguments)
+    elif stream is None:
+        with function.workspace(rows, 0, torch_stream=False) as workspace:
+            call(handle, function.index, workspace, *arguments)
+    else:
+        workspace = TorchWorkspace(module, function.index, rows, stream)
+        try:
+            call(handle, function.index, workspace.value, *arguments)
+        finally:
+            workspace.close()
+
+
 class Kernel:
     """A compiled linear on a device, without a weight of its own."""
 
@@ -132,7 +149,6 @@ class Kernel:
         self.code = _abi.DTYPES[dtype][0]
         self.inputs = 1 + (bias_dtype is not None)
         self.bias_code = _abi.DTYPES[bias_dtype or dtype][0]
-        self.call = _abi.library().qlr_call_with_weights
         self.local = threading.local()
 
     def arguments(self):
@@ -155,19 +171,8 @@ class Kernel:
         if bias is not None:
             inputs[1].data = bias.data_ptr()
         blob[0].data, blob[0].bytes = packed.data_ptr(), packed.numel()
-        function, handle = self.function, self.module.handle.value
         arguments = inputs, self.inputs, output, 1, blob, 1, stream
-        if not function.has_temps:
-            self.call(handle, function.index, None, *arguments)
-        elif stream is None:
-            with function.workspace(rows, 0, torch_stream=False) as workspace:
-                self.call(handle, function.index, workspace, *arguments)
-        else:
-            workspace = TorchWorkspace(self.module, function.index, rows, stream)
-            try:
-                self.call(handle, function.index, workspace.value, *arguments)
-            finally:
-                workspace.close()
+        call_with_weights(self.module, self.function, rows, arguments)
 
 
 _kernels = {}
@@ -244,6 +249,11 @@ def _placed(packed, kernel, device_name):
             f"<{kernel.encoding}> has {kernel.bytes}; is x, with {kernel.k} columns, the input of "
             "another layer?"
         )
+    return at_alignment(packed, device_name)
+
+
+def at_alignment(packed, device_name):
+    """Dense and where the device reads it."""
     packed = packed.contiguous()
     alignment = _ALIGNMENT[device_name.partition(":")[0]]
     if packed.data_ptr() % alignment == 0:

@@ -287,19 +287,25 @@ class _Fused:
 
     def shapes(self, layer):
         """What the layer's two functions are made of, but for the type of their rows."""
-        heads, parts = _linears(layer.self_attn, _HEADS), _linears(layer.mlp, _MLP)
-        k = heads[0].in_features
         return (
-            ("projections", k, self.norm_in, _describe(heads), heads[0].activations),
-            ("mlp", k, self.norms, _describe(parts), self.act, parts[0].activations),
+            self.projections_shape(_linears(layer.self_attn, _HEADS)),
+            self.mlp_shape(_linears(layer.mlp, _MLP)),
         )
 
-    def run(self, index, layer, inputs, linears, columns):
-        key = index, inputs[0].dtype, self.shapes(layer)[index]
+    def projections_shape(self, heads):
+        first = heads[0]
+        return "projections", first.in_features, self.norm_in, _describe(heads), first.activations
+
+    def mlp_shape(self, parts):
+        first = parts[0]
+        described = _describe(parts)
+        return "mlp", first.in_features, self.norms, described, self.act, first.activations
+
+    def run(self, shape, inputs, linears, columns):
+        key = inputs[0].dtype, shape
         text = self.texts.get(key)
         if text is None:
-            text = _blocks.text_of(_type_of(inputs[0], "x"), key[2])
-            self.texts[key] = text
+            text = self.texts[key] = _blocks.text_of(_type_of(inputs[0], "x"), shape)
         packed = [linear.packed for linear in linears]
         return torch.ops.qlinear.block(inputs, packed, text, columns)
 
@@ -307,7 +313,8 @@ class _Fused:
         linears = _linears(layer.self_attn, _HEADS)
         inputs = [x, layer.input_layernorm.weight]
         inputs += [linear.bias for linear in linears if linear.bias is not None]
-        return self.run(0, layer, inputs, linears, [linear.out_features for linear in linears])
+        columns = [linear.out_features for linear in linears]
+        return self.run(self.projections_shape(linears), inputs, linears, columns)
 
     def mlp(self, layer, x, residual):
         linears = _linears(layer.mlp, _MLP)
@@ -315,7 +322,7 @@ class _Fused:
         bias = [] if linears[2].bias is None else [linears[2].bias]
         # In the order in which the text takes them.
         inputs = [x, residual, *scales[:2], *bias, *scales[2:]]
-        return self.run(1, layer, inputs, linears, [x.shape[-1]])[0]
+        return self.run(self.mlp_shape(linears), inputs, linears, [x.shape[-1]])[0]
 
 
 def _thread():
