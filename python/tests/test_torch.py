@@ -557,7 +557,7 @@ def test_a_kernel_that_is_missing(tmp_path, monkeypatch):
     plain = json.loads(json.dumps([shape[:4] for shape in shapes[1:]]))  # as before activations
     qlinear.nn.prepare(plain, torch.bfloat16, targets="cpu", backward=True)
     made = [qlinear.Artifact(p).targets for p in (tmp_path / "all").glob("*.so")]
-    assert sorted(made) == sorted(2 * [[t] for t in qlinear.nn._CPU])
+    assert sorted(made) == sorted(2 * [[t] for t in qlinear.nn._instruction_sets("cpu")])
 
 
 def test_page(tmp_path, monkeypatch):
