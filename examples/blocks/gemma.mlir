@@ -1,6 +1,6 @@
 // What follows the attention in a decoder layer of Gemma 3 and 4 (sizes of the 31B): norms
 // after the attention and after the MLP, too, whose results are added to the residual, and
-// scales that are less one. Five launches after o.
+// scales that are less one. Four launches after o.
 
 #q4 = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>>
 

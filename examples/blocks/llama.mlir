@@ -11,7 +11,7 @@ qlinear.parameter @gate : !qlinear.weight<14336x4096, #q4> from "gate_proj"
 qlinear.parameter @up : !qlinear.weight<14336x4096, #q4> from "up_proj"
 qlinear.parameter @down : !qlinear.weight<4096x14336, #q4> from "down_proj"
 
-// The norm, then q, k and v in one pass over it: two launches.
+// The norm, then q, k and v in one pass over it: one launch of two kernels.
 func.func @projections(%x: tensor<?x4096xbf16>, %scale: tensor<4096xbf16>)
     -> (tensor<?x4096xbf16>, tensor<?x1024xbf16>, tensor<?x1024xbf16>) {
   %n = qlinear.norm rms %x extras(%scale) epsilon = 1.0e-05
@@ -33,7 +33,7 @@ func.func @projections(%x: tensor<?x4096xbf16>, %scale: tensor<4096xbf16>)
 }
 
 // All that follows the attention: its output with the residual, the norm, gate and up with
-// their activation, and down with the residual. Four launches.
+// their activation, and down with the residual. Three launches.
 func.func @rest(%attention: tensor<?x4096xbf16>, %residual: tensor<?x4096xbf16>,
                 %scale: tensor<4096xbf16>) -> tensor<?x4096xbf16> {
   %wo = qlinear.load @o : !qlinear.weight<4096x4096, #q4>

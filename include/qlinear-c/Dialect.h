@@ -132,8 +132,9 @@ typedef enum MlirQLinearCopy {
 } MlirQLinearCopy;
 
 typedef enum MlirQLinearQuantize {
-  MLIR_QLINEAR_QUANTIZE_INSIDE,  /**< activations, in the linear's kernel */
-  MLIR_QLINEAR_QUANTIZE_SEPARATE /**< before it, by a kernel of their own */
+  MLIR_QLINEAR_QUANTIZE_INSIDE,   /**< activations, in the linear's kernel */
+  MLIR_QLINEAR_QUANTIZE_SEPARATE, /**< before it, by a kernel of their own */
+  MLIR_QLINEAR_QUANTIZE_NORM      /**< by the kernel of the norm that makes them */
 } MlirQLinearQuantize;
 
 /** The value of a field that is left to the cost model. */

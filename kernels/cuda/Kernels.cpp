@@ -20,7 +20,13 @@
 //   ql_walk_multiply
 //   ql_walk_total                  a finished row, for the epilogue
 //
-// of a kernel of a norm, ql_block_sum, and of a kernel for many tokens:
+// of a kernel of a norm
+//
+//   ql_block_sum
+//   ql_columns_magnitude, ql_block_largest, ql_columns_prepare, or ql_columns_quantize
+//                                  where it is launched with a linear
+//
+// and of a kernel for many tokens:
 //
 //   ql_gemm_init, ql_gemm_weight   per group of like weights
 //   ql_gemm_open                   the ring
@@ -43,6 +49,7 @@
 //   ql_groups_done
 //
 //===----------------------------------------------------------------------===//
+#include "Columns.h"
 #include "Gemm.h"
 #include "GroupGemm.h"
 #include "Prepare.h"
@@ -319,20 +326,51 @@ void ql_quantize(i32 type, i64 K, i32 rows, i32 threads, i32 blocks, const u8 *x
   }
 }
 
+/// Makes `count` words zero, by all threads of all blocks: counters that kernels by
+/// groups of warps start with.
+void ql_clear(u32 *words, i32 count, i32 threads) {
+  QL_NO_UNROLL
+  for (int i = ql_ptx_block() * threads + ql_ptx_thread(); i < count;
+       i += threads * ql_ptx_blocks())
+    words[i] = 0;
+}
+
 /// Prepares `rows` tokens for kernels of many (PreparedActivations); blocks of
-/// `threads` threads share the work, with a word of `scratch` per warp. `counters`
-/// words from `counter` on become zero, for kernels by groups of warps.
+/// `threads` threads share the work, with a word of `scratch` per warp.
 void ql_prepare(i32 type, i64 K, i32 rows, i32 threads, const u8 *x, u8 *image,
-                QL_SHARED u32 *scratch, u32 *counter, i32 counters) {
-  clear(counter, counters, threads);
+                QL_SHARED u32 *scratch) {
   prepare(FloatTokens{type, K, x}, K, rows, threads, image, scratch);
 }
 
 /// The same from quantized activations.
 void ql_prepare_quantized(i64 K, i32 rows, i32 threads, const u8 *a, u8 *image,
-                          QL_SHARED u32 *scratch, u32 *counter, i32 counters) {
-  clear(counter, counters, threads);
+                          QL_SHARED u32 *scratch) {
   prepare(QuantizedTokens{K, a}, K, rows, threads, image, scratch);
+}
+
+/// The columns of a group that a thread has of a row (Columns.h): their largest
+/// magnitude, as bits,
+u32 ql_columns_magnitude(f32x4 low, f32x4 high) {
+  return Columns8(low, high).magnitude();
+}
+/// that of all threads' values, with a word of `scratch` per warp,
+u32 ql_block_largest(u32 value, i32 threads, QL_SHARED u32 *scratch) {
+  return largestOfBlock(value, threads, scratch);
+}
+/// and what they are as a part of token `token` of `image`, whose largest magnitude is
+/// `most`,
+void ql_columns_prepare(f32x4 low, f32x4 high, i64 K, i32 rows, i32 token, i32 group,
+                        u32 most, u8 *image) {
+  TokenScale scale(most);
+  Columns8(low, high).prepare(K, rows, token, group, scale, image);
+  if (group == 0)
+    ((float *)(image + PreparedActivations{u64(K)}.scales(u64(u32(rows)))))[token] =
+        scale.down();
+}
+/// or of quantized activations; all lanes of a warp call this together.
+void ql_columns_quantize(f32x4 low, f32x4 high, i64 K, i32 token, i32 group, u8 *out) {
+  u64 bytes = ActivationLayout{u64(K)}.bytes();
+  Columns8(low, high).quantize(K, group, out + u64(u32(token)) * bytes);
 }
 
 /// Sets up a kernel for many tokens: `weights` weights of N x K, of each tile `units`

@@ -5,10 +5,10 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// A block takes a token at a time: it finds the largest magnitude, then writes its row of
-// PreparedActivations, from registers, or where it is too long, from L2 again. An f16 or
-// bf16 is then an f16 again, but for bits below 2^-38 of the largest; an f32 is rounded
-// to 11 bits, as is an int8 code times its scale.
+// A block takes a token at a time: it finds the largest magnitude, then writes its row
+// of PreparedActivations, from registers, or where it is too long, from L2 again. An
+// f16 or bf16 is then an f16 again, but for bits below 2^-38 of the largest; an f32 is
+// rounded to 11 bits, as is an int8 code times its scale.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_KERNELS_CUDA_PREPARE_H
@@ -76,13 +76,16 @@ QL_INLINE u32 largestOfBlock(u32 value, int threads, QL_SHARED u32 *scratch) {
   return value;
 }
 
-/// Clears words, by all threads of all blocks.
-QL_INLINE void clear(u32 *words, int count, int threads) {
-  QL_NO_UNROLL
-  for (int i = ql_ptx_block() * threads + ql_ptx_thread(); i < count;
-       i += threads * ql_ptx_blocks())
-    words[i] = 0;
-}
+/// The power of two that a token is prepared with, by the bits of its largest
+/// magnitude, which it brings to 2^14 .. 2^15, and its reciprocal.
+struct TokenScale {
+  static constexpr u32 kLeast = 27; // the exponent of tokens below 2^-100 is theirs
+  u32 exponent;
+  QL_INLINE explicit TokenScale(u32 most)
+      : exponent(__builtin_elementwise_max(most >> 23, kLeast)) {}
+  QL_INLINE float up() const { return bitCast<float>((127 + 141 - exponent) << 23); }
+  QL_INLINE float down() const { return bitCast<float>((exponent - 14) << 23); }
+};
 
 /// Writes an item of a token's row, times `scale`.
 template <class Tokens>
@@ -111,7 +114,6 @@ QL_INLINE void prepareItem(const Tokens &tokens, const typename Tokens::Raw &raw
 template <class Tokens>
 QL_INLINE void prepare(const Tokens &tokens, i64 K, int rows, int threads, u8 *image,
                        QL_SHARED u32 *scratch) {
-  constexpr u32 kLeast = 27; // the exponent of chunks below 2^-100 is theirs
   PreparedActivations prepared{u64(K)};
   int items = int(prepared.blocks()) * (PreparedActivations::kColumns / kItem);
   int perThread = (items + threads - 1) / threads;
@@ -136,11 +138,10 @@ QL_INLINE void prepare(const Tokens &tokens, i64 K, int rows, int threads, u8 *i
             most, tokens.magnitude(tokens.load(token, i * kItem)));
     }
     most = largestOfBlock(most, threads, scratch);
-    u32 exponent = __builtin_elementwise_max(most >> 23, kLeast);
-    float scale = bitCast<float>((127 + 141 - exponent) << 23); // most: 2^14 .. 2^15
+    TokenScale of(most);
+    float scale = of.up();
     if (ql_ptx_thread() == 0)
-      ((float *)(image + prepared.scales(u64(u32(rows)))))[token] =
-          bitCast<float>((exponent - 14) << 23);
+      ((float *)(image + prepared.scales(u64(u32(rows)))))[token] = of.down();
     if (keeps) {
       QL_UNROLL
       for (int j = 0; j < perThread; ++j)

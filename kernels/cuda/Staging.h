@@ -107,33 +107,59 @@ struct QuantizedItem {
   QL_INLINE void writeRecord(int product, RecordKind kind, QL_SHARED u8 *record) const;
 };
 
-/// Both threads of a chunk call it together; `part` is the thread's half. A chunk
-/// below 2^-119 is zero (its reciprocal would overflow). A chunk with a NaN or an
-/// infinity has d = NaN and any codes, so that its results are NaN.
-QL_INLINE QuantizedItem quantizeItem(int type, const RawItem &item, int part) {
-  constexpr u32 kInfinity = 0x7F800000, kTiny = 0x04000000;
-  u32 most = itemMagnitude(type, item);
-  most = __builtin_elementwise_max(most, ql_ptx_shuffle_xor(most, 1));
-  bool finite = most < kInfinity, used = finite && most >= kTiny;
-  float largest = bitCast<float>(used ? most : 0x3F800000u);
-  float inverse = used ? quotient127(largest) : 0.0f;
-  float x[kItem];
-  itemValues(type, item, x);
-  u32 codes[kItem];
+/// What a chunk is quantized with. One below 2^-119 is zero (its reciprocal would
+/// overflow). One with a NaN or an infinity has d = NaN and any codes, so that its
+/// results are NaN.
+struct ChunkScale {
+  float largest, inverse;
+  bool finite, used;
+
+  /// `most`: the bits of the largest magnitude.
+  QL_INLINE static ChunkScale of(u32 most) {
+    constexpr u32 kInfinity = 0x7F800000, kTiny = 0x04000000;
+    ChunkScale s;
+    s.finite = most < kInfinity;
+    s.used = s.finite && most >= kTiny;
+    s.largest = bitCast<float>(s.used ? most : 0x3F800000u);
+    s.inverse = s.used ? quotient127(s.largest) : 0.0f;
+    return s;
+  }
+  QL_INLINE float d() const {
+    return used ? divideBy127(largest) : finite ? 0.0f : __builtin_nanf("");
+  }
+};
+
+/// The codes of `words` times four columns; `sum` grows by them.
+template <int words>
+QL_INLINE void quantizeColumns(const float *x, float inverse, u32 *packed, i32 &sum) {
+  u32 codes[4 * words];
   QL_UNROLL
-  for (int i = 0; i < kItem; ++i) // the low byte of the magic sum is the code
+  for (int i = 0; i < 4 * words; ++i) // the low byte of the magic sum is the code
     codes[i] = bitCast<u32>(fma(x[i], inverse, kMagic));
-  QuantizedItem q;
-  i32 sum = 0;
   QL_UNROLL
-  for (int i = 0; i < kItem / 4; ++i) {
-    u32 packed = ql_ptx_byte_permute(
+  for (int i = 0; i < words; ++i) {
+    packed[i] = ql_ptx_byte_permute(
         ql_ptx_byte_permute(codes[4 * i], codes[4 * i + 1], 0x0040),
         ql_ptx_byte_permute(codes[4 * i + 2], codes[4 * i + 3], 0x0040), 0x5410);
-    q.codes[i] = packed;
-    sum = ql_ptx_dp4a(0x01010101u, packed, sum);
+    sum = ql_ptx_dp4a(0x01010101u, packed[i], sum);
   }
-  q.d = used ? divideBy127(largest) : finite ? 0.0f : __builtin_nanf("");
+}
+
+/// Both threads of a chunk call it together; `part` is the thread's half.
+QL_INLINE QuantizedItem quantizeItem(int type, const RawItem &item, int part) {
+  u32 most = itemMagnitude(type, item);
+  most = __builtin_elementwise_max(most, ql_ptx_shuffle_xor(most, 1));
+  ChunkScale scale = ChunkScale::of(most);
+  float x[kItem];
+  itemValues(type, item, x);
+  u32 packed[kItem / 4];
+  i32 sum = 0;
+  quantizeColumns<kItem / 4>(x, scale.inverse, packed, sum);
+  QuantizedItem q;
+  QL_UNROLL
+  for (int i = 0; i < kItem / 4; ++i)
+    q.codes[i] = packed[i];
+  q.d = scale.d();
   i32 other = i32(ql_ptx_shuffle_xor(u32(sum), 1));
   q.lowSum = part ? other : sum;
   q.highSum = part ? sum : other;

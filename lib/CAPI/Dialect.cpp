@@ -65,7 +65,8 @@ static_assert(int(MLIR_QLINEAR_COPY_BULK) == int(CopyKind::bulk) &&
               int(MLIR_QLINEAR_COPY_ASYNC) == int(CopyKind::async) &&
               int(MLIR_QLINEAR_COPY_LOAD) == int(CopyKind::load) &&
               int(MLIR_QLINEAR_QUANTIZE_INSIDE) == int(QuantizeKind::inside) &&
-              int(MLIR_QLINEAR_QUANTIZE_SEPARATE) == int(QuantizeKind::separate));
+              int(MLIR_QLINEAR_QUANTIZE_SEPARATE) == int(QuantizeKind::separate) &&
+              int(MLIR_QLINEAR_QUANTIZE_NORM) == int(QuantizeKind::norm));
 
 /// Whether an enumerator that came from C is one; emits an error if not. C may put any
 /// number there, which C++ must not read as the enumeration.
@@ -341,7 +342,7 @@ MlirAttribute mlirQLinearScheduleAttrGet(MlirLocation loc, intptr_t numKernels,
   }
   std::optional<QuantizeKind> where;
   std::optional<bool> isPdl;
-  if (!fromC(at, quantize, MLIR_QLINEAR_QUANTIZE_SEPARATE, "quantize", where) ||
+  if (!fromC(at, quantize, MLIR_QLINEAR_QUANTIZE_NORM, "quantize", where) ||
       !fromC(at, pdl, 1, "pdl", isPdl))
     return wrap(Attribute());
   return wrap(Attribute(

@@ -28,8 +28,8 @@ public:
     addBuilder<NormOp>([this](NormOp op, StringRef stem) { return build(op, stem); });
   }
 
-  FailureOr<SmallVector<LinearOp>> schedule(RewriterBase &rewriter,
-                                            LinearOp linear) override;
+  FailureOr<SmallVector<LinearOp>> schedule(RewriterBase &rewriter, LinearOp linear,
+                                            bool joinsNorms) override;
   bool quantizesBefore(LinearOp linear) const override {
     return !linear.multipliesFloats();
   }
@@ -54,15 +54,15 @@ private:
   static VariantAttr variant(int64_t rows, LLVM::LLVMFuncOp kernel, int64_t items) {
     return VariantAttr::get(kernel.getContext(), rows, FlatSymbolRefAttr::get(kernel),
                             /*grid=*/0, /*block=*/0, /*smem=*/0, items,
-                            /*before=*/{});
+                            /*before=*/{}, /*f16=*/false);
   }
 
   SymbolTableCollection tables;
 };
 } // namespace
 
-FailureOr<SmallVector<LinearOp>> CpuTarget::schedule(RewriterBase &rewriter,
-                                                     LinearOp linear) {
+FailureOr<SmallVector<LinearOp>>
+CpuTarget::schedule(RewriterBase &rewriter, LinearOp linear, bool /*joinsNorms*/) {
   SmallVector<LinearOp> parts = splitUntil(rewriter, linear, [](LinearOp part) {
     return part.getWeights().size() <= ::qlinear::kMaxCpuWeights &&
            ::qlinear::countKernelArgs(part) <= ::qlinear::kMaxKernelArgs;

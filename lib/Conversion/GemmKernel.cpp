@@ -25,10 +25,8 @@ namespace {
 class GemmSkeleton : public GpuSkeleton {
 public:
   using GpuSkeleton::GpuSkeleton;
-  void linear(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan,
-              const GemmScratch &scratch);
-  void prepare(gpu::GPUFuncOp f, LinearOp op, const GemmScratch &scratch,
-               int64_t threads, bool pdl);
+  void linear(LinearOp op, const GemmPlan &plan, const GemmScratch &scratch);
+  void prepare(LinearOp op, const GemmScratch &scratch, int64_t threads, bool pdl);
 
 private:
   Value add(Value a, Value c) { return arith::AddIOp::create(b, loc, a, c); }
@@ -38,18 +36,17 @@ private:
   Value least(Value a, Value c) { return arith::MinSIOp::create(b, loc, a, c); }
   /// a / c, rounded up.
   Value portions(Value a, Value c) { return quotient(add(a, sub(c, constant(1))), c); }
-  void job(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan,
-           const KernelSegment &segment, ArrayRef<Value> states, Value tile0,
-           Value tiles, Value token0, Value first);
+  void job(LinearOp op, const GemmPlan &plan, const KernelSegment &segment,
+           ArrayRef<Value> states, Value tile0, Value tiles, Value token0, Value first);
 
   Value place; ///< in the ring
   Value rank;  ///< in the cluster, if plan.split > 1
 };
 
 /// One job: sums of all weights of the segment, then the epilogue.
-void GemmSkeleton::job(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan,
-                       const KernelSegment &segment, ArrayRef<Value> states,
-                       Value tile0, Value tiles, Value token0, Value first) {
+void GemmSkeleton::job(LinearOp op, const GemmPlan &plan, const KernelSegment &segment,
+                       ArrayRef<Value> states, Value tile0, Value tiles, Value token0,
+                       Value first) {
   Value split = constant(plan.split);
   for (auto [walk, state] : llvm::zip(segment.walks, states)) {
     call("ql_gemm_multiply",
@@ -80,7 +77,7 @@ void GemmSkeleton::job(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan,
       products[weight] = call(
           "ql_gemm_total", f32,
           {state, split, token0, token, constant(int64_t(i)), row, shared(walk.sums)});
-  finish(f, op, segment, products, add(mul(tile0, constant(layout::kTileRows)), row),
+  finish(op, segment, products, add(mul(tile0, constant(layout::kTileRows)), row),
          add(token0, token));
   b.setInsertionPointAfter(loop);
   if (plan.split > 1)
@@ -90,10 +87,9 @@ void GemmSkeleton::job(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan,
   call("ql_ptx_barrier", {});
 }
 
-void GemmSkeleton::linear(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan,
+void GemmSkeleton::linear(LinearOp op, const GemmPlan &plan,
                           const GemmScratch &scratch) {
-  Value image = element(f.getArgument(unsigned(countKernelArgs(op))),
-                        constant64(scratch.bytes), b.getI8Type());
+  Value image = inTemporary(scratch.bytes);
   Value block = call("ql_ptx_block", i32, {});
   Value unit0 = constant(0), units = constant(plan.units);
   if (plan.split > 1) {
@@ -135,7 +131,7 @@ void GemmSkeleton::linear(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan,
                             shared(plan.tables),
                             shared(plan.factors)});
       for (auto [i, weight] : llvm::enumerate(walk.weights))
-        call("ql_gemm_weight", {gemm, constant(int64_t(i)), f.getArgument(weight)});
+        call("ql_gemm_weight", {gemm, constant(int64_t(i)), pointers[weight]});
     }
   }
   call("ql_ptx_barrier", {});
@@ -180,7 +176,7 @@ void GemmSkeleton::linear(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan,
     Value tile0 = mul(sub(group, firstGroups[i]), jobTiles);
     Value tiles = least(jobTiles, sub(constant(segment.tiles), tile0));
     Block *inside = b.getInsertionBlock();
-    job(f, op, plan, segment, states[i], tile0, tiles, token0, first);
+    job(op, plan, segment, states[i], tile0, tiles, token0, first);
     if (plan.segments.size() > 1)
       b.setInsertionPointAfter(inside->getParentOp());
   }
@@ -189,21 +185,16 @@ void GemmSkeleton::linear(gpu::GPUFuncOp f, LinearOp op, const GemmPlan &plan,
     call("ql_ptx_wait_prior_grids", {});
 }
 
-void GemmSkeleton::prepare(gpu::GPUFuncOp f, LinearOp op, const GemmScratch &scratch,
-                           int64_t threads, bool pdl) {
+void GemmSkeleton::prepare(LinearOp op, const GemmScratch &scratch, int64_t threads,
+                           bool pdl) {
   if (pdl) {
     call("ql_ptx_launch_dependents", {});
     call("ql_ptx_wait_prior_grids", {});
   }
-  Value temporary = f.getArgument(unsigned(countKernelArgs(op)));
-  SmallVector<Value> args{constant64(op.getK()),
-                          rows,
-                          constant(threads),
-                          f.getArgument(unsigned(op.getWeights().size())),
-                          element(temporary, constant64(scratch.bytes), b.getI8Type()),
-                          shared(0),
-                          temporary,
-                          constant(scratch.counters)};
+  call("ql_clear", {temporary, constant(scratch.counters), constant(threads)});
+  SmallVector<Value> args{constant64(op.getK()),      rows,
+                          constant(threads),          xOf(op),
+                          inTemporary(scratch.bytes), shared(0)};
   if (auto x = dyn_cast<RankedTensorType>(op.getX().getType())) {
     args.insert(args.begin(), constant(elementOf(x.getElementType())));
     call("ql_prepare", args);
@@ -215,17 +206,17 @@ void GemmSkeleton::prepare(gpu::GPUFuncOp f, LinearOp op, const GemmScratch &scr
 } // namespace
 
 gpu::GPUFuncOp buildKernel(OpBuilder &builder, StringRef name, LinearOp op,
-                           const GemmPlan &plan, const GemmScratch &scratch) {
+                           const GemmPlan &plan, const KernelArgs &args,
+                           const GemmScratch &scratch) {
   if (plan.byGroups)
-    return buildGroupKernel(builder, name, op, plan, scratch);
+    return buildGroupKernel(builder, name, op, plan, args, scratch);
   OpBuilder::InsertionGuard guard(builder);
   GemmSkeleton skeleton(builder, op.getLoc());
-  unsigned pointers = unsigned(countKernelArgs(op)) + 1;
-  gpu::GPUFuncOp f = skeleton.open(name, pointers, plan.threads(), 1);
+  gpu::GPUFuncOp f = skeleton.open(name, args, plan.threads(), 1);
   if (plan.split > 1)
     f->setAttr(NVVM::NVVMDialect::getClusterDimAttrName(),
                builder.getDenseI32ArrayAttr({int32_t(plan.split), 1, 1}));
-  skeleton.linear(f, op, plan, scratch);
+  skeleton.linear(op, plan, scratch);
   skeleton.close(f);
   return f;
 }
@@ -235,9 +226,9 @@ gpu::GPUFuncOp buildPrepareKernel(OpBuilder &builder, StringRef name, LinearOp o
                                   bool pdl) {
   OpBuilder::InsertionGuard guard(builder);
   GemmSkeleton skeleton(builder, op.getLoc());
-  gpu::GPUFuncOp f = skeleton.open(name, unsigned(countKernelArgs(op)) + 1, threads,
+  gpu::GPUFuncOp f = skeleton.open(name, KernelArgs::of(op, true), threads,
                                    int(kernels::kPrepareThreadsTogether / threads));
-  skeleton.prepare(f, op, scratch, threads, pdl);
+  skeleton.prepare(op, scratch, threads, pdl);
   skeleton.close(f);
   return f;
 }

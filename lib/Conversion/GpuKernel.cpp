@@ -17,13 +17,18 @@ using namespace mlir::qlinear;
 namespace qlinear {
 
 namespace {
+/// Whether kernels for few rows get x as int8 codes.
+bool isQuantized(LinearOp op) {
+  return !isa<RankedTensorType>(op.getX().getType()) ||
+         op.getSchedule()->getQuantize() == QuantizeKind::norm;
+}
+
 /// Emits one kernel.
 class Skeleton : public GpuSkeleton {
 public:
   using GpuSkeleton::GpuSkeleton;
-  void linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan);
-  void quantize(gpu::GPUFuncOp f, RankedTensorType input, int64_t grid, int64_t threads,
-                bool pdl);
+  void linear(LinearOp op, const KernelPlan &plan);
+  void quantize(RankedTensorType input, int64_t grid, int64_t threads, bool pdl);
 
 private:
   /// A walk in the making: its state, and the block's tiles.
@@ -36,15 +41,14 @@ private:
 
   std::pair<Value, Value> tilesOf(const KernelPlan &plan, const KernelSegment &segment,
                                   Value block);
-  Active begin(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
-               const KernelSegment &segment, const KernelWalk &walk, Value block,
-               int phase);
+  Active begin(LinearOp op, const KernelPlan &plan, const KernelSegment &segment,
+               const KernelWalk &walk, Value block, int phase);
   void start(const Active &active, Value condition, int firstStage, int lastStage,
              bool afterLoads = false);
-  void stageActivations(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
-                        int phase, llvm::function_ref<void()> startRest);
-  void epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
-                const KernelSegment &segment, ArrayRef<Active> walks);
+  void stageActivations(LinearOp op, const KernelPlan &plan, int phase,
+                        llvm::function_ref<void()> startRest);
+  void epilogue(LinearOp op, const KernelPlan &plan, const KernelSegment &segment,
+                ArrayRef<Active> walks);
 
   /// First unit of a block's phase.
   Value unit0(const KernelPlan &plan, int phase) {
@@ -88,7 +92,7 @@ std::pair<Value, Value> Skeleton::tilesOf(const KernelPlan &plan,
   return {first, arith::SubIOp::create(b, loc, last, first)};
 }
 
-Skeleton::Active Skeleton::begin(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
+Skeleton::Active Skeleton::begin(LinearOp op, const KernelPlan &plan,
                                  const KernelSegment &segment, const KernelWalk &walk,
                                  Value block, int phase) {
   Active active{&segment, &walk, phase, {}, {}, {}, {}, {}};
@@ -106,7 +110,7 @@ Skeleton::Active Skeleton::begin(gpu::GPUFuncOp f, LinearOp op, const KernelPlan
         constant(plan.stages), constant(plan.ringBytes), active.tile0, active.tiles,
         shared(0), shared(walk.barriers[phase]), shared(walk.exchange)});
   for (auto [i, weight] : llvm::enumerate(walk.weights))
-    call("ql_walk_weight", {active.state, constant(int64_t(i)), f.getArgument(weight)});
+    call("ql_walk_weight", {active.state, constant(int64_t(i)), pointers[weight]});
   return active;
 }
 
@@ -127,17 +131,18 @@ void Skeleton::start(const Active &active, Value condition, int firstStage,
 /// Activations of a phase into shared memory. `startRest` starts the copies that would
 /// delay the loads of x: they come after those, or where x is quantized already, which
 /// is little to load, when it has arrived.
-void Skeleton::stageActivations(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
-                                int phase, llvm::function_ref<void()> startRest) {
+void Skeleton::stageActivations(LinearOp op, const KernelPlan &plan, int phase,
+                                llvm::function_ref<void()> startRest) {
   uint64_t kinds = 0;
   for (auto [i, kind] : llvm::enumerate(plan.recordKinds))
     kinds |= uint64_t(kind.pack()) << 16 * i;
-  Value x = f.getArgument(unsigned(op.getWeights().size()));
+  Value x = xOf(op);
   SmallVector<Value> what{
       constant64(plan.K),      unit0(plan, phase),     constant(plan.unitsOf(phase)),
       constant(plan.tokens),   constant(plan.product), rows,
       constant(plan.threads())};
-  if (auto type = dyn_cast<RankedTensorType>(op.getX().getType())) {
+  if (!isQuantized(op)) {
+    auto type = cast<RankedTensorType>(op.getX().getType());
     what.insert(what.begin(), {items, constant(elementOf(type.getElementType()))});
     what.push_back(x);
     call("ql_load_activations", what);
@@ -205,7 +210,7 @@ void Skeleton::gather(LinearOp op, const KernelPlan &plan, const KernelSegment &
 }
 
 /// For each row of x and each finished row of the block's tiles: the epilogue.
-void Skeleton::epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
+void Skeleton::epilogue(LinearOp op, const KernelPlan &plan,
                         const KernelSegment &segment, ArrayRef<Active> walks) {
   unsigned nWeights = unsigned(op.getWeights().size());
   Value tiles = walks.front().tiles;
@@ -242,11 +247,11 @@ void Skeleton::epilogue(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan,
       products = totals(op, plan, walks, row, m);
     }
     Value n = arith::AddIOp::create(b, loc, base, inTiles);
-    finish(f, op, segment, products, n, m);
+    finish(op, segment, products, n, m);
   });
 }
 
-void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
+void Skeleton::linear(LinearOp op, const KernelPlan &plan) {
   items = state();
   Value block = call("ql_ptx_block", i32, {});
   if (plan.split > 1) {
@@ -261,7 +266,7 @@ void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
   for (int phase = 0; phase < plan.phases; ++phase)
     for (const KernelSegment &segment : plan.segments)
       for (const KernelWalk &walk : segment.walks)
-        phases[phase].push_back(begin(f, op, plan, segment, walk, block, phase));
+        phases[phase].push_back(begin(op, plan, segment, walk, block, phase));
 
   // The copies of a phase's first walk that has tiles start before anything waits.
   auto startFirst = [&](MutableArrayRef<Active> walks, int stages) {
@@ -285,9 +290,9 @@ void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
   if (plan.pdl)
     call("ql_ptx_wait_prior_grids", {});
 
-  bool quantized = !isa<RankedTensorType>(op.getX().getType());
+  bool quantized = isQuantized(op);
   for (int phase = 0; phase < plan.phases; ++phase) {
-    stageActivations(f, op, plan, phase, [&] {
+    stageActivations(op, plan, phase, [&] {
       if (plan.earlyStages == plan.stages)
         return;
       for (const Active &active : phases[phase]) {
@@ -332,42 +337,42 @@ void Skeleton::linear(gpu::GPUFuncOp f, LinearOp op, const KernelPlan &plan) {
     call("ql_ptx_cluster_wait", {});
   }
   for (const KernelSegment &segment : plan.segments)
-    epilogue(f, op, plan, segment, walksOf(segment));
+    epilogue(op, plan, segment, walksOf(segment));
 }
 
-void Skeleton::quantize(gpu::GPUFuncOp f, RankedTensorType input, int64_t grid,
-                        int64_t threads, bool pdl) {
+void Skeleton::quantize(RankedTensorType input, int64_t grid, int64_t threads,
+                        bool pdl) {
   if (pdl) {
     call("ql_ptx_launch_dependents", {});
     call("ql_ptx_wait_prior_grids", {});
   }
   call("ql_quantize",
        {constant(elementOf(input.getElementType())), constant64(input.getDimSize(1)),
-        rows, constant(threads), constant(grid), f.getArgument(0), f.getArgument(1)});
+        rows, constant(threads), constant(grid), pointers[0], pointers[1]});
 }
 
 gpu::GPUFuncOp buildKernel(OpBuilder &builder, StringRef name, LinearOp op,
-                           const KernelPlan &plan, bool hasTemp) {
+                           const KernelPlan &plan, const KernelArgs &args) {
   OpBuilder::InsertionGuard guard(builder);
   Skeleton skeleton(builder, op.getLoc());
-  unsigned pointers = unsigned(countKernelArgs(op)) + hasTemp;
   gpu::GPUFuncOp f =
-      skeleton.open(name, pointers, plan.threads(), plan.blocksPerMultiprocessor);
+      skeleton.open(name, args, plan.threads(), plan.blocksPerMultiprocessor);
   if (plan.split > 1)
     f->setAttr(NVVM::NVVMDialect::getClusterDimAttrName(),
                builder.getDenseI32ArrayAttr({plan.split, 1, 1}));
-  skeleton.linear(f, op, plan);
+  skeleton.linear(op, plan);
   skeleton.close(f);
   return f;
 }
 
-gpu::GPUFuncOp buildQuantizeKernel(OpBuilder &builder, StringRef name, Location loc,
-                                   RankedTensorType input, int64_t grid,
+gpu::GPUFuncOp buildQuantizeKernel(OpBuilder &builder, StringRef name,
+                                   QuantizeActivationsOp op, int64_t grid,
                                    int64_t threads, bool pdl) {
   OpBuilder::InsertionGuard guard(builder);
-  Skeleton skeleton(builder, loc);
-  gpu::GPUFuncOp f = skeleton.open(name, 2, threads, 1);
-  skeleton.quantize(f, input, grid, threads, pdl);
+  Skeleton skeleton(builder, op.getLoc());
+  gpu::GPUFuncOp f = skeleton.open(name, KernelArgs::of(op, false), threads, 1);
+  skeleton.quantize(cast<RankedTensorType>(op.getInput().getType()), grid, threads,
+                    pdl);
   skeleton.close(f);
   return f;
 }

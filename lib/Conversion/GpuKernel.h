@@ -7,36 +7,35 @@
 #ifndef QLINEAR_LIB_CONVERSION_GPUKERNEL_H
 #define QLINEAR_LIB_CONVERSION_GPUKERNEL_H
 
-#include "../Transforms/KernelPlan.h"
+#include "KernelArgs.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 
 namespace qlinear {
 
-/// Builds the kernel at the builder's position, inside a gpu.module. With `hasTemp` it
-/// takes a temporary, which it does not use.
+/// Builds the kernel at the builder's position, inside a gpu.module.
 mlir::gpu::GPUFuncOp buildKernel(mlir::OpBuilder &builder, llvm::StringRef name,
                                  mlir::qlinear::LinearOp op, const KernelPlan &plan,
-                                 bool hasTemp);
+                                 const KernelArgs &args);
 
 /// The kernel for many tokens, and the one before it, of blocks of `threads` threads,
 /// which prepares the activations in their temporary.
 mlir::gpu::GPUFuncOp buildKernel(mlir::OpBuilder &builder, llvm::StringRef name,
                                  mlir::qlinear::LinearOp op, const GemmPlan &plan,
-                                 const GemmScratch &scratch);
+                                 const KernelArgs &args, const GemmScratch &scratch);
 mlir::gpu::GPUFuncOp buildGroupKernel(mlir::OpBuilder &builder, llvm::StringRef name,
                                       mlir::qlinear::LinearOp op, const GemmPlan &plan,
+                                      const KernelArgs &args,
                                       const GemmScratch &scratch);
 mlir::gpu::GPUFuncOp buildPrepareKernel(mlir::OpBuilder &builder, llvm::StringRef name,
                                         mlir::qlinear::LinearOp op,
                                         const GemmScratch &scratch, int64_t threads,
                                         bool pdl);
 
-/// Builds the kernel that quantizes rows of `input` (a tensor type).
+/// Builds the kernel that quantizes rows.
 mlir::gpu::GPUFuncOp buildQuantizeKernel(mlir::OpBuilder &builder, llvm::StringRef name,
-                                         mlir::Location loc,
-                                         mlir::RankedTensorType input, int64_t grid,
-                                         int64_t threads, bool pdl);
+                                         mlir::qlinear::QuantizeActivationsOp op,
+                                         int64_t grid, int64_t threads, bool pdl);
 
 /// How the threads of a block share a row of a norm (NormKernel.cpp).
 struct NormPlan {
@@ -52,10 +51,21 @@ struct NormPlan {
   int64_t sharedBytes() const { return threads / kernels::kWarp * 4; }
 };
 
-/// Builds the kernel of a norm, for any number of rows and blocks.
+/// A result that a norm does not store, but leaves in the temporary as the linear after
+/// it takes it: int8 codes (ActivationLayout), or for many rows an image
+/// (PreparedActivations), with `counters` words at the start that become zero.
+struct NormLeaves {
+  unsigned result, argument; ///< of the norm; in its KernelArgs
+  bool image;
+  int64_t counters;
+};
+
+/// Builds the kernel of a norm, for any number of rows and blocks. A row whose result
+/// is left has to stay in registers.
 mlir::gpu::GPUFuncOp buildNormKernel(mlir::OpBuilder &builder, llvm::StringRef name,
                                      mlir::qlinear::NormOp op, const NormPlan &plan,
-                                     bool pdl);
+                                     const KernelArgs &args, bool pdl,
+                                     const NormLeaves *leaves = nullptr);
 
 } // namespace qlinear
 #endif

@@ -55,9 +55,9 @@ Value GpuSkeleton::element(Value base, Value index, Type type) {
   return LLVM::GEPOp::create(b, loc, ptr, type, base, ArrayRef<LLVM::GEPArg>{index});
 }
 
-gpu::GPUFuncOp GpuSkeleton::open(StringRef name, unsigned pointers, int64_t threads,
-                                 int minBlocks) {
-  SmallVector<Type> types(pointers, ptr);
+gpu::GPUFuncOp GpuSkeleton::open(StringRef name, const KernelArgs &args,
+                                 int64_t threads, int minBlocks) {
+  SmallVector<Type> types(args.count, ptr);
   types.push_back(i32);
   auto f = gpu::GPUFuncOp::create(b, loc, name, b.getFunctionType(types, {}));
   f->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), b.getUnitAttr());
@@ -66,6 +66,12 @@ gpu::GPUFuncOp GpuSkeleton::open(StringRef name, unsigned pointers, int64_t thre
   b.setInsertionPointToStart(&f.getBody().front());
   thread = call("ql_ptx_thread", i32, {});
   rows = f.getArguments().back();
+  if (args.count)
+    temporary = f.getArgument(args.count - 1);
+  for (unsigned number : args.own)
+    pointers.push_back(f.getArgument(number));
+  if (args.x)
+    pointers[args.x->index] = inTemporary(args.x->offset);
   return f;
 }
 
@@ -80,13 +86,7 @@ Value GpuSkeleton::indexOf(const KernelSegment &segment, Value n, Value m) {
   return arith::AddIOp::create(b, loc, arith::ExtUIOp::create(b, loc, i64, n), row);
 }
 
-Value GpuSkeleton::resultOf(gpu::GPUFuncOp f, LinearOp op, unsigned result) {
-  return f.getArgument(
-      unsigned(op.getWeights().size() + 1 + op.getExtras().size() + result));
-}
-
-SmallVector<Value> GpuSkeleton::valuesOf(gpu::GPUFuncOp f, LinearOp op,
-                                         const KernelSegment &segment,
+SmallVector<Value> GpuSkeleton::valuesOf(LinearOp op, const KernelSegment &segment,
                                          SmallVector<Value> products, Value n,
                                          Value m) {
   unsigned firstExtra = unsigned(op.getWeights().size()) + 1;
@@ -95,8 +95,8 @@ SmallVector<Value> GpuSkeleton::valuesOf(gpu::GPUFuncOp f, LinearOp op,
     products = {products[segment.walks.front().weights.front()]};
   SmallVector<Value> values = emitEpilogue(b, op, products, [&](unsigned i) -> Value {
     auto type = cast<RankedTensorType>(op.getExtras()[i].getType());
-    Value address = element(f.getArgument(firstExtra + i),
-                            type.getRank() == 1 ? n64 : at, type.getElementType());
+    Value address = element(pointers[firstExtra + i], type.getRank() == 1 ? n64 : at,
+                            type.getElementType());
     return LLVM::LoadOp::create(b, loc, type.getElementType(), address);
   });
   for (auto [result, value] : llvm::zip(segment.results, values)) {
@@ -107,7 +107,7 @@ SmallVector<Value> GpuSkeleton::valuesOf(gpu::GPUFuncOp f, LinearOp op,
   return values;
 }
 
-void GpuSkeleton::finish(gpu::GPUFuncOp f, LinearOp op, const KernelSegment &segment,
+void GpuSkeleton::finish(LinearOp op, const KernelSegment &segment,
                          SmallVector<Value> products, Value n, Value m) {
   if (segment.N % layout::kTileRows) {
     Value inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, n,
@@ -115,11 +115,11 @@ void GpuSkeleton::finish(gpu::GPUFuncOp f, LinearOp op, const KernelSegment &seg
     auto guard = scf::IfOp::create(b, loc, inside, /*withElseRegion=*/false);
     b.setInsertionPointToStart(guard.thenBlock());
   }
-  SmallVector<Value> values = valuesOf(f, op, segment, std::move(products), n, m);
+  SmallVector<Value> values = valuesOf(op, segment, std::move(products), n, m);
   Value at = indexOf(segment, n, m);
   for (auto [result, value] : llvm::zip(segment.results, values))
     LLVM::StoreOp::create(b, loc, value,
-                          element(resultOf(f, op, result), at, value.getType()));
+                          element(resultOf(op, result), at, value.getType()));
 }
 
 } // namespace qlinear

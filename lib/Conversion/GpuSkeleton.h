@@ -7,7 +7,7 @@
 #ifndef QLINEAR_LIB_CONVERSION_GPUSKELETON_H
 #define QLINEAR_LIB_CONVERSION_GPUSKELETON_H
 
-#include "../Transforms/KernelPlan.h"
+#include "KernelArgs.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
@@ -25,9 +25,9 @@ public:
         f32(b.getF32Type()), ptr(mlir::LLVM::LLVMPointerType::get(b.getContext())),
         sharedPtr(mlir::LLVM::LLVMPointerType::get(b.getContext(), kShared)) {}
 
-  /// A kernel of `pointers` pointers and the number of rows.
-  mlir::gpu::GPUFuncOp open(mlir::StringRef name, unsigned pointers, int64_t threads,
-                            int minBlocks);
+  /// A kernel of the pointers of `args` and the number of rows.
+  mlir::gpu::GPUFuncOp open(mlir::StringRef name, const KernelArgs &args,
+                            int64_t threads, int minBlocks);
   void close(mlir::gpu::GPUFuncOp f);
 
 protected:
@@ -57,25 +57,33 @@ protected:
   mlir::Value element(mlir::Value base, mlir::Value index, mlir::Type type);
   /// The epilogue and the stores of row `n` of a segment's weights and token `m`, if
   /// there is such a row. `products` are one per weight of the linear.
-  void finish(mlir::gpu::GPUFuncOp f, mlir::qlinear::LinearOp op,
-              const KernelSegment &segment, mlir::SmallVector<mlir::Value> products,
-              mlir::Value n, mlir::Value m);
+  void finish(mlir::qlinear::LinearOp op, const KernelSegment &segment,
+              mlir::SmallVector<mlir::Value> products, mlir::Value n, mlir::Value m);
   /// The values of a segment's results in row `n` and token `m`, which there are.
-  mlir::SmallVector<mlir::Value> valuesOf(mlir::gpu::GPUFuncOp f,
-                                          mlir::qlinear::LinearOp op,
+  mlir::SmallVector<mlir::Value> valuesOf(mlir::qlinear::LinearOp op,
                                           const KernelSegment &segment,
                                           mlir::SmallVector<mlir::Value> products,
                                           mlir::Value n, mlir::Value m);
   /// The index of element (m, n) of a result or extra of a segment.
   mlir::Value indexOf(const KernelSegment &segment, mlir::Value n, mlir::Value m);
-  /// Where the argument of result `result` is.
-  mlir::Value resultOf(mlir::gpu::GPUFuncOp f, mlir::qlinear::LinearOp op,
-                       unsigned result);
+  /// The pointer of x, and that of result `result`.
+  mlir::Value xOf(mlir::qlinear::LinearOp op) {
+    return pointers[op.getWeights().size()];
+  }
+  mlir::Value resultOf(mlir::qlinear::LinearOp op, unsigned result) {
+    return pointers[op.getWeights().size() + 1 + op.getExtras().size() + result];
+  }
+  /// `offset` bytes on in the temporary.
+  mlir::Value inTemporary(int64_t offset) {
+    return element(temporary, constant64(offset), b.getI8Type());
+  }
 
   mlir::OpBuilder &b;
   mlir::Location loc;
   mlir::Type i32, i64, f32, ptr, sharedPtr;
-  mlir::Value thread, rows; ///< of the open kernel
+  // Of the open kernel.
+  mlir::SmallVector<mlir::Value> pointers; ///< of the operation (KernelArgs)
+  mlir::Value temporary, thread, rows;
 };
 
 } // namespace qlinear

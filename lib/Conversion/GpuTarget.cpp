@@ -26,15 +26,24 @@ public:
   GpuTarget(ModuleOp module, const ::qlinear::GpuChip &chip)
       : module(module), chip(chip) {
     addBuilder<LinearOp>(
-        [this](LinearOp op, StringRef stem) { return build(op, stem); });
+        [this](LinearOp op, StringRef stem) { return build(NormOp(), op, stem); });
     addBuilder<QuantizeActivationsOp>(
         [this](QuantizeActivationsOp op, StringRef stem) { return build(op, stem); });
     addBuilder<NormOp>([this](NormOp op, StringRef stem) { return build(op, stem); });
   }
 
-  FailureOr<SmallVector<LinearOp>> schedule(RewriterBase &rewriter,
-                                            LinearOp linear) override {
-    return ::qlinear::scheduleForGpu(rewriter, linear, chip, /*batchInvariant=*/false);
+  FailureOr<SmallVector<LinearOp>> schedule(RewriterBase &rewriter, LinearOp linear,
+                                            bool joinsNorms) override {
+    return ::qlinear::scheduleForGpu(rewriter, linear, chip, /*batchInvariant=*/false,
+                                     joinsNorms);
+  }
+  NormOp normOf(LinearOp linear) const override {
+    bool joins = linear.getSchedule()->getQuantize() == QuantizeKind::norm;
+    return joins ? ::qlinear::normBefore(linear) : NormOp();
+  }
+  FailureOr<Kernels> buildJoined(NormOp norm, LinearOp linear,
+                                 StringRef stem) override {
+    return build(norm, linear, stem);
   }
   bool quantizesBefore(LinearOp linear) const override {
     return linear.getSchedule()->getQuantize() == QuantizeKind::separate &&
@@ -47,17 +56,26 @@ public:
   Operation *symbolTableOf(Operation *) override { return kernelModule(); }
 
 private:
-  FailureOr<Kernels> build(LinearOp op, StringRef stem);
+  /// Kernels of a linear, and of the norm it is launched with, if there is one.
+  FailureOr<Kernels> build(NormOp norm, LinearOp op, StringRef stem);
+  /// What runs before a kernel for `rows` rows, which takes x as an image, or else as
+  /// codes or floats: the norm, or what prepares the image; null if there is nothing.
+  VariantAttr before(NormOp norm, LinearOp op, const ::qlinear::GemmScratch &scratch,
+                     StringRef stem, int64_t rows, bool image);
   FailureOr<Kernels> build(QuantizeActivationsOp op, StringRef stem);
   FailureOr<Kernels> build(NormOp op, StringRef stem);
   gpu::GPUModuleOp kernelModule();
+  /// Blocks of a norm that run at once.
+  int64_t mostBlocks(const ::qlinear::NormPlan &plan) const {
+    return chip.multiprocessors * (kThreadsTogether / plan.threads);
+  }
   VariantAttr variant(int64_t rows, StringRef kernel, int64_t grid, int64_t threads,
-                      int64_t sharedBytes, VariantAttr before = {}) {
+                      int64_t sharedBytes, VariantAttr before = {}, bool f16 = false) {
     MLIRContext *context = module.getContext();
     auto symbol = SymbolRefAttr::get(context, kModuleName,
                                      FlatSymbolRefAttr::get(context, kernel));
     return VariantAttr::get(context, rows, symbol, grid, threads, sharedBytes, 0,
-                            before);
+                            before, f16);
   }
 
   ModuleOp module;
@@ -82,11 +100,10 @@ gpu::GPUModuleOp GpuTarget::kernelModule() {
   return made;
 }
 
-FailureOr<Kernels> GpuTarget::build(LinearOp op, StringRef stem) {
+FailureOr<Kernels> GpuTarget::build(NormOp norm, LinearOp op, StringRef stem) {
   OpBuilder b(op.getContext());
   ScheduleAttr schedule = *op.getSchedule();
   bool pdl = *schedule.getPdl();
-  Kernels kernels;
   // All plans first: kernels for many rows share a temporary, which has room for each.
   SmallVector<::qlinear::GemmPlan> plans;
   ::qlinear::GemmScratch scratch;
@@ -100,43 +117,71 @@ FailureOr<Kernels> GpuTarget::build(LinearOp op, StringRef stem) {
     plans.push_back(std::move(*plan));
   }
   bool many = !plans.empty();
-  // A block prepares a token, of as many as run at once.
-  ::qlinear::kernels::PreparedActivations prepared{uint64_t(op.getK())};
-  int64_t prepareThreads = ::qlinear::kernels::prepareThreads(prepared);
-  int64_t mostPrepare = chip.multiprocessors *
-                        (::qlinear::kernels::kPrepareThreadsTogether / prepareThreads);
-  std::string prepare = (stem + "_prepare").str();
-  if (many) {
-    b.setInsertionPointToEnd(kernelModule().getBody());
-    ::qlinear::buildPrepareKernel(b, prepare, op, scratch, prepareThreads, pdl);
+  auto args = norm ? ::qlinear::JoinedArgs(norm, op, scratch.bytes).linear
+                   : ::qlinear::KernelArgs::of(op, many);
+  Kernels kernels;
+  if (norm || many) {
+    ::qlinear::kernels::PreparedActivations prepared{uint64_t(op.getK())};
+    ::qlinear::layout::ActivationLayout codes{uint64_t(op.getK())};
+    int64_t perRow = many ? int64_t(prepared.bytesPerRow()) : 0;
+    if (norm)
+      perRow = std::max(perRow, int64_t(codes.bytes()));
     kernels.temps.push_back(TempAttr::get(op.getContext(),
                                           scratch.bytes + ::qlinear::GemmScratch::kPast,
-                                          int64_t(prepared.bytesPerRow()),
-                                          /*zero=*/false));
+                                          perRow, /*zero=*/false));
   }
   auto *plan = plans.begin();
   for (KernelAttrInterface attr : schedule.getKernels()) {
     int64_t rows = attr.getRows();
     std::string kernel = (stem + "_m" + (rows == kAnyRows ? "any" : Twine(rows))).str();
-    auto add = [&](const auto &plan, VariantAttr before, auto... more) {
+    auto add = [&](const auto &plan, auto... more) {
+      constexpr bool image = sizeof...(more) > 0;
+      VariantAttr first = before(norm, op, scratch, stem, rows, image);
       b.setInsertionPointToEnd(kernelModule().getBody());
-      ::qlinear::buildKernel(b, kernel, op, plan, more...);
-      kernels.variants.push_back(
-          variant(rows, kernel, plan.grid, plan.threads(), plan.sharedBytes, before));
+      ::qlinear::buildKernel(b, kernel, op, plan, args, more...);
+      kernels.variants.push_back(variant(rows, kernel, plan.grid, plan.threads(),
+                                         plan.sharedBytes, first, image));
     };
     if (auto gemv = dyn_cast<GemvAttr>(attr)) {
       auto plan = ::qlinear::planKernel(op, gemv.getValue(), pdl, chip);
       if (!plan)
         return op.emitError("schedule: ") << plan.error();
-      add(*plan, VariantAttr(), many);
+      add(*plan);
     } else {
-      add(*plan++,
-          variant(rows, prepare, std::min(rows, mostPrepare), prepareThreads,
-                  prepareThreads / 8),
-          scratch);
+      add(*plan++, scratch);
     }
   }
   return kernels;
+}
+
+VariantAttr GpuTarget::before(NormOp norm, LinearOp op,
+                              const ::qlinear::GemmScratch &scratch, StringRef stem,
+                              int64_t rows, bool image) {
+  if (!norm && !image)
+    return {};
+  bool pdl = *op.getSchedule()->getPdl();
+  std::string kernel = (stem + (image ? "_prepare" : "_quantize")).str();
+  bool isBuilt = bool(kernelModule().lookupSymbol(kernel));
+  OpBuilder b(op.getContext());
+  b.setInsertionPointToEnd(kernelModule().getBody());
+  if (norm) {
+    auto plan = ::qlinear::NormPlan::of(norm);
+    auto args = ::qlinear::JoinedArgs(norm, op, scratch.bytes).norm;
+    ::qlinear::NormLeaves leaves{cast<OpResult>(op.getX()).getResultNumber(),
+                                 args.x->index, image, scratch.counters};
+    if (!isBuilt)
+      ::qlinear::buildNormKernel(b, kernel, norm, plan, args, pdl, &leaves);
+    return variant(rows, kernel, std::min(rows, mostBlocks(plan)), plan.threads,
+                   plan.sharedBytes());
+  }
+  // A block prepares a token, of as many as run at once.
+  int64_t threads = ::qlinear::kernels::prepareThreads(
+      ::qlinear::kernels::PreparedActivations{uint64_t(op.getK())});
+  int64_t most =
+      chip.multiprocessors * (::qlinear::kernels::kPrepareThreadsTogether / threads);
+  if (!isBuilt)
+    ::qlinear::buildPrepareKernel(b, kernel, op, scratch, threads, pdl);
+  return variant(rows, kernel, std::min(rows, most), threads, threads / 8);
 }
 
 FailureOr<Kernels> GpuTarget::build(QuantizeActivationsOp op, StringRef stem) {
@@ -150,8 +195,7 @@ FailureOr<Kernels> GpuTarget::build(QuantizeActivationsOp op, StringRef stem) {
     int64_t grid = std::min<int64_t>(llvm::divideCeil(rows * items, kQuantizeThreads),
                                      4 * chip.multiprocessors);
     b.setInsertionPointToEnd(kernelModule().getBody());
-    ::qlinear::buildQuantizeKernel(b, kernel, op.getLoc(), input, grid,
-                                   kQuantizeThreads, chip.pdl());
+    ::qlinear::buildQuantizeKernel(b, kernel, op, grid, kQuantizeThreads, chip.pdl());
     kernels.variants.push_back(variant(rows, kernel, grid, kQuantizeThreads, 0));
   }
   return kernels;
@@ -162,9 +206,9 @@ FailureOr<Kernels> GpuTarget::build(NormOp op, StringRef stem) {
   auto plan = ::qlinear::NormPlan::of(op);
   std::string kernel = (stem + "_many").str();
   b.setInsertionPointToEnd(kernelModule().getBody());
-  ::qlinear::buildNormKernel(b, kernel, op, plan, chip.pdl());
-  // Blocks that run at once, of as many as there are rows.
-  int64_t most = chip.multiprocessors * (kThreadsTogether / plan.threads);
+  ::qlinear::buildNormKernel(b, kernel, op, plan, ::qlinear::KernelArgs::of(op, false),
+                             chip.pdl());
+  int64_t most = mostBlocks(plan);
   Kernels kernels;
   for (int64_t rows : {int64_t(1), int64_t(8), int64_t(64), kAnyRows})
     kernels.variants.push_back(

@@ -27,7 +27,7 @@ public:
   GroupSkeleton(OpBuilder &builder, LinearOp op, const GemmPlan &plan,
                 const GemmScratch &scratch)
       : GpuSkeleton(builder, op.getLoc()), op(op), plan(plan), scratch(scratch) {}
-  void build(gpu::GPUFuncOp f);
+  void build();
 
 private:
   Value compare(arith::CmpIPredicate predicate, Value a, Value c) {
@@ -47,13 +47,12 @@ private:
     call("ql_ptx_cluster_arrive", {constant(plan.blocks())});
     call("ql_ptx_cluster_wait", {});
   }
-  void init(gpu::GPUFuncOp f);
+  void init();
   /// Calls `body(segment, its state, tile0, tiles)` for each piece of the block, with
   /// `first` set for the first one.
   void
   forPieces(llvm::function_ref<void(const KernelSegment &, Value, Value, Value)> body);
-  void results(gpu::GPUFuncOp f, const KernelSegment &segment, Value state, Value tile0,
-               Value tiles);
+  void results(const KernelSegment &segment, Value state, Value tile0, Value tiles);
 
   const kernels::GemmShape &shape() const { return plan.shape; }
 
@@ -68,9 +67,8 @@ private:
 };
 
 /// The states of all segments.
-void GroupSkeleton::init(gpu::GPUFuncOp f) {
-  Value temporary = f.getArgument(unsigned(countKernelArgs(op)));
-  Value image = element(temporary, constant64(scratch.bytes), b.getI8Type());
+void GroupSkeleton::init() {
+  Value image = inTemporary(scratch.bytes);
   const kernels::GemmShape &shape = plan.shape;
   for (auto [segment, state] : llvm::zip(plan.segments, states)) {
     const KernelWalk &walk = segment.walks.front();
@@ -102,7 +100,7 @@ void GroupSkeleton::init(gpu::GPUFuncOp f) {
                             shared(plan.factors),
                             shared(plan.rounds)});
     for (auto [i, weight] : llvm::enumerate(walk.weights))
-      call("ql_gemm_weight", {state, constant(int64_t(i)), f.getArgument(weight)});
+      call("ql_gemm_weight", {state, constant(int64_t(i)), pointers[weight]});
   }
 }
 
@@ -144,8 +142,8 @@ void GroupSkeleton::forPieces(
 /// A group's finished sums of a piece through the epilogue, in rounds, some
 /// elements (a few rows of a token) at a time. What is past the end repeats the last
 /// one, without a store.
-void GroupSkeleton::results(gpu::GPUFuncOp f, const KernelSegment &segment, Value state,
-                            Value tile0, Value tiles) {
+void GroupSkeleton::results(const KernelSegment &segment, Value state, Value tile0,
+                            Value tiles) {
   constexpr int64_t kThreads = kernels::kGroupWarps * kernels::kWarp;
   constexpr int64_t kElements = 4, kRows = kernels::kElementRows;
   const KernelWalk &walk = segment.walks.front();
@@ -192,7 +190,7 @@ void GroupSkeleton::results(gpu::GPUFuncOp f, const KernelSegment &segment, Valu
       SmallVector<Value> n;
       for (int64_t r = 0; r < kRows; ++r) {
         n.push_back(least(add(row0, add(row, constant(r))), constant(segment.N - 1)));
-        values.push_back(valuesOf(f, op, segment, products[e * kRows + r], n[r], m));
+        values.push_back(valuesOf(op, segment, products[e * kRows + r], n[r], m));
       }
       // An element's rows are side by side; are they aligned, and all or none there?
       bool together = segment.N % kRows == 0;
@@ -204,7 +202,7 @@ void GroupSkeleton::results(gpu::GPUFuncOp f, const KernelSegment &segment, Valu
         for (auto [i, result] : llvm::enumerate(segment.results)) {
           Value value = values[r][i];
           Type type = value.getType();
-          Value to = this->element(resultOf(f, op, result), at, type);
+          Value to = this->element(resultOf(op, result), at, type);
           unsigned bytes = type.getIntOrFloatBitWidth() / 8;
           if (together) {
             bytes *= kRows;
@@ -224,7 +222,7 @@ void GroupSkeleton::results(gpu::GPUFuncOp f, const KernelSegment &segment, Valu
   }
 }
 
-void GroupSkeleton::build(gpu::GPUFuncOp f) {
+void GroupSkeleton::build() {
   const kernels::GemmShape &shape = plan.shape;
   Value block = call("ql_ptx_block", i32, {});
   rank = constant(0);
@@ -239,7 +237,7 @@ void GroupSkeleton::build(gpu::GPUFuncOp f) {
   call("ql_groups_open",
        {place, constant(shape.warps), constant(shape.stages), constant(shape.xStages),
         constant(shape.pair), shared(plan.barriers)});
-  init(f);
+  init();
   if (shape.pair)
     meetCluster();
   else
@@ -277,7 +275,7 @@ void GroupSkeleton::build(gpu::GPUFuncOp f) {
     auto guard = scf::IfOp::create(
         b, loc, compare(arith::CmpIPredicate::ne, finished, constant(0)), false);
     b.setInsertionPointToStart(guard.thenBlock());
-    results(f, segment, state, tile0, tiles);
+    results(segment, state, tile0, tiles);
     b.setInsertionPointAfter(guard);
     call("ql_ptx_warp_barrier", {}); // products need lanes that are together
   });
@@ -290,15 +288,15 @@ void GroupSkeleton::build(gpu::GPUFuncOp f) {
 } // namespace
 
 gpu::GPUFuncOp buildGroupKernel(OpBuilder &builder, StringRef name, LinearOp op,
-                                const GemmPlan &plan, const GemmScratch &scratch) {
+                                const GemmPlan &plan, const KernelArgs &args,
+                                const GemmScratch &scratch) {
   OpBuilder::InsertionGuard guard(builder);
   GroupSkeleton skeleton(builder, op, plan, scratch);
-  gpu::GPUFuncOp f =
-      skeleton.open(name, unsigned(countKernelArgs(op)) + 1, plan.threads(), 1);
+  gpu::GPUFuncOp f = skeleton.open(name, args, plan.threads(), 1);
   if (plan.shape.pair)
     f->setAttr(NVVM::NVVMDialect::getClusterDimAttrName(),
                builder.getDenseI32ArrayAttr({int32_t(plan.blocks()), 1, 1}));
-  skeleton.build(f);
+  skeleton.build();
   skeleton.close(f);
   return f;
 }

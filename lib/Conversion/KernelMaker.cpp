@@ -61,20 +61,24 @@ std::string KernelMaker::freshName(Operation *symbolTable, StringRef stem) {
     auto isTaken = [&](Operation &op) {
       auto symbol = op.getAttrOfType<StringAttr>(SymbolTable::getSymbolAttrName());
       return symbol && (symbol == name || symbol.getValue().starts_with(name + "_m") ||
-                        symbol == name + "_prepare");
+                        symbol == name + "_prepare" || symbol == name + "_quantize");
     };
     if (llvm::none_of(symbolTable->getRegion(0).front(), isTaken))
       return name;
   }
 }
 
-FailureOr<KernelMaker::Made> KernelMaker::kernelsOf(KernelOpInterface op) {
+FailureOr<KernelMaker::Made> KernelMaker::kernelsOf(KernelOpInterface op, NormOp norm) {
   const KernelTarget::Builder *build = target->builderOf(op);
   if (!build)
     return op->emitError("'") << op->getName() << "' has no kernels in " << pass
                               << "; leave it to another pass, or add kernels for it";
   Operation *table = target->symbolTableOf(op);
-  Made &known = made[{table, keyOf(op)}];
+  std::string key = keyOf(op);
+  if (norm) // and which of its results x is
+    key += keyOf(norm) +
+           std::to_string(cast<OpResult>(op.getKernelInputs()[0]).getResultNumber());
+  Made &known = made[{table, std::move(key)}];
   if (known.variants) {
     ++numShared;
     return known;
@@ -82,7 +86,10 @@ FailureOr<KernelMaker::Made> KernelMaker::kernelsOf(KernelOpInterface op) {
   // "qlinear.quantize_activations": "quantize".
   StringRef stem =
       op->getName().stripDialect().take_until([](char c) { return c == '_'; });
-  FailureOr<Kernels> built = (*build)(op, freshName(table, stem));
+  std::string name = freshName(table, stem);
+  FailureOr<Kernels> built =
+      norm ? target->buildJoined(norm, cast<LinearOp>(op.getOperation()), name)
+           : (*build)(op, name);
   if (failed(built))
     return failure();
   llvm::SmallDenseSet<SymbolRefAttr> kernels; // one may do for several numbers of rows
@@ -104,7 +111,7 @@ FailureOr<KernelMaker::Made> KernelMaker::kernelsOf(KernelOpInterface op) {
 }
 
 LogicalResult KernelMaker::launch(RewriterBase &rewriter, KernelOpInterface op) {
-  FailureOr<Made> kernels = kernelsOf(op);
+  FailureOr<Made> kernels = kernelsOf(op, /*norm=*/{});
   if (failed(kernels))
     return failure();
   rewriter.setInsertionPoint(op);
@@ -114,6 +121,33 @@ LogicalResult KernelMaker::launch(RewriterBase &rewriter, KernelOpInterface op) 
                        kernels->temps, target->startsEarly(op));
   launch->setDiscardableAttrs(op->getDiscardableAttrDictionary());
   rewriter.replaceOp(op, launch);
+  return success();
+}
+
+LogicalResult KernelMaker::launchJoined(RewriterBase &rewriter, NormOp norm,
+                                        LinearOp linear) {
+  FailureOr<Made> kernels =
+      kernelsOf(cast<KernelOpInterface>(linear.getOperation()), norm);
+  if (failed(kernels))
+    return failure();
+  SmallVector<Value> inputs = norm.getKernelInputs(), outs;
+  llvm::append_range(inputs, linear.getExtras());
+  SmallVector<Value> results; // but x
+  llvm::copy_if(norm->getResults(), std::back_inserter(results),
+                [&](Value result) { return result != linear.getX(); });
+  if (results.empty()) // there are as many as results, or none
+    outs = linear.getKernelOuts();
+  llvm::append_range(results, linear->getResults());
+  rewriter.setInsertionPoint(linear);
+  auto launch =
+      LaunchOp::create(rewriter, linear.getLoc(), ValueRange(results).getTypes(),
+                       kernels->variants, linear.getKernelWeights(), inputs, outs,
+                       kernels->temps, target->startsEarly(linear));
+  launch->setDiscardableAttrs(linear->getDiscardableAttrDictionary());
+  for (auto [before, after] : llvm::zip(results, launch.getResults()))
+    rewriter.replaceAllUsesWith(before, after);
+  rewriter.eraseOp(linear);
+  rewriter.eraseOp(norm);
   return success();
 }
 
@@ -133,16 +167,23 @@ Value KernelMaker::quantized(RewriterBase &rewriter, LinearOp linear) {
       .getResult();
 }
 
-LogicalResult KernelMaker::convert(RewriterBase &rewriter, KernelOpInterface op) {
+LogicalResult KernelMaker::convert(RewriterBase &rewriter, KernelOpInterface op,
+                                   bool joinsNorms) {
   if (failed(checkForKernels(op, op.getM(), pass)))
     return failure();
   auto linear = dyn_cast<LinearOp>(op.getOperation());
   if (!linear)
     return failed(::qlinear::checkKernelArgs(op)) ? failure() : launch(rewriter, op);
-  FailureOr<SmallVector<LinearOp>> parts = target->schedule(rewriter, linear);
+  FailureOr<SmallVector<LinearOp>> parts =
+      target->schedule(rewriter, linear, joinsNorms);
   if (failed(parts))
     return failure();
   for (LinearOp part : *parts) {
+    if (NormOp norm = target->normOf(part); norm && joinsNorms) {
+      if (failed(launchJoined(rewriter, norm, part)))
+        return failure();
+      continue;
+    }
     if (isa<RankedTensorType>(part.getX().getType()) && target->quantizesBefore(part)) {
       Value x = quantized(rewriter, part);
       rewriter.modifyOpInPlace(part, [&] { part.getXMutable().assign(x); });
@@ -155,7 +196,7 @@ LogicalResult KernelMaker::convert(RewriterBase &rewriter, KernelOpInterface op)
 
 LogicalResult KernelMaker::convertAll(Operation *scope) {
   IRRewriter rewriter(scope->getContext());
-  // Linears leave activations to quantize.
+  // Linears leave activations to quantize, and take norms.
   for (bool linears : {true, false}) {
     SmallVector<KernelOpInterface> ops;
     scope->walk([&](KernelOpInterface op) {
@@ -163,7 +204,7 @@ LogicalResult KernelMaker::convertAll(Operation *scope) {
         ops.push_back(op);
     });
     for (KernelOpInterface op : ops)
-      if (failed(convert(rewriter, op)))
+      if (failed(convert(rewriter, op, /*joinsNorms=*/true)))
         return failure();
     numConverted += int64_t(ops.size());
   }
@@ -180,7 +221,8 @@ struct KernelPattern : OpInterfaceRewritePattern<KernelOpInterface> {
 
   LogicalResult matchAndRewrite(KernelOpInterface op,
                                 PatternRewriter &rewriter) const override {
-    return maker.convert(rewriter, op);
+    // A conversion may have replaced the norm before a linear already.
+    return maker.convert(rewriter, op, /*joinsNorms=*/false);
   }
 
   KernelMaker &maker;

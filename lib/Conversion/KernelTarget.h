@@ -37,10 +37,17 @@ public:
 
   virtual ~KernelTarget() = default;
 
-  /// Decides all that the kernels of a linear are made with. A linear that is too much
-  /// for one kernel becomes several. Fails with a diagnostic.
-  virtual FailureOr<SmallVector<LinearOp>> schedule(RewriterBase &rewriter,
-                                                    LinearOp linear) = 0;
+  /// Decides all that the kernels of a linear are made with: with `joinsNorms` also
+  /// whether the norm before it is launched with it. A linear that is too much for one
+  /// kernel becomes several. Fails with a diagnostic.
+  virtual FailureOr<SmallVector<LinearOp>>
+  schedule(RewriterBase &rewriter, LinearOp linear, bool joinsNorms) = 0;
+  /// The norm that a scheduled linear is launched with, or null.
+  virtual NormOp normOf(LinearOp) const { return {}; }
+  /// The kernels of the two.
+  virtual FailureOr<Kernels> buildJoined(NormOp, LinearOp, StringRef) {
+    llvm_unreachable("the target joins no norms");
+  }
   /// Whether the activations of a linear, which are floats, are quantized before it.
   virtual bool quantizesBefore(LinearOp linear) const = 0;
   /// Whether a launch may start before the one before it ends.

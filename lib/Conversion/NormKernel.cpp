@@ -12,7 +12,8 @@
 //          [0..7][8..15]  ...        |
 //
 // A row of few rounds stays in registers between the sums and the epilogue; a longer
-// one is loaded again, from L1.
+// one is loaded again, from L1. What the next linear wants as codes or in an image
+// stays in registers, too (kernels/cuda/Columns.h).
 //
 //===----------------------------------------------------------------------===//
 #include "Epilogue.h"
@@ -29,9 +30,9 @@ using namespace mlir::qlinear;
 namespace qlinear {
 
 NormPlan NormPlan::of(NormOp op) {
-  constexpr int64_t kLoad = 16, kThreads = 1024;
+  constexpr int64_t kThreads = 1024;
   NormPlan plan;
-  plan.width = kLoad * 8 / op.getInputElement().getWidth();
+  plan.width = kernels::kNormColumns;
   if (op.getK() % plan.width)
     plan.width = 1; // rows are not aligned
   plan.groups = op.getK() / plan.width;
@@ -44,18 +45,18 @@ NormPlan NormPlan::of(NormOp op) {
 namespace {
 class NormSkeleton : public GpuSkeleton {
 public:
-  NormSkeleton(OpBuilder &b, NormOp op, const NormPlan &plan)
-      : GpuSkeleton(b, op.getLoc()), op(op), plan(plan),
+  NormSkeleton(OpBuilder &b, NormOp op, const NormPlan &plan, const NormLeaves *leaves)
+      : GpuSkeleton(b, op.getLoc()), op(op), plan(plan), leaves(leaves),
         floats(VectorType::get({plan.width}, f32)) {}
 
-  gpu::GPUFuncOp build(StringRef name, bool pdl);
+  gpu::GPUFuncOp build(StringRef name, const KernelArgs &args, bool pdl);
 
 private:
   void row(Value m);
   /// `width` elements of argument `index` from `at` on, of their type.
   Value load(unsigned index, Value at, Type type) {
     auto vector = VectorType::get({plan.width}, type);
-    return LLVM::LoadOp::create(b, loc, vector, element(f.getArgument(index), at, type),
+    return LLVM::LoadOp::create(b, loc, vector, element(pointers[index], at, type),
                                 alignmentOf(type));
   }
   unsigned alignmentOf(Type type) {
@@ -82,13 +83,16 @@ private:
                function_ref<SmallVector<Value>(Value, Value, ValueRange)> body);
   /// The sum over the row of what `term` makes of an element.
   Value reduce(function_ref<Value(Value)> term);
-  /// The epilogue of a group and the stores of its results.
-  void finish(Value group, Value input, Value mean, Value factor);
+  /// The epilogue of a group and the stores of its results; returns as f32 the one that
+  /// is left for a linear, or null.
+  Value finish(Value group, Value input, Value mean, Value factor);
+  /// Leaves the row `m` for the linear; `values` are those of the thread's groups.
+  void leave(Value m, ArrayRef<Value> values);
 
   NormOp op;
   NormPlan plan;
+  const NormLeaves *leaves;
   VectorType floats;
-  gpu::GPUFuncOp f;
   Value rowStart;          ///< index of the row's first element
   SmallVector<Value> kept; ///< inputs of the thread's groups
 };
@@ -169,7 +173,7 @@ Value NormSkeleton::reduce(function_ref<Value(Value)> term) {
   return call("ql_block_sum", f32, {sum, constant(plan.threads), shared(0)});
 }
 
-void NormSkeleton::finish(Value group, Value input, Value mean, Value factor) {
+Value NormSkeleton::finish(Value group, Value input, Value mean, Value factor) {
   Value column = columnOf(group);
   Value start = arith::AddIOp::create(b, loc, rowStart, column);
   SmallVector<Value> extras;
@@ -196,12 +200,48 @@ void NormSkeleton::finish(Value group, Value input, Value mean, Value factor) {
       result = LLVM::InsertElementOp::create(b, loc, result, value, constant(lane));
     }
   }
-  unsigned argument = unsigned(op.getInputs().size() + op.getExtras().size());
-  for (Value result : results) {
+  unsigned first = unsigned(op.getInputs().size() + op.getExtras().size());
+  Value left;
+  for (auto [i, result] : llvm::enumerate(results)) {
     Type type = getElementTypeOrSelf(result.getType());
-    LLVM::StoreOp::create(b, loc, result,
-                          element(f.getArgument(argument++), start, type),
-                          alignmentOf(type));
+    if (leaves && leaves->result == i)
+      left = type.isF32() ? result : arith::ExtFOp::create(b, loc, floats, result);
+    else
+      LLVM::StoreOp::create(b, loc, result, element(pointers[first + i], start, type),
+                            alignmentOf(type));
+  }
+  return left;
+}
+
+void NormSkeleton::leave(Value m, ArrayRef<Value> values) {
+  auto half = VectorType::get({plan.width / 2}, f32);
+  auto part = [&](Value value, int64_t from) -> Value {
+    Value low = LLVM::PoisonOp::create(b, loc, half);
+    for (int64_t i = 0; i < plan.width / 2; ++i)
+      low =
+          LLVM::InsertElementOp::create(b, loc, low, at(value, from + i), constant(i));
+    return low;
+  };
+  Value K = constant64(op.getK()), to = pointers[leaves->argument], most;
+  auto halves = [&](Value value) {
+    return SmallVector<Value>{part(value, 0), part(value, plan.width / 2)};
+  };
+  if (leaves->image) {
+    for (Value value : values) {
+      Value magnitude = call("ql_columns_magnitude", i32, halves(value));
+      most = most ? arith::MaxUIOp::create(b, loc, most, magnitude) : magnitude;
+    }
+    most = call("ql_block_largest", i32, {most, constant(plan.threads), shared(0)});
+  }
+  for (auto [round, value] : llvm::enumerate(values)) {
+    Value group =
+        arith::AddIOp::create(b, loc, thread, constant(int64_t(round) * plan.threads));
+    SmallVector<Value> args = halves(value);
+    if (leaves->image)
+      args.append({K, rows, m, group, most, to});
+    else
+      args.append({K, m, group, to});
+    call(leaves->image ? "ql_columns_prepare" : "ql_columns_quantize", args);
   }
 }
 
@@ -225,18 +265,30 @@ void NormSkeleton::row(Value m) {
       b, loc, square, arith::ConstantOp::create(b, loc, op.getEpsilonAttr()));
   Value factor =
       arith::DivFOp::create(b, loc, real(1), math::SqrtOp::create(b, loc, square));
-  forEachGroup({}, [&](Value group, Value input, ValueRange) {
-    finish(group, input, mean, factor);
-    return SmallVector<Value>();
+  // Of each round, what is left for the linear; zero where there is no group.
+  SmallVector<Value> values;
+  if (leaves)
+    values.assign(size_t(plan.rounds),
+                  arith::ConstantOp::create(b, loc, b.getZeroAttr(floats)));
+  size_t round = 0;
+  values = forEachGroup(values, [&](Value group, Value input, ValueRange before) {
+    SmallVector<Value> after = llvm::to_vector(before);
+    if (Value left = finish(group, input, mean, factor))
+      after[round++] = left;
+    return after;
   });
+  if (leaves)
+    leave(m, values);
 }
 
-gpu::GPUFuncOp NormSkeleton::build(StringRef name, bool pdl) {
-  f = open(name, unsigned(countKernelArgs(op)), plan.threads, 1);
+gpu::GPUFuncOp NormSkeleton::build(StringRef name, const KernelArgs &args, bool pdl) {
+  gpu::GPUFuncOp f = open(name, args, plan.threads, 1);
   if (pdl) {
     call("ql_ptx_launch_dependents", {});
     call("ql_ptx_wait_prior_grids", {});
   }
+  if (leaves && leaves->image)
+    call("ql_clear", {temporary, constant(leaves->counters), constant(plan.threads)});
   auto loop = scf::ForOp::create(b, loc, call("ql_ptx_block", i32, {}), rows,
                                  call("ql_ptx_blocks", i32, {}));
   {
@@ -249,9 +301,10 @@ gpu::GPUFuncOp NormSkeleton::build(StringRef name, bool pdl) {
 }
 
 gpu::GPUFuncOp buildNormKernel(OpBuilder &builder, StringRef name, NormOp op,
-                               const NormPlan &plan, bool pdl) {
+                               const NormPlan &plan, const KernelArgs &args, bool pdl,
+                               const NormLeaves *leaves) {
   OpBuilder::InsertionGuard guard(builder);
-  return NormSkeleton(builder, op, plan).build(name, pdl);
+  return NormSkeleton(builder, op, plan, leaves).build(name, args, pdl);
 }
 
 } // namespace qlinear

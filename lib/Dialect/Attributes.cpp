@@ -328,7 +328,7 @@ LogicalResult ActivationFormatAttr::verify(function_ref<InFlightDiagnostic()> em
 LogicalResult VariantAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                   int64_t rows, SymbolRefAttr kernel, int64_t grid,
                                   int64_t block, int64_t smem, int64_t items,
-                                  VariantAttr before) {
+                                  VariantAttr before, bool f16) {
   if (rows < 1)
     return emitError() << "rows = " << rows
                        << " is not positive; a kernel does at least one row"
@@ -349,6 +349,10 @@ LogicalResult VariantAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                        << " rows; the kernel before is for a GPU and as many rows, and "
                           "has none before it"
                        << cite<VariantAttr>(4);
+  if (f16 && !before)
+    return emitError() << "f16 = true, but no kernel before it makes f16 numbers; add "
+                          "before = <...>"
+                       << cite<VariantAttr>(5);
   return success();
 }
 

@@ -26,8 +26,9 @@ namespace {
 /// Version 2: a schedule is a list of kernels. Before, it was one set of fields for
 /// several numbers of rows. Version 3: activations have a format. Version 4: codes have
 /// a kind, those of older versions are integers. Version 5: a variant may have a kernel
-/// before it, and a schedule kernels for many rows. Version 6: on CPUs too.
-constexpr uint64_t kVersion = 6;
+/// before it, and a schedule kernels for many rows. Version 6: on CPUs too. Version 7:
+/// norms are launched with linears, so the kernel before it is not for many rows only.
+constexpr uint64_t kVersion = 7;
 
 enum class AttrCode : uint64_t {
   encoding = 0,
@@ -263,6 +264,7 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
           for (int64_t field : {a.getGrid(), a.getBlock(), a.getSmem(), a.getItems()})
             writer.writeSignedVarInt(field);
           writer.writeOptionalAttribute(a.getBefore());
+          writer.writeVarInt(a.getF16());
           return success();
         })
         .Case([&](TempAttr a) {
@@ -346,8 +348,10 @@ struct QLinearBytecodeInterface : BytecodeDialectInterface {
       if (!in ||
           (versionOf(reader) >= 5 && failed(reader.readOptionalAttribute(before))))
         return {};
-      return VariantAttr::getChecked(emitError, context, rows, kernel, grid, block,
-                                     smem, items, before);
+      bool f16 = versionOf(reader) >= 7 ? in.upTo(1, "f16") : bool(before);
+      return in ? VariantAttr::getChecked(emitError, context, rows, kernel, grid, block,
+                                          smem, items, before, f16)
+                : Attribute();
     }
     case AttrCode::temp: {
       int64_t bytes = in.integer(), bytesPerRow = in.integer();

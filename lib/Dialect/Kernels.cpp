@@ -38,7 +38,7 @@ ParseResult parseValue(AsmParser &parser, std::optional<CopyKind> &field) {
 }
 ParseResult parseValue(AsmParser &parser, std::optional<QuantizeKind> &field) {
   return parseEnum<QuantizeKind>(parser, field, symbolizeQuantizeKind,
-                                 "inside or separate");
+                                 "inside, separate or norm");
 }
 ParseResult parseValue(AsmParser &parser, std::optional<bool> &field) {
   SMLoc loc = parser.getCurrentLocation();

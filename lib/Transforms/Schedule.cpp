@@ -36,6 +36,23 @@ LogicalResult checkKernelArgs(KernelOpInterface op) {
   return success();
 }
 
+NormOp normBefore(LinearOp op) {
+  auto norm = op.getX().getDefiningOp<NormOp>();
+  if (!norm || !op.getX().hasOneUse() || norm->getBlock() != op->getBlock())
+    return {};
+  if (norm.getK() % kernels::kNormColumns || norm.getK() > kernels::kMostNormColumns)
+    return {};
+  for (OpOperand &use : norm->getUses()) {
+    // Null in a block after this one.
+    Operation *user = norm->getBlock()->findAncestorOpInBlock(*use.getOwner());
+    if (use != op.getXMutable() && user && (user == op || user->isBeforeInBlock(op)))
+      return {};
+  }
+  // x itself is in the temporary.
+  return countKernelArgs(op) - 1 + countKernelArgs(norm) <= kMaxKernelArgs ? norm
+                                                                           : NormOp();
+}
+
 LogicalResult checkBatchInvariant(LinearOp op) {
   std::string why = op.getScheduleAttr().whyNotBatchInvariant();
   if (why.empty())
@@ -204,7 +221,8 @@ struct Schedule : public mlir::qlinear::impl::ScheduleBase<Schedule> {
       if (!isGiven)
         ++(found ? numFromTable : numFromModel);
       IRRewriter rewriter(&getContext());
-      if (chip ? failed(::qlinear::scheduleForGpu(rewriter, op, *chip, batchInvariant))
+      if (chip ? failed(::qlinear::scheduleForGpu(rewriter, op, *chip, batchInvariant,
+                                                  /*joinsNorms=*/true))
                : failed(::qlinear::scheduleForCpu(rewriter, op, batchInvariant)))
         return signalPassFailure();
     }

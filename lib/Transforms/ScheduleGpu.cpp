@@ -53,11 +53,14 @@ constexpr int64_t kSplitColumns = 16384, kSplit = 2;
 /// A schedule's kernels for one linear and chip.
 class Chooser {
 public:
-  Chooser(LinearOp op, ScheduleAttr given, const GpuChip &chip)
+  Chooser(LinearOp op, const GpuChip &chip, bool joinsNorm)
       : op(op), chip(chip), K(op.getK()) {
+    ScheduleAttr given = op.getScheduleAttr();
     pdl = given && given.getPdl() ? *given.getPdl() : chip.pdl();
-    quantize =
-        given && given.getQuantize() ? *given.getQuantize() : QuantizeKind::inside;
+    QuantizeKind usual = joinsNorm ? QuantizeKind::norm : QuantizeKind::inside;
+    quantize = given ? given.getQuantize().value_or(usual) : usual;
+    if (quantize == QuantizeKind::norm)
+      quantize = usual;
     floats = op.multipliesFloats();
     preparesX = isa<RankedTensorType>(op.getX().getType()) &&
                 (quantize == QuantizeKind::inside || floats);
@@ -266,6 +269,13 @@ SmallVector<KernelAttrInterface> wantedOf(LinearOp op, const GpuChip &chip,
   return few;
 }
 
+/// Whether the norm before `op` can leave x as all kernels take it: floats have no form
+/// but their own for kernels for few rows.
+bool joinsNorm(LinearOp op, ArrayRef<KernelAttrInterface> kernels) {
+  return normBefore(op) &&
+         (!op.multipliesFloats() || llvm::none_of(kernels, llvm::IsaPred<GemvAttr>));
+}
+
 /// The kernels that there are, and the first that there isn't.
 struct Choice {
   SmallVector<KernelAttrInterface> kernels;
@@ -273,9 +283,9 @@ struct Choice {
   std::string why; ///< there isn't
 };
 
-Choice chooseAll(LinearOp op, ArrayRef<KernelAttrInterface> wanted,
-                 const GpuChip &chip) {
-  Chooser chooser(op, op.getScheduleAttr(), chip);
+Choice chooseAll(LinearOp op, ArrayRef<KernelAttrInterface> wanted, const GpuChip &chip,
+                 bool joinsNorms) {
+  Chooser chooser(op, chip, joinsNorms && joinsNorm(op, wanted));
   Choice choice;
   for (KernelAttrInterface w : wanted) {
     auto add = [&](auto kernel, auto attr) {
@@ -301,9 +311,10 @@ bool takesCount(LinearOp op) {
 /// Cuts `op` where one kernel does not take all its weights, or does not for as many
 /// rows as kernels of less weights would.
 SmallVector<LinearOp> share(RewriterBase &rewriter, LinearOp op,
-                            ArrayRef<KernelAttrInterface> wanted, const GpuChip &chip) {
+                            ArrayRef<KernelAttrInterface> wanted, const GpuChip &chip,
+                            bool joinsNorms) {
   auto rowsThatFit = [&](LinearOp linear) {
-    return chooseAll(linear, wanted, chip).kernels.size();
+    return chooseAll(linear, wanted, chip, joinsNorms).kernels.size();
   };
   size_t fit = rowsThatFit(op), most = wanted.size();
   if (takesCount(op) && fit == most)
@@ -334,12 +345,13 @@ SmallVector<LinearOp> share(RewriterBase &rewriter, LinearOp op,
 }
 
 LogicalResult complete(RewriterBase &rewriter, LinearOp op,
-                       ArrayRef<KernelAttrInterface> wanted, const GpuChip &chip) {
+                       ArrayRef<KernelAttrInterface> wanted, const GpuChip &chip,
+                       bool joinsNorms) {
   ScheduleAttr given = op.getScheduleAttr();
   bool named = given && !given.getKernels().empty();
   if (failed(checkKernelArgs(op)))
     return failure();
-  Choice choice = chooseAll(op, wanted, chip);
+  Choice choice = chooseAll(op, wanted, chip, joinsNorms);
   if (!llvm::all_of(choice.kernels, [](Attribute kernel) { return bool(kernel); }))
     return failure();
   if (choice.missing && (named || choice.kernels.empty()))
@@ -350,7 +362,7 @@ LogicalResult complete(RewriterBase &rewriter, LinearOp op,
         << " does not fit into the " << chip.sharedBytes
         << " bytes of shared memory of " << chip.name << "; more rows than "
         << choice.kernels.back().getRows() << " read the weights several times";
-  Chooser chooser(op, given, chip);
+  Chooser chooser(op, chip, joinsNorms && joinsNorm(op, wanted));
   rewriter.modifyOpInPlace(op, [&] {
     op.setScheduleAttr(ScheduleAttr::get(op.getContext(), choice.kernels,
                                          chooser.quantize, chooser.pdl));
@@ -368,10 +380,32 @@ ScheduleAttr withManyRows(LinearOp op, ScheduleAttr schedule, const GpuChip &chi
                            schedule.getPdl());
 }
 
+/// The schedule without what its kernels for few rows owe to the norm before them.
+static ScheduleAttr withoutNorm(ScheduleAttr schedule) {
+  SmallVector<KernelAttrInterface> kernels;
+  for (KernelAttrInterface kernel : schedule.getKernels()) {
+    if (auto gemv = dyn_cast<GemvAttr>(kernel)) {
+      Gemv kept;
+      kept.rows = gemv.getValue().rows;
+      kept.dot = gemv.getValue().dot;
+      kept.copy = gemv.getValue().copy;
+      kernel = GemvAttr::get(schedule.getContext(), kept);
+    }
+    kernels.push_back(kernel);
+  }
+  return ScheduleAttr::get(schedule.getContext(), kernels, QuantizeKind::inside,
+                           schedule.getPdl());
+}
+
 FailureOr<SmallVector<LinearOp>> scheduleForGpu(RewriterBase &rewriter, LinearOp op,
                                                 const GpuChip &chip,
-                                                bool batchInvariant) {
+                                                bool batchInvariant, bool joinsNorms) {
   ScheduleAttr given = op.getScheduleAttr();
+  if (given && given.getQuantize() == QuantizeKind::norm &&
+      !(joinsNorms && joinsNorm(op, given.getKernels()))) {
+    given = withoutNorm(given);
+    rewriter.modifyOpInPlace(op, [&] { op.setScheduleAttr(given); });
+  }
   if (given) {
     if (std::string why = whyMisfit(given, chip, chip.target); !why.empty())
       return op.emitError("schedule: ")
@@ -384,9 +418,9 @@ FailureOr<SmallVector<LinearOp>> scheduleForGpu(RewriterBase &rewriter, LinearOp
     }
   }
   SmallVector<KernelAttrInterface> wanted = wantedOf(op, chip, batchInvariant);
-  SmallVector<LinearOp> parts = share(rewriter, op, wanted, chip);
+  SmallVector<LinearOp> parts = share(rewriter, op, wanted, chip, joinsNorms);
   for (LinearOp part : parts)
-    if (failed(complete(rewriter, part, wanted, chip)) ||
+    if (failed(complete(rewriter, part, wanted, chip, joinsNorms)) ||
         (batchInvariant && failed(checkBatchInvariant(part))))
       return failure();
   return parts;

@@ -17,6 +17,7 @@ layers that gpu-stress calls over and over, with weights that it makes. `invaria
 results may not differ in a bit from those of the call with the most rows.
 """
 
+import joined
 import matrix
 from layers import INT4, INT6, SHAPES
 
@@ -265,6 +266,19 @@ def norm_entry():
     return entry
 
 
+def joined_entry():
+    """Norms that are launched with a linear, in their kernels for few rows and for many."""
+    entry = Entry("joined")
+    entry.rows = [1, 2, 5, 8, 9, 16, 40, 130]
+    for i, (name, encoding) in enumerate(MAIN.items()):
+        x, k = matrix.INPUTS[i % 3], [5376, 1056, 4096, 288][i]
+        (w, weight), (u, _) = (entry.weight(encoding, 72, k) for _ in range(2))
+        for suffix, *function in joined.functions(x, k, 72, ["rms", "layer"][i % 2], [w, u],
+                                                  weight):
+            entry.function(f"{name}_{suffix}", *function)
+    return entry
+
+
 def exact_entry():
     """Every code width with scales of 1."""
     entry = Entry("exact", "exact")
@@ -401,6 +415,7 @@ def entries():
     yield ring_entry()
     yield quantize_entry()
     yield norm_entry()
+    yield joined_entry()
     yield extremes_entry()
     yield exact_entry()
     yield invariant_entry()

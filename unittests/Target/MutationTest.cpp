@@ -66,6 +66,8 @@ const Equivalent kEquivalents[] = {
     {"multiplyFull: ql_ptx_wgmma_wait 1*",
      "decoding may scale the sums after it, which are not in the model"},
     {"many: skeleton: ql_ptx_wait_prior_grids 2, remove", "every block has a job"},
+    {"joined many: skeleton: ql_ptx_wait_prior_grids 2, remove",
+     "every block has a job"},
 };
 
 /// A function over linears, and the rows it is called for.
@@ -153,6 +155,26 @@ func.func @f(%x: tensor<?x1000xbf16>) -> tensor<?x1000xf32> {
 }
 )";
 
+/// A norm that leaves its rows for a linear: as codes, or with `many` as an image.
+std::string joined(bool many) {
+  const char *kernel =
+      many ? "gemm<rows = any, tokens = 16, dot = mma, copy = bulk, grid = 1, warps = "
+             "2, "
+             "tiles = 2, stages = 2, split_k = 1>"
+           : "gemv<rows = 4, grid = 2, warps = 2, stages = 2, copy = bulk>";
+  return llvm::formatv(kTypes, 33, 1120, 1).str() + llvm::formatv(R"(
+func.func @f(%x: tensor<?x1120xbf16>) -> tensor<?x33xf32> {{
+  %w = qlinear.load @row : !row
+  %n = qlinear.norm rms %x epsilon = 1.0e-05 : (tensor<?x1120xbf16>) -> tensor<?x1120xbf16>
+  %y = qlinear.linear %n, %w
+      {{schedule = #qlinear.schedule<kernels = [#qlinear.{0}], quantize = norm, pdl = true>}
+      : (tensor<?x1120xbf16>, !row) -> tensor<?x33xf32>
+  return %y : tensor<?x33xf32>
+})",
+                                                                  kernel)
+                                                        .str();
+}
+
 /// Ways to fetch weights, rings of several lengths, several units a warp, tails,
 /// phases, clusters and chains.
 std::vector<Kernel> kernels() {
@@ -188,6 +210,8 @@ std::vector<Kernel> kernels() {
               "rows = [2], grid = 4, warps = 2, stages = 3, copy = bulk, pdl = true, "
               "split_k = 2")},
       {"norm", 3, kNorm},
+      {"joined", 3, joined(false)},
+      {"joined many", 17, joined(true)},
       {"quantized", 2,
        linear("block", 33, 1120, "i8",
               "rows = [2], grid = 2, warps = 2, stages = 3, copy = bulk, pdl = true")},

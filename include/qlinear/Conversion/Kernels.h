@@ -40,8 +40,10 @@ public:
 
   /// Replaces `op`, which is on tensors, by launches; activations of a linear that are
   /// quantized before it become a `qlinear.quantize_activations`, to be converted, too.
-  /// Fails with a diagnostic.
-  LogicalResult convert(RewriterBase &rewriter, KernelOpInterface op);
+  /// With `joinsNorms` a linear may take the norm before it with it. Fails with a
+  /// diagnostic.
+  LogicalResult convert(RewriterBase &rewriter, KernelOpInterface op,
+                        bool joinsNorms = false);
   /// Converts all operations in `scope`.
   LogicalResult convertAll(Operation *scope);
 
@@ -55,8 +57,10 @@ private:
   struct Made {
     ArrayAttr variants, temps;
   };
-  FailureOr<Made> kernelsOf(KernelOpInterface op);
+  /// `norm`: that the linear `op` is launched with, or null.
+  FailureOr<Made> kernelsOf(KernelOpInterface op, NormOp norm);
   LogicalResult launch(RewriterBase &rewriter, KernelOpInterface op);
+  LogicalResult launchJoined(RewriterBase &rewriter, NormOp norm, LinearOp linear);
   std::string freshName(Operation *symbolTable, StringRef stem);
   Value quantized(RewriterBase &rewriter, LinearOp linear);
 

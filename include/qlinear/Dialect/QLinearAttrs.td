@@ -95,7 +95,8 @@ def QLinear_Copy : I32EnumAttr<"CopyKind", "how a kernel fetches weights", [
 
 def QLinear_Quantize : I32EnumAttr<"QuantizeKind",
     "where the activations of a linear are quantized", [
-    I32EnumAttrCase<"inside", 0>, I32EnumAttrCase<"separate", 1>]> {
+    I32EnumAttrCase<"inside", 0>, I32EnumAttrCase<"separate", 1>,
+    I32EnumAttrCase<"norm", 2>]> {
   let cppNamespace = "::mlir::qlinear";
 }
 
@@ -343,11 +344,18 @@ def QLinear_ScheduleAttr : QLinear_Attr<"Schedule", "schedule"> {
     | field | meaning |
     | --- | --- |
     | `kernels` | a kernel for each of several numbers of rows, ascending |
-    | `quantize` | GPU: activations quantized `inside` the kernels, or `separate`ly before |
+    | `quantize` | GPU: where activations are quantized (below) |
     | `pdl` | GPU: a kernel may start while the one before it ends |
 
     A call of more rows than the last kernel takes reads the weights several times.
     `pdl` is programmatic dependent launch.
+
+    Kernels of a GPU take `x` as int8 codes, or for many rows as an image for tensor cores.
+    With `quantize = inside` the kernels for few rows quantize it themselves, with
+    `separate` a kernel of its own does before them; in both cases one before those for
+    many rows prepares the image. With `norm`, `x` is the result of a `qlinear.norm` that
+    nothing else reads: its kernel leaves each row as the linear's take it, and they are
+    one launch. Where there is no such norm in the end, kernels quantize inside.
 
     A schedule is batch-invariant if a row's results have the same bits whatever rows are
     beside it, and however many: all kernels add in one order. Those for CPUs do where
@@ -389,8 +397,9 @@ def QLinear_VariantAttr : QLinear_Attr<"Variant", "variant"> {
     One of the kernels of a `qlinear.launch`. A GPU kernel has `grid` thread
     blocks of `block` threads with `smem` bytes of dynamic shared memory; a CPU
     kernel has `items` work items, cut into one range per thread. The kernel
-    `before`, with the same arguments, is launched before it: it prepares
-    activations in a temporary.
+    `before`, with the same arguments, is launched before it: it leaves activations
+    in a temporary, as int8 codes, or with `f16 = true` as f16 numbers, which this
+    kernel then multiplies.
 
     Constraints:
 
@@ -399,6 +408,7 @@ def QLinear_VariantAttr : QLinear_Attr<"Variant", "variant"> {
     - (C3) Either `grid` and `block` are positive and `items` is 0, or `items` is
       positive and `grid`, `block` and `smem` are 0.
     - (C4) The kernel `before` is for a GPU and as many rows, and has none before it.
+    - (C5) A kernel with `f16 = true` has one before it.
 
     Example:
 
@@ -414,7 +424,8 @@ def QLinear_VariantAttr : QLinear_Attr<"Variant", "variant"> {
     DefaultValuedParameter<"int64_t", "0">:$block,
     DefaultValuedParameter<"int64_t", "0">:$smem,
     DefaultValuedParameter<"int64_t", "0">:$items,
-    OptionalParameter<"::mlir::qlinear::VariantAttr">:$before);
+    OptionalParameter<"::mlir::qlinear::VariantAttr">:$before,
+    DefaultValuedParameter<"bool", "false">:$f16);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

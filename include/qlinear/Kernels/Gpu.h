@@ -85,6 +85,10 @@ struct RecordKind {
   constexpr bool operator==(const RecordKind &) const = default;
 };
 
+/// Adjacent columns that a thread of a norm has at a time, and the most columns of a
+/// row that its block has in registers.
+inline constexpr int kNormColumns = 8, kMostNormColumns = 4 * kNormColumns * 1024;
+
 /// Where the activations of `tokens` tokens lie in shared memory, `units` units of K
 /// each. Row by row, they are read token by token; tensor cores read the same columns
 /// of all tokens at once, for which tokens are skewed by a bank of 16 bytes and the

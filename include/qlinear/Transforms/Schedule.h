@@ -38,6 +38,11 @@ size_t countKernelArgs(mlir::qlinear::KernelOpInterface op);
 /// Fails with a diagnostic if they are more than the runtime passes.
 llvm::LogicalResult checkKernelArgs(mlir::qlinear::KernelOpInterface op);
 
+/// The norm that makes x of `op` for it alone, if one launch can do both: x is not read
+/// by others, what else the norm makes is read after the linear only, and its rows fit
+/// into registers. Null if there is none. `op` is on tensors.
+mlir::qlinear::NormOp normBefore(mlir::qlinear::LinearOp op);
+
 /// The numbers of rows that get a kernel where a schedule names none: 1, 2, 4 and 8 up
 /// to the first that is enough for M.
 llvm::SmallVector<int64_t> rowsWithKernels(int64_t M);
@@ -50,11 +55,12 @@ std::string whyMisfit(mlir::qlinear::ScheduleAttr schedule,
 /// Completes the schedule of `op`, which is on tensors, for a GPU: the cost model
 /// chooses the fields that it leaves out. Returns the linears that replace `op`, with
 /// their schedules: several, if one kernel does not take all weights, or takes fewer
-/// rows than kernels of fewer weights would. Fails with a diagnostic if no kernel fits,
-/// or if the schedule has to be batch-invariant and is not.
+/// rows than kernels of fewer weights would. With `joinsNorms` the norm before `op` may
+/// be launched with it. Fails with a diagnostic if no kernel fits, or if the schedule
+/// has to be batch-invariant and is not.
 llvm::FailureOr<llvm::SmallVector<mlir::qlinear::LinearOp>>
 scheduleForGpu(mlir::RewriterBase &rewriter, mlir::qlinear::LinearOp op,
-               const GpuChip &chip, bool batchInvariant);
+               const GpuChip &chip, bool batchInvariant, bool joinsNorms);
 
 /// Completes the schedule of `op` for CPUs: kernels for 1, 2 and 4 rows and one for any
 /// number, or for float activations for 1, 2, 4 and 8. Fails with a diagnostic if a

@@ -261,7 +261,8 @@ static Object describeVariant(ql::VariantAttr variant, bool floats) {
     Object prepare = describeVariant(before, floats);
     prepare.erase("rows");
     kernel["before"] = std::move(prepare);
-    // Such kernels multiply f16 numbers, of activations as they come.
+  }
+  if (variant.getF16()) { // of activations as they come
     kernel["product"] = "f16";
     if (floats)
       kernel["activations"] = "float";

@@ -2,12 +2,17 @@
 // Inputs/version-N.mlirbc was written once, by version N, from the IR below, and
 // is never written again.
 // RUN: quant-opt %s --mlir-print-local-scope -o %t.today
+// RUN: quant-opt %S/Inputs/version-7.mlirbc --mlir-print-local-scope -o %t.7
+// RUN: diff %t.today %t.7
+//
+// Before version 7 norms were launched by themselves.
 // RUN: quant-opt %S/Inputs/version-6.mlirbc --mlir-print-local-scope -o %t.6
-// RUN: diff %t.today %t.6
+// RUN: grep -v @norms_of_7 %t.today > %t.before7
+// RUN: diff %t.before7 %t.6
 //
 // Before version 6 CPUs had no kernels for many rows.
 // RUN: quant-opt %S/Inputs/version-5.mlirbc --mlir-print-local-scope -o %t.5
-// RUN: grep -v @kernels_of_6 %t.today > %t.before6
+// RUN: grep -v @kernels_of_6 %t.before7 > %t.before6
 // RUN: diff %t.before6 %t.5
 //
 // Before version 5 GPUs had none either.
@@ -66,11 +71,13 @@ func.func private @kernels_of_5() attributes {
                                    #qlinear.gemm<rows = 64, tokens = 64, dot = wgmma, copy = bulk, grid = 132, warps = 12, tiles = 2, stages = 2, split_k = 1>,
                                    #qlinear.gemm<rows = any>]>,
   b = #qlinear.variant<rows = 16, kernel = @k::@k_m16, grid = 132, block = 416, smem = 200000,
-                       before = <rows = 16, kernel = @k::@k_prepare, grid = 264, block = 256, smem = 32>>}
+                       before = <rows = 16, kernel = @k::@k_prepare, grid = 264, block = 256, smem = 32>, f16 = true>}
 
 func.func private @kernels_of_6() attributes {
   a = #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1>, #qlinear.cpu_gemm<rows = 64, tokens = 64, tiles = 8>,
                                    #qlinear.cpu_gemm<rows = any>]>}
+
+func.func private @norms_of_7() attributes {a = #qlinear.schedule<quantize = norm>, b = #qlinear.variant<rows = 8, kernel = @k::@k_m8, grid = 132, block = 384, before = <rows = 8, kernel = @k::@k_quantize, grid = 8, block = 64>>}
 
 func.func @formats_of_3(%x: tensor<?x256xbf16>, %w: !qlinear.weight<64x256, #zero>)
     -> (tensor<?x64xbf16>, tensor<?x64xbf16>) attributes {a = #qlinear.activation_format<int8, block = 32>} {

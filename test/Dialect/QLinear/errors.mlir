@@ -393,7 +393,7 @@ func.func private @f() attributes {a = #qlinear.schedule<rows = 4>}
 
 // -----
 
-// expected-error @below {{expected inside or separate}}
+// expected-error @below {{expected inside, separate or norm}}
 func.func private @f() attributes {a = #qlinear.schedule<quantize = outside>}
 
 // -----
@@ -449,6 +449,11 @@ func.func private @f() attributes {a = #qlinear.variant<rows = 1, kernel = @k, g
 
 // expected-error @below {{of a kernel for 16 rows; the kernel before is for a GPU and as many rows, and has none before it (C4 of #qlinear.variant)}}
 func.func private @f() attributes {a = #qlinear.variant<rows = 16, kernel = @k, grid = 1, block = 32, before = #qlinear.variant<rows = 1, kernel = @p, grid = 1, block = 32>>}
+
+// -----
+
+// expected-error @below {{f16 = true, but no kernel before it makes f16 numbers; add before = <...> (C5 of #qlinear.variant)}}
+func.func private @f() attributes {a = #qlinear.variant<rows = 16, kernel = @k, grid = 1, block = 32, f16 = true>}
 
 // -----
 
