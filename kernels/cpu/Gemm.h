@@ -182,8 +182,8 @@ QL_INLINE void multiplyPanel(const UnitLayout &unit, const Panel &panel, int cou
     y[m] = sums[m];
 #pragma clang loop unroll(disable)
   for (int c = 0; c < unit.chunks; ++c) {
-    // The codes of four chunks' first halves come before those of their second ones.
-    int at = c / 4 * 64 + c % 4 * 16;
+    // The codes of all chunks' first halves come before those of their second ones.
+    int at = c * 16;
     QL_UNROLL
     for (int half = 0; half < unit.halves(); ++half) {
       int steps = 8 / unit.halves(), first = half * steps;

@@ -174,11 +174,11 @@ QL_INLINE Floats stepsOf(const float *steps, int r0) {
 }
 
 /// What the bytes that are multiplied have more than the values of the codes.
-constexpr int productBias(const Spec &spec) {
+QL_INLINE constexpr int productBias(const Spec &spec) {
   return spec.bias() - loweredBy(spec.byteBits());
 }
 /// Whether any weight of the spec has an effective offset.
-constexpr bool hasOffsets(const Spec &spec, int bias) {
+QL_INLINE constexpr bool hasOffsets(const Spec &spec, int bias) {
   return bias || spec.form == layout::kCentred || spec.offset.kind != layout::kNone;
 }
 

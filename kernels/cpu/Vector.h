@@ -26,6 +26,8 @@
 
 #if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 #endif
@@ -105,21 +107,16 @@ QL_INLINE Words loadQuarters(const u8 *p, int count, int swizzle) {
 #endif
 }
 
+/// A vector whose lane l is value(l). (No loop: of hundreds that are unrolled, most of
+/// the time that a kernel takes to compile would be spent on these.)
+template <typename V, typename F> QL_INLINE V lanes(F value) {
+  return V{value(0),  value(1),  value(2),  value(3), value(4),  value(5),
+           value(6),  value(7),  value(8),  value(9), value(10), value(11),
+           value(12), value(13), value(14), value(15)};
+}
 /// Lane l of the result is lane index(l) of v.
 template <typename V, typename F> QL_INLINE V permute(V v, F index) {
-  V r{};
-  QL_UNROLL
-  for (int l = 0; l < 16; ++l)
-    r[l] = v[index(l)];
-  return r;
-}
-/// A vector whose lane l is value(l).
-template <typename V, typename F> QL_INLINE V lanes(F value) {
-  V r{};
-  QL_UNROLL
-  for (int l = 0; l < 16; ++l)
-    r[l] = value(l);
-  return r;
+  return lanes<V>([&](int l) QL_LAMBDA { return v[index(l)]; });
 }
 /// Lane J of each 128-bit quarter, in all four lanes of the quarter.
 template <int J, typename V> QL_INLINE V broadcastInQuarter(V v) {
@@ -157,29 +154,35 @@ struct Halves {
 QL_INLINE Ints join(__m256i lo, __m256i hi) {
   return (Ints)__builtin_shufflevector((__v4di)lo, (__v4di)hi, 0, 1, 2, 3, 4, 5, 6, 7);
 }
-#elif defined(__aarch64__)
-/// NEON's registers are quarters of a vector.
-template <typename V> struct NeonOf;
-template <> struct NeonOf<Floats> {
+#elif defined(__SSE2__) || defined(__aarch64__)
+/// The registers of SSE2 and of NEON are quarters of a vector.
+#if defined(__SSE2__)
+template <typename V> struct QuarterOf {
+  using Type = __m128i;
+};
+#else
+template <typename V> struct QuarterOf;
+template <> struct QuarterOf<Floats> {
   using Type = float32x4_t;
 };
-template <> struct NeonOf<Ints> {
+template <> struct QuarterOf<Ints> {
   using Type = int32x4_t;
 };
-template <> struct NeonOf<Words> {
+template <> struct QuarterOf<Words> {
   using Type = uint32x4_t;
 };
-template <> struct NeonOf<Bytes> {
+template <> struct QuarterOf<Bytes> {
   using Type = uint8x16_t;
 };
-template <> struct NeonOf<SBytes> {
+template <> struct QuarterOf<SBytes> {
   using Type = int8x16_t;
 };
+#endif
 
-template <int I, typename V> QL_INLINE typename NeonOf<V>::Type quarterOf(V v) {
+template <int I, typename V> QL_INLINE typename QuarterOf<V>::Type quarterOf(V v) {
   typedef long long Longs __attribute__((vector_size(64)));
   Longs w = (Longs)v;
-  return (typename NeonOf<V>::Type)__builtin_shufflevector(w, w, 2 * I, 2 * I + 1);
+  return (typename QuarterOf<V>::Type)__builtin_shufflevector(w, w, 2 * I, 2 * I + 1);
 }
 /// The vector that f makes of each quarter of v.
 template <typename Out, typename F, typename... V>
@@ -321,7 +324,7 @@ inline constexpr int kUnloweredBits = 6;
 inline constexpr int kUnloweredBits = 8; // u8 x s8 to 32 bits
 #endif
 
-constexpr int loweredBy([[maybe_unused]] int bits) {
+QL_INLINE constexpr int loweredBy([[maybe_unused]] int bits) {
   return kUnloweredBits < 8 && bits > kUnloweredBits ? 128 : 0;
 }
 QL_INLINE Bytes productBytes(int bits, Bytes q) {
@@ -350,6 +353,21 @@ QL_INLINE Ints addDot(Ints sum, Bytes q, SBytes a) {
     int16x8_t low = vmull_s8(vget_low_s8(s), vget_low_s8(a));
     return vpadalq_s16(sum, vpaddq_s16(low, vmull_high_s8(s, a)));
 #endif
+  };
+  return byQuarters<Ints>(add, sum, q, a);
+#elif defined(__SSE2__)
+  auto add = [](__m128i sum, __m128i q, __m128i a) QL_LAMBDA {
+    // To 16 bits, by way of the upper half of words for signs; then sums of two, of
+    // which those of the same four bytes are beside each other.
+    __m128i zero = _mm_setzero_si128();
+    auto wide = [](__m128i twice) QL_LAMBDA { return _mm_srai_epi16(twice, 8); };
+    __m128 low = (__m128)_mm_madd_epi16(_mm_unpacklo_epi8(q, zero),
+                                        wide(_mm_unpacklo_epi8(a, a)));
+    __m128 high = (__m128)_mm_madd_epi16(_mm_unpackhi_epi8(q, zero),
+                                         wide(_mm_unpackhi_epi8(a, a)));
+    __m128i even = (__m128i)_mm_shuffle_ps(low, high, 0x88);
+    __m128i odd = (__m128i)_mm_shuffle_ps(low, high, 0xDD);
+    return _mm_add_epi32(sum, _mm_add_epi32(even, odd));
   };
   return byQuarters<Ints>(add, sum, q, a);
 #else
@@ -392,7 +410,7 @@ QL_INLINE __m256i widen(__m256i pairs) {
 }
 
 /// Sums of pairs that can be added in 16 bits: 2^(bits + 1) * 127 each.
-constexpr int pairsThatFit(int bits) { return bits > 6 ? 1 : 128 >> bits; }
+QL_INLINE constexpr int pairsThatFit(int bits) { return bits > 6 ? 1 : 128 >> bits; }
 static_assert(8 * 2 * 15 * 127 < 32768 && 4 * 2 * 31 * 127 < 32768 &&
               2 * 2 * 63 * 127 < 32768);
 

@@ -17,7 +17,7 @@ namespace qlinear {
 /// share, set up once.
 class Optimizer {
 public:
-  explicit Optimizer(llvm::TargetMachine &machine) : builder(&machine) {
+  explicit Optimizer(llvm::TargetMachine &machine) : builder(&machine, tuning()) {
     builder.registerModuleAnalyses(modules);
     builder.registerCGSCCAnalyses(sccs);
     builder.registerFunctionAnalyses(functions);
@@ -35,12 +35,20 @@ public:
     llvm::cantFail(builder.parsePassPipeline(manager, passes));
     run(module, std::move(manager));
   }
-  /// LLVM's own -O3.
-  void runO3(llvm::Module &module) {
-    run(module, builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3));
+  /// LLVM's own -O2. (-O3 makes no other instructions of kernels.)
+  void runO2(llvm::Module &module) {
+    run(module, builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2));
   }
 
 private:
+  /// Kernels are written in vectors: looking for others takes time and finds none.
+  static llvm::PipelineTuningOptions tuning() {
+    llvm::PipelineTuningOptions options;
+    options.LoopVectorization = options.LoopInterleaving = false;
+    options.SLPVectorization = false;
+    return options;
+  }
+
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager sccs;

@@ -200,7 +200,7 @@ static LogicalResult lowerToLLVMDialect(ModuleOp module, const InstructionSet &s
 static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
   Optimizer optimizer(machine);
   optimizer.run(module, "always-inline,globaldce");
-  optimizer.runO3(module);
+  optimizer.runO2(module);
 }
 
 FailureOr<std::unique_ptr<llvm::Module>> toHostLLVM(ModuleOp module,

@@ -6,12 +6,13 @@
 //===----------------------------------------------------------------------===//
 #include "qlinear/Target/HostJit.h"
 #include "qlinear/Target/HostCode.h"
+#include "qlinear/Target/HostObject.h"
 
 #include "llvm/ExecutionEngine/Orc/ExecutionUtils.h"
-#include "llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h"
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Target/TargetMachine.h"
-#include "llvm/TargetParser/Host.h"
 
 using namespace llvm;
 
@@ -20,18 +21,15 @@ namespace qlinear {
 HostJit::HostJit(std::unique_ptr<orc::LLJIT> jit) : jit(std::move(jit)) {}
 HostJit::~HostJit() = default;
 
-static Expected<std::unique_ptr<orc::LLJIT>>
-compile(std::unique_ptr<Module> code, std::unique_ptr<LLVMContext> context,
-        const InstructionSet &set) {
+static Expected<std::unique_ptr<orc::LLJIT>> compile(Module &code,
+                                                     const InstructionSet &set) {
   auto machine = createKernelMachine(set);
   if (!machine)
     return machine.takeError();
-  orc::JITTargetMachineBuilder builder((*machine)->getTargetTriple());
-  builder.setCPU((*machine)->getTargetCPU().str());
-  builder.addFeatures({(*machine)->getTargetFeatureString().str()});
-  builder.setCodeGenOptLevel(CodeGenOptLevel::Aggressive);
-  builder.setRelocationModel(Reloc::PIC_);
-  auto jit = orc::LLJITBuilder().setJITTargetMachineBuilder(builder).create();
+  auto object = emitObject(code, **machine);
+  if (!object)
+    return object.takeError();
+  auto jit = orc::LLJITBuilder().create();
   if (!jit)
     return jit.takeError();
   auto process = orc::DynamicLibrarySearchGenerator::GetForCurrentProcess(
@@ -39,8 +37,8 @@ compile(std::unique_ptr<Module> code, std::unique_ptr<LLVMContext> context,
   if (!process)
     return process.takeError();
   (*jit)->getMainJITDylib().addGenerator(std::move(*process));
-  if (Error e = (*jit)->addIRModule(
-          orc::ThreadSafeModule(std::move(code), std::move(context))))
+  StringRef bytes(object->data(), object->size());
+  if (llvm::Error e = (*jit)->addObjectFile(MemoryBuffer::getMemBufferCopy(bytes)))
     return std::move(e);
   return std::move(*jit);
 }
@@ -51,11 +49,11 @@ mlir::FailureOr<std::unique_ptr<HostJit>> HostJit::create(mlir::ModuleOp module,
   if (set && !machineRuns(*set))
     return module.emitError("this machine does not run cpu:")
            << instructionSet << "; use cpu:portable";
-  auto context = std::make_unique<LLVMContext>();
-  auto code = toHostLLVM(module, *context, {instructionSet.str(), /*prefix=*/""});
+  LLVMContext context;
+  auto code = toHostLLVM(module, context, {instructionSet.str(), /*prefix=*/""});
   if (failed(code)) // as where there is no such set
     return mlir::failure();
-  auto jit = compile(std::move(*code), std::move(context), *set);
+  auto jit = compile(**code, *set);
   if (!jit)
     return module.emitError("CPU kernels cannot be compiled: ")
            << toString(jit.takeError());

@@ -21,6 +21,7 @@
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/TargetParser/Host.h"
 #include "llvm/Transforms/Instrumentation/AddressSanitizer.h"
+#include "llvm/Transforms/Scalar.h"
 
 using namespace llvm;
 
@@ -80,10 +81,33 @@ void addAddressSanitizer(Module &module, TargetMachine &machine) {
     keepHalvesAsIntegers(function); // the checks have split blocks
 }
 
+namespace {
+/// The passes of code generation, on x86 without loop strength reduction: of kernels,
+/// whose units are hundreds of addresses with one base, it takes two thirds of the
+/// time, and what it makes of them wants more registers than there are (3 to 8% more
+/// instructions for few rows, 1% fewer for many). With the addresses of arm64 few rows
+/// gain by it.
+class KernelPasses : public legacy::PassManager {
+public:
+  explicit KernelPasses(const TargetMachine &machine)
+      : left(machine.getTargetTriple().isX86() ? createLoopStrengthReducePass()
+                                               : nullptr) {}
+  void add(Pass *pass) override {
+    if (left && pass->getPassName() == left->getPassName())
+      delete pass;
+    else
+      legacy::PassManager::add(pass);
+  }
+
+private:
+  std::unique_ptr<Pass> left; ///< what is left out
+};
+} // namespace
+
 Expected<SmallVector<char, 0>> emitObject(Module &module, TargetMachine &machine) {
   SmallVector<char, 0> object;
   raw_svector_ostream stream(object);
-  legacy::PassManager passes;
+  KernelPasses passes(machine);
   module.setTargetTriple(machine.getTargetTriple());
   module.setDataLayout(machine.createDataLayout());
   module.setPICLevel(PICLevel::BigPIC);
