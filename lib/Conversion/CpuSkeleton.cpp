@@ -11,10 +11,11 @@
 //         for each weight: begin, add each unit, end          (micro-kernels)
 //         for each of `rows` rows: the epilogue on vectors of 16 columns
 //
-// and for many rows
+// and for many rows, where an item is a part of the rows for `tiles` tiles
 //
-//       for `tiles` of the set's tiles at a time
-//         for `tokens` of the rows at a time
+//     for `tiles` tiles at a time
+//       for each set of weights, those of the tiles that are the set's
+//         for `tokens` of the item's rows at a time
 //           for each of the tiles
 //             for each weight: multiply the tile               (micro-kernel)
 //             for each of the rows: the epilogue
@@ -26,6 +27,8 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+
+#include "llvm/Support/MathExtras.h"
 
 namespace mlir::qlinear {
 
@@ -41,7 +44,9 @@ static int32_t dtypeOf(Type type) {
 
 static int64_t bytesOf(Type type) { return type.getIntOrFloatBitWidth() / 8; }
 
-int64_t countTiles(LinearOp linear) {
+/// Tiles of 16 rows over all weights of a linear: with an epilogue they are computed
+/// together, so one weight's tiles count.
+static int64_t countTiles(LinearOp linear) {
   int64_t tiles = 0;
   for (unsigned i = 0; i < linear.getWeights().size(); ++i) {
     tiles += linear.getWeightType(i).getLayout().tiles();
@@ -49,6 +54,19 @@ int64_t countTiles(LinearOp linear) {
       break;
   }
   return tiles;
+}
+
+int64_t countItems(LinearOp linear, const CpuGemv &kernel) {
+  return llvm::divideCeil(countTiles(linear), *kernel.tiles);
+}
+
+/// The parts that the rows of `tiles` tiles are cut into: no more than there are blocks
+/// of rows.
+static int64_t countRowParts(const CpuGemm &kernel) {
+  return std::min<int64_t>(kRowParts, llvm::divideCeil(kernel.rows, kTokenBlock));
+}
+int64_t countItems(LinearOp linear, const CpuGemm &kernel) {
+  return llvm::divideCeil(countTiles(linear), *kernel.tiles) * countRowParts(kernel);
 }
 
 /// 16 lanes of a type, narrow floats as f32.
@@ -96,7 +114,7 @@ public:
   }
   Value mul(Value x, Value y) { return arith::MulIOp::create(b, loc, x, y); }
   Value div(Value a, int64_t c) {
-    return arith::DivSIOp::create(b, loc, a, constant(c));
+    return c == 1 ? a : arith::DivSIOp::create(b, loc, a, constant(c)).getResult();
   }
   Value add(Value x, Value y) { return arith::AddIOp::create(b, loc, x, y); }
   Value sub(Value x, Value y) { return arith::SubIOp::create(b, loc, x, y); }
@@ -222,11 +240,10 @@ public:
   }
 
   /// Calls body(from, to, low, high, offset) for each set of weights [from, to) that
-  /// are computed together, with the tiles low .. high - 1 of the work that are the
-  /// set's; its tile 0 is tile `offset`.
-  void forEachSet(int64_t tiles,
+  /// are computed together, with the tiles low .. high - 1 of the tiles first .. last -
+  /// 1 that are the set's; its tile 0 is tile `offset`.
+  void forEachSet(Value first, Value last,
                   function_ref<void(size_t, size_t, Value, Value, int64_t)> body) {
-    Value first = k.mul(k.begin(), tiles), last = k.mul(k.end(), tiles);
     int64_t offset = 0;
     size_t size = linear.hasEpilogue() ? blobs.size() : 1;
     for (size_t from = 0; from < blobs.size(); from += size) {
@@ -327,7 +344,7 @@ LLVM::LLVMFuncOp buildLinearKernel(SymbolTable &symbols, LinearOp linear,
                     ? getElementTypeOrSelf(linear.getX().getType())
                     : Type();
   Value rows = k.rows64();
-  l.forEachSet(*kernel.tiles,
+  l.forEachSet(k.mul(k.begin(), *kernel.tiles), k.mul(k.end(), *kernel.tiles),
                [&](size_t from, size_t to, Value low, Value high, int64_t offset) {
                  k.loop(low, high, [&](Value index) {
                    Value tile = l.tileOf(index, offset);
@@ -344,26 +361,40 @@ LLVM::LLVMFuncOp buildLinearKernel(SymbolTable &symbols, LinearOp linear,
   LinearKernel l(symbols, linear, name, *kernel.tokens, cpu::kGemmStateBytes);
   KernelBuilder &k = l.k;
   layout::ActivationLayout a{layout::u64(linear.getWeightType(0).getK())};
-  Value rows = k.rows64();
-  l.forEachSet(*kernel.tiles, [&](size_t from, size_t to, Value low, Value high,
-                                  int64_t offset) {
-    k.loop(low, high, *kernel.tiles, [&](Value group) {
-      Value end = k.min(high, k.add(group, k.constant(*kernel.tiles)));
-      k.loop(k.constant(0), rows, *kernel.tokens, [&](Value token) {
-        Value count = k.min(k.constant(*kernel.tokens), k.sub(rows, token));
-        Value activations = k.at(l.activations, token, int64_t(a.bytes()));
-        k.loop(group, end, [&](Value index) {
-          Value tile = l.tileOf(index, offset);
-          for (size_t i = from; i < to; ++i) {
-            SmallVector<Value> args = l.shapeOf(linear.getWeightType(i));
-            args.append({l.blobs[i], activations, k.toInt32(count), tile, l.state,
-                         l.products[i - from]});
-            k.call("ql_cpu_multiply_tile", args);
-          }
-          l.storeTile(from, tile, token, count);
-        });
-      });
-    });
+  // The items of a group of tiles follow each other: where a range has all of them, the
+  // group's weights are read once.
+  int64_t parts = countRowParts(kernel);
+  Value rows = k.rows64(), all = k.constant(parts);
+  Value blocks = k.div(k.add(rows, k.constant(kTokenBlock - 1)), kTokenBlock);
+  auto firstRowOf = [&](Value part) {
+    return k.min(rows, k.mul(k.div(k.mul(blocks, part), parts), kTokenBlock));
+  };
+  Value firstGroup = k.div(k.begin(), parts);
+  Value lastGroup = k.div(k.add(k.end(), k.constant(parts - 1)), parts);
+  k.loop(firstGroup, lastGroup, [&](Value group) {
+    Value item = k.mul(group, parts);
+    Value firstRow = firstRowOf(k.max(k.sub(k.begin(), item), k.constant(0)));
+    Value lastRow = firstRowOf(k.min(k.sub(k.end(), item), all));
+    Value first = k.mul(group, *kernel.tiles);
+    Value last = k.add(first, k.constant(*kernel.tiles));
+    l.forEachSet(first, last,
+                 [&](size_t from, size_t to, Value low, Value high, int64_t offset) {
+                   k.loop(firstRow, lastRow, *kernel.tokens, [&](Value token) {
+                     Value count =
+                         k.min(k.constant(*kernel.tokens), k.sub(lastRow, token));
+                     Value activations = k.at(l.activations, token, int64_t(a.bytes()));
+                     k.loop(low, high, [&](Value index) {
+                       Value tile = l.tileOf(index, offset);
+                       for (size_t i = from; i < to; ++i) {
+                         SmallVector<Value> args = l.shapeOf(linear.getWeightType(i));
+                         args.append({l.blobs[i], activations, k.toInt32(count), tile,
+                                      l.state, l.products[i - from]});
+                         k.call("ql_cpu_multiply_tile", args);
+                       }
+                       l.storeTile(from, tile, token, count);
+                     });
+                   });
+                 });
   });
   return k.finish();
 }

@@ -13,9 +13,12 @@
 
 namespace mlir::qlinear {
 
-/// Tiles of 16 rows over all weights of a linear: with an epilogue they are
-/// computed together, so one weight's tiles count.
-int64_t countTiles(LinearOp linear);
+/// Of kernels whose items are parts of all rows: as many as there may be threads.
+inline constexpr int64_t kRowParts = 256;
+
+/// The work items of a linear's kernel.
+int64_t countItems(LinearOp linear, const CpuGemv &kernel);
+int64_t countItems(LinearOp linear, const CpuGemm &kernel);
 
 /// Appends the kernel of `linear` that `kernel`, which is complete, describes to
 /// `symbols`' module. Its arguments are a pointer per weight, for the activations

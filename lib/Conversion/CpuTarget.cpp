@@ -11,8 +11,6 @@
 #include "qlinear/Transforms/Schedule.h"
 #include "qlinear/Transforms/Split.h"
 
-#include "llvm/Support/MathExtras.h"
-
 using namespace mlir;
 using namespace mlir::qlinear;
 
@@ -82,7 +80,7 @@ FailureOr<Kernels> CpuTarget::build(LinearOp op, StringRef stem) {
                        (kernel.rows == kAnyRows ? "any" : std::to_string(kernel.rows));
     kernels.variants.push_back(
         variant(kernel.rows, buildLinearKernel(symbolsOf(op), op, name, kernel),
-                llvm::divideCeil(countTiles(op), *kernel.tiles)));
+                countItems(op, kernel)));
   };
   for (KernelAttrInterface kernel : op.getSchedule()->getKernels()) {
     if (auto gemv = dyn_cast<CpuGemvAttr>(kernel))
@@ -96,15 +94,13 @@ FailureOr<Kernels> CpuTarget::build(LinearOp op, StringRef stem) {
 Kernels CpuTarget::byRows(
     int64_t M, StringRef stem,
     function_ref<LLVM::LLVMFuncOp(StringRef, std::optional<int64_t>)> build) {
-  // As many parts of the rows as may be threads.
-  constexpr int64_t parts = 256;
   Kernels kernels;
   LLVM::LLVMFuncOp few = build(stem, std::nullopt);
   for (int64_t rows : ::qlinear::rowsWithKernels(M))
     kernels.variants.push_back(variant(rows, few, /*items=*/rows));
   if (ShapedType::isDynamic(M) || M > kMaxGemvRows)
     kernels.variants.push_back(
-        variant(kAnyRows, build((stem + "_many").str(), parts), parts));
+        variant(kAnyRows, build((stem + "_many").str(), kRowParts), kRowParts));
   return kernels;
 }
 

@@ -119,7 +119,8 @@ protected:
       auto kernel = c.jit->lookup(v.getKernel().getLeafReference().getValue());
       ASSERT_TRUE(bool(kernel)) << llvm::toString(kernel.takeError());
       for (int64_t begin = 0, end; begin < v.getItems(); begin = end) {
-        end = std::min<int64_t>(v.getItems(), begin + 1 + int64_t(rng() % 3));
+        int64_t most = std::max<int64_t>(3, v.getItems() / 4);
+        end = std::min<int64_t>(v.getItems(), begin + 1 + int64_t(rng() % most));
         (*kernel)(args.data(), rows, begin, end);
       }
       return;
@@ -238,6 +239,73 @@ TEST_P(HostCodeTest, EveryCodeAndGroup) {
             << M << " rows";
       }
     }
+}
+
+TEST_P(HostCodeTest, ManyRowsAreSharedByThreads) {
+  // Two weights, whose tiles are no multiple of an item's, and rows cut anywhere: every
+  // result is written by one range, with the bits that it has without ranges.
+  EncodedWeight q = reference::randomEncoded(*ggufEncoding("Q4_K"), 40, 512, rng);
+  EncodedWeight k = reference::randomEncoded(*ggufEncoding("Q6_K"), 16, 512, rng);
+  Compiled c = compile(
+      "func.func @f(%x: " + rowsType(512, Element::f32) + ", %q: " + weightType(q) +
+      ", %k: " + weightType(k) +
+      ") { %y:2 = qlinear.linear %x, %q, %k {schedule = #qlinear.schedule<kernels = "
+      "[#qlinear.cpu_gemm<rows = any, tokens = 16, tiles = 3>]>} : (" +
+      rowsType(512, Element::f32) + ", " + weightType(q) + ", " + weightType(k) +
+      ") -> (" + rowsType(40, Element::f32) + ", " + rowsType(16, Element::f32) +
+      ") return }");
+  ASSERT_EQ(c.launches.size(), 2u);
+  mlir::qlinear::VariantAttr variant = c.launches[1].getVariantList().front();
+  auto kernel = c.jit->lookup(variant.getKernel().getLeafReference().getValue());
+  ASSERT_TRUE(bool(kernel)) << llvm::toString(kernel.takeError());
+  std::vector<char> qs = packed(q), ks = packed(k);
+  for (int M : {1, 8, 9, 67, 200}) {
+    SCOPED_TRACE(M);
+    std::vector<float> x = random(M * 512);
+    std::vector<char> tokens(M * layout::ActivationLayout{512}.bytes());
+    run(c, c.launches[0], {x.data(), tokens.data()}, M);
+    struct Results {
+      std::vector<float> q, k;
+    };
+    auto call = [&](int64_t begin, int64_t end, Results y) {
+      void *args[] = {qs.data(), ks.data(), tokens.data(), y.q.data(), y.k.data()};
+      (*kernel)(args, M, begin, end);
+      return y;
+    };
+    Results none{std::vector<float>(M * 40, NAN), std::vector<float>(M * 16, NAN)};
+    Results want = call(0, variant.getItems(), none);
+    auto toDoubles = [](const std::vector<float> &y) {
+      return std::vector<double>(y.begin(), y.end());
+    };
+    EXPECT_LE(relativeError(toDoubles(want.q), product(q, x, M)), 1e-3);
+    EXPECT_LE(relativeError(toDoubles(want.k), product(k, x, M)), 1e-3);
+    for (int64_t threads : {2, 7, 64}) {
+      SCOPED_TRACE(threads);
+      Results got = none;
+      size_t least = SIZE_MAX;
+      for (int64_t p = 0; p < threads; ++p) {
+        Results part = call(variant.getItems() * p / threads,
+                            variant.getItems() * (p + 1) / threads, none);
+        size_t written = 0;
+        auto take = [&](std::vector<float> &to, const std::vector<float> &from) {
+          for (size_t i = 0; i < to.size(); ++i)
+            if (!std::isnan(from[i])) {
+              EXPECT_TRUE(std::isnan(to[i])) << "element " << i << " is written twice";
+              to[i] = from[i];
+              ++written;
+            }
+        };
+        take(got.q, part.q);
+        take(got.k, part.k);
+        least = std::min(least, written);
+      }
+      EXPECT_EQ(got.q, want.q);
+      EXPECT_EQ(got.k, want.k);
+      // Two groups of tiles are work for seven threads if there are rows enough.
+      if (M == 200 && threads == 7)
+        EXPECT_GE(least, size_t(M) * 56 / 7 / 2);
+    }
+  }
 }
 
 TEST_P(HostCodeTest, SeveralWeights) {

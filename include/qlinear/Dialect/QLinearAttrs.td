@@ -305,17 +305,17 @@ def QLinear_CpuGemmAttr : QLinear_Attr<"CpuGemm", "cpu_gemm", [
     DeclareAttrInterfaceMethods<QLinear_KernelAttrInterface>]> {
   let summary = "a CPU kernel for many rows";
   let description = [{
-    Threads share work items of `tiles` tiles (of 16 rows of the weight). For `tokens`
-    rows of `x` at a time, a unit of a tile is decoded once, to bytes in the order in
-    which the products take them, and used for all of them; the units of an item come
-    from a cache for the rows after these. Activations are quantized. Only `rows` has to
+    Threads share groups of `tiles` tiles (of 16 rows of the weight), and parts of the
+    rows of one. For `tokens` rows of `x` at a time, a unit of a tile is decoded once, to
+    bytes in the order in which the products take them, and used for all of them; the
+    units of a group come from a cache for the rows after these. Activations are quantized. Only `rows` has to
     be there: `qlinear-schedule` chooses the fields that are left out.
 
     | field | values | meaning |
     | --- | --- | --- |
     | `rows` | 1.., `any` | rows of `x`, at most |
     | `tokens` | 8..512 | rows of `x` that share a decoded unit |
-    | `tiles` | 1..65535 | tiles of a work item |
+    | `tiles` | 1..65535 | tiles of a group |
 
     Constraints, of the fields that are given:
 

@@ -73,32 +73,44 @@ func.func @dynamic(%x: tensor<?x608xbf16>) -> tensor<?x40xf16> {
 
 // -----
 
-// A kernel for many rows goes through them in blocks of `tokens` for each work item, so
-// that the item's weights stay in a cache.
+// A kernel for many rows goes through them in blocks of `tokens` for some tiles after the
+// others, so that the tiles' weights stay in a cache. Its items are parts of the rows, as
+// many as may be threads, but of no less than 8 rows: 3 groups of tiles x 13 parts, 2 x 256.
 
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 
 // CHECK-LABEL: func @many
-// CHECK:         [#qlinear.variant<rows = 100, kernel = @linear0_m100, items = 3>,
-// CHECK-SAME:    #qlinear.variant<rows = 2147483647, kernel = @linear0_many, items = 2>]
+// CHECK:         [#qlinear.variant<rows = 100, kernel = @linear0_m100, items = 39>,
+// CHECK-SAME:    #qlinear.variant<rows = 2147483647, kernel = @linear0_many, items = 512>]
 // CHECK-LABEL: llvm.func @linear0_m100
 // CHECK-LABEL: llvm.func @linear0_many
 // CHECK-SAME:    (%{{.*}}: !llvm.ptr, %[[ROWS:.*]]: i32, %[[BEGIN:.*]]: i64, %[[END:.*]]: i64)
-// CHECK-DAG:     %[[R:.*]] = arith.extsi %[[ROWS]]
-// CHECK-DAG:     %[[THREE:.*]] = arith.constant 3 : i64
-// CHECK:         %[[LAST:.*]] = arith.muli %[[END]], %[[THREE]]
-// CHECK:         %[[HIGH:.*]] = arith.minsi %[[LAST]], %{{.*}}
-// CHECK:         scf.for %[[GROUP:.*]] = %[[LOW:.*]] to %[[HIGH]] step %{{.*}}
-// CHECK:           %[[NEXT:.*]] = arith.addi %[[GROUP]], %{{.*}}
-// CHECK:           %[[GROUPEND:.*]] = arith.minsi %[[HIGH]], %[[NEXT]]
+// CHECK:         %[[R:.*]] = arith.extsi %[[ROWS]]
+// CHECK:         %[[BLOCKS:.*]] = arith.divsi
+// CHECK:         %[[FIRSTGROUP:.*]] = arith.divsi %[[BEGIN]], %{{.*}}
+// CHECK:         %[[UP:.*]] = arith.addi %[[END]], %{{.*}}
+// CHECK:         %[[LASTGROUP:.*]] = arith.divsi %[[UP]], %{{.*}}
+// CHECK:         scf.for %[[GROUP:.*]] = %[[FIRSTGROUP]] to %[[LASTGROUP]]
+// CHECK:           %[[ITEM:.*]] = arith.muli %[[GROUP]], %{{.*}}
+// CHECK:           arith.subi %[[BEGIN]], %[[ITEM]]
+// CHECK:           arith.muli %[[BLOCKS]]
+// CHECK:           %[[FIRSTROW:.*]] = arith.minsi %[[R]]
+// CHECK:           arith.subi %[[END]], %[[ITEM]]
+// CHECK:           arith.muli %[[BLOCKS]]
+// CHECK:           %[[LASTROW:.*]] = arith.minsi %[[R]]
+// CHECK:           %[[THREE:.*]] = arith.constant 3 : i64
+// CHECK:           %[[FIRST:.*]] = arith.muli %[[GROUP]], %[[THREE]]
+// CHECK:           %[[LAST:.*]] = arith.addi %[[FIRST]]
+// CHECK:           %[[LOW:.*]] = arith.maxsi %[[FIRST]]
+// CHECK:           %[[HIGH:.*]] = arith.minsi %[[LAST]]
 // CHECK:           %[[SIXTEEN:.*]] = arith.constant 16 : i64
-// CHECK:           scf.for %[[TOKEN:.*]] = %{{.*}} to %[[R]] step %[[SIXTEEN]]
-// CHECK:             %[[LEFT:.*]] = arith.subi %[[R]], %[[TOKEN]]
+// CHECK:           scf.for %[[TOKEN:.*]] = %[[FIRSTROW]] to %[[LASTROW]] step %[[SIXTEEN]]
+// CHECK:             %[[LEFT:.*]] = arith.subi %[[LASTROW]], %[[TOKEN]]
 // CHECK:             %[[COUNT:.*]] = arith.minsi %{{.*}}, %[[LEFT]]
 // A token has 64 codes and two records.
 // CHECK:             %[[AT:.*]] = arith.muli %[[TOKEN]]
 // CHECK:             %[[X:.*]] = llvm.getelementptr %{{.*}}[%[[AT]]]
-// CHECK:             scf.for %[[TILE:.*]] = %[[GROUP]] to %[[GROUPEND]]
+// CHECK:             scf.for %[[TILE:.*]] = %[[LOW]] to %[[HIGH]]
 // CHECK:               %[[COUNT32:.*]] = arith.trunci %[[COUNT]]
 // CHECK:               llvm.call @ql_cpu_multiply_tile(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %[[X]], %[[COUNT32]], %[[TILE]], %{{.*}}, %[[PRODUCTS:[^,)]*]])
 // CHECK:               scf.for %[[ROW:.*]] = %{{.*}} to %[[COUNT]]
