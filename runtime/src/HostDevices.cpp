@@ -8,6 +8,7 @@
 #include "../emulated/Emulated.h"
 #include "Device.h"
 #include "Emulated.h"
+#include "Teams.h"
 #include "qlinear/Support/InstructionSets.h"
 
 #include <algorithm>
@@ -21,8 +22,6 @@
 #include <sys/mman.h>
 #include <tbb/global_control.h>
 #include <tbb/info.h>
-#include <tbb/parallel_for.h>
-#include <tbb/task_arena.h>
 
 using namespace qlinear;
 using namespace qlinear::runtime;
@@ -157,13 +156,12 @@ protected:
 class CpuDevice : public HostDevice {
   /// Where more threads are asked for than there are cores.
   std::optional<tbb::global_control> moreThreads;
-  tbb::task_arena arena;
-  int threads;
+  Teams teams;
   size_t best; ///< index into kInstructionSets
   HugePages hugePages;
 
 public:
-  CpuDevice(int threads, size_t best) : arena(threads), threads(threads), best(best) {
+  CpuDevice(int threads, size_t best) : teams(Teams::ofMachine(threads)), best(best) {
     targetName = text("cpu:", kInstructionSets[best].name);
     if (threads > tbb::info::default_concurrency())
       moreThreads.emplace(tbb::global_control::max_allowed_parallelism,
@@ -197,20 +195,13 @@ public:
 
   Status launch(const Launch &l, void *) override {
     auto kernel = reinterpret_cast<qlinear_cpu_kernel>(l.entry);
-    int64_t items = l.kernel->items, parts = std::min<int64_t>(items, threads);
+    int64_t items = l.kernel->items, parts = std::min<int64_t>(items, teams.threads());
     if (parts == 1) {
       kernel(l.args, l.rows, 0, items);
       return {};
     }
-    // A static partition: thread p reads the same range of the weights in every
-    // call, which keeps its pages on its own node.
-    arena.execute([&] {
-      tbb::parallel_for(
-          int64_t(0), parts,
-          [&](int64_t p) {
-            kernel(l.args, l.rows, items * p / parts, items * (p + 1) / parts);
-          },
-          tbb::static_partitioner());
+    teams.run(parts, [&](int64_t p) {
+      kernel(l.args, l.rows, items * p / parts, items * (p + 1) / parts);
     });
     return {};
   }
