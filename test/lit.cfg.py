@@ -12,7 +12,8 @@
 # %pytest (the Python package's tests).
 # %arm64 (a build for arm64), %qemu_arm64 (runs its programs, on the CPU that -cpu names).
 # Features: arm64, mkdocs, torch, ptxas, libfuzzer, asan, asan-runtime, this machine's
-# architecture (x86_64, aarch64), and the CPU's avx2, avx_vnni and avx512_vnni.
+# architecture (x86_64, aarch64), and the CPU's avx2, avx_vnni, avx512_vnni and
+# amx_int8.
 
 import os
 import platform
@@ -143,13 +144,15 @@ if config.qlinear_libfuzzer:
 has_mkdocs = [config.python, "-c", "import material, mkdocs"]
 if subprocess.run(has_mkdocs, stderr=subprocess.DEVNULL, check=False).returncode == 0:
     config.available_features.add("mkdocs")
+# Of instruction sets of x86-64, the best first.
+FEATURES = {"amx": "amx_int8", "avx512vnni": "avx512_vnni", "avxvnni": "avx_vnni", "avx2": "avx2"}
 try:
     with open("/proc/cpuinfo") as f:
         flags = next((line for line in f if line.startswith("flags")), "").split()
-    config.available_features.update({"avx2", "avx_vnni", "avx512_vnni"}.intersection(flags))
+    config.available_features.update(FEATURES.values() & set(flags))
 except OSError:
     pass
 config.available_features.add(platform.machine())
 # The best instruction set of this machine that the CPU target knows.
-best = [f for f in ("avx512_vnni", "avx_vnni", "avx2") if f in config.available_features]
-config.substitutions.append(("%isa", best[0].replace("_", "") if best else "portable"))
+best = [isa for isa, flag in FEATURES.items() if flag in config.available_features]
+config.substitutions.append(("%isa", best[0] if best else "portable"))

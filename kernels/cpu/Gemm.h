@@ -24,12 +24,17 @@
 #define QLINEAR_KERNELS_CPU_GEMM_H
 
 #include "Linear.h"
+#include "Tiles.h"
 
 namespace qlinear::cpu {
 
 /// Tokens in one pass over a panel: as many as have room for their sums in registers.
+#if defined(QL_TILES)
+inline constexpr int kBlockTokens = kTileTokens;
+#else
 inline constexpr int kBlockTokens = kRegisters >= 32 ? 8 : 4;
 static_assert(kTokenBlock % kBlockTokens == 0);
+#endif
 
 /// A unit of a tile, decoded. Lane 4 r0 + j is row 4 j + r0.
 struct Panel {
@@ -51,6 +56,10 @@ struct GemmState {
   Panel panel;
   Words rows[8][4]; ///< codes on their way into the panel
   TokenScales tokens[kBlockTokens];
+#if defined(QL_TILES)
+  Ints products[kTileSums][kTileTokens];
+  int shapedFor; ///< the tokens that tiles have the shapes for
+#endif
 };
 static_assert(sizeof(GemmState) <= kGemmStateBytes);
 
@@ -170,6 +179,63 @@ QL_INLINE TokenScales scalesOf(const layout::ActivationLayout &a, const u8 *toke
 /// Four codes of a token, in all lanes.
 QL_INLINE SBytes fourCodes(const u8 *p) { return (SBytes)splatWord(load<u32>(p)); }
 
+#if defined(QL_TILES)
+
+/// Adds the unit's products with tokens m0 .. m0 + count - 1, as below and with the
+/// same bits.
+QL_INLINE void multiplyTokens(const WeightLayout &w, const UnitLayout &unit,
+                              const u8 *activations, u64 index, int m0, int count,
+                              GemmState &state, Floats *sums) {
+  layout::ActivationLayout a{w.K};
+  const u8 *tokens = activations + u64(m0) * a.bytes();
+  const u8 *codes = tokens + index * layout::kUnitK;
+  if (state.shapedFor != count) {
+    TileShapes shapes(count);
+    QL_TILE_SHAPES(&shapes);
+    state.shapedFor = count;
+  }
+#pragma clang loop unroll(disable)
+  for (int m = 0; m < count; ++m)
+    state.tokens[m] = scalesOf(a, tokens + u64(m) * a.bytes(), unit, index);
+
+  // A sum for each chunk, or for each of its halves.
+  const Panel &panel = state.panel;
+  int halves = unit.halves(), all = unit.chunks * halves;
+  QL_UNROLL
+  for (int first = 0; first < all; first += kTileSums) {
+    int some = all - first < kTileSums ? all - first : kTileSums;
+    zeroSums();
+    QL_UNROLL
+    for (int s = 0; s < some; ++s) {
+      int c = (first + s) / halves;
+      QL_UNROLL
+      for (int half = 0; half < 2; ++half)
+        if (halves == 1 || (first + s) % 2 == half)
+          addHalfChunk(s, half, codes + c * 16 + half * 128, a.bytes(),
+                       &panel.codes[c][4 * half]);
+    }
+    storeSums(&state.products[0][0]);
+#pragma clang loop unroll(disable)
+    for (int m = 0; m < count; ++m) {
+      const TokenScales &t = state.tokens[m];
+      Floats y = sums[m0 + m];
+      QL_UNROLL
+      for (int s = 0; s < some; ++s) {
+        int c = (first + s) / halves, half = (first + s) % halves;
+        y = fma(panel.scale[c][half] * splat(t.scale[c]),
+                toFloats(state.products[s][m]), y);
+        if (half == halves - 1 && hasOffsets(unit.spec, productBias(unit.spec)))
+          QL_UNROLL
+        for (int i = 0; i < halves; ++i)
+          y = fma(-panel.offset[c][i], splat(t.sums[i][c]), y);
+      }
+      sums[m0 + m] = y;
+    }
+  }
+}
+
+#else
+
 /// Adds the panel's products with `count` tokens, the codes of whose unit start at
 /// codes[m], to sums[0 .. count - 1].
 QL_INLINE void multiplyPanel(const UnitLayout &unit, const Panel &panel, int count,
@@ -231,6 +297,8 @@ QL_INLINE void multiplyTokens(const WeightLayout &w, const UnitLayout &unit,
   multiplyPanel(unit, state.panel, count, codes, state.tokens, sums + m0);
 }
 
+#endif
+
 /// Adds unit `index` of the tile.
 QL_INLINE void multiplyUnit(const WeightLayout &w, const u8 *blob,
                             const u8 *activations, int rows, u64 tile, u64 index,
@@ -242,12 +310,19 @@ QL_INLINE void multiplyUnit(const WeightLayout &w, const u8 *blob,
   if (unit.chunks > 4)
     decodeHalf(unit, base, steps, 1, state);
   int m0 = 0;
+#if defined(QL_TILES)
+#pragma clang loop unroll(disable)
+  for (; m0 < rows; m0 += kTileTokens)
+    multiplyTokens(w, unit, activations, index, m0,
+                   rows - m0 < kTileTokens ? rows - m0 : kTileTokens, state, sums);
+#else
 #pragma clang loop unroll(disable)
   for (; m0 + kBlockTokens / 2 < rows; m0 += kBlockTokens)
     multiplyTokens(w, unit, activations, rows, index, m0, kBlockTokens, state, sums);
   if (m0 < rows)
     multiplyTokens(w, unit, activations, rows, index, m0, kBlockTokens / 2, state,
                    sums);
+#endif
 }
 
 /// y of the 16 rows of a tile for `rows` quantized tokens, token m at sums + m; the
@@ -260,11 +335,17 @@ QL_INLINE void multiplyTile(const WeightLayout &w, const u8 *blob,
 #pragma clang loop unroll(disable)
   for (int m = 0; m < padded; ++m)
     sums[m] = Floats{};
+#if defined(QL_TILES)
+  state.shapedFor = 0;
+#endif
 #pragma clang loop unroll(disable)
   for (u64 u = 0; u < w.fullUnits(); ++u)
     multiplyUnit(w, blob, activations, rows, tile, u, false, state, sums);
   if (w.tailChunks())
     multiplyUnit(w, blob, activations, rows, tile, w.fullUnits(), true, state, sums);
+#if defined(QL_TILES)
+  QL_TILE_RELEASE();
+#endif
 #pragma clang loop unroll(disable)
   for (int m = 0; m < rows; ++m)
     sums[m] = permute(sums[m], [](int l) QL_LAMBDA { return l % 4 * 4 + l / 4; });

@@ -45,8 +45,8 @@ cl::opt<std::string>
             cl::desc("What to compile for, comma-separated: cuda:sm_NN, cuda:emulated, "
                      "cpu (all instruction sets; the runtime picks one), the same of "
                      "an architecture: cpu:x86-64, cpu:arm64; one instruction set: "
-                     "cpu:avx512vnni, cpu:avxvnni, cpu:avx2, cpu:neon-i8mm, "
-                     "cpu:neon-dotprod, cpu:neon, cpu:portable"),
+                     "cpu:amx, cpu:avx512vnni, cpu:avxvnni, cpu:avx2, "
+                     "cpu:neon-i8mm, cpu:neon-dotprod, cpu:neon, cpu:portable"),
             cl::init("cpu"), cl::value_desc("list"), cl::cat(category));
 cl::opt<Emit> emitKind(
     "emit", cl::desc("What to write"), cl::init(Emit::so), cl::cat(category),

@@ -21,7 +21,7 @@ template <typename... Table> auto addressesOf(const Table &...tables) {
 inline const auto kAllCpuKernels = addressesOf(QL_CPU_KERNELS);
 
 inline bool isSupported(const CpuKernels &kernels) {
-  return qlinear::machineRuns(*qlinear::findInstructionSet(kernels.name));
+  return qlinear::machineRuns(*qlinear::findInstructionSet(kernels.set));
 }
 
 /// In characters of identifiers.

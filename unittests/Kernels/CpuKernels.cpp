@@ -4,6 +4,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+#ifdef QL_TILE_MODEL
+#include "TileModel.h"
+#endif
+
 #define QL_KERNEL [[maybe_unused]] static __attribute__((noinline)) void
 #include "../../kernels/cpu/Kernels.cpp"
 
@@ -18,6 +22,6 @@ static void decodeScales(unsigned long long spec, const void *fields, const void
 }
 
 const CpuKernels QL_CPU_KERNELS = {
-    QL_INSTRUCTION_SET, ql_cpu_begin_tile,    ql_cpu_add_unit,
-    ql_cpu_end_tile,    ql_cpu_multiply_tile, ql_cpu_load,
-    ql_cpu_store,       ql_cpu_quantize,      decodeScales};
+    QL_NAME,         QL_INSTRUCTION_SET,   ql_cpu_begin_tile, ql_cpu_add_unit,
+    ql_cpu_end_tile, ql_cpu_multiply_tile, ql_cpu_load,       ql_cpu_store,
+    ql_cpu_quantize, decodeScales};

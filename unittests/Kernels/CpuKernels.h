@@ -17,7 +17,8 @@
 
 struct CpuKernels {
   using u64 = unsigned long long;
-  const char *name; ///< of the instruction set
+  const char *name;
+  const char *set; ///< the instruction set that they need
   void (*beginTile)(u64 spec, u64 N, u64 K, int M, const unsigned char *blob, u64 tile,
                     void *state);
   void (*addUnit)(u64 spec, u64 N, u64 K, int M, const unsigned char *blob,

@@ -26,8 +26,9 @@ inline constexpr int kTokenBlock = 8;
 constexpr int tileBytes(int M) { return (16 + 20 * M) * 64; }
 
 /// Bytes of a tile's state in a kernel for many tokens, 64-byte aligned: row constants,
-/// a decoded unit and what leads to it, the scales of a block of tokens.
-inline constexpr int kGemmStateBytes = (16 + 64 + 32 + 32) * 64 + kTokenBlock * 96;
+/// a decoded unit and what leads to it, the scales of 16 tokens, four tiles of sums of
+/// them (AMX).
+inline constexpr int kGemmStateBytes = (16 + 64 + 32 + 32) * 64 + 16 * 96 + 65 * 64;
 
 /// Element types of x, extras and results; the values are those of qlr_dtype.
 enum DType : int { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };

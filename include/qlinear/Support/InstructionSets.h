@@ -21,6 +21,9 @@
 
 #if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
+#elif defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace qlinear {
@@ -63,6 +66,7 @@ struct InstructionSet {
 
 /// Of each architecture the best first.
 inline constexpr InstructionSet kInstructionSets[] = {
+    {"amx", Architecture::x86_64, "x86-64-v4", "+avx512vnni,+amx-tile,+amx-int8"},
     {"avx512vnni", Architecture::x86_64, "x86-64-v4", "+avx512vnni"},
     {"avxvnni", Architecture::x86_64, "x86-64-v3", "+avxvnni"},
     {"avx2", Architecture::x86_64, "x86-64-v3", ""},
@@ -107,6 +111,23 @@ inline std::string listInstructionSets() {
   return text;
 }
 
+#if defined(__x86_64__)
+/// Whether there are matrix tiles and Linux lets this process use them, for which it
+/// has to be asked, once for all threads: with 8 KiB of registers they are no part of
+/// what it gives each process.
+inline bool mayUseTiles() {
+#if defined(__linux__)
+  // Numbers of the kernel's interface; older headers lack their names.
+  constexpr int kRequestPermission = 0x1023; // ARCH_REQ_XCOMP_PERM
+  constexpr int kTileData = 18;              // XFEATURE_XTILEDATA
+  return __builtin_cpu_supports("amx-tile") &&
+         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+#endif
+
 /// Whether this machine has what kInstructionSets calls so, a CPU or a feature.
 inline bool machineHas(std::string_view what) {
 #if defined(__x86_64__)
@@ -118,6 +139,10 @@ inline bool machineHas(std::string_view what) {
     return __builtin_cpu_supports("avx512vnni");
   if (what == "+avxvnni")
     return __builtin_cpu_supports("avxvnni");
+  if (what == "+amx-tile")
+    return mayUseTiles();
+  if (what == "+amx-int8")
+    return __builtin_cpu_supports("amx-int8");
 #elif defined(__aarch64__) && defined(__linux__)
   // Bits of the kernel's interface; older headers lack their names.
   if (what == "+dotprod")

@@ -131,7 +131,7 @@ def _tuples(value):
 
 
 _CPU = {
-    "cpu:x86-64": ("cpu:avx512vnni", "cpu:avxvnni", "cpu:avx2"),
+    "cpu:x86-64": ("cpu:amx", "cpu:avx512vnni", "cpu:avxvnni", "cpu:avx2"),
     "cpu:arm64": ("cpu:neon-i8mm", "cpu:neon-dotprod", "cpu:neon"),
 }
 
