@@ -49,10 +49,8 @@ def off(have, want):
 def calls(monkeypatch):
     """The number of calls of compiled blocks, in a list."""
     made = []
-    run = _blocks._Block.run
-    monkeypatch.setattr(
-        _blocks._Block, "run", lambda self, *rest: (made.append(1), run(self, *rest))[1]
-    )
+    block = _blocks.block
+    monkeypatch.setattr(_blocks, "block", lambda *rest: (made.append(1), block(*rest))[1])
     return made
 
 
@@ -275,7 +273,7 @@ def test_arguments_of_the_op():
     layer = model.model.layers[0]
     x = torch.randn(2, 64)
     with torch.no_grad():
-        with pytest.raises(qlinear.ArgumentError, match=r"input 1 of the block is torch.float32"):
+        with pytest.raises(qlinear.ArgumentError, match="input 1 of .*block"):
             layer._qlinear.mlp(layer, x, x[:, :32])
         y = layer._qlinear.mlp(layer, x[:0], x[:0])
     assert y.shape == (0, 64)

@@ -93,6 +93,11 @@ def find_tool(name):
     )
 
 
+def library_path():
+    """Where the runtime's library lies, or its name, which the loader looks for."""
+    return _find_library()[0]
+
+
 def _find_library():
     """(path of the runtime's library, where else it was looked for)."""
     looked = []
@@ -196,14 +201,13 @@ def library():
 def _check(status, function, arguments):
     """Raises what the failing call of this thread left."""
     if status:
-        raise_last(status)
+        raise error_of(status, library().qlr_last_error().decode())
     return status
 
 
-def raise_last(status):
+def error_of(status, message):
     name = STATUS[status] if status < len(STATUS) else str(status)
-    message = library().qlr_last_error().decode()
-    raise (ArgumentError if name == "INVALID_ARGUMENT" else Error)(message, name)
+    return (ArgumentError if name == "INVALID_ARGUMENT" else Error)(message, name)
 
 
 class Handle:

@@ -20,10 +20,15 @@ import threading
 
 import torch
 
-from . import _abi, _ops, compiler
+from . import _abi, _native, _ops, compiler
 from ._abi import ArgumentError, Error
 from ._ops import _SAYS, _TYPES, _aligned, _library, _type_of
 from .module import Module
+
+
+def compiled(text, *, target, batch_invariant):
+    """The artifact of a text."""
+    return compiler.compile(text, target, batch_invariant=batch_invariant, kernel={"text": text})
 
 
 class _Block:
@@ -31,7 +36,7 @@ class _Block:
 
     def __init__(self, text, invariant, device_name):
         device = _abi.device(device_name)
-        artifact = compiler.compile(text, device.target, batch_invariant=invariant)
+        artifact = compiled(text, target=device.target, batch_invariant=invariant)
         self.module = Module(artifact, None, device)
         self.function = self.module.functions["block"]
         self.bytes = [weight["bytes"] for weight in artifact.manifest["weights"]]
@@ -82,18 +87,21 @@ def block_for(text, device):
     return found
 
 
+def block_of_call(text, device):
+    """As block_for(), of a call."""
+    if (text, _ops._invariant, device) not in _blocks and _ops.is_capturing(device):
+        raise Error(
+            "the first call of a block of layers is inside a CUDA graph capture, where its "
+            "kernels cannot be loaded; run the model once before"
+        )
+    return block_for(text, device)
+
+
 def block_on(x, text):
     """The compiled text on the device of x, and torch's current stream there."""
     index = x.device.index if x.device.type == "cuda" else None
     name = _ops._host if index is None else f"cuda:{index}"
-    found = _blocks.get((text, _ops._invariant, name))
-    if found is None:
-        if index is not None and torch.cuda.is_current_stream_capturing():
-            raise Error(
-                "the first call of a block of layers is inside a CUDA graph capture, where its "
-                "kernels cannot be loaded; run the model once before"
-            )
-        found = block_for(text, name)
+    found = _blocks.get((text, _ops._invariant, name)) or block_of_call(text, name)
     stream = None if index is None else torch._C._cuda_getCurrentRawStream(index)
     return found, stream
 
@@ -151,11 +159,20 @@ def _no_backward(ctx, *grads):
     )
 
 
-_library.define("block(Tensor[] inputs, Tensor[] packed, str text, int[] columns) -> Tensor[]")
-for _device in ("CPU", "CUDA"):
-    _library.impl("block", _block, _device)
+_ops.define("block(Tensor[] inputs, Tensor[] packed, str text, int[] columns) -> Tensor[]", _block)
 torch.library.register_fake("qlinear::block", _fake, lib=_library)
 torch.library.register_autograd("qlinear::block", _no_backward, lib=_library)
+_block_op = torch.ops.qlinear.block.default
+if _native.library is not None:
+    _native.use(_ops.kernel_of_call, block_of_call)
+
+
+def block(inputs, packed, text, columns):
+    """torch.ops.qlinear.block."""
+    if torch.compiler.is_compiling():
+        return torch.ops.qlinear.block(inputs, packed, text, columns)
+    wanted = torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
+    return _ops.called(_block_op, (inputs, packed, text, columns), wanted)
 
 
 # ===------------------------------------------------------------------------===#

@@ -183,17 +183,20 @@ class Linear(torch.nn.Module):
             raise ArgumentError(
                 f"x has the shape {tuple(x.shape)}, but the layer takes (..., {self.in_features})"
             )
+        # Not self.packed: what is no attribute of Python's costs a microsecond to find.
+        packed, bias = self._buffers["packed"], self._parameters["bias"]
         encoding, activations = self._says()
-        if self.packed.numel() == 0 or not encoding:
+        if packed.numel() == 0 or not encoding:
             raise Error(
                 "the layer is empty; fill it with load_state_dict(), or make it with "
                 "Linear.from_float() or Linear.from_packed()"
             )
+        _ops._type_of(x, "x")
         kind = x.device.type
         # As autocast does with nn.Linear: neither integers nor float64.
-        if x.dtype in _ops._TYPES and kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind):
+        if kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind):
             x = x.to(torch.get_autocast_dtype(kind))
-        return _ops.linear(x, self.packed, self.bias, encoding, self.out_features, activations)
+        return _ops.linear(x, packed, bias, encoding, self.out_features, activations)
 
     @property
     def encoding(self):

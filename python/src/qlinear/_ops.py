@@ -15,7 +15,10 @@ bias (n,); the result (..., n) has the type of x. `activations` is what W is mul
 "int8", x quantized per 32 columns, or "float", x as it is. The second op is the derivative by
 x, grad (..., n) times W. The ops have no state: their kernel is found by encoding, n, K, types
 and activations, and compiled at the first use of these; all layers of one shape share it, since
-the weight is an argument."""
+the weight is an argument.
+
+linear is C++ where that was built (_native.py), and what is below for CPU and CUDA then is not
+called; derivatives and fakes are always these."""
 
 import contextlib
 import functools
@@ -24,7 +27,7 @@ import warnings
 
 import torch
 
-from . import _abi, _arrays, compiler
+from . import _abi, _arrays, _native, compiler
 from ._abi import ArgumentError, Error
 from .module import Module, TorchWorkspace
 
@@ -46,10 +49,12 @@ def host_device(name):
     runtime: "cpu", "cpu:4" (threads), or "emulated", the GPU's kernels on the CPU."""
     global _host
     before, _host = _host, _abi.device(name).name
+    _native.set_host(_host)
     try:
         yield
     finally:
         _host = before
+        _native.set_host(_host)
 
 
 def set_batch_invariant(enabled=True):
@@ -59,6 +64,7 @@ def set_batch_invariant(enabled=True):
     were captured before stay as they are."""
     global _invariant
     _invariant = bool(enabled)
+    _native.set_batch_invariant(_invariant)
 
 
 def check_activations(activations, what="activations"):
@@ -97,6 +103,14 @@ def module_text(encoding, n, k, dtype, bias_dtype, activations="int8"):
 _SAYS = " {{activations = #qlinear.activation_format<{}>}}"
 
 
+def compiled(encoding, n, k, dtype, bias_dtype, activations, *, target, batch_invariant):
+    """The artifact of a linear."""
+    text = module_text(encoding, n, k, dtype, bias_dtype, activations)
+    about = {"encoding": encoding, "n": n, "k": k, "dtype": dtype, "bias": bias_dtype}
+    about["activations"] = activations
+    return compiler.compile(text, target, batch_invariant=batch_invariant, kernel=about)
+
+
 def call_with_weights(module, function, rows, arguments):
     """qlr_call_with_weights of a Function, with scratch memory where it needs some; the last of
     `arguments`, those after the workspace, is the stream."""
@@ -118,11 +132,11 @@ class Kernel:
     """A compiled linear on a device, without a weight of its own."""
 
     def __init__(self, key):
-        encoding, n, k, dtype, bias_dtype, activations, invariant, device_name = key
+        *what, invariant, device_name = key
+        encoding, n, k, dtype, bias_dtype, activations = what
         device = _abi.device(device_name)
-        text = module_text(encoding, n, k, dtype, bias_dtype, activations)
         try:
-            artifact = compiler.compile(text, device.target, batch_invariant=invariant)
+            artifact = compiled(*what, target=device.target, batch_invariant=invariant)
         except Error as problem:
             if problem.status != "NOT_FOUND":  # of the compiler: the cache has no such kernel
                 raise
@@ -222,20 +236,27 @@ def _aligned(tensor):
     return tensor.clone() if tensor.data_ptr() % 16 else tensor
 
 
+def kernel_of_call(*key):
+    """As kernel_for(), of a call."""
+    if (*key[:-1], _invariant, key[-1]) not in _kernels and is_capturing(key[-1]):
+        raise Error(
+            f"the first call of a {key[1]} x {key[2]} linear is inside a CUDA graph capture, "
+            "where its kernel cannot be loaded; run the model once before, or call "
+            "qlinear.nn.prepare()"
+        )
+    return kernel_for(*key)
+
+
+def is_capturing(device_name):
+    return device_name.startswith("cuda") and torch.cuda.is_current_stream_capturing()
+
+
 def _kernel_on(x, key):
     """The kernel of (encoding, n, k, dtype, bias dtype or None, activations) on the device of
     x, the device's name, and torch's current stream there."""
     index = x.device.index if x.device.type == "cuda" else None
     name = _host if index is None else f"cuda:{index}"
-    kernel = _kernels.get((*key, _invariant, name))
-    if kernel is None:
-        if index is not None and torch.cuda.is_current_stream_capturing():
-            raise Error(
-                f"the first call of a {key[1]} x {key[2]} linear is inside a CUDA graph capture, "
-                "where its kernel cannot be loaded; run the model once before, or call "
-                "qlinear.nn.prepare()"
-            )
-        kernel = kernel_for(*key, name)
+    kernel = _kernels.get((*key, _invariant, name)) or kernel_of_call(*key, name)
     # What current_stream(index).cuda_stream is, in a tenth of the time.
     stream = None if index is None else torch._C._cuda_getCurrentRawStream(index)
     return kernel, name, stream
@@ -402,27 +423,64 @@ _FUNCTIONS = {"linear": _Transformed, "linear_backward": _TransformedBackward}
 
 def _apply(function, *arguments):
     """Calls the op of a Function, through the Function where a transform asks for it."""
-    if not torch.compiler.is_compiling() and (
-        torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
-    ):
+    if not torch.compiler.is_compiling() and _is_transformed():
         return function.apply(*arguments)
     return function.forward(*arguments)
 
 
+def _is_transformed():
+    return (
+        torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
 def linear(x, packed, bias, encoding, n, activations):
     """torch.ops.qlinear.linear, which transforms of torch.func know too."""
-    return _apply(_Transformed, x, packed, bias, encoding, n, activations)
+    arguments = x, packed, bias, encoding, n, activations
+    if torch.compiler.is_compiling():
+        return torch.ops.qlinear.linear(*arguments)
+    if _is_transformed():
+        return _Transformed.apply(*arguments)
+    wanted = x.requires_grad or (bias is not None and bias.requires_grad)
+    return called(_linear_op, arguments, wanted and torch.is_grad_enabled())
 
 
-_library = torch.library.Library("qlinear", "DEF")
-_library.define(
+def called(op, arguments, has_gradient):
+    """Calls an op, past what registers a derivative if there is none to register: that is
+    Python, and takes longer than the op."""
+    try:
+        if has_gradient:
+            return op(*arguments)
+        with torch._C._AutoDispatchBelowAutograd():
+            return op(*arguments)
+    except RuntimeError as problem:
+        translated = _native.translated(problem)
+        if translated is problem:
+            raise
+        raise translated from None
+
+
+_library = torch.library.Library("qlinear", "FRAGMENT")
+
+
+def define(schema, function):
+    """Registers an op, unless it is C++."""
+    name = schema.partition("(")[0]
+    if _native.library is None or not torch._C._dispatch_has_kernel(f"qlinear::{name}"):
+        _library.define(schema)
+        for device in ("CPU", "CUDA"):
+            _library.impl(name, function, device)
+
+
+define(
     "linear(Tensor x, Tensor packed, Tensor? bias, str encoding, int n, "
-    'str activations="int8") -> Tensor'
+    'str activations="int8") -> Tensor',
+    _linear,
 )
-_library.define("linear_backward(Tensor grad, Tensor packed, str encoding, int k) -> Tensor")
-for _device in ("CPU", "CUDA"):
-    _library.impl("linear", _linear, _device)
-    _library.impl("linear_backward", _linear_backward, _device)
+define(
+    "linear_backward(Tensor grad, Tensor packed, str encoding, int k) -> Tensor", _linear_backward
+)
+_linear_op = torch.ops.qlinear.linear.default
 torch.library.register_fake("qlinear::linear", _fake, lib=_library)
 torch.library.register_fake("qlinear::linear_backward", _fake_backward, lib=_library)
 torch.library.register_autograd(

@@ -307,7 +307,7 @@ class _Fused:
         if text is None:
             text = self.texts[key] = _blocks.text_of(_type_of(inputs[0], "x"), shape)
         packed = [linear.packed for linear in linears]
-        return torch.ops.qlinear.block(inputs, packed, text, columns)
+        return _blocks.block(inputs, packed, text, columns)
 
     def projections(self, layer, x):
         linears = _linears(layer.self_attn, _HEADS)

@@ -69,6 +69,7 @@ def compile(
     fuse=True,
     quantize_activations=True,
     options=(),
+    kernel=None,
 ):
     """Compiles a module of quantized linear layers to an artifact.
 
@@ -86,6 +87,8 @@ def compile(
         the call nor on the other rows; slower where rows are few.
     schedule_table, fuse, quantize_activations, options: as of quant-compile; `options`
         are further arguments of its command line.
+    kernel: of what call of torch.ops.qlinear it is, as plain values: programs without Python
+        find it in the cache by that (runtime/torch/Cache.cpp).
 
     Returns an Artifact. Raises CompileError with the compiler's messages.
     """
@@ -111,7 +114,10 @@ def compile(
     if output is not None:
         _run_compiler(text, arguments, os.fspath(output))
         return Artifact(output)
-    return _cached(text, arguments, [f for f in (params, schedule_table) if f is not None])
+    files = [f for f in (params, schedule_table) if f is not None]
+    if kernel is not None:
+        kernel = {**kernel, "target": targets, "batch_invariant": batch_invariant}
+    return _cached(text, arguments, files, kernel)
 
 
 def _run_compiler(text, arguments, output):
@@ -123,7 +129,7 @@ def _run_compiler(text, arguments, output):
         raise CompileError(message or f"{tool} ended with status {ran.returncode}")
 
 
-def _cached(text, arguments, files):
+def _cached(text, arguments, files, kernel):
     key = hashlib.sha256()
     for part in (
         b"qlinear artifact 1",
@@ -143,15 +149,19 @@ def _cached(text, arguments, files):
             raise
     # An artifact of another build of the compiler is made anew, if that can be done.
     try:
-        made_by = json.loads(record.read_text())["compiler"]
+        said = json.loads(record.read_text())
+        made_by = said["compiler"]
     except (OSError, ValueError, KeyError):
-        made_by = None
-    if path.exists() and compiler in (None, made_by):
+        said = made_by = None
+    about = {"compiler": compiler} if kernel is None else {"compiler": compiler, "kernel": kernel}
+    # An entry of before records had "kernel" is made anew, too.
+    is_same = compiler == made_by is not None and about.items() <= said.items()
+    if path.exists() and (compiler is None or is_same):
         return Artifact(path)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as work:
         _run_compiler(text, arguments, f"{work}/{name}.so")
-        pathlib.Path(f"{work}/record").write_text(json.dumps({"compiler": compiler}))
+        pathlib.Path(f"{work}/record").write_text(json.dumps(about))
         # A program that has the old file open keeps it: it is replaced, not written.
         os.replace(f"{work}/{name}.so", path)
         os.replace(f"{work}/record", record)

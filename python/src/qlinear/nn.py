@@ -20,7 +20,7 @@ except ImportError:
         "qlinear.nn needs PyTorch, which is not installed; pip install torch"
     ) from None
 
-from . import _blocks, _ops, compiler
+from . import _blocks, _ops
 from ._layer import Linear
 from ._ops import host_device, set_batch_invariant
 from ._optimize import Optimization, optimize
@@ -95,13 +95,13 @@ def prepare(model, dtype=None, targets=None, *, backward=False):
         # The cache has an entry for what a device looks for: one instruction set.
         wanted = [t for w in wanted for t in _instruction_sets(w)]
         for shape in shapes(model) if is_model else model:
-            if _is_block(shape):
-                texts = [_blocks.text_of(name, _tuples(shape))]
-            else:
-                texts = [_ops.module_text(*key) for key in _kernels(shape, name, backward)]
-            for text in texts:
-                for target in wanted:
-                    compiler.compile(text, target, batch_invariant=_ops._invariant)
+            for target in wanted:
+                where = {"target": target, "batch_invariant": _ops._invariant}
+                if _is_block(shape):
+                    _blocks.compiled(_blocks.text_of(name, _tuples(shape)), **where)
+                    continue
+                for key in _kernels(shape, name, backward):
+                    _ops.compiled(*key, **where)
         return
     if not is_model:
         pairs = [(shape, _ops._host) for shape in model]
