@@ -11,9 +11,9 @@
 # %with_asan (runs a program that loads code compiled with --sanitize=address),
 # %pytest (the Python package's tests).
 # %arm64 (a build for arm64), %qemu_arm64 (runs its programs, on the CPU that -cpu names).
-# Features: arm64, mkdocs, torch, ptxas, libfuzzer, asan, asan-runtime, this machine's
-# architecture (x86_64, aarch64), and the CPU's avx2, avx_vnni, avx512_vnni and
-# amx_int8.
+# Features: arm64, mkdocs, torch, torch-native (our ops in C++), ptxas, libfuzzer, asan,
+# asan-runtime, this machine's architecture (x86_64, aarch64), and the CPU's avx2, avx_vnni,
+# avx512_vnni and amx_int8.
 
 import os
 import platform
@@ -96,6 +96,8 @@ if config.ptxas and not config.ptxas.endswith("NOTFOUND"):
 find_torch = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is None)"
 if subprocess.run([config.python, "-c", find_torch], check=False).returncode == 0:
     config.available_features.add("torch")
+    if os.path.exists(os.path.join(config.qlinear_libs_dir, "libQLinearTorch.so")):
+        config.available_features.add("torch-native")
 # %with_asan runs a program that loads code instrumented with AddressSanitizer. A tool
 # that is built with it has the runtime already; others get it preloaded.
 runtime = subprocess.run(
