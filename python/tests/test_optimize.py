@@ -20,7 +20,7 @@ import qlinear.transformers  # noqa: E402
 from qlinear import _blocks  # noqa: E402
 from test_models import IDS, SIZES, dequantized, logits, model_of, swap  # noqa: E402
 
-NAMES = ["Llama", "Mistral", "Qwen2", "Qwen3", "Gemma2", "Gemma3"]
+NAMES = ["Llama", "Mistral", "Qwen2", "Qwen3", "Phi3", "Gemma", "Gemma2", "Gemma3"]
 
 
 def packed(name="Llama", dtype=torch.float32, activations="float", **options):
@@ -64,7 +64,7 @@ def test_logits(name, calls):
     assert "2 of 2 decoder layers" in str(report)
     calls.clear()
     after = logits(model)
-    assert len(calls) == 4  # two a layer
+    assert len(calls) == (6 if name == "Phi3" else 4)  # of two layers
     assert off(before, want) < 1e-5
     assert off(after, want) < 1e-5
     assert not torch.equal(after, before)  # roundings differ, or nothing was done
@@ -233,6 +233,41 @@ def test_an_attention_that_changes_its_input():
     with torch.no_grad():
         x = torch.randn(1, 3, 64)
         torch.testing.assert_close(attention.q_proj(x), plain.q_proj(x))
+
+
+@pytest.mark.parametrize("name", ["Llama", "Gemma2"])
+def test_the_last_linear_of_the_attention(name):
+    """It is part of what follows, with its bias, unless it has to stay by itself."""
+    model = packed(name, attention_bias=True)
+    assert model.model.layers[0].self_attn.o_proj.bias is not None
+    model.model.layers[0].self_attn.o_proj.activations = "int8"
+    want, seen = logits(model), []
+    model.model.layers[1].self_attn.o_proj.register_forward_hook(lambda *_: seen.append(1))
+    assert reasons(model) == [None, None]
+    taken = [layer._qlinear.takes_out for layer in model.model.layers]
+    assert taken == [True, False] and len(seen) == 2  # before and after
+    assert off(logits(model), want) < 0.01 and len(seen) == 3
+
+    model = packed(name)
+    model.model.layers[0].self_attn.o_proj = torch.nn.Linear(64, 64, bias=False)
+    want = logits(model)
+    assert reasons(model) == [None, None]
+    assert off(logits(model), want) < 1e-5
+
+
+def test_an_attention_that_changes_its_output():
+    model = packed()
+    qlinear.nn.optimize(model)
+    attention = model.model.layers[0].self_attn
+    inner = attention.forward
+    attention.forward = lambda **given: (inner(**given)[0] * 2, None)
+    with pytest.raises(qlinear.Error, match="returns another tensor than its o_proj gave"):
+        logits(model)
+    # By itself it is what it was.
+    with torch.no_grad():
+        x = torch.randn(1, 3, 64)
+        want = dequantized(packed()).model.layers[0].self_attn.o_proj(x)
+        torch.testing.assert_close(attention.o_proj(x), want)
 
 
 def test_a_linear_that_is_replaced_later():

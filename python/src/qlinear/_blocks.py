@@ -22,7 +22,7 @@ import torch
 
 from . import _abi, _native, _ops, compiler
 from ._abi import ArgumentError, Error
-from ._ops import _SAYS, _TYPES, _aligned, _library, _type_of
+from ._ops import _TYPES, _aligned, _library, _says, _type_of
 from .module import Module
 
 
@@ -294,7 +294,7 @@ class Text:
     def linears(self, x, k, layers, activations):
         """The products of x with several weights, (encoding, n, type of the bias or None)
         each: one operation where they have no biases."""
-        says = "" if activations == "int8" else _SAYS.format(activations)
+        says = _says(activations)
         if any(bias for _, _, bias in layers):
             return [self.linear(x, k, layer, says) for layer in layers]
         weights = [self.weight(encoding, n, k) for encoding, n, _ in layers]
@@ -338,7 +338,7 @@ class Text:
 
     def glu(self, x, k, gate, up, act, activations):
         """act(x * gate) * (x * up), for two weights with as many outputs and no biases."""
-        says = "" if activations == "int8" else _SAYS.format(activations)
+        says = _says(activations)
         (wg, tg), (wu, tu) = self.weight(gate[0], gate[1], k), self.weight(up[0], up[1], k)
         line, value = self.narrowed("%p", "%y")
         result = self.name()
@@ -370,28 +370,66 @@ def projections_text(dtype, k, norm, layers, activations):
     return text.finish([(v, text.rows(layer[1])) for v, layer in zip(values, layers)])
 
 
-def mlp_text(dtype, k, norms, layers, act, activations):
-    """Inputs x (of the attention) and the residual, the scales of the norms, a bias of down;
-    result: the residual after the MLP. norms: (None, before, None), or with norms after the
-    attention and after the MLP, whose results are added to the residual."""
-    after_attention, before, after = norms
-    gate, up, down = layers
-    text = Text(dtype)
-    x, residual = text.argument(text.rows(k)), text.argument(text.rows(k))
+def _to_mlp(text, k, out, norms):
+    """(residual, what the MLP multiplies), after the attention. `out` is the attention's last
+    linear, (K, layer, activations), or None: then x is its result."""
+    after_attention, before, _ = norms
+    x = text.argument(text.rows(out[0] if out else k))
+    residual = text.argument(text.rows(k))
+    if out:
+        inner, layer, activations = out
+        add = None if after_attention else residual
+        x = text.linear(x, inner, layer, _says(activations), add=add)
     if after_attention:
-        _, sum_ = text.norm(after_attention, x, k, after=residual)
-        _, n = text.norm(before, sum_, k)
-    else:
-        sum_, n = text.norm(before, x, k, add=residual)
-    h = text.glu(n, k, gate, up, act, activations)
-    says = "" if activations == "int8" else _SAYS.format(activations)
-    y = text.linear(h, gate[1], down, says, add=None if after else sum_)
+        _, x = text.norm(after_attention, x, k, after=residual)
+    elif not out:
+        return text.norm(before, x, k, add=residual)
+    _, n = text.norm(before, x, k)
+    return x, n
+
+
+def _from_mlp(text, k, h, inner, down, activations, residual, after):
+    """The residual after the MLP's last linear, of h."""
+    y = text.linear(h, inner, down, _says(activations), add=None if after else residual)
     if after:
-        _, y = text.norm(after, y, k, after=sum_)
+        _, y = text.norm(after, y, k, after=residual)
     return text.finish([(y, text.rows(k))])
 
 
-TEXTS = {"projections": projections_text, "mlp": mlp_text}
+def mlp_text(dtype, k, out, norms, layers, act, activations):
+    """From the attention to the next layer. Inputs x and the residual, then biases and scales of
+    norms in the order of their use; result: the residual after the MLP. norms: (None, before,
+    None), or with norms after the attention and after the MLP, whose results are added to the
+    residual."""
+    gate, up, down = layers
+    text = Text(dtype)
+    residual, n = _to_mlp(text, k, out, norms)
+    h = text.glu(n, k, gate, up, act, activations)
+    return _from_mlp(text, k, h, gate[1], down, activations, residual, norms[2])
+
+
+def wide_text(dtype, k, out, norms, layer, activations):
+    """As mlp_text, up to gate and up, which are one layer here; results: the residual, and
+    these."""
+    text = Text(dtype)
+    residual, n = _to_mlp(text, k, out, norms)
+    (both,) = text.linears(n, k, [layer], activations)
+    return text.finish([(residual, text.rows(k)), (both, text.rows(layer[1]))])
+
+
+def down_text(dtype, k, inner, down, after, activations):
+    """The rest of it. Inputs: the activated product, and the residual."""
+    text = Text(dtype)
+    h, residual = text.argument(text.rows(inner)), text.argument(text.rows(k))
+    return _from_mlp(text, k, h, inner, down, activations, residual, after)
+
+
+TEXTS = {
+    "projections": projections_text,
+    "mlp": mlp_text,
+    "wide": wide_text,
+    "down": down_text,
+}
 
 
 def text_of(dtype, shape):

@@ -78,8 +78,7 @@ def check_activations(activations, what="activations"):
 
 def module_text(encoding, n, k, dtype, bias_dtype, activations="int8"):
     """MLIR of a linear; `dtype` of x and the result, `bias_dtype` None without bias."""
-    # int8 is what is meant where nothing is said.
-    says = "" if activations == "int8" else _SAYS.format(activations)
+    says = _says(activations)
     w = f"!qlinear.weight<{n}x{k}, #qlinear.encoding<{encoding}>>"
     x, y, b = f"tensor<?x{k}x{dtype}>", f"tensor<?x{n}x{dtype}>", f"tensor<{n}x{bias_dtype}>"
     head = f"qlinear.parameter @weight : {w}\n"
@@ -100,7 +99,11 @@ def module_text(encoding, n, k, dtype, bias_dtype, activations="int8"):
     )
 
 
-_SAYS = " {{activations = #qlinear.activation_format<{}>}}"
+def _says(activations):
+    """The attribute of a linear; int8 is what is meant where nothing is said."""
+    if activations == "int8":
+        return ""
+    return f" {{activations = #qlinear.activation_format<{activations}>}}"
 
 
 def compiled(encoding, n, k, dtype, bias_dtype, activations, *, target, batch_invariant):

@@ -7,11 +7,12 @@
 """qlinear.nn.optimize: of a decoder layer of transformers, two compiled functions remain beside
 the attention:
 
-    norm, q, k, v                                            2 launches
-    (o), residual, norm, gate and up, activation, down, residual    3 launches
+    norm, q, k, v                                                   2 launches
+    o, residual, norm, gate and up, activation, down, residual      4 launches
 
 The modules stay where they are, and with them the state_dict: what changes is `forward` of the
-layer, and of its q, k and v."""
+layer, and of its q, k, v and o. Within the layer's forward, q, k and v have their results
+already, and o gives what it gets, which the attention has to return as it is."""
 
 import collections
 import inspect
@@ -26,21 +27,27 @@ from ._abi import Error
 from ._layer import Linear
 from ._ops import _TYPES, _type_of
 
-#: Of each kind of decoder layer, by its class: the norms after the attention, before and after
-#: the MLP. Its parts are called as in _PARTS, and `forward` does what _forward() does.
+#: How the parts of a decoder layer are called, beside those in _PARTS: the norms after the
+#: attention, before and after the MLP; the first linears of the attention; the linears of the
+#: MLP, in which the first may be gate and up in one; the MLP's activation.
+_Kind = collections.namedtuple("_Kind", "norms heads mlp activation")
+_PLAIN = (None, "post_attention_layernorm", None)
+_SANDWICH = "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"
+_SEPARATE = ("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj", "down_proj"), "act_fn"
+_MERGED = ("qkv_proj",), ("gate_up_proj", "down_proj"), "activation_fn"
+#: By class; `forward` does what _forward() does.
 _LAYERS = {
-    **dict.fromkeys(
-        ["LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer"],
-        (None, "post_attention_layernorm", None),
-    ),
-    **dict.fromkeys(
-        ["Gemma2DecoderLayer", "Gemma3DecoderLayer"],
-        ("post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"),
-    ),
+    "Gemma2DecoderLayer": _Kind(_SANDWICH, *_SEPARATE),
+    "Gemma3DecoderLayer": _Kind(_SANDWICH, *_SEPARATE),
+    "GemmaDecoderLayer": _Kind(_PLAIN, *_SEPARATE),
+    "LlamaDecoderLayer": _Kind(_PLAIN, *_SEPARATE),
+    "MistralDecoderLayer": _Kind(_PLAIN, *_SEPARATE),
+    "Phi3DecoderLayer": _Kind(_PLAIN, *_MERGED),
+    "Qwen2DecoderLayer": _Kind(_PLAIN, *_SEPARATE),
+    "Qwen3DecoderLayer": _Kind(_PLAIN, *_SEPARATE),
 }
 _PARTS = ("input_layernorm", "self_attn", "mlp")
-_HEADS = ("q_proj", "k_proj", "v_proj")
-_MLP = ("gate_proj", "up_proj", "down_proj")
+_OUT = "o_proj"
 
 
 class Optimized(collections.namedtuple("Optimized", "name reason")):
@@ -49,7 +56,7 @@ class Optimized(collections.namedtuple("Optimized", "name reason")):
     __slots__ = ()
 
     def __str__(self):
-        return f"{self.name}: {self.reason or 'two compiled functions'}"
+        return f"{self.name}: {self.reason or 'compiled functions'}"
 
 
 class Optimization(list):
@@ -69,9 +76,10 @@ def optimize(model, *, check=True):
     place: its norms, packed linears, activations and residuals. For inference; call it after
     swap_linears() or from_pretrained() of a packed model.
 
-    Knows the decoder layers of Llama, Mistral, Qwen 2 and 3, Gemma 2 and 3. Others, and layers
-    whose parts are not packed, have hooks or are not what is known, stay as they are, and the
-    result, an Optimization, says why.
+    Knows the decoder layers of Llama, Mistral, Qwen 2 and 3, Phi 3, Gemma 1 to 3. Others, and
+    layers whose parts are not packed, have hooks or are not what is known, stay as they are, and
+    the result, an Optimization, says why. An o_proj that is not packed or has hooks, or whose
+    attention has them, stays by itself.
 
     check: compares the logits of a few tokens before and after, and undoes all, with an Error,
         where they differ by more than rounding.
@@ -93,8 +101,8 @@ def optimize(model, *, check=True):
         if reason is None:
             layer.__dict__["_qlinear"] = _Fused(layer)
             layer.forward = types.MethodType(_forward, layer)
-            for i, head in enumerate(_HEADS):
-                getattr(layer.self_attn, head).__dict__["_of_layer"] = layer._qlinear, i
+            for part in layer._qlinear.taken:
+                getattr(layer.self_attn, part).__dict__["_of_layer"] = layer._qlinear, part
             changed.append(layer)
         report.append(Optimized(name, reason))
     if want is not None and changed:
@@ -110,9 +118,8 @@ def optimize(model, *, check=True):
 def undo(layer):
     """Makes a layer what it was."""
     layer.__dict__.pop("forward", None)
-    layer.__dict__.pop("_qlinear", None)
-    for head in _HEADS:
-        getattr(layer.self_attn, head).__dict__.pop("_of_layer", None)
+    for part in layer.__dict__.pop("_qlinear").taken:
+        getattr(layer.self_attn, part).__dict__.pop("_of_layer", None)
 
 
 def _logits(model):
@@ -153,39 +160,50 @@ def _compare(want, have):
 
 def _why_not(layer):
     """Why a layer stays as it is, or None."""
-    norms = [n for n in _LAYERS[type(layer).__name__] if n]
+    kind = _LAYERS[type(layer).__name__]
+    norms = [n for n in kind.norms if n]
     for part in (*_PARTS, *norms):
         if not isinstance(getattr(layer, part, None), torch.nn.Module):
             return f"it has no {part}"
     if "forward" in layer.__dict__ or "forward" in layer.mlp.__dict__:
         return "its forward is replaced in this object"
-    linears = [(layer.self_attn, head) for head in _HEADS] + [(layer.mlp, part) for part in _MLP]
-    for module, part in linears:
+    groups = (layer.self_attn, kind.heads), (layer.mlp, kind.mlp)
+    for module, part in [(owner, part) for owner, parts in groups for part in parts]:
         linear = getattr(module, part, None)
         if type(linear) is not Linear:
             return f"its {part} is not packed, but a {type(linear).__name__}"
         if linear.packed.numel() == 0:
             return f"its {part} is empty; load the weights first"
     for name, module in layer.named_modules():
-        hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
-        inside = name and not name.startswith("self_attn.o_proj") and name != "self_attn"
-        if inside and any(getattr(module, h) for h in hooks):
+        inside = name and not name.startswith(f"self_attn.{_OUT}") and name != "self_attn"
+        if inside and _has_hooks(module):
             return f"{name} has hooks, which would not be called"
         if inside and "_hf_hook" in module.__dict__:
             return f"{name} has a hook of accelerate, which would not be called"
-    for part in _MLP[:2]:
+    for part in kind.mlp[:-1]:
         if getattr(layer.mlp, part).bias is not None:
             return f"its {part} has a bias"
-    for group in (_HEADS, _MLP):
-        owner = layer.self_attn if group is _HEADS else layer.mlp
-        if len({getattr(owner, part).activations for part in group}) > 1:
-            return f"{' and '.join(group)} have different activations"
+    for owner, parts in groups:
+        if len({getattr(owner, part).activations for part in parts}) > 1:
+            return f"{' and '.join(parts)} have different activations"
     for norm in ("input_layernorm", *norms):
         if norm_of(getattr(layer, norm)) is None:
             return f"its {norm} is no RMS norm that is known"
-    if activation_of(getattr(layer.mlp, "act_fn", None)) is None:
+    if activation_of(getattr(layer.mlp, kind.activation, None)) is None:
         return "the activation of its mlp is none of SiLU and GELU"
     return None
+
+
+def _has_hooks(module):
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
+    return any(getattr(module, h) for h in hooks)
+
+
+def _takes_out(attention):
+    """Whether the attention's last linear is part of what follows; else it stays by itself."""
+    out = getattr(attention, _OUT, None)
+    plain = type(out) is Linear and out.packed.numel() and "forward" not in attention.__dict__
+    return plain and not any(_has_hooks(m) or "_hf_hook" in m.__dict__ for m in (attention, out))
 
 
 @torch.no_grad()
@@ -261,45 +279,76 @@ class _Fused:
     """The functions of a layer. It has no tensors, and refers to no module."""
 
     def __init__(self, layer):
-        names = _LAYERS[type(layer).__name__]
-        self.names = [name for name in names if name]
+        self.kind = kind = _LAYERS[type(layer).__name__]
+        self.norms_used = [name for name in kind.norms if name]
         self.norm_in = norm_of(layer.input_layernorm)
-        self.norms = tuple(name and norm_of(getattr(layer, name)) for name in names)
-        self.act = activation_of(layer.mlp.act_fn)
+        self.norms = tuple(name and norm_of(getattr(layer, name)) for name in kind.norms)
+        self.act = activation_of(getattr(layer.mlp, kind.activation))
+        self.takes_out = _takes_out(layer.self_attn)
+        #: Linears of the attention that do not compute what they are asked for.
+        self.taken = (*kind.heads, _OUT) if self.takes_out else kind.heads
         signature = inspect.signature(inspect.unwrap(type(layer).forward))
         self.parameters = list(signature.parameters)[2:]
         self.texts = {}
         #: Of each thread in the layer's forward: x, before the norm, that q, k and v are asked
-        #: for next, and their results.
+        #: for next, their results, and what o was asked for, in a list.
         self.pending = {}
 
-    def take(self, i, x):
-        """The result of q, k or v inside of the layer's forward; None outside of it."""
+    def take(self, part, x):
+        """The result of a linear inside of the layer's forward; None outside of it."""
         pending = self.pending.get(_thread())
         if pending is None:
             return None
-        if x is not pending[0]:
+        of, results, out = pending
+        if part == _OUT:
+            out.append(x)
+            return x
+        if x is not of:
             raise Error(
                 "the attention of an optimized layer gives its q, k and v another tensor than it "
                 "got; use this model without qlinear.nn.optimize(), and report it"
             )
-        return pending[1][i]
+        return results[self.kind.heads.index(part)]
+
+    def check(self, attention, out):
+        """Error if the attention did more with the result of o than to return it."""
+        if self.takes_out and not (len(out) == 1 and attention is out[0]):
+            raise Error(
+                "the attention of an optimized layer returns another tensor than its o_proj gave; "
+                "use this model without qlinear.nn.optimize(), and report it"
+            )
+
+    def linears(self, layer):
+        """The linears that the functions are made of: those before the attention, after it, and
+        of the MLP."""
+        outs = (_OUT,) if self.takes_out else ()
+        owners = (layer.self_attn, self.kind.heads), (layer.self_attn, outs)
+        return [_linears(*owned) for owned in (*owners, (layer.mlp, self.kind.mlp))]
 
     def shapes(self, layer):
-        """What the layer's two functions are made of, but for the type of their rows."""
-        return (
-            self.projections_shape(_linears(layer.self_attn, _HEADS)),
-            self.mlp_shape(_linears(layer.mlp, _MLP)),
-        )
+        """What the layer's functions are made of, but for the type of their rows."""
+        heads, outs, parts = self.linears(layer)
+        if len(parts) == 3:
+            return self.projections_shape(heads), self.mlp_shape(outs, parts)
+        return self.projections_shape(heads), *self.wide_shapes(outs, parts)
 
     def projections_shape(self, heads):
         first = heads[0]
         return "projections", first.in_features, self.norm_in, _describe(heads), first.activations
 
-    def mlp_shape(self, parts):
+    def out_shape(self, outs):
+        return tuple((v.in_features, *_describe([v]), v.activations) for v in outs) or (None,)
+
+    def mlp_shape(self, outs, parts):
         first = parts[0]
-        described = _describe(parts)
-        return "mlp", first.in_features, self.norms, described, self.act, first.activations
+        head = "mlp", first.in_features, *self.out_shape(outs), self.norms
+        return *head, _describe(parts), self.act, first.activations
+
+    def wide_shapes(self, outs, parts):
+        (both, down), activations = _describe(parts), parts[0].activations
+        k = parts[0].in_features
+        wide = "wide", k, *self.out_shape(outs), self.norms, both, activations
+        return wide, ("down", k, parts[1].in_features, down, self.norms[2], activations)
 
     def run(self, shape, inputs, linears, columns):
         key = inputs[0].dtype, shape
@@ -310,19 +359,31 @@ class _Fused:
         return _blocks.block(inputs, packed, text, columns)
 
     def projections(self, layer, x):
-        linears = _linears(layer.self_attn, _HEADS)
-        inputs = [x, layer.input_layernorm.weight]
-        inputs += [linear.bias for linear in linears if linear.bias is not None]
+        linears = self.linears(layer)[0]
+        inputs = [x, layer.input_layernorm.weight, *_biases(linears)]
         columns = [linear.out_features for linear in linears]
         return self.run(self.projections_shape(linears), inputs, linears, columns)
 
     def mlp(self, layer, x, residual):
-        linears = _linears(layer.mlp, _MLP)
-        scales = [getattr(layer, name).weight for name in self.names]
-        bias = [] if linears[2].bias is None else [linears[2].bias]
-        # In the order in which the text takes them.
-        inputs = [x, residual, *scales[:2], *bias, *scales[2:]]
-        return self.run(self.mlp_shape(linears), inputs, linears, [x.shape[-1]])[0]
+        """From x, the attention's result or, if it is taken, what o gets of it."""
+        _, outs, parts = self.linears(layer)
+        scales = [getattr(layer, name).weight for name in self.norms_used]
+        before, after = [x, residual, *_biases(outs), *scales[:2]], scales[2:]
+        k, down = residual.shape[-1], parts[-1]
+        if len(parts) == 3:
+            # In the order in which the text takes them.
+            inputs = [*before, *_biases([down]), *after]
+            return self.run(self.mlp_shape(outs, parts), inputs, [*outs, *parts], [k])[0]
+        wide, rest = self.wide_shapes(outs, parts)
+        columns = [k, parts[0].out_features]
+        residual, both = self.run(wide, before, [*outs, parts[0]], columns)
+        gate, up = both.chunk(2, dim=-1)
+        h = up * getattr(layer.mlp, self.kind.activation)(gate)
+        return self.run(rest, [h, residual, *_biases([down]), *after], [down], [k])[0]
+
+
+def _biases(linears):
+    return [linear.bias for linear in linears if linear.bias is not None]
 
 
 def _thread():
@@ -332,10 +393,12 @@ def _thread():
 def _forward(layer, hidden_states, *args, **kwargs):
     fused = layer._qlinear
     kwargs.update(zip(fused.parameters, args))
-    fused.pending[_thread()] = hidden_states, fused.projections(layer, hidden_states)
+    out = []
+    fused.pending[_thread()] = hidden_states, fused.projections(layer, hidden_states), out
     try:
         # It gets x without the norm, which its q, k and v have applied: take().
         attention = layer.self_attn(hidden_states=hidden_states, **kwargs)[0]
     finally:
         del fused.pending[_thread()]
+    fused.check(attention, out)
     return fused.mlp(layer, attention, hidden_states)

@@ -82,6 +82,7 @@ def swap_linears(
     min_snr=None,
     search=True,
     head_bits=6,
+    tied=None,
     activations="int8",
     select=None,
     archive=None,
@@ -93,6 +94,8 @@ def swap_linears(
     encoding ... search: as of Linear.from_float().
     head_bits: output heads (what get_output_embeddings() gives, and layers that are called
         lm_head, score and the like) get at least as many bits; the report says which.
+    tied: what becomes of a head that shares its weight with the embedding. None: it stays as it
+        is. "head": it is packed, and the embedding stays, so that they are tied no more.
     activations: "int8" or "float", as of Linear.from_float(); of empty layers the checkpoint
         says it.
     select: a function (name, layer) -> bool; by default every layer.
@@ -115,12 +118,14 @@ def swap_linears(
     if isinstance(model, torch.nn.Linear):
         raise ArgumentError("the model is itself a Linear; use Linear.from_float(model)")
     check_activations(activations)
+    if tied not in _TIED:
+        raise ArgumentError(f"tied is {tied!r}; None and 'head' are possible")
     if empty is not False and activations != "int8":
         raise ArgumentError(
             f"activations={activations!r} says nothing of layers that are empty: they take over "
             "what the checkpoint says; set layer.activations of each when it is loaded"
         )
-    about = _About(model)
+    about = _About(model, tied)
     rules = _Rules(about, (encoding, bits, group, form, min_snr, search), head_bits)
     reasons, chosen = {}, {}
     state = layouts_of(empty) if not isinstance(empty, bool) else None
@@ -171,11 +176,13 @@ def swap_linears(
                 vars(module)[key] = _replaced(value, replacements)
     if made and "transformers.modeling_utils" in sys.modules:
         try:
-            from .transformers import mark
+            from .transformers import mark, untie
         except ImportError:  # transformers before 4.50 has no place for it
             pass
         else:
             mark(model)
+            if any(about.unties(chosen[name]) for name in made):
+                untie(model)
     return _report(model, reasons, made, notes)
 
 
@@ -187,8 +194,8 @@ def swap_linears(
 class _About:
     """What the whole model says about its layers."""
 
-    def __init__(self, model):
-        self.model = model
+    def __init__(self, model, tied):
+        self.model, self.tied = model, tied
         #: {key of a tensor: names of the parameters that are this tensor}
         self.uses = collections.defaultdict(list)
         self.heads = Heads(model)
@@ -200,6 +207,14 @@ class _About:
                 self.uses[_key(parameter)].append(f"{name}.{key}" if name else key)
             for part in getattr(type(module), "_keep_in_fp32_modules", None) or ():
                 self.keeps.append((part, type(module).__name__))
+
+
+    def unties(self, layer):
+        """Whether a head is taken from its embedding."""
+        return self.tied is not None and self.heads.is_tied(layer)
+
+
+_TIED = (None, "head")
 
 
 def _check_wrapper(name, module):
@@ -256,7 +271,7 @@ def _why_not(about, name, layer):
     if layer.weight.numel() == 0:
         return f"its weight is {' x '.join(map(str, layer.weight.shape))}: there is nothing to pack"
     others = [use for use in about.uses[_key(layer.weight)] if use != f"{name}.weight"]
-    if others:
+    if others and not about.unties(layer):
         return f"its weight is also {', '.join(others)}"
     return _why_not_here(about, name, layer)
 
@@ -277,8 +292,8 @@ def _why_not_here(about, name, layer):
     for part, above in about.keeps:
         if re.search(rf"(^|\.){re.escape(part)}(\.|$)", name):
             return f"{above} keeps it in float32"
-    if about.heads.is_tied(layer):
-        return "the model's configuration ties its weight to the embedding"
+    if about.heads.is_tied(layer) and not about.unties(layer):
+        return "the model's configuration ties its weight to the embedding; tied= packs it"
     for hooks in _STATE_HOOKS:
         if getattr(layer, hooks):
             return "it has hooks on its state_dict, which would look for its weight"

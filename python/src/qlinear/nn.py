@@ -111,7 +111,7 @@ def prepare(model, dtype=None, targets=None, *, backward=False):
             if isinstance(layer, Linear) and layer.packed.numel():
                 pairs.append((shapes(layer)[0], _device_of(layer.packed)))
             elif "_qlinear" in layer.__dict__:
-                device = _device_of(layer.self_attn.q_proj.packed)
+                device = _device_of(layer._qlinear.linears(layer)[0][0].packed)
                 pairs += [(shape, device) for shape in layer._qlinear.shapes(layer)]
     for shape, device in pairs:
         if _is_block(shape):

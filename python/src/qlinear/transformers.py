@@ -73,6 +73,20 @@ class QLinearQuantizer(HfQuantizer):
         return True
 
 
+def untie(model):
+    """Notes in the configurations of the models of transformers in `model` that the head is no
+    more the embedding."""
+    from transformers import PreTrainedModel
+
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel):
+            module.config.tie_word_embeddings = False
+            module.config.get_text_config().tie_word_embeddings = False
+    for module in model.modules():
+        if hasattr(module, "all_tied_weights_keys"):  # since transformers 5
+            module.all_tied_weights_keys = module.get_expanded_tied_weights_keys(all_submodels=True)
+
+
 def mark(model):
     """Notes in the configurations of the models of transformers in `model` that they are packed,
     so that save_pretrained() says so."""
