@@ -8,9 +8,14 @@
 #include "qlinear-runtime/packed.h"
 
 #include "Status.h"
+#include "qlinear/Encoding/Codec.h"
+#include "qlinear/Encoding/Layout.h"
 #include "qlinear/Encoding/Slice.h"
 
+#include <algorithm>
+#include <atomic>
 #include <bit>
+#include <tbb/parallel_for.h>
 #include <vector>
 
 using namespace qlinear;
@@ -97,6 +102,53 @@ qlr_status qlr_packed_concat(const char *encoding, qlr_axis axis, int64_t other,
     return withEncoding(encoding, [&](const Encoding &e) {
       return concat(e, along == QLR_ROWS ? Axis::rows : Axis::columns, count(other),
                     all, bytesOf(whole, whole_bytes));
+    });
+  });
+}
+
+/// Decodes the tile that a row lies in, which is the least that can be cut off.
+static Result<void> readRow(const Encoding &e, uint64_t n, uint64_t k,
+                            std::span<const std::byte> whole, uint64_t row,
+                            float *values) {
+  uint64_t begin = row / layout::kTileRows * layout::kTileRows;
+  uint64_t end = std::min<uint64_t>(begin + layout::kTileRows, n);
+  Result<uint64_t> size = packedBytes(e, end - begin, k);
+  if (!size)
+    return size.takeError();
+  std::vector<std::byte> tile(*size);
+  if (auto done = slice(e, n, k, whole, {begin, end}, {0, k}, tile); !done)
+    return done;
+  Result<EncodedWeight> codes = unpack(e, end - begin, k, tile);
+  if (!codes)
+    return codes.takeError();
+  Result<std::vector<float>> floats = dequantize(*codes);
+  if (!floats)
+    return floats.takeError();
+  std::copy_n(floats->data() + (row - begin) * k, k, values);
+  return {};
+}
+
+qlr_status qlr_packed_rows(const char *encoding, int64_t n, int64_t k, qlr_blob whole,
+                           const int64_t *rows, int64_t count, float *values) {
+  return guarded([&]() -> Status {
+    QLR_TRY(requireCounts({n, k, count}));
+    if (count > 0 && (!rows || !values))
+      return invalid("qlr_packed_rows: `rows` or `values` is null");
+    for (int64_t i = 0; i < count; ++i)
+      if (rows[i] < 0 || rows[i] >= n)
+        return invalid(text("row ", rows[i], " is asked for, and the weight has ", n,
+                            " rows, which count from 0"));
+    return withEncoding(encoding, [&](const Encoding &e) -> Result<void> {
+      std::atomic<int64_t> failed = count;
+      auto read = [&](int64_t i) {
+        return readRow(e, uint64_t(n), uint64_t(k), bytesOf(whole), uint64_t(rows[i]),
+                       values + i * k);
+      };
+      tbb::parallel_for(int64_t(0), count, [&](int64_t i) {
+        if (!read(i))
+          failed = i;
+      });
+      return failed == count ? Result<void>{} : read(failed);
     });
   });
 }

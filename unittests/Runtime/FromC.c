@@ -8,6 +8,7 @@
 #include "qlinear-runtime/artifact.h"
 #include "qlinear-runtime/packed.h"
 #include "qlinear-runtime/runtime.h"
+#include "qlinear-runtime/torch.h"
 
 #include <string.h>
 

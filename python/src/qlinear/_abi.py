@@ -148,6 +148,7 @@ _SIGNATURES = {
         "status",
         ["char*", "int", "int64", "int64*", "blob*", "int", "ptr", "size"],
     ),
+    "qlr_packed_rows": ("status", ["char*", "int64", "int64", "blob", "int64*", "int64", "ptr"]),
     "qlr_last_error": ("char*", []),
     "qlr_version": ("char*", []),
     "qlr_checksum": ("status", ["ptr", "size", "char*"]),

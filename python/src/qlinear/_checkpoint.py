@@ -17,7 +17,16 @@ from ._layer import _bytes
 
 
 class Layouts(dict):
-    """{name of a layer: (bytes of its layout, size of its packed weight)}"""
+    """{name of a layer: (bytes of its layout, size of its packed weight)}; `embeddings` is {name
+    of an embedding: name of the layer whose rows it reads}."""
+
+    def __init__(self, *items):
+        super().__init__(*items)
+        self.embeddings = {}
+
+    def add(self, other):
+        self.update(other)
+        self.embeddings.update(other.embeddings)
 
 
 def layouts_of(source, may_be_none=False):
@@ -25,16 +34,19 @@ def layouts_of(source, may_be_none=False):
     none, unless there may."""
     if isinstance(source, Layouts):
         return source
-    texts, sizes = {}, {}
+    texts, sizes, embeddings = {}, {}, {}
     for part in [source] if hasattr(source, "keys") else _parts(pathlib.Path(source)):
         of_file = isinstance(part, _Safetensors)
         for name in part:
             layer, _, key = name.rpartition(".")
             if key == "layout":
                 texts[layer] = _bytes(part[name], name)
+            elif key == "rows_of":
+                embeddings[layer] = _bytes(part[name], name).decode()
             elif key == "packed":
                 sizes[layer] = math.prod(part.shape(name) if of_file else part[name].shape)
     found = Layouts((layer, (texts[layer], sizes[layer])) for layer in texts if layer in sizes)
+    found.embeddings = embeddings
     if not found and not may_be_none:
         raise Error(
             "the checkpoint has no packed layers ('NAME.packed' and 'NAME.layout'); it is not of "

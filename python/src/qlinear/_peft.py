@@ -12,8 +12,8 @@ import peft
 import torch
 
 from ._abi import ArgumentError, Error
+from ._heads import Heads
 from ._layer import Linear
-from ._swap import Heads
 
 
 class LoraLinear(peft.tuners.lora.Linear):

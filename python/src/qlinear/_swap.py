@@ -15,7 +15,9 @@ import types
 import torch
 
 from ._abi import ArgumentError, Error
+from . import _embedding
 from ._checkpoint import layouts_of
+from ._heads import Heads
 from ._layer import Linear, bias_of
 from ._names import Names
 from ._ops import check_activations
@@ -96,6 +98,7 @@ def swap_linears(
         lm_head, score and the like) get at least as many bits; the report says which.
     tied: what becomes of a head that shares its weight with the embedding. None: it stays as it
         is. "head": it is packed, and the embedding stays, so that they are tied no more.
+        "packed": it is packed, and the embedding reads its rows, on the CPU alone.
     activations: "int8" or "float", as of Linear.from_float(); of empty layers the checkpoint
         says it.
     select: a function (name, layer) -> bool; by default every layer.
@@ -119,16 +122,17 @@ def swap_linears(
         raise ArgumentError("the model is itself a Linear; use Linear.from_float(model)")
     check_activations(activations)
     if tied not in _TIED:
-        raise ArgumentError(f"tied is {tied!r}; None and 'head' are possible")
+        raise ArgumentError(f"tied is {tied!r}; None, 'head' and 'packed' are possible")
     if empty is not False and activations != "int8":
         raise ArgumentError(
             f"activations={activations!r} says nothing of layers that are empty: they take over "
             "what the checkpoint says; set layer.activations of each when it is loaded"
         )
-    about = _About(model, tied)
+    state = layouts_of(empty) if not isinstance(empty, bool) else None
+    # What a checkpoint has packed is not tied in it.
+    about = _About(model, "head" if state is not None else tied)
     rules = _Rules(about, (encoding, bits, group, form, min_snr, search), head_bits)
     reasons, chosen = {}, {}
-    state = layouts_of(empty) if not isinstance(empty, bool) else None
     for name, layer in model.named_modules():
         if not isinstance(layer, torch.nn.Linear):
             continue
@@ -162,6 +166,8 @@ def swap_linears(
     else:
         made = _quantized(chosen, rules)
         notes = {name: rules.note(name, layer) for name, layer in chosen.items()}
+    if state is not None:
+        _embedding.check(model, state.embeddings, made)
     for name, layer in made.items():
         if not empty:
             layer.activations = activations
@@ -174,6 +180,12 @@ def swap_linears(
         for key, value in vars(module).items():
             if key not in _TORCH_KEEPS:
                 vars(module)[key] = _replaced(value, replacements)
+    if state is not None:
+        _embedding.of_checkpoint(model, state.embeddings, made)
+    elif tied == "packed":
+        for name in filter(lambda name: about.unties(chosen[name]), made):
+            note = _embedding.share(model, about.uses[_key(chosen[name].weight)], made[name], name)
+            notes[name] = "; ".join(filter(None, (notes.get(name), note)))
     if made and "transformers.modeling_utils" in sys.modules:
         try:
             from .transformers import mark, untie
@@ -214,7 +226,7 @@ class _About:
         return self.tied is not None and self.heads.is_tied(layer)
 
 
-_TIED = (None, "head")
+_TIED = (None, "head", "packed")
 
 
 def _check_wrapper(name, module):
@@ -272,7 +284,8 @@ def _why_not(about, name, layer):
         return f"its weight is {' x '.join(map(str, layer.weight.shape))}: there is nothing to pack"
     others = [use for use in about.uses[_key(layer.weight)] if use != f"{name}.weight"]
     if others and not about.unties(layer):
-        return f"its weight is also {', '.join(others)}"
+        also = "; tied= packs it" if about.heads.is_tied(layer) else ""
+        return f"its weight is also {', '.join(others)}{also}"
     return _why_not_here(about, name, layer)
 
 
@@ -344,53 +357,9 @@ def _is_lora(module):
     return peft is not None and isinstance(module, peft.tuners.lora.LoraLayer)
 
 
-def _output_of(module):
-    """What a model of transformers says is its output head, or None."""
-    if not callable(getattr(type(module), "get_output_embeddings", None)):
-        return None
-    try:
-        return module.get_output_embeddings()
-    except (AttributeError, NotImplementedError):
-        return None
-
-
-def _is_tied(module):
-    config = getattr(module, "config", None)
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    return bool(getattr(text, "tie_word_embeddings", False))
-
-
 # ===------------------------------------------------------------------------===#
 # How they are quantized
 # ===------------------------------------------------------------------------===#
-
-# Last parts of names, outside of numbered blocks.
-_HEADS = frozenset(
-    "lm_head output output_layer output_projection out_head embed_out unembed head heads score "
-    "classifier classification_head logits lm_logits vocab_proj proj_vocab fc_out decoder_head "
-    "prediction_head generator".split()
-)
-
-
-class Heads:
-    """The output heads of a model."""
-
-    def __init__(self, model):
-        #: Those that the model names, by id: whether its configuration ties them.
-        self.named = {}
-        for module in model.modules():
-            head = _output_of(module)
-            if head is not None:
-                self.named[id(getattr(head, "base_layer", head))] = _is_tied(module)
-
-    def has(self, name, layer):
-        path = [p for p in name.split(".") if p not in ("base_layer", "default")]
-        by_name = path[-1] in _HEADS and not any(p.isdigit() for p in path)
-        return by_name or id(layer) in self.named
-
-    def is_tied(self, layer):
-        return self.named.get(id(layer), False)
-
 
 class _Rules:
     """The rule of each layer: output heads have one of their own."""

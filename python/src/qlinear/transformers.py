@@ -47,12 +47,13 @@ class QLinearQuantizer(HfQuantizer):
         state = Layouts()
         with torch.device("cpu"):  # the model is made on the meta device
             for file in checkpoint_files:
-                state.update(layouts_of(file, may_be_none=True))
+                state.add(layouts_of(file, may_be_none=True))
         # A model without its head, or the head around it, has the same names less the prefix.
         prefix = f"{model.base_model_prefix}."
-        for name in list(state):
-            state.setdefault(name.removeprefix(prefix), state[name])
-            state.setdefault(prefix + name, state[name])
+        for names in (state, state.embeddings):
+            for name in list(names):
+                names.setdefault(name.removeprefix(prefix), names[name])
+                names.setdefault(prefix + name, names[name])
         swap_linears(model, empty=state)
 
     def _process_model_after_weight_loading(self, model, **kwargs):
