@@ -312,3 +312,21 @@ def test_arguments_of_the_op():
             layer._qlinear.mlp(layer, x, x[:, :32])
         y = layer._qlinear.mlp(layer, x[:0], x[:0])
     assert y.shape == (0, 64)
+
+
+def test_adapters_on_an_optimized_model():
+    """The functions know nothing of them, and say so; the other order works."""
+    peft = pytest.importorskip("peft")
+    for target in ("o_proj", "up_proj"):
+        model = packed()
+        qlinear.nn.optimize(model)
+        config = peft.LoraConfig(r=8, target_modules=[target])
+        adapted = peft.get_peft_model(model, qlinear.nn.lora_config(config, model))
+        with pytest.raises(qlinear.Error, match=f"{target} of an optimized layer has become"):
+            adapted(IDS)
+    model = packed()
+    config = peft.LoraConfig(r=8, target_modules=["o_proj"], init_lora_weights=False)
+    adapted = peft.get_peft_model(model, qlinear.nn.lora_config(config, model)).eval()
+    want = logits(adapted)
+    assert reasons(adapted) == [None, None]
+    assert off(logits(adapted), want) < 1e-5

@@ -63,8 +63,11 @@ struct Where {
   void *stream = nullptr;
 
   explicit Where(Place place) : place(place) {
-    if (!place.isCpu() && aoti_torch_get_current_cuda_stream)
-      checkTorch(aoti_torch_get_current_cuda_stream(place.index, &stream));
+    if (place.isCpu())
+      return;
+    if (!aoti_torch_get_current_cuda_stream)
+      refuse("x is on " + placeText(place) + ", but libtorch was loaded without CUDA");
+    checkTorch(aoti_torch_get_current_cuda_stream(place.index, &stream));
   }
   std::string device() const {
     return place.isCpu() ? settings.host : placeText(place);
