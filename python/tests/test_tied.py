@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 import qlinear.nn  # noqa: E402
 import qlinear.transformers  # noqa: E402
-from test_models import IDS, logits, model_of, swap  # noqa: E402
+from test_models import IDS, SIZES, logits, model_of, swap  # noqa: E402
 
 
 def packed(name="Llama", tied="packed", **options):
@@ -123,3 +123,24 @@ def test_what_stays():
     indices, head = torch.zeros(2), model.lm_head
     with pytest.raises(qlinear.ArgumentError, match="indices are torch.float32; int64 and int32"):
         torch.ops.qlinear.embedding(indices, head.packed, head.encoding, 128, 64, torch.float32)
+
+
+def test_a_model_with_images(tmp_path):
+    """Of Gemma 3 the text is packed; its tensors are called otherwise in files."""
+    config = transformers.Gemma3Config(
+        text_config={**SIZES, "num_hidden_layers": 2},
+        vision_config={
+            "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "image_size": 28, "patch_size": 14,
+        },
+        mm_tokens_per_image=4, image_token_index=100, boi_token_index=101, eoi_token_index=102,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = transformers.Gemma3ForConditionalGeneration(config).eval()
+    swap(model, tied="packed", select=lambda name, layer: "vision" not in name)
+    want = logits(model)
+    model.save_pretrained(tmp_path)
+    again = transformers.Gemma3ForConditionalGeneration.from_pretrained(tmp_path)
+    assert torch.equal(logits(again), want)
+    assert [entry.reason for entry in qlinear.nn.optimize(again)] == [None, None]
+    assert (logits(again) - want).norm() < 0.01 * want.norm()

@@ -49,8 +49,10 @@ class QLinearQuantizer(HfQuantizer):
             for file in checkpoint_files:
                 state.add(layouts_of(file, may_be_none=True))
         # A model without its head, or the head around it, has the same names less the prefix.
-        prefix = f"{model.base_model_prefix}."
+        prefix, renamings = f"{model.base_model_prefix}.", _renamings(model)
         for names in (state, state.embeddings):
+            for name in list(names):
+                names.setdefault(_renamed(name, renamings), names[name])
             for name in list(names):
                 names.setdefault(name.removeprefix(prefix), names[name])
                 names.setdefault(prefix + name, names[name])
@@ -72,6 +74,23 @@ class QLinearQuantizer(HfQuantizer):
     @property
     def is_compileable(self):
         return True
+
+
+def _renamings(model):
+    """How a model's tensors are called in files, if not as in the model: since transformers 5."""
+    try:
+        from transformers.conversion_mapping import get_model_conversion_mapping
+        from transformers.core_model_loading import WeightRenaming
+    except ImportError:
+        return []
+    return [t for t in get_model_conversion_mapping(model) if isinstance(t, WeightRenaming)]
+
+
+def _renamed(layer, renamings):
+    key = f"{layer}.packed"
+    for renaming in renamings:
+        key = renaming.rename_source_key(key)[0]
+    return key.removesuffix(".packed")
 
 
 def untie(model):
