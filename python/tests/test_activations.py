@@ -432,12 +432,13 @@ def test_errors(tmp_path):
         lambda: qlinear.nn.Linear.from_packed(tmp_path / "packed", "fc", activations="fp8"),
         lambda: qlinear.nn.swap_linears(torch.nn.Sequential(linear), activations="fp8"),
         lambda: qlinear.nn.prepare([(ROW_U8, 40, 96, None, "fp8")], targets="cpu:portable"),
-        lambda: op(x, layer.packed, None, layer.encoding, 40, "fp8"),
         lambda: op(x.to("meta"), layer.packed.to("meta"), None, layer.encoding, 40, "fp8"),
         assign,
     ):
         with pytest.raises(qlinear.ArgumentError, match=f"activations is 'fp8'; {CHOICES}"):
             call()
+    with pytest.raises(RuntimeError, match=f"activations is 'fp8'; {CHOICES}"):  # of C++
+        op(x, layer.packed, None, layer.encoding, 40, "fp8")
     assert layer.activations == "float"
 
 

@@ -330,3 +330,19 @@ def test_adapters_on_an_optimized_model():
     want = logits(adapted)
     assert reasons(adapted) == [None, None]
     assert off(logits(adapted), want) < 1e-5
+
+
+def test_offloaded_by_accelerate():
+    accelerate = pytest.importorskip("accelerate")
+    model = packed()
+    want = logits(model)
+    offloaded = accelerate.cpu_offload(copy.deepcopy(model), execution_device="cpu")
+    assert "q_proj has a hook of accelerate" in reasons(offloaded)[0]
+    assert torch.equal(logits(offloaded), want)
+    qlinear.nn.optimize(model)
+    want = logits(model)
+    placed = accelerate.dispatch_model(copy.deepcopy(model), {"": "cpu"}, force_hooks=True)
+    assert torch.equal(logits(placed), want)
+    accelerate.cpu_offload(model, execution_device="cpu", offload_buffers=True)
+    with pytest.raises(qlinear.ArgumentError, match="a tensor on meta; what is offloaded"):
+        logits(model)

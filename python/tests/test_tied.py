@@ -144,3 +144,14 @@ def test_a_model_with_images(tmp_path):
     assert torch.equal(logits(again), want)
     assert [entry.reason for entry in qlinear.nn.optimize(again)] == [None, None]
     assert (logits(again) - want).norm() < 0.01 * want.norm()
+
+
+def test_loaded_by_accelerate(tmp_path):
+    accelerate = pytest.importorskip("accelerate")
+    model, _ = packed()
+    model.save_pretrained(tmp_path)
+    with accelerate.init_empty_weights():
+        again = model_of(tie_word_embeddings=True)
+    qlinear.nn.swap_linears(again, empty=tmp_path)
+    accelerate.load_checkpoint_and_dispatch(again, tmp_path, device_map={"": "cpu"})
+    assert torch.equal(logits(again.eval()), logits(model))

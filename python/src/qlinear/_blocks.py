@@ -128,9 +128,17 @@ def _check(block, inputs, packed):
                 f"weight {i} of the block has {tensor.numel()} elements of {tensor.dtype}, but it "
                 f"takes {size} bytes"
             )
+    _check_devices(inputs, packed)
+
+
+def _check_devices(inputs, packed):
+    on = inputs[0].device
     for tensor in (*inputs, *packed):
-        if tensor.device != x.device:
-            raise ArgumentError(f"the block has x on {x.device}, and a tensor on {tensor.device}")
+        if tensor.device != on:
+            hint = "; what is offloaded has no compiled functions: offload it before optimize()"
+            raise ArgumentError(
+                f"the block has x on {on}, and a tensor on {tensor.device}{hint * tensor.is_meta}"
+            )
 
 
 def _block(inputs, packed, text, columns):
@@ -149,6 +157,7 @@ def _block(inputs, packed, text, columns):
 def _fake(inputs, packed, text, columns):
     x = inputs[0]
     _type_of(x, "x")
+    _check_devices(inputs, packed)
     return [x.new_empty((*x.shape[:-1], n)) for n in columns]
 
 

@@ -116,7 +116,9 @@ def _pack(module, head, name, compare):
         _head=head,
         padding_idx=None,  # of gradients; transformers would write its row
     )
-    empty = weight.detach().new_empty(0, module.embedding_dim)
+    # No loader fills it: it is somewhere from the beginning.
+    device = "cpu" if weight.is_meta else weight.device
+    empty = torch.empty(0, module.embedding_dim, dtype=weight.dtype, device=device)
     module.register_buffer("weight", empty, persistent=False)
     # It says in checkpoints what it is.
     text = torch.tensor(list(name.encode()), dtype=torch.uint8, device=weight.device)

@@ -126,11 +126,13 @@ def _logits(model):
     """Of a few tokens, or None of what is no language model."""
     config = getattr(model, "config", None)
     size = getattr(config.get_text_config(), "vocab_size", 0) if config is not None else 0
-    first = next(model.parameters(), None)
-    if not size or first is None:
+    # What accelerate offloads is on the meta device, until it is called.
+    devices = [p.device for p in model.parameters() if not p.is_meta]
+    offloaded = any("_hf_hook" in module.__dict__ for module in model.modules())
+    if not size or not (devices or offloaded):
         return None
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(size, (1, 9), generator=generator).to(first.device)
+    tokens = torch.randint(size, (1, 9), generator=generator).to((*devices, "cpu")[0])
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
