@@ -6,14 +6,15 @@
 //===----------------------------------------------------------------------===//
 #include "Report.h"
 
+#include "common/Progress.h"
+#include "common/Table.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
-#include <sys/ioctl.h>
 #include <tbb/parallel_for.h>
-#include <unistd.h>
 
 using namespace qlinear;
 using nlohmann::json;
@@ -30,48 +31,6 @@ std::string shapeOf(const std::vector<uint64_t> &shape) {
 std::string decibels(double snr) {
   return std::isinf(snr) ? "exact" : fmt::format("{:.2f}", snr);
 }
-
-std::string size(double bytes) {
-  const char *units[] = {"B", "KB", "MB", "GB", "TB"};
-  int unit = 0;
-  for (; bytes >= 1000 && unit < 4; ++unit)
-    bytes /= 1000;
-  return unit == 0 ? fmt::format("{:.0f} B", bytes)
-                   : fmt::format("{:.2f} {}", bytes, units[unit]);
-}
-
-/// Columns as wide as their widest cell; the first ones are left-aligned texts.
-class Table {
-public:
-  /// The last column, for notes, is left-aligned too.
-  explicit Table(std::vector<std::string> header, size_t leftColumns)
-      : leftColumns(leftColumns) {
-    rows.push_back(std::move(header));
-  }
-  void add(std::vector<std::string> row) { rows.push_back(std::move(row)); }
-  void print() const {
-    std::vector<size_t> widths(rows[0].size());
-    for (const auto &row : rows)
-      for (size_t i = 0; i < row.size(); ++i)
-        widths[i] = std::max(widths[i], row[i].size());
-    for (const auto &row : rows) {
-      std::string line;
-      for (size_t i = 0; i < row.size(); ++i) {
-        if (i)
-          line += "  ";
-        line += i < leftColumns || i + 1 == row.size()
-                    ? fmt::format("{:<{}}", row[i], widths[i])
-                    : fmt::format("{:>{}}", row[i], widths[i]);
-      }
-      line.erase(line.find_last_not_of(' ') + 1);
-      fmt::print("{}\n", line);
-    }
-  }
-
-private:
-  size_t leftColumns;
-  std::vector<std::vector<std::string>> rows;
-};
 
 /// Sums over the weights that were packed or dequantized, and the rest.
 struct Totals {
@@ -185,17 +144,17 @@ void qlinear::printTable(const PackReport &report) {
     row.push_back(t.packed ? "" : t.reason);
     table.add(std::move(row));
   }
-  table.print();
+  fmt::print("{}", table.text());
 
   Totals totals(report);
-  fmt::print("\n{} weights: {} -> {}", totals.count, size(double(totals.before)),
-             size(double(totals.after)));
+  fmt::print("\n{} weights: {} -> {}", totals.count, sizeText(double(totals.before)),
+             sizeText(double(totals.after)));
   if (totals.weights)
     fmt::print(", {:.3f} -> {:.3f} bits per weight",
                8.0 * double(totals.before) / totals.weights,
                8.0 * double(totals.after) / totals.weights);
   fmt::print("; {} tensors carried over, {}; file {}\n", totals.carried,
-             size(double(totals.carriedBytes)), size(double(report.fileBytes)));
+             sizeText(double(totals.carriedBytes)), sizeText(double(report.fileBytes)));
   auto count = [&](auto is) {
     return std::count_if(report.tensors.begin(), report.tensors.end(), is);
   };
@@ -278,7 +237,7 @@ Result<void> qlinear::printContents(const Checkpoint &checkpoint) {
     }
     table.add({t.name, type, shape, encoding, std::to_string(t.bytes.size()), note});
   }
-  table.print();
+  fmt::print("{}", table.text());
   std::string kind = checkpoint.isGguf()
                          ? fmt::format("GGUF v{}", checkpoint.ggufVersion())
                          : "safetensors";
@@ -293,7 +252,7 @@ Result<void> qlinear::printContents(const Checkpoint &checkpoint) {
   else if (count && !checkpoint.isGguf())
     kind += fmt::format(", {} quantized weights ({})", count, list);
   fmt::print("\n{}: {} tensors, {}\n", kind, checkpoint.tensors().size(),
-             size(double(total)));
+             sizeText(double(total)));
   if (!inventory)
     fmt::print("cannot be packed: {}\n", inventory.error());
   return {};
@@ -324,26 +283,7 @@ Result<void> qlinear::checkArchive(const Checkpoint &checkpoint) {
     text += fmt::format("\n  and {} more", count - 10);
   if (count)
     return error(fmt::format("'{}': {}", checkpoint.files().front()->path(), text));
-  fmt::print("{} weights, {}: all as packed\n", weights.size(), size(double(bytes)));
+  fmt::print("{} weights, {}: all as packed\n", weights.size(),
+             sizeText(double(bytes)));
   return {};
-}
-
-ProgressBar::ProgressBar(bool enabled) : isShown(enabled && isatty(STDERR_FILENO)) {}
-
-void ProgressBar::show(uint64_t done, uint64_t total) {
-  if (!isShown)
-    return;
-  double part = total ? double(done) / double(total) : 1;
-  constexpr int kWidth = 40;
-  int full = int(part * kWidth);
-  fmt::print(stderr, "\r[{}{}] {:3.0f}% of {}", std::string(size_t(full), '='),
-             std::string(size_t(kWidth - full), ' '), 100 * part, size(double(total)));
-  fflush(stderr);
-}
-
-void ProgressBar::clear() {
-  if (!isShown)
-    return;
-  fmt::print(stderr, "\r\033[K");
-  fflush(stderr);
 }

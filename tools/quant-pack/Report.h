@@ -26,17 +26,5 @@ Result<void> printContents(const Checkpoint &checkpoint);
 /// or has none.
 Result<void> checkArchive(const Checkpoint &checkpoint);
 
-/// A bar on standard error, if that is a terminal.
-class ProgressBar {
-public:
-  explicit ProgressBar(bool enabled);
-  void show(uint64_t done, uint64_t total);
-  /// Removes it, so that what follows starts on a clean line.
-  void clear();
-
-private:
-  bool isShown;
-};
-
 } // namespace qlinear
 #endif

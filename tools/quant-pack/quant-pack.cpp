@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "Report.h"
 
+#include "common/Progress.h"
+
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <filesystem>
@@ -28,6 +30,7 @@ Encodings: auto       per tensor the smallest that keeps --min-snr; K-quants sta
 Examples:
   quant-pack model.gguf -o model.safetensors
   quant-pack model.gguf -o model.safetensors --encoding row-u8 --report report.json
+  quant-pack model.gguf -o model.safetensors --emit-mlir model.mlir
   quant-pack model.safetensors -o packed.safetensors --quantize int4:32
   quant-pack model.safetensors -o packed.safetensors --quantize int4:32 \
              --quantize 'lm_head=int6:16' --encoding 'down_proj=lossless'
@@ -38,7 +41,7 @@ Examples:
 Exit status: 0 done, 1 failed (nothing is written), 2 wrong usage.)";
 
 struct CommandLine {
-  std::string input, output, report, dequantize, names = "source";
+  std::string input, output, report, mlir, dtype = "f32", dequantize, names = "source";
   std::vector<std::string> encodings, quantizers, include, exclude;
   double minSnr = SelectionRule().minSnr;
   bool minmax = false, search = false, list = false, check = false, quiet = false;
@@ -129,23 +132,36 @@ Result<void> run(const CommandLine &line, PackOptions options) {
   std::vector<std::string> inputs;
   for (const auto &file : checkpoint->files())
     inputs.push_back(file->path());
-  if (auto r = checkOutputs({line.output, line.report}, inputs); !r)
+  if (auto r = checkOutputs({line.output, line.report, line.mlir}, inputs); !r)
     return r;
-  std::optional<OutputFile> reportFile;
-  if (!line.report.empty()) {
-    auto file = OutputFile::create(line.report);
-    if (!file)
-      return file.takeError();
-    reportFile = std::move(*file);
-  }
+  // Whether the files can be written is known before the work.
+  std::optional<OutputFile> reportFile, mlirFile;
+  for (auto [path, to] :
+       {std::pair(&line.report, &reportFile), {&line.mlir, &mlirFile}})
+    if (!path->empty()) {
+      auto file = OutputFile::create(*path);
+      if (!file)
+        return file.takeError();
+      *to = std::move(*file);
+    }
   auto inventory = takeInventory(*checkpoint);
   if (!inventory)
     return inventory.takeError();
 
-  ProgressBar bar(!line.quiet);
+  Progress bar(!line.quiet);
   options.progress = [&](uint64_t done, uint64_t total) { bar.show(done, total); };
   options.finish = [&](const PackReport &report,
                        std::vector<OutputFile> &files) -> Result<void> {
+    if (mlirFile) {
+      if (report.layers.empty())
+        return error("no weight is packed, and so --emit-mlir has no layer to write; "
+                     "float weights need --quantize");
+      files.push_back(std::move(*mlirFile));
+      std::string name = std::filesystem::path(line.output).filename().string();
+      if (auto r = files.back().append(layersAsMlir(report.layers, line.dtype, name));
+          !r)
+        return r;
+    }
     if (!reportFile)
       return {};
     files.push_back(std::move(*reportFile));
@@ -215,6 +231,19 @@ void defineOptions(CLI::App &app, CommandLine &line) {
       ->check(CLI::IsMember({"source", "hf"}));
   app.add_option("--report", line.report, "Write what was done, as JSON")
       ->type_name("FILE");
+  auto *mlir =
+      app.add_option("--emit-mlir", line.mlir,
+                     "Write a module of the linear layers, for quant-compile: one "
+                     "function for each, or of models whose names are known for those "
+                     "that share their input")
+          ->type_name("FILE")
+          ->excludes(dequantize);
+  app.add_option("--dtype", line.dtype,
+                 "Of --emit-mlir: the type of inputs and results")
+      ->type_name("f32|bf16|f16")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+      ->needs(mlir);
   auto *listing =
       app.add_flag("-l,--list", line.list, "Print what is in IN, and write nothing")
           ->excludes(output);

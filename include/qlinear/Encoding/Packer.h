@@ -17,7 +17,7 @@
 #ifndef QLINEAR_ENCODING_PACKER_H
 #define QLINEAR_ENCODING_PACKER_H
 
-#include "qlinear/Encoding/Archive.h"
+#include "qlinear/Encoding/Layers.h"
 
 #include <functional>
 #include <optional>
@@ -139,6 +139,7 @@ struct TensorReport {
 struct PackReport {
   std::vector<TensorReport> tensors; ///< the weights, then the other tensors
   std::vector<std::string> notes;    ///< what the user should know
+  std::vector<Layer> layers;         ///< what the packed weights compute
   uint64_t fileBytes = 0;
 };
 

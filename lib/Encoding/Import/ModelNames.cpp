@@ -99,6 +99,9 @@ const Architecture kArchitectures[] = {
     {"gemma2", false, true, {}},
     {"gemma3", false, true, {}}};
 
+/// The others that have a gate have SiLU.
+constexpr std::string_view kGeluGates[] = {"gemma", "gemma2", "gemma3"};
+
 const Architecture *find(std::string_view name) {
   auto at = std::find_if(std::begin(kArchitectures), std::end(kArchitectures),
                          [&](const Architecture &a) { return a.name == name; });
@@ -163,6 +166,14 @@ std::optional<ModelNames> ModelNames::of(const Checkpoint &checkpoint) {
       if (auto model = root->value.find("model"); model != root->value.end())
         out.areRenamed = jsonString(*model, "names") == "hf";
   return out;
+}
+
+std::optional<ModelKind> ModelNames::kind() const {
+  if (!find(architecture))
+    return std::nullopt;
+  bool isGelu = std::ranges::find(kGeluGates, architecture) != std::end(kGeluGates);
+  return ModelKind{architecture,
+                   isGelu ? GateActivation::geluTanh : GateActivation::silu};
 }
 
 std::string ModelNames::defect() const {

@@ -15,6 +15,7 @@
 #ifndef QLINEAR_LIB_ENCODING_IMPORT_MODELNAMES_H
 #define QLINEAR_LIB_ENCODING_IMPORT_MODELNAMES_H
 
+#include "ModelKind.h"
 #include "qlinear/Encoding/Packer.h"
 
 #include <nlohmann/json.hpp>
@@ -36,6 +37,8 @@ public:
 
   bool isHuggingFace() const { return areRenamed; }
   Counterpart of(const Tensor &tensor, uint64_t rows) const;
+  /// Nothing if the architecture is not known.
+  std::optional<ModelKind> kind() const;
   /// The description of the model that an archive has under "model".
   nlohmann::json about(bool renamed) const;
   /// Why there is no map of these names; empty if there is one.

@@ -8,11 +8,10 @@
 
 using namespace qlinear;
 
-/// Float weights that are no linear layers, by the names that models use.
-static const std::regex &notLinear() {
-  static const std::regex pattern("embed|embd|norm|\\bw[tp]e\\b|position",
-                                  std::regex::ECMAScript | std::regex::icase);
-  return pattern;
+bool qlinear::hasLinearName(const std::string &name) {
+  static const std::regex others("embed|embd|norm|\\bw[tp]e\\b|position",
+                                 std::regex::ECMAScript | std::regex::icase);
+  return !std::regex_search(name, others);
 }
 
 Result<PackRules> PackRules::compile(const PackOptions &options) {
@@ -76,7 +75,7 @@ Result<Treatment> PackRules::treat(const SourceWeight &w) const {
     t.quantize = *quantize;
     if (!named && !w.name.ends_with(".weight"))
       return carry("float, and its name does not end in '.weight'; --include packs it");
-    if (!named && std::regex_search(w.name, notLinear()))
+    if (!named && !hasLinearName(w.name))
       return carry("float embedding, position or norm by its name; --include packs it");
     if (!w.doubt.empty() && named)
       return error(fmt::format("tensor {}: {}", inQuotes(w.name), w.doubt));

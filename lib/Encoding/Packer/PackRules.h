@@ -17,6 +17,10 @@
 
 namespace qlinear {
 
+/// Whether a matrix is a linear layer, by the names that models use: it is no
+/// embedding, position or norm.
+bool hasLinearName(const std::string &name);
+
 struct Treatment {
   bool pack = false;
   std::string reason; ///< why not

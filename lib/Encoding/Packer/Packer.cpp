@@ -14,6 +14,7 @@
 #include "../Files/Json.h"
 #include "../Files/Readers.h"
 #include "../Import/ModelNames.h"
+#include "LayerGroups.h"
 #include "PackRules.h"
 #include "qlinear/Encoding/Checksum.h"
 
@@ -285,7 +286,22 @@ Result<std::string> describe(const std::vector<Job> &jobs, const Checkpoint &che
     root["carried"] = std::move(carried);
   if (names)
     root["model"] = names->about(areRenamed);
+  else if (auto kind = ModelKind::of(checkpoint))
+    root["model"] = kind->about();
   return root.dump();
+}
+
+/// What the packed weights of a report compute.
+std::vector<Layer> packedLayers(const PackReport &report,
+                                const Checkpoint &checkpoint) {
+  std::vector<LayerWeight> weights;
+  std::map<std::string, LayerTensor> others;
+  for (const TensorReport &t : report.tensors)
+    if (t.packed)
+      weights.push_back({t.name, t.shape[0], t.shape[1], *t.encoding, "", ""});
+    else
+      others.emplace(t.name, LayerTensor{t.source, t.shape});
+  return groupLayers(std::move(weights), others, ModelKind::of(checkpoint));
 }
 
 Result<PackReport> runJobs(std::vector<Job> jobs, const Checkpoint &checkpoint,
@@ -384,6 +400,7 @@ Result<PackReport> runJobs(std::vector<Job> jobs, const Checkpoint &checkpoint,
   report.fileBytes = writer->bytes();
   for (Job &job : jobs)
     report.tensors.push_back(std::move(job.report));
+  report.layers = packedLayers(report, checkpoint);
   std::vector<OutputFile> files;
   if (options.finish)
     if (auto r = options.finish(report, files); !r)
