@@ -9,13 +9,19 @@
 // hover and completion in .mlir files. Point the editor's MLIR plugin at it.
 //
 //===----------------------------------------------------------------------===//
+#include "common/Version.h"
 #include "qlinear/Dialect/QLinear.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/Tools/mlir-lsp-server/MlirLspServerMain.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/raw_ostream.h"
 
 int main(int argc, char **argv) {
+  llvm::cl::SetVersionPrinter([](llvm::raw_ostream &os) {
+    os << qlinear::versionText("quant-lsp-server") << "\n";
+  });
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
   mlir::registerAllExtensions(registry);

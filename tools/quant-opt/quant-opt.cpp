@@ -8,6 +8,7 @@
 // mlir-opt with the qlinear dialect and its passes beside all of upstream's.
 //
 //===----------------------------------------------------------------------===//
+#include "common/Version.h"
 #include "qlinear/Dialect/QLinear.h"
 #include "qlinear/InitAllPasses.h"
 
@@ -15,8 +16,12 @@
 #include "mlir/InitAllExtensions.h"
 #include "mlir/InitAllPasses.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/raw_ostream.h"
 
 int main(int argc, char **argv) {
+  llvm::cl::SetVersionPrinter(
+      [](llvm::raw_ostream &os) { os << qlinear::versionText("quant-opt") << "\n"; });
   mlir::registerAllPasses();
   qlinear::registerAllPasses();
 

@@ -7,6 +7,7 @@
 #include "Report.h"
 
 #include "common/Progress.h"
+#include "common/Version.h"
 
 #include <CLI/CLI.hpp>
 #include <csignal>
@@ -44,7 +45,8 @@ struct CommandLine {
   std::string input, output, report, mlir, dtype = "f32", dequantize, names = "source";
   std::vector<std::string> encodings, quantizers, include, exclude;
   double minSnr = SelectionRule().minSnr;
-  bool minmax = false, search = false, list = false, check = false, quiet = false;
+  bool minmax = false, search = false, list = false, check = false, quiet = false,
+       isDryRun = false;
   int threads = 0;
 };
 
@@ -84,6 +86,7 @@ PackOptions optionsOf(const CommandLine &line) {
   out.exclude = line.exclude;
   out.rule.minSnr = line.minSnr;
   out.useHuggingFaceNames = line.names == "hf";
+  out.isDryRun = line.isDryRun;
   if (auto valid = verifyMinSnr(line.minSnr); !valid)
     throw UsageError{valid.error()};
   for (const std::string &text : line.encodings) {
@@ -157,7 +160,9 @@ Result<void> run(const CommandLine &line, PackOptions options) {
         return error("no weight is packed, and so --emit-mlir has no layer to write; "
                      "float weights need --quantize");
       files.push_back(std::move(*mlirFile));
-      std::string name = std::filesystem::path(line.output).filename().string();
+      std::string name = std::filesystem::path(line.isDryRun ? line.input : line.output)
+                             .filename()
+                             .string();
       if (auto r = files.back().append(layersAsMlir(report.layers, line.dtype, name));
           !r)
         return r;
@@ -252,12 +257,16 @@ void defineOptions(CLI::App &app, CommandLine &line) {
                "nothing")
       ->excludes(output)
       ->excludes(listing);
+  app.add_flag("--dry-run", line.isDryRun,
+               "Do all but write the archive: the table, and --report and --emit-mlir")
+      ->excludes(output)
+      ->excludes(listing);
   app.add_option("-j,--threads", line.threads, "Threads (default: all cores)")
       ->check(CLI::Range(1, 4096));
   app.add_flag("--quiet", line.quiet, "No table, no progress");
   for (const char *name : {"--encoding", "--quantize"})
     dequantize->excludes(app.get_option(name));
-  app.set_version_flag("--version", "quant-pack " QLINEAR_VERSION);
+  app.set_version_flag("--version", versionText("quant-pack"));
   app.footer(kExamples);
 }
 
@@ -277,8 +286,9 @@ int main(int argc, char **argv) {
   defineOptions(app, line);
   try {
     app.parse(argc, argv);
-    if (!line.list && !line.check && line.output.empty())
-      return fail("no output; name it with -o FILE, or look at the input with --list",
+    if (!line.list && !line.check && !line.isDryRun && line.output.empty())
+      return fail("no output; name it with -o FILE, look at the input with --list, or "
+                  "at what would be packed with --dry-run",
                   2);
     PackOptions options = optionsOf(line);
     std::optional<tbb::global_control> threads;

@@ -11,6 +11,7 @@
 //   quant-reduce case.mlir --reduction-tree='traversal-mode=0 test=fails.sh'
 //
 //===----------------------------------------------------------------------===//
+#include "common/Version.h"
 #include "qlinear/Dialect/QLinear.h"
 #include "qlinear/InitAllPasses.h"
 
@@ -19,8 +20,13 @@
 #include "mlir/InitAllExtensions.h"
 #include "mlir/InitAllPasses.h"
 #include "mlir/Tools/mlir-reduce/MlirReduceMain.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/raw_ostream.h"
 
 int main(int argc, char **argv) {
+  llvm::cl::SetVersionPrinter([](llvm::raw_ostream &os) {
+    os << qlinear::versionText("quant-reduce") << "\n";
+  });
   mlir::registerAllPasses();
   qlinear::registerAllPasses();
 

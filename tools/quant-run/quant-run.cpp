@@ -16,6 +16,8 @@
 #include "Errors.h"
 #include "Reference.h"
 
+#include "common/Version.h"
+
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
@@ -530,7 +532,7 @@ int main(int argc, char **argv) {
   app.add_flag("--bench", options.bench,
                "Measure calls with weights rotating past the caches");
   app.add_flag("--json", options.asJson, "Print JSON");
-  app.set_version_flag("--version", qlr_version());
+  app.set_version_flag("--version", versionText("quant-run"));
   auto fail = [](const std::string &message) {
     fmt::print(stderr, "quant-run: error: {}\n", message);
     return 1;

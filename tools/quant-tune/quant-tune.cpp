@@ -7,6 +7,8 @@
 
 #include "Tune.h"
 
+#include "common/Version.h"
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
@@ -116,7 +118,7 @@ int main(int argc, char **argv) {
       "  quant-tune measure DIR -o table.json            time them; needs no "
       "compiler\n"
       "  quant-tune merge a.json b.json -o table.json    later entries win"};
-  app.set_version_flag("--version", "quant-tune (QLinear " QLINEAR_VERSION ")");
+  app.set_version_flag("--version", qlinear::versionText("quant-tune"));
   auto measuring = [&](CLI::App *command) {
     command->add_option("--device", o.measure.device,
                         "cuda, cuda:1; emulated and cpu make a dry run");

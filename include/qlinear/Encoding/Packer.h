@@ -103,6 +103,8 @@ struct PackOptions {
   /// llama.cpp orders otherwise transformers' order. Fails if the model is none whose
   /// names are known. The expressions above find the source's names.
   bool useHuggingFaceNames = false;
+  /// Everything is done but writing the archive.
+  bool isDryRun = false;
   /// Told after each weight: bytes of the source done, and their total.
   std::function<void(uint64_t done, uint64_t total)> progress;
   /// Called when all is written, before the archive appears: the files that it adds
@@ -140,7 +142,7 @@ struct PackReport {
   std::vector<TensorReport> tensors; ///< the weights, then the other tensors
   std::vector<std::string> notes;    ///< what the user should know
   std::vector<Layer> layers;         ///< what the packed weights compute
-  uint64_t fileBytes = 0;
+  uint64_t fileBytes = 0;            ///< of a dry run: of the tensors alone
 };
 
 /// Packs the weights and carries over the rest. Memory is bounded by the largest

@@ -334,10 +334,14 @@ Result<PackReport> runJobs(std::vector<Job> jobs, const Checkpoint &checkpoint,
     return bound.takeError();
   if (!bound->empty())
     metadata["qlinear"] = *bound;
-  auto writer = SafetensorsWriter::create(
-      path, SafetensorsWriter::headerBytes(names, rank, metadata));
-  if (!writer)
-    return writer.takeError();
+  std::optional<SafetensorsWriter> writer;
+  if (!options.isDryRun) {
+    auto created = SafetensorsWriter::create(
+        path, SafetensorsWriter::headerBytes(names, rank, metadata));
+    if (!created)
+      return created.takeError();
+    writer.emplace(std::move(*created));
+  }
 
   std::future<Result<void>> writing;
   auto written = [&]() { return writing.valid() ? writing.get() : Result<void>(); };
@@ -373,9 +377,9 @@ Result<PackReport> runJobs(std::vector<Job> jobs, const Checkpoint &checkpoint,
     writing =
         std::async(std::launch::async, [&, ready = std::move(ready)]() -> Result<void> {
           for (const Output &o : ready) {
-            auto r = writer->append(o.name, o.type, o.shape, o.bytes);
-            if (!r)
-              return r;
+            if (writer)
+              if (auto r = writer->append(o.name, o.type, o.shape, o.bytes); !r)
+                return r;
             if (o.carried)
               checkpoint.release(*o.carried);
           }
@@ -393,19 +397,24 @@ Result<PackReport> runJobs(std::vector<Job> jobs, const Checkpoint &checkpoint,
     return description.takeError();
   if (!description->empty())
     metadata["qlinear"] = *description;
-  if (auto r = writer->finish(metadata); !r)
-    return r.takeError();
+  if (writer)
+    if (auto r = writer->finish(metadata); !r)
+      return r.takeError();
   PackReport report;
   report.notes = notes;
-  report.fileBytes = writer->bytes();
-  for (Job &job : jobs)
+  for (Job &job : jobs) {
+    report.fileBytes += job.report.bytesAfter;
     report.tensors.push_back(std::move(job.report));
+  }
+  if (writer)
+    report.fileBytes = writer->bytes();
   report.layers = packedLayers(report, checkpoint);
   std::vector<OutputFile> files;
   if (options.finish)
     if (auto r = options.finish(report, files); !r)
       return r.takeError();
-  files.push_back(std::move(writer->output()));
+  if (writer)
+    files.push_back(std::move(writer->output()));
   if (auto r = OutputFile::publish(files); !r)
     return r.takeError();
   return report;

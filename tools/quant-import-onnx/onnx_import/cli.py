@@ -9,6 +9,7 @@
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import traceback
 
@@ -22,6 +23,16 @@ Examples:
   quant-opt model.mlir --allow-unregistered-dialect --qlinear-fuse
 
 Exit status: 0 done, 1 failed (nothing is written), 2 wrong usage."""
+
+
+class Version(argparse.Action):
+    """Says the version of the build, which quant-pack knows."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        run = subprocess.run(
+            [namespace.quant_pack, "--version"], capture_output=True, text=True, check=False
+        )
+        parser.exit(message=run.stdout.replace("quant-pack", parser.prog))
 
 
 def arguments_of(argv):
@@ -54,6 +65,7 @@ def arguments_of(argv):
         metavar="PROGRAM",
         help="quant-pack (default: the one beside this program, else of PATH)",
     )
+    parser.add_argument("--version", nargs=0, action=Version, help="say the version and exit")
     parser.add_argument("--quiet", action="store_true", help="no table, no notes")
     return parser.parse_args(argv)
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 import numpy as np
-from checkpoints import blocks, fresh, quant_pack, write_gguf
+from checkpoints import blocks, fresh, quant_pack, report_of, write_gguf
 from safetensors.numpy import save_file
 
 fresh(sys.argv[1])
@@ -75,6 +75,19 @@ made[1] = "again/llama.safetensors"
 quant_pack("llama.safetensors", *made)
 with open("llama.mlir") as f:
     assert f.read() == text
+
+# A dry run says the same and writes no archive.
+quant_pack("llama.gguf", *made, "--report", "made.json")
+os.rename("llama.mlir", "made.mlir")
+os.remove("llama.safetensors")
+quant_pack("llama.gguf", "--dry-run", *made[2:], "--report", "dry.json")
+assert not os.path.exists("llama.safetensors")
+reports = [report_of(name)[0] for name in ("made.json", "dry.json")]
+assert reports[0]["tensors"] == reports[1]["tensors"]
+assert reports[0]["totals"]["file_bytes"] > reports[1]["totals"]["file_bytes"] > 10000
+with open("made.mlir") as f, open("llama.mlir") as g:
+    assert f.read().splitlines()[1:] == g.read().splitlines()[1:]
+os.rename("made.mlir", "llama.mlir")
 
 # Without a head of its own, the embedding is one.
 del weights["output.weight"]

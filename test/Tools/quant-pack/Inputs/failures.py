@@ -46,6 +46,7 @@ for snr in ("x", ""):
 fails(2, "--dequantize", "a.gguf", "-o", "o", "--dequantize", "i8")
 fails(2, "--threads", "a.gguf", "-o", "o", "--threads", "0")
 fails(2, "--list", "--list", "a.gguf", "-o", "o")
+fails(2, "--dry-run", "--dry-run", "a.gguf", "-o", "o")
 
 # Inputs and outputs that cannot be.
 fails(1, "cannot open 'none.gguf': No such file", "none.gguf", "-o", "o")
