@@ -29,6 +29,7 @@
 #include "mlir/Dialect/Tensor/IR/TensorInferTypeOpInterfaceImpl.h"
 #include "mlir/Dialect/UB/IR/UBOps.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/Verifier.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
 #include "llvm/ADT/ScopeExit.h"
@@ -78,7 +79,8 @@ class Driver {
 public:
   Driver(ModuleOp source, const CompileSettings &settings, Stage stage, StringRef name,
          TimingScope &timing)
-      : source(source), settings(settings), stage(stage), name(name), timing(timing) {}
+      : source(source), settings(settings), stage(stage), name(name), timing(timing),
+        checksums(settings.checksums) {}
 
   FailureOr<Compilation> run();
   FailureOr<Compilation> runLaunches(ArrayRef<func::FuncOp> functions);
@@ -88,6 +90,7 @@ private:
   LogicalResult checkFunctions();
   LogicalResult checkLinears();
   LogicalResult checkParams();
+  void adopt(mlir::qlinear::ParameterOp parameter, mlir::qlinear::WeightType type);
   FailureOr<TargetCode> compileTarget(const Target &target, Object &description);
   LogicalResult makeCode(TargetCode &code, Object &description);
   LogicalResult makeDeviceCode(TargetCode &code);
@@ -195,15 +198,34 @@ LogicalResult Driver::checkParams() {
                << key << "\" is " << type.getN() << " x " << type.getK()
                << " here, and " << packed.N << " x " << packed.K << " in "
                << settings.params;
-    else if (packed.encoding != type.getEncoding().getValue())
+    else if (packed.encoding != type.getEncoding().getValue() &&
+             !settings.adoptEncodings)
       status = parameter.emitError("weight \"")
                << key << "\" is <" << type.getEncoding().getValue().str()
                << "> here, and <" << packed.encoding.str() << "> in " << settings.params
                << "; change the type, or pack the weight with that encoding";
-    else if (!packed.checksum.empty())
-      checksums[key] = packed.checksum;
+    else {
+      if (packed.encoding != type.getEncoding().getValue())
+        adopt(parameter, type.withEncoding(mlir::qlinear::EncodingAttr::get(
+                             source.getContext(), packed.encoding)));
+      if (!packed.checksum.empty())
+        checksums[key] = packed.checksum;
+    }
   }
+  // A user of a weight may need the type that it had.
+  if (succeeded(status) && settings.adoptEncodings)
+    status = verify(source);
   return status;
+}
+
+/// Gives a parameter and its loads another encoding.
+void Driver::adopt(mlir::qlinear::ParameterOp parameter,
+                   mlir::qlinear::WeightType type) {
+  parameter.setType(type);
+  source.walk([&](mlir::qlinear::LoadOp load) {
+    if (load.getParameter() == parameter.getSymName())
+      load.getResult().setType(type);
+  });
 }
 
 FailureOr<TargetCode> Driver::compileTarget(const Target &target, Object &description) {
@@ -425,6 +447,8 @@ FailureOr<Compilation> Driver::run() {
   }
   Array targets;
   for (const Target &target : settings.targets) {
+    if (settings.progress)
+      settings.progress(target);
     Object description;
     FailureOr<TargetCode> code = compileTarget(target, description);
     if (failed(code))

@@ -4,6 +4,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+#include "Checkpoint.h"
+#include "Describe.h"
+#include "Options.h"
+#include "common/Version.h"
 #include "qlinear/Encoding/Packer.h"
 #include "qlinear/Support/Chips.h"
 #include "qlinear/Target/Compiler.h"
@@ -28,139 +32,15 @@
 #include "llvm/Support/WithColor.h"
 
 using namespace llvm;
+using namespace qlinear::options;
 using qlinear::Compilation;
 using qlinear::TargetCode;
 
 namespace {
 
-enum class Emit { mlir, llvm, ptx, cubin, obj, so };
-
-cl::OptionCategory category("quant-compile");
-cl::opt<std::string> input(cl::Positional, cl::desc("<input: MLIR text or bytecode>"),
-                           cl::init("-"), cl::cat(category));
-cl::opt<std::string> output("o", cl::desc("Output file; - is standard output"),
-                            cl::value_desc("file"), cl::cat(category));
-cl::opt<std::string>
-    targets("target",
-            cl::desc("What to compile for, comma-separated: cuda:sm_NN, cuda:emulated, "
-                     "cpu (all instruction sets; the runtime picks one), the same of "
-                     "an architecture: cpu:x86-64, cpu:arm64; one instruction set: "
-                     "cpu:amx, cpu:avx512vnni, cpu:avxvnni, cpu:avx2, "
-                     "cpu:neon-i8mm, cpu:neon-dotprod, cpu:neon, cpu:portable"),
-            cl::init("cpu"), cl::value_desc("list"), cl::cat(category));
-cl::opt<Emit> emitKind(
-    "emit", cl::desc("What to write"), cl::init(Emit::so), cl::cat(category),
-    cl::values(
-        clEnumValN(Emit::mlir, "mlir", "the module, lowered to launches and kernels"),
-        clEnumValN(Emit::llvm, "llvm", "LLVM IR of the kernels"),
-        clEnumValN(Emit::ptx, "ptx", "PTX of a CUDA target"),
-        clEnumValN(Emit::cubin, "cubin", "machine code of a CUDA target"),
-        clEnumValN(Emit::obj, "obj", "the artifact as an object file"),
-        clEnumValN(Emit::so, "so", "the artifact as a shared library (default)")));
-cl::opt<std::string> header("header",
-                            cl::desc("Write a C header of the compiled functions"),
-                            cl::value_desc("file"), cl::cat(category));
-cl::opt<std::string>
-    params("params",
-           cl::desc("Check the types of all parameters against a packed archive"),
-           cl::value_desc("archive.safetensors"), cl::cat(category));
-cl::opt<std::string> encoding(
-    "encoding",
-    cl::desc("Re-encode constant weights and the types of parameters first, as "
-             "qlinear-compact-metadata does: auto, row-u8, ..."),
-    cl::value_desc("rule"), cl::cat(category));
-cl::opt<double> minSnr("min-snr", cl::desc("SNR in dB that --encoding=auto keeps"),
-                       cl::init(45), cl::value_desc("dB"), cl::cat(category));
-cl::opt<std::string> scheduleTable(
-    "schedule-table",
-    cl::desc(
-        "Measured schedules: a file of quant-tune's, or the name of a table that "
-        "the compiler comes with (h100, h200); linears without an entry get the cost "
-        "model's"),
-    cl::value_desc("table"), cl::cat(category));
-cl::opt<bool> batchInvariant(
-    "batch-invariant",
-    cl::desc("The bits of a row's results depend neither on the number of rows of the "
-             "call nor on the other rows; slower where rows are few"),
-    cl::cat(category));
-cl::opt<bool> raise_("raise",
-                     cl::desc("Find dequantized weights in linalg and make them "
-                              "quantized linears first, as qlinear-raise does"),
-                     cl::cat(category));
-cl::opt<std::string> activations(
-    "activations",
-    cl::desc("What linears multiply their weights with: int8 (x quantized per 32 "
-             "columns; default) or float (x as it is); linears that say it themselves "
-             "are left alone"),
-    cl::value_desc("format"), cl::cat(category));
-cl::opt<bool> fuse("fuse",
-                   cl::desc("Fuse linears and elementwise operations (default)"),
-                   cl::init(true), cl::cat(category));
-cl::opt<bool> quantize("quantize-activations",
-                       cl::desc("Quantize activations once for all users (default); "
-                                "else each does it for itself"),
-                       cl::init(true), cl::cat(category));
-cl::opt<std::string>
-    ptxVersion("ptx-version",
-               cl::desc("PTX version; default: the oldest that has the chip"),
-               cl::value_desc("8.0"), cl::cat(category));
-cl::opt<std::string> ptxas("ptxas", cl::desc("Path of ptxas; default: found on PATH"),
-                           cl::value_desc("file"), cl::cat(category));
-cl::opt<std::string>
-    sanitize("sanitize",
-             cl::desc("Instrument host code: 'address' (the process that "
-                      "runs it needs AddressSanitizer's runtime)"),
-             cl::value_desc("address"), cl::cat(category));
-cl::opt<std::string>
-    saveTemps("save-temps",
-              cl::desc("Directory for the lowered modules, PTX, the LLVM IR "
-                       "of the artifact, and the manifest"),
-              cl::value_desc("dir"), cl::cat(category));
-cl::opt<std::string>
-    runtimeDir("runtime-dir",
-               cl::desc("Where libQLinearRuntime.so lies; default: beside "
-                        "this tool; not needed for another architecture"),
-               cl::value_desc("dir"), cl::cat(category));
-cl::opt<std::string> remarksFilter(
-    "remarks-filter",
-    cl::desc(
-        "Print the remarks of passes of matching names, as quant-opt does: what they "
-        "did, and what they declined and why"),
-    cl::value_desc("regex, such as qlinear.*"), cl::cat(category));
-cl::opt<bool> listTargets("list-targets",
-                          cl::desc("Print the GPU targets and what is known of them"),
-                          cl::cat(category));
-cl::opt<bool> verbose("verbose",
-                      cl::desc("Describe what was compiled, on standard error"),
-                      cl::cat(category));
-
 [[nodiscard]] int fail(const Twine &message) {
   WithColor::error(errs(), "quant-compile") << message << "\n";
   return 1;
-}
-
-/// The table of chips as text.
-std::string describeChips() {
-  using qlinear::Feature;
-  const std::pair<uint32_t, const char *> names[] = {
-      {Feature::mma, "mma"},     {Feature::async, "async"},
-      {Feature::fp8, "fp8"},     {Feature::bulk, "bulk"},
-      {Feature::pdl, "pdl"},     {Feature::cluster, "cluster"},
-      {Feature::wgmma, "wgmma"}, {Feature::tcgen05, "tcgen05"}};
-  std::string text = "target       PTX  multiprocessors  shared KiB  also  features\n";
-  for (const qlinear::Chip &chip : qlinear::kChips) {
-    std::string also, features = "dp4a";
-    for (char variant : chip.variants)
-      also += std::string(also.empty() ? "" : ", ") + variant;
-    for (auto [feature, name] : names)
-      if ((chip.features | chip.more) & feature)
-        features += std::string(" ") + name + (chip.has(feature) ? "" : "*");
-    text += formatv("{0,-11}  {1}  {2,15}  {3,10}  {4,-4}  {5}\n",
-                    "cuda:sm_" + std::to_string(chip.number),
-                    qlinear::spellPtxVersion(chip.ptx), chip.multiprocessors,
-                    chip.sharedBytes / 1024, also, features);
-  }
-  return text;
 }
 
 /// The directory of libQLinearRuntime.so: of the build or the install tree.
@@ -175,25 +55,6 @@ std::string findRuntime(const char *argv0) {
     sys::path::append(dir, lib);
     if (sys::fs::exists(dir + "/libQLinearRuntime.so"))
       return dir.str().str();
-  }
-  return "";
-}
-
-/// The end that "-o" has if it is not given.
-const char *extension() {
-  switch (emitKind) {
-  case Emit::mlir:
-    return ".mlir";
-  case Emit::llvm:
-    return ".ll";
-  case Emit::ptx:
-    return ".ptx";
-  case Emit::cubin:
-    return ".cubin";
-  case Emit::obj:
-    return ".o";
-  case Emit::so:
-    return ".so";
   }
   return "";
 }
@@ -244,42 +105,6 @@ Error writeTemps(const Compilation &compilation) {
     if (Error e = write("artifact.ll", printModule(*compilation.artifact)))
       return e;
   return write("manifest.json", compilation.manifest);
-}
-
-/// A summary of the manifest.
-void describe(const Compilation &compilation) {
-  auto manifest = json::parse(compilation.manifest);
-  if (!manifest) {
-    consumeError(manifest.takeError());
-    return;
-  }
-  const json::Object &root = *manifest->getAsObject();
-  int64_t bytes = 0;
-  for (const json::Value &weight : *root.getArray("weights"))
-    bytes += weight.getAsObject()->getInteger("bytes").value_or(0);
-  errs() << root.getArray("weights")->size() << " weights, "
-         << format("%.1f MB", double(bytes) / 1e6) << "\n";
-  for (const json::Value &value : *root.getArray("targets")) {
-    const json::Object &target = *value.getAsObject();
-    errs() << *target.getString("target") << "\n";
-    for (const json::Value &f : *target.getArray("functions")) {
-      const json::Object &function = *f.getAsObject();
-      errs() << "  " << *function.getString("name") << "\n";
-      for (const json::Value &step : *function.getArray("steps"))
-        for (const json::Value &k : *step.getAsObject()->getArray("kernels")) {
-          const json::Object &kernel = *k.getAsObject();
-          errs() << "    " << *kernel.getString("name") << ": up to "
-                 << *kernel.getInteger("rows") << " rows, ";
-          if (auto items = kernel.getInteger("items"))
-            errs() << *items << " work items\n";
-          else
-            errs() << *kernel.getInteger("grid") << " blocks of "
-                   << *kernel.getInteger("block") << " threads, "
-                   << kernel.getInteger("smem").value_or(0)
-                   << " bytes of shared memory\n";
-        }
-    }
-  }
 }
 
 /// The one target whose code is asked for.
@@ -341,110 +166,70 @@ int writeArtifact(const Compilation &compilation, qlinear::OutputFile &file,
   return 0;
 }
 
-} // namespace
+/// What the tool writes. Whether it can is known before the work.
+struct Outputs {
+  std::optional<qlinear::OutputFile> code, header, functions;
 
-int main(int argc, char **argv) {
-  InitLLVM init(argc, argv);
-  cl::SetVersionPrinter(
-      [](raw_ostream &os) { os << "quant-compile (QLinear " QLINEAR_VERSION ")\n"; });
-  mlir::registerAsmPrinterCLOptions();
-  mlir::registerDefaultTimingManagerCLOptions();
-  cl::HideUnrelatedOptions({&category});
-  cl::ParseCommandLineOptions(
-      argc, argv,
-      "Compiles functions of quantized linear layers to a shared library.\n\n"
-      "  quant-compile layer.mlir --target=cpu -o layer.so --header=layer.h\n"
-      "  quant-compile layer.mlir --target=cuda:sm_90 --emit=ptx -o -\n");
-
-  if (listTargets) {
-    auto file = qlinear::OutputFile::create("-");
-    if (auto written = file->append(describeChips()); !written)
-      return fail(written.error());
-    if (auto published = file->publish(); !published)
-      return fail(published.error());
-    return 0;
+  qlinear::Result<void> open() {
+    auto open = [&](const std::string &path,
+                    std::optional<qlinear::OutputFile> &to) -> qlinear::Result<void> {
+      if (path.empty())
+        return {};
+      auto file = emitKind == Emit::so && &to == &code
+                      ? qlinear::createLibraryFile(path)
+                      : qlinear::OutputFile::create(path);
+      if (!file)
+        return file.takeError();
+      to = std::move(*file);
+      return {};
+    };
+    if (auto r = open(output, code); !r)
+      return r;
+    if (auto r = open(qlinear::options::header, header); !r)
+      return r;
+    return open(qlinear::options::functions, functions);
   }
+  /// Hands them over, to appear together.
+  void moveTo(std::vector<qlinear::OutputFile> &files) {
+    for (auto *file : {&code, &header, &functions})
+      if (*file)
+        files.push_back(std::move(**file));
+  }
+};
+
+/// What is compiled, and into what.
+struct Job {
   qlinear::CompileSettings settings;
-  auto parsed = qlinear::Target::parseList(targets);
-  if (!parsed)
-    return fail(toString(parsed.takeError()));
-  settings.targets = std::move(*parsed);
-  if (!sanitize.empty() && sanitize != "address")
-    return fail("--sanitize=" + sanitize + " is not known; use --sanitize=address");
-  settings.sanitizeAddress = !sanitize.empty();
-  settings.pipeline.raise = raise_;
-  settings.pipeline.encoding = encoding;
-  settings.pipeline.minSnr = minSnr;
-  if (auto valid = qlinear::verifyMinSnr(minSnr); !valid)
-    return fail(valid.error());
-  settings.pipeline.scheduleTable = scheduleTable;
-  settings.pipeline.batchInvariant = batchInvariant;
-  settings.pipeline.activations = activations;
-  settings.pipeline.fuse = fuse;
-  settings.pipeline.quantizeActivations = quantize;
-  settings.nvptx.ptxVersion = ptxVersion;
-  settings.nvptx.ptxas = ptxas;
-  settings.nvptx.assemble = emitKind != Emit::ptx && emitKind != Emit::llvm;
-  settings.params = params;
-  if (output.empty()) {
-    if (input == "-")
-      output = "-";
-    else
-      output = (sys::path::stem(input) + extension()).str();
-  }
-  if (emitKind == Emit::so && output == "-")
-    return fail("a shared library cannot be written to standard output; give a file "
-                "with -o");
-  if (!header.empty() && emitKind != Emit::so && emitKind != Emit::obj)
-    return fail("--header describes the functions of an artifact; it goes with "
-                "--emit=so or --emit=obj");
-  if (auto r = qlinear::checkOutputs({output, header}, {input, params, scheduleTable});
-      !r)
-    return fail(r.error());
-  // Whether the files can be written is known before the work; they appear together.
-  std::vector<qlinear::OutputFile> files;
-  for (const std::string &path : {output.getValue(), header.getValue()}) {
-    if (path.empty())
-      continue;
-    auto file = emitKind == Emit::so && files.empty()
-                    ? qlinear::createLibraryFile(path)
-                    : qlinear::OutputFile::create(path);
-    if (!file)
-      return fail(file.error());
-    files.push_back(std::move(*file));
-  }
+  std::string name; ///< of the input
+  ArrayRef<qlinear::Layer> layers;
+  std::string archive; ///< of the layers
+  const char *argv0;
+};
 
-  mlir::DefaultTimingManager timingManager;
-  mlir::applyDefaultTimingManagerCLOptions(timingManager);
-  mlir::TimingScope timing = timingManager.getRootScope();
+bool enableRemarks(mlir::MLIRContext &context) {
+  // Kinds that are not named are not enabled.
+  const std::string &filter = remarksFilter;
+  mlir::remark::RemarkCategories categories{filter, filter, filter, filter, filter};
+  return succeeded(mlir::remark::enableOptimizationRemarks(
+      context, nullptr, std::make_unique<mlir::remark::RemarkEmittingPolicyAll>(),
+      categories, /*printAsEmitRemarks=*/true));
+}
 
+/// Compiles the module and writes the outputs, which do not appear yet. Returns the
+/// exit status.
+int compileModule(std::unique_ptr<MemoryBuffer> buffer, const Job &job,
+                  Outputs &outputs, mlir::TimingScope &timing) {
   mlir::DialectRegistry registry;
   qlinear::registerCompiler(registry);
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
   context.printOpOnDiagnostic(false);
   // Operations of torch, ONNX and IREE are known by their names.
   context.allowUnregisteredDialects();
-
-  std::string message;
-  std::unique_ptr<MemoryBuffer> buffer = mlir::openInputFile(input, &message);
-  if (!buffer)
-    return fail(message);
   auto sources = std::make_shared<SourceMgr>();
   sources->AddNewSourceBuffer(std::move(buffer), SMLoc());
   mlir::SourceMgrDiagnosticHandler diagnostics(*sources, &context, errs());
-  if (!remarksFilter.empty()) {
-    std::string problem;
-    if (!Regex(remarksFilter).isValid(problem))
-      return fail("--remarks-filter=" + remarksFilter +
-                  " is not a regular expression: " + problem);
-    // Kinds that are not named are not enabled.
-    const std::string &filter = remarksFilter;
-    mlir::remark::RemarkCategories categories{filter, filter, filter, filter, filter};
-    if (failed(mlir::remark::enableOptimizationRemarks(
-            context, nullptr, std::make_unique<mlir::remark::RemarkEmittingPolicyAll>(),
-            categories, /*printAsEmitRemarks=*/true)))
-      return fail("remarks cannot be printed");
-  }
+  if (!remarksFilter.empty() && !enableRemarks(context))
+    return fail("remarks cannot be printed");
   mlir::TimingScope parsing = timing.nest("parse");
   mlir::OwningOpRef<mlir::ModuleOp> module;
   bool isForeign = false;
@@ -465,11 +250,10 @@ int main(int argc, char **argv) {
 
   qlinear::Stage stage = emitKind == Emit::mlir   ? qlinear::Stage::mlir
                          : emitKind == Emit::llvm ? qlinear::Stage::llvm
-                         : emitKind == Emit::ptx || emitKind == Emit::cubin
-                             ? qlinear::Stage::code
-                             : qlinear::Stage::artifact;
+                         : !isArtifact()          ? qlinear::Stage::code
+                                                  : qlinear::Stage::artifact;
   mlir::FailureOr<Compilation> compilation =
-      qlinear::compile(*module, settings, stage, input, timing);
+      qlinear::compile(*module, job.settings, stage, job.name, timing);
   if (mlir::failed(compilation))
     return 1;
 
@@ -477,16 +261,133 @@ int main(int argc, char **argv) {
   if (!saveTemps.empty())
     if (Error error = writeTemps(*compilation))
       return fail(toString(std::move(error)));
-  if (!header.empty())
-    if (auto r = files[1].append(compilation->header); !r)
+  if (outputs.header)
+    if (auto r = outputs.header->append(compilation->header); !r)
       return fail(r.error());
-  if (int status = stage == qlinear::Stage::artifact
-                       ? writeArtifact(*compilation, files[0], argv[0])
-                       : writeCode(*compilation, files[0]))
+  if (outputs.functions)
+    if (auto r = outputs.functions->append(qlinear::functionsJson(
+            compilation->manifest, output, job.archive, job.layers));
+        !r)
+      return fail(r.error());
+  if (int status = isArtifact() ? writeArtifact(*compilation, *outputs.code, job.argv0)
+                                : writeCode(*compilation, *outputs.code))
     return status;
+  if (verbose && stage != qlinear::Stage::mlir)
+    qlinear::describeManifest(compilation->manifest);
+  return 0;
+}
+
+std::string counted(size_t count, const char *what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
+/// Packs a checkpoint, and compiles its linear layers.
+int compileLayers(const qlinear::Checkpoint &checkpoint,
+                  const qlinear::CheckpointOptions &options, Job job, Outputs &outputs,
+                  mlir::TimingScope &timing) {
+  qlinear::Progress progress(/*enabled=*/true);
+  job.settings.pipeline.encoding = "";
+  size_t count = 0, done = 0;
+  job.settings.progress = [&](const qlinear::Target &target) {
+    progress.say("compiling " + counted(count, "function") + " for " +
+                 target.str() + ", " + std::to_string(++done) + " of " +
+                 std::to_string(job.settings.targets.size()));
+  };
+  auto compile = [&](const qlinear::LayerModule &module,
+                     std::vector<qlinear::OutputFile> &files) -> qlinear::Result<void> {
+    count = module.layers.size();
+    job.layers = module.layers;
+    job.archive = module.archive;
+    job.settings.checksums = module.checksums;
+    int status = compileModule(MemoryBuffer::getMemBufferCopy(module.mlir, job.name),
+                               job, outputs, timing);
+    progress.clear();
+    if (status) // has been reported
+      return qlinear::error("");
+    outputs.moveTo(files);
+    return {};
+  };
+  if (auto r = qlinear::compileCheckpoint(checkpoint, options, progress, compile); !r)
+    return r.error().empty() ? 1 : fail(r.error());
+  if (output != "-")
+    outs() << counted(count, "function") << " for "
+           << counted(job.settings.targets.size(), "target") << " in " << output
+           << ", weights in " << job.archive << "\n";
+  return 0;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  InitLLVM init(argc, argv);
+  cl::SetVersionPrinter(
+      [](raw_ostream &os) { os << qlinear::versionText("quant-compile") << "\n"; });
+  mlir::registerAsmPrinterCLOptions();
+  mlir::registerDefaultTimingManagerCLOptions();
+  cl::HideUnrelatedOptions({&category});
+  cl::ParseCommandLineOptions(
+      argc, argv,
+      "Compiles functions of quantized linear layers to a shared library.\n\n"
+      "  quant-compile layer.mlir --target=cpu -o layer.so --header=layer.h\n"
+      "  quant-compile layer.mlir --target=cuda:sm_90 --emit=ptx -o -\n"
+      "  quant-compile model.gguf --target=cpu,cuda:sm_90 -o model.so\n");
+
+  if (listTargets) {
+    auto file = qlinear::OutputFile::create("-");
+    if (auto written = file->append(qlinear::describeChips()); !written)
+      return fail(written.error());
+    if (auto published = file->publish(); !published)
+      return fail(published.error());
+    return 0;
+  }
+  auto settings = readSettings();
+  if (!settings)
+    return fail(toString(settings.takeError()));
+  nameOutputs();
+  if (Error error = checkOptions())
+    return fail(toString(std::move(error)));
+  if (std::string problem;
+      !remarksFilter.empty() && !Regex(remarksFilter).isValid(problem))
+    return fail("--remarks-filter=" + remarksFilter +
+                " is not a regular expression: " + problem);
+
+  std::optional<qlinear::Checkpoint> checkpoint;
+  qlinear::CheckpointOptions layerOptions{input,     archive, encoding,
+                                          quantizer, minSnr,  dtype};
+  std::vector<std::string> written{output, header, functions},
+      read{input, params, scheduleTable};
+  if (isForCheckpoint()) {
+    auto opened = qlinear::Checkpoint::open(input);
+    if (!opened)
+      return fail(opened.error());
+    checkpoint = std::move(*opened);
+    for (const auto &file : checkpoint->files())
+      read.push_back(file->path());
+    if (qlinear::mustPack(*checkpoint, layerOptions))
+      written.push_back(archive);
+  }
+  if (auto r = qlinear::checkOutputs(written, read); !r)
+    return fail(r.error());
+  Outputs outputs;
+  if (auto r = outputs.open(); !r)
+    return fail(r.error());
+
+  mlir::DefaultTimingManager timingManager;
+  mlir::applyDefaultTimingManagerCLOptions(timingManager);
+  mlir::TimingScope timing = timingManager.getRootScope();
+  Job job{std::move(*settings), input, {}, "", argv[0]};
+  if (checkpoint)
+    return compileLayers(*checkpoint, layerOptions, std::move(job), outputs, timing);
+
+  std::string message;
+  std::unique_ptr<MemoryBuffer> buffer = mlir::openInputFile(input, &message);
+  if (!buffer)
+    return fail(message);
+  if (int status = compileModule(std::move(buffer), job, outputs, timing))
+    return status;
+  std::vector<qlinear::OutputFile> files;
+  outputs.moveTo(files);
   if (auto r = qlinear::OutputFile::publish(files); !r)
     return fail(r.error());
-  if (verbose && stage != qlinear::Stage::mlir)
-    describe(*compilation);
   return 0;
 }

@@ -22,8 +22,10 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "mlir/Support/Timing.h"
+#include "llvm/ADT/StringMap.h"
 #include "llvm/Support/Error.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,7 +38,13 @@ struct CompileSettings {
   NVPTXOptions nvptx; ///< the chip is the target's
   /// Packed archive whose weights must fit the module's parameters; "": unchecked.
   std::string params;
+  /// Parameters get the encodings that their weights have in `params`.
+  bool adoptEncodings = false;
+  /// Checksums of weights by their names in the archive, where `params` is not given.
+  llvm::StringMap<std::string> checksums;
   bool sanitizeAddress = false; ///< in host code
+  /// Told before each target.
+  std::function<void(const Target &)> progress;
 };
 
 /// The result of compiling for one target.
