@@ -38,6 +38,7 @@ TOOLS = {
     "quant-pack": None,
     "quant-import-onnx": None,
     "quant-compile": None,
+    "quant-inspect": None,
     "quant-run": None,
     "quant-tune": None,
     "quant-opt": "mlir-opt with the dialect, passes and pipelines of QLinear beside all of"

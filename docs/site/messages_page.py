@@ -14,6 +14,7 @@ AREAS = {
     "Passes": ["lib/Transforms", "lib/Conversion"],
     "Compiler": ["lib/Target", "tools/quant-compile", "tools/quant-translate"],
     "Running": ["runtime/src", "tools/quant-run", "tools/timing"],
+    "quant-inspect": ["tools/quant-inspect"],
     "quant-tune": ["tools/quant-tune"],
     "Emulated device": ["runtime/emulated"],
 }
