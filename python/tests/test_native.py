@@ -53,6 +53,9 @@ def test_bits_are_those_of_python(host, dtype, activations):
         for x in (torch.randn(96, 4).T, torch.randn(4, 192)[:, ::2], torch.randn(97)[1:]):
             call = arguments(layer, x.to(dtype))
             assert torch.equal(torch.ops.qlinear.linear(*call), _ops._linear(*call))
+        for bias in (torch.randn(80, dtype=dtype)[::2], torch.randn(41)[1:]):
+            call = torch.randn(3, 96, dtype=dtype), layer.packed, bias, *arguments(layer, x)[3:]
+            assert torch.equal(torch.ops.qlinear.linear(*call), _ops._linear(*call))
 
 
 def test_a_block():
