@@ -42,8 +42,8 @@ QLR_API qlr_status qlr_packed_concat(const char *encoding, qlr_axis axis, int64_
                                      const int64_t *extents, const qlr_blob *parts,
                                      int32_t n_parts, void *whole, size_t whole_bytes);
 
-/* The values of `count` rows of the packed n x k weight `whole`, as floats, one row of k
- * after the other: a lookup in an embedding whose weight is packed. */
+/* The values of `count` rows of the packed n x k weight `whole`, as floats, one row of
+ * k after the other: a lookup in an embedding whose weight is packed. */
 QLR_API qlr_status qlr_packed_rows(const char *encoding, int64_t n, int64_t k,
                                    qlr_blob whole, const int64_t *rows, int64_t count,
                                    float *values);
