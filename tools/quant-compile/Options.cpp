@@ -9,6 +9,7 @@
 
 #include "qlinear/Encoding/Packer.h"
 
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 
 using namespace llvm;
@@ -214,7 +215,10 @@ void qlinear::options::nameOutputs() {
     output = input == "-" ? "-" : inputStem() + extension();
   if (!isForCheckpoint())
     return;
-  SmallString<128> base(output == "-" ? inputStem() : output.getValue());
+  // Beside a fifo or a device there is no place for files.
+  bool isFile =
+      output != "-" && (!sys::fs::exists(output) || sys::fs::is_regular_file(output));
+  SmallString<128> base(isFile ? output.getValue() : inputStem());
   auto named = [&](cl::opt<std::string> &option, const char *end) {
     if (!option.empty())
       return;
