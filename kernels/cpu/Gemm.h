@@ -31,6 +31,7 @@ namespace qlinear::cpu {
 /// Tokens in one pass over a panel: as many as have room for their sums in registers.
 #if defined(QL_TILES)
 inline constexpr int kBlockTokens = kTileTokens;
+static_assert(kUnloweredBits == 8, "tiles multiply unsigned codes");
 #else
 inline constexpr int kBlockTokens = kRegisters >= 32 ? 8 : 4;
 static_assert(kTokenBlock % kBlockTokens == 0);

@@ -70,9 +70,14 @@ QL_INLINE void addHalfChunk(int sum, int half, const u8 *tokens, u64 stride,
     QL_TILE_LOAD(6 + HALF, codes, 64);                                                 \
     QL_TILE_ADD(SUM, 4 + HALF, 6 + HALF);                                              \
   }
-  QL_ADD(0, 0)
-  QL_ADD(0, 1) QL_ADD(1, 0) QL_ADD(1, 1) QL_ADD(2, 0) QL_ADD(2, 1) QL_ADD(3, 0)
-      QL_ADD(3, 1)
+  QL_ADD(0, 0);
+  QL_ADD(0, 1);
+  QL_ADD(1, 0);
+  QL_ADD(1, 1);
+  QL_ADD(2, 0);
+  QL_ADD(2, 1);
+  QL_ADD(3, 0);
+  QL_ADD(3, 1);
 #undef QL_ADD
 }
 QL_INLINE void zeroSums() {

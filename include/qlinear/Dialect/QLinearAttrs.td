@@ -308,8 +308,9 @@ def QLinear_CpuGemmAttr : QLinear_Attr<"CpuGemm", "cpu_gemm", [
     Threads share groups of `tiles` tiles (of 16 rows of the weight), and parts of the
     rows of one. For `tokens` rows of `x` at a time, a unit of a tile is decoded once, to
     bytes in the order in which the products take them, and used for all of them; the
-    units of a group come from a cache for the rows after these. Activations are quantized. Only `rows` has to
-    be there: `qlinear-schedule` chooses the fields that are left out.
+    units of a group come from a cache for the rows after these. Activations are
+    quantized. Only `rows` has to be there: `qlinear-schedule` chooses the fields that are
+    left out.
 
     | field | values | meaning |
     | --- | --- | --- |
