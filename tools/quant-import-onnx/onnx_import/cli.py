@@ -32,7 +32,8 @@ class Version(argparse.Action):
         run = subprocess.run(
             [namespace.quant_pack, "--version"], capture_output=True, text=True, check=False
         )
-        parser.exit(message=run.stdout.replace("quant-pack", parser.prog))
+        print(run.stdout.replace("quant-pack", parser.prog), end="")
+        parser.exit()
 
 
 def arguments_of(argv):

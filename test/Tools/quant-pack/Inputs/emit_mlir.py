@@ -108,7 +108,7 @@ assert names[:5] == ["blk_2_attn_k", "blk_2_attn_output", "blk_2_attn_q", "blk_2
                      "blk_2_ffn_gate"], names  # fmt: skip
 
 
-def write_as(path, architecture, biases=(), parts=None):
+def write_as(path, architecture, biases=(), parts=None, more=0):
     """A block of a model of this architecture."""
     import gguf
 
@@ -119,7 +119,7 @@ def write_as(path, architecture, biases=(), parts=None):
             value = blocks(kind, n, k, rng)
             writer.add_tensor(name, value, raw_dtype=gguf.GGMLQuantizationType[kind])
         if name.split(".")[2] in biases:
-            writer.add_tensor(name.replace(".weight", ".bias"), np.ones(n, "f4"))
+            writer.add_tensor(name.replace(".weight", ".bias"), np.ones(n + more, "f4"))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -140,6 +140,9 @@ assert names["blk_0_attn_qkv"].startswith(
     "(%x: tensor<?x64xf32>, %b0: tensor<64xf32>, %b2: tensor<32xf32>) -> "
 ), names
 assert "%b1: tensor<96xf32>" in names["blk_0_ffn_gate_up"], names
+# What is called bias, and has another length, is none.
+write_as("bias.gguf", "qwen2", ["attn_q"], more=1)
+assert "%b" not in emit("bias.gguf")["blk_0_attn_qkv"]
 # gate and up that do not fit.
 parts = block(0) | {"blk.0.ffn_up.weight": ("Q4_0", 64, K)}
 write_as("odd.gguf", "llama", parts=parts)
