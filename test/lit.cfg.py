@@ -151,7 +151,7 @@ FEATURES = {"amx": "amx_int8", "avx512vnni": "avx512_vnni", "avxvnni": "avx_vnni
 try:
     with open("/proc/cpuinfo") as f:
         flags = next((line for line in f if line.startswith("flags")), "").split()
-    config.available_features.update(FEATURES.values() & set(flags))
+    config.available_features.update(set(FEATURES.values()).intersection(flags))
 except OSError:
     pass
 config.available_features.add(platform.machine())

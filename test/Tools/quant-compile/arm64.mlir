@@ -19,7 +19,7 @@
 // RUN: not quant-compile %s --target=cpu:avx2,cpu:neon -o %t.no.so 2>&1 | FileCheck %s --check-prefix=MIXED
 // MIXED: error: cpu:avx2 is for x86-64 and cpu:neon for arm64; an artifact has code for one architecture: compile one for each
 // RUN: not quant-compile %s --target=cpu:arm64,cpu:x86-64 -o %t.no.so 2>&1 | FileCheck %s --check-prefix=GROUPS
-// GROUPS: error: cpu:neon-i8mm is for arm64 and cpu:avx512vnni for x86-64
+// GROUPS: error: cpu:neon-i8mm is for arm64 and cpu:amx for x86-64
 
 // RUN: not env PATH=%t.none %obj/bin/quant-compile %s --target=cpu:neon -o %t.no.so 2>&1 | FileCheck %s --check-prefix=LINKER
 // LINKER: error: no linker for arm64: neither ld.lld-22 nor ld.lld is on PATH; install lld, or use --emit=obj
