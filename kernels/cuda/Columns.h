@@ -73,21 +73,13 @@ struct Columns8 {
   QL_INLINE void prepare(i64 K, int rows, int token, int group, TokenScale scale,
                          u8 *image) const {
     PreparedActivations prepared{u64(K)};
-    constexpr int kGroups = PreparedActivations::kColumns / kNormColumns;
-    int block = group / kGroups, item = group % kGroups / 2, half = group % 2;
-    if (u64(u32(block)) >= prepared.blocks())
+    int item = group / 2, half = group % 2;
+    if (u64(u32(item / 4)) >= prepared.blocks())
       return;
-    u8 *row = image + prepared.block(u64(u32(rows)), u64(u32(block))) +
-              u64(u32(token)) * PreparedActivations::kRowBytes;
-    float up = scale.up();
     QL_UNROLL
-    for (int odd = 0; odd < 2; ++odd) {
-      u32x2 words;
-      QL_UNROLL
-      for (int w = 0; w < 2; ++w)
-        words[w] = ql_ptx_half_pair(x[4 * w + odd] * up, x[4 * w + 2 + odd] * up);
-      *(u32x2 *)(row + ((item * 2 + odd) ^ (token & 7)) * 16 + half * 8) = words;
-    }
+    for (int odd = 0; odd < 2; ++odd)
+      *(u32x2 *)(pieceOf(prepared, image, rows, token, item, odd) + half * 8) =
+          halvesOf<u32x2>(x, odd, scale.up());
   }
 };
 

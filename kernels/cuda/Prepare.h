@@ -87,6 +87,22 @@ struct TokenScale {
   QL_INLINE float down() const { return bitCast<float>((exponent - 14) << 23); }
 };
 
+/// Where the even or the odd columns of an item lie in the image (PreparedActivations).
+QL_INLINE u8 *pieceOf(const PreparedActivations &prepared, u8 *image, int rows,
+                      int token, int item, int odd) {
+  return image + prepared.block(u64(u32(rows)), u64(u32(item / 4))) +
+         u64(u32(token)) * PreparedActivations::kRowBytes +
+         ((item % 4 * 2 + odd) ^ (token & 7)) * 16;
+}
+/// The even or the odd ones of `4 * words` columns, times `scale`.
+template <class Words> QL_INLINE Words halvesOf(const float *x, int odd, float scale) {
+  Words words;
+  QL_UNROLL
+  for (int w = 0; w < int(sizeof(Words) / 4); ++w)
+    words[w] = ql_ptx_half_pair(x[4 * w + odd] * scale, x[4 * w + 2 + odd] * scale);
+  return words;
+}
+
 /// Writes an item of a token's row, times `scale`.
 template <class Tokens>
 QL_INLINE void prepareItem(const Tokens &tokens, const typename Tokens::Raw &raw,
@@ -98,16 +114,10 @@ QL_INLINE void prepareItem(const Tokens &tokens, const typename Tokens::Raw &raw
     x[c] = 0.0f;
   if (u64(u32(index * kItem)) < prepared.K)
     tokens.values(raw, x);
-  u8 *row = image + prepared.block(u64(u32(rows)), u64(u32(index / 4))) +
-            u64(u32(token)) * PreparedActivations::kRowBytes;
   QL_UNROLL
-  for (int odd = 0; odd < 2; ++odd) {
-    u32x4 piece;
-    QL_UNROLL
-    for (int w = 0; w < 4; ++w)
-      piece[w] = ql_ptx_half_pair(x[4 * w + odd] * scale, x[4 * w + 2 + odd] * scale);
-    *(u32x4 *)(row + ((index % 4 * 2 + odd) ^ (token & 7)) * 16) = piece;
-  }
+  for (int odd = 0; odd < 2; ++odd)
+    *(u32x4 *)pieceOf(prepared, image, rows, token, index, odd) =
+        halvesOf<u32x4>(x, odd, scale);
 }
 
 /// Prepares all tokens; blocks of `threads` threads share them.

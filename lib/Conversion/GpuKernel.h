@@ -51,11 +51,10 @@ struct NormPlan {
   int64_t sharedBytes() const { return threads / kernels::kWarp * 4; }
 };
 
-/// A result that a norm does not store, but leaves in the temporary as the linear after
-/// it takes it: int8 codes (ActivationLayout), or for many rows an image
+/// How a norm leaves the result that is in the temporary (KernelArgs), which it does
+/// not store: as int8 codes (ActivationLayout), or for many rows as an image
 /// (PreparedActivations), with `counters` words at the start that become zero.
 struct NormLeaves {
-  unsigned result, argument; ///< of the norm; in its KernelArgs
   bool image;
   int64_t counters;
 };

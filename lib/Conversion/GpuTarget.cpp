@@ -167,8 +167,7 @@ VariantAttr GpuTarget::before(NormOp norm, LinearOp op,
   if (norm) {
     auto plan = ::qlinear::NormPlan::of(norm);
     auto args = ::qlinear::JoinedArgs(norm, op, scratch.bytes).norm;
-    ::qlinear::NormLeaves leaves{cast<OpResult>(op.getX()).getResultNumber(),
-                                 args.x->index, image, scratch.counters};
+    ::qlinear::NormLeaves leaves{image, scratch.counters};
     if (!isBuilt)
       ::qlinear::buildNormKernel(b, kernel, norm, plan, args, pdl, &leaves);
     return variant(rows, kernel, std::min(rows, mostBlocks(plan)), plan.threads,
@@ -185,7 +184,6 @@ VariantAttr GpuTarget::before(NormOp norm, LinearOp op,
 }
 
 FailureOr<Kernels> GpuTarget::build(QuantizeActivationsOp op, StringRef stem) {
-  auto input = cast<RankedTensorType>(op.getInput().getType());
   int64_t items = int64_t(op.getResult().getType().getLayout().paddedK()) /
                   ::qlinear::kernels::kItem;
   OpBuilder b(op.getContext());

@@ -179,7 +179,7 @@ LogicalResult KernelMaker::convert(RewriterBase &rewriter, KernelOpInterface op,
   if (failed(parts))
     return failure();
   for (LinearOp part : *parts) {
-    if (NormOp norm = target->normOf(part); norm && joinsNorms) {
+    if (NormOp norm = target->normOf(part)) {
       if (failed(launchJoined(rewriter, norm, part)))
         return failure();
       continue;

@@ -92,6 +92,7 @@ private:
   NormOp op;
   NormPlan plan;
   const NormLeaves *leaves;
+  unsigned leftAt = 0; ///< the index of its pointer
   VectorType floats;
   Value rowStart;          ///< index of the row's first element
   SmallVector<Value> kept; ///< inputs of the thread's groups
@@ -204,7 +205,7 @@ Value NormSkeleton::finish(Value group, Value input, Value mean, Value factor) {
   Value left;
   for (auto [i, result] : llvm::enumerate(results)) {
     Type type = getElementTypeOrSelf(result.getType());
-    if (leaves && leaves->result == i)
+    if (leaves && first + i == leftAt)
       left = type.isF32() ? result : arith::ExtFOp::create(b, loc, floats, result);
     else
       LLVM::StoreOp::create(b, loc, result, element(pointers[first + i], start, type),
@@ -222,7 +223,7 @@ void NormSkeleton::leave(Value m, ArrayRef<Value> values) {
           LLVM::InsertElementOp::create(b, loc, low, at(value, from + i), constant(i));
     return low;
   };
-  Value K = constant64(op.getK()), to = pointers[leaves->argument], most;
+  Value K = constant64(op.getK()), to = pointers[leftAt], most;
   auto halves = [&](Value value) {
     return SmallVector<Value>{part(value, 0), part(value, plan.width / 2)};
   };
@@ -283,6 +284,8 @@ void NormSkeleton::row(Value m) {
 
 gpu::GPUFuncOp NormSkeleton::build(StringRef name, const KernelArgs &args, bool pdl) {
   gpu::GPUFuncOp f = open(name, args, plan.threads, 1);
+  if (leaves)
+    leftAt = args.x->index;
   if (pdl) {
     call("ql_ptx_launch_dependents", {});
     call("ql_ptx_wait_prior_grids", {});
