@@ -62,7 +62,7 @@ Result<std::optional<Object>> difference(const Entry &a, const Entry &b) {
     auto x = floatsOf(*a.weight), y = x ? floatsOf(*b.weight) : x;
     if (!x || !y)
       return x ? y.takeError() : x.takeError();
-    double quality = snr(*x, *y);
+    double quality = snrOf(*x, *y);
     if (std::isfinite(quality))
       out["snr_db"] = quality;
     else if (quality > 0)

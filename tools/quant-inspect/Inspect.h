@@ -42,8 +42,6 @@ std::string artifactText(const Object &artifact);
 Result<std::vector<float>> floatsOf(const SourceWeight &weight);
 /// The shape as text: "512 x 256".
 std::string shapeText(const std::vector<uint64_t> &shape);
-/// 10 log10(sum a^2 / sum (a - b)^2); infinity if nothing differs.
-double snr(const std::vector<float> &a, const std::vector<float> &b);
 
 } // namespace qlinear::inspect
 #endif

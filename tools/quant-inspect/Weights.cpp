@@ -29,16 +29,6 @@ std::string inspect::shapeText(const std::vector<uint64_t> &shape) {
   return out.empty() ? "scalar" : out;
 }
 
-double inspect::snr(const std::vector<float> &a, const std::vector<float> &b) {
-  double signal = 0, noise = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    double x = a[i], e = x - double(b[i]);
-    signal += x * x;
-    noise += e * e;
-  }
-  return noise == 0 ? INFINITY : 10 * std::log10(signal / noise);
-}
-
 Result<std::vector<float>> inspect::floatsOf(const SourceWeight &weight) {
   auto loaded = weight.load();
   if (!loaded)

@@ -84,6 +84,9 @@ template <typename T> struct Override {
 /// Fails where a SelectionRule::minSnr is not a number of dB from 0 to 200.
 Result<void> verifyMinSnr(double snr);
 
+/// SNR of the weights `coded` against as many floats, dB; infinity if nothing differs.
+double snrOf(std::span<const float> exact, std::span<const float> coded);
+
 /// "int4:32", "int6:16", "int8:row", "int4:128:symmetric".
 Result<QuantizeOptions> parseQuantize(std::string_view text);
 

@@ -89,23 +89,6 @@ bool keepsNative(const SelectionRule &rule, const Encoding &native) {
   return rule.name == "auto" || rule.name == "lossless" || rule.name == native.str();
 }
 
-/// SNR of the weights `coded` against the floats, dB.
-double snrOf(std::span<const float> exact, std::span<const float> coded) {
-  using Sums = std::pair<double, double>;
-  Sums sums = tbb::parallel_deterministic_reduce(
-      tbb::blocked_range<size_t>(0, exact.size(), 1 << 16), Sums(0, 0),
-      [&](const auto &range, Sums sum) {
-        for (size_t i = range.begin(); i < range.end(); ++i) {
-          double w = exact[i], e = w - double(coded[i]);
-          sum.first += w * w;
-          sum.second += e * e;
-        }
-        return sum;
-      },
-      [](Sums a, Sums b) { return Sums(a.first + b.first, a.second + b.second); });
-  return sums.second == 0 ? kExact : 10 * std::log10(sums.first / sums.second);
-}
-
 Result<Selection> selectFor(const SourceWeight &w, LoadedWeight &loaded,
                             const Treatment &treatment) {
   if (auto *native = std::get_if<EncodedWeight>(&loaded))
@@ -527,6 +510,22 @@ Result<PackReport> run(const std::string &floatType, const Checkpoint &checkpoin
 }
 
 } // namespace
+
+double qlinear::snrOf(std::span<const float> exact, std::span<const float> coded) {
+  using Sums = std::pair<double, double>;
+  Sums sums = tbb::parallel_deterministic_reduce(
+      tbb::blocked_range<size_t>(0, exact.size(), 1 << 16), Sums(0, 0),
+      [&](const auto &range, Sums sum) {
+        for (size_t i = range.begin(); i < range.end(); ++i) {
+          double w = exact[i], e = w - double(coded[i]);
+          sum.first += w * w;
+          sum.second += e * e;
+        }
+        return sum;
+      },
+      [](Sums a, Sums b) { return Sums(a.first + b.first, a.second + b.second); });
+  return sums.second == 0 ? kExact : 10 * std::log10(sums.first / sums.second);
+}
 
 Result<PackReport> qlinear::packArchive(const Checkpoint &checkpoint,
                                         const Inventory &inventory,
