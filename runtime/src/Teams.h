@@ -82,7 +82,8 @@ public:
       int64_t first = at(i ? ends[i - 1] : 0), last = at(ends[i]);
       tbb::parallel_for(first, last, body, tbb::static_partitioner());
     };
-    std::deque<tbb::task_group> others(arenas.size() - 1);
+    std::vector<tbb::task_group> others(arenas.size() -
+                                        1); // allocates none for one team
     for (size_t i = 1; i < arenas.size(); ++i)
       arenas[i].execute([&] { others[i - 1].run([&ofTeam, i] { ofTeam(i); }); });
     arenas[0].execute([&] { ofTeam(0); });
