@@ -226,8 +226,10 @@ void addManyRows(LinearOp op, const GpuChip &chip, bool batchInvariant,
     return;
   Gemm common;
   if (batchInvariant) {
+    // What many rows take; by warps, what makes few of them fast.
     Gemm few;
     few.rows = 16;
+    few.dot = chooseGemm(op, Gemm(), chip.pdl(), chip)->dot;
     Result<Gemm> chosen = chooseGemm(op, few, chip.pdl(), chip);
     if (!chosen)
       return;

@@ -44,3 +44,13 @@ func.func @known(%x: tensor<4x5376xbf16>, %w: !qlinear.weight<4096x5376, #q4>, %
 
 // OLD: error: {{.*}}the schedule is not batch-invariant: {{.*}}gemv<rows = 1, {{.*}} quantizes or adds in another way than kernels for other rows; use #qlinear.gemm kernels for all, or leave the schedule to qlinear-schedule
 // TABLE: error: batch-invariant kernels are not measured: the table 'h200' has those of which each is the fastest for its rows; leave out one of the two
+
+// Where up to 16 rows would have kernels that add in another order.
+// GROUPS-LABEL: @large
+// GROUPS: kernels = [#qlinear.gemm<rows = 16, tokens = 16, dot = wgmma, {{[^>]*}} split_k = 1>
+// GROUPS-NOT: dot = mma
+// GROUPS: return
+func.func @large(%x: tensor<?x5376xbf16>, %w: !qlinear.weight<43008x5376, #q4>) -> tensor<?x43008xbf16> {
+  %y = qlinear.linear %x, %w : (tensor<?x5376xbf16>, !qlinear.weight<43008x5376, #q4>) -> tensor<?x43008xbf16>
+  return %y : tensor<?x43008xbf16>
+}
