@@ -168,7 +168,7 @@ struct GemmTiles {
     }
     QL_UNROLL
     for (int j = 0; j < 2; ++j) {
-      u32 words[8];
+      u32 words[4];
       QL_UNROLL
       for (int h = 0; h < 2; ++h) {
         float factor = tile.factor[j + 2 * h];
@@ -176,11 +176,10 @@ struct GemmTiles {
         for (int i = 0; i < l.halves(); ++i) {
           float s = scale[j + 2 * h][i] * factor;
           float o = offset[j + 2 * h][i] * (factor * -kHalfUnit);
-          words[h * table.floats() + i] = ql_ptx_half_pair(s, s);
-          words[h * table.floats() + table.halves + i] = ql_ptx_half_pair(o, o);
+          words[h * table.halves + i] = ql_ptx_half_pair(s, o);
         }
       }
-      storeWords(table.entry(lane & 7, (lane >> 3) + 4 * j, 0), 2 * table.floats(),
+      storeWords(table.entry(lane & 7, (lane >> 3) + 4 * j, 0), 2 * table.halves,
                  words);
     }
   }
@@ -196,7 +195,7 @@ struct GemmTiles {
       QL_UNROLL
       for (int h = 0; h < 2; ++h)
         loadHigh(l, 2 * h + (g >> 2), g & 3, unit, c, out.codes.high[c][h]);
-      loadWords(table.entry(c, g, 0), 2 * table.floats(), out.groups[i]);
+      loadWords(table.entry(c, g, 0), 2 * table.halves, out.groups[i]);
     }
   }
   QL_INLINE void weightsOf(const UnitLayout &l, QL_SHARED const u8 *unit,
@@ -208,7 +207,7 @@ struct GemmTiles {
 
   QL_INLINE Exchange tableOf(const UnitLayout &l, int warp, int b) const {
     return {tables + (warp * shape.warpTiles + b) * gemmTableBytes(layout.spec),
-            l.halves(), 1};
+            l.halves(), 0};
   }
   /// What the sums of the lane's rows g and g + 8 of a tile are multiplied by at the
   /// end, after 1 / kHalfUnit: 1 / F, and the row's step if it was left out.

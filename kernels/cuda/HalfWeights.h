@@ -23,7 +23,7 @@ inline constexpr int kMaxGemmSums = 128;
 /// Codes and decoded scales of 64 columns of a tile: chunks 2 `pair` and the next.
 struct Columns {
   Fragments codes;
-  u32 groups[2][8];
+  u32 groups[2][4]; ///< of each chunk and row: its scales, each with its offset
 };
 /// Keeps weights from being made of them before operations that came before, where they
 /// would need registers too soon.
@@ -37,18 +37,25 @@ QL_INLINE void pin(const UnitLayout &l, int pair, Columns &columns) {
       columns.codes.second[c][h] = ql_ptx_pin(columns.codes.second[c][h]);
   }
 }
+/// Half `i` of a pair, twice: an operand of one instruction with the pair's other
+/// users.
+QL_INLINE u32 bothOf(u32 pair, int i) {
+  using u16x2 = u16 __attribute__((ext_vector_type(2)));
+  u16x2 halves = bitCast<u16x2>(pair);
+  return bitCast<u32>(u16x2{halves[i], halves[i]});
+}
 /// The weights of these columns, as A of four products m16n8k16.
 QL_INLINE void makeWeights(const UnitLayout &l, const Columns &columns, int pair,
                            int lane, u32x4 *a) {
-  int halves = l.halves(), words = 2 * halves;
+  int halves = l.halves();
   QL_UNROLL
   for (int i = 0; i < 2; ++i) {
     int c = 2 * pair + i;
     QL_UNROLL
     for (int h = 0; h < 2; ++h) {
-      const u32 *of = columns.groups[i] + h * words;
-      u32 low = of[0], high = of[halves - 1];
-      u32 lowOffset = of[halves], highOffset = of[words - 1];
+      const u32 *of = columns.groups[i] + h * halves;
+      u32 low = bothOf(of[0], 0), high = bothOf(of[halves - 1], 0);
+      u32 lowOffset = bothOf(of[0], 1), highOffset = bothOf(of[halves - 1], 1);
       u32 even[2], odd[2];
       if (keepsHighNibbles(l.spec)) {
         u32 w = columns.codes.low[c][h], shifted = w >> 8;

@@ -43,7 +43,8 @@ inline constexpr int kPrepareItems = 4, kMostPrepareThreads = 512;
 inline constexpr int kPrepareThreadsTogether = 1024;
 constexpr int prepareThreads(const PreparedActivations &p) {
   int items = int(p.blocks()) * (PreparedActivations::kColumns / 16);
-  int threads = int(alignTo(u64(u32((items + kPrepareItems - 1) / kPrepareItems)), kWarp));
+  int threads =
+      int(alignTo(u64(u32((items + kPrepareItems - 1) / kPrepareItems)), kWarp));
   return threads < 64                    ? 64
          : threads > kMostPrepareThreads ? kMostPrepareThreads
                                          : threads;
@@ -84,8 +85,8 @@ struct GemmShape {
   constexpr int groupSlots() const { return kGroupWarps * warpTiles; }
   /// Sums of a thread.
   constexpr int threadSums() const { return warpTiles * (tokens / 2); }
-  /// Sums of a round: per token the group's rows, a token four banks from the next; then
-  /// the scales of all tokens. Neither writers (threads of fragments) nor readers
+  /// Sums of a round: per token the group's rows, a token four banks from the next;
+  /// then the scales of all tokens. Neither writers (threads of fragments) nor readers
   /// (rows of elements) collide.
   constexpr int roundRow() const { return groupSlots() * layout::kTileRows + 4; }
   constexpr int roundBytes() const { return (roundTokens * roundRow() + tokens) * 4; }
@@ -115,9 +116,9 @@ constexpr int gemmSlotBytes(const WeightLayout &w) {
 }
 
 /// A warp's decoded scales and offsets of a tile's unit (Exchange in Fragment.h), each
-/// a pair of equal f16.
+/// scale a pair of f16 with its offset.
 constexpr int gemmTableBytes(const Spec &s) {
-  return layout::kTileRows * layout::kUnitChunks * (s.group == 16 ? 2 : 1) * 2 * 4;
+  return layout::kTileRows * layout::kUnitChunks * (s.group == 16 ? 2 : 1) * 4;
 }
 
 } // namespace qlinear::kernels
