@@ -1,5 +1,5 @@
-// The linears and norms of a decoder layer of Llama-3 8B: two functions, and what lies
-// between them, rotary embeddings and attention, is somebody else's.
+// The linears, norms and rotary embeddings of a decoder layer of Llama-3 8B: two functions, and
+// what lies between them, the attention, is somebody else's.
 
 #q4 = #qlinear.encoding<u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>>
 
@@ -11,8 +11,10 @@ qlinear.parameter @gate : !qlinear.weight<14336x4096, #q4> from "gate_proj"
 qlinear.parameter @up : !qlinear.weight<14336x4096, #q4> from "up_proj"
 qlinear.parameter @down : !qlinear.weight<4096x14336, #q4> from "down_proj"
 
-// The norm, then q, k and v in one pass over it: one launch of two kernels.
-func.func @projections(%x: tensor<?x4096xbf16>, %scale: tensor<4096xbf16>)
+// The norm, then q, k and v in one pass over it: one launch of two kernels; then the rotary
+// embeddings of q and k, with the cosines and sines of each row's position.
+func.func @projections(%x: tensor<?x4096xbf16>, %scale: tensor<4096xbf16>, %cos: tensor<?x128xbf16>,
+                       %sin: tensor<?x128xbf16>)
     -> (tensor<?x4096xbf16>, tensor<?x1024xbf16>, tensor<?x1024xbf16>) {
   %n = qlinear.norm rms %x extras(%scale) epsilon = 1.0e-05
       : (tensor<?x4096xbf16>, tensor<4096xbf16>) -> tensor<?x4096xbf16> {
@@ -29,7 +31,10 @@ func.func @projections(%x: tensor<?x4096xbf16>, %scale: tensor<4096xbf16>)
       : (tensor<?x4096xbf16>, !qlinear.weight<4096x4096, #q4>, !qlinear.weight<1024x4096, #q4>,
          !qlinear.weight<1024x4096, #q4>)
         -> (tensor<?x4096xbf16>, tensor<?x1024xbf16>, tensor<?x1024xbf16>)
-  return %q, %k, %v : tensor<?x4096xbf16>, tensor<?x1024xbf16>, tensor<?x1024xbf16>
+  %qr, %kr = qlinear.rotary %q, %k by %cos, %sin head = 128
+      : (tensor<?x4096xbf16>, tensor<?x1024xbf16>, tensor<?x128xbf16>, tensor<?x128xbf16>)
+        -> (tensor<?x4096xbf16>, tensor<?x1024xbf16>)
+  return %qr, %kr, %v : tensor<?x4096xbf16>, tensor<?x1024xbf16>, tensor<?x1024xbf16>
 }
 
 // All that follows the attention: its output with the residual, the norm, gate and up with

@@ -13,6 +13,7 @@
 #include "FloatLinear.h"
 #include "Gemm.h"
 #include "Norm.h"
+#include "Rotary.h"
 
 using namespace qlinear::cpu;
 using qlinear::layout::Spec;
@@ -63,6 +64,11 @@ QL_KERNEL ql_cpu_store(int dtype, void *to, u64 count, const void *values) {
 
 QL_KERNEL ql_cpu_quantize(int dtype, u64 K, const u8 *x, u8 *out) {
   quantizeToken(dtype, K, x, out);
+}
+
+QL_KERNEL ql_cpu_rotary(int dtype, int tableType, u64 heads, u64 head, u64 rotated,
+                        const u8 *x, const u8 *cos, const u8 *sin, u8 *out) {
+  rotateRow(dtype, tableType, heads, head, rotated, x, cos, sin, out);
 }
 
 QL_KERNEL ql_cpu_norm_statistics(int subtractsMean, int dtype, u64 K, float epsilon,

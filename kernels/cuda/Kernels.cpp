@@ -53,6 +53,7 @@
 #include "Gemm.h"
 #include "GroupGemm.h"
 #include "Prepare.h"
+#include "Rotary.h"
 #include "Walk.h"
 
 using namespace qlinear::kernels;
@@ -323,6 +324,24 @@ void ql_quantize(i32 type, i64 K, i32 rows, i32 threads, i32 blocks, const u8 *x
     if (part == 0)
       *(u32x2 *)(to + l.record(u64(u32(k / qlinear::layout::kChunk)))) =
           u32x2{bitCast<u32>(q.d), u32(u16(q.lowSum)) | u32(q.highSum) << 16};
+  }
+}
+
+/// Rotary embeddings of `rows` rows of x, of `heads` heads each; blocks of `threads`
+/// threads share the work. cos and sin have `rotated` columns.
+void ql_rotary(i32 type, i32 tableType, i32 heads, i32 head, i32 rotated, i32 rows,
+               i32 threads, const u8 *x, const u8 *cos, const u8 *sin, u8 *out) {
+  Rotary rotary{{heads, head, rotated}, type, tableType};
+  int perRow = rotary.itemsPerRow();
+  i64 items = i64(rows) * perRow;
+  i64 rowBytes = i64(heads) * head * qlinear::layout::floatBytes(type);
+  i64 tableBytes = i64(rotated) * qlinear::layout::floatBytes(tableType);
+  QL_NO_UNROLL
+  for (i64 i = i64(ql_ptx_block()) * threads + ql_ptx_thread(); i < items;
+       i += i64(threads) * ql_ptx_blocks()) {
+    i64 row = i / perRow;
+    rotary.rotate(int(i - row * perRow), x + row * rowBytes, cos + row * tableBytes,
+                  sin + row * tableBytes, out + row * rowBytes);
   }
 }
 

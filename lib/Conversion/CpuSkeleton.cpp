@@ -462,4 +462,31 @@ LLVM::LLVMFuncOp buildNormKernel(SymbolTable &symbols, NormOp op, StringRef name
   return k.finish();
 }
 
+LLVM::LLVMFuncOp buildRotaryKernel(SymbolTable &symbols, RotaryOp op, StringRef name,
+                                   std::optional<int64_t> parts) {
+  KernelBuilder k(symbols, op.getLoc(), name);
+  int64_t count = int64_t(op.getInputs().size());
+  SmallVector<Value> pointers;
+  for (int64_t i = 0; i < 2 * count + 2; ++i)
+    pointers.push_back(k.argument(i));
+  auto head = int64_t(op.getHead());
+  int64_t size = bytesOf(op.getElement());
+  int64_t tableBytes = op.getRotated() * bytesOf(op.getTableElement());
+  auto [begin, end] = k.rowsOf(parts);
+  k.loop(begin, end, [&](Value row) {
+    for (int64_t i = 0; i < count; ++i) {
+      int64_t columns = op.getColumns(unsigned(i));
+      k.call("ql_cpu_rotary",
+             {k.constant32(dtypeOf(op.getElement())),
+              k.constant32(dtypeOf(op.getTableElement())), k.constant(columns / head),
+              k.constant(head), k.constant(op.getRotated()),
+              k.at(pointers[i], row, columns * size),
+              k.at(pointers[count], row, tableBytes),
+              k.at(pointers[count + 1], row, tableBytes),
+              k.at(pointers[count + 2 + i], row, columns * size)});
+    }
+  });
+  return k.finish();
+}
+
 } // namespace mlir::qlinear

@@ -29,6 +29,7 @@ public:
   using GpuSkeleton::GpuSkeleton;
   void linear(LinearOp op, const KernelPlan &plan);
   void quantize(RankedTensorType input, int64_t grid, int64_t threads, bool pdl);
+  void rotary(RotaryOp op, int64_t threads, bool pdl);
 
 private:
   /// A walk in the making: its state, and the block's tiles.
@@ -351,6 +352,21 @@ void Skeleton::quantize(RankedTensorType input, int64_t grid, int64_t threads,
         rows, constant(threads), constant(grid), pointers[0], pointers[1]});
 }
 
+void Skeleton::rotary(RotaryOp op, int64_t threads, bool pdl) {
+  if (pdl) {
+    call("ql_ptx_launch_dependents", {});
+    call("ql_ptx_wait_prior_grids", {});
+  }
+  unsigned count = unsigned(op.getInputs().size());
+  for (unsigned i = 0; i < count; ++i)
+    call("ql_rotary", {constant(elementOf(op.getElement())),
+                       constant(elementOf(op.getTableElement())),
+                       constant(op.getColumns(i) / int64_t(op.getHead())),
+                       constant(int64_t(op.getHead())), constant(op.getRotated()), rows,
+                       constant(threads), pointers[i], pointers[count],
+                       pointers[count + 1], pointers[count + 2 + i]});
+}
+
 gpu::GPUFuncOp buildKernel(OpBuilder &builder, StringRef name, LinearOp op,
                            const KernelPlan &plan, const KernelArgs &args) {
   OpBuilder::InsertionGuard guard(builder);
@@ -373,6 +389,16 @@ gpu::GPUFuncOp buildQuantizeKernel(OpBuilder &builder, StringRef name,
   gpu::GPUFuncOp f = skeleton.open(name, KernelArgs::of(op, false), threads, 1);
   skeleton.quantize(cast<RankedTensorType>(op.getInput().getType()), grid, threads,
                     pdl);
+  skeleton.close(f);
+  return f;
+}
+
+gpu::GPUFuncOp buildRotaryKernel(OpBuilder &builder, StringRef name, RotaryOp op,
+                                 int64_t threads, bool pdl) {
+  OpBuilder::InsertionGuard guard(builder);
+  Skeleton skeleton(builder, op.getLoc());
+  gpu::GPUFuncOp f = skeleton.open(name, KernelArgs::of(op, false), threads, 1);
+  skeleton.rotary(op, threads, pdl);
   skeleton.close(f);
   return f;
 }

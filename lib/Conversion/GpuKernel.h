@@ -66,5 +66,10 @@ mlir::gpu::GPUFuncOp buildNormKernel(mlir::OpBuilder &builder, llvm::StringRef n
                                      const KernelArgs &args, bool pdl,
                                      const NormLeaves *leaves = nullptr);
 
+/// Builds the kernel of a `qlinear.rotary`, for any number of rows and blocks.
+mlir::gpu::GPUFuncOp buildRotaryKernel(mlir::OpBuilder &builder, llvm::StringRef name,
+                                       mlir::qlinear::RotaryOp op, int64_t threads,
+                                       bool pdl);
+
 } // namespace qlinear
 #endif

@@ -30,6 +30,8 @@ public:
     addBuilder<QuantizeActivationsOp>(
         [this](QuantizeActivationsOp op, StringRef stem) { return build(op, stem); });
     addBuilder<NormOp>([this](NormOp op, StringRef stem) { return build(op, stem); });
+    addBuilder<RotaryOp>(
+        [this](RotaryOp op, StringRef stem) { return build(op, stem); });
   }
 
   FailureOr<SmallVector<LinearOp>> schedule(RewriterBase &rewriter, LinearOp linear,
@@ -64,6 +66,7 @@ private:
                      StringRef stem, int64_t rows, bool image);
   FailureOr<Kernels> build(QuantizeActivationsOp op, StringRef stem);
   FailureOr<Kernels> build(NormOp op, StringRef stem);
+  FailureOr<Kernels> build(RotaryOp op, StringRef stem);
   gpu::GPUModuleOp kernelModule();
   /// Blocks of a norm that run at once.
   int64_t mostBlocks(const ::qlinear::NormPlan &plan) const {
@@ -211,6 +214,29 @@ FailureOr<Kernels> GpuTarget::build(NormOp op, StringRef stem) {
   for (int64_t rows : {int64_t(1), int64_t(8), int64_t(64), kAnyRows})
     kernels.variants.push_back(
         variant(rows, kernel, std::min(rows, most), plan.threads, plan.sharedBytes()));
+  return kernels;
+}
+
+FailureOr<Kernels> GpuTarget::build(RotaryOp op, StringRef stem) {
+  constexpr int64_t kThreads = 128;
+  int64_t items = 0;
+  for (unsigned i = 0; i < op.getInputs().size(); ++i) {
+    auto head = int(op.getHead());
+    ::qlinear::kernels::RotaryShape shape{int(op.getColumns(i)) / head, head,
+                                          int(op.getRotated())};
+    items = std::max<int64_t>(items, shape.itemsPerRow());
+  }
+  OpBuilder b(op.getContext());
+  std::string kernel = (stem + "_many").str();
+  b.setInsertionPointToEnd(kernelModule().getBody());
+  ::qlinear::buildRotaryKernel(b, kernel, op, kThreads, chip.pdl());
+  int64_t most = chip.multiprocessors * (kThreadsTogether / kThreads);
+  Kernels kernels;
+  for (int64_t rows : {int64_t(1), int64_t(8), int64_t(64), kAnyRows}) {
+    int64_t grid = llvm::divideCeil(std::min(rows, most * kThreads) * items, kThreads);
+    kernels.variants.push_back(
+        variant(rows, kernel, std::min(grid, most), kThreads, 0));
+  }
   return kernels;
 }
 

@@ -4,7 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-#include "DialectImpl.h"
+#include "OpForms.h"
 
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/TypeUtilities.h"
@@ -18,34 +18,15 @@ using namespace mlir::qlinear;
 #define GET_OP_CLASSES
 #include "qlinear/Dialect/QLinearOps.cpp.inc"
 
-/// Prints a dimension as the assembly does.
-static std::string str(int64_t dim) {
-  return ShapedType::isDynamic(dim) ? "?" : std::to_string(dim);
-}
-
-/// Whether operands and results are values rather than buffers.
-static bool isOnTensors(Operation *op) {
-  return llvm::none_of(op->getOperandTypes(), llvm::IsaPred<MemRefType>);
-}
-
 bool PackOp::hasTensorSemantics() { return isOnTensors(*this); }
 bool DequantizeOp::hasTensorSemantics() { return isOnTensors(*this); }
 bool QuantizeActivationsOp::hasTensorSemantics() { return isOnTensors(*this); }
 bool LinearOp::hasTensorSemantics() { return isOnTensors(*this); }
-bool NormOp::hasTensorSemantics() { return isOnTensors(*this); }
 bool LaunchOp::hasTensorSemantics() { return isOnTensors(*this); }
 
-/// Types of the results, or of the buffers that take their place.
-template <typename Op> static TypeRange valueTypes(Op op) {
-  return op.hasTensorSemantics() ? TypeRange(op->getResultTypes())
-                                 : TypeRange(op.getOuts().getTypes());
-}
 TypeRange LinearOp::getValueTypes() { return valueTypes(*this); }
-TypeRange NormOp::getValueTypes() { return valueTypes(*this); }
 
-/// Either all operands are values, and `outs`, if there, have the results' types,
-/// or all are buffers, and there are `outs` but no results.
-static LogicalResult verifyForm(Operation *op, OperandRange outs) {
+LogicalResult mlir::qlinear::verifyForm(Operation *op, OperandRange outs) {
   bool isValue = isOnTensors(op);
   for (auto [index, operand] : llvm::enumerate(op->getOperands()))
     if (!isValue && isa<TensorType, ActivationsType>(operand.getType()))
@@ -79,24 +60,9 @@ static LogicalResult verifyForm(Operation *op, OperandRange outs) {
   return success();
 }
 
-/// Whether two sizes can be the same at run time.
-static bool compatible(int64_t a, int64_t b) {
-  return a == b || ShapedType::isDynamic(a) || ShapedType::isDynamic(b);
-}
-
 //===----------------------------------------------------------------------===//
 // dequantize, quantize_activations
 //===----------------------------------------------------------------------===//
-
-/// M (or dynamic) and N or K of a weight, activations, a tensor or a buffer.
-static std::pair<int64_t, int64_t> shapeOf(Type type) {
-  if (auto weight = dyn_cast<WeightType>(type))
-    return {weight.getN(), weight.getK()};
-  if (auto activations = dyn_cast<ActivationsType>(type))
-    return {activations.getM(), activations.getK()};
-  auto shaped = cast<ShapedType>(type);
-  return {shaped.getDimSize(0), shaped.getDimSize(1)};
-}
 
 /// Whether these are the bytes of quantized activations.
 static bool isActivationBytes(Type type) {
@@ -146,9 +112,8 @@ LogicalResult QuantizeActivationsOp::verify() {
                                shapeOf(getInput().getType()).second, /*constraint=*/5);
 }
 
-/// The number of rows of x, as IR: a constant or the size of a tensor.
-/// Fails for activations whose source is not in sight.
-static FailureOr<OpFoldResult> reifyRows(OpBuilder &builder, Location loc, Value x) {
+FailureOr<OpFoldResult> mlir::qlinear::reifyRows(OpBuilder &builder, Location loc,
+                                                 Value x) {
   int64_t m = shapeOf(x.getType()).first;
   if (!ShapedType::isDynamic(m))
     return OpFoldResult(builder.getIndexAttr(m));
@@ -317,90 +282,6 @@ LogicalResult LinearOp::reifyResultShapes(OpBuilder &builder,
   for (Type type : getResultTypes())
     shapes.push_back(
         {*rows, builder.getIndexAttr(cast<RankedTensorType>(type).getDimSize(1))});
-  return success();
-}
-
-//===----------------------------------------------------------------------===//
-// norm
-//===----------------------------------------------------------------------===//
-
-int64_t NormOp::getM() { return shapeOf(getInputs().front().getType()).first; }
-int64_t NormOp::getK() { return shapeOf(getInputs().front().getType()).second; }
-FloatType NormOp::getInputElement() {
-  return cast<FloatType>(getElementTypeOrSelf(getInputs().front().getType()));
-}
-SmallVector<Value> NormOp::getKernelWeights() { return {}; }
-SmallVector<Value> NormOp::getKernelInputs() {
-  SmallVector<Value> inputs(getInputs());
-  llvm::append_range(inputs, getExtras());
-  return inputs;
-}
-SmallVector<Value> NormOp::getKernelOuts() { return getOuts(); }
-unsigned NormOp::getNumComputed() { return 2; }
-StringRef NormOp::describeComputed() {
-  return "an f32 of the norm and one of its input";
-}
-
-LogicalResult NormOp::verify() {
-  size_t count = getInputs().size();
-  if (count < 1 || count > 2)
-    return emitOpError() << "has " << count
-                         << " inputs; give the rows, or two tensors whose sum they are"
-                         << cite<NormOp>(5);
-  if (failed(verifyForm(*this, getOuts())))
-    return failure();
-  auto first = cast<ShapedType>(getInputs().front().getType());
-  auto last = cast<ShapedType>(getInputs().back().getType());
-  if (first.getShape() != last.getShape() ||
-      first.getElementType() != last.getElementType())
-    return emitOpError() << "adds " << first << " and " << last
-                         << "; the shape and the element type must be the same"
-                         << cite<NormOp>(6);
-  int64_t m = getM(), k = getK();
-  if (ShapedType::isDynamic(k))
-    return emitOpError("K of the inputs must be known; only M may be ?")
-           << cite<NormOp>(7);
-  if (!getEpsilon().isFinite() || (getEpsilon().isNegative() && !getEpsilon().isZero()))
-    return emitOpError() << "epsilon = " << getEpsilon().convertToDouble()
-                         << "; it is added to a mean of squares: give a finite number "
-                            "from 0 on"
-                         << cite<NormOp>(8);
-  TypeRange values = getValueTypes();
-  if (!hasEpilogue() && (!getExtras().empty() || values.size() != 1))
-    return emitOpError()
-           << "has " << getExtras().size() << " extras and " << values.size()
-           << " results, and no region that makes these of those; without "
-              "a region there are no extras, and one result"
-           << cite<NormOp>(9);
-  for (auto [index, extra] : llvm::enumerate(getExtras())) {
-    auto type = cast<ShapedType>(extra.getType());
-    if (type.getShape().back() != k ||
-        (type.getRank() == 2 && !compatible(type.getDimSize(0), m)))
-      return emitOpError() << "extra " << index << " is " << type
-                           << ", but the rows are " << str(m) << " x " << k
-                           << "; an extra is a tensor of K or M x K"
-                           << cite<NormOp>(10);
-  }
-  for (auto [index, value] : llvm::enumerate(values)) {
-    auto type = cast<ShapedType>(value);
-    if (type.getDimSize(0) != m || type.getDimSize(1) != k)
-      return emitOpError() << "result " << index << " must be " << str(m) << " x " << k
-                           << " as the first input, but is " << type
-                           << cite<NormOp>(11);
-  }
-  return success();
-}
-
-LogicalResult NormOp::verifyRegions() {
-  return verifyEpilogue(*this, /*firstConstraint=*/12);
-}
-
-LogicalResult NormOp::reifyResultShapes(OpBuilder &builder,
-                                        ReifiedRankedShapedTypeDims &shapes) {
-  FailureOr<OpFoldResult> rows = reifyRows(builder, getLoc(), getInputs().front());
-  if (failed(rows))
-    return failure();
-  shapes.append(getNumResults(), {*rows, builder.getIndexAttr(getK())});
   return success();
 }
 

@@ -443,6 +443,7 @@ struct ToReference : mlir::qlinear::impl::ToReferenceBase<ToReference> {
     patterns.add<PackPattern, DequantizePattern, QuantizeActivationsPattern>(converter,
                                                                              context);
     populateNormReference(patterns, converter);
+    populateRotaryReference(patterns, converter);
     patterns.add<LinearPattern>(
         converter, context,
         accumulate == "f64" ? f64 : FloatType(Float32Type::get(context)), int8);

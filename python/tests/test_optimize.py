@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 import qlinear.nn  # noqa: E402
 import qlinear.transformers  # noqa: E402
-from qlinear import _blocks  # noqa: E402
+from qlinear import _blocks, _rotary  # noqa: E402
 from test_models import IDS, SIZES, dequantized, logits, model_of, swap  # noqa: E402
 
 NAMES = ["Llama", "Mistral", "Qwen2", "Qwen3", "Phi3", "Gemma", "Gemma2", "Gemma3"]
@@ -86,6 +86,84 @@ def test_any_number_of_rows(rows):
         want = dequantized(model).double()(ids).logits
         qlinear.nn.optimize(model)
         assert off(model(ids).logits, want) < 1e-5
+
+
+ROTATES = ["Llama", "Mistral", "Qwen2", "Gemma", "Gemma2"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rotary_embeddings(name, monkeypatch):
+    """Those of q and k as the linears give them are part of the first function; the attention
+    applies them where it is called by itself, and where somebody has replaced its forward."""
+    model = packed(name)
+    attention = model.model.layers[0].self_attn
+    names, counted = type(attention).forward.__globals__, []
+    known = names["apply_rotary_pos_emb"]
+    counting = lambda *given, **rest: (counted.append(1), known(*given, **rest))[1]  # noqa: E731
+    monkeypatch.setitem(names, "apply_rotary_pos_emb", counting)
+    want, plain = logits(model), copy.deepcopy(attention)
+    qlinear.nn.optimize(model)
+    counted.clear()
+    assert off(logits(model), want) < 1e-5
+    assert len(counted) == (0 if name in ROTATES else 2)
+    assert [bool(layer._qlinear.head) for layer in model.model.layers] == [name in ROTATES] * 2
+    assert off(logits(copy.deepcopy(model)), want) < 1e-5
+
+    x, tables = torch.randn(1, 3, 64), torch.randn(2, 1, 3, attention.head_dim)
+    with torch.no_grad():
+        alone = [a(x, position_embeddings=tuple(tables), attention_mask=None)[0]
+                 for a in (attention, plain)]
+    assert off(*alone) < 1e-5 and len(counted) > 1
+    if name in ROTATES:
+        del attention.forward  # of the first layer of two
+        counted.clear()
+        assert off(logits(model), want) < 1e-5 and len(counted) == 1
+
+
+def test_rotary_embeddings_of_a_batch():
+    """Whose tables have one row of the batch for all."""
+    model = packed()
+    ids = torch.randint(3, 120, (3, 7), generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        want = model(ids, position_ids=torch.arange(4, 11)[None]).logits
+        qlinear.nn.optimize(model)
+        have = model(ids, position_ids=torch.arange(4, 11)[None]).logits
+    assert off(have, want) < 1e-5
+
+
+def test_rotary_tables():
+    """Only whole heads, of the type of x and for its rows, go into the function."""
+    attention = packed().model.layers[0].self_attn
+    x, table = torch.randn(2, 5, 64), torch.randn(1, 5, attention.head_dim)
+    head = _rotary.head_of(attention)
+    assert head == attention.head_dim
+    tables = lambda *given: _rotary.tables_of(head, x, attention, given)  # noqa: E731
+    assert tables(table, table) == ()  # the attention would rotate again
+    _rotary.install(attention)
+    assert [t.shape for t in tables(table, table)] == [(2, 5, head)] * 2
+    for wrong in (table.double(), table[..., :-2], table[:, :4], table[0], None):
+        assert tables(table, wrong) == () and tables(wrong, table) == ()
+    assert _rotary.tables_of(head, x, attention, None) == ()
+    assert _rotary.tables_of(None, x, attention, (table, table)) == ()
+
+
+@pytest.mark.parametrize("change", ["interleaved", "scaled"])
+def test_rotary_embeddings_that_are_others(change, monkeypatch):
+    model = packed()
+    names = type(model.model.layers[0].self_attn).forward.__globals__
+    known = names["apply_rotary_pos_emb"]
+
+    def other(q, k, cos, sin, **rest):
+        if change == "interleaved":
+            q, k = (x.unflatten(-1, (-1, 2)).transpose(-1, -2).flatten(-2) for x in (q, k))
+        q, k = known(q, k, cos, sin, **rest)
+        return (q, k * 1.001) if change == "scaled" else (q, k)
+
+    monkeypatch.setitem(names, "apply_rotary_pos_emb", other)
+    want = logits(model)
+    qlinear.nn.optimize(model)
+    assert [layer._qlinear.head for layer in model.model.layers] == [None, None]
+    assert off(logits(model), want) < 1e-5
 
 
 def test_generate():

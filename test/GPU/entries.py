@@ -266,6 +266,27 @@ def norm_entry():
     return entry
 
 
+def rotary_entry():
+    """Rotary embeddings of queries and keys; tables of another type than theirs."""
+    entry = Entry("rotary")
+    entry.rows = [1, 3, 9, 70, 2048]
+    entry.weight(MAIN["rowu8"], 1, 32)  # an archive has a weight
+    shapes = [(128, 128, 32, 8), (80, 32, 5, 2), (33, 22, 3, 1), (256, 64, 4, 1)]
+    for x, other in zip(matrix.INPUTS, [*matrix.INPUTS[1:], matrix.INPUTS[0]]):
+        for head, rotated, queries, keys in shapes:
+            q, k = (f"tensor<?x{heads * head}x{x}>" for heads in (queries, keys))
+            table = f"tensor<?x{rotated}x{other}>"
+            entry.function(
+                f"{x}_{head}_{rotated}",
+                [("q", q), ("k", k), ("c", table), ("s", table)],
+                [q, k],
+                f"  %a, %b = qlinear.rotary %q, %k by %c, %s head = {head}\n"
+                f"      : ({q}, {k}, {table}, {table}) -> ({q}, {k})\n"
+                f"  return %a, %b : {q}, {k}\n",
+            )
+    return entry
+
+
 def joined_entry():
     """Norms that are launched with a linear, in their kernels for few rows and for many."""
     entry = Entry("joined")
@@ -415,6 +436,7 @@ def entries():
     yield ring_entry()
     yield quantize_entry()
     yield norm_entry()
+    yield rotary_entry()
     yield joined_entry()
     yield extremes_entry()
     yield exact_entry()

@@ -283,6 +283,8 @@ public:
         quantizeOp(op);
       else if (name == "norm")
         norm(op);
+      else if (name == "rotary")
+        rotary(op);
       else
         failed("the reference has the unknown op '{}'", name);
     }
@@ -374,6 +376,32 @@ private:
       body(op, s.rows, {n, s});
     else
       addResult(std::move(n), op, 0);
+  }
+
+  void rotary(const json &op) {
+    const json &inputs = op.at("inputs");
+    int64_t head = op.at("head"), count = int64_t(inputs.size()) - 2;
+    Matrix cos = value(inputs.at(size_t(count)), 0);
+    Matrix sin = value(inputs.at(size_t(count) + 1), 0);
+    int64_t half = cos.columns / 2;
+    for (int64_t n = 0; n < count; ++n) {
+      Matrix x = value(inputs.at(size_t(n)), 0);
+      if (x.rows != cos.rows || x.rows != sin.rows || sin.columns != cos.columns)
+        failed("rotary embeddings of {} rows have tables of {} and {}", x.rows,
+               cos.rows, sin.rows);
+      for (int64_t row = 0; row < x.rows; ++row)
+        for (int64_t start = 0; start + head <= x.columns; start += head) {
+          double *v = x.values.data() + row * x.columns + start;
+          const double *c = cos.values.data() + row * cos.columns;
+          const double *s = sin.values.data() + row * sin.columns;
+          for (int64_t i = 0; i < half; ++i) {
+            double low = v[i], high = v[i + half];
+            v[i] = low * c[i] - high * s[i];
+            v[i + half] = high * c[i + half] + low * s[i + half];
+          }
+        }
+      addResult(std::move(x), op, size_t(n));
+    }
   }
 
   void quantizeOp(const json &op) {
@@ -495,9 +523,7 @@ Products qlinear::run::productsOf(const json &function, int64_t rows) {
 
 /// The results that an op of a reference has.
 static size_t resultsOf(const json &op) {
-  return op.contains("yield")     ? op.at("yield").size()
-         : op.contains("weights") ? op.at("weights").size()
-                                  : 1;
+  return op.contains("dtypes") ? op.at("dtypes").size() : 1; // quantize has none
 }
 
 /// What an op of a reference reads.

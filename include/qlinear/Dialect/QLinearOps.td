@@ -8,6 +8,7 @@
 #define QLINEAR_DIALECT_QLINEAROPS_TD
 
 include "qlinear/Dialect/QLinearOpBase.td"
+include "qlinear/Dialect/QLinearRotaryOp.td"
 include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"

@@ -46,6 +46,8 @@ enum DType : int { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
 //   void ql_cpu_load(i32 dtype, ptr src, u64 count, ptr out)   float out[16]
 //   void ql_cpu_store(i32 dtype, ptr dst, u64 count, ptr in)   count <= 16
 //   void ql_cpu_quantize(i32 dtype, u64 K, ptr x, ptr out)     one token
+//   void ql_cpu_rotary(i32 dtype, i32 tableType, u64 heads, u64 head, u64 rotated,
+//                        ptr x, ptr cos, ptr sin, ptr out)   one row
 //   void ql_cpu_norm_statistics(i32 subtractsMean, i32 dtype, u64 K, float epsilon,
 //                        ptr x, ptr add, ptr out)            float out[2][16]
 //   void ql_cpu_load_sum(i32 dtype, u64 K, ptr x, ptr add, u64 k, ptr out)

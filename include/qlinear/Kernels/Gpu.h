@@ -89,6 +89,17 @@ struct RecordKind {
 /// row that its block has in registers.
 inline constexpr int kNormColumns = 8, kMostNormColumns = 4 * kNormColumns * 1024;
 
+/// Heads of a row for rotary embeddings: of `head` columns each, the first `rotated` of
+/// which are rotated half against half. A thread takes an item: `width` adjacent
+/// columns of both halves, or of the columns that stay.
+struct RotaryShape {
+  int heads, head, rotated;
+  constexpr int width() const { return rotated % 8 || head % 4 ? 1 : 4; }
+  constexpr int pairs() const { return rotated / 2 / width(); }
+  constexpr int itemsPerHead() const { return pairs() + (head - rotated) / width(); }
+  constexpr int itemsPerRow() const { return heads * itemsPerHead(); }
+};
+
 /// Where the activations of `tokens` tokens lie in shared memory, `units` units of K
 /// each. Row by row, they are read token by token; tensor cores read the same columns
 /// of all tokens at once, for which tokens are skewed by a bank of 16 bytes and the

@@ -532,6 +532,19 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
                      {"dtypes", std::move(dtypes)}};
       if (norm.hasEpilogue() && failed(describeEpilogue(norm, entry)))
         return failure();
+    } else if (auto rotary = dyn_cast<ql::RotaryOp>(op)) {
+      Array inputs, dtypes;
+      for (Value input : rotary.getKernelInputs()) {
+        if (failed(checkInput(op, input)))
+          return failure();
+        inputs.push_back(refer(input));
+      }
+      for (Type type : rotary->getResultTypes())
+        dtypes.push_back(dtypeOfTensor(type));
+      entry = Object{{"op", "rotary"},
+                     {"head", int64_t(rotary.getHead())},
+                     {"inputs", std::move(inputs)},
+                     {"dtypes", std::move(dtypes)}};
     } else if (auto kernel = dyn_cast<ql::KernelOpInterface>(op)) {
       // What it means is in no list of docs/artifact.md: it cannot be verified.
       Array inputs;

@@ -345,6 +345,18 @@ class Text:
         )
         return result
 
+    def rotary(self, values, columns, head):
+        """Rotary embeddings of whole heads."""
+        table = self.rows(head)
+        tables = [self.argument(table), self.argument(table)]
+        results = [self.name() for _ in values]
+        rows = ", ".join(self.rows(n) for n in columns)
+        self.body.append(
+            f"  {', '.join(results)} = qlinear.rotary {', '.join(values)} by {', '.join(tables)} "
+            f"head = {head}\n      : ({rows}, {table}, {table}) -> ({rows})\n"
+        )
+        return results
+
     def glu(self, x, k, gate, up, act, activations):
         """act(x * gate) * (x * up), for two weights with as many outputs and no biases."""
         says = _says(activations)
@@ -370,12 +382,16 @@ class Text:
         )
 
 
-def projections_text(dtype, k, norm, layers, activations):
-    """Inputs x, the scale of the norm, biases; results: the linears of the norm of x."""
+def projections_text(dtype, k, norm, layers, activations, head=None):
+    """Inputs x, the scale of the norm, biases; results: the linears of the norm of x. With a
+    `head` the first two have rotary embeddings of heads of so many columns; then the cosines
+    and sines of each row are the last inputs."""
     text = Text(dtype)
     x = text.argument(text.rows(k))
     _, n = text.norm(norm, x, k)
     values = text.linears(n, k, layers, activations)
+    if head:
+        values[:2] = text.rotary(values[:2], [layer[1] for layer in layers[:2]], head)
     return text.finish([(v, text.rows(layer[1])) for v, layer in zip(values, layers)])
 
 

@@ -7,22 +7,23 @@
 """qlinear.nn.optimize: of a decoder layer of transformers, two compiled functions remain beside
 the attention:
 
-    norm, q, k, v                                                   2 launches
+    norm, q, k, v, rotary embeddings of q and k                     3 launches
     o, residual, norm, gate and up, activation, down, residual      4 launches
 
 The modules stay where they are, and with them the state_dict: what changes is `forward` of the
 layer, and of its q, k, v and o. Within the layer's forward, q, k and v have their results
-already, and o gives what it gets, which the attention has to return as it is."""
+already, and o gives what it gets, which the attention has to return as it is. Where the
+attention applies rotary embeddings to q and k as they are, q and k have these, too, and it
+leaves them alone (_rotary.py)."""
 
 import collections
 import inspect
-import threading
 import types
 
 import torch
 from torch.nn import functional as F
 
-from . import _blocks
+from . import _blocks, _rotary
 from ._abi import Error
 from ._layer import Linear
 from ._ops import _TYPES, _type_of
@@ -103,6 +104,8 @@ def optimize(model, *, check=True):
             layer.forward = types.MethodType(_forward, layer)
             for part in layer._qlinear.taken:
                 getattr(layer.self_attn, part).__dict__["_of_layer"] = layer._qlinear, part
+            if layer._qlinear.head:
+                _rotary.install(layer.self_attn)
             changed.append(layer)
         report.append(Optimized(name, reason))
     if want is not None and changed:
@@ -118,6 +121,8 @@ def optimize(model, *, check=True):
 def undo(layer):
     """Makes a layer what it was."""
     layer.__dict__.pop("forward", None)
+    if _rotary.is_installed(layer.self_attn):
+        del layer.self_attn.forward
     for part in layer.__dict__.pop("_qlinear").taken:
         getattr(layer.self_attn, part).__dict__.pop("_of_layer", None)
 
@@ -289,6 +294,8 @@ class _Fused:
         self.takes_out = _takes_out(layer.self_attn)
         #: Linears of the attention that do not compute what they are asked for.
         self.taken = (*kind.heads, _OUT) if self.takes_out else kind.heads
+        #: Columns of a head of q and k, where they get their rotary embeddings here.
+        self.head = _rotary.head_of(layer.self_attn) if len(kind.heads) == 3 else None
         signature = inspect.signature(inspect.unwrap(type(layer).forward))
         self.parameters = list(signature.parameters)[2:]
         self.texts = {}
@@ -298,7 +305,7 @@ class _Fused:
 
     def take(self, part, x):
         """The result of a linear inside of the layer's forward; None outside of it."""
-        pending = self.pending.get(_thread())
+        pending = self.pending.get(_rotary.thread())
         if pending is None:
             return None
         of, results, out = pending
@@ -331,12 +338,13 @@ class _Fused:
         """What the layer's functions are made of, but for the type of their rows."""
         heads, outs, parts = self.linears(layer)
         if len(parts) == 3:
-            return self.projections_shape(heads), self.mlp_shape(outs, parts)
-        return self.projections_shape(heads), *self.wide_shapes(outs, parts)
+            return self.projections_shape(heads, self.head), self.mlp_shape(outs, parts)
+        return self.projections_shape(heads, self.head), *self.wide_shapes(outs, parts)
 
-    def projections_shape(self, heads):
+    def projections_shape(self, heads, head):
         first = heads[0]
-        return "projections", first.in_features, self.norm_in, _describe(heads), first.activations
+        described = _describe(heads), first.activations, head
+        return "projections", first.in_features, self.norm_in, *described
 
     def out_shape(self, outs):
         return tuple((v.in_features, *_describe([v]), v.activations) for v in outs) or (None,)
@@ -360,11 +368,13 @@ class _Fused:
         packed = [linear.packed for linear in linears]
         return _blocks.block(inputs, packed, text, columns)
 
-    def projections(self, layer, x):
+    def projections(self, layer, x, tables):
+        """The results of q, k and v; `tables` are the cosines and sines of q and k, or ()."""
         linears = self.linears(layer)[0]
-        inputs = [x, layer.input_layernorm.weight, *_biases(linears)]
+        inputs = [x, layer.input_layernorm.weight, *_biases(linears), *tables]
         columns = [linear.out_features for linear in linears]
-        return self.run(self.projections_shape(linears), inputs, linears, columns)
+        shape = self.projections_shape(linears, self.head if tables else None)
+        return self.run(shape, inputs, linears, columns)
 
     def mlp(self, layer, x, residual):
         """From x, the attention's result or, if it is taken, what o gets of it."""
@@ -388,19 +398,19 @@ def _biases(linears):
     return [linear.bias for linear in linears if linear.bias is not None]
 
 
-def _thread():
-    return 0 if torch.compiler.is_compiling() else threading.get_ident()
-
-
 def _forward(layer, hidden_states, *args, **kwargs):
     fused = layer._qlinear
     kwargs.update(zip(fused.parameters, args))
-    out = []
-    fused.pending[_thread()] = hidden_states, fused.projections(layer, hidden_states), out
+    out, thread = [], _rotary.thread()
+    embeddings = kwargs.get("position_embeddings")
+    tables = _rotary.tables_of(fused.head, hidden_states, layer.self_attn, embeddings)
+    results = fused.projections(layer, hidden_states, tables)
+    fused.pending[thread] = hidden_states, results, out
+    _rotary.done[thread] = bool(tables)
     try:
         # It gets x without the norm, which its q, k and v have applied: take().
         attention = layer.self_attn(hidden_states=hidden_states, **kwargs)[0]
     finally:
-        del fused.pending[_thread()]
+        del fused.pending[thread], _rotary.done[thread]
     fused.check(attention, out)
     return fused.mlp(layer, attention, hidden_states)

@@ -102,6 +102,8 @@ func.func @values(%x: tensor<?x256xbf16>, %a: !qlinear.activations<?x256>)
   %e = qlinear.dequantize %q : !qlinear.activations<?x256> -> tensor<?x256xf32>
   // CHECK: qlinear.norm rms %{{.*}} epsilon = 9.99{{.*}} : (tensor<?x256xbf16>) -> tensor<?x256xf32>
   %n = qlinear.norm rms %x epsilon = 1.0e-05 : (tensor<?x256xbf16>) -> tensor<?x256xf32>
+  // CHECK: qlinear.rotary %{{.*}} by %{{.*}}, %{{.*}} head = 256 : (tensor<?x256xbf16>, tensor<?x256xbf16>, tensor<?x256xf32>, tensor<?x256xf32>) -> (tensor<?x256xbf16>, tensor<?x256xbf16>)
+  %r:2 = qlinear.rotary %x, %x by %e, %e head = 256 : (tensor<?x256xbf16>, tensor<?x256xbf16>, tensor<?x256xf32>, tensor<?x256xf32>) -> (tensor<?x256xbf16>, tensor<?x256xbf16>)
   return %d, %e : tensor<64x256xf64>, tensor<?x256xf32>
 }
 

@@ -1299,6 +1299,134 @@ func.func @launchOutType(%x: tensor<4x64xf32>, %y: tensor<4x8xf64>) {
 
 // -----
 
+func.func @rotary(%x: tensor<4x64xf32>, %b: memref<4x64xf32>) {
+  // expected-error @below {{has buffers, but operand 0 is a value, 'tensor<4x64xf32>'; bufferize all operands or none (C1 of qlinear.rotary)}}
+  qlinear.rotary %x by %x, %x head = 64 outs(%b) : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, memref<4x64xf32>) -> ()
+  return
+}
+
+// -----
+
+func.func @rotary(%x: memref<4x64xf32>) {
+  // expected-error @below {{has buffers but no outs(...); say where the results go (C2 of qlinear.rotary)}}
+  qlinear.rotary %x by %x, %x head = 64 : (memref<4x64xf32>, memref<4x64xf32>, memref<4x64xf32>) -> ()
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>) {
+  // expected-error @below {{has no result; on tensors it computes at least one (C3 of qlinear.rotary)}}
+  qlinear.rotary %x by %x, %x head = 64 : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> ()
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>, %b: tensor<?x64xf32>) {
+  // expected-error @below {{result 0 is 'tensor<4x64xf32>', but what it replaces is 'tensor<?x64xf32>'; the types must be the same (C4 of qlinear.rotary)}}
+  %y = qlinear.rotary %x by %x, %x head = 64 outs(%b) : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<?x64xf32>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>) {
+  // expected-error @below {{has no input; give the queries, the keys or both (C5 of qlinear.rotary)}}
+  "qlinear.rotary"(%x, %x) <{head = 64 : i64, operandSegmentSizes = array<i32: 0, 1, 1, 0>}> : (tensor<4x64xf32>, tensor<4x64xf32>) -> ()
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>, %k: tensor<4x64xf16>) {
+  // expected-error @below {{input 1 is 'tensor<4x64xf16>', but the first one is 'tensor<4x64xf32>'; rows and element types must be the same (C6 of qlinear.rotary)}}
+  %y:2 = qlinear.rotary %x, %k by %x, %x head = 64 : (tensor<4x64xf32>, tensor<4x64xf16>, tensor<4x64xf32>, tensor<4x64xf32>) -> (tensor<4x64xf32>, tensor<4x64xf16>)
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>, %k: tensor<5x64xf32>) {
+  // expected-error @below {{input 1 is 'tensor<5x64xf32>', but the first one is 'tensor<4x64xf32>'; rows and element types must be the same (C6 of qlinear.rotary)}}
+  %y:2 = qlinear.rotary %x, %k by %x, %x head = 64 : (tensor<4x64xf32>, tensor<5x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> (tensor<4x64xf32>, tensor<5x64xf32>)
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>, %c: tensor<4x32xf32>) {
+  // expected-error @below {{input 0 has 64 columns, and head = 48; they must be known, and whole heads (C7 of qlinear.rotary)}}
+  %y = qlinear.rotary %x by %c, %c head = 48 : (tensor<4x64xf32>, tensor<4x32xf32>, tensor<4x32xf32>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x?xf32>, %c: tensor<4x32xf32>) {
+  // expected-error @below {{input 0 has ? columns, and head = 32; they must be known, and whole heads (C7 of qlinear.rotary)}}
+  %y = qlinear.rotary %x by %c, %c head = 32 : (tensor<4x?xf32>, tensor<4x32xf32>, tensor<4x32xf32>) -> tensor<4x?xf32>
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>, %c: tensor<4x32xf32>) {
+  // expected-error @below {{input 0 has 64 columns, and head = 0; they must be known, and whole heads (C7 of qlinear.rotary)}}
+  %y = qlinear.rotary %x by %c, %c head = 0 : (tensor<4x64xf32>, tensor<4x32xf32>, tensor<4x32xf32>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>, %c: tensor<4x32xf32>, %s: tensor<4x32xf16>) {
+  // expected-error @below {{cos is 'tensor<4x32xf32>' and sin is 'tensor<4x32xf16>', and the inputs have M = 4; they are of one type and have a row for each token (C8 of qlinear.rotary)}}
+  %y = qlinear.rotary %x by %c, %s head = 32 : (tensor<4x64xf32>, tensor<4x32xf32>, tensor<4x32xf16>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>, %c: tensor<3x32xf32>) {
+  // expected-error @below {{cos is 'tensor<3x32xf32>' and sin is 'tensor<3x32xf32>', and the inputs have M = 4; they are of one type and have a row for each token (C8 of qlinear.rotary)}}
+  %y = qlinear.rotary %x by %c, %c head = 32 : (tensor<4x64xf32>, tensor<3x32xf32>, tensor<3x32xf32>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>, %c: tensor<4x33xf32>) {
+  // expected-error @below {{cos and sin have 33 columns, and head = 64; their number must be known, even, and from 2 to head (C9 of qlinear.rotary)}}
+  %y = qlinear.rotary %x by %c, %c head = 64 : (tensor<4x64xf32>, tensor<4x33xf32>, tensor<4x33xf32>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>) {
+  // expected-error @below {{cos and sin have 64 columns, and head = 32; their number must be known, even, and from 2 to head (C9 of qlinear.rotary)}}
+  %y = qlinear.rotary %x by %x, %x head = 32 : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>) {
+  // expected-error @below {{has 2 inputs and 1 results; there is one for each (C10 of qlinear.rotary)}}
+  %y = qlinear.rotary %x, %x by %x, %x head = 64 : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>) {
+  // expected-error @below {{turns 'tensor<4x64xf32>' into 'tensor<4x64xf16>'; the shape and the element type must be the same (C10 of qlinear.rotary)}}
+  %y = qlinear.rotary %x by %x, %x head = 64 : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> tensor<4x64xf16>
+  return
+}
+
+// -----
+
 func.func @norm(%x: tensor<4x64xf32>, %b: memref<4x64xf32>) {
   // expected-error @below {{has buffers, but operand 0 is a value, 'tensor<4x64xf32>'; bufferize all operands or none (C1 of qlinear.norm)}}
   qlinear.norm rms %x epsilon = 0.0 outs(%b) : (tensor<4x64xf32>, memref<4x64xf32>) -> ()

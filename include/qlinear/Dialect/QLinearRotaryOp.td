@@ -1,0 +1,75 @@
+//===- QLinearRotaryOp.td - Rotary embeddings --------------*- tablegen -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_DIALECT_QLINEARROTARYOP_TD
+#define QLINEAR_DIALECT_QLINEARROTARYOP_TD
+
+include "qlinear/Dialect/QLinearOpBase.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+
+def QLinear_RotaryOp : QLinear_ComputeOp<"rotary", [
+    AttrSizedOperandSegments,
+    DeclareOpInterfaceMethods<QLinear_KernelOpInterface>,
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
+                              ["reifyResultShapes"]>]> {
+  let summary = "rotary position embeddings of queries and keys";
+  let description = [{
+    The columns of an input are heads of `head` columns each. With R the columns of `cos`
+    and `sin`, of which row m belongs to the token of row m, column i of each head x
+    becomes
+
+    - `x[i] * cos[i] - x[i + R/2] * sin[i]` for i below R/2,
+    - `x[i] * cos[i] + x[i - R/2] * sin[i]` from there to R,
+    - `x[i]` from R on,
+
+    computed in f32 and rounded to the type of the input. So halves of a head are rotated
+    against each other, as transformers' `apply_rotary_pos_emb` does it, where `cos` and
+    `sin` have each angle twice.
+
+    Constraints:
+
+  }] # formConstraints # [{
+    - (C5) There is at least one input.
+    - (C6) The inputs have the same number of rows and the same element type.
+    - (C7) The columns of each input are known, and a multiple of `head`, which is
+      positive.
+    - (C8) `cos` and `sin` have the same type, and as many rows as the inputs.
+    - (C9) R is known, even, and from 2 to `head`.
+    - (C10) There is one result (or one of `outs`) for each input, of its shape and element
+      type.
+
+    Example:
+
+    ```mlir
+    %a, %b = qlinear.rotary %q, %k by %cos, %sin head = 128
+        : (tensor<?x4096xbf16>, tensor<?x1024xbf16>, tensor<?x128xf32>, tensor<?x128xf32>)
+          -> (tensor<?x4096xbf16>, tensor<?x1024xbf16>)
+
+    // After bufferization.
+    qlinear.rotary %rows by %c, %s head = 64 outs(%out)
+        : (memref<?x512xf16>, memref<?x64xf16>, memref<?x64xf16>, memref<?x512xf16>) -> ()
+    ```
+  }];
+  let arguments = (ins Variadic<QLinear_Rows>:$inputs, QLinear_Rows:$cos,
+                       QLinear_Rows:$sin, Variadic<QLinear_Rows>:$outs, I64Attr:$head);
+  let results = (outs Variadic<QLinear_RowsTensor>:$results);
+  let assemblyFormat = [{
+    $inputs `by` $cos `,` $sin `head` `=` $head (`outs` `(` $outs^ `)`)? attr-dict
+    `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = computeDeclarations # [{
+    /// Columns of input `index`; M is the interface's.
+    int64_t getColumns(unsigned index);
+    /// R, the columns that are rotated of each head.
+    int64_t getRotated();
+    /// The element types of the inputs, and of `cos` and `sin`.
+    ::mlir::FloatType getElement();
+    ::mlir::FloatType getTableElement();
+  }];
+}
+
+#endif

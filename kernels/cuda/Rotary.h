@@ -1,0 +1,96 @@
+//===- Rotary.h - Rotary embeddings -----------------------------*- C++ -*-===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef QLINEAR_KERNELS_CUDA_ROTARY_H
+#define QLINEAR_KERNELS_CUDA_ROTARY_H
+
+#include "Intrinsics.h"
+#include "qlinear/Kernels/Gpu.h"
+
+namespace qlinear::kernels {
+
+/// Elements of a row in memory; those of an access are aligned to its size.
+struct RowElements {
+  int type;
+  int width; ///< of an access: 4 or 1
+  QL_INLINE void load(const u8 *row, int k, float *values) const {
+    if (width == 1) {
+      values[0] = type == layout::kF32   ? ((const float *)row)[k]
+                  : type == layout::kF16 ? float(((const _Float16 *)row)[k])
+                                         : float(((const __bf16 *)row)[k]);
+      return;
+    }
+    if (type == layout::kF32) {
+      f32x4 four = *(const f32x4 *)(row + k * 4);
+      QL_UNROLL
+      for (int i = 0; i < 4; ++i)
+        values[i] = four[i];
+      return;
+    }
+    u32x2 pairs = *(const u32x2 *)(row + k * 2);
+    QL_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      u16 bits = u16(pairs[i / 2] >> (16 * (i % 2)));
+      values[i] = type == layout::kF16 ? float(bitCast<_Float16>(bits))
+                                       : float(bitCast<__bf16>(bits));
+    }
+  }
+  QL_INLINE u32 bits(float value) const {
+    return type == layout::kF16 ? bitCast<u16>(_Float16(value))
+                                : bitCast<u16>(__bf16(value));
+  }
+  QL_INLINE void store(u8 *row, int k, const float *values) const {
+    if (type == layout::kF32) {
+      if (width == 1)
+        ((float *)row)[k] = values[0];
+      else
+        *(f32x4 *)(row + k * 4) = f32x4{values[0], values[1], values[2], values[3]};
+    } else if (width == 1) {
+      ((u16 *)row)[k] = u16(bits(values[0]));
+    } else {
+      *(u32x2 *)(row + k * 2) = u32x2{bits(values[0]) | bits(values[1]) << 16,
+                                      bits(values[2]) | bits(values[3]) << 16};
+    }
+  }
+};
+
+/// Rotary embeddings of rows of heads.
+struct Rotary : RotaryShape {
+  int type, tableType; ///< of x and the results, of cos and sin
+
+  /// Item `item` of a row.
+  QL_INLINE void rotate(int item, const u8 *x, const u8 *cos, const u8 *sin,
+                        u8 *out) const {
+    RowElements of{type, width()}, table{tableType, width()};
+    int index = item / itemsPerHead(), inside = item % itemsPerHead();
+    int start = index * head;
+    float low[4], high[4], c[2][4], s[2][4];
+    if (inside >= pairs()) {
+      int k = start + rotated + (inside - pairs()) * width();
+      of.load(x, k, low);
+      of.store(out, k, low);
+      return;
+    }
+    int k = inside * width(), other = k + rotated / 2;
+    of.load(x, start + k, low);
+    of.load(x, start + other, high);
+    table.load(cos, k, c[0]);
+    table.load(cos, other, c[1]);
+    table.load(sin, k, s[0]);
+    table.load(sin, other, s[1]);
+    float first[4], second[4];
+    QL_UNROLL
+    for (int i = 0; i < width(); ++i) {
+      first[i] = low[i] * c[0][i] - high[i] * s[0][i];
+      second[i] = high[i] * c[1][i] + low[i] * s[1][i];
+    }
+    of.store(out, start + k, first);
+    of.store(out, start + other, second);
+  }
+};
+
+} // namespace qlinear::kernels
+#endif

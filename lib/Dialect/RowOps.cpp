@@ -1,0 +1,187 @@
+//===- RowOps.cpp - Operations on rows: norms, rotary embeddings ----------===//
+//
+// Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "OpForms.h"
+
+#include "mlir/IR/TypeUtilities.h"
+
+using namespace mlir;
+using namespace mlir::qlinear;
+
+//===----------------------------------------------------------------------===//
+// norm
+//===----------------------------------------------------------------------===//
+
+bool NormOp::hasTensorSemantics() { return isOnTensors(*this); }
+TypeRange NormOp::getValueTypes() { return valueTypes(*this); }
+int64_t NormOp::getM() { return shapeOf(getInputs().front().getType()).first; }
+int64_t NormOp::getK() { return shapeOf(getInputs().front().getType()).second; }
+FloatType NormOp::getInputElement() {
+  return cast<FloatType>(getElementTypeOrSelf(getInputs().front().getType()));
+}
+SmallVector<Value> NormOp::getKernelWeights() { return {}; }
+SmallVector<Value> NormOp::getKernelInputs() {
+  SmallVector<Value> inputs(getInputs());
+  llvm::append_range(inputs, getExtras());
+  return inputs;
+}
+SmallVector<Value> NormOp::getKernelOuts() { return getOuts(); }
+unsigned NormOp::getNumComputed() { return 2; }
+StringRef NormOp::describeComputed() {
+  return "an f32 of the norm and one of its input";
+}
+
+LogicalResult NormOp::verify() {
+  size_t count = getInputs().size();
+  if (count < 1 || count > 2)
+    return emitOpError() << "has " << count
+                         << " inputs; give the rows, or two tensors whose sum they are"
+                         << cite<NormOp>(5);
+  if (failed(verifyForm(*this, getOuts())))
+    return failure();
+  auto first = cast<ShapedType>(getInputs().front().getType());
+  auto last = cast<ShapedType>(getInputs().back().getType());
+  if (first.getShape() != last.getShape() ||
+      first.getElementType() != last.getElementType())
+    return emitOpError() << "adds " << first << " and " << last
+                         << "; the shape and the element type must be the same"
+                         << cite<NormOp>(6);
+  int64_t m = getM(), k = getK();
+  if (ShapedType::isDynamic(k))
+    return emitOpError("K of the inputs must be known; only M may be ?")
+           << cite<NormOp>(7);
+  if (!getEpsilon().isFinite() || (getEpsilon().isNegative() && !getEpsilon().isZero()))
+    return emitOpError() << "epsilon = " << getEpsilon().convertToDouble()
+                         << "; it is added to a mean of squares: give a finite number "
+                            "from 0 on"
+                         << cite<NormOp>(8);
+  TypeRange values = getValueTypes();
+  if (!hasEpilogue() && (!getExtras().empty() || values.size() != 1))
+    return emitOpError()
+           << "has " << getExtras().size() << " extras and " << values.size()
+           << " results, and no region that makes these of those; without "
+              "a region there are no extras, and one result"
+           << cite<NormOp>(9);
+  for (auto [index, extra] : llvm::enumerate(getExtras())) {
+    auto type = cast<ShapedType>(extra.getType());
+    if (type.getShape().back() != k ||
+        (type.getRank() == 2 && !compatible(type.getDimSize(0), m)))
+      return emitOpError() << "extra " << index << " is " << type
+                           << ", but the rows are " << str(m) << " x " << k
+                           << "; an extra is a tensor of K or M x K"
+                           << cite<NormOp>(10);
+  }
+  for (auto [index, value] : llvm::enumerate(values)) {
+    auto type = cast<ShapedType>(value);
+    if (type.getDimSize(0) != m || type.getDimSize(1) != k)
+      return emitOpError() << "result " << index << " must be " << str(m) << " x " << k
+                           << " as the first input, but is " << type
+                           << cite<NormOp>(11);
+  }
+  return success();
+}
+
+LogicalResult NormOp::verifyRegions() {
+  return verifyEpilogue(*this, /*firstConstraint=*/12);
+}
+
+LogicalResult NormOp::reifyResultShapes(OpBuilder &builder,
+                                        ReifiedRankedShapedTypeDims &shapes) {
+  FailureOr<OpFoldResult> rows = reifyRows(builder, getLoc(), getInputs().front());
+  if (failed(rows))
+    return failure();
+  shapes.append(getNumResults(), {*rows, builder.getIndexAttr(getK())});
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// rotary
+//===----------------------------------------------------------------------===//
+
+bool RotaryOp::hasTensorSemantics() { return isOnTensors(*this); }
+int64_t RotaryOp::getM() { return shapeOf(getInputs().front().getType()).first; }
+int64_t RotaryOp::getColumns(unsigned index) {
+  return shapeOf(getInputs()[index].getType()).second;
+}
+int64_t RotaryOp::getRotated() { return shapeOf(getCos().getType()).second; }
+FloatType RotaryOp::getElement() {
+  return cast<FloatType>(getElementTypeOrSelf(getInputs().front().getType()));
+}
+FloatType RotaryOp::getTableElement() {
+  return cast<FloatType>(getElementTypeOrSelf(getCos().getType()));
+}
+SmallVector<Value> RotaryOp::getKernelWeights() { return {}; }
+SmallVector<Value> RotaryOp::getKernelInputs() {
+  SmallVector<Value> inputs(getInputs());
+  inputs.append({getCos(), getSin()});
+  return inputs;
+}
+SmallVector<Value> RotaryOp::getKernelOuts() { return getOuts(); }
+
+LogicalResult RotaryOp::verify() {
+  if (getInputs().empty())
+    return emitOpError("has no input; give the queries, the keys or both")
+           << cite<RotaryOp>(5);
+  if (failed(verifyForm(*this, getOuts())))
+    return failure();
+  auto first = cast<ShapedType>(getInputs().front().getType());
+  auto head = int64_t(getHead());
+  for (auto [index, input] : llvm::enumerate(getInputs())) {
+    auto type = cast<ShapedType>(input.getType());
+    if (type.getDimSize(0) != first.getDimSize(0) ||
+        type.getElementType() != first.getElementType())
+      return emitOpError() << "input " << index << " is " << type
+                           << ", but the first one is " << first
+                           << "; rows and element types must be the same"
+                           << cite<RotaryOp>(6);
+    int64_t columns = type.getDimSize(1);
+    if (head <= 0 || ShapedType::isDynamic(columns) || columns % head)
+      return emitOpError() << "input " << index << " has " << str(columns)
+                           << " columns, and head = " << head
+                           << "; they must be known, and whole heads"
+                           << cite<RotaryOp>(7);
+  }
+  auto cos = cast<ShapedType>(getCos().getType());
+  auto sin = cast<ShapedType>(getSin().getType());
+  if (cos.getShape() != sin.getShape() ||
+      cos.getElementType() != sin.getElementType() ||
+      !compatible(cos.getDimSize(0), getM()))
+    return emitOpError() << "cos is " << cos << " and sin is " << sin
+                         << ", and the inputs have M = " << str(getM())
+                         << "; they are of one type and have a row for each token"
+                         << cite<RotaryOp>(8);
+  int64_t rotated = getRotated();
+  if (ShapedType::isDynamic(rotated) || rotated % 2 || rotated < 2 || rotated > head)
+    return emitOpError() << "cos and sin have " << str(rotated)
+                         << " columns, and head = " << head
+                         << "; their number must be known, even, and from 2 to head"
+                         << cite<RotaryOp>(9);
+  TypeRange values = valueTypes(*this);
+  if (values.size() != getInputs().size())
+    return emitOpError() << "has " << getInputs().size() << " inputs and "
+                         << values.size() << " results; there is one for each"
+                         << cite<RotaryOp>(10);
+  for (auto [index, value] : llvm::enumerate(values)) {
+    auto from = cast<ShapedType>(getInputs()[index].getType());
+    auto to = cast<ShapedType>(value);
+    if (from.getShape() != to.getShape() ||
+        from.getElementType() != to.getElementType())
+      return emitOpError() << "turns " << from << " into " << to
+                           << "; the shape and the element type must be the same"
+                           << cite<RotaryOp>(10);
+  }
+  return success();
+}
+
+LogicalResult RotaryOp::reifyResultShapes(OpBuilder &builder,
+                                          ReifiedRankedShapedTypeDims &shapes) {
+  FailureOr<OpFoldResult> rows = reifyRows(builder, getLoc(), getInputs().front());
+  if (failed(rows))
+    return failure();
+  for (unsigned i = 0; i < getNumResults(); ++i)
+    shapes.push_back({*rows, builder.getIndexAttr(getColumns(i))});
+  return success();
+}

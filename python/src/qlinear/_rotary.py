@@ -1,0 +1,101 @@
+# ===- _rotary.py - Rotary embeddings in compiled functions --------*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""The attentions of transformers call a function of their module, apply_rotary_pos_emb, in some
+ten kernels. A compiled function does it in one, with the linears before. So that the attention
+does not do it again, its forward gets another apply_rotary_pos_emb: a function with the same
+code, in whose globals that name is apply() below."""
+
+import threading
+import types
+
+import torch
+
+from ._ops import _TYPES
+
+_NAME = "apply_rotary_pos_emb"
+
+#: Of each thread inside of an optimized layer's attention: whether its q and k are rotated.
+done = {}
+
+
+def thread():
+    """What tells this thread from others; one while torch.compile traces."""
+    return 0 if torch.compiler.is_compiling() else threading.get_ident()
+
+
+def _forward_of(attention):
+    """The function that is the attention's forward, if it is one that can be copied."""
+    forward = type(attention).forward
+    plain = isinstance(forward, types.FunctionType) and not hasattr(forward, "__wrapped__")
+    named = plain and _NAME in forward.__code__.co_names and _NAME in forward.__globals__
+    return forward if named and "forward" not in attention.__dict__ else None
+
+
+@torch.no_grad()
+def head_of(attention):
+    """Columns of a head whose rotary embeddings are known, by what they compute, and come right
+    after the linears; else None."""
+    head = getattr(attention, "head_dim", None)
+    forward = _forward_of(attention)
+    between = any(hasattr(attention, name) for name in ("q_norm", "k_norm"))
+    if forward is None or between or not isinstance(head, int) or head % 2:
+        return None
+    generator = torch.Generator().manual_seed(2)
+    q, k, cos, sin = (
+        torch.randn(2, *lead, 3, head, generator=generator) for lead in ((3,), (1,), (), ())
+    )
+    try:
+        have = forward.__globals__[_NAME](q, k, cos, sin)
+    except Exception:
+        return None
+    for x, y in zip((q, k), have):
+        low, high = x.chunk(2, dim=-1)
+        want = x * cos[:, None] + torch.cat([-high, low], dim=-1) * sin[:, None]
+        if y.shape != want.shape or not torch.allclose(y, want, rtol=1e-5, atol=1e-6):
+            return None
+    return head
+
+
+def install(attention):
+    """Makes the attention leave q and k alone where they are rotated."""
+    forward = _forward_of(attention)
+    known = forward.__globals__[_NAME]
+
+    def apply(q, k, *args, **kwargs):
+        return (q, k) if done.get(thread()) else known(q, k, *args, **kwargs)
+
+    # A snapshot of the module's globals: its other functions are the same objects.
+    names = {**forward.__globals__, _NAME: apply}
+    copy = types.FunctionType(
+        forward.__code__, names, forward.__name__, forward.__defaults__, forward.__closure__
+    )
+    copy.__kwdefaults__ = forward.__kwdefaults__
+    copy.leaves_rotated = True
+    attention.forward = types.MethodType(copy, attention)
+
+
+def is_installed(attention):
+    """Whether its forward is still what install() made: nobody has replaced or wrapped it."""
+    return hasattr(attention.__dict__.get("forward"), "leaves_rotated")
+
+
+def tables_of(head, x, attention, embeddings):
+    """The cosines and sines (..., head) for the rows of x (..., K); () if these are none for
+    whole heads in the type of x, and the attention applies what there is."""
+    if not head or not is_installed(attention):
+        return ()
+    if not isinstance(embeddings, (tuple, list)) or len(embeddings) != 2:
+        return ()
+    lead = x.shape[:-1]
+    for table in embeddings:
+        fits = isinstance(table, torch.Tensor) and table.dim() == x.dim()
+        fits = fits and table.dtype == x.dtype and table.dtype in _TYPES
+        if not fits or table.shape[-1] != head or table.device != x.device:
+            return ()
+        if any(have not in (1, want) for have, want in zip(table.shape, lead)):
+            return ()
+    return tuple(table.expand(*lead, head).contiguous() for table in embeddings)
