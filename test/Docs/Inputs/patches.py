@@ -33,6 +33,10 @@ def main():
         done = subprocess.run(
             [*check, patch.resolve()], cwd=sources, env=environment, capture_output=True, text=True
         )
+        added = patch.read_text().splitlines()
+        if any(line.startswith(("+<<<<<<<", "+>>>>>>>")) for line in added):
+            print(f"{patch.name} adds the marks of a merge that was not finished")
+            broken += 1
         if done.returncode:
             print(f"{patch.name} does not apply; CONTRIBUTING.md says how to renew it")
             print(done.stderr, end="")
