@@ -8,6 +8,7 @@
 
 import concurrent.futures
 import copy
+import inspect
 import json
 
 import pytest
@@ -97,7 +98,7 @@ def test_rotary_embeddings(name, monkeypatch):
     applies them where it is called by itself, and where somebody has replaced its forward."""
     model = packed(name)
     attention = model.model.layers[0].self_attn
-    names, counted = type(attention).forward.__globals__, []
+    names, counted = inspect.unwrap(type(attention).forward).__globals__, []
     known = names["apply_rotary_pos_emb"]
     counting = lambda *given, **rest: (counted.append(1), known(*given, **rest))[1]  # noqa: E731
     monkeypatch.setitem(names, "apply_rotary_pos_emb", counting)
@@ -150,7 +151,7 @@ def test_rotary_tables():
 @pytest.mark.parametrize("change", ["interleaved", "scaled"])
 def test_rotary_embeddings_that_are_others(change, monkeypatch):
     model = packed()
-    names = type(model.model.layers[0].self_attn).forward.__globals__
+    names = inspect.unwrap(type(model.model.layers[0].self_attn).forward).__globals__
     known = names["apply_rotary_pos_emb"]
 
     def other(q, k, cos, sin, **rest):

@@ -269,7 +269,7 @@ def norm_entry():
 def rotary_entry():
     """Rotary embeddings of queries and keys; tables of another type than theirs."""
     entry = Entry("rotary")
-    entry.rows = [1, 3, 9, 70, 2048]
+    entry.rows = [1, 3, 9, 70, 300]
     entry.weight(MAIN["rowu8"], 1, 32)  # an archive has a weight
     shapes = [(128, 128, 32, 8), (80, 32, 5, 2), (33, 22, 3, 1), (256, 64, 4, 1)]
     for x, other in zip(matrix.INPUTS, [*matrix.INPUTS[1:], matrix.INPUTS[0]]):

@@ -6,8 +6,8 @@
 # ===------------------------------------------------------------------------===#
 """The attentions of transformers call a function of their module, apply_rotary_pos_emb, in some
 ten kernels. A compiled function does it in one, with the linears before. So that the attention
-does not do it again, its forward gets another apply_rotary_pos_emb: a function with the same
-code, in whose globals that name is apply() below."""
+does not do it again, it gets a copy of its forward: the same code, in whose globals that name is
+apply() below."""
 
 import threading
 import types
@@ -27,12 +27,42 @@ def thread():
     return 0 if torch.compiler.is_compiling() else threading.get_ident()
 
 
+def _cell_of(function):
+    """The index of the cell of a decorated function that has what is decorated."""
+    found = []
+    for i, cell in enumerate(function.__closure__ or ()):
+        try:
+            found += [i] if cell.cell_contents is function.__wrapped__ else []
+        except ValueError:  # it is empty
+            pass
+    return found[0] if len(found) == 1 else None
+
+
 def _forward_of(attention):
-    """The function that is the attention's forward, if it is one that can be copied."""
-    forward = type(attention).forward
-    plain = isinstance(forward, types.FunctionType) and not hasattr(forward, "__wrapped__")
-    named = plain and _NAME in forward.__code__.co_names and _NAME in forward.__globals__
-    return forward if named and "forward" not in attention.__dict__ else None
+    """The function that calls apply_rotary_pos_emb in the attention's forward, which may be
+    decorated; None if that cannot be copied."""
+    function = type(attention).forward
+    while isinstance(function, types.FunctionType):
+        if not hasattr(function, "__wrapped__"):
+            named = _NAME in function.__code__.co_names and _NAME in function.__globals__
+            return function if named and "forward" not in attention.__dict__ else None
+        if _cell_of(function) is None:
+            return None
+        function = function.__wrapped__
+    return None
+
+
+def _copied(function, names):
+    """A copy, with what it decorates, whose innermost function has other globals."""
+    closure = function.__closure__
+    if hasattr(function, "__wrapped__"):
+        cells = list(closure)
+        cells[_cell_of(function)] = types.CellType(_copied(function.__wrapped__, names))
+        names, closure = function.__globals__, tuple(cells)
+    code, defaults = function.__code__, function.__defaults__
+    copy = types.FunctionType(code, names, function.__name__, defaults, closure)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
 
 
 @torch.no_grad()
@@ -70,10 +100,7 @@ def install(attention):
 
     # A snapshot of the module's globals: its other functions are the same objects.
     names = {**forward.__globals__, _NAME: apply}
-    copy = types.FunctionType(
-        forward.__code__, names, forward.__name__, forward.__defaults__, forward.__closure__
-    )
-    copy.__kwdefaults__ = forward.__kwdefaults__
+    copy = _copied(type(attention).forward, names)
     copy.leaves_rotated = True
     attention.forward = types.MethodType(copy, attention)
 
