@@ -19,11 +19,13 @@ constexpr int kLanes = 16;
 /// What one layer keeps of a text for one head of keys and values. 16 keys lie side by
 /// side, so that a query meets them lane by lane, and nothing is added across lanes.
 class Memory {
-  /// Vectors of a value that are added up at a time, so that their sums stay in registers.
+  /// Vectors of a value that are added up at a time, so that their sums stay in
+  /// registers.
   static constexpr int kPart = 4;
 
 public:
-  static constexpr int kMultiple = kPart * kLanes; ///< what the size of a head is one of
+  static constexpr int kMultiple =
+      kPart * kLanes; ///< what the size of a head is one of
 
   Memory(int context, int headSize)
       : size(headSize), keys(size_t(context + kLanes - 1) / kLanes * headSize),
@@ -58,7 +60,8 @@ public:
     }
     auto weight = [&](int token, int i) -> float & {
       int at = token - begin * kLanes;
-      return reinterpret_cast<float *>(&weights[at / kLanes * kQueries + i])[at % kLanes];
+      return reinterpret_cast<float *>(
+          &weights[at / kLanes * kQueries + i])[at % kLanes];
     };
     float inverse[kQueries];
     for (int i = 0; i < kQueries; ++i) {

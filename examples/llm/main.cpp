@@ -30,12 +30,23 @@ double now() {
   return std::chrono::duration<double>(time).count();
 }
 
+/// Sixteen at a time, as there are as many logits as words.
+float greatest(std::span<const float> logits) {
+  float most[kLanes];
+  std::ranges::fill(most, logits[0]);
+  size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes)
+    for (int lane = 0; lane < kLanes; ++lane)
+      most[lane] = std::max(most[lane], logits[i + lane]);
+  return std::max(std::ranges::max(most), std::ranges::max(logits.subspan(i - 1)));
+}
+
 /// The next token: the likeliest at temperature 0, else one at random, of the topK
 /// likeliest those that together have the probability topP.
 int32_t sample(std::span<const float> logits, const Options &options,
                std::mt19937_64 &random) {
   if (options.temperature <= 0)
-    return int32_t(std::ranges::max_element(logits) - logits.begin());
+    return int32_t(std::ranges::find(logits, greatest(logits)) - logits.begin());
   std::vector<int32_t> best(logits.size());
   for (size_t i = 0; i < best.size(); ++i)
     best[i] = int32_t(i);
@@ -109,7 +120,7 @@ json generate(Model &model, const Tokenizer &tokenizer, const Options &options) 
   return {{"prompt", prompt},
           {"tokens", made},
           {"text", text},
-          {"target", model.weights().target()},
+          {"target", model.target()},
           {"prompt_per_second", prompt.size() / (read - start)},
           {"tokens_per_second", std::max<double>(made.size(), 1) - 1 > 0
                                     ? (made.size() - 1) / (end - read)
@@ -127,7 +138,7 @@ json perplexity(Model &model, const Tokenizer &tokenizer, const Options &options
   readAll(model, tokens, [&](size_t i, std::span<const float> logits) {
     if (i + 1 == tokens.size())
       return;
-    float most = std::ranges::max(logits);
+    float most = greatest(logits);
     double sum = 0;
     for (float value : logits)
       sum += std::exp(value - most);
@@ -146,7 +157,8 @@ json perplexity(Model &model, const Tokenizer &tokenizer, const Options &options
 int main(int argc, char **argv) {
   Options o;
   CLI::App app("Goes on with a text, with Gemma 3 on layers of quant-compile");
-  app.add_option("gguf", o.gguf, "the model, for its sizes and its vocabulary")->required();
+  app.add_option("gguf", o.gguf, "the model, for its sizes and its vocabulary")
+      ->required();
   app.add_option("artifact", o.artifact, "what quant-compile made of it")->required();
   app.add_option("-p,--prompt", o.prompt, "the text")->capture_default_str();
   app.add_option("-n,--tokens", o.tokens, "how many to add")->capture_default_str();
@@ -156,13 +168,14 @@ int main(int argc, char **argv) {
   app.add_option("--top-k", o.topK)->capture_default_str();
   app.add_option("--top-p", o.topP)->capture_default_str();
   app.add_option("--seed", o.seed)->capture_default_str();
-  app.add_option("--context", o.context, "the longest text, in tokens; 0: 4096 or the model's");
+  app.add_option("--context", o.context,
+                 "the longest text, in tokens; 0: 4096 or the model's");
   app.add_option("--perplexity", o.perplexity, "measure this text instead");
   app.add_flag("--ignore-end", o.ignoreEnd, "go on where the model would stop");
   app.add_flag("--json", o.asJson, "print tokens and times as JSON");
   CLI11_PARSE(app, argc, argv);
   try {
-    json gguf = readGguf(o.gguf);
+    json gguf = GgufReader(o.gguf).keys();
     Sizes sizes(gguf);
     Tokenizer tokenizer(gguf);
     Model model(sizes, o.artifact, o.threads,
@@ -175,8 +188,8 @@ int main(int argc, char **argv) {
       std::cerr << "\n\n"
                 << result["prompt"].size() << " tokens read at "
                 << int(result["prompt_per_second"]) << ", " << result["tokens"].size()
-                << " written at " << int(result["tokens_per_second"]) << " per second on "
-                << result["target"].get<std::string>() << '\n';
+                << " written at " << int(result["tokens_per_second"])
+                << " per second on " << result["target"].get<std::string>() << '\n';
     else
       std::cout << "perplexity " << result["perplexity"] << " of " << result["tokens"]
                 << " tokens\n";
