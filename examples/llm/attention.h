@@ -27,9 +27,13 @@ public:
   static constexpr int kMultiple =
       kPart * kLanes; ///< what the size of a head is one of
 
-  Memory(int context, int headSize)
-      : size(headSize), keys(size_t(context + kLanes - 1) / kLanes * headSize),
-        values(size_t(context) * headSize / kLanes) {}
+  explicit Memory(int headSize) : size(headSize) {}
+
+  /// Makes room for so many tokens.
+  void grow(int tokens) {
+    keys.resize(size_t(tokens + kLanes - 1) / kLanes * size);
+    values.resize(size_t(tokens) * size / kLanes);
+  }
 
   void put(int position, const float *key, const float *value) {
     Vec *block = &keys[size_t(position / kLanes) * size];

@@ -227,14 +227,13 @@ class Model:
         return x
 
 
-def sample(logits, temperature, top_k, top_p, random):
+def sample(logits, temperature, top_k, random):
+    """The next token: the likeliest at temperature 0, else one of the top_k likeliest."""
     if temperature <= 0:
         return int(np.argmax(logits))
     best = np.argsort(-logits)[: max(top_k, 1)]
     weights = np.exp((logits[best] - logits[best[0]]).astype("f8") / temperature)
-    kept = np.searchsorted(np.cumsum(weights), top_p * weights.sum()) + 1
-    weights = weights[:kept] / weights[:kept].sum()
-    return int(random.choice(best[:kept], p=weights))
+    return int(random.choice(best, p=weights / weights.sum()))
 
 
 def main():
@@ -246,7 +245,6 @@ def main():
     parser.add_argument("--threads", type=int, default=0, help="0: one per core")
     parser.add_argument("--temperature", type=float, default=0, help="0: the likeliest token")
     parser.add_argument("--top-k", type=int, default=64)
-    parser.add_argument("--top-p", type=float, default=0.95)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ignore-end", action="store_true")
     parser.add_argument("--json", action="store_true", help="print tokens and times as JSON")
@@ -259,7 +257,7 @@ def main():
     times = [time.perf_counter()]
     logits = model.read(prompt)
     while True:
-        token = sample(logits, o.temperature, o.top_k, o.top_p, random)
+        token = sample(logits, o.temperature, o.top_k, random)
         times.append(time.perf_counter())
         if tokenizer.is_end(token) and not o.ignore_end:
             break

@@ -8,65 +8,108 @@
 #include "model.h"
 #include "tokenizer.h"
 
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <iostream>
+#include <map>
+#include <numeric>
 #include <random>
+#include <sstream>
 
 using nlohmann::json;
 
 namespace {
 
+constexpr const char *kUsage =
+    R"(Goes on with a text, with Gemma 3 on linear layers of quant-compile.
+
+  llm MODEL.gguf MODEL.so [options]
+
+  -p, --prompt TEXT      the text
+  -n, --tokens N         how many to add; 64
+      --temperature T    0, the default, takes the likeliest token
+      --top-k N          else one of the N likeliest; 64
+      --seed N           of what is random
+      --threads N        one per core
+      --ignore-end       go on where the model would stop
+      --perplexity FILE  measure this text instead
+      --json             tokens, text and times, or the losses of the text, as JSON
+)";
+
 struct Options {
   std::string gguf, artifact, prompt = "Once upon a time", perplexity;
-  int tokens = 64, threads = 0, context = 0, topK = 64;
-  float temperature = 0, topP = 0.95f;
+  int tokens = 64, threads = 0, topK = 64;
+  float temperature = 0;
   uint64_t seed = 0;
   bool asJson = false, ignoreEnd = false;
 };
+
+Options parse(int argc, char **argv) {
+  Options o;
+  std::vector<std::string> files;
+  const std::map<std::string, std::function<void(const std::string &)>> values = {
+      {"--prompt", [&](auto &v) { o.prompt = v; }},
+      {"--tokens", [&](auto &v) { o.tokens = std::stoi(v); }},
+      {"--temperature", [&](auto &v) { o.temperature = std::stof(v); }},
+      {"--top-k", [&](auto &v) { o.topK = std::stoi(v); }},
+      {"--seed", [&](auto &v) { o.seed = std::stoull(v); }},
+      {"--threads", [&](auto &v) { o.threads = std::stoi(v); }},
+      {"--perplexity", [&](auto &v) { o.perplexity = v; }}};
+  for (int i = 1; i < argc; ++i) {
+    std::string arg = argv[i];
+    arg = arg == "-p" ? "--prompt" : arg == "-n" ? "--tokens" : arg;
+    if (arg == "--json")
+      o.asJson = true;
+    else if (arg == "--ignore-end")
+      o.ignoreEnd = true;
+    else if (values.contains(arg) && i + 1 < argc)
+      values.at(arg)(argv[++i]);
+    else if (arg.starts_with("-"))
+      throw std::runtime_error("the option " + arg +
+                               " is not known or lacks a value\n" + kUsage);
+    else
+      files.push_back(arg);
+  }
+  if (files.size() != 2)
+    throw std::runtime_error(std::string("a model and an artifact are needed\n") +
+                             kUsage);
+  o.gguf = files[0];
+  o.artifact = files[1];
+  return o;
+}
 
 double now() {
   auto time = std::chrono::steady_clock::now().time_since_epoch();
   return std::chrono::duration<double>(time).count();
 }
 
-/// Sixteen at a time, as there are as many logits as words.
-float greatest(std::span<const float> logits) {
+/// The greatest of many: several at a time, as the compiler does not by itself.
+float greatest(std::span<const float> values) {
   float most[kLanes];
-  std::ranges::fill(most, logits[0]);
+  std::ranges::fill(most, values[0]);
   size_t i = 0;
-  for (; i + kLanes <= logits.size(); i += kLanes)
+  for (; i + kLanes <= values.size(); i += kLanes)
     for (int lane = 0; lane < kLanes; ++lane)
-      most[lane] = std::max(most[lane], logits[i + lane]);
-  return std::max(std::ranges::max(most), std::ranges::max(logits.subspan(i - 1)));
+      most[lane] = std::max(most[lane], values[i + lane]);
+  for (; i < values.size(); ++i)
+    most[0] = std::max(most[0], values[i]);
+  return std::ranges::max(most);
 }
 
-/// The next token: the likeliest at temperature 0, else one at random, of the topK
-/// likeliest those that together have the probability topP.
-int32_t sample(std::span<const float> logits, const Options &options,
+/// The next token: the likeliest at temperature 0, else one of the topK likeliest.
+int32_t sample(std::span<const float> logits, const Options &o,
                std::mt19937_64 &random) {
-  if (options.temperature <= 0)
+  if (o.temperature <= 0)
     return int32_t(std::ranges::find(logits, greatest(logits)) - logits.begin());
   std::vector<int32_t> best(logits.size());
-  for (size_t i = 0; i < best.size(); ++i)
-    best[i] = int32_t(i);
-  size_t count = std::min<size_t>(std::max(options.topK, 1), best.size());
-  std::ranges::partial_sort(best, best.begin() + count, std::greater(),
-                            [&](int32_t i) { return logits[i]; });
+  std::iota(best.begin(), best.end(), 0);
+  auto end = best.begin() + std::clamp<int64_t>(o.topK, 1, best.size());
+  std::partial_sort(best.begin(), end, best.end(),
+                    [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
   std::vector<double> weights;
-  double sum = 0, kept = 0;
-  for (size_t i = 0; i < count; ++i) {
-    weights.push_back(
-        std::exp((logits[best[i]] - logits[best[0]]) / options.temperature));
-    sum += weights.back();
-  }
-  for (count = 0; count < weights.size() && kept < options.topP * sum; ++count)
-    kept += weights[count];
-  double at = std::uniform_real_distribution(0., kept)(random);
-  for (size_t i = 0; i < count; ++i)
-    if ((at -= weights[i]) <= 0)
-      return best[i];
-  return best[0];
+  for (auto i = best.begin(); i != end; ++i)
+    weights.push_back(std::exp((logits[*i] - logits[best[0]]) / o.temperature));
+  return best[std::discrete_distribution<size_t>(weights.begin(),
+                                                 weights.end())(random)];
 }
 
 /// Reads a text of any length. Calls each(i, logits of what comes after token i), if
@@ -91,26 +134,26 @@ readAll(Model &model, std::span<const int32_t> tokens,
   return last;
 }
 
-json generate(Model &model, const Tokenizer &tokenizer, const Options &options) {
-  std::vector<int32_t> prompt = tokenizer.encode(options.prompt), made;
-  std::mt19937_64 random(options.seed);
+json generate(Model &model, const Tokenizer &tokenizer, const Options &o) {
+  std::vector<int32_t> prompt = tokenizer.encode(o.prompt), made;
+  std::mt19937_64 random(o.seed);
   if (prompt.empty())
     throw std::runtime_error("the prompt has no tokens");
-  if (!options.asJson)
-    std::cout << options.prompt << std::flush;
+  if (!o.asJson)
+    std::cout << o.prompt << std::flush;
   double start = now();
-  int32_t token = sample(readAll(model, prompt), options, random);
+  int32_t token = sample(readAll(model, prompt), o, random);
   double read = now();
   while (true) {
-    if (tokenizer.isEnd(token) && !options.ignoreEnd)
+    if (tokenizer.isEnd(token) && !o.ignoreEnd)
       break;
     made.push_back(token);
-    if (!options.asJson)
+    if (!o.asJson)
       std::cout << tokenizer.decode(token) << std::flush;
-    if (int(made.size()) >= options.tokens)
+    if (int(made.size()) >= o.tokens)
       break;
     model.read({&token, 1});
-    token = sample(model.logits(0, 1), options, random);
+    token = sample(model.logits(0, 1), o, random);
   }
   double end = now();
   std::string text;
@@ -122,17 +165,15 @@ json generate(Model &model, const Tokenizer &tokenizer, const Options &options) 
           {"text", text},
           {"target", model.target()},
           {"prompt_per_second", prompt.size() / (read - start)},
-          {"tokens_per_second", std::max<double>(made.size(), 1) - 1 > 0
-                                    ? (made.size() - 1) / (end - read)
-                                    : 0}};
+          {"tokens_per_second", made.empty() ? 0 : (made.size() - 1) / (end - read)}};
 }
 
 /// How likely the model finds a text: exp of the mean of -log p of its tokens.
-json perplexity(Model &model, const Tokenizer &tokenizer, const Options &options) {
-  std::ifstream file(options.perplexity);
+json perplexity(Model &model, const Tokenizer &tokenizer, const Options &o) {
+  std::ifstream file(o.perplexity);
   std::stringstream text;
   if (!(text << file.rdbuf()))
-    throw std::runtime_error("cannot read '" + options.perplexity + "'");
+    throw std::runtime_error("cannot read '" + o.perplexity + "'");
   std::vector<int32_t> tokens = tokenizer.encode(text.str());
   std::vector<double> losses;
   readAll(model, tokens, [&](size_t i, std::span<const float> logits) {
@@ -147,52 +188,32 @@ json perplexity(Model &model, const Tokenizer &tokenizer, const Options &options
   double sum = 0;
   for (double loss : losses)
     sum += loss;
-  return {{"tokens", losses.size()},
-          {"perplexity", std::exp(sum / losses.size())},
-          {"losses", losses}};
+  return {{"perplexity", std::exp(sum / losses.size())}, {"losses", losses}};
 }
 
 } // namespace
 
 int main(int argc, char **argv) {
-  Options o;
-  CLI::App app("Goes on with a text, with Gemma 3 on layers of quant-compile");
-  app.add_option("gguf", o.gguf, "the model, for its sizes and its vocabulary")
-      ->required();
-  app.add_option("artifact", o.artifact, "what quant-compile made of it")->required();
-  app.add_option("-p,--prompt", o.prompt, "the text")->capture_default_str();
-  app.add_option("-n,--tokens", o.tokens, "how many to add")->capture_default_str();
-  app.add_option("--threads", o.threads, "0: one per core")->capture_default_str();
-  app.add_option("--temperature", o.temperature, "0: the likeliest token")
-      ->capture_default_str();
-  app.add_option("--top-k", o.topK)->capture_default_str();
-  app.add_option("--top-p", o.topP)->capture_default_str();
-  app.add_option("--seed", o.seed)->capture_default_str();
-  app.add_option("--context", o.context,
-                 "the longest text, in tokens; 0: 4096 or the model's");
-  app.add_option("--perplexity", o.perplexity, "measure this text instead");
-  app.add_flag("--ignore-end", o.ignoreEnd, "go on where the model would stop");
-  app.add_flag("--json", o.asJson, "print tokens and times as JSON");
-  CLI11_PARSE(app, argc, argv);
   try {
+    Options o = parse(argc, argv);
     json gguf = GgufReader(o.gguf).keys();
     Sizes sizes(gguf);
     Tokenizer tokenizer(gguf);
-    Model model(sizes, o.artifact, o.threads,
-                o.context ? o.context : std::min(sizes.context, 4096));
-    json result = o.perplexity.empty() ? generate(model, tokenizer, o)
-                                       : perplexity(model, tokenizer, o);
+    Model model(sizes, o.artifact, o.threads);
+    gguf.clear(); // a word of the vocabulary takes less in the tokenizer
+    json r = o.perplexity.empty() ? generate(model, tokenizer, o)
+                                  : perplexity(model, tokenizer, o);
     if (o.asJson)
-      std::cout << result.dump(-1, ' ', false, json::error_handler_t::replace) << '\n';
-    else if (o.perplexity.empty())
-      std::cerr << "\n\n"
-                << result["prompt"].size() << " tokens read at "
-                << int(result["prompt_per_second"]) << ", " << result["tokens"].size()
-                << " written at " << int(result["tokens_per_second"])
-                << " per second on " << result["target"].get<std::string>() << '\n';
-    else
-      std::cout << "perplexity " << result["perplexity"] << " of " << result["tokens"]
+      std::cout << r.dump(-1, ' ', false, json::error_handler_t::replace) << '\n';
+    else if (!o.perplexity.empty())
+      std::cout << "perplexity " << r["perplexity"] << " of " << r["losses"].size()
                 << " tokens\n";
+    else
+      std::cerr << "\n\n"
+                << r["prompt"].size() << " tokens read, " << int(r["prompt_per_second"])
+                << " per second; " << r["tokens"].size() << " written, "
+                << int(r["tokens_per_second"]) << " per second, on "
+                << r["target"].get<std::string>() << '\n';
   } catch (const std::exception &problem) {
     std::cerr << "llm: " << problem.what() << '\n';
     return 1;

@@ -57,13 +57,12 @@ public:
   static constexpr int kMaxRows = 512; ///< tokens that go through the layers together
   static constexpr int kMaxLogits = 32;
 
-  Model(const Sizes &sizes, const std::string &artifact, int threads, int context)
+  Model(const Sizes &sizes, const std::string &artifact, int threads)
       : sizes(sizes), linears(artifact, threads),
-        arena(threads ? threads : tbb::task_arena::automatic), context(context),
+        arena(threads ? threads : tbb::task_arena::automatic),
         vocabulary(int(linears.rows("token_embd.weight"))),
         lastNorm(linears.floats("output_norm.weight", sizes.width)),
-        head(linears.function("token_embd", sizes.width, {vocabulary}, kMaxLogits)),
-        scores(size_t(kMaxLogits) * vocabulary) {
+        head(linears.function("token_embd", sizes.width, {vocabulary}, kMaxLogits)) {
     for (int i = 0; i < sizes.layers; ++i)
       blocks.push_back(block(i));
     auto resize = [](std::vector<float> &rows, int width) {
@@ -83,9 +82,10 @@ public:
   /// Reads up to kMaxRows more tokens of the text.
   void read(std::span<const int32_t> tokens) {
     int rows = int(tokens.size());
-    if (rows > kMaxRows || position + rows > context)
-      throw std::runtime_error("the text does not fit into " + std::to_string(context) +
-                               " tokens; --context takes more");
+    if (rows > kMaxRows || position + rows > sizes.context)
+      throw std::runtime_error("the text is longer than the " +
+                               std::to_string(sizes.context) +
+                               " tokens that the model was made for");
     embed(tokens);
     each(rows, [&](int row) { norm(at(x, row), blocks[0].before, at(normed, row)); });
     for (int i = 0; i < sizes.layers; ++i) {
@@ -103,8 +103,9 @@ public:
 
   /// The logits of what comes after each of up to kMaxLogits tokens of the last read().
   std::span<const float> logits(int first, int count) {
+    scores.resize(size_t(count) * vocabulary);
     head(count, at(normed, first), {scores.data()});
-    return {scores.data(), size_t(count) * vocabulary};
+    return scores;
   }
 
   std::string target() const { return linears.target(); }
@@ -137,7 +138,7 @@ private:
             linear("attn_output", all, {width}),
             linear("ffn_gate_up", width, {sizes.inner}),
             linear("ffn_down", sizes.inner, {width}),
-            std::vector(sizes.keyHeads, Memory(context, sizes.headSize))};
+            std::vector(sizes.keyHeads, Memory(sizes.headSize))};
   }
 
   /// Embeddings of the tokens, and the angles of their places in the text.
@@ -162,6 +163,8 @@ private:
   void attend(int layer, int rows) {
     Block &b = blocks[layer];
     int size = sizes.headSize, group = sizes.heads / sizes.keyHeads;
+    for (Memory &memory : b.memory)
+      memory.grow(position + rows);
     each(rows, [&](int row) {
       const float *turn = at(turns[sizes.isGlobal(layer)], row);
       for (int h = 0; h < sizes.heads; ++h) {
@@ -237,7 +240,7 @@ private:
   Sizes sizes;
   Linears linears;
   tbb::task_arena arena;
-  int position = 0, context;
+  int position = 0;
 
 public:
   const int vocabulary;
