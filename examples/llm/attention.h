@@ -19,13 +19,12 @@ constexpr int kLanes = 16;
 /// What one layer keeps of a text for one head of keys and values. 16 keys lie side by
 /// side, so that a query meets them lane by lane, and nothing is added across lanes.
 class Memory {
-  /// Vectors of a value that are added up at a time, so that their sums stay in
-  /// registers.
+  /// Vectors of a value that are added up at a time: their sums stay in registers.
   static constexpr int kPart = 4;
 
 public:
-  static constexpr int kMultiple =
-      kPart * kLanes; ///< what the size of a head is one of
+  /// The size of a head is a multiple of this.
+  static constexpr int kMultiple = kPart * kLanes;
 
   explicit Memory(int headSize) : size(headSize) {}
 

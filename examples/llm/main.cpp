@@ -126,7 +126,7 @@ readAll(Model &model, std::span<const int32_t> tokens,
       auto logits = model.logits(row, count);
       for (int i = 0; i < count; ++i)
         each(at + row + i,
-             logits.subspan(size_t(i) * model.vocabulary, model.vocabulary));
+             logits.subspan(size_t(i) * model.vocabulary(), model.vocabulary()));
     }
     if (!each && at + rows == tokens.size())
       last = model.logits(rows - 1, 1);
@@ -200,6 +200,9 @@ int main(int argc, char **argv) {
     Sizes sizes(gguf);
     Tokenizer tokenizer(gguf);
     Model model(sizes, o.artifact, o.threads);
+    if (model.vocabulary() != tokenizer.size())
+      throw std::runtime_error("the vocabulary of '" + o.gguf + "' is not that of '" +
+                               o.artifact + "', which was made of another model");
     gguf.clear(); // a word of the vocabulary takes less in the tokenizer
     json r = o.perplexity.empty() ? generate(model, tokenizer, o)
                                   : perplexity(model, tokenizer, o);

@@ -60,9 +60,9 @@ public:
   Model(const Sizes &sizes, const std::string &artifact, int threads)
       : sizes(sizes), linears(artifact, threads),
         arena(threads ? threads : tbb::task_arena::automatic),
-        vocabulary(int(linears.rows("token_embd.weight"))),
+        words(int(linears.rows("token_embd.weight"))),
         lastNorm(linears.floats("output_norm.weight", sizes.width)),
-        head(linears.function("token_embd", sizes.width, {vocabulary}, kMaxLogits)) {
+        head(linears.function("token_embd", sizes.width, {words}, kMaxLogits)) {
     for (int i = 0; i < sizes.layers; ++i)
       blocks.push_back(block(i));
     auto resize = [](std::vector<float> &rows, int width) {
@@ -103,11 +103,13 @@ public:
 
   /// The logits of what comes after each of up to kMaxLogits tokens of the last read().
   std::span<const float> logits(int first, int count) {
-    scores.resize(size_t(count) * vocabulary);
+    scores.resize(size_t(count) * words);
     head(count, at(normed, first), {scores.data()});
     return scores;
   }
 
+  /// How many logits there are for a token.
+  int vocabulary() const { return words; }
   std::string target() const { return linears.target(); }
 
 private:
@@ -242,10 +244,7 @@ private:
   tbb::task_arena arena;
   int position = 0;
 
-public:
-  const int vocabulary;
-
-private:
+  const int words;
   std::vector<Block> blocks;
   std::vector<float> lastNorm;
   Linear head;

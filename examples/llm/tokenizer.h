@@ -75,6 +75,8 @@ public:
     return token == end || pieces.at(token) == "<end_of_turn>";
   }
 
+  int size() const { return int(pieces.size()); }
+
 private:
   /// "tokenizer.ggml.token_type" of GGUF.
   enum Type { kUnknown = 2, kControl = 3, kUserDefined = 4, kByte = 6 };

@@ -279,7 +279,10 @@ def check_errors():
         for program in programs:
             said = run(*program, model, "tiny.so", status=1)
             assert part in said, (program, model, said)
+    VOCABULARY.append(("other", 0.0, 1))
+    write("other.gguf")
     for options, part in (
+        (("other.gguf", "tiny.so"), "of 'other.gguf' is not that of 'tiny.so'"),
         (("tiny.so",), "a model and an artifact are needed"),
         (("tiny.gguf", "tiny.so", "--foo"), "the option --foo is not known"),
         (("tiny.gguf", "tiny.so", "-n"), "lacks a value"),
