@@ -187,11 +187,18 @@ def main():
         program.result(), ptx.result()
     base = variants[0][0]
 
-    demo.say("Text, with C++ and with Python; the same at another temperature")
+    demo.say("Text: the likeliest tokens, and others by chance")
     common = [demo.model, f"{base}.so", "--threads", args.threads, "-p", TEXT]
     print(demo.run("./llm", *common)[0])
-    print(demo.run(sys.executable, HERE / "gemma.py", *common)[0])
     print(demo.run("./llm", *common, "--temperature", 0.7, "--seed", 1)[0])
+    demo.say("The same in Python, where activations are not rounded (README.md says why)")
+    common = [demo.model, "lossless-float.so", "--threads", args.threads, "-p", TEXT, "--json"]
+    twin = json.loads(demo.run(sys.executable, HERE / "gemma.py", *common)[0])
+    print(TEXT + twin["text"])
+    made = json.loads(demo.run("./llm", *common)[0])
+    print(f"{twin['tokens_per_second']:.0f} tokens per second; "
+          f"{'the same' if twin['tokens'] == made['tokens'] else 'not the same'} tokens as in C++, "
+          f"which makes {made['tokens_per_second']:.0f}")  # fmt: skip
 
     if importlib.util.find_spec("xllamacpp"):
         from peer import Peer
