@@ -12,6 +12,7 @@
 Run as a program it is that process: it says where it listens, and ends with its input."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -76,6 +77,7 @@ def main():
     about = {"address": server.listening_address, "system": xllamacpp.get_system_info()}
     print(json.dumps(about), flush=True)
     sys.stdin.read()
+    os._exit(0)  # a server that had nothing to do does not always end by itself
 
 
 if __name__ == "__main__":
