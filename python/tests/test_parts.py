@@ -4,15 +4,12 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===------------------------------------------------------------------------===#
-import ctypes
-
 import layers
 import numpy as np
 import pytest
 import qlinear
 import reference
 import safetensors.numpy
-from qlinear import _abi
 from qlinear.archive import write_archive
 
 N, K = 104, 800  # the last tile and the last unit are partial
@@ -97,28 +94,17 @@ def test_what_cannot_be(packed, call, message):
         call(packed)
 
 
-def rows_of(encoding, n, k, blob, rows):
-    rows = np.array(rows, np.int64)
-    values = np.full((len(rows), k), np.nan, np.float32)
-    _abi.library().qlr_packed_rows(
-        encoding.encode(), n, k, _abi.Blob(blob.ctypes.data, blob.nbytes),
-        rows.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)), len(rows), values.ctypes.data,
-    )  # fmt: skip
-    return values
-
-
 @pytest.mark.parametrize("encoding", layers.ENCODINGS)
 def test_rows(encoding, tmp_path):
     """Against the decoder of the tests, at the ends of tiles and of the weight."""
     n, k = 51, 2 * 256 + 128
     weight = qlinear.Archive(layers.pack(tmp_path, {"w": (encoding, n, k)})).find("w")
-    blob = np.array(weight.blob)
-    want = reference.dequantize(blob, weight.encoding, n, k).astype(np.float32)
+    want = reference.dequantize(np.array(weight.blob), weight.encoding, n, k)
     rows = [0, 50, 15, 16, 16, 47, 48, 1]
-    np.testing.assert_array_equal(rows_of(weight.encoding, n, k, blob, rows), want[rows])
-    assert rows_of(weight.encoding, n, k, blob, []).shape == (0, k)
+    np.testing.assert_array_equal(qlinear.rows(weight, rows), want[rows].astype(np.float32))
+    assert qlinear.rows(weight, []).shape == (0, k)
     for wrong in (-1, 51):
         with pytest.raises(qlinear.ArgumentError, match=f"row {wrong} is asked for, and the wei"):
-            rows_of(weight.encoding, n, k, blob, [0, wrong])
+            qlinear.rows(weight, [0, wrong])
     with pytest.raises(qlinear.ArgumentError, match="bytes"):
-        rows_of(weight.encoding, n, k, blob[:-1], [0])
+        qlinear.rows(weight._replace(blob=weight.blob[:-1]), [0])

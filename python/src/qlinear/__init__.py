@@ -17,7 +17,7 @@ from ._abi import ArgumentError, Error, device, find_tool
 from .archive import Archive, PackedWeight
 from .compiler import CompileError, cache_folder, compile, pack
 from .module import Artifact, Function, Module, Spec, load
-from .parts import merge, packed_bytes, split
+from .parts import merge, packed_bytes, rows, split
 
 __version__ = "0.1.0"
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "nn",
     "pack",
     "packed_bytes",
+    "rows",
     "split",
 ]
 

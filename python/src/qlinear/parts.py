@@ -5,7 +5,7 @@
 #
 # ===------------------------------------------------------------------------===#
 """Packed weights cut along rows (outputs) or columns (inputs), and put together again,
-without decoding them."""
+without decoding them; and the values of some rows."""
 
 import ctypes
 
@@ -98,6 +98,19 @@ def merge(weights, axis="rows", name=None):
         (Blob * len(blobs))(*map(_blob, blobs)), len(blobs), whole.ctypes.data, whole.nbytes,
     )  # fmt: skip
     return made._replace(name=first.name if name is None else name, blob=whole)
+
+
+def rows(weight, which):
+    """The values of rows `which` of a PackedWeight, a float32 array of len(which) x k: a
+    lookup in an embedding that is packed, as one tied to a head is."""
+    which = numpy.ascontiguousarray(which, numpy.int64)
+    whole = numpy.ascontiguousarray(weight.blob)
+    values = numpy.empty((len(which), weight.k), numpy.float32)
+    library().qlr_packed_rows(
+        weight.encoding.encode(), weight.n, weight.k, _blob(whole),
+        which.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)), len(which), values.ctypes.data,
+    )  # fmt: skip
+    return values
 
 
 def _axis(axis):
