@@ -79,7 +79,7 @@ QL_INLINE u32 largestOfBlock(u32 value, int threads, QL_SHARED u32 *scratch) {
 /// The power of two that a token is prepared with, by the bits of its largest
 /// magnitude, which it brings to 2^14 .. 2^15, and its reciprocal.
 struct TokenScale {
-  static constexpr u32 kLeast = 27; // the exponent of tokens below 2^-100 is theirs
+  static constexpr u32 kLeast = 15; // tokens below 2^-112 have that of these
   u32 exponent;
   QL_INLINE explicit TokenScale(u32 most)
       : exponent(__builtin_elementwise_max(most >> 23, kLeast)) {}

@@ -199,9 +199,10 @@ QL_INLINE float sumOfItem(float *x) {
 }
 
 /// Both threads of a chunk call it together; `part` is the thread's half. A chunk with
-/// a NaN or an infinity has d = NaN. The power of two of chunks below 2^-100 is theirs.
+/// a NaN or an infinity has d = NaN. Chunks below 2^-112 share a power of two, with
+/// which all bits of an f32 that is not normal are bits of an f16.
 FloatItem FloatItem::of(int product, int type, const RawItem &item, int part) {
-  constexpr u32 kInfinity = 0x7F800000, kLeast = 27;
+  constexpr u32 kInfinity = 0x7F800000, kLeast = 15;
   u32 most = itemMagnitude(type, item);
   most = __builtin_elementwise_max(most, ql_ptx_shuffle_xor(most, 1));
   float x[kItem];

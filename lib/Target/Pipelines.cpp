@@ -52,6 +52,8 @@ llvm::Expected<std::vector<Target>> Target::parseList(StringRef text) {
     if (auto architecture = architectureOfTarget(name)) {
       for (const InstructionSet *set : instructionSetsOf(*architecture))
         add(Kind::cpu, set->name);
+    } else if (name == "cpu:native") {
+      add(Kind::cpu, kInstructionSets[bestInstructionSet()].name);
     } else if (detail.consume_front("cpu:") && findInstructionSet(detail)) {
       add(Kind::cpu, detail);
     } else if (name == "cuda:emulated") {
@@ -64,7 +66,9 @@ llvm::Expected<std::vector<Target>> Target::parseList(StringRef text) {
     } else {
       return llvm::createStringError(
           "unknown target '%s'; targets are cuda:sm_NN (such as cuda:sm_90), "
-          "cuda:emulated, cpu, cpu:x86-64, cpu:arm64, and cpu:ISA with ISA one of %s",
+          "cuda:emulated, cpu, cpu:x86-64, cpu:arm64, cpu:native, and cpu:ISA with ISA "
+          "one "
+          "of %s",
           name.str().c_str(), listInstructionSets().c_str());
     }
   }

@@ -180,4 +180,4 @@ def test_the_choice():
     with pytest.raises(AssertionError, match="QLINEAR_TORCH_OPS is 'x'; it is python, native or"):
         run(say, QLINEAR_TORCH_OPS="x")
     with pytest.raises(AssertionError, match="is native, but .* cannot be loaded"):
-        run(say, QLINEAR_TORCH_OPS="native", QLINEAR_HOME="/nonexistent")
+        run(say, QLINEAR_TORCH_OPS="native", QLINEAR_HOME="/nonexistent", PATH="/nonexistent")

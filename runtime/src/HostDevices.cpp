@@ -277,9 +277,7 @@ public:
 /// `options`: "", "4", "avx2" or "avx2:4".
 Expected<std::shared_ptr<Device>>
 qlinear::runtime::openCpu(const std::string &options) {
-  size_t best = 0;
-  while (!machineRuns(kInstructionSets[best]))
-    ++best;
+  size_t best = bestInstructionSet();
   std::string_view rest = options;
   for (size_t i = 0; i < std::size(kInstructionSets); ++i) {
     const InstructionSet &set = kInstructionSets[i];

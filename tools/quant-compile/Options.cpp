@@ -29,6 +29,7 @@ cl::opt<std::string>
             cl::desc("What to compile for, comma-separated: cuda:sm_NN, cuda:emulated, "
                      "cpu (all instruction sets; the runtime picks one), the same of "
                      "an architecture: cpu:x86-64, cpu:arm64; one instruction set: "
+                     "cpu:native (the best of this machine), "
                      "cpu:amx, cpu:avx512vnni, cpu:avxvnni, cpu:avx2, cpu:neon-i8mm, "
                      "cpu:neon-dotprod, cpu:neon, cpu:portable"),
             cl::init("cpu"), cl::value_desc("list"), cl::cat(category));

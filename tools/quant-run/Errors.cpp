@@ -31,8 +31,10 @@ double run::rowError(const Matrix &y, const Matrix &want, bool anyKind, bool rou
       difference += (a - b) * (a - b);
       norm += b * b;
     }
+    // Of numbers below the normal ones, floats have fewer bits.
+    double normal = double(columns) * 0x1p-126 * 0x1p-126;
     double relative =
-        difference == 0 ? 0 : std::sqrt(difference / std::max(norm, least));
+        difference == 0 ? 0 : std::sqrt(difference / std::max({norm, least, normal}));
     worst = std::isnan(relative) ? INFINITY : std::max(worst, relative);
   }
   return worst;

@@ -523,7 +523,10 @@ Products qlinear::run::productsOf(const json &function, int64_t rows) {
 
 /// The results that an op of a reference has.
 static size_t resultsOf(const json &op) {
-  return op.contains("dtypes") ? op.at("dtypes").size() : 1; // quantize has none
+  for (const char *each : {"yield", "weights", "dtypes"})
+    if (op.contains(each))
+      return op.at(each).size();
+  return 1;
 }
 
 /// What an op of a reference reads.

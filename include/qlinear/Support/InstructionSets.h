@@ -166,5 +166,13 @@ inline bool machineRuns(const InstructionSet &set) {
   return true;
 }
 
+/// The index of the best instruction set that this machine runs: the first.
+inline size_t bestInstructionSet() {
+  size_t best = 0; // the last one, portable, runs everywhere
+  while (!machineRuns(kInstructionSets[best]))
+    ++best;
+  return best;
+}
+
 } // namespace qlinear
 #endif

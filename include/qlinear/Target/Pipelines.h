@@ -28,8 +28,9 @@ struct Target {
 
   /// A comma-separated list; "cpu" stands for all instruction sets of this
   /// machine's architecture, of which the runtime picks one, "cpu:arm64" for those of
-  /// arm64. Errors name the unknown target and those that exist, or two targets of
-  /// different architectures: no artifact can have both.
+  /// arm64, "cpu:native" for the best that this machine has. Errors name the unknown
+  /// target and those that exist, or two targets of different architectures: no
+  /// artifact can have both.
   static llvm::Expected<std::vector<Target>> parseList(llvm::StringRef text);
 };
 

@@ -26,7 +26,7 @@
 // RUN: not quant-compile %t/same.mlir --target=cpu:portable --header=%t/same.mlir -o %t.so 2>&1 | FileCheck %s --check-prefix=SAME
 // RUN: cmp %t/op.mlir %t/same.mlir
 
-// TARGET: error: unknown target 'cuda:h200'; targets are cuda:sm_NN (such as cuda:sm_90), cuda:emulated, cpu, cpu:x86-64, cpu:arm64, and cpu:ISA with ISA one of amx, avx512vnni, avxvnni, avx2, neon-i8mm, neon-dotprod, neon, portable
+// TARGET: error: unknown target 'cuda:h200'; targets are cuda:sm_NN (such as cuda:sm_90), cuda:emulated, cpu, cpu:x86-64, cpu:arm64, cpu:native, and cpu:ISA with ISA one of amx, avx512vnni, avxvnni, avx2, neon-i8mm, neon-dotprod, neon, portable
 // SANITIZE: error: --sanitize=thread is not known; use --sanitize=address
 // SNR: error: min-snr = nan is not a number of dB from 0 to 200
 // SAME: error: the output '{{.*}}same.mlir' is the input; write to another file
