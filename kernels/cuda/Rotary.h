@@ -7,7 +7,7 @@
 #ifndef QLINEAR_KERNELS_CUDA_ROTARY_H
 #define QLINEAR_KERNELS_CUDA_ROTARY_H
 
-#include "Intrinsics.h"
+#include "Metadata.h"
 #include "qlinear/Kernels/Gpu.h"
 
 namespace qlinear::kernels {
@@ -23,20 +23,19 @@ struct RowElements {
                                          : float(((const __bf16 *)row)[k]);
       return;
     }
+    u32 words[4] = {};
     if (type == layout::kF32) {
-      f32x4 four = *(const f32x4 *)(row + k * 4);
+      u32x4 four = *(const u32x4 *)(row + k * 4);
       QL_UNROLL
       for (int i = 0; i < 4; ++i)
-        values[i] = four[i];
-      return;
+        words[i] = four[i];
+    } else {
+      u32x2 pairs = *(const u32x2 *)(row + k * 2);
+      words[0] = pairs[0], words[1] = pairs[1];
     }
-    u32x2 pairs = *(const u32x2 *)(row + k * 2);
     QL_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      u16 bits = u16(pairs[i / 2] >> (16 * (i % 2)));
-      values[i] = type == layout::kF16 ? float(bitCast<_Float16>(bits))
-                                       : float(bitCast<__bf16>(bits));
-    }
+    for (int i = 0; i < 4; ++i)
+      values[i] = floatField(words, i * 8 * layout::floatBytes(type), type);
   }
   QL_INLINE u32 bits(float value) const {
     return type == layout::kF16 ? bitCast<u16>(_Float16(value))

@@ -187,10 +187,7 @@ void GemmSkeleton::linear(LinearOp op, const GemmPlan &plan,
 
 void GemmSkeleton::prepare(LinearOp op, const GemmScratch &scratch, int64_t threads,
                            bool pdl) {
-  if (pdl) {
-    call("ql_ptx_launch_dependents", {});
-    call("ql_ptx_wait_prior_grids", {});
-  }
+  awaitPrior(pdl);
   call("ql_clear", {temporary, constant(scratch.counters), constant(threads)});
   SmallVector<Value> args{constant64(op.getK()),      rows,
                           constant(threads),          xOf(op),

@@ -343,20 +343,14 @@ void Skeleton::linear(LinearOp op, const KernelPlan &plan) {
 
 void Skeleton::quantize(RankedTensorType input, int64_t grid, int64_t threads,
                         bool pdl) {
-  if (pdl) {
-    call("ql_ptx_launch_dependents", {});
-    call("ql_ptx_wait_prior_grids", {});
-  }
+  awaitPrior(pdl);
   call("ql_quantize",
        {constant(elementOf(input.getElementType())), constant64(input.getDimSize(1)),
         rows, constant(threads), constant(grid), pointers[0], pointers[1]});
 }
 
 void Skeleton::rotary(RotaryOp op, int64_t threads, bool pdl) {
-  if (pdl) {
-    call("ql_ptx_launch_dependents", {});
-    call("ql_ptx_wait_prior_grids", {});
-  }
+  awaitPrior(pdl);
   unsigned count = unsigned(op.getInputs().size());
   for (unsigned i = 0; i < count; ++i)
     call("ql_rotary", {constant(elementOf(op.getElement())),

@@ -80,6 +80,13 @@ void GpuSkeleton::close(gpu::GPUFuncOp f) {
   gpu::ReturnOp::create(b, loc);
 }
 
+void GpuSkeleton::awaitPrior(bool pdl) {
+  if (!pdl)
+    return;
+  call("ql_ptx_launch_dependents", {});
+  call("ql_ptx_wait_prior_grids", {});
+}
+
 Value GpuSkeleton::indexOf(const KernelSegment &segment, Value n, Value m) {
   Value row = arith::MulIOp::create(b, loc, arith::ExtUIOp::create(b, loc, i64, m),
                                     constant64(segment.N));

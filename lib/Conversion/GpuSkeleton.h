@@ -31,6 +31,9 @@ public:
   void close(mlir::gpu::GPUFuncOp f);
 
 protected:
+  /// For kernels that have nothing to do before: with `pdl`, lets the next kernel start
+  /// and waits for the one before.
+  void awaitPrior(bool pdl);
   static constexpr unsigned kShared = 3; // address space
 
   mlir::Value constant(int64_t v) {

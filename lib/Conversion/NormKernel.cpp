@@ -286,10 +286,7 @@ gpu::GPUFuncOp NormSkeleton::build(StringRef name, const KernelArgs &args, bool 
   gpu::GPUFuncOp f = open(name, args, plan.threads, 1);
   if (leaves)
     leftAt = args.x->index;
-  if (pdl) {
-    call("ql_ptx_launch_dependents", {});
-    call("ql_ptx_wait_prior_grids", {});
-  }
+  awaitPrior(pdl);
   if (leaves && leaves->image)
     call("ql_clear", {temporary, constant(leaves->counters), constant(plan.threads)});
   auto loop = scf::ForOp::create(b, loc, call("ql_ptx_block", i32, {}), rows,

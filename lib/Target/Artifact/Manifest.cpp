@@ -470,6 +470,20 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
     return op.emitError("the input is neither an argument of the function nor the "
                         "result of a linear");
   };
+  auto referToAll = [&](Operation &op, ValueRange values, Array &inputs) {
+    for (Value value : values) {
+      if (failed(checkInput(op, value)))
+        return failure();
+      inputs.push_back(refer(value));
+    }
+    return success();
+  };
+  auto dtypesOf = [](Operation &op) {
+    Array dtypes;
+    for (Type type : op.getResultTypes())
+      dtypes.push_back(dtypeOfTensor(type));
+    return dtypes;
+  };
   auto refersTo = [&](ql::EpilogueOpInterface op, Array &extras) -> LogicalResult {
     for (Value extra : op.getExtras()) {
       if (DenseElementsAttr constant = constantTensor(extra))
@@ -492,7 +506,7 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
                      {"x", refer(quantize.getInput())},
                      {"k", quantize.getResult().getType().getK()}};
     } else if (auto linear = dyn_cast<ql::LinearOp>(op)) {
-      Array indices, extras, dtypes;
+      Array indices, extras;
       for (Value weight : linear.getWeights()) {
         FailureOr<unsigned> index = weights.lookup(weight, linear);
         if (failed(index))
@@ -501,58 +515,42 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
       }
       if (failed(checkInput(op, linear.getX())) || failed(refersTo(linear, extras)))
         return failure();
-      for (Type type : linear->getResultTypes())
-        dtypes.push_back(dtypeOfTensor(type));
       entry = Object{{"op", "linear"},
                      {"x", refer(linear.getX())},
                      {"int8", !isa<ActivationsType>(linear.getX().getType()) &&
                                   !linear.multipliesFloats()},
                      {"weights", std::move(indices)},
                      {"extras", std::move(extras)},
-                     {"dtypes", std::move(dtypes)}};
+                     {"dtypes", dtypesOf(op)}};
       if (linear.hasEpilogue() && failed(describeEpilogue(linear, entry)))
         return failure();
     } else if (auto norm = dyn_cast<ql::NormOp>(op)) {
-      Array inputs, extras, dtypes;
-      for (Value input : norm.getInputs()) {
-        if (failed(checkInput(op, input)))
-          return failure();
-        inputs.push_back(refer(input));
-      }
-      if (failed(refersTo(norm, extras)))
+      Array inputs, extras;
+      if (failed(referToAll(op, norm.getInputs(), inputs)) ||
+          failed(refersTo(norm, extras)))
         return failure();
-      for (Type type : norm->getResultTypes())
-        dtypes.push_back(dtypeOfTensor(type));
       entry = Object{{"op", "norm"},
                      {"kind", ql::stringifyNormKind(norm.getKind())},
                      {"epsilon", norm.getEpsilon().convertToDouble()},
                      {"inputs", std::move(inputs)},
                      {"dtype", dtypeOfTensor(norm.getInputs().front().getType())},
                      {"extras", std::move(extras)},
-                     {"dtypes", std::move(dtypes)}};
+                     {"dtypes", dtypesOf(op)}};
       if (norm.hasEpilogue() && failed(describeEpilogue(norm, entry)))
         return failure();
     } else if (auto rotary = dyn_cast<ql::RotaryOp>(op)) {
-      Array inputs, dtypes;
-      for (Value input : rotary.getKernelInputs()) {
-        if (failed(checkInput(op, input)))
-          return failure();
-        inputs.push_back(refer(input));
-      }
-      for (Type type : rotary->getResultTypes())
-        dtypes.push_back(dtypeOfTensor(type));
+      Array inputs;
+      if (failed(referToAll(op, rotary.getKernelInputs(), inputs)))
+        return failure();
       entry = Object{{"op", "rotary"},
                      {"head", int64_t(rotary.getHead())},
                      {"inputs", std::move(inputs)},
-                     {"dtypes", std::move(dtypes)}};
+                     {"dtypes", dtypesOf(op)}};
     } else if (auto kernel = dyn_cast<ql::KernelOpInterface>(op)) {
       // What it means is in no list of docs/artifact.md: it cannot be verified.
       Array inputs;
-      for (Value input : kernel.getKernelInputs()) {
-        if (failed(checkInput(op, input)))
-          return failure();
-        inputs.push_back(refer(input));
-      }
+      if (failed(referToAll(op, kernel.getKernelInputs(), inputs)))
+        return failure();
       entry =
           Object{{"op", op.getName().getStringRef()}, {"inputs", std::move(inputs)}};
     } else {
