@@ -134,14 +134,18 @@ FailureOr<Kernels> GpuTarget::build(NormOp norm, LinearOp op, StringRef stem) {
                                           perRow, /*zero=*/false));
   }
   auto *plan = plans.begin();
+  // With the same fields, one kernel does for several numbers of rows.
+  SmallVector<std::pair<Gemm, std::string>> built;
   for (KernelAttrInterface attr : schedule.getKernels()) {
     int64_t rows = attr.getRows();
     std::string kernel = (stem + "_m" + (rows == kAnyRows ? "any" : Twine(rows))).str();
     auto add = [&](const auto &plan, auto... more) {
       constexpr bool image = sizeof...(more) > 0;
       VariantAttr first = before(norm, op, scratch, stem, rows, image);
-      b.setInsertionPointToEnd(kernelModule().getBody());
-      ::qlinear::buildKernel(b, kernel, op, plan, args, more...);
+      if (!kernelModule().lookupSymbol(kernel)) {
+        b.setInsertionPointToEnd(kernelModule().getBody());
+        ::qlinear::buildKernel(b, kernel, op, plan, args, more...);
+      }
       kernels.variants.push_back(variant(rows, kernel, plan.grid, plan.threads(),
                                          plan.sharedBytes, first, image));
     };
@@ -151,6 +155,13 @@ FailureOr<Kernels> GpuTarget::build(NormOp norm, LinearOp op, StringRef stem) {
         return op.emitError("schedule: ") << plan.error();
       add(*plan);
     } else {
+      Gemm fields = cast<GemmAttr>(attr).getValue();
+      fields.rows = kAnyRows;
+      auto *same = llvm::find_if(built, [&](auto &b) { return b.first == fields; });
+      if (same == built.end())
+        built.push_back({fields, kernel});
+      else
+        kernel = same->second;
       add(*plan++, scratch);
     }
   }

@@ -26,8 +26,8 @@ namespace qlinear {
 
 /// Tiles times tokens of a warp, at most.
 static constexpr int64_t kMostSums = 256;
-/// Tokens of a job, at least.
-static constexpr int64_t kFewestTokens = 16;
+/// Tokens of a job, at least, and by warps at most.
+static constexpr int64_t kFewestTokens = 16, kMostTokensOfWarps = 128;
 /// Tiles of a block with these that keep it busy by themselves.
 static constexpr int64_t kEnoughTiles = 8;
 
@@ -55,6 +55,21 @@ static int copyWarpsOf(CopyKind copy, int64_t tokens, int64_t split) {
 }
 
 namespace {
+/// What a linear has to multiply.
+struct Work {
+  int64_t tiles = 0, weights = 1; ///< of each tile, at most
+  int64_t units;                  ///< of K
+  explicit Work(LinearOp op)
+      : units(int64_t(op.getWeightType(0).getLayout().unitsPerTile())) {
+    for (const KernelSegment &segment : makeSegments(op)) {
+      tiles += segment.tiles;
+      for (const KernelWalk &walk : segment.walks)
+        weights = std::max(weights, int64_t(walk.weights.size()));
+    }
+  }
+  int64_t slots() const { return tiles * weights; }
+};
+
 /// Lays out shared memory, part after part.
 class Room {
 public:
@@ -261,10 +276,7 @@ Result<Gemm> chooseGroups(LinearOp op, Gemm g, int64_t rows, bool pdl,
   g.grid = wanted.grid.value_or(chip.multiprocessors);
   g.splitK = wanted.splitK.value_or(8);
   g.tiles = wanted.tiles.value_or(1);
-  int64_t tiles = 0;
-  for (const KernelSegment &segment : makeSegments(op))
-    tiles += segment.tiles * int64_t(segment.walks.front().weights.size());
-  int64_t units = int64_t(op.getWeightType(0).getLayout().unitsPerTile());
+  int64_t tiles = Work(op).slots(), units = Work(op).units;
   g.tokens = wanted.tokens.value_or(tokensOf(rows, tiles, units, *g.grid));
   // More warps hide each other's latencies, but there have to be as many jobs as blocks
   // (measured: 12 warps are 10% faster than 8 for 64 tokens and 20 tiles for each
@@ -310,64 +322,12 @@ int64_t clustersOf(const GpuChip &chip, int64_t size) {
   return std::max<int64_t>(1, together / size);
 }
 
-/// Whether each block by warps has one job, of some tiles and all of K, and a ring that
-/// keeps memory busy. Groups of warps cut such work into pieces, whose sums have to
-/// meet, and read x more often (measured for 16 tokens and 9, 11 and 21 tiles of 4-bit
-/// codes: by warps 15 to 18% faster, as Q4_K 7 to 12%; with 8 tiles of half of K, or 6
-/// jobs a block, groups are 5 to 12% faster).
-bool takesLargeJobs(LinearOp op, const Gemm &byWarps) {
-  constexpr int64_t kEnoughStages = 3;
-  std::vector<KernelSegment> segments = makeSegments(op);
-  int64_t tiles = 0, weights = 1, jobs = 0;
-  for (const KernelSegment &segment : segments) {
-    tiles += segment.tiles;
-    weights = std::max(weights, int64_t(segment.walks.front().weights.size()));
-  }
-  int64_t share = int64_t(llvm::divideCeil(tiles, *byWarps.grid));
-  for (const KernelSegment &segment : segments)
-    jobs += int64_t(llvm::divideCeil(segment.tiles, share));
-  return *byWarps.splitK == 1 && *byWarps.stages >= kEnoughStages &&
-         share * weights >= kEnoughTiles &&
-         share * weights <= *byWarps.warps * *byWarps.tiles && jobs <= *byWarps.grid;
-}
-} // namespace
-
-Result<Gemm> chooseGemm(LinearOp op, const Gemm &wanted, bool pdl,
-                        const GpuChip &chip) {
-  if (std::string why = whyMisfit(wanted, chip); !why.empty())
-    return error(why);
+/// The other fields of a kernel by warps for up to `rows` rows, `wanted.tokens` at a
+/// time.
+Result<Gemm> chooseWarpsFor(LinearOp op, const Gemm &wanted, int64_t rows, bool pdl,
+                            const GpuChip &chip) {
   Gemm g = wanted;
-  int64_t rows = wanted.rows, M = op.getM();
-  if (!mlir::ShapedType::isDynamic(M))
-    rows = std::min(rows, M);
-  g.copy =
-      wanted.copy.value_or(chip.has(Feature::bulk) ? CopyKind::bulk : CopyKind::async);
-  bool groups = wanted.dot.value_or(mayGroup(op, wanted, *g.copy, chip)
-                                        ? DotKind::wgmma
-                                        : DotKind::mma) == DotKind::wgmma;
-  if (groups && !wanted.dot && rows <= kFewestTokens) {
-    Gemm byWarps = wanted;
-    byWarps.dot = DotKind::mma;
-    Result<Gemm> chosen = chooseGemm(op, byWarps, pdl, chip);
-    if (chosen && takesLargeJobs(op, *chosen))
-      return chosen;
-  }
-  if (groups)
-    return chooseGroups(op, g, rows, pdl, chip);
-  g.tokens = wanted.tokens.value_or(std::clamp<int64_t>(
-      int64_t(llvm::PowerOf2Ceil(uint64_t(rows))), kFewestTokens, 128));
-
-  int64_t tiles = 0, weights = 1, units = 0;
-  for (unsigned i = 0; i < op.getWeights().size(); ++i) {
-    layout::WeightLayout layout = op.getWeightType(i).getLayout();
-    units = int64_t(layout.unitsPerTile());
-    tiles =
-        op.hasEpilogue() ? int64_t(layout.tiles()) : tiles + int64_t(layout.tiles());
-  }
-  for (const KernelSegment &segment : makeSegments(op))
-    for (const KernelWalk &walk : segment.walks)
-      weights = std::max<int64_t>(weights, int64_t(walk.weights.size()));
-
+  auto [tiles, weights, units] = Work(op);
   bool few = rows <= *g.tokens; // one block of tokens
   // Blocks that share K each have more tiles, and read less of the activations
   // (measured, with 2.5 tiles for each multiprocessor: 4 blocks are 25% faster than 2
@@ -406,12 +366,9 @@ Result<Gemm> chooseGemm(LinearOp op, const Gemm &wanted, bool pdl,
   int64_t perWarp = wanted.tiles.value_or(std::clamp<int64_t>(
       int64_t(llvm::divideCeil(slots, wanted.warps.value_or(mostWarps))),
       readsMore ? 3 : 1, mostTiles));
-  int64_t warps = wanted.warps.value_or(
-      std::clamp<int64_t>(int64_t(llvm::divideCeil(slots, perWarp)), 1, mostWarps));
-  std::string why;
-  for (;;) {
-    g.warps = warps;
-    g.tiles = perWarp;
+  // As many slots as there is room for.
+  auto withStages = [&]() -> Result<Gemm> {
+    std::string why;
     int64_t most = wanted.stages.value_or(4), least = wanted.stages.value_or(2);
     for (int64_t stages = most; stages >= least; --stages) {
       g.stages = stages;
@@ -420,13 +377,101 @@ Result<Gemm> chooseGemm(LinearOp op, const Gemm &wanted, bool pdl,
         return g;
       why = plan.takeError().message;
     }
-    if (!wanted.warps && warps > 1)
-      --warps;
-    else if (!wanted.tiles && perWarp > 1)
-      --perWarp;
-    else
-      return error(why);
+    return error(why);
+  };
+  Result<Gemm> best = error("");
+  int64_t taken = 0;
+  for (int64_t each = perWarp; each >= wanted.tiles.value_or(1); --each) {
+    int64_t most = wanted.warps.value_or(
+        std::clamp<int64_t>(int64_t(llvm::divideCeil(slots, each)), 1, mostWarps));
+    for (int64_t warps = most;
+         warps >= wanted.warps.value_or(1) && std::min(warps * each, slots) > taken;
+         --warps) {
+      g.warps = warps;
+      g.tiles = each;
+      Result<Gemm> chosen = withStages();
+      if (chosen)
+        taken = std::min(warps * each, slots);
+      if (chosen || !best)
+        best = std::move(chosen);
+    }
   }
+  return best;
+}
+
+/// The fields of a kernel by warps, for up to `rows` rows. Jobs are as large as shared
+/// memory and the work allow: in tokens, each of whose tiles costs its decoding, times
+/// tiles, each of which reads the activations (measured with 64 instead of 128 tokens:
+/// 163 KiB, 20% faster for many rows, 26% for 128 of a large matrix and 20% slower of a
+/// small one; where 99 KiB have no room for 128, a third faster than no such kernel).
+Result<Gemm> chooseWarps(LinearOp op, Gemm g, int64_t rows, bool pdl,
+                         const GpuChip &chip) {
+  if (g.tokens)
+    return chooseWarpsFor(op, g, rows, pdl, chip);
+  int64_t most = std::clamp<int64_t>(int64_t(llvm::PowerOf2Ceil(uint64_t(rows))),
+                                     kFewestTokens, kMostTokensOfWarps);
+  Result<Gemm> best = error("");
+  int64_t largest = 0;
+  for (int64_t tokens = most; tokens >= kFewestTokens; tokens /= 2) {
+    g.tokens = tokens;
+    Result<Gemm> chosen = chooseWarpsFor(op, g, rows, pdl, chip);
+    int64_t job = 0;
+    if (chosen) {
+      int64_t blocks =
+          rows == kAnyRows ? *chosen->grid : llvm::divideCeil(rows, tokens);
+      int64_t share =
+          llvm::divideCeil(Work(op).slots() * blocks * *chosen->splitK, *chosen->grid);
+      job = tokens * std::min(*chosen->warps * *chosen->tiles, share);
+    }
+    if (tokens == most || job > largest) { // else the error for most tokens stays
+      best = chosen;
+      largest = job;
+    }
+  }
+  return best;
+}
+
+/// Whether each block by warps has one job, of some tiles and all of K, and a ring that
+/// keeps memory busy. Groups of warps cut such work into pieces, whose sums have to
+/// meet, and read x more often (measured for 16 tokens and 9, 11 and 21 tiles of 4-bit
+/// codes: by warps 15 to 18% faster, as Q4_K 7 to 12%; with 8 tiles of half of K, or 6
+/// jobs a block, groups are 5 to 12% faster).
+bool takesLargeJobs(LinearOp op, const Gemm &byWarps) {
+  constexpr int64_t kEnoughStages = 3;
+  Work work(op);
+  int64_t weights = work.weights, jobs = 0;
+  int64_t share = int64_t(llvm::divideCeil(work.tiles, *byWarps.grid));
+  for (const KernelSegment &segment : makeSegments(op))
+    jobs += int64_t(llvm::divideCeil(segment.tiles, share));
+  return *byWarps.splitK == 1 && *byWarps.stages >= kEnoughStages &&
+         share * weights >= kEnoughTiles &&
+         share * weights <= *byWarps.warps * *byWarps.tiles && jobs <= *byWarps.grid;
+}
+} // namespace
+
+Result<Gemm> chooseGemm(LinearOp op, const Gemm &wanted, bool pdl,
+                        const GpuChip &chip) {
+  if (std::string why = whyMisfit(wanted, chip); !why.empty())
+    return error(why);
+  Gemm g = wanted;
+  int64_t rows = wanted.rows, M = op.getM();
+  if (!mlir::ShapedType::isDynamic(M))
+    rows = std::min(rows, M);
+  g.copy =
+      wanted.copy.value_or(chip.has(Feature::bulk) ? CopyKind::bulk : CopyKind::async);
+  bool groups = wanted.dot.value_or(mayGroup(op, wanted, *g.copy, chip)
+                                        ? DotKind::wgmma
+                                        : DotKind::mma) == DotKind::wgmma;
+  if (groups && !wanted.dot && rows <= kFewestTokens) {
+    Gemm byWarps = wanted;
+    byWarps.dot = DotKind::mma;
+    Result<Gemm> chosen = chooseGemm(op, byWarps, pdl, chip);
+    if (chosen && takesLargeJobs(op, *chosen))
+      return chosen;
+  }
+  if (groups)
+    return chooseGroups(op, g, rows, pdl, chip);
+  return chooseWarps(op, g, rows, pdl, chip);
 }
 
 } // namespace qlinear
