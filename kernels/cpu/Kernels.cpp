@@ -71,6 +71,14 @@ QL_KERNEL ql_cpu_rotary(int dtype, int tableType, u64 heads, u64 head, u64 rotat
   rotateRow(dtype, tableType, heads, head, rotated, x, cos, sin, out);
 }
 
+QL_KERNEL ql_cpu_rotary_norm(int dtype, int tableType, int normType, int centered,
+                             float epsilon, u64 heads, u64 head, u64 rotated,
+                             const u8 *x, const u8 *norm, const u8 *cos, const u8 *sin,
+                             u8 *out) {
+  rotateNormalized(dtype, tableType, normType, centered, epsilon, heads, head, rotated,
+                   x, norm, cos, sin, out);
+}
+
 QL_KERNEL ql_cpu_norm_statistics(int subtractsMean, int dtype, u64 K, float epsilon,
                                  const u8 *x, const u8 *add, void *out) {
   normStatistics(subtractsMean, dtype, K, epsilon, x, add, static_cast<Floats *>(out));

@@ -7,14 +7,17 @@
 #ifndef QLINEAR_KERNELS_CPU_ROTARY_H
 #define QLINEAR_KERNELS_CPU_ROTARY_H
 
-#include "Activations.h"
+#include "Norm.h"
 
 namespace qlinear::cpu {
 
 /// The heads of a row: of `head` columns each, the first `rotated` of which are rotated
-/// half against half.
+/// half against half. `scalesOf(x)` of the head at x is what its columns from k on are
+/// multiplied by first, a function of k and how many there are.
+template <typename ScalesOf>
 QL_INLINE void rotateRow(int dtype, int tableType, u64 heads, u64 head, u64 rotated,
-                         const u8 *x, const u8 *cos, const u8 *sin, u8 *out) {
+                         const u8 *x, const u8 *cos, const u8 *sin, u8 *out,
+                         ScalesOf scalesOf) {
   u64 size = dtype == kFloat32 ? 4 : 2, tableSize = tableType == kFloat32 ? 4 : 2;
   u64 half = rotated / 2;
   auto table = [&](const u8 *row, u64 k, u64 count) QL_LAMBDA {
@@ -22,11 +25,14 @@ QL_INLINE void rotateRow(int dtype, int tableType, u64 heads, u64 head, u64 rota
   };
 #pragma clang loop unroll(disable)
   for (u64 h = 0; h < heads; ++h, x += head * size, out += head * size) {
+    auto scales = scalesOf(x);
+    auto load = [&](u64 k, u64 count) QL_LAMBDA {
+      return scales(loadSome(dtype, x + k * size, count), k, count);
+    };
 #pragma clang loop unroll(disable)
     for (u64 k = 0; k < half; k += 16) {
       u64 count = half - k, other = k + half;
-      Floats low = loadSome(dtype, x + k * size, count);
-      Floats high = loadSome(dtype, x + other * size, count);
+      Floats low = load(k, count), high = load(other, count);
       storeSome(dtype, out + k * size, count,
                 low * table(cos, k, count) - high * table(sin, k, count));
       storeSome(dtype, out + other * size, count,
@@ -34,9 +40,34 @@ QL_INLINE void rotateRow(int dtype, int tableType, u64 heads, u64 head, u64 rota
     }
 #pragma clang loop unroll(disable)
     for (u64 k = rotated; k < head; k += 16)
-      storeSome(dtype, out + k * size, head - k,
-                loadSome(dtype, x + k * size, head - k));
+      storeSome(dtype, out + k * size, head - k, load(k, head - k));
   }
+}
+
+QL_INLINE void rotateRow(int dtype, int tableType, u64 heads, u64 head, u64 rotated,
+                         const u8 *x, const u8 *cos, const u8 *sin, u8 *out) {
+  rotateRow(dtype, tableType, heads, head, rotated, x, cos, sin, out,
+            [](const u8 *)
+                QL_LAMBDA { return [](Floats v, u64, u64) QL_LAMBDA { return v; }; });
+}
+
+/// The same of heads that are normalized first (Norm.h); `norm` has their scales, less
+/// one if they are `centered` at zero.
+QL_INLINE void rotateNormalized(int dtype, int tableType, int normType, int centered,
+                                float epsilon, u64 heads, u64 head, u64 rotated,
+                                const u8 *x, const u8 *norm, const u8 *cos,
+                                const u8 *sin, u8 *out) {
+  u64 normSize = normType == kFloat32 ? 4 : 2;
+  rotateRow(dtype, tableType, heads, head, rotated, x, cos, sin, out,
+            [&](const u8 *of) QL_LAMBDA {
+              Floats statistics[2];
+              normStatistics(false, dtype, head, epsilon, of, nullptr, statistics);
+              Floats factor = statistics[1];
+              return [=](Floats v, u64 k, u64 count) QL_LAMBDA {
+                Floats scale = loadSome(normType, norm + k * normSize, count);
+                return v * factor * (centered ? scale + 1.0f : scale);
+              };
+            });
 }
 
 } // namespace qlinear::cpu

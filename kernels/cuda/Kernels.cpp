@@ -332,7 +332,7 @@ void ql_quantize(i32 type, i64 K, i32 rows, i32 threads, i32 blocks, const u8 *x
 void ql_rotary(i32 type, i32 tableType, i32 heads, i32 head, i32 rotated, i32 rows,
                i32 threads, const u8 *x, const u8 *cos, const u8 *sin, u8 *out) {
   Rotary rotary{{heads, head, rotated}, type, tableType};
-  int perRow = rotary.itemsPerRow();
+  int perRow = rotary.threadsPerRow(false), perHead = rotary.itemsPerHead();
   i64 items = i64(rows) * perRow;
   i64 rowBytes = i64(heads) * head * qlinear::layout::floatBytes(type);
   i64 tableBytes = i64(rotated) * qlinear::layout::floatBytes(tableType);
@@ -340,8 +340,29 @@ void ql_rotary(i32 type, i32 tableType, i32 heads, i32 head, i32 rotated, i32 ro
   for (i64 i = i64(ql_ptx_block()) * threads + ql_ptx_thread(); i < items;
        i += i64(threads) * ql_ptx_blocks()) {
     i64 row = i / perRow;
-    rotary.rotate(int(i - row * perRow), x + row * rowBytes, cos + row * tableBytes,
-                  sin + row * tableBytes, out + row * rowBytes);
+    int item = int(i - row * perRow);
+    rotary.rotate(item / perHead * head, item % perHead, x + row * rowBytes,
+                  cos + row * tableBytes, sin + row * tableBytes, out + row * rowBytes,
+                  [](int, float *) {});
+  }
+}
+
+/// The same of heads that are normalized first, one by a warp; see Rotary::normalize.
+void ql_rotary_norm(i32 type, i32 tableType, i32 normType, i32 centered, float epsilon,
+                    i32 heads, i32 head, i32 rotated, i32 rows, i32 threads,
+                    const u8 *x, const u8 *norm, const u8 *cos, const u8 *sin,
+                    u8 *out) {
+  Rotary rotary{{heads, head, rotated}, type, tableType};
+  i64 rowBytes = i64(heads) * head * qlinear::layout::floatBytes(type);
+  i64 tableBytes = i64(rotated) * qlinear::layout::floatBytes(tableType);
+  int warps = threads / kWarp;
+  QL_NO_UNROLL
+  for (i64 i = i64(ql_ptx_block()) * warps + ql_ptx_thread() / kWarp;
+       i < i64(rows) * heads; i += i64(warps) * ql_ptx_blocks()) {
+    i64 row = i / heads;
+    rotary.normalize(int(i - row * heads) * head, x + row * rowBytes, norm, normType,
+                     centered != 0, epsilon, cos + row * tableBytes,
+                     sin + row * tableBytes, out + row * rowBytes);
   }
 }
 

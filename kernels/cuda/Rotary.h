@@ -60,22 +60,25 @@ struct RowElements {
 struct Rotary : RotaryShape {
   int type, tableType; ///< of x and the results, of cos and sin
 
-  /// Item `item` of a row.
-  QL_INLINE void rotate(int item, const u8 *x, const u8 *cos, const u8 *sin,
-                        u8 *out) const {
+  /// Item `item` of the head that starts at column `start` of a row, whose elements
+  /// from column k of the head on go through `scale(k, values)` first.
+  template <typename Scale>
+  QL_INLINE void rotate(int start, int item, const u8 *x, const u8 *cos, const u8 *sin,
+                        u8 *out, Scale scale) const {
     RowElements of{type, width()}, table{tableType, width()};
-    int index = item / itemsPerHead(), inside = item % itemsPerHead();
-    int start = index * head;
     float low[4], high[4], c[2][4], s[2][4];
-    if (inside >= pairs()) {
-      int k = start + rotated + (inside - pairs()) * width();
-      of.load(x, k, low);
-      of.store(out, k, low);
+    if (item >= pairs()) {
+      int k = rotated + (item - pairs()) * width();
+      of.load(x, start + k, low);
+      scale(k, low);
+      of.store(out, start + k, low);
       return;
     }
-    int k = inside * width(), other = k + rotated / 2;
+    int k = item * width(), other = k + rotated / 2;
     of.load(x, start + k, low);
     of.load(x, start + other, high);
+    scale(k, low);
+    scale(other, high);
     table.load(cos, k, c[0]);
     table.load(cos, other, c[1]);
     table.load(sin, k, s[0]);
@@ -88,6 +91,43 @@ struct Rotary : RotaryShape {
     }
     of.store(out, start + k, first);
     of.store(out, start + other, second);
+  }
+
+  /// 1 / sqrt(mean of squares + epsilon) of a head, for all lanes of a warp.
+  QL_INLINE float normFactor(int start, const u8 *x, float epsilon, int lane) const {
+    RowElements of{type, width()};
+    float sum = 0.0f;
+    QL_NO_UNROLL
+    for (int k = lane * width(); k < head; k += kWarp * width()) {
+      float values[4];
+      of.load(x, start + k, values);
+      QL_UNROLL
+      for (int i = 0; i < width(); ++i)
+        sum += values[i] * values[i];
+    }
+    QL_UNROLL
+    for (int mask = kWarp / 2; mask; mask /= 2)
+      sum += bitCast<float>(ql_ptx_shuffle_xor(bitCast<u32>(sum), mask));
+    return 1.0f / __builtin_elementwise_sqrt(sum / float(head) + epsilon);
+  }
+  /// A head, normalized and rotated by a warp; `norm` has its scales, less one if they
+  /// are `centered` at zero.
+  QL_INLINE void normalize(int start, const u8 *x, const u8 *norm, int normType,
+                           bool centered, float epsilon, const u8 *cos, const u8 *sin,
+                           u8 *out) const {
+    int lane = ql_ptx_thread() % kWarp;
+    float factor = normFactor(start, x, epsilon, lane);
+    RowElements scales{normType, width()};
+    auto scale = [&](int k, float *values) {
+      float by[4];
+      scales.load(norm, k, by);
+      QL_UNROLL
+      for (int i = 0; i < width(); ++i)
+        values[i] *= factor * (centered ? 1.0f + by[i] : by[i]);
+    };
+    QL_NO_UNROLL
+    for (int item = lane; item < itemsPerHead(); item += kWarp)
+      rotate(start, item, x, cos, sin, out, scale);
   }
 };
 

@@ -467,7 +467,8 @@ LLVM::LLVMFuncOp buildRotaryKernel(SymbolTable &symbols, RotaryOp op, StringRef 
   KernelBuilder k(symbols, op.getLoc(), name);
   int64_t count = int64_t(op.getInputs().size());
   SmallVector<Value> pointers;
-  for (int64_t i = 0; i < 2 * count + 2; ++i)
+  auto norms = int64_t(op.getNorms().size());
+  for (int64_t i = 0; i < 2 * count + 2 + norms; ++i)
     pointers.push_back(k.argument(i));
   auto head = int64_t(op.getHead());
   int64_t size = bytesOf(op.getElement());
@@ -476,14 +477,21 @@ LLVM::LLVMFuncOp buildRotaryKernel(SymbolTable &symbols, RotaryOp op, StringRef 
   k.loop(begin, end, [&](Value row) {
     for (int64_t i = 0; i < count; ++i) {
       int64_t columns = op.getColumns(unsigned(i));
-      k.call("ql_cpu_rotary",
-             {k.constant32(dtypeOf(op.getElement())),
-              k.constant32(dtypeOf(op.getTableElement())), k.constant(columns / head),
-              k.constant(head), k.constant(op.getRotated()),
-              k.at(pointers[i], row, columns * size),
-              k.at(pointers[count], row, tableBytes),
-              k.at(pointers[count + 1], row, tableBytes),
-              k.at(pointers[count + 2 + i], row, columns * size)});
+      SmallVector<Value> args{k.constant32(dtypeOf(op.getElement())),
+                              k.constant32(dtypeOf(op.getTableElement()))};
+      if (norms)
+        args.append({k.constant32(dtypeOf(op.getNormElement())),
+                     k.constant32(op.getZeroCentered()),
+                     arith::ConstantOp::create(k.b, k.loc, op.getEpsilonAttr())});
+      args.append({k.constant(columns / head), k.constant(head),
+                   k.constant(op.getRotated()),
+                   k.at(pointers[i], row, columns * size)});
+      if (norms)
+        args.push_back(pointers[count + 2 + i]);
+      args.append({k.at(pointers[count], row, tableBytes),
+                   k.at(pointers[count + 1], row, tableBytes),
+                   k.at(pointers[count + 2 + norms + i], row, columns * size)});
+      k.call(norms ? "ql_cpu_rotary_norm" : "ql_cpu_rotary", args);
     }
   });
   return k.finish();

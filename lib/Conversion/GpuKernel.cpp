@@ -352,13 +352,23 @@ void Skeleton::quantize(RankedTensorType input, int64_t grid, int64_t threads,
 void Skeleton::rotary(RotaryOp op, int64_t threads, bool pdl) {
   awaitPrior(pdl);
   unsigned count = unsigned(op.getInputs().size());
-  for (unsigned i = 0; i < count; ++i)
-    call("ql_rotary", {constant(elementOf(op.getElement())),
-                       constant(elementOf(op.getTableElement())),
-                       constant(op.getColumns(i) / int64_t(op.getHead())),
-                       constant(int64_t(op.getHead())), constant(op.getRotated()), rows,
-                       constant(threads), pointers[i], pointers[count],
-                       pointers[count + 1], pointers[count + 2 + i]});
+  auto norms = unsigned(op.getNorms().size());
+  for (unsigned i = 0; i < count; ++i) {
+    SmallVector<Value> args{constant(elementOf(op.getElement())),
+                            constant(elementOf(op.getTableElement()))};
+    if (norms)
+      args.append({constant(elementOf(op.getNormElement())),
+                   constant(op.getZeroCentered()),
+                   arith::ConstantOp::create(b, loc, op.getEpsilonAttr())});
+    args.append({constant(op.getColumns(i) / int64_t(op.getHead())),
+                 constant(int64_t(op.getHead())), constant(op.getRotated()), rows,
+                 constant(threads), pointers[i]});
+    if (norms)
+      args.push_back(pointers[count + 2 + i]);
+    args.append(
+        {pointers[count], pointers[count + 1], pointers[count + 2 + norms + i]});
+    call(norms ? "ql_rotary_norm" : "ql_rotary", args);
+  }
 }
 
 gpu::GPUFuncOp buildKernel(OpBuilder &builder, StringRef name, LinearOp op,

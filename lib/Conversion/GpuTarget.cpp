@@ -235,7 +235,7 @@ FailureOr<Kernels> GpuTarget::build(RotaryOp op, StringRef stem) {
     auto head = int(op.getHead());
     ::qlinear::kernels::RotaryShape shape{int(op.getColumns(i)) / head, head,
                                           int(op.getRotated())};
-    items = std::max<int64_t>(items, shape.itemsPerRow());
+    items = std::max<int64_t>(items, shape.threadsPerRow(!op.getNorms().empty()));
   }
   OpBuilder b(op.getContext());
   std::string kernel = (stem + "_many").str();

@@ -34,6 +34,16 @@ StringRef NormOp::describeComputed() {
   return "an f32 of the norm and one of its input";
 }
 
+template <typename Op>
+static LogicalResult verifyEpsilon(Op op, const APFloat &epsilon, unsigned constraint) {
+  if (epsilon.isFinite() && (!epsilon.isNegative() || epsilon.isZero()))
+    return success();
+  return op.emitOpError() << "epsilon = " << epsilon.convertToDouble()
+                          << "; it is added to a mean of squares: give a finite number "
+                             "from 0 on"
+                          << cite<Op>(constraint);
+}
+
 LogicalResult NormOp::verify() {
   size_t count = getInputs().size();
   if (count < 1 || count > 2)
@@ -53,11 +63,8 @@ LogicalResult NormOp::verify() {
   if (ShapedType::isDynamic(k))
     return emitOpError("K of the inputs must be known; only M may be ?")
            << cite<NormOp>(7);
-  if (!getEpsilon().isFinite() || (getEpsilon().isNegative() && !getEpsilon().isZero()))
-    return emitOpError() << "epsilon = " << getEpsilon().convertToDouble()
-                         << "; it is added to a mean of squares: give a finite number "
-                            "from 0 on"
-                         << cite<NormOp>(8);
+  if (failed(verifyEpsilon<NormOp>(*this, getEpsilon(), 8)))
+    return failure();
   TypeRange values = getValueTypes();
   if (!hasEpilogue() && (!getExtras().empty() || values.size() != 1))
     return emitOpError()
@@ -113,13 +120,51 @@ FloatType RotaryOp::getElement() {
 FloatType RotaryOp::getTableElement() {
   return cast<FloatType>(getElementTypeOrSelf(getCos().getType()));
 }
+FloatType RotaryOp::getNormElement() {
+  return cast<FloatType>(getElementTypeOrSelf(getNorms().front().getType()));
+}
 SmallVector<Value> RotaryOp::getKernelWeights() { return {}; }
 SmallVector<Value> RotaryOp::getKernelInputs() {
   SmallVector<Value> inputs(getInputs());
   inputs.append({getCos(), getSin()});
+  llvm::append_range(inputs, getNorms());
   return inputs;
 }
 SmallVector<Value> RotaryOp::getKernelOuts() { return getOuts(); }
+
+static LogicalResult verifyNorms(RotaryOp op) {
+  auto norms = op.getNorms();
+  if (norms.empty()) {
+    if (op.getEpsilon() || op.getZeroCentered())
+      return op.emitOpError()
+             << "has " << (op.getEpsilon() ? "epsilon" : "zero_centered")
+             << ", which is of norms, and no norms(...); give a vector of "
+                "scales for each input, or leave it out"
+             << cite<RotaryOp>(12);
+    return success();
+  }
+  if (norms.size() != op.getInputs().size())
+    return op.emitOpError() << "has " << op.getInputs().size() << " inputs and "
+                            << norms.size()
+                            << " norms; there is one for each input, or none"
+                            << cite<RotaryOp>(11);
+  for (auto [index, norm] : llvm::enumerate(norms)) {
+    auto type = cast<ShapedType>(norm.getType());
+    if (type.getDimSize(0) != int64_t(op.getHead()) ||
+        type.getElementType() != op.getNormElement())
+      return op.emitOpError()
+             << "norm " << index << " is " << type << ", and head = " << op.getHead()
+             << "; norms have an element for each column of a head, and "
+                "are of one type"
+             << cite<RotaryOp>(11);
+  }
+  std::optional<APFloat> epsilon = op.getEpsilon();
+  if (!epsilon)
+    return op.emitOpError("has norms(...) and no epsilon; it is added to a mean of "
+                          "squares, as in epsilon = 1.0e-06")
+           << cite<RotaryOp>(12);
+  return verifyEpsilon<RotaryOp>(op, *epsilon, 12);
+}
 
 LogicalResult RotaryOp::verify() {
   if (getInputs().empty())
@@ -173,7 +218,7 @@ LogicalResult RotaryOp::verify() {
                            << "; the shape and the element type must be the same"
                            << cite<RotaryOp>(10);
   }
-  return success();
+  return verifyNorms(*this);
 }
 
 LogicalResult RotaryOp::reifyResultShapes(OpBuilder &builder,

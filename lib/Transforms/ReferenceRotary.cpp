@@ -7,6 +7,7 @@
 #include "ReferenceBuilder.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -19,20 +20,74 @@ struct RotaryPattern : OpConversionPattern<RotaryOp> {
   LogicalResult matchAndRewrite(RotaryOp op, OpAdaptor adaptor,
                                 ConversionPatternRewriter &b) const override {
     SmallVector<Value> results;
-    for (Value input : adaptor.getInputs())
-      results.push_back(rotate(b, op, input, adaptor.getCos(), adaptor.getSin()));
+    for (auto [i, input] : llvm::enumerate(adaptor.getInputs())) {
+      Value x = castElements(b, op.getLoc(), input, b.getF64Type());
+      if (!adaptor.getNorms().empty())
+        x = normalize(b, op, x, adaptor.getNorms()[i]);
+      results.push_back(rotate(b, op, x, adaptor.getCos(), adaptor.getSin()));
+    }
     b.replaceOp(op, results);
     return success();
   }
 
 private:
+  /// Each head of x (rows x heads * head, f64) divided by the root of its mean of
+  /// squares, times its scales.
+  static Value normalize(OpBuilder &b, RotaryOp op, Value x, Value norm) {
+    Location loc = op.getLoc();
+    FloatType f64 = b.getF64Type();
+    auto head = int64_t(op.getHead());
+    auto flat = cast<RankedTensorType>(x.getType());
+    int64_t heads = flat.getDimSize(1) / head;
+    OpFoldResult rows = tensor::getMixedSizes(b, loc, x)[0];
+    SmallVector<OpFoldResult> sizes{rows, b.getIndexAttr(heads), b.getIndexAttr(head)};
+    SmallVector<ReassociationIndices> groups{{0}, {1, 2}};
+    x = tensor::ExpandShapeOp::create(
+        b, loc, RankedTensorType::get({flat.getDimSize(0), heads, head}, f64), x,
+        groups, sizes);
+    AffineMap element = b.getMultiDimIdentityMap(3);
+    AffineExpr i = b.getAffineDimExpr(0), j = b.getAffineDimExpr(1);
+    AffineMap ofHead = AffineMap::get(3, 0, {i, j}, b.getContext());
+    AffineMap inHead = AffineMap::get(3, 0, b.getAffineDimExpr(2));
+    Value zeros =
+        linalg::FillOp::create(b, loc, constant(b, loc, f64, 0),
+                               emptyTensor(b, loc, ArrayRef(sizes).drop_back(), f64))
+            .getResult(0);
+    Value squares =
+        generic(b, loc, x, zeros, {element, ofHead}, {kParallel, kParallel, kReduction},
+                [&](OpBuilder &b, Location loc, ValueRange v) {
+                  Value square = arith::MulFOp::create(b, loc, v[0], v[0]);
+                  linalg::YieldOp::create(
+                      b, loc, Value(arith::AddFOp::create(b, loc, v[1], square)));
+                })
+            .getResult(0);
+    auto body = [&](OpBuilder &b, Location loc, ValueRange v) {
+      Value mean =
+          arith::DivFOp::create(b, loc, v[1], constant(b, loc, f64, double(head)));
+      Value epsilon = constant(b, loc, f64, op.getEpsilon()->convertToDouble());
+      Value root =
+          math::SqrtOp::create(b, loc, arith::AddFOp::create(b, loc, mean, epsilon));
+      Value scale = toFloat(b, loc, v[2], f64);
+      if (op.getZeroCentered())
+        scale = arith::AddFOp::create(b, loc, scale, constant(b, loc, f64, 1));
+      Value n = arith::DivFOp::create(b, loc, v[0], root);
+      linalg::YieldOp::create(b, loc, Value(arith::MulFOp::create(b, loc, n, scale)));
+    };
+    Value normalized =
+        generic(b, loc, {x, squares, norm}, emptyTensor(b, loc, sizes, f64),
+                {element, ofHead, inHead, element}, {kParallel, kParallel, kParallel},
+                body)
+            .getResult(0);
+    return tensor::CollapseShapeOp::create(b, loc, flat, normalized, groups);
+  }
+
   /// Element by element: x * cos + y * sin, with y the element of the other half of
   /// the head, negative for the first half.
-  static Value rotate(OpBuilder &b, RotaryOp op, Value input, Value cos, Value sin) {
+  static Value rotate(OpBuilder &b, RotaryOp op, Value x, Value cos, Value sin) {
     Location loc = op.getLoc();
     FloatType f64 = b.getF64Type();
     auto wide = [&](Value v) { return castElements(b, loc, v, f64); };
-    Value x = wide(input), c = wide(cos), s = wide(sin);
+    Value c = wide(cos), s = wide(sin);
     AffineMap element = b.getMultiDimIdentityMap(2);
     auto body = [&](OpBuilder &b, Location loc, ValueRange v) {
       auto index = [&](int64_t i) {
@@ -67,8 +122,7 @@ private:
     };
     Value result =
         generic(b, loc, x, emptyTensor(b, loc, tensor::getMixedSizes(b, loc, x), f64),
-                {element, element},
-                {utils::IteratorType::parallel, utils::IteratorType::parallel}, body)
+                {element, element}, {kParallel, kParallel}, body)
             .getResult(0);
     return castElements(b, loc, result, op.getElement());
   }

@@ -89,13 +89,15 @@ def test_any_number_of_rows(rows):
         assert off(model(ids).logits, want) < 1e-5
 
 
-ROTATES = ["Llama", "Mistral", "Qwen2", "Gemma", "Gemma2"]
+#: All but Phi3, whose q, k and v are one.
+ROTATES = [name for name in NAMES if name != "Phi3"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rotary_embeddings(name, monkeypatch):
-    """Those of q and k as the linears give them are part of the first function; the attention
-    applies them where it is called by itself, and where somebody has replaced its forward."""
+    """Those of q and k, and the norms before them, are part of the first function; the attention
+    applies them where it is called by itself, and where somebody has replaced its forward or a
+    norm's."""
     model = packed(name)
     attention = model.model.layers[0].self_attn
     names, counted = inspect.unwrap(type(attention).forward).__globals__, []
@@ -107,7 +109,7 @@ def test_rotary_embeddings(name, monkeypatch):
     counted.clear()
     assert off(logits(model), want) < 1e-5
     assert len(counted) == (0 if name in ROTATES else 2)
-    assert [bool(layer._qlinear.head) for layer in model.model.layers] == [name in ROTATES] * 2
+    assert [bool(layer._qlinear.rotary) for layer in model.model.layers] == [name in ROTATES] * 2
     assert off(logits(copy.deepcopy(model)), want) < 1e-5
 
     x, tables = torch.randn(1, 3, 64), torch.randn(2, 1, 3, attention.head_dim)
@@ -115,10 +117,51 @@ def test_rotary_embeddings(name, monkeypatch):
         alone = [a(x, position_embeddings=tuple(tables), attention_mask=None)[0]
                  for a in (attention, plain)]
     assert off(*alone) < 1e-5 and len(counted) > 1
-    if name in ROTATES:
-        del attention.forward  # of the first layer of two
+    norms = _rotary.norms_of(attention)
+    assert len(norms) == (2 if name in ("Qwen3", "Gemma3") else 0)
+    for module in (*norms[1:], attention) if name in ROTATES else ():
+        kept = module.__dict__.pop("forward")  # of the first layer of two
         counted.clear()
         assert off(logits(model), want) < 1e-5 and len(counted) == 1
+        module.forward = kept
+    if norms:  # a norm of its own
+        norms[0].forward = lambda x: 2 * type(norms[0]).forward(norms[0], x)
+        assert off(logits(model), want) > 1e-3
+        with torch.no_grad():
+            norms[0].weight.div_(2).sub_(0.5 if name == "Gemma3" else 0)
+        assert off(logits(model), want) < 1e-5
+
+
+@pytest.mark.parametrize("change", ["epsilon", "kind", "hook", "size"])
+def test_norms_of_heads_that_are_others(change):
+    """Two norms that differ, and norms that are more than one, stay what they are."""
+    model = packed("Qwen3")
+    for layer in model.model.layers:
+        norm = layer.self_attn.q_norm
+        if change == "epsilon":
+            norm.variance_epsilon = 0.3
+        elif change == "kind":
+            layer.self_attn.q_norm = torch.nn.LayerNorm(len(norm.weight))
+        elif change == "size":
+            norm.forward = lambda x: x * 2
+        else:
+            norm.register_forward_hook(lambda module, given, result: result * 1.5)
+    want = logits(model)
+    report = qlinear.nn.optimize(model)
+    assert off(logits(model), want) < 1e-5
+    reasons = [entry.reason for entry in report]
+    assert all(reasons) if change == "hook" else reasons == [None, None]
+
+
+def test_norms_of_heads_after_training():
+    """Scales are read in each call."""
+    model = packed("Gemma3")
+    plain = copy.deepcopy(model)
+    qlinear.nn.optimize(model)
+    for each in (model, plain):
+        with torch.no_grad():
+            each.model.layers[1].self_attn.k_norm.weight.mul_(3)
+    assert off(logits(model), logits(plain)) < 1e-5
 
 
 def test_rotary_embeddings_of_a_batch():
@@ -136,15 +179,16 @@ def test_rotary_tables():
     """Only whole heads, of the type of x and for its rows, go into the function."""
     attention = packed().model.layers[0].self_attn
     x, table = torch.randn(2, 5, 64), torch.randn(1, 5, attention.head_dim)
-    head = _rotary.head_of(attention)
-    assert head == attention.head_dim
-    tables = lambda *given: _rotary.tables_of(head, x, attention, given)  # noqa: E731
+    heads = _rotary.heads_of(attention, None)
+    head = attention.head_dim
+    assert heads == (head, None)
+    tables = lambda *given: _rotary.tables_of(heads, x, attention, given)  # noqa: E731
     assert tables(table, table) == ()  # the attention would rotate again
     _rotary.install(attention)
     assert [t.shape for t in tables(table, table)] == [(2, 5, head)] * 2
     for wrong in (table.double(), table[..., :-2], table[:, :4], table[0], None):
         assert tables(table, wrong) == () and tables(wrong, table) == ()
-    assert _rotary.tables_of(head, x, attention, None) == ()
+    assert _rotary.tables_of(heads, x, attention, None) == ()
     assert _rotary.tables_of(None, x, attention, (table, table)) == ()
 
 
@@ -163,7 +207,7 @@ def test_rotary_embeddings_that_are_others(change, monkeypatch):
     monkeypatch.setitem(names, "apply_rotary_pos_emb", other)
     want = logits(model)
     qlinear.nn.optimize(model)
-    assert [layer._qlinear.head for layer in model.model.layers] == [None, None]
+    assert [layer._qlinear.rotary for layer in model.model.layers] == [None, None]
     assert off(logits(model), want) < 1e-5
 
 

@@ -1,6 +1,7 @@
 // Rotary embeddings of queries and keys against float64, on the emulated device, its accesses
 // checked, and on CPUs: whole heads and parts of them, heads and halves that are no multiple of a
-// vector or of a thread's columns, tables of another type, many rows.
+// vector or of a thread's columns, tables of another type, many rows; heads that are normalized
+// first, of 1 + a scale, too.
 
 // REQUIRES: asan-runtime
 // RUN: quant-compile %s --target=cuda:emulated --sanitize=address -o %t.so
@@ -10,12 +11,15 @@
 // RUN: quant-run %t.cpu.so --device cpu --rows 1,3,8,70 --verify >> %t.log
 // RUN: quant-run %t.cpu.so --device cpu:2 --rows 5,400 --verify >> %t.log
 // RUN: grep -c ": ok" %t.log | FileCheck %s
-// CHECK: {{^}}72{{$}}
+// CHECK: {{^}}144{{$}}
 
 // The same by linalg, whose tensors are of another shape than rows: element by element.
 // RUN: quant-opt %s --qlinear-to-reference | FileCheck %s --check-prefix=REFERENCE
 // REFERENCE-LABEL: @whole
 // REFERENCE-COUNT-2: linalg.generic
+// REFERENCE-NOT: qlinear.rotary
+// REFERENCE-LABEL: @norms
+// REFERENCE: linalg.generic {{.*}}"reduction"
 // REFERENCE-NOT: qlinear.rotary
 
 // On buffers it is the same operation.
@@ -47,6 +51,36 @@ func.func @odd(%q: tensor<?x99xf32>, %k: tensor<?x33xf32>, %c: tensor<?x22xbf16>
   %a, %b = qlinear.rotary %q, %k by %c, %s head = 33
       : (tensor<?x99xf32>, tensor<?x33xf32>, tensor<?x22xbf16>, tensor<?x22xbf16>) -> (tensor<?x99xf32>, tensor<?x33xf32>)
   return %a, %b : tensor<?x99xf32>, tensor<?x33xf32>
+}
+
+func.func @norms(%q: tensor<?x512xbf16>, %k: tensor<?x128xbf16>, %qs: tensor<64xbf16>, %ks: tensor<64xbf16>,
+                 %c: tensor<?x64xf32>, %s: tensor<?x64xf32>)
+    -> (tensor<?x512xbf16>, tensor<?x128xbf16>) {
+  %a, %b = qlinear.rotary %q, %k norms(%qs, %ks) epsilon = 1.0e-06 by %c, %s head = 64
+      : (tensor<?x512xbf16>, tensor<?x128xbf16>, tensor<64xbf16>, tensor<64xbf16>, tensor<?x64xf32>, tensor<?x64xf32>)
+        -> (tensor<?x512xbf16>, tensor<?x128xbf16>)
+  return %a, %b : tensor<?x512xbf16>, tensor<?x128xbf16>
+}
+
+func.func @norm_part(%q: tensor<?x240xf16>, %n: tensor<80xf32>, %c: tensor<?x32xf16>, %s: tensor<?x32xf16>) -> tensor<?x240xf16> {
+  %a = qlinear.rotary %q norms(%n) zero_centered epsilon = 0.5 by %c, %s head = 80
+      : (tensor<?x240xf16>, tensor<80xf32>, tensor<?x32xf16>, tensor<?x32xf16>) -> tensor<?x240xf16>
+  return %a : tensor<?x240xf16>
+}
+
+func.func @norm_odd(%q: tensor<?x99xf32>, %k: tensor<?x33xf32>, %qs: tensor<33xf16>, %ks: tensor<33xf16>,
+                    %c: tensor<?x22xbf16>, %s: tensor<?x22xbf16>) -> (tensor<?x99xf32>, tensor<?x33xf32>) {
+  %a, %b = qlinear.rotary %q, %k norms(%qs, %ks) zero_centered epsilon = 1.0e-05 by %c, %s head = 33
+      : (tensor<?x99xf32>, tensor<?x33xf32>, tensor<33xf16>, tensor<33xf16>, tensor<?x22xbf16>, tensor<?x22xbf16>)
+        -> (tensor<?x99xf32>, tensor<?x33xf32>)
+  return %a, %b : tensor<?x99xf32>, tensor<?x33xf32>
+}
+
+// Heads of more columns than a warp's lanes take at a time.
+func.func @norm_wide(%q: tensor<?x512xf16>, %n: tensor<256xbf16>, %c: tensor<?x256xf32>, %s: tensor<?x256xf32>) -> tensor<?x512xf16> {
+  %a = qlinear.rotary %q norms(%n) epsilon = 0.0 by %c, %s head = 256
+      : (tensor<?x512xf16>, tensor<256xbf16>, tensor<?x256xf32>, tensor<?x256xf32>) -> tensor<?x512xf16>
+  return %a : tensor<?x512xf16>
 }
 
 // Between a linear and what follows.

@@ -267,7 +267,8 @@ def norm_entry():
 
 
 def rotary_entry():
-    """Rotary embeddings of queries and keys; tables of another type than theirs."""
+    """Rotary embeddings of queries and keys, normalized or not; tables and scales of another
+    type than theirs."""
     entry = Entry("rotary")
     entry.rows = [1, 3, 9, 70, 300]
     entry.weight(MAIN["rowu8"], 1, 32)  # an archive has a weight
@@ -275,15 +276,20 @@ def rotary_entry():
     for x, other in zip(matrix.INPUTS, [*matrix.INPUTS[1:], matrix.INPUTS[0]]):
         for head, rotated, queries, keys in shapes:
             q, k = (f"tensor<?x{heads * head}x{x}>" for heads in (queries, keys))
-            table = f"tensor<?x{rotated}x{other}>"
-            entry.function(
-                f"{x}_{head}_{rotated}",
-                [("q", q), ("k", k), ("c", table), ("s", table)],
-                [q, k],
-                f"  %a, %b = qlinear.rotary %q, %k by %c, %s head = {head}\n"
-                f"      : ({q}, {k}, {table}, {table}) -> ({q}, {k})\n"
-                f"  return %a, %b : {q}, {k}\n",
-            )
+            table, norm = f"tensor<?x{rotated}x{other}>", f"tensor<{head}x{other}>"
+            for name, says, types in [
+                ("", "", ""),
+                ("_norm", "norms(%m, %n) epsilon = 1.0e-06 ", f"{norm}, {norm}, "),
+            ]:
+                norms = [("m", norm), ("n", norm)] if name else []
+                entry.function(
+                    f"{x}_{head}_{rotated}{name}",
+                    [("q", q), ("k", k), *norms, ("c", table), ("s", table)],
+                    [q, k],
+                    f"  %a, %b = qlinear.rotary %q, %k {says}by %c, %s head = {head}\n"
+                    f"      : ({q}, {k}, {types}{table}, {table}) -> ({q}, {k})\n"
+                    f"  return %a, %b : {q}, {k}\n",
+                )
     return entry
 
 

@@ -350,6 +350,16 @@ private:
     results.push_back(std::move(m));
   }
 
+  static void normalize(std::span<double> v, bool layer, double epsilon) {
+    double mean = 0, square = 0;
+    if (layer)
+      mean = std::accumulate(v.begin(), v.end(), 0.0) / double(v.size());
+    for (double x : v)
+      square += (x - mean) * (x - mean) / double(v.size());
+    for (double &x : v)
+      x = (x - mean) / std::sqrt(square + epsilon);
+  }
+
   void norm(const json &op) {
     const json &inputs = op.at("inputs");
     Matrix s = value(inputs.at(0), 0);
@@ -362,16 +372,9 @@ private:
         s.values[i] = rounded(s.values[i] + added.values[i], op.at("dtype"));
     }
     Matrix n = s;
-    for (int64_t row = 0; row < s.rows; ++row) {
-      std::span<double> v(n.values.data() + row * s.columns, size_t(s.columns));
-      double mean = 0, square = 0;
-      if (op.at("kind") == "layer")
-        mean = std::accumulate(v.begin(), v.end(), 0.0) / double(s.columns);
-      for (double x : v)
-        square += (x - mean) * (x - mean) / double(s.columns);
-      for (double &x : v)
-        x = (x - mean) / std::sqrt(square + op.at("epsilon").get<double>());
-    }
+    for (int64_t row = 0; row < s.rows; ++row)
+      normalize({n.values.data() + row * s.columns, size_t(s.columns)},
+                op.at("kind") == "layer", op.at("epsilon"));
     if (op.contains("yield"))
       body(op, s.rows, {n, s});
     else
@@ -380,12 +383,14 @@ private:
 
   void rotary(const json &op) {
     const json &inputs = op.at("inputs");
-    int64_t head = op.at("head"), count = int64_t(inputs.size()) - 2;
-    Matrix cos = value(inputs.at(size_t(count)), 0);
-    Matrix sin = value(inputs.at(size_t(count) + 1), 0);
+    int64_t head = op.at("head");
+    size_t count = op.at("dtypes").size();
+    Matrix cos = value(inputs.at(count), 0), sin = value(inputs.at(count + 1), 0);
     int64_t half = cos.columns / 2;
-    for (int64_t n = 0; n < count; ++n) {
-      Matrix x = value(inputs.at(size_t(n)), 0);
+    for (size_t n = 0; n < count; ++n) {
+      Matrix x = value(inputs.at(n), 0), norm{};
+      if (op.contains("epsilon"))
+        norm = value(inputs.at(count + 2 + n), 0);
       if (x.rows != cos.rows || x.rows != sin.rows || sin.columns != cos.columns)
         failed("rotary embeddings of {} rows have tables of {} and {}", x.rows,
                cos.rows, sin.rows);
@@ -394,13 +399,18 @@ private:
           double *v = x.values.data() + row * x.columns + start;
           const double *c = cos.values.data() + row * cos.columns;
           const double *s = sin.values.data() + row * sin.columns;
+          if (!norm.values.empty()) {
+            normalize({v, size_t(head)}, /*layer=*/false, op.at("epsilon"));
+            for (int64_t i = 0; i < head; ++i)
+              v[i] *= norm.values.at(size_t(i)) + op.at("zero_centered").get<bool>();
+          }
           for (int64_t i = 0; i < half; ++i) {
             double low = v[i], high = v[i + half];
             v[i] = low * c[i] - high * s[i];
             v[i + half] = high * c[i + half] + low * s[i + half];
           }
         }
-      addResult(std::move(x), op, size_t(n));
+      addResult(std::move(x), op, n);
     }
   }
 
@@ -504,95 +514,4 @@ Result<std::vector<Matrix>> qlinear::run::evaluate(const json &function,
     return error(fmt::format("the reference of function '{}' is malformed: {}",
                              function.value("name", ""), e.what()));
   }
-}
-
-Products qlinear::run::productsOf(const json &function, int64_t rows) {
-  Products products;
-  for (const json &step : function.at("steps")) {
-    const json &kernels = step.at("kernels");
-    for (const json &kernel : kernels) {
-      if (kernel.at("rows") < rows && &kernel != &kernels.back())
-        continue;
-      products.half |= kernel.value("product", "") == "f16";
-      products.floats |= kernel.value("activations", "") == "float";
-      break;
-    }
-  }
-  return products;
-}
-
-/// The results that an op of a reference has.
-static size_t resultsOf(const json &op) {
-  for (const char *each : {"yield", "weights", "dtypes"})
-    if (op.contains(each))
-      return op.at(each).size();
-  return 1;
-}
-
-/// What an op of a reference reads.
-static std::vector<json> inputsOf(const json &op) {
-  std::vector<json> inputs = op.value("inputs", std::vector<json>());
-  if (op.contains("x"))
-    inputs.push_back(op.at("x"));
-  for (const json &extra : op.value("extras", json::array()))
-    inputs.push_back(extra);
-  return inputs;
-}
-
-Behind qlinear::run::behindOutput(const json &function, size_t output) {
-  const json &reference = function.at("reference");
-  std::vector<Behind> behind; // of each result
-  auto of = [&](const json &value) {
-    return value.contains("result") ? behind.at(value.at("result").get<size_t>())
-                                    : Behind();
-  };
-  for (const json &op : reference.at("ops")) {
-    Behind most;
-    for (const json &input : inputsOf(op)) {
-      Behind before = of(input);
-      most.products = std::max(most.products, before.products);
-      most.linears = std::max(most.linears, before.linears);
-    }
-    if (op.at("op") == "linear") {
-      most.products += op.contains("yield") ? op.at("weights").size() : 1;
-      ++most.linears;
-    }
-    behind.insert(behind.end(), resultsOf(op), most);
-  }
-  return of(reference.at("outputs").at(output));
-}
-
-bool qlinear::run::quantizes(const json &function, Quantized quantized) {
-  for (const json &op : function.at("reference").at("ops"))
-    if (op.at("op") == "quantize" ||
-        (quantized == Quantized::asForFewRows && op.value("int8", false)))
-      return true;
-  for (const json &input : function.at("inputs"))
-    if (input.at("dtype") == "i8")
-      return true;
-  return false;
-}
-
-int64_t qlinear::run::activationColumns(const json &function, const json &manifest,
-                                        const char *kind, size_t index) {
-  bool input = std::string_view(kind) == "input";
-  try {
-    const json &reference = function.at("reference");
-    size_t result = 0;
-    json wanted = input ? json{{"input", index}} : reference.at("outputs").at(index);
-    for (const json &op : reference.at("ops")) {
-      bool linear = op.at("op") == "linear", quantize = op.at("op") == "quantize";
-      bool reads = (linear || quantize) && op.at("x") == wanted;
-      bool makes = !input && quantize && wanted == json{{"result", result}};
-      if ((reads && input) || makes)
-        return linear ? manifest.at("weights")
-                            .at(op.at("weights").at(0).get<size_t>())
-                            .at("k")
-                            .get<int64_t>()
-                      : op.at("k").get<int64_t>();
-      result += resultsOf(op);
-    }
-  } catch (const std::exception &) { // evaluate() says what is wrong
-  }
-  return 0;
 }

@@ -25,6 +25,7 @@ class QLinear_Shaped<list<Type> elements, list<int> ranks, string rankText>
 /// M x K activations or M x N results; M may be dynamic.
 def QLinear_RowsTensor : 2DTensorOf<[QLinear_Float]>;
 def QLinear_Rows : QLinear_Shaped<[QLinear_Float], [2], "2D">;
+def QLinear_Vector : QLinear_Shaped<[QLinear_Float], [1], "1D">;
 /// Quantized activations: a value, or after bufferization M rows of their bytes.
 def QLinear_ActivationBytes : MemRefRankOf<[I8], [2]>;
 def QLinear_AnyActivations : AnyTypeOf<[QLinear_ActivationsType,

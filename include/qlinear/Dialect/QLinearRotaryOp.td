@@ -17,15 +17,21 @@ def QLinear_RotaryOp : QLinear_ComputeOp<"rotary", [
                               ["reifyResultShapes"]>]> {
   let summary = "rotary position embeddings of queries and keys";
   let description = [{
-    The columns of an input are heads of `head` columns each. With R the columns of `cos`
-    and `sin`, of which row m belongs to the token of row m, column i of each head x
-    becomes
+    The columns of an input are heads of `head` columns each. Models that normalize
+    queries and keys have `norms`, a vector of scales for each input: then each head x
+    first becomes
+
+    - `x[i] / sqrt(mean(x^2) + epsilon) * scale[i]`,
+    - `x[i] / sqrt(mean(x^2) + epsilon) * (1 + scale[i])` with `zero_centered`.
+
+    With R the columns of `cos` and `sin`, of which row m belongs to the token of row m,
+    column i of each head x becomes
 
     - `x[i] * cos[i] - x[i + R/2] * sin[i]` for i below R/2,
     - `x[i] * cos[i] + x[i - R/2] * sin[i]` from there to R,
     - `x[i]` from R on,
 
-    computed in f32 and rounded to the type of the input. So halves of a head are rotated
+    all computed in f32, and rounded once to the type of the input. So halves of a head are rotated
     against each other, as transformers' `apply_rotary_pos_emb` does it, where `cos` and
     `sin` have each angle twice.
 
@@ -40,6 +46,9 @@ def QLinear_RotaryOp : QLinear_ComputeOp<"rotary", [
     - (C9) R is known, even, and from 2 to `head`.
     - (C10) There is one result (or one of `outs`) for each input, of its shape and element
       type.
+    - (C11) `norms` are none, or one of `head` elements for each input, of one type.
+    - (C12) `epsilon`, finite and not negative, is there with `norms` and not without;
+      `zero_centered` is not there without.
 
     Example:
 
@@ -48,16 +57,26 @@ def QLinear_RotaryOp : QLinear_ComputeOp<"rotary", [
         : (tensor<?x4096xbf16>, tensor<?x1024xbf16>, tensor<?x128xf32>, tensor<?x128xf32>)
           -> (tensor<?x4096xbf16>, tensor<?x1024xbf16>)
 
+    // Of normalized heads.
+    %c, %d = qlinear.rotary %q, %k norms(%qs, %ks) epsilon = 1.0e-06 by %cos, %sin head = 128
+        : (tensor<?x4096xbf16>, tensor<?x1024xbf16>, tensor<128xbf16>, tensor<128xbf16>,
+           tensor<?x128xf32>, tensor<?x128xf32>)
+          -> (tensor<?x4096xbf16>, tensor<?x1024xbf16>)
+
     // After bufferization.
     qlinear.rotary %rows by %c, %s head = 64 outs(%out)
         : (memref<?x512xf16>, memref<?x64xf16>, memref<?x64xf16>, memref<?x512xf16>) -> ()
     ```
   }];
-  let arguments = (ins Variadic<QLinear_Rows>:$inputs, QLinear_Rows:$cos,
-                       QLinear_Rows:$sin, Variadic<QLinear_Rows>:$outs, I64Attr:$head);
+  let arguments = (ins Variadic<QLinear_Rows>:$inputs, Variadic<QLinear_Vector>:$norms,
+                       QLinear_Rows:$cos, QLinear_Rows:$sin,
+                       Variadic<QLinear_Rows>:$outs, I64Attr:$head,
+                       OptionalAttr<F32Attr>:$epsilon, UnitAttr:$zero_centered);
   let results = (outs Variadic<QLinear_RowsTensor>:$results);
   let assemblyFormat = [{
-    $inputs `by` $cos `,` $sin `head` `=` $head (`outs` `(` $outs^ `)`)? attr-dict
+    $inputs (`norms` `(` $norms^ `)`)? (`zero_centered` $zero_centered^)?
+    (`epsilon` `=` $epsilon^)? `by` $cos `,` $sin `head` `=` $head
+    (`outs` `(` $outs^ `)`)? attr-dict
     `:` functional-type(operands, results)
   }];
   let hasVerifier = 1;
@@ -69,6 +88,8 @@ def QLinear_RotaryOp : QLinear_ComputeOp<"rotary", [
     /// The element types of the inputs, and of `cos` and `sin`.
     ::mlir::FloatType getElement();
     ::mlir::FloatType getTableElement();
+    /// The element type of the norms, of which there are some.
+    ::mlir::FloatType getNormElement();
   }];
 }
 

@@ -97,7 +97,10 @@ struct RotaryShape {
   constexpr int width() const { return rotated % 8 || head % 4 ? 1 : 4; }
   constexpr int pairs() const { return rotated / 2 / width(); }
   constexpr int itemsPerHead() const { return pairs() + (head - rotated) / width(); }
-  constexpr int itemsPerRow() const { return heads * itemsPerHead(); }
+  /// Threads that a row keeps busy; a head that is normalized has a warp.
+  constexpr int threadsPerRow(bool norms) const {
+    return heads * (norms ? kWarp : itemsPerHead());
+  }
 };
 
 /// Where the activations of `tokens` tokens lie in shared memory, `units` units of K

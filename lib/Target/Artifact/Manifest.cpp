@@ -546,6 +546,10 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
                      {"head", int64_t(rotary.getHead())},
                      {"inputs", std::move(inputs)},
                      {"dtypes", dtypesOf(op)}};
+      if (auto epsilon = rotary.getEpsilon()) {
+        entry["epsilon"] = epsilon->convertToDouble();
+        entry["zero_centered"] = rotary.getZeroCentered();
+      }
     } else if (auto kernel = dyn_cast<ql::KernelOpInterface>(op)) {
       // What it means is in no list of docs/artifact.md: it cannot be verified.
       Array inputs;

@@ -345,15 +345,24 @@ class Text:
         )
         return result
 
-    def rotary(self, values, columns, head):
-        """Rotary embeddings of whole heads."""
+    def rotary(self, values, columns, head, norm):
+        """Rotary embeddings of whole heads, of their norms if there is a `norm` (as in norm())."""
+        says, types = "", [self.rows(n) for n in columns]
+        if norm:
+            epsilon, plus_one, kind = norm
+            scale = f"tensor<{head}x{kind}>"
+            scales = [self.argument(scale) for _ in values]
+            says = f"norms({', '.join(scales)}) {'zero_centered ' if plus_one else ''}"
+            says += f"epsilon = {epsilon:.9e} "
+            types += [scale] * len(scales)
         table = self.rows(head)
         tables = [self.argument(table), self.argument(table)]
         results = [self.name() for _ in values]
         rows = ", ".join(self.rows(n) for n in columns)
         self.body.append(
-            f"  {', '.join(results)} = qlinear.rotary {', '.join(values)} by {', '.join(tables)} "
-            f"head = {head}\n      : ({rows}, {table}, {table}) -> ({rows})\n"
+            f"  {', '.join(results)} = qlinear.rotary {', '.join(values)} {says}"
+            f"by {', '.join(tables)} head = {head}\n"
+            f"      : ({', '.join([*types, table, table])}) -> ({rows})\n"
         )
         return results
 
@@ -382,16 +391,17 @@ class Text:
         )
 
 
-def projections_text(dtype, k, norm, layers, activations, head=None):
-    """Inputs x, the scale of the norm, biases; results: the linears of the norm of x. With a
-    `head` the first two have rotary embeddings of heads of so many columns; then the cosines
-    and sines of each row are the last inputs."""
+def projections_text(dtype, k, norm, layers, activations, rotary=None):
+    """Inputs x, the scale of the norm, biases; results: the linears of the norm of x. `rotary`
+    is (columns of a head, norm of a head or None): then the first two results have rotary
+    embeddings, and the last inputs are the scales of the norms of heads, if there are, and the
+    cosines and sines of each row."""
     text = Text(dtype)
     x = text.argument(text.rows(k))
     _, n = text.norm(norm, x, k)
     values = text.linears(n, k, layers, activations)
-    if head:
-        values[:2] = text.rotary(values[:2], [layer[1] for layer in layers[:2]], head)
+    if rotary:
+        values[:2] = text.rotary(values[:2], [layer[1] for layer in layers[:2]], *rotary)
     return text.finish([(v, text.rows(layer[1])) for v, layer in zip(values, layers)])
 
 

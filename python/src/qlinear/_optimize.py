@@ -13,8 +13,8 @@ the attention:
 The modules stay where they are, and with them the state_dict: what changes is `forward` of the
 layer, and of its q, k, v and o. Within the layer's forward, q, k and v have their results
 already, and o gives what it gets, which the attention has to return as it is. Where the
-attention applies rotary embeddings to q and k as they are, q and k have these, too, and it
-leaves them alone (_rotary.py)."""
+attention applies rotary embeddings to q and k as they are, or to norms of their heads, q and k
+have these, too, and it leaves them alone (_rotary.py)."""
 
 import collections
 import inspect
@@ -104,7 +104,7 @@ def optimize(model, *, check=True):
             layer.forward = types.MethodType(_forward, layer)
             for part in layer._qlinear.taken:
                 getattr(layer.self_attn, part).__dict__["_of_layer"] = layer._qlinear, part
-            if layer._qlinear.head:
+            if layer._qlinear.rotary:
                 _rotary.install(layer.self_attn)
             changed.append(layer)
         report.append(Optimized(name, reason))
@@ -121,8 +121,7 @@ def optimize(model, *, check=True):
 def undo(layer):
     """Makes a layer what it was."""
     layer.__dict__.pop("forward", None)
-    if _rotary.is_installed(layer.self_attn):
-        del layer.self_attn.forward
+    _rotary.undo(layer.self_attn)
     for part in layer.__dict__.pop("_qlinear").taken:
         getattr(layer.self_attn, part).__dict__.pop("_of_layer", None)
 
@@ -294,8 +293,10 @@ class _Fused:
         self.takes_out = _takes_out(layer.self_attn)
         #: Linears of the attention that do not compute what they are asked for.
         self.taken = (*kind.heads, _OUT) if self.takes_out else kind.heads
-        #: Columns of a head of q and k, where they get their rotary embeddings here.
-        self.head = _rotary.head_of(layer.self_attn) if len(kind.heads) == 3 else None
+        #: Where q and k get their rotary embeddings here, their heads: _rotary.heads_of().
+        self.rotary = None
+        if len(kind.heads) == 3:
+            self.rotary = _rotary.heads_of(layer.self_attn, norm_of)
         signature = inspect.signature(inspect.unwrap(type(layer).forward))
         self.parameters = list(signature.parameters)[2:]
         self.texts = {}
@@ -338,12 +339,12 @@ class _Fused:
         """What the layer's functions are made of, but for the type of their rows."""
         heads, outs, parts = self.linears(layer)
         if len(parts) == 3:
-            return self.projections_shape(heads, self.head), self.mlp_shape(outs, parts)
-        return self.projections_shape(heads, self.head), *self.wide_shapes(outs, parts)
+            return self.projections_shape(heads, self.rotary), self.mlp_shape(outs, parts)
+        return self.projections_shape(heads, self.rotary), *self.wide_shapes(outs, parts)
 
-    def projections_shape(self, heads, head):
+    def projections_shape(self, heads, rotary):
         first = heads[0]
-        described = _describe(heads), first.activations, head
+        described = _describe(heads), first.activations, rotary
         return "projections", first.in_features, self.norm_in, *described
 
     def out_shape(self, outs):
@@ -371,9 +372,12 @@ class _Fused:
     def projections(self, layer, x, tables):
         """The results of q, k and v; `tables` are the cosines and sines of q and k, or ()."""
         linears = self.linears(layer)[0]
-        inputs = [x, layer.input_layernorm.weight, *_biases(linears), *tables]
+        inputs = [x, layer.input_layernorm.weight, *_biases(linears)]
+        if tables:
+            scales = [norm.weight for norm in _rotary.norms_of(layer.self_attn)]
+            inputs += [*scales, *tables]
         columns = [linear.out_features for linear in linears]
-        shape = self.projections_shape(linears, self.head if tables else None)
+        shape = self.projections_shape(linears, self.rotary if tables else None)
         return self.run(shape, inputs, linears, columns)
 
     def mlp(self, layer, x, residual):
@@ -403,7 +407,7 @@ def _forward(layer, hidden_states, *args, **kwargs):
     kwargs.update(zip(fused.parameters, args))
     out, thread = [], _rotary.thread()
     embeddings = kwargs.get("position_embeddings")
-    tables = _rotary.tables_of(fused.head, hidden_states, layer.self_attn, embeddings)
+    tables = _rotary.tables_of(fused.rotary, hidden_states, layer.self_attn, embeddings)
     results = fused.projections(layer, hidden_states, tables)
     fused.pending[thread] = hidden_states, results, out
     _rotary.done[thread] = bool(tables)

@@ -5,9 +5,10 @@
 #
 # ===------------------------------------------------------------------------===#
 """The attentions of transformers call a function of their module, apply_rotary_pos_emb, in some
-ten kernels. A compiled function does it in one, with the linears before. So that the attention
-does not do it again, it gets a copy of its forward: the same code, in whose globals that name is
-apply() below."""
+ten kernels, and some call norms of q and k before it, in seven each. A compiled function does it
+all in one, after the linears. So that the attention does not do it again, it gets a copy of its
+forward: the same code, in whose globals that name is apply() below; and the norms return what
+they get."""
 
 import threading
 import types
@@ -17,6 +18,8 @@ import torch
 from ._ops import _TYPES
 
 _NAME = "apply_rotary_pos_emb"
+#: The norms of q and k, if there are.
+NORMS = "q_norm", "k_norm"
 
 #: Of each thread inside of an optimized layer's attention: whether its q and k are rotated.
 done = {}
@@ -65,15 +68,31 @@ def _copied(function, names):
     return copy
 
 
+def norms_of(attention):
+    """The norms of q and k, or ()."""
+    return tuple(getattr(attention, name) for name in NORMS if hasattr(attention, name))
+
+
 @torch.no_grad()
-def head_of(attention):
-    """Columns of a head whose rotary embeddings are known, by what they compute, and come right
-    after the linears; else None."""
+def heads_of(attention, norm_of):
+    """(columns of a head, its norm or None) where rotary embeddings are known, by what they
+    compute, and come right after the linears or norms of heads; else None. `norm_of` says of a
+    module what norm it is, or None."""
     head = getattr(attention, "head_dim", None)
     forward = _forward_of(attention)
-    between = any(hasattr(attention, name) for name in ("q_norm", "k_norm"))
-    if forward is None or between or not isinstance(head, int) or head % 2:
+    if forward is None or not isinstance(head, int) or head % 2:
         return None
+    norm, norms = None, norms_of(attention)
+    if norms:
+        plain = all(
+            isinstance(n, torch.nn.Module) and "forward" not in n.__dict__ for n in norms
+        )
+        kinds = {norm_of(n) for n in norms} if plain else {None}
+        norm = kinds.pop()
+        if len(norms) != len(NORMS) or kinds or norm is None:
+            return None
+        if any(len(n.weight) != head for n in norms):
+            return None
     generator = torch.Generator().manual_seed(2)
     q, k, cos, sin = (
         torch.randn(2, *lead, 3, head, generator=generator) for lead in ((3,), (1,), (), ())
@@ -87,7 +106,14 @@ def head_of(attention):
         want = x * cos[:, None] + torch.cat([-high, low], dim=-1) * sin[:, None]
         if y.shape != want.shape or not torch.allclose(y, want, rtol=1e-5, atol=1e-6):
             return None
-    return head
+    return head, norm
+
+
+def _norm_forward(self, x):
+    return x if done.get(thread()) else type(self).forward(self, x)
+
+
+_norm_forward.leaves_rotated = True
 
 
 def install(attention):
@@ -103,18 +129,32 @@ def install(attention):
     copy = _copied(type(attention).forward, names)
     copy.leaves_rotated = True
     attention.forward = types.MethodType(copy, attention)
+    for norm in norms_of(attention):
+        norm.forward = types.MethodType(_norm_forward, norm)
+
+
+def undo(attention):
+    """Takes back what is left of install()."""
+    for module in (attention, *norms_of(attention)):
+        if _is_ours(module):
+            del module.forward
+
+
+def _is_ours(module):
+    """Whether its forward is what install() made: nobody has replaced or wrapped it."""
+    return hasattr(module.__dict__.get("forward"), "leaves_rotated")
 
 
 def is_installed(attention):
-    """Whether its forward is still what install() made: nobody has replaced or wrapped it."""
-    return hasattr(attention.__dict__.get("forward"), "leaves_rotated")
+    return all(_is_ours(module) for module in (attention, *norms_of(attention)))
 
 
-def tables_of(head, x, attention, embeddings):
+def tables_of(heads, x, attention, embeddings):
     """The cosines and sines (..., head) for the rows of x (..., K); () if these are none for
-    whole heads in the type of x, and the attention applies what there is."""
-    if not head or not is_installed(attention):
+    whole heads in the type of x, and the attention applies what there is. `heads` is heads_of()."""
+    if not heads or not is_installed(attention):
         return ()
+    head = heads[0]
     if not isinstance(embeddings, (tuple, list)) or len(embeddings) != 2:
         return ()
     lead = x.shape[:-1]

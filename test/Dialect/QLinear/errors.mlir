@@ -1333,7 +1333,7 @@ func.func @rotary(%x: tensor<4x64xf32>, %b: tensor<?x64xf32>) {
 
 func.func @rotary(%x: tensor<4x64xf32>) {
   // expected-error @below {{has no input; give the queries, the keys or both (C5 of qlinear.rotary)}}
-  "qlinear.rotary"(%x, %x) <{head = 64 : i64, operandSegmentSizes = array<i32: 0, 1, 1, 0>}> : (tensor<4x64xf32>, tensor<4x64xf32>) -> ()
+  "qlinear.rotary"(%x, %x) <{head = 64 : i64, operandSegmentSizes = array<i32: 0, 0, 1, 1, 0>}> : (tensor<4x64xf32>, tensor<4x64xf32>) -> ()
   return
 }
 
@@ -1422,6 +1422,62 @@ func.func @rotary(%x: tensor<4x64xf32>) {
 func.func @rotary(%x: tensor<4x64xf32>) {
   // expected-error @below {{turns 'tensor<4x64xf32>' into 'tensor<4x64xf16>'; the shape and the element type must be the same (C10 of qlinear.rotary)}}
   %y = qlinear.rotary %x by %x, %x head = 64 : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> tensor<4x64xf16>
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>, %n: tensor<64xf32>) {
+  // expected-error @below {{has 2 inputs and 1 norms; there is one for each input, or none (C11 of qlinear.rotary)}}
+  %y:2 = qlinear.rotary %x, %x norms(%n) epsilon = 0.0 by %x, %x head = 64 : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> (tensor<4x64xf32>, tensor<4x64xf32>)
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>, %n: tensor<32xf32>) {
+  // expected-error @below {{norm 0 is 'tensor<32xf32>', and head = 64; norms have an element for each column of a head, and are of one type (C11 of qlinear.rotary)}}
+  %y = qlinear.rotary %x norms(%n) epsilon = 0.0 by %x, %x head = 64 : (tensor<4x64xf32>, tensor<32xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>, %n: tensor<64xf32>, %m: tensor<64xf16>) {
+  // expected-error @below {{norm 1 is 'tensor<64xf16>', and head = 64; norms have an element for each column of a head, and are of one type (C11 of qlinear.rotary)}}
+  %y:2 = qlinear.rotary %x, %x norms(%n, %m) epsilon = 0.0 by %x, %x head = 64 : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<64xf32>, tensor<64xf16>, tensor<4x64xf32>, tensor<4x64xf32>) -> (tensor<4x64xf32>, tensor<4x64xf32>)
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>, %n: tensor<64xf32>) {
+  // expected-error @below {{has norms(...) and no epsilon; it is added to a mean of squares, as in epsilon = 1.0e-06 (C12 of qlinear.rotary)}}
+  %y = qlinear.rotary %x norms(%n) by %x, %x head = 64 : (tensor<4x64xf32>, tensor<64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>, %n: tensor<64xf32>) {
+  // expected-error @below {{epsilon = -1.000000e+00; it is added to a mean of squares: give a finite number from 0 on (C12 of qlinear.rotary)}}
+  %y = qlinear.rotary %x norms(%n) epsilon = -1.0 by %x, %x head = 64 : (tensor<4x64xf32>, tensor<64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>) {
+  // expected-error @below {{has epsilon, which is of norms, and no norms(...); give a vector of scales for each input, or leave it out (C12 of qlinear.rotary)}}
+  %y = qlinear.rotary %x epsilon = 0.0 by %x, %x head = 64 : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>) {
+  // expected-error @below {{has zero_centered, which is of norms, and no norms(...); give a vector of scales for each input, or leave it out (C12 of qlinear.rotary)}}
+  %y = qlinear.rotary %x zero_centered by %x, %x head = 64 : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> tensor<4x64xf32>
   return
 }
 
