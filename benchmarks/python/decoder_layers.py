@@ -5,13 +5,13 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===------------------------------------------------------------------------===#
-"""Times decoder layers of transformers' Llama on a GPU, in a CUDA graph and eagerly: bfloat16,
-after swap_linears(), and after optimize(). A batch of B decodes a token each (B x 1), a prompt
+"""Times decoder layers of transformers on a GPU, in a CUDA graph and eagerly: bfloat16, after
+swap_linears(), and after optimize(). A batch of B decodes a token each (B x 1), a prompt
 is 1 x M. Each layer has weights of its own, so that they come from memory and not from a cache.
 What the layers after optimize() give is compared with what they gave before, and has the same
 bits in each replay.
 
-    decoder_layers.py                      # of Llama-3 8B
+    decoder_layers.py                      # of Llama-3 8B; --model qwen3, gemma3
     decoder_layers.py --generate 64        # generate() of as many tokens, eagerly
     decoder_layers.py --pack cuda:sm_90a   # only fills the cache of artifacts ($QLINEAR_CACHE)
 """
@@ -23,10 +23,16 @@ import time
 import qlinear.nn
 import torch
 from decode import microseconds
-from transformers import LlamaConfig, LlamaForCausalLM
-from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRotaryEmbedding
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, Qwen3Config
 
 VARIANTS = ("bf16", "packed", "optimized")
+#: Configuration; what rotary embeddings are asked for besides positions; K, the MLP's inner
+#: columns, heads, those of keys, columns of a head: of Llama-3 8B, Qwen 3 8B, Gemma 3 27B.
+MODELS = {
+    "llama": (LlamaConfig, (), 4096, 14336, 32, 8, 128),
+    "qwen3": (Qwen3Config, (), 4096, 12288, 32, 8, 128),
+    "gemma3": (Gemma3TextConfig, ("full_attention",), 5376, 21504, 32, 16, 128),
+}
 
 
 class Layers(torch.nn.Module):
@@ -41,12 +47,14 @@ class Layers(torch.nn.Module):
 
 
 def config_of(options):
-    return LlamaConfig(
-        hidden_size=options.hidden,
-        intermediate_size=options.inner,
+    kind, _, hidden, inner, heads, kv_heads, head = MODELS[options.model]
+    return kind(
+        hidden_size=hidden,
+        intermediate_size=inner,
         num_hidden_layers=options.layers,
-        num_attention_heads=options.heads,
-        num_key_value_heads=options.kv_heads,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=head,
         attn_implementation="sdpa",
     )
 
@@ -54,7 +62,7 @@ def config_of(options):
 def generate(options):
     """Prints what a token of generate() takes, with transformers' defaults: no graph."""
     with torch.device("cuda"):
-        model = LlamaForCausalLM(config_of(options)).bfloat16().eval()
+        model = AutoModelForCausalLM.from_config(config_of(options)).bfloat16().eval()
     prompt = torch.arange(5, 21, device="cuda")[None]
     count = {"max_new_tokens": options.generate, "min_new_tokens": options.generate}
     head = "lm_head"
@@ -77,14 +85,16 @@ def generate(options):
 def models(options):
     """{variant: a layer} on the CPU, with one set of weights, and the rotary embedding."""
     config = config_of(options)
-    layer = LlamaDecoderLayer(config, 0).bfloat16().eval()
+    config.num_hidden_layers, config.vocab_size = 1, 8
+    model = AutoModelForCausalLM.from_config(config).bfloat16().eval().model
+    layer, rotary = model.layers[0], model.rotary_emb
     packed = copy.deepcopy(layer)
     qlinear.nn.swap_linears(packed, options.encoding, search=False)
     optimized = copy.deepcopy(packed)
     report = qlinear.nn.optimize(optimized)
     if any(entry.reason for entry in report):
         raise SystemExit(report)
-    return dict(zip(VARIANTS, (layer, packed, optimized))), LlamaRotaryEmbedding(config)
+    return dict(zip(VARIANTS, (layer, packed, optimized))), rotary
 
 
 def measure(model, x, embeddings, layers):
@@ -106,10 +116,7 @@ def measure(model, x, embeddings, layers):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--hidden", type=int, default=4096)
-    parser.add_argument("--inner", type=int, default=14336)
-    parser.add_argument("--heads", type=int, default=32)
-    parser.add_argument("--kv-heads", type=int, default=8)
+    parser.add_argument("--model", choices=MODELS, default="llama")
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--batches", default="1,4,8,16,32,64")
     parser.add_argument("--prompts", default="128,512,2048")
@@ -132,16 +139,17 @@ def main():
         }
         print(
             f"{torch.cuda.get_device_name()}, us per layer, {options.layers} layers of "
-            f"{options.hidden} x {options.inner}, {options.encoding}"
+            f"{options.model}, {options.encoding}"
         )
         print("| rows | bf16, graph | packed | optimized | faster | bf16, eager | packed | "
               "optimized |\n| --- | --- | --- | --- | --- | --- | --- | --- |")
         shapes = [(int(b), 1) for b in options.batches.split(",") if b]
         shapes += [(1, int(m)) for m in options.prompts.split(",") if m]
         for batch, length in shapes:
-            x = torch.randn(batch, length, options.hidden, device="cuda", dtype=torch.bfloat16)
+            hidden = MODELS[options.model][2]
+            x = torch.randn(batch, length, hidden, device="cuda", dtype=torch.bfloat16)
             positions = torch.arange(length, device="cuda").expand(batch, length)
-            embeddings = rotary(x, positions)
+            embeddings = rotary(x, positions, *MODELS[options.model][1])
             graph, eager, results = zip(
                 *(measure(made[name], x, embeddings, options.layers) for name in VARIANTS)
             )

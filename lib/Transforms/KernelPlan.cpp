@@ -253,8 +253,13 @@ Result<KernelPlan> planKernel(LinearOp op, const Gemv &gemv, bool pdl,
   shareTiles(plan);
   plan.sharedBytes = layOut(plan);
   int64_t resident = *gemv.resident;
-  plan.blocksPerMultiprocessor = int(std::max<int64_t>(resident, 1));
-  int64_t room = sharedBytesOf(chip, plan.blocksPerMultiprocessor);
+  int64_t blocks = std::max<int64_t>(resident, 1);
+  // Beside the only block of such a kernel there is room for one of the next.
+  bool sharing = pdl && resident == 1 && gemv.rows <= kSharingRows &&
+                 *gemv.warps <= chip.warps &&
+                 plan.sharedBytes <= sharedBytesOf(chip, 2);
+  plan.blocksPerMultiprocessor = sharing ? 2 : int(blocks);
+  int64_t room = sharedBytesOf(chip, blocks);
   if (plan.sharedBytes > room)
     return error("the kernel for " + number(gemv.rows) + " rows of K = " +
                  number(plan.K) + " needs " + number(plan.sharedBytes) +

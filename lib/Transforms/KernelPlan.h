@@ -61,7 +61,7 @@ struct KernelPlan {
   bool ahead = false;
   kernels::Product product = kernels::kDp4a;
   bool bulkCodes = false; ///< bulk copies of quantized activations
-  /// Blocks of this kernel and the next that a multiprocessor has to hold at once.
+  /// Blocks of this kernel and the next for which a multiprocessor has registers.
   int blocksPerMultiprocessor = 1;
   /// Blocks of a cluster, which work on the same tiles, each on its part of K. A tile
   /// is finished by block tile % split of the cluster.
@@ -98,19 +98,20 @@ struct GemmPlan {
   kernels::CopyMode mode = kernels::kBulk;
   bool byGroups = false; ///< products by groups of four warps
   kernels::GemmShape shape;
-  /// Blocks, and those of a cluster, which share the units of K; by groups the pieces of
-  /// K that a job has at most.
+  /// Blocks, and those of a cluster, which share the units of K; by groups the pieces
+  /// of K that a job has at most.
   int64_t grid = 0, split = 1;
   int64_t K = 0, units = 0;
   int64_t mostTiles = 0; ///< of a job
   std::vector<KernelSegment> segments;
-  // Bytes and offsets in shared memory; the ring is at 0, by groups that of activations.
+  // Bytes and offsets in shared memory; the ring is at 0, by groups that of
+  // activations.
   int64_t stageBytes = 0, barriers = 0, tables = 0, factors = 0, sharedBytes = 0;
   int64_t ring = 0, rounds = 0; ///< by groups: of units; finished sums
 
-  /// What blocks share in memory: two counters for each group of warps and each job that
-  /// has pieces, and the sums of pieces. Such jobs are less than two for each block, and
-  /// a block has two pieces at most (Shares.h).
+  /// What blocks share in memory: two counters for each group of warps and each job
+  /// that has pieces, and the sums of pieces. Such jobs are less than two for each
+  /// block, and a block has two pieces at most (Shares.h).
   int64_t counters() const {
     return byGroups && split > 1 ? 2 * (2 * grid * shape.groups()) : 0;
   }
@@ -137,6 +138,9 @@ struct GemmScratch {
     counters = std::max(counters, plan.counters());
   }
 };
+
+/// The most rows of kernels that share a multiprocessor with the next one's.
+inline constexpr int64_t kSharingRows = 2;
 
 /// Most dynamic shared memory of each of `blocks` blocks on a multiprocessor.
 int64_t sharedBytesOf(const GpuChip &chip, int64_t blocks);

@@ -43,8 +43,6 @@ namespace {
 /// The fewest rows for which tensor cores are faster than dp4a (on sm_90; dp4a is ahead
 /// by 2% at 2 rows, and behind by 3% at 4 and 28% at 8).
 constexpr int64_t kTensorRows = 3;
-/// The most rows of kernels that share a multiprocessor with the next one's.
-constexpr int64_t kSharingRows = 2;
 /// Long rows are quantized by two blocks (measured: 13% at 8 rows of K = 21504, 6% at 2
 /// rows, a loss for K = 8192). Clusters of 4 do not fit evenly into the chip's
 /// processing clusters.
@@ -61,6 +59,9 @@ public:
     quantize = given ? given.getQuantize().value_or(usual) : usual;
     if (quantize == QuantizeKind::norm)
       quantize = usual;
+    Operation *maker = op.getX().getDefiningOp();
+    followsFewBlocks =
+        isa_and_nonnull<KernelOpInterface>(maker) && !isa<LinearOp>(maker);
     floats = op.multipliesFloats();
     preparesX = isa<RankedTensorType>(op.getX().getType()) &&
                 (quantize == QuantizeKind::inside || floats);
@@ -123,8 +124,9 @@ private:
 
   LinearOp op;
   const GpuChip &chip;
-  bool floats;    ///< are multiplied
-  bool preparesX; ///< quantizes it, or stages its floats, in the kernel
+  bool followsFewBlocks; ///< x is made by a kernel that is no linear's
+  bool floats;           ///< are multiplied
+  bool preparesX;        ///< quantizes it, or stages its floats, in the kernel
   int64_t K, tiles = 0, units = 0, unitsPerTile = 0;
 };
 
@@ -191,16 +193,24 @@ Result<Gemv> Chooser::chooseFor(const Gemv &wanted, int64_t grid) const {
   //   - a kernel that does not fit twice has the multiprocessor to itself. Where it
   //     ends first, two blocks of a kernel that fits twice could start after it. So all
   //     kernels for one and two rows fit twice, with fewer warps if need be.
+  // After a kernel of few blocks they are not even: where such a block waits beside one
+  // of the kernel before it, there are no registers for another. So a kernel that
+  // follows reserves as much as lets one of others start beside a block of it, but no
+  // second one of its own (measured where two norms come between o and gate and up of
+  // 21504 x 5376: these took 1.9 times as long as their read, and the layer 99 us; with
+  // no two blocks anywhere it takes 74.5).
   if (pdl && g.rows <= kSharingRows && wanted.resident.value_or(2) == 2 &&
       wanted.phases.value_or(1) == 1)
     for (int64_t cap : {12, 8})
       if (fits(wanted.warps.value_or(std::min(warpsFor(g.rows), cap)), 2, 1,
-               std::min<int64_t>(most, 2)))
+               std::min<int64_t>(most, 2))) {
+        g.resident = wanted.resident.value_or(followsFewBlocks ? 1 : 2);
         // Quantizing long rows takes as long as filling the ring; the copies go on
         // meanwhile if the first units are taken out of it (with more than one row the
         // registers are needed).
         return finish(true, g.rows == 1 && g.dot != DotKind::mma && ring && preparesX &&
                                 oneWalk);
+      }
   // A ring of one stage hides no latency, so phases come before that.
   int64_t first = wanted.phases.value_or(1);
   int64_t last =

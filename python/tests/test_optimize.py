@@ -71,6 +71,15 @@ def test_logits(name, calls):
     assert not torch.equal(after, before)  # roundings differ, or nothing was done
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_layers_by_themselves(name):
+    model = packed(name)
+    before = logits(model)
+    for layer in model.model.layers:
+        assert [entry.reason for entry in qlinear.nn.optimize(layer)] == [None]
+    assert off(logits(model), before) < 1e-5
+
+
 @pytest.mark.parametrize("name", ["Llama", "Gemma3"])
 def test_bf16_with_int8_activations(name):
     model = packed(name, torch.bfloat16, "int8")

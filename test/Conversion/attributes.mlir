@@ -22,7 +22,8 @@ func.func @f(%x: tensor<?x64xf32>) -> (tensor<?x64xf32>, tensor<?x64xf32>) {
   %z = qlinear.linear %q, %b {my.b, my.both = 2 : i32} : (!qlinear.activations<?x64>, !qlinear.weight<64x64, #q8>) -> tensor<?x64xf32>
   return %n, %z : tensor<?x64xf32>, tensor<?x64xf32>
 }
-func.func @g(%q: !qlinear.activations<?x64>) -> (tensor<?x64xf32>, tensor<?x64xf32>) {
+func.func @g(%x: tensor<?x64xf32>) -> (tensor<?x64xf32>, tensor<?x64xf32>) {
+  %q = qlinear.quantize_activations %x : tensor<?x64xf32> -> !qlinear.activations<?x64>
   %a = qlinear.load @a : !qlinear.weight<64x64, #q8>
   %b = qlinear.load @b : !qlinear.weight<64x64, #q8>
   %y = qlinear.linear %q, %a {my.c} : (!qlinear.activations<?x64>, !qlinear.weight<64x64, #q8>) -> tensor<?x64xf32>

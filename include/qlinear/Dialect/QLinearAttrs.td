@@ -190,7 +190,8 @@ def QLinear_GemvAttr : QLinear_Attr<"Gemv", "gemv", [
     ahead. The stages that are not `early` start their copies after the
     loads of `x`, which else would queue behind them; a unit that is taken `ahead` is
     refilled at that time. `resident` counts blocks of this kernel and the next: so much
-    shared memory is reserved that no more fit; with 0 as many as do. The activations of
+    shared memory is reserved that no more fit; with 0 as many as do, and with 1 no two of
+    this kernel, but a block of another kernel may, which needs less. The activations of
     one of the `phases` at a time are in shared memory. `grid` counts all blocks of all
     clusters.
 

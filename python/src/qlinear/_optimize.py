@@ -128,7 +128,8 @@ def undo(layer):
 
 def _logits(model):
     """Of a few tokens, or None of what is no language model."""
-    config = getattr(model, "config", None)
+    # Layers of some models have a configuration, too.
+    config = getattr(model, "config", None) if hasattr(model, "get_input_embeddings") else None
     size = getattr(config.get_text_config(), "vocab_size", 0) if config is not None else 0
     # What accelerate offloads is on the meta device, until it is called.
     devices = [p.device for p in model.parameters() if not p.is_meta]
