@@ -119,15 +119,18 @@ QL_INLINE void addFloatHalf(const WeightLayout &w, const UnitLayout &unit,
   }
 #pragma clang loop unroll(disable)
   for (int r0 = 0; r0 < 4; ++r0) {
-    if (m0 == 0)
-      prefetchStep<2>(unit, base + kPrefetch, h, r0);
     int bias = unit.spec.bias();
     Groups g = groupsOf(unit, base, steps, bias, r0, h, tile);
     addOffsets(unit, g, tokens, m0, count, r0, tile);
-    addFloatRow<0>(unit, base, tokens, count, r0, h, g.scale, &tile.sum(r0, 0, m0));
-    addFloatRow<1>(unit, base, tokens, count, r0, h, g.scale, &tile.sum(r0, 1, m0));
-    addFloatRow<2>(unit, base, tokens, count, r0, h, g.scale, &tile.sum(r0, 2, m0));
-    addFloatRow<3>(unit, base, tokens, count, r0, h, g.scale, &tile.sum(r0, 3, m0));
+    auto add = [&]<int J>() QL_LAMBDA {
+      if (m0 == 0)
+        prefetchBeside(unit, base, J, r0, h);
+      addFloatRow<J>(unit, base, tokens, count, r0, h, g.scale, &tile.sum(r0, J, m0));
+    };
+    add.template operator()<0>();
+    add.template operator()<1>();
+    add.template operator()<2>();
+    add.template operator()<3>();
   }
 }
 

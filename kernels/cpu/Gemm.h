@@ -119,9 +119,6 @@ QL_INLINE void decodeHalf(const UnitLayout &unit, const u8 *base,
   Floats scale[2][4], offset[2][4];
 #pragma clang loop unroll(disable)
   for (int r0 = 0; r0 < 4; ++r0) {
-    // The unit after this one, for what is decoded next, and one farther away.
-    prefetchStep<3>(unit, base + unit.bytes(), h, r0);
-    prefetchStep<2>(unit, base + kPrefetch, h, r0);
     Groups g = groupsOf(unit, base, steps, bias, r0, h, constants);
     QL_UNROLL
     for (int half = 0; half < unit.halves(); ++half) {
@@ -131,6 +128,7 @@ QL_INLINE void decodeHalf(const UnitLayout &unit, const u8 *base,
     Words low[4], high[4], out[8];
     QL_UNROLL
     for (int j = 0; j < 4; ++j) {
+      prefetchBeside(unit, base, j, r0, h);
       Codes q = codesOf(unit, base, j, r0, h);
       low[j] = (Words)productBytes(bits, q.low);
       high[j] = (Words)productBytes(bits, q.high);

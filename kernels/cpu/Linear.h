@@ -27,8 +27,9 @@ namespace qlinear::cpu {
 
 /// How far ahead of the unit at hand weights are prefetched, in bytes, into the
 /// second-level cache: prefetches of all that into the first share its few miss buffers
-/// with the loads and stop at half the bandwidth.
-inline constexpr int kPrefetch = 8192;
+/// with the loads and stop at half the bandwidth. Twice as much gains 2% more where
+/// two threads read, and is too much of a small weight.
+inline constexpr int kPrefetch = 16384;
 /// Tokens in one pass over a unit: as many as have room for their sums of four
 /// rows in registers.
 inline constexpr int kTokens = 4;
@@ -120,6 +121,28 @@ QL_INLINE Codes codesOf(const UnitLayout &unit, const u8 *base, int j, int r0, i
             lookUp(table.low, table.high, (Bytes)high)};
   }
   return {(Bytes)low, (Bytes)high};
+}
+
+/// Prefetches the part of a unit of the same size at `ahead` that falls to row
+/// 4 j + r0 of half h, into the cache of level 4 - Locality. A unit of up to four
+/// chunks has half h = 0 only.
+template <int Locality>
+QL_INLINE void prefetchPart(const UnitLayout &unit, const u8 *ahead, int j, int r0,
+                            int h) {
+  int steps = unit.chunks > 4 ? 8 : 4;
+  int lines = (unit.bytes() + steps * 64 - 1) / (steps * 64);
+  QL_UNROLL
+  for (int i = lines * j / 4; i < lines * (j + 1) / 4; ++i)
+    __builtin_prefetch(ahead + ((h * 4 + r0) * lines + i) * 64, 0, Locality);
+}
+/// Prefetches beside the loads of a row's codes: of the next unit into the first-level
+/// cache, of what is farther away into the second. Many prefetches at once would fill
+/// the miss buffers, which the loads need, too; so the compiler must not gather them.
+QL_INLINE void prefetchBeside(const UnitLayout &unit, const u8 *base, int j, int r0,
+                              int h) {
+  prefetchPart<3>(unit, base + unit.bytes(), j, r0, h);
+  prefetchPart<2>(unit, base + kPrefetch, j, r0, h);
+  asm volatile("" ::: "memory");
 }
 
 /// Token m's codes and scales for four chunks.
@@ -242,23 +265,16 @@ QL_INLINE void addRows(const UnitLayout &unit, const u8 *base, const BlockSteps 
   Groups g = groupsOf(unit, base, steps, bias, r0, h, tile);
   if (hasOffsets(unit.spec, bias))
     addOffsets(unit, g, tokens, m0, count, r0, tile);
-  const Floats *s = g.scale;
-  addRow<0>(unit, base, tokens, count, r0, h, s[0], s[1], &tile.sum(r0, 0, m0));
-  addRow<1>(unit, base, tokens, count, r0, h, s[0], s[1], &tile.sum(r0, 1, m0));
-  addRow<2>(unit, base, tokens, count, r0, h, s[0], s[1], &tile.sum(r0, 2, m0));
-  addRow<3>(unit, base, tokens, count, r0, h, s[0], s[1], &tile.sum(r0, 3, m0));
-}
-
-/// Prefetches the part of a unit of the same size at `ahead` that falls to (h, r0),
-/// into the cache of level 4 - Locality. A unit of up to four chunks has half h = 0
-/// only.
-template <int Locality>
-QL_INLINE void prefetchStep(const UnitLayout &unit, const u8 *ahead, int h, int r0) {
-  int steps = unit.chunks > 4 ? 8 : 4;
-  int lines = (unit.bytes() + steps * 64 - 1) / (steps * 64);
-  QL_UNROLL
-  for (int i = 0; i < lines; ++i)
-    __builtin_prefetch(ahead + ((h * 4 + r0) * lines + i) * 64, 0, Locality);
+  auto add = [&]<int J>() QL_LAMBDA {
+    if (m0 == 0)
+      prefetchBeside(unit, base, J, r0, h);
+    addRow<J>(unit, base, tokens, count, r0, h, g.scale[0], g.scale[1],
+              &tile.sum(r0, J, m0));
+  };
+  add.template operator()<0>();
+  add.template operator()<1>();
+  add.template operator()<2>();
+  add.template operator()<3>();
 }
 
 /// Half unit h for tokens m0 .. m0 + count - 1 of `rows` (the last is repeated).
@@ -273,12 +289,6 @@ QL_INLINE void addHalf(const WeightLayout &w, const UnitLayout &unit, const u8 *
     tokens[m] = tokenOf(a, activations + row * a.bytes(), index, h);
   }
   auto step = [&](int r0) QL_LAMBDA {
-    if (m0 == 0) {
-      // Where a unit takes long enough, the next one may come to the first level.
-      if (kRegisters < 32)
-        prefetchStep<3>(unit, base + unit.bytes(), h, r0);
-      prefetchStep<2>(unit, base + kPrefetch, h, r0);
-    }
     addRows(unit, base, steps, tokens, m0, count, r0, h, tile);
   };
   if (tile.M == 1 && kRegisters >= 32) { // all the sums of a tile fit
