@@ -141,6 +141,76 @@ def test_rotary_embeddings(name, monkeypatch):
         assert off(logits(model), want) < 1e-5
 
 
+#: What models of Gemma 4 have, and the columns of heads that are rotated in each layer's function.
+GEMMA4 = {
+    "dense": ({}, [16, 32, 16, 32]),
+    "values that are keys": ({"attention_k_eq_v": True}, [16, None, 16, None]),
+    "inputs for each layer": ({"hidden_size_per_layer_input": 32}, [16, 32, 16, 32]),
+    "shared keys": (
+        {"num_kv_shared_layers": 2, "use_double_wide_mlp": True, "hidden_size_per_layer_input": 32},
+        [16, 32, None, None],
+    ),
+}
+
+
+def gemma4(dtype=torch.float32, activations="float", **options):
+    config = transformers.Gemma4TextConfig(
+        **SIZES | {
+            "num_hidden_layers": 4,
+            "global_head_dim": 32,
+            "layer_types": ["sliding_attention", "full_attention"] * 2,
+            "hidden_size_per_layer_input": 0,
+            "vocab_size_per_layer_input": SIZES["vocab_size"],
+        } | options
+    )
+    torch.manual_seed(0)
+    model = transformers.Gemma4ForCausalLM(config).eval()
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+        for layer in model.model.layers:
+            layer.layer_scalar.fill_(0.7)
+    model = model.to(dtype)
+    swap(model, activations=activations)
+    return model
+
+
+@pytest.mark.skipif(not hasattr(transformers, "Gemma4TextConfig"), reason="transformers is older")
+@pytest.mark.parametrize("options, heads", GEMMA4.values(), ids=GEMMA4)
+def test_gemma4(options, heads, calls):
+    model = gemma4(**options)
+    plain, before = copy.deepcopy(model), logits(model)
+    want = logits(dequantized(model).double())
+    report = qlinear.nn.optimize(model)
+    assert [entry.reason for entry in report] == [None] * 4
+    assert [(layer._qlinear.rotary or [None])[0] for layer in model.model.layers] == heads
+    calls.clear()
+    after = logits(model)
+    assert len(calls) == 8  # of four layers
+    assert off(before, want) < 2e-5 and off(after, want) < 2e-5
+    assert not torch.equal(after, before)
+    assert off(logits(copy.deepcopy(model)), want) < 2e-5
+    count = {"max_new_tokens": 9, "do_sample": False, "eos_token_id": None}
+    assert torch.equal(model.generate(IDS, **count), plain.generate(IDS, **count))
+    with torch.no_grad():  # is read in each call
+        for each in (model, plain):
+            each.model.layers[2].layer_scalar.fill_(1.4)
+    assert off(logits(model), logits(plain)) < 1e-5
+
+
+@pytest.mark.skipif(not hasattr(transformers, "Gemma4TextConfig"), reason="transformers is older")
+def test_gemma4_with_experts():
+    model = gemma4(
+        enable_moe_block=True, num_experts=4, top_k_experts=2, moe_intermediate_size=32
+    )
+    before = logits(model)
+    report = qlinear.nn.optimize(model)
+    assert {entry.reason for entry in report} == {"it has experts beside its MLP"}
+    assert torch.equal(logits(model), before)
+
+
 @pytest.mark.parametrize("change", ["epsilon", "kind", "hook", "size"])
 def test_norms_of_heads_that_are_others(change):
     """Two norms that differ, and norms that are more than one, stay what they are."""

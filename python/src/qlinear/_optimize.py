@@ -29,17 +29,29 @@ from ._layer import Linear
 from ._ops import _TYPES, _type_of
 
 #: How the parts of a decoder layer are called, beside those in _PARTS: the norms after the
-#: attention, before and after the MLP; the first linears of the attention; the linears of the
-#: MLP, in which the first may be gate and up in one; the MLP's activation.
-_Kind = collections.namedtuple("_Kind", "norms heads mlp activation")
+#: attention, before and after the MLP; the first linears of the attention, some of which may be
+#: None; the linears of the MLP, in which the first may be gate and up in one; the MLP's
+#: activation; what the layer does with its result (its input there, the layer's own).
+_Kind = collections.namedtuple("_Kind", "norms heads mlp activation tail", defaults=(None,))
 _PLAIN = (None, "post_attention_layernorm", None)
 _SANDWICH = "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"
 _SEPARATE = ("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj", "down_proj"), "act_fn"
 _MERGED = ("qkv_proj",), ("gate_up_proj", "down_proj"), "activation_fn"
+
+
+def _gemma4_tail(layer, x, per_layer_input):
+    if layer.hidden_size_per_layer_input:
+        gate = layer.act_fn(layer.per_layer_input_gate(x))
+        extra = layer.per_layer_projection(gate * per_layer_input)
+        x = x + layer.post_per_layer_input_norm(extra)
+    return x * layer.layer_scalar
+
+
 #: By class; `forward` does what _forward() does.
 _LAYERS = {
     "Gemma2DecoderLayer": _Kind(_SANDWICH, *_SEPARATE),
     "Gemma3DecoderLayer": _Kind(_SANDWICH, *_SEPARATE),
+    "Gemma4TextDecoderLayer": _Kind(_SANDWICH, *_SEPARATE, ("per_layer_input", _gemma4_tail)),
     "GemmaDecoderLayer": _Kind(_PLAIN, *_SEPARATE),
     "LlamaDecoderLayer": _Kind(_PLAIN, *_SEPARATE),
     "MistralDecoderLayer": _Kind(_PLAIN, *_SEPARATE),
@@ -174,7 +186,9 @@ def _why_not(layer):
             return f"it has no {part}"
     if "forward" in layer.__dict__ or "forward" in layer.mlp.__dict__:
         return "its forward is replaced in this object"
-    groups = (layer.self_attn, kind.heads), (layer.mlp, kind.mlp)
+    if getattr(layer, "enable_moe_block", False):
+        return "it has experts beside its MLP"
+    groups = (layer.self_attn, _heads(layer)), (layer.mlp, kind.mlp)
     for module, part in [(owner, part) for owner, parts in groups for part in parts]:
         linear = getattr(module, part, None)
         if type(linear) is not Linear:
@@ -199,6 +213,14 @@ def _why_not(layer):
     if activation_of(getattr(layer.mlp, kind.activation, None)) is None:
         return "the activation of its mlp is none of SiLU and GELU"
     return None
+
+
+def _heads(layer):
+    """The first linears of its attention: layers of Gemma 4 may have no v, whose values are the
+    keys', and neither k nor v, where they share another layer's."""
+    kind = _LAYERS[type(layer).__name__]
+    have = [h for h in kind.heads if getattr(layer.self_attn, h, None) is not None]
+    return tuple(have) if kind.tail and have[:1] == ["q_proj"] else kind.heads
 
 
 def _has_hooks(module):
@@ -292,11 +314,12 @@ class _Fused:
         self.norms = tuple(name and norm_of(getattr(layer, name)) for name in kind.norms)
         self.act = activation_of(getattr(layer.mlp, kind.activation))
         self.takes_out = _takes_out(layer.self_attn)
+        self.heads = _heads(layer)
         #: Linears of the attention that do not compute what they are asked for.
-        self.taken = (*kind.heads, _OUT) if self.takes_out else kind.heads
+        self.taken = (*self.heads, _OUT) if self.takes_out else self.heads
         #: Where q and k get their rotary embeddings here, their heads: _rotary.heads_of().
         self.rotary = None
-        if len(kind.heads) == 3:
+        if len(self.heads) == 3:
             self.rotary = _rotary.heads_of(layer.self_attn, norm_of)
         signature = inspect.signature(inspect.unwrap(type(layer).forward))
         self.parameters = list(signature.parameters)[2:]
@@ -319,7 +342,7 @@ class _Fused:
                 "the attention of an optimized layer gives its q, k and v another tensor than it "
                 "got; use this model without qlinear.nn.optimize(), and report it"
             )
-        return results[self.kind.heads.index(part)]
+        return results[self.heads.index(part)]
 
     def check(self, attention, out):
         """Error if the attention did more with the result of o than to return it."""
@@ -333,7 +356,7 @@ class _Fused:
         """The linears that the functions are made of: those before the attention, after it, and
         of the MLP."""
         outs = (_OUT,) if self.takes_out else ()
-        owners = (layer.self_attn, self.kind.heads), (layer.self_attn, outs)
+        owners = (layer.self_attn, self.heads), (layer.self_attn, outs)
         return [_linears(*owned) for owned in (*owners, (layer.mlp, self.kind.mlp))]
 
     def shapes(self, layer):
@@ -406,6 +429,10 @@ def _biases(linears):
 def _forward(layer, hidden_states, *args, **kwargs):
     fused = layer._qlinear
     kwargs.update(zip(fused.parameters, args))
+    rest, tail = fused.kind.tail or (None, None)
+    rest = kwargs.pop(rest, None)
+    if "shared_kv_states" in fused.parameters:
+        kwargs.setdefault("shared_kv_states", None)
     out, thread = [], _rotary.thread()
     embeddings = kwargs.get("position_embeddings")
     tables = _rotary.tables_of(fused.rotary, hidden_states, layer.self_attn, embeddings)
@@ -418,4 +445,5 @@ def _forward(layer, hidden_states, *args, **kwargs):
     finally:
         del fused.pending[thread], _rotary.done[thread]
     fused.check(attention, out)
-    return fused.mlp(layer, attention, hidden_states)
+    result = fused.mlp(layer, attention, hidden_states)
+    return tail(layer, result, rest) if tail else result

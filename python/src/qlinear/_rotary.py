@@ -10,6 +10,7 @@ all in one, after the linears. So that the attention does not do it again, it ge
 forward: the same code, in whose globals that name is apply() below; and the norms return what
 they get."""
 
+import inspect
 import threading
 import types
 
@@ -73,6 +74,11 @@ def norms_of(attention):
     return tuple(getattr(attention, name) for name in NORMS if hasattr(attention, name))
 
 
+def _takes_one(function):
+    """Whether it takes one tensor, and is called twice, rather than q and k."""
+    return list(inspect.signature(function).parameters)[:3] == ["x", "cos", "sin"]
+
+
 @torch.no_grad()
 def heads_of(attention, norm_of):
     """(columns of a head, its norm or None) where rotary embeddings are known, by what they
@@ -97,8 +103,10 @@ def heads_of(attention, norm_of):
     q, k, cos, sin = (
         torch.randn(2, *lead, 3, head, generator=generator) for lead in ((3,), (1,), (), ())
     )
+    known = forward.__globals__[_NAME]
     try:
-        have = forward.__globals__[_NAME](q, k, cos, sin)
+        one = _takes_one(known)
+        have = [known(v, cos, sin) for v in (q, k)] if one else known(q, k, cos, sin)
     except Exception:
         return None
     for x, y in zip((q, k), have):
@@ -121,8 +129,12 @@ def install(attention):
     forward = _forward_of(attention)
     known = forward.__globals__[_NAME]
 
-    def apply(q, k, *args, **kwargs):
-        return (q, k) if done.get(thread()) else known(q, k, *args, **kwargs)
+    one = _takes_one(known)
+
+    def apply(q, *args, **kwargs):
+        if not done.get(thread()):
+            return known(q, *args, **kwargs)
+        return q if one else (q, args[0])
 
     # A snapshot of the module's globals: its other functions are the same objects.
     names = {**forward.__globals__, _NAME: apply}
