@@ -58,7 +58,7 @@ def QLinear_RotaryOp : QLinear_ComputeOp<"rotary", [
           -> (tensor<?x4096xbf16>, tensor<?x1024xbf16>)
 
     // Of normalized heads.
-    %c, %d = qlinear.rotary %q, %k norms(%qs, %ks) epsilon = 1.0e-06 by %cos, %sin head = 128
+    %e, %f = qlinear.rotary %q, %k norms(%qs, %ks) epsilon = 1.0e-06 by %cos, %sin head = 128
         : (tensor<?x4096xbf16>, tensor<?x1024xbf16>, tensor<128xbf16>, tensor<128xbf16>,
            tensor<?x128xf32>, tensor<?x128xf32>)
           -> (tensor<?x4096xbf16>, tensor<?x1024xbf16>)
