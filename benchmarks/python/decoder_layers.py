@@ -143,13 +143,13 @@ def main():
         )
         print("| rows | bf16, graph | packed | optimized | faster | bf16, eager | packed | "
               "optimized |\n| --- | --- | --- | --- | --- | --- | --- | --- |")
+        asked, hidden = MODELS[options.model][1:3]
         shapes = [(int(b), 1) for b in options.batches.split(",") if b]
         shapes += [(1, int(m)) for m in options.prompts.split(",") if m]
         for batch, length in shapes:
-            hidden = MODELS[options.model][2]
             x = torch.randn(batch, length, hidden, device="cuda", dtype=torch.bfloat16)
             positions = torch.arange(length, device="cuda").expand(batch, length)
-            embeddings = rotary(x, positions, *MODELS[options.model][1])
+            embeddings = rotary(x, positions, *asked)
             graph, eager, results = zip(
                 *(measure(made[name], x, embeddings, options.layers) for name in VARIANTS)
             )

@@ -122,15 +122,11 @@ QL_INLINE void addFloatHalf(const WeightLayout &w, const UnitLayout &unit,
     int bias = unit.spec.bias();
     Groups g = groupsOf(unit, base, steps, bias, r0, h, tile);
     addOffsets(unit, g, tokens, m0, count, r0, tile);
-    auto add = [&]<int J>() QL_LAMBDA {
+    forEachRow([&]<int J>() QL_LAMBDA {
       if (m0 == 0)
         prefetchBeside(unit, base, J, r0, h);
       addFloatRow<J>(unit, base, tokens, count, r0, h, g.scale, &tile.sum(r0, J, m0));
-    };
-    add.template operator()<0>();
-    add.template operator()<1>();
-    add.template operator()<2>();
-    add.template operator()<3>();
+    });
   }
 }
 

@@ -284,19 +284,13 @@ void ql_await_codes(i32 phase, QL_SHARED u64 *barrier) {
 /// The sum of all threads' values, in an order of its own; `scratch` has a float per
 /// warp.
 float ql_block_sum(float value, i32 threads, QL_SHARED float *scratch) {
-  auto addLanes = [](float v) {
-    QL_UNROLL
-    for (int mask = kWarp / 2; mask; mask /= 2)
-      v += bitCast<float>(ql_ptx_shuffle_xor(bitCast<u32>(v), mask));
-    return v;
-  };
   int thread = ql_ptx_thread(), warps = threads / kWarp;
-  value = addLanes(value);
+  value = sumOfWarp(value);
   if (thread % kWarp == 0)
     scratch[thread / kWarp] = value;
   ql_ptx_barrier();
   int lane = thread % kWarp;
-  float sum = addLanes(lane < warps ? float(scratch[lane]) : 0.0f);
+  float sum = sumOfWarp(lane < warps ? float(scratch[lane]) : 0.0f);
   ql_ptx_barrier(); // before the next sum
   return sum;
 }
@@ -332,7 +326,7 @@ void ql_quantize(i32 type, i64 K, i32 rows, i32 threads, i32 blocks, const u8 *x
 void ql_rotary(i32 type, i32 tableType, i32 heads, i32 head, i32 rotated, i32 rows,
                i32 threads, const u8 *x, const u8 *cos, const u8 *sin, u8 *out) {
   Rotary rotary{{heads, head, rotated}, type, tableType};
-  int perRow = rotary.threadsPerRow(false), perHead = rotary.itemsPerHead();
+  int perHead = rotary.itemsPerHead(), perRow = heads * perHead;
   i64 items = i64(rows) * perRow;
   i64 rowBytes = i64(heads) * head * qlinear::layout::floatBytes(type);
   i64 tableBytes = i64(rotated) * qlinear::layout::floatBytes(tableType);

@@ -59,6 +59,14 @@ struct QuantizedTokens {
   }
 };
 
+/// The sum of the values of a warp's lanes, in all of them.
+QL_INLINE float sumOfWarp(float value) {
+  QL_UNROLL
+  for (int mask = kWarp / 2; mask; mask /= 2)
+    value += bitCast<float>(ql_ptx_shuffle_xor(bitCast<u32>(value), mask));
+  return value;
+}
+
 /// The largest of all threads' values, by warps of one block; `scratch` has a word per
 /// warp. Two barriers.
 QL_INLINE u32 largestOfBlock(u32 value, int threads, QL_SHARED u32 *scratch) {

@@ -7,7 +7,7 @@
 #ifndef QLINEAR_KERNELS_CUDA_ROTARY_H
 #define QLINEAR_KERNELS_CUDA_ROTARY_H
 
-#include "Metadata.h"
+#include "Prepare.h"
 #include "qlinear/Kernels/Gpu.h"
 
 namespace qlinear::kernels {
@@ -105,10 +105,7 @@ struct Rotary : RotaryShape {
       for (int i = 0; i < width(); ++i)
         sum += values[i] * values[i];
     }
-    QL_UNROLL
-    for (int mask = kWarp / 2; mask; mask /= 2)
-      sum += bitCast<float>(ql_ptx_shuffle_xor(bitCast<u32>(sum), mask));
-    return 1.0f / __builtin_elementwise_sqrt(sum / float(head) + epsilon);
+    return 1.0f / __builtin_elementwise_sqrt(sumOfWarp(sum) / float(head) + epsilon);
   }
   /// A head, normalized and rotated by a warp; `norm` has its scales, less one if they
   /// are `centered` at zero.

@@ -139,10 +139,10 @@ FailureOr<Kernels> GpuTarget::build(NormOp norm, LinearOp op, StringRef stem) {
   for (KernelAttrInterface attr : schedule.getKernels()) {
     int64_t rows = attr.getRows();
     std::string kernel = (stem + "_m" + (rows == kAnyRows ? "any" : Twine(rows))).str();
-    auto add = [&](const auto &plan, auto... more) {
+    auto add = [&](const auto &plan, bool isBuilt, auto... more) {
       constexpr bool image = sizeof...(more) > 0;
       VariantAttr first = before(norm, op, scratch, stem, rows, image);
-      if (!kernelModule().lookupSymbol(kernel)) {
+      if (!isBuilt) {
         b.setInsertionPointToEnd(kernelModule().getBody());
         ::qlinear::buildKernel(b, kernel, op, plan, args, more...);
       }
@@ -153,16 +153,17 @@ FailureOr<Kernels> GpuTarget::build(NormOp norm, LinearOp op, StringRef stem) {
       auto plan = ::qlinear::planKernel(op, gemv.getValue(), pdl, chip);
       if (!plan)
         return op.emitError("schedule: ") << plan.error();
-      add(*plan);
+      add(*plan, /*isBuilt=*/false);
     } else {
       Gemm fields = cast<GemmAttr>(attr).getValue();
       fields.rows = kAnyRows;
       auto *same = llvm::find_if(built, [&](auto &b) { return b.first == fields; });
-      if (same == built.end())
-        built.push_back({fields, kernel});
-      else
+      bool isBuilt = same != built.end();
+      if (isBuilt)
         kernel = same->second;
-      add(*plan++, scratch);
+      else
+        built.push_back({fields, kernel});
+      add(*plan++, isBuilt, scratch);
     }
   }
   return kernels;

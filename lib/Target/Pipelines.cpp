@@ -67,8 +67,7 @@ llvm::Expected<std::vector<Target>> Target::parseList(StringRef text) {
       return llvm::createStringError(
           "unknown target '%s'; targets are cuda:sm_NN (such as cuda:sm_90), "
           "cuda:emulated, cpu, cpu:x86-64, cpu:arm64, cpu:native, and cpu:ISA with ISA "
-          "one "
-          "of %s",
+          "one of %s",
           name.str().c_str(), listInstructionSets().c_str());
     }
   }

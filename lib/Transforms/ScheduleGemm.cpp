@@ -276,7 +276,8 @@ Result<Gemm> chooseGroups(LinearOp op, Gemm g, int64_t rows, bool pdl,
   g.grid = wanted.grid.value_or(chip.multiprocessors);
   g.splitK = wanted.splitK.value_or(8);
   g.tiles = wanted.tiles.value_or(1);
-  int64_t tiles = Work(op).slots(), units = Work(op).units;
+  Work work(op);
+  int64_t tiles = work.slots(), units = work.units;
   g.tokens = wanted.tokens.value_or(tokensOf(rows, tiles, units, *g.grid));
   // More warps hide each other's latencies, but there have to be as many jobs as blocks
   // (measured: 12 warps are 10% faster than 8 for 64 tokens and 20 tiles for each
@@ -411,7 +412,7 @@ Result<Gemm> chooseWarps(LinearOp op, Gemm g, int64_t rows, bool pdl,
   int64_t most = std::clamp<int64_t>(int64_t(llvm::PowerOf2Ceil(uint64_t(rows))),
                                      kFewestTokens, kMostTokensOfWarps);
   Result<Gemm> best = error("");
-  int64_t largest = 0;
+  int64_t largest = 0, slots = Work(op).slots();
   for (int64_t tokens = most; tokens >= kFewestTokens; tokens /= 2) {
     g.tokens = tokens;
     Result<Gemm> chosen = chooseWarpsFor(op, g, rows, pdl, chip);
@@ -419,8 +420,7 @@ Result<Gemm> chooseWarps(LinearOp op, Gemm g, int64_t rows, bool pdl,
     if (chosen) {
       int64_t blocks =
           rows == kAnyRows ? *chosen->grid : llvm::divideCeil(rows, tokens);
-      int64_t share =
-          llvm::divideCeil(Work(op).slots() * blocks * *chosen->splitK, *chosen->grid);
+      int64_t share = llvm::divideCeil(slots * blocks * *chosen->splitK, *chosen->grid);
       job = tokens * std::min(*chosen->warps * *chosen->tiles, share);
     }
     if (tokens == most || job > largest) { // else the error for most tokens stays

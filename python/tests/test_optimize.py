@@ -32,6 +32,11 @@ def packed(name="Llama", dtype=torch.float32, activations="float", **options):
         model = transformers.Gemma3ForCausalLM(config).eval()
     else:
         model = model_of(name, num_hidden_layers=2, **options)
+    return changed_and_packed(model, dtype, activations)
+
+
+def changed_and_packed(model, dtype, activations):
+    """The model, packed, with other scales of norms and other biases."""
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -153,7 +158,7 @@ GEMMA4 = {
 }
 
 
-def gemma4(dtype=torch.float32, activations="float", **options):
+def gemma4(**options):
     config = transformers.Gemma4TextConfig(
         **SIZES | {
             "num_hidden_layers": 4,
@@ -165,16 +170,9 @@ def gemma4(dtype=torch.float32, activations="float", **options):
     )
     torch.manual_seed(0)
     model = transformers.Gemma4ForCausalLM(config).eval()
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 1:
-                parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
-        for layer in model.model.layers:
-            layer.layer_scalar.fill_(0.7)
-    model = model.to(dtype)
-    swap(model, activations=activations)
-    return model
+    for layer in model.model.layers:
+        layer.layer_scalar.fill_(0.7)
+    return changed_and_packed(model, torch.float32, "float")
 
 
 @pytest.mark.skipif(not hasattr(transformers, "Gemma4TextConfig"), reason="transformers is older")
@@ -211,7 +209,7 @@ def test_gemma4_with_experts():
     assert torch.equal(logits(model), before)
 
 
-@pytest.mark.parametrize("change", ["epsilon", "kind", "hook", "size"])
+@pytest.mark.parametrize("change", ["epsilon", "kind", "hook", "forward"])
 def test_norms_of_heads_that_are_others(change):
     """Two norms that differ, and norms that are more than one, stay what they are."""
     model = packed("Qwen3")
@@ -221,7 +219,7 @@ def test_norms_of_heads_that_are_others(change):
             norm.variance_epsilon = 0.3
         elif change == "kind":
             layer.self_attn.q_norm = torch.nn.LayerNorm(len(norm.weight))
-        elif change == "size":
+        elif change == "forward":
             norm.forward = lambda x: x * 2
         else:
             norm.register_forward_hook(lambda module, given, result: result * 1.5)

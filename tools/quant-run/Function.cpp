@@ -6,6 +6,9 @@
 //===----------------------------------------------------------------------===//
 #include "Reference.h"
 
+#include <algorithm>
+#include <string_view>
+
 using namespace qlinear;
 using namespace qlinear::run;
 using nlohmann::json;

@@ -31,9 +31,9 @@ def QLinear_RotaryOp : QLinear_ComputeOp<"rotary", [
     - `x[i] * cos[i] + x[i - R/2] * sin[i]` from there to R,
     - `x[i]` from R on,
 
-    all computed in f32, and rounded once to the type of the input. So halves of a head are rotated
-    against each other, as transformers' `apply_rotary_pos_emb` does it, where `cos` and
-    `sin` have each angle twice.
+    all computed in f32, and rounded once to the type of the input. So halves of a head
+    are rotated against each other, as transformers' `apply_rotary_pos_emb` does it, where
+    `cos` and `sin` have each angle twice.
 
     Constraints:
 

@@ -429,8 +429,8 @@ def _biases(linears):
 def _forward(layer, hidden_states, *args, **kwargs):
     fused = layer._qlinear
     kwargs.update(zip(fused.parameters, args))
-    rest, tail = fused.kind.tail or (None, None)
-    rest = kwargs.pop(rest, None)
+    own, tail = fused.kind.tail or (None, None)
+    own = kwargs.pop(own, None)
     if "shared_kv_states" in fused.parameters:
         kwargs.setdefault("shared_kv_states", None)
     out, thread = [], _rotary.thread()
@@ -446,4 +446,4 @@ def _forward(layer, hidden_states, *args, **kwargs):
         del fused.pending[thread], _rotary.done[thread]
     fused.check(attention, out)
     result = fused.mlp(layer, attention, hidden_states)
-    return tail(layer, result, rest) if tail else result
+    return tail(layer, result, own) if tail else result

@@ -20,7 +20,7 @@ from ._ops import _TYPES
 
 _NAME = "apply_rotary_pos_emb"
 #: The norms of q and k, if there are.
-NORMS = "q_norm", "k_norm"
+_NORMS = "q_norm", "k_norm"
 
 #: Of each thread inside of an optimized layer's attention: whether its q and k are rotated.
 done = {}
@@ -71,7 +71,7 @@ def _copied(function, names):
 
 def norms_of(attention):
     """The norms of q and k, or ()."""
-    return tuple(getattr(attention, name) for name in NORMS if hasattr(attention, name))
+    return tuple(getattr(attention, name) for name in _NORMS if hasattr(attention, name))
 
 
 def _takes_one(function):
@@ -90,14 +90,10 @@ def heads_of(attention, norm_of):
         return None
     norm, norms = None, norms_of(attention)
     if norms:
-        plain = all(
-            isinstance(n, torch.nn.Module) and "forward" not in n.__dict__ for n in norms
-        )
-        kinds = {norm_of(n) for n in norms} if plain else {None}
-        norm = kinds.pop()
-        if len(norms) != len(NORMS) or kinds or norm is None:
+        if not all(isinstance(n, torch.nn.Module) and "forward" not in vars(n) for n in norms):
             return None
-        if any(len(n.weight) != head for n in norms):
+        norm, *others = [norm_of(n) for n in norms]
+        if norm is None or others != [norm] or any(len(n.weight) != head for n in norms):
             return None
     generator = torch.Generator().manual_seed(2)
     q, k, cos, sin = (
@@ -129,15 +125,14 @@ def install(attention):
     forward = _forward_of(attention)
     known = forward.__globals__[_NAME]
 
-    one = _takes_one(known)
+    def apply(q, k, *args, **kwargs):
+        return (q, k) if done.get(thread()) else known(q, k, *args, **kwargs)
 
-    def apply(q, *args, **kwargs):
-        if not done.get(thread()):
-            return known(q, *args, **kwargs)
-        return q if one else (q, args[0])
+    def apply_to_one(x, *args, **kwargs):
+        return x if done.get(thread()) else known(x, *args, **kwargs)
 
     # A snapshot of the module's globals: its other functions are the same objects.
-    names = {**forward.__globals__, _NAME: apply}
+    names = {**forward.__globals__, _NAME: apply_to_one if _takes_one(known) else apply}
     copy = _copied(type(attention).forward, names)
     copy.leaves_rotated = True
     attention.forward = types.MethodType(copy, attention)
