@@ -8,6 +8,7 @@
 #include "Module.h"
 #include "qlinear/Encoding/Checksum.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -246,6 +247,15 @@ qlr_status qlr_call(qlr_module *module, int32_t function, qlr_workspace *workspa
                               inputs, n_inputs, outputs, n_outputs, {}, stream);
   });
 }
+/// The weights of a call's own.
+static Expected<std::span<const qlr_blob>>
+blobs(const char *what, const qlr_blob *weights, int32_t count) {
+  if (count < 0 || (count && !weights))
+    return fail(QLR_INVALID_ARGUMENT, what, ": ", count, " weights",
+                weights ? "" : " at NULL");
+  return std::span(weights, size_t(count));
+}
+
 qlr_status qlr_call_with_weights(qlr_module *module, int32_t function,
                                  qlr_workspace *workspace, const qlr_tensor *inputs,
                                  int32_t n_inputs, const qlr_tensor *outputs,
@@ -253,11 +263,29 @@ qlr_status qlr_call_with_weights(qlr_module *module, int32_t function,
                                  int32_t n_weights, void *stream) {
   return guarded([&]() -> Status {
     QLR_TRY(require("qlr_call_with_weights", module));
-    if (n_weights < 0 || (n_weights && !weights))
-      return fail(QLR_INVALID_ARGUMENT, "qlr_call_with_weights: ", n_weights,
-                  " weights", weights ? "" : " at NULL");
+    auto own = blobs("qlr_call_with_weights", weights, n_weights);
+    if (!own)
+      return own.status();
     return module->impl->call(function, workspace ? workspace->impl.get() : nullptr,
-                              inputs, n_inputs, outputs, n_outputs,
-                              {weights, size_t(n_weights)}, stream);
+                              inputs, n_inputs, outputs, n_outputs, *own, stream);
+  });
+}
+
+qlr_status qlr_call_dlpack(qlr_module *module, int32_t function,
+                           qlr_workspace *workspace, const qlr_dltensor *const *inputs,
+                           int32_t n_inputs, const qlr_dltensor *const *outputs,
+                           int32_t n_outputs, const qlr_blob *weights,
+                           int32_t n_weights, void *stream) {
+  return guarded([&]() -> Status {
+    QLR_TRY(require("qlr_call_dlpack", module));
+    auto own = blobs("qlr_call_dlpack", weights, n_weights);
+    if (!own)
+      return own.status();
+    auto tensors = [](const qlr_dltensor *const *list, int32_t count) {
+      return std::span(list, list ? size_t(std::max(count, 0)) : 0);
+    };
+    return module->impl->callDlpack(
+        function, workspace ? workspace->impl.get() : nullptr,
+        tensors(inputs, n_inputs), tensors(outputs, n_outputs), *own, stream);
   });
 }

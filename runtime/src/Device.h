@@ -44,6 +44,8 @@ public:
   virtual ~Device() = default;
   /// The target that it runs: "cpu:avx2", "cuda:emulated", "cuda:sm_90a".
   const std::string &target() const { return targetName; }
+  /// Which CUDA device it is; -1 where memory is the host's.
+  virtual int cudaOrdinal() const { return -1; }
 
   virtual Status alloc(size_t bytes, void **out) = 0;
   virtual void free(void *ptr) = 0;

@@ -45,6 +45,11 @@ public:
   Status call(int32_t function, const Workspace *workspace, const qlr_tensor *inputs,
               int32_t inputCount, const qlr_tensor *outputs, int32_t outputCount,
               std::span<const qlr_blob> own, void *stream) const;
+  /// The same with tensors of DLPack (Dlpack.cpp).
+  Status callDlpack(int32_t function, const Workspace *workspace,
+                    std::span<const qlr_dltensor *const> inputs,
+                    std::span<const qlr_dltensor *const> outputs,
+                    std::span<const qlr_blob> own, void *stream) const;
 
 private:
   /// A function with its kernels' entry points, in the order of its steps.

@@ -76,6 +76,8 @@ int qlrTestFromC(void) {
   float x[12] __attribute__((aligned(16))), y[12] __attribute__((aligned(16)));
   qlr_tensor in = {NULL, QLR_F32, 2, {3, 4, 0, 0}},
              out = {NULL, QLR_F32, 2, {3, 4, 0, 0}};
+  qlr_dltensor dlIn = {NULL, 1, 0, 2, 2, 32, 1, NULL, NULL, 0}, dlOut = dlIn;
+  const qlr_dltensor *dlInputs = &dlIn, *dlOutputs = &dlOut;
   int i, line = cutsWeights();
 
   if (line)
@@ -102,6 +104,15 @@ int qlrTestFromC(void) {
   in.data = x;
   out.data = y;
   CHECK(qlr_call(module, 0, NULL, &in, 1, &out, 1, NULL) == QLR_OK);
+  for (i = 0; i < 12; ++i)
+    CHECK(y[i] == 2 * x[i]);
+  for (i = 0; i < 12; ++i)
+    y[i] = -1;
+  dlIn.data = x;
+  dlOut.data = y;
+  dlIn.shape = dlOut.shape = in.shape;
+  CHECK(qlr_call_dlpack(module, 0, NULL, &dlInputs, 1, &dlOutputs, 1, NULL, 0, NULL) ==
+        QLR_OK);
   for (i = 0; i < 12; ++i)
     CHECK(y[i] == 2 * x[i]);
   qlr_module_unload(module);

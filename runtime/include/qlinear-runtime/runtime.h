@@ -176,6 +176,31 @@ QLR_API qlr_status qlr_call_with_weights(
     const qlr_tensor *inputs, int32_t n_inputs, const qlr_tensor *outputs,
     int32_t n_outputs, const qlr_blob *weights, int32_t n_weights, void *stream);
 
+/* DLPack's DLTensor, field for field (https://dmlc.github.io/dlpack/latest/c_api.html):
+ * where its header is used, cast a `const DLTensor *`. */
+typedef struct qlr_dltensor {
+  void *data;
+  int32_t device_type, device_id; /* its DLDevice                       */
+  int32_t ndim;
+  uint8_t type_code, type_bits; /* its DLDataType                     */
+  uint16_t type_lanes;
+  int64_t *shape;
+  int64_t *strides; /* in elements; NULL: row-major       */
+  uint64_t byte_offset;
+} qlr_dltensor;
+
+/* qlr_call_with_weights with tensors of DLPack, which say where they are and what they
+ * hold: a tensor on another device than the module's, of another type, or with holes or
+ * columns first is an error that names it. On CUDA, managed memory is taken, too, and on
+ * cpu and emulated pinned host memory. Nothing is owned or freed: a managed tensor that
+ * they are part of stays the caller's, who also sees to it that work on other streams is
+ * done, and that an output is not read-only. */
+QLR_API qlr_status qlr_call_dlpack(
+    qlr_module *module, int32_t function, qlr_workspace *workspace,
+    const qlr_dltensor *const *inputs, int32_t n_inputs,
+    const qlr_dltensor *const *outputs, int32_t n_outputs, const qlr_blob *weights,
+    int32_t n_weights, void *stream);
+
 #ifdef __cplusplus
 }
 #endif

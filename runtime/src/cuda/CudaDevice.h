@@ -21,6 +21,7 @@ public:
   static Expected<std::shared_ptr<CudaDevice>> open(int ordinal);
   ~CudaDevice() override;
 
+  int cudaOrdinal() const override { return ordinal; }
   Status alloc(size_t bytes, void **out) override;
   void free(void *ptr) override;
   Status zero(void *ptr, size_t bytes, void *stream) override;
