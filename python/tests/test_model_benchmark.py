@@ -1,0 +1,85 @@
+# ===- test_model_benchmark.py - benchmarks/model on the CPU --------*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""The benchmark of whole models with its small ones: its tokens are those of generate(), and
+what would be wrong is found."""
+
+import json
+import pathlib
+import sys
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+FOLDER = pathlib.Path(__file__).resolve().parents[2] / "benchmarks" / "model"
+ONE = ["--contexts", "20", "--batches", "2", "--prompts", "12", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def bench():
+    sys.path.insert(0, str(FOLDER))
+    yield pytest.importorskip("bench")
+    sys.path.remove(str(FOLDER))
+
+
+@pytest.fixture
+def run(bench, monkeypatch, capsys):
+    def called(*words):
+        monkeypatch.setattr(sys, "argv", ["bench.py", *map(str, words)])
+        with torch.no_grad():
+            bench.main()
+        torch.set_grad_enabled(True)
+        return capsys.readouterr().out
+
+    return called
+
+
+def test_tokens_are_those_of_generate(run):
+    said = run("--check", "--variants", "bf16,row-u8", "--tokens", "16", "--device", "cpu")
+    assert said.count("of 32 tokens are those of generate()") == 8
+
+
+@pytest.mark.parametrize("wrong", ["slot", "length"])
+def test_wrong_tokens_are_found(run, bench, monkeypatch, wrong):
+    decoding = bench.decoding
+    if wrong == "slot":
+        update = decoding.Cache.update
+
+        def moved(self, *rest):
+            self.position += 1
+            try:
+                return update(self, *rest)
+            finally:
+                self.position -= 1
+
+        monkeypatch.setattr(decoding.Cache, "update", moved)
+    else:
+        ring = decoding.shapes_of
+        # Rings that are one too short.
+        shorter = lambda *of: ((h, n - (n < 9), d) for h, n, d in ring(*of))  # noqa: E731
+        monkeypatch.setattr(decoding, "shapes_of", shorter)
+    with pytest.raises(SystemExit, match="is not that of generate"):
+        run("--check", "--variants", "bf16", "--tokens", "16", "--device", "cpu")
+
+
+def test_a_run_adds_to_a_folder(run, tmp_path):
+    options = "-o", tmp_path, "--models", "tiny-llama", "--variants"
+    said = run(*options, "bf16,row-u8", *ONE)
+    assert "decode 20x2" in said and "prompt 12" in said
+    run(*options, "row-u8", *ONE, "--contexts", "30", "--prompts", "")
+    record = json.loads((tmp_path / "tiny-llama-row-u8.json").read_text())
+    assert list(record["decode"]) == ["20x2", "30x2"] and list(record["prompt"]) == ["12"]
+    assert record["optimized"] and record["decode"]["30x2"]["ms"] > 0
+    floats = json.loads((tmp_path / "tiny-llama-bf16.json").read_text())
+    # 4.5 bits of 16, the head in 6.5; of 0.8 MB the embedding and norms stay.
+    assert record["weights_gb"] < 0.45 * floats["weights_gb"]
+    import report
+
+    models = report.load([tmp_path])
+    assert [len(records) for records in models.values()] == [2]
+    report.tables(models)
