@@ -9,13 +9,15 @@ token of each sequence of a batch, in a CUDA graph where there is a GPU. The nex
 its position stay on the device."""
 
 import inspect
+import weakref
 
 import torch
 from torch.nn import functional as F
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 NAME = "qlinear_benchmark"
-#: The cache that the attention reads: transformers hands it keys and values alone.
+#: A weak reference to the cache that the attention reads: transformers hands it keys and values
+#: alone.
 _current = None
 
 
@@ -27,7 +29,7 @@ class Cache:
 
     def __init__(self, model, batch, length):
         global _current
-        _current = self
+        _current = weakref.ref(self)
         parameter = next(model.parameters())
         like = {"device": parameter.device, "dtype": parameter.dtype}
         shapes = [(batch, *shape) for shape in shapes_of(model, length)]
@@ -89,8 +91,8 @@ def _attention(module, query, keys, values, mask, scaling=None, sliding_window=N
     if query.is_cuda:
         import kernels
 
-        return kernels.attention(query, keys, values, _current.position, scaling), None
-    filled = min(int(_current.position) + 1, keys.shape[2])
+        return kernels.attention(query, keys, values, _current().position, scaling), None
+    filled = min(int(_current().position) + 1, keys.shape[2])
     keys, values = keys[:, :, :filled], values[:, :, :filled]
     result = F.scaled_dot_product_attention(query, keys, values, scale=scaling, enable_gqa=True)
     return result.transpose(1, 2), None
@@ -124,15 +126,22 @@ def fuse_elementwise(model):
             return of_mlp(self, x)
         return self.down_proj(kernels.gated(self.gate_proj(x), self.up_proj(x), tanh))
 
-    def rotate(x, cos, sin, unsqueeze_dim=2):
+    def turned(x, cos, sin, axis):
+        if axis == 1:  # heads are before tokens
+            return kernels.rotary(x.transpose(1, 2), cos, sin).transpose(1, 2)
+        return kernels.rotary(x, cos, sin)
+
+    # With transformers' names of arguments: qlinear.nn.optimize() looks at them, and on the CPU
+    # at what they compute.
+    def rotate(x, cos, sin, unsqueeze_dim=1):
         if not x.is_cuda:
             return of_rotary(x, cos, sin, unsqueeze_dim=unsqueeze_dim)
-        return kernels.rotary(x, cos, sin)
+        return turned(x, cos, sin, unsqueeze_dim)
 
     def rotate_both(q, k, cos, sin, unsqueeze_dim=1):
         if not q.is_cuda:
             return of_rotary(q, k, cos, sin, unsqueeze_dim=unsqueeze_dim)
-        return tuple(kernels.rotary(x.transpose(1, 2), cos, sin).transpose(1, 2) for x in (q, k))
+        return tuple(turned(x, cos, sin, unsqueeze_dim) for x in (q, k))
 
     norm.forward, mlp.forward = norm_forward, mlp_forward
     names["apply_rotary_pos_emb"] = rotate if one else rotate_both

@@ -83,3 +83,28 @@ def test_a_run_adds_to_a_folder(run, tmp_path):
     models = report.load([tmp_path])
     assert [len(records) for records in models.values()] == [2]
     report.tables(models)
+
+
+@pytest.mark.parametrize("name", ["tiny-llama", "tiny-gemma"])
+def test_optimize_knows_what_the_benchmark_replaces(bench, monkeypatch, name):
+    """The Triton kernels in the place of transformers' functions: on the CPU they are these."""
+    pytest.importorskip("triton")
+    import inspect
+
+    make = lambda: bench.models.build(name, "cpu", "sdpa", linears=False)  # noqa: E731
+    layer = make().model.layers[0]
+    names = inspect.unwrap(type(layer.self_attn).forward).__globals__
+    monkeypatch.setitem(names, "apply_rotary_pos_emb", names["apply_rotary_pos_emb"])
+    for kind in (type(layer.input_layernorm), type(layer.mlp)):  # to be what they were, then
+        monkeypatch.setattr(kind, "forward", kind.forward)
+    found = []
+    for fused in (False, True):
+        model = make()
+        if fused:
+            bench.decoding.fuse_elementwise(model)
+        bench.models.replace(model, "row-u8", "cpu", filled=False)
+        report = bench.qlinear.nn.optimize(model, check=False)
+        assert not any(entry.reason for entry in report)
+        found.append(bench.qlinear.nn.shapes(model))
+    assert found[0] == found[1]
+    assert any(shape[0] == "projections" and shape[-1] for shape in found[0])  # rotary
