@@ -6,6 +6,7 @@
 # ===------------------------------------------------------------------------===#
 import concurrent.futures
 import itertools
+import pathlib
 import subprocess
 
 import layers
@@ -111,6 +112,25 @@ def test_out_and_set_weight(mixed):
         qlinear.ArgumentError, match="is a f32 array; a packed weight is a contiguous"
     ):
         bare.set_weight("q", x)
+
+
+def test_another_file_of_the_same_name(mixed, tmp_path):
+    """What was loaded goes on; the loader of libraries, which goes by names, gives no old code."""
+    path, modules = tmp_path / "layer.so", []
+    w, x = decoded(mixed)["q"], layers.random(np.random.default_rng(9), (1, 96))
+    encoding, n, k = layers.MIXED_WEIGHTS["q"]
+    for factor in (1.0, -2.0, 3.0):
+        text = layers.linear("scaled", "q", encoding, n, k, "f32").replace(
+            f") -> tensor<?x{n}xf32>\n",
+            f") -> tensor<?x{n}xf32> {{\n^bb0(%p: f32):\n %c = arith.constant {factor} : f32\n"
+            " %s = arith.mulf %p, %c : f32\n qlinear.yield %s : f32\n}\n",
+        )
+        new = tmp_path / "new.so"
+        new.write_bytes(pathlib.Path(layers.compiled(text, "cpu")).read_bytes())
+        new.replace(path)
+        modules.append((factor, qlinear.load(path, mixed)))
+        for scale, module in modules:
+            reference.assert_linear(module.scaled(x) / scale, x, w)
 
 
 def test_rows_beyond_every_variant(mixed):

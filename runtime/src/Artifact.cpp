@@ -11,9 +11,12 @@
 #include <cerrno>
 #include <cstring>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <link.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <vector>
 
 using namespace qlinear;
@@ -61,6 +64,46 @@ static Status checkLibrary(const std::string &path) {
   return {};
 }
 
+/// The inode of the file that is mapped at an address, and of a file; 0 if unknown.
+static uint64_t inodeAt(const void *address) {
+  std::ifstream maps("/proc/self/maps");
+  std::string line;
+  while (std::getline(maps, line)) {
+    std::istringstream fields(line);
+    uint64_t begin = 0, end = 0, inode = 0;
+    std::string rest;
+    char dash;
+    fields >> std::hex >> begin >> dash >> end >> rest >> rest >> rest >> std::dec >>
+        inode;
+    auto at = reinterpret_cast<uintptr_t>(address);
+    if (begin <= at && at < end)
+      return inode;
+  }
+  return 0;
+}
+static uint64_t inodeOf(const std::string &path) {
+  struct stat status{};
+  return stat(path.c_str(), &status) == 0 ? status.st_ino : 0;
+}
+
+namespace {
+/// A loaded library and its artifact's descriptor.
+struct Library {
+  std::shared_ptr<void> handle;
+  const void *descriptor;
+  /// `name`: the file's for messages. `keeps` goes after the library.
+  static Expected<Library> open(const std::string &path, const std::string &name,
+                                std::shared_ptr<int> keeps = {}) {
+    void *handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!handle)
+      return fail(QLR_BAD_ARTIFACT, "'", name,
+                  "' is not a loadable library: ", dlerror());
+    return Library{{handle, [keeps](void *h) { dlclose(h); }},
+                   dlsym(handle, "qlinear_artifact")};
+  }
+};
+} // namespace
+
 Expected<std::shared_ptr<const Artifact>> Artifact::open(const std::string &path) {
   // An absolute path: dlopen would look a bare name up in the system's folders.
   std::error_code error;
@@ -69,17 +112,26 @@ Expected<std::shared_ptr<const Artifact>> Artifact::open(const std::string &path
     return fail(QLR_NOT_FOUND, "cannot open the artifact '", path,
                 "': ", error.message());
   QLR_TRY(checkLibrary(file));
-  void *handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!handle)
-    return fail(QLR_BAD_ARTIFACT, "'", path,
-                "' is not a loadable library: ", dlerror());
-  std::shared_ptr<void> library(handle, [](void *h) { dlclose(h); });
-  const void *descriptor = dlsym(handle, "qlinear_artifact");
-  if (!descriptor)
+  Expected<Library> library = Library::open(file, path);
+  // The loader goes by names: where another file had this one when it was loaded, it
+  // gives that library again.
+  if (library && library->descriptor && inodeAt(library->descriptor) != inodeOf(file)) {
+    // Under a descriptor of the file, which stays open as long as the library, so that
+    // no other has that name.
+    std::shared_ptr<int> opened(new int(::open(file.c_str(), O_RDONLY | O_CLOEXEC)),
+                                [](int *d) {
+                                  ::close(*d);
+                                  delete d;
+                                });
+    library = Library::open("/proc/self/fd/" + std::to_string(*opened), path, opened);
+  }
+  if (!library)
+    return library.status();
+  if (!library->descriptor)
     return fail(QLR_BAD_ARTIFACT, "'", path,
                 "' has no symbol qlinear_artifact; it was not written by "
                 "quant-compile");
-  return fromDescriptor(descriptor, std::move(library));
+  return fromDescriptor(library->descriptor, std::move(library->handle));
 }
 
 Expected<std::shared_ptr<const Artifact>>
