@@ -19,6 +19,9 @@ Examples:
   quant-compile layers.mlir -o layers.so
   quant-run layers.so --weights w.safetensors --verify
 
+  quant-import-onnx model.onnx -o layers.mlir --weights w.safetensors --replace ours.onnx
+  quant-compile layers.mlir -o layers.so       # ours.onnx runs it inside onnxruntime
+
   quant-import-onnx model.onnx -o model.mlir --weights w.safetensors
   quant-opt model.mlir --allow-unregistered-dialect --qlinear-fuse
 
@@ -52,6 +55,12 @@ def arguments_of(argv):
         help="one function per linear layer, and nothing else of the graph",
     )
     parser.add_argument(
+        "--replace",
+        metavar="FILE",
+        help="also write the model with these functions in place of its linear layers, for "
+        "onnxruntime and libQLinearOnnxruntime.so; implies --only-linears",
+    )
+    parser.add_argument(
         "-e",
         "--encoding",
         action="append",
@@ -68,7 +77,9 @@ def arguments_of(argv):
     )
     parser.add_argument("--version", nargs=0, action=Version, help="say the version and exit")
     parser.add_argument("--quiet", action="store_true", help="no table, no notes")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    arguments.only_linears |= arguments.replace is not None
+    return arguments
 
 
 def load(path):
@@ -87,22 +98,30 @@ def load(path):
     return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
+def outputs_of(arguments):
+    """[(option, file)] of all that is written; the last is there when all others are."""
+    named = [("--weights", arguments.weights), ("--replace", arguments.replace)]
+    return [(o, f) for o, f in [*named, ("--output", arguments.output)] if f is not None]
+
+
 def run(arguments):
     from . import archive
     from .graph import Graph, value_types
     from .mlir import Module
     from .output import OutputFile
+    from .replace import replaced
     from .weights import Problem
 
     model = load(arguments.model)
     inputs = os.path.realpath(arguments.model)
-    for path in (arguments.output, arguments.weights):
-        if os.path.realpath(path) == inputs:
+    written = {}
+    for option, path in reversed(outputs_of(arguments)):
+        real = os.path.realpath(path)
+        if real == inputs:
             raise Problem(f"'{path}' is the model; write to another file")
-    real = os.path.realpath(arguments.weights)
-    is_device = os.path.exists(real) and not os.path.isfile(real)
-    if os.path.realpath(arguments.output) == real and not is_device:
-        raise Problem(f"'{arguments.output}' is both --output and --weights")
+        is_device = os.path.exists(real) and not os.path.isfile(real)
+        if written.setdefault(real, option) != option and not is_device:
+            raise Problem(f"'{path}' is both {written[real]} and {option}")
     graph = Graph(model.graph, os.path.dirname(inputs))
     linears = list(graph.linears())
     notes = "".join(f"\n  {note}" for note in graph.notes)
@@ -129,17 +148,21 @@ def run(arguments):
     constants = {name: g for name, g in constants.items() if name not in taken}
     files = []
     try:
-        for path in (arguments.weights, arguments.output):  # known before the work
+        for _, path in outputs_of(arguments):  # known before the work
             files.append(OutputFile(path))
         entries = archive.pack(weights.values(), constants, files[0].temporary, arguments)
         module = Module(entries, value_types(model), constants)
         if arguments.only_linears:
-            for linear in linears:
-                module.function_of(linear.graph, linear)
+            functions = {id(i): module.function_of(i.graph, i) for i in linears}
         else:
             module.whole(graph)
-        with open(files[1].temporary, "w", encoding="ascii") as f:
+        with open(files[-1].temporary, "w", encoding="ascii") as f:
             f.write(module.text())
+        others = sum(1 for _ in graph.others())
+        if arguments.replace is not None:
+            data = replaced(model, graph, functions, arguments.replace)
+            with open(files[1].temporary, "wb") as f:
+                f.write(data)
         for file in files:
             file.publish()
     except OSError as e:
@@ -150,7 +173,6 @@ def run(arguments):
         for file in files:
             file.remove()
     if not arguments.quiet and not any(f.is_stream and f.descriptor == 1 for f in files):
-        others = sum(1 for _ in graph.others())
         print(f"{len(linears)} linear layers, {others} other nodes{notes}")
 
 

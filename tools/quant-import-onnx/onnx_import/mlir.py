@@ -172,7 +172,7 @@ class Module:
         return y
 
     def function_of(self, graph, linear):
-        """A function of one linear, for any number of rows."""
+        """A function of one linear, for any number of rows; its name."""
         self.lines, self.count = [], 0
         w = linear.weight
         name = self.symbols.unique(linear.node.name or w.key)
@@ -186,6 +186,7 @@ class Module:
             f"  return {y} : {y_type}",
             "}",
         ]
+        return name
 
     # Whole graphs.
 

@@ -195,6 +195,11 @@ fails("'text.onnx' is not an ONNX model", None, ("text.onnx", "-o", "a", "--weig
 onnx.save(nbits(), "m.onnx")
 fails("'m.onnx' is the model; write to", None, ("m.onnx", "-o", "m.onnx", "--weights", "b"))
 fails("'a' is both --output and --weights", None, ("m.onnx", "-o", "a", "--weights", "a"))
+both = ("m.onnx", "-o", "a", "--weights", "b", "--replace")
+fails("'./m.onnx' is the model; write to", None, (*both, "./m.onnx"))
+fails("'a' is both --output and --replace", None, (*both, "a"))
+fails("'b' is both --replace and --weights", None, (*both, "b"))
+fails("cannot write 'none/c.onnx'", None, (*both, "none/c.onnx"))
 os.mkdir("folder")
 device = "cannot write 'folder': Is a directory"
 fails(device, None, ("m.onnx", "-o", "folder", "--weights", "b"))
