@@ -199,6 +199,8 @@ install_python() {
     die "pip could not install python/requirements-test.txt (the tests' oracles); check the network, or set PIP_INDEX_URL (a mirror) or PIP_CERT (a proxy with its own certificate)"
   pip_install "$root/python/requirements-docs.txt" ||
     warn "pip could not install python/requirements-docs.txt: the documentation's site is not built or tested"
+  pip_install "$root/python/requirements-integrations.txt" ||
+    warn "pip could not install python/requirements-integrations.txt: integrations with these packages are not tested"
   if [ $torch = 1 ]; then
     pip_install "$root/python/requirements-torch.txt" ||
       die "pip could not install python/requirements-torch.txt; check the network and the disk"

@@ -11,9 +11,9 @@
 # %with_asan (runs a program that loads code compiled with --sanitize=address),
 # %pytest (the Python package's tests).
 # %arm64 (a build for arm64), %qemu_arm64 (runs its programs, on the CPU that -cpu names).
-# Features: arm64, mkdocs, torch, torch-native (our ops in C++), ptxas, libfuzzer, asan,
-# asan-runtime, this machine's architecture (x86_64, aarch64), and the CPU's avx2, avx_vnni,
-# avx512_vnni and amx_int8.
+# Features: arm64, mkdocs, torch, torch-native (our ops in C++), jax-native (handlers for XLA),
+# ptxas, libfuzzer, asan, asan-runtime, this machine's architecture (x86_64, aarch64), and the
+# CPU's avx2, avx_vnni, avx512_vnni and amx_int8.
 
 import os
 import platform
@@ -89,6 +89,8 @@ for name, value in {
     # In front: lit has a %python of its own, the one that runs it.
     config.substitutions.insert(0, (name + r"\b", value))
 
+if os.path.exists(os.path.join(config.qlinear_libs_dir, "libQLinearJax.so")):
+    config.available_features.add("jax-native")
 if config.ptxas and not config.ptxas.endswith("NOTFOUND"):
     config.available_features.add("ptxas")
     llvm_config.with_environment("PATH", os.path.dirname(config.ptxas), append_path=True)

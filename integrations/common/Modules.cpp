@@ -7,6 +7,7 @@
 
 #include "Modules.h"
 
+#include <algorithm>
 #include <map>
 #include <sys/stat.h>
 
@@ -65,6 +66,8 @@ Module::Module(std::string artifactPath, const std::string &archive,
 }
 
 Module::~Module() {
+  for (const Workspace &w : idle)
+    qlr_workspace_destroy(w.handle);
   qlr_module_unload(module);
   qlr_artifact_close(artifact);
   qlr_device_close(device);
@@ -78,37 +81,37 @@ int32_t Module::function(const std::string &name) const {
   return index;
 }
 
-Workspaces::~Workspaces() {
-  for (const Workspace &w : idle)
-    qlr_workspace_destroy(w.handle);
-}
-
-Workspaces::Workspace Workspaces::take(int64_t rows) {
+Module::Workspace Module::take(int32_t function, int64_t rows) {
   {
     std::lock_guard lock(mutex);
-    for (size_t i = 0; i < idle.size(); ++i)
-      if (idle[i].rows >= rows) {
-        Workspace found = idle[i];
-        idle.erase(idle.begin() + ptrdiff_t(i));
-        return found;
-      }
-    if (!idle.empty()) { // a smaller one: it is replaced
-      qlr_workspace_destroy(idle.back().handle);
-      idle.pop_back();
+    auto found = std::find_if(idle.begin(), idle.end(), [&](const Workspace &w) {
+      return w.function == function && w.rows >= rows;
+    });
+    if (found != idle.end()) {
+      Workspace taken = *found;
+      idle.erase(found);
+      return taken;
+    }
+    // A smaller one is replaced.
+    found = std::find_if(idle.begin(), idle.end(),
+                         [&](const Workspace &w) { return w.function == function; });
+    if (found != idle.end()) {
+      qlr_workspace_destroy(found->handle);
+      idle.erase(found);
     }
   }
-  Workspace made{rows};
-  check(qlr_workspace_create(module.handle(), function, rows, &made.handle));
+  Workspace made{function, rows};
+  check(qlr_workspace_create(module, function, rows, &made.handle));
   return made;
 }
 
-void Workspaces::call(int64_t rows, std::span<const qlr_dltensor *const> inputs,
-                      std::span<const qlr_dltensor *const> outputs) {
-  Workspace workspace = take(rows);
-  qlr_status status =
-      qlr_call_dlpack(module.handle(), function, workspace.handle, inputs.data(),
-                      int32_t(inputs.size()), outputs.data(), int32_t(outputs.size()),
-                      nullptr, 0, nullptr);
+void Module::call(int32_t function, int64_t rows,
+                  std::span<const qlr_dltensor *const> inputs,
+                  std::span<const qlr_dltensor *const> outputs) {
+  Workspace workspace = take(function, rows);
+  qlr_status status = qlr_call_dlpack(module, function, workspace.handle, inputs.data(),
+                                      int32_t(inputs.size()), outputs.data(),
+                                      int32_t(outputs.size()), nullptr, 0, nullptr);
   {
     std::lock_guard lock(mutex);
     idle.push_back(workspace);

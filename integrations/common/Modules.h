@@ -48,6 +48,9 @@ public:
   static std::string stampsOf(const std::string &artifact, const std::string &archive);
 
   int32_t function(const std::string &name) const;
+  /// On the host: calls a function with tensors of up to `rows` rows. Thread-safe.
+  void call(int32_t function, int64_t rows, std::span<const qlr_dltensor *const> inputs,
+            std::span<const qlr_dltensor *const> outputs);
   qlr_module *handle() const { return module; }
   const std::string path;
 
@@ -56,30 +59,17 @@ public:
   Module(const Module &) = delete;
 
 private:
-  qlr_device *device = nullptr;
-  qlr_artifact *artifact = nullptr;
-  qlr_module *module = nullptr;
-};
-
-/// Scratch memory of a function on the host, for as many calls as run at once.
-class Workspaces {
-public:
-  Workspaces(const Module &module, int32_t function)
-      : module(module), function(function) {}
-  ~Workspaces();
-  Workspaces(const Workspaces &) = delete;
-  /// Calls the function with tensors of up to `rows` rows.
-  void call(int64_t rows, std::span<const qlr_dltensor *const> inputs,
-            std::span<const qlr_dltensor *const> outputs);
-
-private:
+  /// Scratch memory, of which there is as much as calls run at once.
   struct Workspace {
+    int32_t function = 0;
     int64_t rows = 0;
     qlr_workspace *handle = nullptr;
   };
-  Workspace take(int64_t rows);
-  const Module &module;
-  int32_t function;
+  Workspace take(int32_t function, int64_t rows);
+
+  qlr_device *device = nullptr;
+  qlr_artifact *artifact = nullptr;
+  qlr_module *module = nullptr;
   std::mutex mutex;
   std::vector<Workspace> idle;
 };

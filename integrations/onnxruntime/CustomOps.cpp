@@ -22,7 +22,6 @@
 #include "Ort.h"
 
 #include <map>
-#include <optional>
 
 using namespace qlinear::ort;
 using namespace qlinear::integrations;
@@ -90,16 +89,17 @@ class Linear {
   const Kind &kind;
   std::string name;
   int64_t n = 0;
-  std::optional<Workspaces> workspaces;
+  Module &module;
+  int32_t function;
 
 public:
   Linear(const Operator &op, const Api *api, const KernelInfo *info)
-      : api(api), kind(op.kind) {
+      : api(api), kind(op.kind), module(op.module) {
     name = stringOf([&](char *text, size_t *bytes) {
       return api->kernelInfoGetAttributeString(info, "function", text, bytes);
     });
     check(api->kernelInfoGetAttributeInt64(info, "N", &n));
-    workspaces.emplace(op.module, op.module.function(name));
+    function = module.function(name);
   }
 
   void compute(KernelContext *context) {
@@ -139,7 +139,7 @@ public:
     to.data = data;
     to.shape = out;
     const qlr_dltensor *inputs = &from, *outputs = &to;
-    workspaces->call(in[0], {&inputs, 1}, {&outputs, 1});
+    module.call(function, in[0], {&inputs, 1}, {&outputs, 1});
   }
   Status *run(KernelContext *context) {
     return guarded(api, [&] { compute(context); });
