@@ -18,7 +18,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SPDX = "SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception"
+SPDX = "SPDX-" + "License-Identifier: Apache-2.0 WITH LLVM-exception"
 CODE = {".h", ".c", ".cpp", ".cuh", ".cu", ".inc", ".td", ".py", ".sh"}
 MAX_LINES = 600
 MAX_COLUMNS = 100

@@ -5,6 +5,7 @@
 #
 #===------------------------------------------------------------------------===#
 # Sourced, not run.
+# shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv

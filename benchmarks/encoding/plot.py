@@ -23,7 +23,7 @@ import matplotlib
 matplotlib.use("Agg")
 matplotlib.rcParams["svg.hashsalt"] = "qlinear"  # the same file each time
 matplotlib.rcParams["svg.fonttype"] = "none"
-import matplotlib.pyplot as plt
+import matplotlib.pyplot as plt  # noqa: E402
 
 EXACT = 70  # dB, where exact encodings are drawn
 KINDS = {  # what a spelling of the scales has

@@ -19,10 +19,9 @@ import copy
 import pathlib
 import sys
 
+import qlinear.nn
 import torch
 import transformers
-
-import qlinear.nn
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "examples/sentence-embedding"))

@@ -14,8 +14,8 @@ folder = pathlib.Path(sys.argv[1]).absolute()
 folder.mkdir(parents=True, exist_ok=True)
 os.environ["QLINEAR_CACHE"] = str(folder / "kernels")
 
-import torch  # noqa: E402
 import qlinear.nn  # noqa: E402
+import torch  # noqa: E402
 
 torch.manual_seed(0)
 model = torch.nn.Sequential(

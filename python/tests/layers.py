@@ -10,7 +10,6 @@ import functools
 
 import ml_dtypes
 import numpy as np
-
 import qlinear
 from qlinear.archive import write_tensors
 
@@ -125,7 +124,7 @@ func.func @of_codes(%a: !qlinear.activations<?x96>) -> tensor<?x48xf32> {{
 DEVICES = {"cpu": "cpu:portable", "emulated": "cuda:emulated"}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def compiled(text, device):
     """The artifact of a module for a device of the tests. One instruction set, not
     three: what differs between them is tested elsewhere."""

@@ -52,7 +52,7 @@ def spread(shape, dtype=torch.float32):
     return x.to(dtype)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def values_of(packed, *about):
     return reference.dequantize(torch.frombuffer(bytearray(packed), dtype=torch.uint8), *about)
 

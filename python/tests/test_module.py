@@ -150,7 +150,7 @@ def test_threads(mixed, device):
 
     def work(seed):
         rng = np.random.default_rng(seed)
-        for i in range(6):
+        for _i in range(6):
             rows = int(rng.integers(1, 12))
             x = layers.random(rng, (rows, 96), "f16")
             for y, name, dtype in zip(module.qkv(x), "qkv", ("f16", "f32", "bf16")):

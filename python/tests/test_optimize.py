@@ -116,7 +116,7 @@ def test_rotary_embeddings(name, monkeypatch):
     attention = model.model.layers[0].self_attn
     names, counted = inspect.unwrap(type(attention).forward).__globals__, []
     known = names["apply_rotary_pos_emb"]
-    counting = lambda *given, **rest: (counted.append(1), known(*given, **rest))[1]  # noqa: E731
+    counting = lambda *given, **rest: (counted.append(1), known(*given, **rest))[1]
     monkeypatch.setitem(names, "apply_rotary_pos_emb", counting)
     want, plain = logits(model), copy.deepcopy(attention)
     qlinear.nn.optimize(model)
@@ -259,7 +259,7 @@ def test_rotary_tables():
     heads = _rotary.heads_of(attention, None)
     head = attention.head_dim
     assert heads == (head, None)
-    tables = lambda *given: _rotary.tables_of(heads, x, attention, given)  # noqa: E731
+    tables = lambda *given: _rotary.tables_of(heads, x, attention, given)
     assert tables(table, table) == ()  # the attention would rotate again
     _rotary.install(attention)
     assert [t.shape for t in tables(table, table)] == [(2, 5, head)] * 2

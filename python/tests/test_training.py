@@ -236,7 +236,7 @@ def test_forward_mode_is_refused():
     """A derivative of zero is what it would be without a word."""
     layer, x = make("row-u8"), torch.randn(3, 96)
     layer.bias.requires_grad_(False)
-    jvp = lambda x: torch.func.jvp(layer, (x,), (x,))  # noqa: E731
+    jvp = lambda x: torch.func.jvp(layer, (x,), (x,))
     for call in (jvp, torch.func.jacfwd(layer), torch.func.hessian(lambda x: layer(x).sum())):
         with pytest.raises(qlinear.Error, match="no derivative in forward mode.*use reverse mode"):
             call(x)

@@ -170,7 +170,7 @@ _TYPES = {
 }
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def library():
     """The runtime's library; its functions raise Error where they fail."""
     path, looked = _find_library()

@@ -73,7 +73,7 @@ class _Rows:
         return _of_class, (type(self).packed_of,), dict(self.__dict__)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _packed_class(cls):
     """A subclass of an embedding's class. A forward of its own (that scales, say) stays, and
     calls _Rows's as torch.nn.Embedding's."""

@@ -13,7 +13,7 @@ import tempfile
 
 import torch
 
-from . import _ops, compiler  # noqa: F401 - _ops registers the operators
+from . import _ops, compiler
 from ._abi import ArgumentError, Error
 from ._quantize import SAFETENSORS, Rule, quantize
 from .archive import LAYOUT_VERSION, Archive, PackedWeight, write_archive

@@ -18,7 +18,7 @@ import threading
 import torch
 
 from . import _abi
-from ._abi import ArgumentError, Error
+from ._abi import Error
 
 _NAME = "libQLinearTorch.so"
 

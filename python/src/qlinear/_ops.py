@@ -27,7 +27,7 @@ import warnings
 
 import torch
 
-from . import _abi, _arrays, _native, compiler
+from . import _abi, _native, compiler
 from ._abi import ArgumentError, Error
 from .module import Module, TorchWorkspace
 

@@ -15,7 +15,6 @@ import inspect
 
 import torch
 
-
 _MODULE = torch.nn.Module.to.__code__.co_filename
 
 
@@ -44,7 +43,7 @@ def asked_by(module):
                 pass
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _chains(cls):
     """What the forward of a class, and the methods it calls, read a `.weight` of: {(whether
     it is of self, attributes)}, such as (True, ("attention", "out")); (False, (name,)) is of

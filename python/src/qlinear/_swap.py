@@ -14,8 +14,8 @@ import types
 
 import torch
 
-from ._abi import ArgumentError, Error
 from . import _embedding
+from ._abi import ArgumentError, Error
 from ._checkpoint import layouts_of
 from ._heads import Heads
 from ._layer import Linear, bias_of
@@ -323,7 +323,7 @@ def _last_parameters(model, chosen):
     """(name, reason) of layers that stay because a module above asks for its parameters(), of
     whichever type and device, and would have none."""
     stay = {}
-    for name, module in model.named_modules():
+    for _name, module in model.named_modules():
         for owner in asked_by(module):
             below = {
                 path: layer

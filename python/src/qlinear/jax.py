@@ -32,7 +32,7 @@ _TARGET = "qlinear_call"
 _DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "i8": "int8", "i32": "int32"}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _register():
     path = pathlib.Path(_abi.library_path()).absolute().parent / _NAME
     try:

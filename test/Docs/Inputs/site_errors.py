@@ -11,7 +11,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "docs/site"))
-import build_site  # noqa: E402
+import build_site
 
 
 def main():

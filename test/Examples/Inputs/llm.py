@@ -23,7 +23,7 @@ os.makedirs(directory)
 os.chdir(directory)
 EXAMPLE = f"{sources}/examples/llm"
 sys.path.insert(0, EXAMPLE)
-import gemma
+import gemma  # noqa: E402
 
 # Sizes at which a mistake shows: five heads to a head of keys, a window that a text leaves, a
 # global layer among local ones, more tokens than go through the layers together.

@@ -19,7 +19,6 @@ import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
-
 import qlinear
 import qlinear.jax
 

@@ -60,7 +60,8 @@ def quantize(x):
 
 
 def expected(weights, x):
-    linear = {n: (lambda a, w=dequantize(n, w): quantize(a) @ w.T) for n, w in weights.items()}
+    floats = {n: dequantize(n, w) for n, w in weights.items()}
+    linear = {n: (lambda a, w=w: quantize(a) @ w.T) for n, w in floats.items()}
     x = x.astype(np.float64)
     for _ in range(LAYERS):
         n = x / np.sqrt((x * x).mean(1, keepdims=True) + 1e-6)

@@ -10,7 +10,6 @@ import re
 import struct
 
 import numpy as np
-import onnx
 from onnx import AttributeProto, TensorProto, numpy_helper
 
 from .graph import Linear

@@ -22,13 +22,13 @@ import sys
 
 sys.path.insert(0, sys.argv[1])
 
-import numpy  # noqa: E402
-import qlinear  # noqa: E402
-import raise_stored  # noqa: E402
-import raise_writer  # noqa: E402
-import safetensors.numpy  # noqa: E402
-import to_reference as ref  # noqa: E402
-from raise_writer import nested, tensor  # noqa: E402
+import numpy
+import qlinear
+import raise_stored
+import raise_writer
+import safetensors.numpy
+import to_reference as ref
+from raise_writer import nested, tensor
 
 FORMATS = {"f32": "f", "f16": "e", "i8": "b", "i32": "i", "i64": "q"}
 

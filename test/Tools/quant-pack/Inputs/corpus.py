@@ -17,8 +17,8 @@ from safetensors.numpy import save_file
 
 fresh(sys.argv[1])
 rng = np.random.default_rng(1)
-integers = lambda *shape: rng.integers(-(2**31), 2**31, shape).astype(np.int32)  # noqa: E731
-floats = lambda *shape: rng.normal(size=shape).astype(np.float16)  # noqa: E731
+integers = lambda *shape: rng.integers(-(2**31), 2**31, shape).astype(np.int32)
+floats = lambda *shape: rng.normal(size=shape).astype(np.float16)
 
 
 def seed(name, file, config=None):

@@ -97,7 +97,7 @@ def torchao():
         packed = ((q[:, 1::2] << 4) | (q[:, ::2] & 15)).to(torch.int8)
         s = (torch.rand(k // group, n) * 0.01 + 0.001).bfloat16()
         z = (torch.randn(k // group, n) * 0.05).bfloat16()
-        each = lambda t: t.double().T.repeat_interleave(group, 1)
+        each = lambda t, group=group: t.double().T.repeat_interleave(group, 1)
         w = Int4Tensor(packed, s, z, [1, group], torch.Size((n, k)))
         total += check(w, q * each(s) + each(z), f"torchao i4:{group}")
         words = sum((q[:, i::8] + 8) << (4 * i) for i in range(8))

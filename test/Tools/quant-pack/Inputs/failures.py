@@ -8,7 +8,6 @@
 
 import os
 import resource
-import shutil
 import sys
 
 import numpy as np

@@ -13,9 +13,8 @@ import sys
 
 import ml_dtypes
 import numpy as np
-from checkpoints import fresh, quant_pack
+from checkpoints import fresh
 from conventions import NORM, affine, check, each, pack
-from safetensors.numpy import load_file
 
 fresh(sys.argv[1])
 os.mkdir("out")

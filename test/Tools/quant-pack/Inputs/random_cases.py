@@ -517,7 +517,6 @@ def ggml(c):
     c.layer, c.weights = "", {}
     to_hf = c.chance()
     names = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "ffn_up": "mlp.up_proj"}
-    last = None
     for part, rows, order in (
         ("attn_q", heads * each_head, heads),
         ("attn_k", kv * each_head, kv),
@@ -525,7 +524,7 @@ def ggml(c):
     ):
         kind = c.choose(*QUANTIZED)
         raw = blocks(kind, rows, columns, c.rng)
-        name, last = f"blk.0.{part}.weight", kind
+        name = f"blk.0.{part}.weight"
         writer.add_tensor(name, raw, raw_dtype=gguf.GGMLQuantizationType[kind])
         w = gguf.quants.dequantize(raw, gguf.GGMLQuantizationType[kind])
         if to_hf:

@@ -18,6 +18,7 @@ from checkpoints import fresh
 from random_cases import KINDS, Case
 from safetensors.numpy import load_file, save_file
 
+
 def check(c):
     """'exact', 'refused' or 'carried'; raises if a weight is wrong."""
     for name in list(os.listdir(".")):
