@@ -9,6 +9,7 @@
 
 #include "Series.h"
 #include "Workload.h"
+#include "peer.h"
 
 #include <memory>
 #include <optional>
@@ -59,6 +60,7 @@ LinearsList openArtifact(qlinear::timing::Device &device, const std::string &pat
 /// Another project's kernels, through an adapter (peer.h).
 LinearsList openPeer(qlinear::timing::Device &device, const std::string &path,
                      int mostRows);
+LinearsList usePeer(qlinear::timing::Device &device, const ql_peer *peer, int mostRows);
 
 } // namespace bench
 #endif

@@ -4,7 +4,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-#include "peer.h"
 #include "Linears.h"
 
 #include <algorithm>
@@ -96,17 +95,20 @@ public:
 
 LinearsList bench::openPeer(timing::Device &device, const std::string &path,
                             int mostRows) {
-  if (!device.timer())
-    fail(path + " needs a CUDA device");
   void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   auto open = library
                   ? std::bit_cast<const ql_peer *(*)()>(dlsym(library, "ql_peer_open"))
                   : nullptr;
   if (!open)
     fail(path + " is not a peer adapter: " + dlerror());
-  const ql_peer *peer = open();
+  return usePeer(device, open(), mostRows);
+}
+
+LinearsList bench::usePeer(timing::Device &device, const ql_peer *peer, int mostRows) {
+  if (!device.timer())
+    fail("a peer needs a CUDA device");
   if (peer->version != QL_PEER_VERSION)
-    fail(path + " was built for version " + std::to_string(peer->version) +
+    fail("an adapter is of version " + std::to_string(peer->version) +
          " of peer.h, this is " + std::to_string(QL_PEER_VERSION) +
          "; rebuild the adapter");
   LinearsList list;

@@ -30,6 +30,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 PACKED = (HERE / "run.sh").exists()
 ROOT = HERE if PACKED else HERE.parents[1]
 SNR = ROOT / ("encodings.json" if PACKED else "docs/data/encodings.json")
+LIBRARY = "libqlinear-gpu-bench.so"
 # What every system has, or the driver brings.
 SYSTEM = re.compile(r"/(libc|libm|libdl|librt|libpthread|libgcc_s|libstdc\+\+|ld-linux[^/]*)\.so")
 RUN = """#!/bin/sh
@@ -100,7 +101,9 @@ def pack(args):
     for path in [bench, *(lib for lib in libraries if not SYSTEM.search(lib)), SNR,
                  *(HERE / f"{name}.py" for name in ("bench", "layers", "plot", "tables"))]:
         shutil.copy(path, args.output)
-    subprocess.run(["strip", "-s", args.output / bench.name], check=True)
+    for name in (bench.name, LIBRARY):
+        if (args.output / name).exists():
+            subprocess.run(["strip", "-s", args.output / name], check=True)
     (args.output / "run.sh").write_text(RUN)
     os.chmod(args.output / "run.sh", 0o755)
     size = sum(f.stat().st_size for f in args.output.iterdir())
@@ -116,10 +119,18 @@ def benchmark(args):
 def measure(args):
     """Whether all results were right."""
     command = [benchmark(args)]
+    scripts = [peer for peer in args.peer if peer.suffix == ".py"]
+    if scripts:  # it loads the benchmark into its process
+        libraries = [args.bin / LIBRARY, args.bin.parent / "lib" / LIBRARY]
+        found = [path for path in libraries if path.exists()]
+        if not found:
+            fail(f"no '{libraries[1]}', which {scripts[0]} needs")
+        command = [sys.executable, scripts[0], found[0]]
     for name in artifacts(args):
         command += ["--artifact", args.output / f"{name}.so"]
     for peer in args.peer:
-        command += ["--peer", peer.resolve()]
+        if peer not in scripts:
+            command += ["--peer", peer.resolve()]
     command += ["--rows", args.rows, "--replays", str(args.replays), "--device", args.device,
                 "--json", args.output / "gpu.json"]
     command += ["--chains", args.chains] if args.chains else ["--no-chain"]
@@ -159,7 +170,8 @@ def main():
                              "all layers; repeatable")
     parser.add_argument("--target", default="cuda:sm_90")
     parser.add_argument("--peer", type=pathlib.Path, action="append", default=[],
-                        help="adapter of another project (peer.h); repeatable")
+                        help="adapter of another project (peer.h), a library, or one that is a "
+                             "script, such as humming_peer.py; repeatable")
     parser.add_argument("--rows", default="1,2,4,8", help="values of M")
     parser.add_argument("--replays", type=int, default=15, help="replays per figure")
     parser.add_argument("--chains", default=",".join(CHAINS), help="comma-separated, or ''")
@@ -183,6 +195,8 @@ def main():
     for peer in args.peer:
         if not peer.exists():
             fail(f"no adapter '{peer}'; benchmarks/gpu/README.md says how to make one")
+    if sum(peer.suffix == ".py" for peer in args.peer) > 1:
+        fail("one script can be a peer in a run: the benchmark runs in its process")
     args.output.mkdir(parents=True, exist_ok=True)
     try:
         compile_layers(args)

@@ -46,12 +46,20 @@ typedef struct ql_peer {
    * included: x is M x K in bf16 (x_bf16) and in f32 (x_f32), the same values;
    * y is M x N of the peer's result type (4 bytes an element are there). Must be
    * capturable into a CUDA graph. Returns 0, or 1 if this M is not supported. */
-  int (*run)(int codes, const void *weight, const void *x_bf16,
-             const float *x_f32, void *y, void *scratch, int64_t m, int64_t n,
-             int64_t k, struct CUstream_st *stream);
+  int (*run)(int codes, const void *weight, const void *x_bf16, const float *x_f32,
+             void *y, void *scratch, int64_t m, int64_t n, int64_t k,
+             struct CUstream_st *stream);
 } ql_peer;
 
 const ql_peer *ql_peer_open(void);
+
+/* The benchmark itself, in libqlinear-gpu-bench.so: what qlinear-gpu-bench does with
+ * these arguments, with `count` peers besides those of --peer. For adapters in a
+ * language with a runtime of its own (humming_peer.py). Returns the exit status. */
+__attribute__((visibility("default"))) int ql_gpu_bench(int argc,
+                                                        const char *const *argv,
+                                                        const ql_peer *const *peers,
+                                                        size_t count);
 
 #ifdef __cplusplus
 }
