@@ -31,9 +31,7 @@ void ql_ptx_group_barrier(i32 id) { nvvm_group_barrier(id, 128); }
 u32 ql_ptx_shuffle_xor(u32 value, i32 mask) {
   return u32(nvvm_shuffle(-1, i32(value), mask, 31));
 }
-u32 ql_ptx_uniform(u32 value) {
-  return u32(nvvm_shuffle_from(-1, i32(value), 0, 31));
-}
+u32 ql_ptx_uniform(u32 value) { return u32(nvvm_shuffle_from(-1, i32(value), 0, 31)); }
 i32 ql_ptx_any(i32 value) { return nvvm_any(-1, value != 0); }
 i32 ql_ptx_dp4a(u32 a, u32 b, i32 c) { return nvvm_dp4a(i32(a), i32(b), c); }
 u32 ql_ptx_byte_permute(u32 a, u32 b, u32 selector) {
@@ -86,66 +84,52 @@ u32 ql_ptx_half_pair(float low, float high) {
 #define QL_SUMS32(i) QL_SUMS16(i), QL_SUMS16(i + 16)
 #define QL_SUMS64(i) QL_SUMS32(i), QL_SUMS32(i + 32)
 
+// Their places in the instruction, of 16 columns more each.
+#define QL_PLACES16 "%0,%1,%2,%3,%4,%5,%6,%7"
+#define QL_PLACES32 QL_PLACES16 ",%8,%9,%10,%11,%12,%13,%14,%15"
+#define QL_PLACES48 QL_PLACES32 ",%16,%17,%18,%19,%20,%21,%22,%23"
+#define QL_PLACES64 QL_PLACES48 ",%24,%25,%26,%27,%28,%29,%30,%31"
+#define QL_PLACES80 QL_PLACES64 ",%32,%33,%34,%35,%36,%37,%38,%39"
+#define QL_PLACES96 QL_PLACES80 ",%40,%41,%42,%43,%44,%45,%46,%47"
+#define QL_PLACES112 QL_PLACES96 ",%48,%49,%50,%51,%52,%53,%54,%55"
+#define QL_PLACES128 QL_PLACES112 ",%56,%57,%58,%59,%60,%61,%62,%63"
+#define QL_PLACES144 QL_PLACES128 ",%64,%65,%66,%67,%68,%69,%70,%71"
+#define QL_PLACES160 QL_PLACES144 ",%72,%73,%74,%75,%76,%77,%78,%79"
+#define QL_PLACES176 QL_PLACES160 ",%80,%81,%82,%83,%84,%85,%86,%87"
+#define QL_PLACES192 QL_PLACES176 ",%88,%89,%90,%91,%92,%93,%94,%95"
+#define QL_PLACES208 QL_PLACES192 ",%96,%97,%98,%99,%100,%101,%102,%103"
+#define QL_PLACES224 QL_PLACES208 ",%104,%105,%106,%107,%108,%109,%110,%111"
+#define QL_PLACES240 QL_PLACES224 ",%112,%113,%114,%115,%116,%117,%118,%119"
+#define QL_PLACES256 QL_PLACES240 ",%120,%121,%122,%123,%124,%125,%126,%127"
+// A product of that many columns.
+#define QL_WGMMA(columns, ...)                                                         \
+  case columns:                                                                        \
+    asm volatile("wgmma.mma_async.sync.aligned.m64n" #columns                          \
+                 "k16.f32.f16.f16 {" QL_PLACES##columns                                \
+                 "}, {%[a0],%[a1],%[a2],%[a3]}, %[b], 1, 1, 1, 0;"                     \
+                 : __VA_ARGS__                                                         \
+                 : [a0] "r"(a[0]), [a1] "r"(a[1]), [a2] "r"(a[2]), [a3] "r"(a[3]),     \
+                   [b] "l"(descriptor));                                               \
+    break
+
 void ql_ptx_wgmma(float *d, i32 tokens, u32x4 a, u64 descriptor) {
   switch (tokens) {
-  case 16:
-    asm volatile("wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 {"
-                 "%0,%1,%2,%3,%4,%5,%6,%7"
-                 "}, {%8,%9,%10,%11}, %12, 1, 1, 1, 0;"
-                 : QL_SUMS8(0)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
-    break;
-  case 32:
-    asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {"
-                 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
-                 "}, {%16,%17,%18,%19}, %20, 1, 1, 1, 0;"
-                 : QL_SUMS16(0)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
-    break;
-  case 64:
-    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {"
-                 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,"
-                 "%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
-                 "}, {%32,%33,%34,%35}, %36, 1, 1, 1, 0;"
-                 : QL_SUMS32(0)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
-    break;
-  case 128:
-    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {"
-                 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,"
-                 "%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,"
-                 "%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,"
-                 "%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
-                 "}, {%64,%65,%66,%67}, %68, 1, 1, 1, 0;"
-                 : QL_SUMS64(0)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
-    break;
-  case 192:
-    asm volatile("wgmma.mma_async.sync.aligned.m64n192k16.f32.f16.f16 {"
-                 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,"
-                 "%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,"
-                 "%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,"
-                 "%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63,%64,%65,%66,%67,%68,%69,"
-                 "%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,"
-                 "%87,%88,%89,%90,%91,%92,%93,%94,%95"
-                 "}, {%96,%97,%98,%99}, %100, 1, 1, 1, 0;"
-                 : QL_SUMS64(0), QL_SUMS32(64)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
-    break;
-  default:
-    asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.f16.f16 {"
-                 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,"
-                 "%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,"
-                 "%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,"
-                 "%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63,%64,%65,%66,%67,%68,%69,"
-                 "%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,"
-                 "%87,%88,%89,%90,%91,%92,%93,%94,%95,%96,%97,%98,%99,%100,%101,%102,"
-                 "%103,%104,%105,%106,%107,%108,%109,%110,%111,%112,%113,%114,%115,"
-                 "%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
-                 "}, {%128,%129,%130,%131}, %132, 1, 1, 1, 0;"
-                 : QL_SUMS64(0), QL_SUMS64(64)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
-    break;
+    QL_WGMMA(16, QL_SUMS8(0));
+    QL_WGMMA(32, QL_SUMS16(0));
+    QL_WGMMA(48, QL_SUMS16(0), QL_SUMS8(16));
+    QL_WGMMA(64, QL_SUMS32(0));
+    QL_WGMMA(80, QL_SUMS32(0), QL_SUMS8(32));
+    QL_WGMMA(96, QL_SUMS32(0), QL_SUMS16(32));
+    QL_WGMMA(112, QL_SUMS32(0), QL_SUMS16(32), QL_SUMS8(48));
+    QL_WGMMA(128, QL_SUMS64(0));
+    QL_WGMMA(144, QL_SUMS64(0), QL_SUMS8(64));
+    QL_WGMMA(160, QL_SUMS64(0), QL_SUMS16(64));
+    QL_WGMMA(176, QL_SUMS64(0), QL_SUMS16(64), QL_SUMS8(80));
+    QL_WGMMA(192, QL_SUMS64(0), QL_SUMS32(64));
+    QL_WGMMA(208, QL_SUMS64(0), QL_SUMS32(64), QL_SUMS8(96));
+    QL_WGMMA(224, QL_SUMS64(0), QL_SUMS32(64), QL_SUMS16(96));
+    QL_WGMMA(240, QL_SUMS64(0), QL_SUMS32(64), QL_SUMS16(96), QL_SUMS8(112));
+    QL_WGMMA(256, QL_SUMS64(0), QL_SUMS64(64));
   }
 }
 u64 ql_ptx_wgmma_descriptor(QL_SHARED const u8 *x) {

@@ -68,12 +68,11 @@ u32 ql_ptx_half_fma(u32 a, u32 b, u32 c);
 /// Two numbers rounded to f16, in a word.
 u32 ql_ptx_half_pair(float low, float high);
 // The same by warp groups (sm_90a): four warps from a multiple of 4 on, each with 16
-// rows of A; B is in shared memory, of `tokens` rows (16, 32, 64, 128, 192 or 256) of 16
-// columns:
-// for each 8 tokens 8 rows of 128 bytes, of which piece p of 16 bytes is at place p ^ r
-// in row r, from a multiple of 1024 on. Sums are those of ql_ptx_mma_half, side by
-// side. Products of a group are under way from the commit to the wait; until then
-// nothing touches sums and A, and no copy replaces B.
+// rows of A; B is in shared memory, of `tokens` rows (16, 32 .. 256) of 16 columns: for
+// each 8 tokens 8 rows of 128 bytes, of which piece p of 16 bytes is at place p ^ r in
+// row r, from a multiple of 1024 on. Sums are those of ql_ptx_mma_half, side by side.
+// Products of a group are under way from the commit to the wait; until then nothing
+// touches sums and A, and no copy replaces B.
 void ql_ptx_wgmma(float *sums, i32 tokens, u32x4 a, u64 descriptor);
 /// What says where B is: `x` is the first of the 16 columns.
 u64 ql_ptx_wgmma_descriptor(QL_SHARED const u8 *x);

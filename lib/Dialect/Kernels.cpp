@@ -253,9 +253,9 @@ LogicalResult GemmAttr::verify(EmitError emitError, Gemm g) {
   if (failed(verifyManyRows<GemmAttr>(emitError, g.rows)) ||
       failed(verifyRanges<GemmAttr>(emitError, g)))
     return failure();
-  if (g.tokens && *g.tokens != 192 && (*g.tokens & (*g.tokens - 1)))
-    return emitError() << "tokens = " << *g.tokens
-                       << " is not 16, 32, 64, 128, 192 or 256" << cite<GemmAttr>(3);
+  if (g.tokens && *g.tokens % 16)
+    return emitError() << "tokens = " << *g.tokens << " is not a multiple of 16"
+                       << cite<GemmAttr>(3);
   if (g.copy == CopyKind::load)
     return emitError() << "copy = load: a gemm kernel has a ring in shared memory; use "
                           "copy = async or bulk"

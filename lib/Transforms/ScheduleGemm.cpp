@@ -134,13 +134,16 @@ void layOutByGroups(GemmPlan &plan, int64_t most) {
   int columns = shape.tokens <= 32 ? 4 : shape.tokens <= 128 ? 2 : 1;
   for (shape.xBlocks = columns; shape.xBlocks > 0; shape.xBlocks /= 2)
     for (shape.roundTokens = std::min(shape.tokens, 64); shape.roundTokens >= 16;
-         shape.roundTokens /= 2)
+         shape.roundTokens -= 8) {
+      if (shape.tokens % shape.roundTokens)
+        continue;
       for (shape.xStages = kMostStages; shape.xStages >= kEnoughStages;
            --shape.xStages) {
         layOut();
         if (plan.sharedBytes <= most)
           return;
       }
+    }
   shape.xBlocks = 1;
   shape.roundTokens = 16;
   for (shape.xStages = kEnoughStages; shape.xStages > 2; --shape.xStages) {
@@ -226,16 +229,16 @@ bool mayGroup(LinearOp op, const Gemm &wanted, CopyKind copy, const GpuChip &chi
          });
 }
 
-/// The tokens of a job by groups of 8 warps, for up to `rows` rows. With products of so
-/// many, jobs take as long as these, and a bit for the weights; what does not fill a
-/// wave of blocks is shared, which costs as long as some units (measured, for 256 and
-/// 512 rows and K of 5376 to 21504).
+/// The tokens of a job by groups of warps, for up to `rows` rows: few are all in one.
+/// With products of many, jobs take as long as these, and a bit for the weights; what
+/// does not fill a wave of blocks is shared, which costs as long as some units
+/// (measured, for 256 and 512 rows and K of 5376 to 21504).
 int64_t tokensOf(int64_t rows, int64_t tiles, int64_t units, int64_t grid) {
   if (rows <= 128)
-    return std::max<int64_t>(16, int64_t(llvm::PowerOf2Ceil(uint64_t(rows))));
+    return int64_t(llvm::alignTo(uint64_t(rows), 16));
   int64_t best = 256;
   double least = 0;
-  for (int64_t tokens : {256, 192, 128}) {
+  for (int64_t tokens : {256, 224, 192, 160, 128}) {
     double blocks = rows == kAnyRows ? double(rows) / double(tokens)
                                      : double(llvm::divideCeil(rows, tokens));
     double waves = blocks * double(llvm::divideCeil(tiles, 8)) / double(grid);

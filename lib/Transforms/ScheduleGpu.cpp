@@ -249,10 +249,13 @@ void addManyRows(LinearOp op, const GpuChip &chip, bool batchInvariant,
   // Fewer on the emulated device, which has no use for what they save.
   bool emulated = chip.target == "cuda:emulated";
   SmallVector<int64_t> all;
-  if (dynamic && !emulated)
-    all = {16, 32, 64, 128};
-  if (!all.empty() && chip.has(Feature::wgmma)) // jobs of more tokens
-    all.append({192, 256, 384, 512});
+  if (dynamic && !emulated) {
+    if (chip.has(Feature::wgmma)) // jobs of any 16 tokens, one or several
+      all = {16,  32,  48,  64,  96,  128, 160, 192, 224,
+             256, 320, 384, 448, 512, 576, 672, 768, 896};
+    else
+      all = {16, 32, 64, 128};
+  }
   all.push_back(kAnyRows);
   for (int64_t rows : all) {
     Gemm gemm = common;

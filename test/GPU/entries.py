@@ -375,7 +375,7 @@ def stress_entries():
     yield entry
     # Numbers of tokens that meet every kernel for many, one block of them or several.
     entry = Entry("stress-many", "stress")
-    entry.rows = [9, 16, 17, 33, 64, 100, 130, 300]
+    entry.rows = [9, 16, 17, 40, 64, 90, 100, 150, 190, 220, 256, 300, 520]
     for i, encoding in enumerate(dict.fromkeys(encoding for encoding, _ in matrix.CASES)):
         if matrix.is_table(encoding.split(",")[0]):
             continue  # gpu-stress makes no such weights

@@ -12,6 +12,15 @@
 // CHECK-LABEL: @large
 // CHECK: #qlinear.gemm<rows = 16, tokens = 16, dot = mma, copy = bulk, grid = 132, warps = 7, tiles = 3, stages = 3, split_k = 1>
 // CHECK-SAME: #qlinear.gemm<rows = 32, tokens = 32, dot = wgmma,
+// CHECK-SAME: #qlinear.gemm<rows = 48, tokens = 48, dot = wgmma,
+// CHECK-SAME: #qlinear.gemm<rows = 64, tokens = 64, dot = wgmma,
+// CHECK-SAME: #qlinear.gemm<rows = 96, tokens = 96, dot = wgmma, {{[^>]*}} warps = 12,
+// CHECK-SAME: #qlinear.gemm<rows = 128, tokens = 128, dot = wgmma, {{[^>]*}} warps = 8,
+// CHECK-SAME: #qlinear.gemm<rows = 160, tokens = 160, dot = wgmma, {{[^>]*}} warps = 8,
+// CHECK-SAME: #qlinear.gemm<rows = 192, tokens = 192, dot = wgmma,
+// CHECK-SAME: #qlinear.gemm<rows = 224, tokens = 224, dot = wgmma,
+// CHECK-SAME: #qlinear.gemm<rows = 256, tokens = 256, dot = wgmma,
+// CHECK-SAME: #qlinear.gemm<rows = 384, tokens = 192, dot = wgmma,
 func.func @large(%x: tensor<?x5376xbf16>, %w: !qlinear.weight<43008x5376, #q4>) -> tensor<?x43008xbf16> {
   %y = qlinear.linear %x, %w : (tensor<?x5376xbf16>, !qlinear.weight<43008x5376, #q4>) -> tensor<?x43008xbf16>
   return %y : tensor<?x43008xbf16>

@@ -569,7 +569,7 @@ protected:
 // Integers, whose sums are exact in any order.
 TEST_F(IntrinsicsSm90a, GroupMatrixProducts) {
   constexpr uint32_t kSteps = 12, kColumns = 16 * kSteps, kRows = 128;
-  for (uint32_t tokens : {16u, 32u, 64u, 128u, 192u, 256u}) {
+  for (uint32_t tokens = 16; tokens <= 256; tokens += 16) {
     std::vector<uint16_t> a(kRows * kColumns), b(tokens * kColumns);
     std::vector<float> c(kRows * tokens), want;
     auto fill = [&](std::vector<uint16_t> &halves) {

@@ -244,7 +244,7 @@ def QLinear_GemmAttr : QLinear_Attr<"Gemm", "gemm", [
     | field | values | meaning |
     | --- | --- | --- |
     | `rows` | 1.., `any` | rows of `x`, at most |
-    | `tokens` | 16, 32, 64, 128, 192, 256 | rows of `x` of a job |
+    | `tokens` | 16..256 | rows of `x` of a job |
     | `dot` | `mma`, `wgmma` | products by warps, or by groups of four |
     | `copy` | `bulk`, `async` | how both operands come |
     | `grid` | 1.. | thread blocks |
@@ -260,7 +260,7 @@ def QLinear_GemmAttr : QLinear_Attr<"Gemm", "gemm", [
 
     - (C1) `rows` is positive.
     - (C2) A field that is a number is in the range of the table.
-    - (C3) `tokens` is 16, 32, 64, 128, 192 or 256.
+    - (C3) `tokens` is a multiple of 16.
     - (C4) `copy` is not `load`.
     - (C5) `tiles` times `tokens` is at most 256: the sums of a warp are in registers.
     - (C6) `grid` is a multiple of `split_k`, if `dot` is not `wgmma`.

@@ -208,8 +208,8 @@ func.func private @f() attributes {a = #qlinear.gemm<rows = any, stages = 1>}
 
 // -----
 
-// expected-error @below {{tokens = 48 is not 16, 32, 64, 128, 192 or 256 (C3 of #qlinear.gemm)}}
-func.func private @f() attributes {a = #qlinear.gemm<rows = any, tokens = 48>}
+// expected-error @below {{tokens = 40 is not a multiple of 16 (C3 of #qlinear.gemm)}}
+func.func private @f() attributes {a = #qlinear.gemm<rows = any, tokens = 40>}
 
 // -----
 

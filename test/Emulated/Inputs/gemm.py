@@ -19,7 +19,7 @@ import sys
 import matrix
 
 # Rings of both kinds, one tile of a warp or several, fewer tiles than warps and more
-# jobs than blocks, blocks that share K.
+# jobs than blocks, blocks that share K, tokens that are no power of two.
 SCHEDULES = [
     "",
     "tokens = 16, dot = mma, copy = bulk, warps = 3, tiles = 2, stages = 2",
@@ -29,6 +29,10 @@ SCHEDULES = [
     "tokens = 16, dot = mma, copy = bulk, warps = 4, tiles = 1, split_k = 2, grid = 2",
     "tokens = 128, dot = wgmma, warps = 4, tiles = 2, stages = 2, grid = 3",
     "tokens = 256, dot = wgmma, warps = 8, tiles = 1, stages = 2, grid = 2, split_k = 1",
+    "tokens = 48, dot = wgmma, warps = 4, tiles = 2, stages = 2, grid = 3",
+    "tokens = 80, dot = mma, copy = bulk, warps = 2, tiles = 1, stages = 2",
+    "tokens = 160, dot = wgmma, warps = 4, tiles = 1, stages = 2, grid = 2",
+    "tokens = 112, dot = wgmma, warps = 8, tiles = 1, stages = 2",
 ]
 BODY = """ {{
   ^bb0(%a: f32, %c: f32, %bias: f32, %more: {more}):

@@ -374,8 +374,8 @@ KERNEL cluster_loads(float *out, u32 size, u32 blocks, u32 threads, u32 rounds) 
 #endif
 
 #ifdef QL_TEST_SM90
-/// In each round both blocks of a cluster copy `bytes` bytes into both of them, when both
-/// have read those of the round before.
+/// In each round both blocks of a cluster copy `bytes` bytes into both of them, when
+/// both have read those of the round before.
 KERNEL pair_copies(const u8 *in, u32 *out, u32 bytes, u32 rounds, u32 threads) {
   u32 t = u32(ql_ptx_thread()), b = u32(ql_ptx_block());
   u32 rank = u32(ql_ptx_cluster_rank(2)), words = bytes / 2; // of a round
@@ -445,17 +445,27 @@ void groupMatrices(const u32 *a, const u32 *b, float *c, u32 steps) {
     c[(row + i % 4 / 2 * 8) * tokens + i / 4 * 8 + 2 * t + i % 2] = sums[i];
 }
 KERNEL group_matrices(const u32 *a, const u32 *b, float *c, u32 tokens, u32 steps) {
-  if (tokens == 16)
-    groupMatrices<16>(a, b, c, steps);
-  else if (tokens == 32)
-    groupMatrices<32>(a, b, c, steps);
-  else if (tokens == 64)
-    groupMatrices<64>(a, b, c, steps);
-  else if (tokens == 128)
-    groupMatrices<128>(a, b, c, steps);
-  else if (tokens == 192)
-    groupMatrices<192>(a, b, c, steps);
-  else
-    groupMatrices<256>(a, b, c, steps);
+  switch (tokens) {
+#define QL_TOKENS(n)                                                                   \
+  case n:                                                                              \
+    return groupMatrices<n>(a, b, c, steps);
+    QL_TOKENS(16)
+    QL_TOKENS(32)
+    QL_TOKENS(48)
+    QL_TOKENS(64)
+    QL_TOKENS(80)
+    QL_TOKENS(96)
+    QL_TOKENS(112)
+    QL_TOKENS(128)
+    QL_TOKENS(144)
+    QL_TOKENS(160)
+    QL_TOKENS(176)
+    QL_TOKENS(192)
+    QL_TOKENS(208)
+    QL_TOKENS(224)
+    QL_TOKENS(240)
+    QL_TOKENS(256)
+#undef QL_TOKENS
+  }
 }
 #endif
