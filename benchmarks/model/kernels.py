@@ -91,6 +91,23 @@ def attention(query, keys, values, position, scale):
 
 
 @triton.jit
+def _store(K, V, KEYS, VALUES, POSITION, slots, D: tl.constexpr):
+    head, column = tl.program_id(0).to(tl.int64), tl.arange(0, D)
+    slot = head * slots + tl.load(POSITION) % slots
+    tl.store(KEYS + slot * D + column, tl.load(K + head * D + column))
+    tl.store(VALUES + slot * D + column, tl.load(V + head * D + column))
+
+
+def store(key, value, keys, values, position):
+    """Puts a token's key and value (B, heads, 1, D) into the slot of its position, modulo their
+    number, of keys and values (B, heads, slots, D)."""
+    batch, heads, slots, d = keys.shape
+    _store[(batch * heads,)](
+        key.contiguous(), value.contiguous(), keys, values, position, slots, d, num_warps=1
+    )
+
+
+@triton.jit
 def _norm(X, WEIGHT, Y, epsilon, K: tl.constexpr, BLOCK: tl.constexpr, SCALED: tl.constexpr):
     row, column = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
     there = column < K
