@@ -58,6 +58,25 @@ def test_bits_are_those_of_python(host, dtype, activations):
             assert torch.equal(torch.ops.qlinear.linear(*call), _ops._linear(*call))
 
 
+def test_modes_see_the_op_that_they_know():
+    """Not the one without derivatives, which is called where nothing looks."""
+    layer, x, seen = packed(), torch.randn(2, 96), []
+
+    class Seen(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            seen.append(function)
+            return function(*args, **(kwargs or {}))
+
+    with torch.no_grad():
+        want = layer(x)
+        with Seen():
+            assert torch.equal(layer(x), want)
+    assert torch.ops.qlinear.linear.default in seen
+    x.requires_grad_()
+    layer(x).sum().backward()
+    assert x.grad is not None
+
+
 def test_a_block():
     layers = [packed(n=n, bias=False) for n in (64, 32, 32)]
     described = tuple((v.encoding, v.out_features, None) for v in layers)

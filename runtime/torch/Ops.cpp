@@ -114,17 +114,27 @@ void callKernel(const Kernel &kernel, const Where &where, int64_t rows,
                 std::span<const qlr_tensor> inputs, std::span<const qlr_tensor> outputs,
                 std::span<const qlr_blob> weights) {
   // Of torch's allocator, which knows streams and graph captures: the memory is free
-  // for later work on the stream once the call is enqueued.
+  // for later work on the stream once the call is enqueued. Little of it on the host is
+  // the thread's.
   Tensor memory;
   std::unique_ptr<qlr_workspace, decltype(&qlr_workspace_destroy)> workspace(
       nullptr, qlr_workspace_destroy);
   if (kernel.hasTemps) {
-    constexpr size_t kAlign = 256;
+    constexpr size_t kAlign = 256, kLittle = 64 << 10;
+    thread_local std::unique_ptr<std::byte[]> little;
     size_t bytes = 0;
     check(qlr_workspace_bytes(kernel.module, 0, rows, &bytes));
-    int64_t size = int64_t(bytes + kAlign);
-    memory = Tensor::empty({&size, 1}, aoti_torch_dtype_uint8(), where.place);
-    auto begin = reinterpret_cast<uintptr_t>(memory.data());
+    void *data;
+    if (where.place.isCpu() && bytes <= kLittle) {
+      if (!little)
+        little.reset(new std::byte[kLittle + kAlign]);
+      data = little.get();
+    } else {
+      int64_t size = int64_t(bytes + kAlign);
+      memory = Tensor::empty({&size, 1}, aoti_torch_dtype_uint8(), where.place);
+      data = memory.data();
+    }
+    auto begin = reinterpret_cast<uintptr_t>(data);
     begin = (begin + kAlign - 1) / kAlign * kAlign;
     qlr_workspace *made = nullptr;
     check(qlr_workspace_create_in(kernel.module, 0, rows,
@@ -274,15 +284,21 @@ void boxedBlock(StableIValue *stack, uint64_t, uint64_t) {
 } // namespace
 
 // The schemas are those of _ops.py and _blocks.py; where these have registered them
-// already, nothing is done: an error here would end the program.
+// already, nothing is done: an error here would end the program. Those with an
+// underscore are the same without what libtorch runs for derivatives, which takes as
+// long as half the operator: _ops.py calls them where nothing wants any.
 static bool isOurs = false;
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qlinear, m) {
   try {
     m.def("linear(Tensor x, Tensor packed, Tensor? bias, str encoding, int n, "
           "str activations=\"int8\") -> Tensor");
+    m.def("_linear(Tensor x, Tensor packed, Tensor? bias, str encoding, int n, "
+          "str activations) -> Tensor");
     m.def(
         "block(Tensor[] inputs, Tensor[] packed, str text, int[] columns) -> Tensor[]");
+    m.def("_block(Tensor[] inputs, Tensor[] packed, str text, int[] columns) -> "
+          "Tensor[]");
     isOurs = true;
   } catch (const std::exception &) {
   }
@@ -292,7 +308,9 @@ static void implement(torch::stable::detail::StableLibrary &m) {
   if (!isOurs)
     return;
   m.impl("linear", boxedLinear);
+  m.impl("_linear", boxedLinear);
   m.impl("block", boxedBlock);
+  m.impl("_block", boxedBlock);
 }
 STABLE_TORCH_LIBRARY_IMPL(qlinear, CPU, m) { implement(m); }
 STABLE_TORCH_LIBRARY_IMPL(qlinear, CUDA, m) { implement(m); }

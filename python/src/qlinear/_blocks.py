@@ -172,6 +172,7 @@ _ops.define("block(Tensor[] inputs, Tensor[] packed, str text, int[] columns) ->
 torch.library.register_fake("qlinear::block", _fake, lib=_library)
 torch.library.register_autograd("qlinear::block", _no_backward, lib=_library)
 _block_op = torch.ops.qlinear.block.default
+_block_plain = _ops.plain_op("_block")
 if _native.library is not None:
     _native.use(_ops.kernel_of_call, block_of_call)
 
@@ -181,7 +182,7 @@ def block(inputs, packed, text, columns):
     if torch.compiler.is_compiling():
         return torch.ops.qlinear.block(inputs, packed, text, columns)
     wanted = torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
-    return _ops.called(_block_op, (inputs, packed, text, columns), wanted)
+    return _ops.called(_block_op, _block_plain, inputs[0], (inputs, packed, text, columns), wanted)
 
 
 # ===------------------------------------------------------------------------===#

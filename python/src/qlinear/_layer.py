@@ -174,12 +174,12 @@ class Linear(torch.nn.Module):
             return torch.ops.qlinear.linear(
                 x, self.packed, self.bias, self.encoding, self.out_features, self.activations
             )
-        if x.is_nested or x.layout is not torch.strided:
+        if x.layout is not torch.strided or x.is_nested:
             raise ArgumentError(
                 f"x is {'nested' if x.is_nested else x.layout}, but the layer takes dense tensors; "
                 "pass x.to_dense(), or the values() of a nested tensor"
             )
-        if x.dim() == 0 or x.shape[-1] != self.in_features:
+        if x.dim() == 0 or x.size(-1) != self.in_features:
             raise ArgumentError(
                 f"x has the shape {tuple(x.shape)}, but the layer takes (..., {self.in_features})"
             )
@@ -192,9 +192,9 @@ class Linear(torch.nn.Module):
                 "Linear.from_float() or Linear.from_packed()"
             )
         _ops._type_of(x, "x")
-        kind = x.device.type
         # As autocast does with nn.Linear: neither integers nor float64.
-        if kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind):
+        kind = "cuda" if x.is_cuda else "cpu" if x.is_cpu else None
+        if kind and torch.is_autocast_enabled(kind):
             x = x.to(torch.get_autocast_dtype(kind))
         return _ops.linear(x, packed, bias, encoding, self.out_features, activations)
 

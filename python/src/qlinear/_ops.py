@@ -444,16 +444,22 @@ def linear(x, packed, bias, encoding, n, activations):
         return torch.ops.qlinear.linear(*arguments)
     if _is_transformed():
         return _Transformed.apply(*arguments)
-    wanted = x.requires_grad or (bias is not None and bias.requires_grad)
-    return called(_linear_op, arguments, wanted and torch.is_grad_enabled())
+    wanted = torch.is_grad_enabled() and (
+        x.requires_grad or (bias is not None and bias.requires_grad)
+    )
+    return called(_linear_op, _linear_plain, x, arguments, wanted)
 
 
-def called(op, arguments, has_gradient):
-    """Calls an op, past what registers a derivative if there is none to register: that is
-    Python, and takes longer than the op."""
+def called(op, plain, x, arguments, has_gradient):
+    """Calls an op of a tensor x, past what registers a derivative if there is none to register:
+    that is Python, and takes longer than the op. `plain` is the op of C++ that has no derivative,
+    which modes of dispatching and subclasses of tensors know nothing of, or None."""
     try:
         if has_gradient:
             return op(*arguments)
+        is_plain = type(x) is torch.Tensor and not torch._C._len_torch_dispatch_stack()
+        if plain is not None and is_plain:
+            return plain(*arguments)
         with torch._C._AutoDispatchBelowAutograd():
             return op(*arguments)
     except RuntimeError as problem:
@@ -475,6 +481,14 @@ def define(schema, function):
             _library.impl(name, function, device)
 
 
+def plain_op(name):
+    """The op of C++ without derivatives, as a function; None where ops are Python's."""
+    if _native.library is None or not torch._C._dispatch_has_kernel(f"qlinear::{name}"):
+        return None
+    _library.impl(name, torch.library.fallthrough_kernel, "Autograd")
+    return getattr(torch.ops.qlinear, name).default._op
+
+
 define(
     "linear(Tensor x, Tensor packed, Tensor? bias, str encoding, int n, "
     'str activations="int8") -> Tensor',
@@ -484,6 +498,7 @@ define(
     "linear_backward(Tensor grad, Tensor packed, str encoding, int k) -> Tensor", _linear_backward
 )
 _linear_op = torch.ops.qlinear.linear.default
+_linear_plain = plain_op("_linear")
 torch.library.register_fake("qlinear::linear", _fake, lib=_library)
 torch.library.register_fake("qlinear::linear_backward", _fake_backward, lib=_library)
 torch.library.register_autograd(
