@@ -484,7 +484,7 @@ LLVM::LLVMFuncOp buildRotaryKernel(SymbolTable &symbols, RotaryOp op, StringRef 
                      k.constant32(op.getZeroCentered()),
                      arith::ConstantOp::create(k.b, k.loc, op.getEpsilonAttr())});
       args.append({k.constant(columns / head), k.constant(head),
-                   k.constant(op.getRotated()),
+                   k.constant(op.getRotated(unsigned(i))),
                    k.at(pointers[i], row, columns * size)});
       if (norms)
         args.push_back(pointers[count + 2 + i]);

@@ -361,7 +361,7 @@ void Skeleton::rotary(RotaryOp op, int64_t threads, bool pdl) {
                    constant(op.getZeroCentered()),
                    arith::ConstantOp::create(b, loc, op.getEpsilonAttr())});
     args.append({constant(op.getColumns(i) / int64_t(op.getHead())),
-                 constant(int64_t(op.getHead())), constant(op.getRotated()), rows,
+                 constant(int64_t(op.getHead())), constant(op.getRotated(i)), rows,
                  constant(threads), pointers[i]});
     if (norms)
       args.push_back(pointers[count + 2 + i]);

@@ -114,6 +114,9 @@ int64_t RotaryOp::getColumns(unsigned index) {
   return shapeOf(getInputs()[index].getType()).second;
 }
 int64_t RotaryOp::getRotated() { return shapeOf(getCos().getType()).second; }
+int64_t RotaryOp::getRotated(unsigned index) {
+  return index + getUnrotated().value_or(0) < getInputs().size() ? getRotated() : 0;
+}
 FloatType RotaryOp::getElement() {
   return cast<FloatType>(getElementTypeOrSelf(getInputs().front().getType()));
 }
@@ -218,6 +221,14 @@ LogicalResult RotaryOp::verify() {
                            << "; the shape and the element type must be the same"
                            << cite<RotaryOp>(10);
   }
+  if (std::optional<uint64_t> unrotated = getUnrotated())
+    if (getNorms().empty() || *unrotated < 1 || *unrotated >= getInputs().size())
+      return emitOpError()
+             << "has " << getInputs().size() << " inputs, " << getNorms().size()
+             << " norms, and unrotated = " << int64_t(*unrotated)
+             << "; so many of the last inputs are only normalized: give 1 "
+                "or more, fewer than all, and norms(...)"
+             << cite<RotaryOp>(13);
   return verifyNorms(*this);
 }
 

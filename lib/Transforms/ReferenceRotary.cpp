@@ -24,7 +24,9 @@ struct RotaryPattern : OpConversionPattern<RotaryOp> {
       Value x = castElements(b, op.getLoc(), input, b.getF64Type());
       if (!adaptor.getNorms().empty())
         x = normalize(b, op, x, adaptor.getNorms()[i]);
-      results.push_back(rotate(b, op, x, adaptor.getCos(), adaptor.getSin()));
+      results.push_back(op.getRotated(unsigned(i))
+                            ? rotate(b, op, x, adaptor.getCos(), adaptor.getSin())
+                            : castElements(b, op.getLoc(), x, op.getElement()));
     }
     b.replaceOp(op, results);
     return success();

@@ -149,7 +149,7 @@ def test_rotary_embeddings(name, monkeypatch):
 #: What models of Gemma 4 have, and the columns of heads that are rotated in each layer's function.
 GEMMA4 = {
     "dense": ({}, [16, 32, 16, 32]),
-    "values that are keys": ({"attention_k_eq_v": True}, [16, None, 16, None]),
+    "values that are keys": ({"attention_k_eq_v": True}, [16, 32, 16, 32]),
     "inputs for each layer": ({"hidden_size_per_layer_input": 32}, [16, 32, 16, 32]),
     "shared keys": (
         {"num_kv_shared_layers": 2, "use_double_wide_mlp": True, "hidden_size_per_layer_input": 32},
@@ -177,16 +177,22 @@ def gemma4(**options):
 
 @pytest.mark.skipif(not hasattr(transformers, "Gemma4TextConfig"), reason="transformers is older")
 @pytest.mark.parametrize("options, heads", GEMMA4.values(), ids=GEMMA4)
-def test_gemma4(options, heads, calls):
-    model = gemma4(**options)
+def test_gemma4(options, heads, calls, monkeypatch):
+    model, norms = gemma4(**options), []
+    kind = type(model.model.norm)
+    norm = kind._norm
+    monkeypatch.setattr(kind, "_norm", lambda *given: (norms.append(1), norm(*given))[1])
     plain, before = copy.deepcopy(model), logits(model)
     want = logits(dequantized(model).double())
     report = qlinear.nn.optimize(model)
     assert [entry.reason for entry in report] == [None] * 4
     assert [(layer._qlinear.rotary or [None])[0] for layer in model.model.layers] == heads
     calls.clear()
+    norms.clear()
     after = logits(model)
     assert len(calls) == 8  # of four layers
+    if None not in heads and not options.get("hidden_size_per_layer_input"):
+        assert len(norms) == 1  # the last: those of values are in the functions, too
     assert off(before, want) < 2e-5 and off(after, want) < 2e-5
     assert not torch.equal(after, before)
     assert off(logits(copy.deepcopy(model)), want) < 2e-5
@@ -195,6 +201,21 @@ def test_gemma4(options, heads, calls):
     with torch.no_grad():  # is read in each call
         for each in (model, plain):
             each.model.layers[2].layer_scalar.fill_(1.4)
+    assert off(logits(model), logits(plain)) < 1e-5
+
+
+@pytest.mark.skipif(not hasattr(transformers, "Gemma4TextConfig"), reason="transformers is older")
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_norms_of_values_that_are_others(when):
+    model = gemma4(attention_k_eq_v=True)
+    plain = copy.deepcopy(model)
+    if when == "after":
+        qlinear.nn.optimize(model)
+    for each in (model, plain):
+        for layer in each.model.layers[:2]:
+            layer.self_attn.v_norm.forward = lambda x: x * 2
+    if when == "before":
+        qlinear.nn.optimize(model)
     assert off(logits(model), logits(plain)) < 1e-5
 
 

@@ -1,7 +1,7 @@
 // Rotary embeddings of queries and keys against float64, on the emulated device, its accesses
 // checked, and on CPUs: whole heads and parts of them, heads and halves that are no multiple of a
 // vector or of a thread's columns, tables of another type, many rows; heads that are normalized
-// first, of 1 + a scale, too.
+// first, of 1 + a scale, too; values that are only normalized, one of them the keys.
 
 // REQUIRES: asan-runtime
 // RUN: quant-compile %s --target=cuda:emulated --sanitize=address -o %t.so
@@ -11,7 +11,7 @@
 // RUN: quant-run %t.cpu.so --device cpu --rows 1,3,8,70 --verify >> %t.log
 // RUN: quant-run %t.cpu.so --device cpu:2 --rows 5,400 --verify >> %t.log
 // RUN: grep -c ": ok" %t.log | FileCheck %s
-// CHECK: {{^}}144{{$}}
+// CHECK: {{^}}216{{$}}
 
 // The same by linalg, whose tensors are of another shape than rows: element by element.
 // RUN: quant-opt %s --qlinear-to-reference | FileCheck %s --check-prefix=REFERENCE
@@ -81,6 +81,25 @@ func.func @norm_wide(%q: tensor<?x512xf16>, %n: tensor<256xbf16>, %c: tensor<?x2
   %a = qlinear.rotary %q norms(%n) epsilon = 0.0 by %c, %s head = 256
       : (tensor<?x512xf16>, tensor<256xbf16>, tensor<?x256xf32>, tensor<?x256xf32>) -> tensor<?x512xf16>
   return %a : tensor<?x512xf16>
+}
+
+func.func @values(%q: tensor<?x512xbf16>, %k: tensor<?x128xbf16>, %v: tensor<?x64xbf16>, %qs: tensor<64xf32>, %ks: tensor<64xf32>,
+                  %vs: tensor<64xf32>, %c: tensor<?x64xbf16>, %s: tensor<?x64xbf16>)
+    -> (tensor<?x512xbf16>, tensor<?x128xbf16>, tensor<?x64xbf16>) {
+  %a, %b, %d = qlinear.rotary %q, %k, %v norms(%qs, %ks, %vs) epsilon = 1.0e-06 by %c, %s head = 64 unrotated = 1
+      : (tensor<?x512xbf16>, tensor<?x128xbf16>, tensor<?x64xbf16>, tensor<64xf32>, tensor<64xf32>, tensor<64xf32>,
+         tensor<?x64xbf16>, tensor<?x64xbf16>) -> (tensor<?x512xbf16>, tensor<?x128xbf16>, tensor<?x64xbf16>)
+  return %a, %b, %d : tensor<?x512xbf16>, tensor<?x128xbf16>, tensor<?x64xbf16>
+}
+
+func.func @keys_are_values(%q: tensor<?x99xf16>, %k: tensor<?x66xf16>, %qs: tensor<33xf16>, %ks: tensor<33xf16>,
+                           %c: tensor<?x22xf32>, %s: tensor<?x22xf32>)
+    -> (tensor<?x99xf16>, tensor<?x66xf16>, tensor<?x66xf16>) {
+  %zeros = arith.constant dense<0.0> : tensor<33xf16>
+  %a, %b, %d = qlinear.rotary %q, %k, %k norms(%qs, %ks, %zeros) zero_centered epsilon = 0.1 by %c, %s head = 33 unrotated = 1
+      : (tensor<?x99xf16>, tensor<?x66xf16>, tensor<?x66xf16>, tensor<33xf16>, tensor<33xf16>, tensor<33xf16>,
+         tensor<?x22xf32>, tensor<?x22xf32>) -> (tensor<?x99xf16>, tensor<?x66xf16>, tensor<?x66xf16>)
+  return %a, %b, %d : tensor<?x99xf16>, tensor<?x66xf16>, tensor<?x66xf16>
 }
 
 // Between a linear and what follows.

@@ -267,8 +267,8 @@ def norm_entry():
 
 
 def rotary_entry():
-    """Rotary embeddings of queries and keys, normalized or not; tables and scales of another
-    type than theirs."""
+    """Rotary embeddings of queries and keys, normalized or not, and keys that are values, too;
+    tables and scales of another type than theirs."""
     entry = Entry("rotary")
     entry.rows = [1, 3, 9, 70, 300]
     entry.weight(MAIN["rowu8"], 1, 32)  # an archive has a weight
@@ -290,6 +290,17 @@ def rotary_entry():
                     f"      : ({q}, {k}, {types}{table}, {table}) -> ({q}, {k})\n"
                     f"  return %a, %b : {q}, {k}\n",
                 )
+            entry.function(
+                f"{x}_{head}_{rotated}_values",
+                [("q", q), ("k", k), ("m", norm), ("n", norm), ("c", table), ("s", table)],
+                [q, k, k],
+                f"  %o = arith.constant dense<1.0> : {norm}\n"
+                "  %a, %b, %v = qlinear.rotary %q, %k, %k norms(%m, %n, %o) epsilon = 1.0e-06\n"
+                f"      by %c, %s head = {head} unrotated = 1\n"
+                f"      : ({q}, {k}, {k}, {norm}, {norm}, {norm}, {table}, {table})"
+                f" -> ({q}, {k}, {k})\n"
+                f"  return %a, %b, %v : {q}, {k}, {k}\n",
+            )
     return entry
 
 

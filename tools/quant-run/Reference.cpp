@@ -386,8 +386,9 @@ private:
     int64_t head = op.at("head");
     size_t count = op.at("dtypes").size();
     Matrix cos = value(inputs.at(count), 0), sin = value(inputs.at(count + 1), 0);
-    int64_t half = cos.columns / 2;
+    size_t rotated = count - op.value("unrotated", size_t(0));
     for (size_t n = 0; n < count; ++n) {
+      int64_t half = n < rotated ? cos.columns / 2 : 0;
       Matrix x = value(inputs.at(n), 0), norm{};
       if (op.contains("epsilon"))
         norm = value(inputs.at(count + 2 + n), 0);

@@ -31,7 +31,8 @@ def QLinear_RotaryOp : QLinear_ComputeOp<"rotary", [
     - `x[i] * cos[i] + x[i - R/2] * sin[i]` from there to R,
     - `x[i]` from R on,
 
-    all computed in f32, and rounded once to the type of the input. So halves of a head
+    all computed in f32, and rounded once to the type of the input. The last `unrotated`
+    inputs are only normalized, as the values of Gemma 4 are. So halves of a head
     are rotated against each other, as transformers' `apply_rotary_pos_emb` does it, where
     `cos` and `sin` have each angle twice.
 
@@ -49,6 +50,8 @@ def QLinear_RotaryOp : QLinear_ComputeOp<"rotary", [
     - (C11) `norms` are none, or one of `head` elements for each input, of one type.
     - (C12) `epsilon`, finite and not negative, is there with `norms` and not without;
       `zero_centered` is not there without.
+    - (C13) `unrotated` is from 1 to fewer than there are inputs, and not there without
+      `norms`.
 
     Example:
 
@@ -63,6 +66,14 @@ def QLinear_RotaryOp : QLinear_ComputeOp<"rotary", [
            tensor<?x128xf32>, tensor<?x128xf32>)
           -> (tensor<?x4096xbf16>, tensor<?x1024xbf16>)
 
+    // Values are normalized, too, but not rotated.
+    %g, %h, %i = qlinear.rotary %q, %k, %v norms(%qs, %ks, %vs) epsilon = 1.0e-06
+        by %cos, %sin head = 128 unrotated = 1
+        : (tensor<?x4096xbf16>, tensor<?x1024xbf16>, tensor<?x1024xbf16>,
+           tensor<128xbf16>, tensor<128xbf16>, tensor<128xbf16>,
+           tensor<?x128xf32>, tensor<?x128xf32>)
+          -> (tensor<?x4096xbf16>, tensor<?x1024xbf16>, tensor<?x1024xbf16>)
+
     // After bufferization.
     qlinear.rotary %rows by %c, %s head = 64 outs(%out)
         : (memref<?x512xf16>, memref<?x64xf16>, memref<?x64xf16>, memref<?x512xf16>) -> ()
@@ -71,20 +82,22 @@ def QLinear_RotaryOp : QLinear_ComputeOp<"rotary", [
   let arguments = (ins Variadic<QLinear_Rows>:$inputs, Variadic<QLinear_Vector>:$norms,
                        QLinear_Rows:$cos, QLinear_Rows:$sin,
                        Variadic<QLinear_Rows>:$outs, I64Attr:$head,
-                       OptionalAttr<F32Attr>:$epsilon, UnitAttr:$zero_centered);
+                       OptionalAttr<F32Attr>:$epsilon, UnitAttr:$zero_centered,
+                       OptionalAttr<I64Attr>:$unrotated);
   let results = (outs Variadic<QLinear_RowsTensor>:$results);
   let assemblyFormat = [{
     $inputs (`norms` `(` $norms^ `)`)? (`zero_centered` $zero_centered^)?
     (`epsilon` `=` $epsilon^)? `by` $cos `,` $sin `head` `=` $head
-    (`outs` `(` $outs^ `)`)? attr-dict
+    (`unrotated` `=` $unrotated^)? (`outs` `(` $outs^ `)`)? attr-dict
     `:` functional-type(operands, results)
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = computeDeclarations # [{
     /// Columns of input `index`; M is the interface's.
     int64_t getColumns(unsigned index);
-    /// R, the columns that are rotated of each head.
+    /// R, the columns that are rotated of each head; of those of input `index`.
     int64_t getRotated();
+    int64_t getRotated(unsigned index);
     /// The element types of the inputs, and of `cos` and `sin`.
     ::mlir::FloatType getElement();
     ::mlir::FloatType getTableElement();

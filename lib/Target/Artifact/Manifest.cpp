@@ -472,6 +472,9 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
   };
   auto referToAll = [&](Operation &op, ValueRange values, Array &inputs) {
     for (Value value : values) {
+      DenseElementsAttr constant = constantTensor(value); // not of rows
+      if (constant && constant.getType().getRank() == 1)
+        places[value] = {"constant", weights.addConstant(constant)};
       if (failed(checkInput(op, value)))
         return failure();
       inputs.push_back(refer(value));
@@ -549,6 +552,7 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
       if (auto epsilon = rotary.getEpsilon()) {
         entry["epsilon"] = epsilon->convertToDouble();
         entry["zero_centered"] = rotary.getZeroCentered();
+        entry["unrotated"] = int64_t(rotary.getUnrotated().value_or(0));
       }
     } else if (auto kernel = dyn_cast<ql::KernelOpInterface>(op)) {
       // What it means is in no list of docs/artifact.md: it cannot be verified.

@@ -346,13 +346,19 @@ class Text:
         )
         return result
 
-    def rotary(self, values, columns, head, norm):
-        """Rotary embeddings of whole heads, of their norms if there is a `norm` (as in norm())."""
-        says, types = "", [self.rows(n) for n in columns]
+    def rotary(self, values, columns, head, norm, unrotated=0):
+        """Rotary embeddings of whole heads, of their norms if there is a `norm` (as in norm()).
+        The last `unrotated` ones get a norm without a scale, and are not rotated."""
+        says, end, types = "", "", [self.rows(n) for n in columns]
         if norm:
             epsilon, plus_one, kind = norm
             scale = f"tensor<{head}x{kind}>"
-            scales = [self.argument(scale) for _ in values]
+            scales = [self.argument(scale) for _ in values[: len(values) - unrotated]]
+            if unrotated:
+                one, end = self.name(), f" unrotated = {unrotated}"
+                value = "0.0" if plus_one else "1.0"
+                self.body.append(f"  {one} = arith.constant dense<{value}> : {scale}\n")
+                scales += [one] * unrotated
             says = f"norms({', '.join(scales)}) {'zero_centered ' if plus_one else ''}"
             says += f"epsilon = {epsilon:.9e} "
             types += [scale] * len(scales)
@@ -362,7 +368,7 @@ class Text:
         rows = ", ".join(self.rows(n) for n in columns)
         self.body.append(
             f"  {', '.join(results)} = qlinear.rotary {', '.join(values)} {says}"
-            f"by {', '.join(tables)} head = {head}\n"
+            f"by {', '.join(tables)} head = {head}{end}\n"
             f"      : ({', '.join([*types, table, table])}) -> ({rows})\n"
         )
         return results
@@ -394,16 +400,23 @@ class Text:
 
 def projections_text(dtype, k, norm, layers, activations, rotary=None):
     """Inputs x, the scale of the norm, biases; results: the linears of the norm of x. `rotary`
-    is (columns of a head, norm of a head or None): then the first two results have rotary
-    embeddings, and the last inputs are the scales of the norms of heads, if there are, and the
-    cosines and sines of each row."""
+    is (columns of a head, norm of a head or None, whether the third is normalized): then the first
+    two results have rotary embeddings, and the last inputs are the scales of the norms of heads, if
+    there are, and the cosines and sines of each row. What is normalized, without a scale, is "own",
+    the third linear, or "keys", the second again, which is one more result."""
     text = Text(dtype)
     x = text.argument(text.rows(k))
     _, n = text.norm(norm, x, k)
-    values = text.linears(n, k, layers, activations)
+    values, columns = text.linears(n, k, layers, activations), [layer[1] for layer in layers]
     if rotary:
-        values[:2] = text.rotary(values[:2], [layer[1] for layer in layers[:2]], *rotary)
-    return text.finish([(v, text.rows(layer[1])) for v, layer in zip(values, layers)])
+        head, norm_of_heads, normalized = rotary
+        if normalized == "keys":
+            values, columns = [*values, values[1]], [*columns, columns[1]]
+        some = slice(3 if normalized else 2)
+        values[some] = text.rotary(
+            values[some], columns[some], head, norm_of_heads, unrotated=int(bool(normalized))
+        )
+    return text.finish([(v, text.rows(n)) for v, n in zip(values, columns)])
 
 
 def _to_mlp(text, k, out, norms):

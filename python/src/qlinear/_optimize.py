@@ -89,7 +89,7 @@ def optimize(model, *, check=True):
     place: its norms, packed linears, activations and residuals. For inference; call it after
     swap_linears() or from_pretrained() of a packed model.
 
-    Knows the decoder layers of Llama, Mistral, Qwen 2 and 3, Phi 3, Gemma 1 to 3. Others, and
+    Knows the decoder layers of Llama, Mistral, Qwen 2 and 3, Phi 3, Gemma 1 to 4. Others, and
     layers whose parts are not packed, have hooks or are not what is known, stay as they are, and
     the result, an Optimization, says why. An o_proj that is not packed or has hooks, or whose
     attention has them, stays by itself.
@@ -117,7 +117,7 @@ def optimize(model, *, check=True):
             for part in layer._qlinear.taken:
                 getattr(layer.self_attn, part).__dict__["_of_layer"] = layer._qlinear, part
             if layer._qlinear.rotary:
-                _rotary.install(layer.self_attn)
+                _rotary.install(layer.self_attn, layer._qlinear.rotary)
             changed.append(layer)
         report.append(Optimized(name, reason))
     if want is not None and changed:
@@ -133,8 +133,10 @@ def optimize(model, *, check=True):
 def undo(layer):
     """Makes a layer what it was."""
     layer.__dict__.pop("forward", None)
-    _rotary.undo(layer.self_attn)
-    for part in layer.__dict__.pop("_qlinear").taken:
+    fused = layer.__dict__.pop("_qlinear")
+    if fused.rotary:
+        _rotary.undo(layer.self_attn, fused.rotary)
+    for part in fused.taken:
         getattr(layer.self_attn, part).__dict__.pop("_of_layer", None)
 
 
@@ -319,7 +321,7 @@ class _Fused:
         self.taken = (*self.heads, _OUT) if self.takes_out else self.heads
         #: Where q and k get their rotary embeddings here, their heads: _rotary.heads_of().
         self.rotary = None
-        if len(self.heads) == 3:
+        if len(self.heads) > 1:
             self.rotary = _rotary.heads_of(layer.self_attn, norm_of)
         signature = inspect.signature(inspect.unwrap(type(layer).forward))
         self.parameters = list(signature.parameters)[2:]
@@ -394,13 +396,16 @@ class _Fused:
         return _blocks.block(inputs, packed, text, columns)
 
     def projections(self, layer, x, tables):
-        """The results of q, k and v; `tables` are the cosines and sines of q and k, or ()."""
+        """The results of q, k and v, also where v is made from k; `tables` are the cosines and
+        sines of q and k, or ()."""
         linears = self.linears(layer)[0]
         inputs = [x, layer.input_layernorm.weight, *_biases(linears)]
         if tables:
             scales = [norm.weight for norm in _rotary.norms_of(layer.self_attn)]
             inputs += [*scales, *tables]
         columns = [linear.out_features for linear in linears]
+        if tables and self.rotary[2] == _rotary.KEYS:
+            columns.append(columns[1])
         shape = self.projections_shape(linears, self.rotary if tables else None)
         return self.run(shape, inputs, linears, columns)
 
@@ -438,12 +443,14 @@ def _forward(layer, hidden_states, *args, **kwargs):
     tables = _rotary.tables_of(fused.rotary, hidden_states, layer.self_attn, embeddings)
     results = fused.projections(layer, hidden_states, tables)
     fused.pending[thread] = hidden_states, results, out
-    _rotary.done[thread] = bool(tables)
+    if tables:
+        _rotary.done[thread] = results[2] if fused.rotary[2] == _rotary.KEYS else ()
     try:
         # It gets x without the norm, which its q, k and v have applied: take().
         attention = layer.self_attn(hidden_states=hidden_states, **kwargs)[0]
     finally:
-        del fused.pending[thread], _rotary.done[thread]
+        del fused.pending[thread]
+        _rotary.done.pop(thread, None)
     fused.check(attention, out)
     result = fused.mlp(layer, attention, hidden_states)
     return tail(layer, result, own) if tail else result

@@ -5,10 +5,10 @@
 #
 # ===------------------------------------------------------------------------===#
 """The attentions of transformers call a function of their module, apply_rotary_pos_emb, in some
-ten kernels, and some call norms of q and k before it, in seven each. A compiled function does it
-all in one, after the linears. So that the attention does not do it again, it gets a copy of its
-forward: the same code, in whose globals that name is apply() below; and the norms return what
-they get."""
+ten kernels, and some call norms of q and k before it, and of v, in seven each. A compiled function
+does it all in one, after the linears. So that the attention does not do it again, it gets a copy of
+its forward: the same code, in whose globals that name is apply() below; and the norms return what
+they get, that of values which are the keys what the function has made of these."""
 
 import inspect
 import threading
@@ -19,10 +19,14 @@ import torch
 from ._ops import _TYPES
 
 _NAME = "apply_rotary_pos_emb"
-#: The norms of q and k, if there are.
+#: The norms of q and k, if there are, and that of v, which has no scale.
 _NORMS = "q_norm", "k_norm"
+_VALUE_NORM = "v_norm"
+#: Where normalized values come from: a linear of their own, or that of the keys.
+OWN, KEYS = "own", "keys"
 
-#: Of each thread inside of an optimized layer's attention: whether its q and k are rotated.
+#: Of each thread inside of an optimized layer's attention: None where its q and k are not rotated,
+#: or else the values where these are made from the keys, or ().
 done = {}
 
 
@@ -74,6 +78,23 @@ def norms_of(attention):
     return tuple(getattr(attention, name) for name in _NORMS if hasattr(attention, name))
 
 
+def _value_norm(attention, epsilon):
+    """The norm of v, if there is one without a scale and with this epsilon."""
+    module = getattr(attention, _VALUE_NORM, None)
+    is_plain = isinstance(module, torch.nn.Module) and "forward" not in vars(module)
+    if not is_plain or list(module.parameters()):
+        return None
+    x = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(3))
+    # Small ones tell how much is added to the mean of their squares.
+    x[1] *= epsilon**0.5
+    want = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon)
+    try:
+        have = module(x)
+    except Exception:
+        return None
+    return module if have.shape == x.shape and torch.allclose(have, want, rtol=1e-4) else None
+
+
 def _takes_one(function):
     """Whether it takes one tensor, and is called twice, rather than q and k."""
     return list(inspect.signature(function).parameters)[:3] == ["x", "cos", "sin"]
@@ -81,9 +102,9 @@ def _takes_one(function):
 
 @torch.no_grad()
 def heads_of(attention, norm_of):
-    """(columns of a head, its norm or None) where rotary embeddings are known, by what they
-    compute, and come right after the linears or norms of heads; else None. `norm_of` says of a
-    module what norm it is, or None."""
+    """(columns of a head, its norm or None, and OWN or KEYS where values are normalized, or None)
+    where rotary embeddings are known, by what they compute, and come right after the linears or
+    norms of heads; else None. `norm_of` says of a module what norm it is, or None."""
     head = getattr(attention, "head_dim", None)
     forward = _forward_of(attention)
     if forward is None or not isinstance(head, int) or head % 2:
@@ -110,26 +131,44 @@ def heads_of(attention, norm_of):
         want = x * cos[:, None] + torch.cat([-high, low], dim=-1) * sin[:, None]
         if y.shape != want.shape or not torch.allclose(y, want, rtol=1e-5, atol=1e-6):
             return None
-    return head, norm
+    has_values = getattr(attention, "v_proj", None) is not None
+    values = None
+    if norm is not None and _value_norm(attention, norm[0]) is not None:
+        values = OWN if has_values else KEYS
+    return (head, norm, values) if has_values or values else None
 
 
 def _norm_forward(self, x):
-    return x if done.get(thread()) else type(self).forward(self, x)
+    return type(self).forward(self, x) if done.get(thread()) is None else x
 
 
-_norm_forward.leaves_rotated = True
+def _value_norm_forward(self, x):
+    values = done.get(thread())
+    if values is None:
+        return type(self).forward(self, x)
+    return x if isinstance(values, tuple) else values.view(x.shape)
 
 
-def install(attention):
-    """Makes the attention leave q and k alone where they are rotated."""
+for _replaced in (_norm_forward, _value_norm_forward):
+    _replaced.leaves_rotated = True
+
+
+def _parts(attention, heads):
+    """The modules whose forward is replaced: `heads` is heads_of()."""
+    values = (getattr(attention, _VALUE_NORM),) if heads[2] else ()
+    return (attention, *norms_of(attention), *values)
+
+
+def install(attention, heads):
+    """Makes the attention leave q, k and v alone where the function has done it."""
     forward = _forward_of(attention)
     known = forward.__globals__[_NAME]
 
     def apply(q, k, *args, **kwargs):
-        return (q, k) if done.get(thread()) else known(q, k, *args, **kwargs)
+        return known(q, k, *args, **kwargs) if done.get(thread()) is None else (q, k)
 
     def apply_to_one(x, *args, **kwargs):
-        return x if done.get(thread()) else known(x, *args, **kwargs)
+        return known(x, *args, **kwargs) if done.get(thread()) is None else x
 
     # A snapshot of the module's globals: its other functions are the same objects.
     names = {**forward.__globals__, _NAME: apply_to_one if _takes_one(known) else apply}
@@ -138,11 +177,14 @@ def install(attention):
     attention.forward = types.MethodType(copy, attention)
     for norm in norms_of(attention):
         norm.forward = types.MethodType(_norm_forward, norm)
+    if heads[2]:
+        norm = getattr(attention, _VALUE_NORM)
+        norm.forward = types.MethodType(_value_norm_forward, norm)
 
 
-def undo(attention):
+def undo(attention, heads):
     """Takes back what is left of install()."""
-    for module in (attention, *norms_of(attention)):
+    for module in _parts(attention, heads):
         if _is_ours(module):
             del module.forward
 
@@ -152,14 +194,14 @@ def _is_ours(module):
     return hasattr(module.__dict__.get("forward"), "leaves_rotated")
 
 
-def is_installed(attention):
-    return all(_is_ours(module) for module in (attention, *norms_of(attention)))
+def is_installed(attention, heads):
+    return all(map(_is_ours, _parts(attention, heads)))
 
 
 def tables_of(heads, x, attention, embeddings):
     """The cosines and sines (..., head) for the rows of x (..., K); () if these are none for
     whole heads in the type of x, and the attention applies what there is. `heads` is heads_of()."""
-    if not heads or not is_installed(attention):
+    if not heads or not is_installed(attention, heads):
         return ()
     head = heads[0]
     if not isinstance(embeddings, (tuple, list)) or len(embeddings) != 2:

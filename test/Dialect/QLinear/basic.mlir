@@ -104,6 +104,8 @@ func.func @values(%x: tensor<?x256xbf16>, %a: !qlinear.activations<?x256>, %h: t
   %n = qlinear.norm rms %x epsilon = 1.0e-05 : (tensor<?x256xbf16>) -> tensor<?x256xf32>
   // CHECK: qlinear.rotary %{{.*}} by %{{.*}}, %{{.*}} head = 256 : (tensor<?x256xbf16>, tensor<?x256xbf16>, tensor<?x256xf32>, tensor<?x256xf32>) -> (tensor<?x256xbf16>, tensor<?x256xbf16>)
   %r:2 = qlinear.rotary %x, %x by %e, %e head = 256 : (tensor<?x256xbf16>, tensor<?x256xbf16>, tensor<?x256xf32>, tensor<?x256xf32>) -> (tensor<?x256xbf16>, tensor<?x256xbf16>)
+  // CHECK: qlinear.rotary %{{.*}}, %{{.*}} norms(%{{.*}}, %{{.*}}) epsilon = 1.0{{.*}} by %{{.*}}, %{{.*}} head = 256 unrotated = 1 : (
+  %only:2 = qlinear.rotary %x, %x norms(%h, %h) epsilon = 1.0 by %e, %e head = 256 unrotated = 1 : (tensor<?x256xbf16>, tensor<?x256xbf16>, tensor<256xf16>, tensor<256xf16>, tensor<?x256xf32>, tensor<?x256xf32>) -> (tensor<?x256xbf16>, tensor<?x256xbf16>)
   // CHECK: qlinear.rotary %{{.*}}, %{{.*}} norms(%{{.*}}, %{{.*}}) zero_centered epsilon = 9.99{{.*}} by %{{.*}}, %{{.*}} head = 256 : ({{.*}}, tensor<256xf16>, tensor<256xf16>, tensor<?x256xf32>, tensor<?x256xf32>) ->
   %t:2 = qlinear.rotary %x, %x norms(%h, %h) zero_centered epsilon = 1.0e-06 by %e, %e head = 256 : (tensor<?x256xbf16>, tensor<?x256xbf16>, tensor<256xf16>, tensor<256xf16>, tensor<?x256xf32>, tensor<?x256xf32>) -> (tensor<?x256xbf16>, tensor<?x256xbf16>)
   return %d, %e : tensor<64x256xf64>, tensor<?x256xf32>

@@ -1475,6 +1475,22 @@ func.func @rotary(%x: tensor<4x64xf32>) {
 
 // -----
 
+func.func @rotary(%x: tensor<4x64xf32>, %n: tensor<64xf32>) {
+  // expected-error @below {{has 2 inputs, 2 norms, and unrotated = 2; so many of the last inputs are only normalized: give 1 or more, fewer than all, and norms(...) (C13 of qlinear.rotary)}}
+  %y:2 = qlinear.rotary %x, %x norms(%n, %n) epsilon = 0.0 by %x, %x head = 64 unrotated = 2 : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<64xf32>, tensor<64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> (tensor<4x64xf32>, tensor<4x64xf32>)
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>) {
+  // expected-error @below {{has 2 inputs, 0 norms, and unrotated = 1; so many}}
+  %y:2 = qlinear.rotary %x, %x by %x, %x head = 64 unrotated = 1 : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> (tensor<4x64xf32>, tensor<4x64xf32>)
+  return
+}
+
+// -----
+
 func.func @rotary(%x: tensor<4x64xf32>) {
   // expected-error @below {{has zero_centered, which is of norms, and no norms(...); give a vector of scales for each input, or leave it out (C12 of qlinear.rotary)}}
   %y = qlinear.rotary %x zero_centered by %x, %x head = 64 : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> tensor<4x64xf32>
