@@ -54,6 +54,57 @@ def test_shards_compute_what_the_whole_does(packed, tmp_path):
     np.testing.assert_allclose(sum(parts), whole, atol=1e-5 * np.abs(whole).max())
 
 
+@pytest.mark.parametrize("encoding", layers.ENCODINGS)
+def test_parts_of_ranks(encoding, tmp_path):
+    """What 2 and 4 processes have of a weight, against the decoder of the tests: rows at tiles,
+    columns at units, and inside units where the encoding has no steps of them."""
+    n, k = 104, 1152
+    weight = qlinear.Archive(layers.pack(tmp_path, {"w": (encoding, n, k)})).find("w")
+
+    def values(w):
+        return reference.dequantize(np.array(w.blob), w.encoding, w.n, w.k)
+
+    want = values(weight)
+    for axis, sizes in [
+        ("rows", [48, 56]),
+        ("rows", [16, 32, 16, 40]),
+        ("columns", [512, 640]),
+        ("columns", [256, 256, 256, 384]),
+        ("columns", [128, 384, 128, 512]),
+    ]:
+        if sizes[0] == 128 and "block" in encoding:
+            with pytest.raises(qlinear.ArgumentError, match="columns 0 .. 128 of 1152 cannot be "
+                               "cut out: a range begins at a multiple of 256"):  # fmt: skip
+                qlinear.split(weight, sizes, axis)
+            continue
+        parts = qlinear.split(weight, sizes, axis)
+        assert [(w.n, w.k) for w in parts] == [
+            (s, k) if axis == "rows" else (n, s) for s in sizes
+        ]
+        together = np.concatenate([values(w) for w in parts], axis=int(axis == "columns"))
+        np.testing.assert_array_equal(together, want, err_msg=f"{axis} {sizes}")
+
+
+def test_parts_by_name(packed, tmp_path):
+    """A program asks an archive for a part by its name, and gets it of the whole."""
+    x = np.random.default_rng(7).standard_normal((3, K)).astype(np.float32)
+    archive = tmp_path / "packed.safetensors"
+    for axis, begin, end, size in [("rows", 48, N, N), ("columns", 256, 512, K)]:
+        source = f"w[{axis} {begin}:{end} of {size}]"
+        n, k = (end - begin, K) if axis == "rows" else (N, end - begin)
+        text = layers.linear("linear", "w", packed.encoding, n, k, x="f32")
+        text = text.replace(">>\nfunc", f'>> from "{source}"\nfunc')
+        module = qlinear.load(qlinear.compile(text, "cpu"), archive, "cpu", check_weights=True)
+        columns = np.ascontiguousarray(x[:, begin:end] if axis == "columns" else x)
+        sizes = [b - a for a, b in zip([0, begin, end], [begin, end, size]) if b > a]
+        part = qlinear.split(packed, sizes, axis)[1]
+        np.testing.assert_array_equal(module.linear(columns), run(part, columns, tmp_path))
+        for wrong in (source.replace(f" {size}]", " 96]"), source.replace(f"{begin}:", "8:")):
+            artifact = qlinear.compile(text.replace(source, wrong), "cpu")
+            with pytest.raises(qlinear.Error, match="does not have"):
+                qlinear.load(artifact, archive, "cpu")
+
+
 def test_merge_is_the_inverse(packed):
     assert len(packed.blob) == qlinear.packed_bytes(packed.encoding, N, K)
     for axis, parts in [("rows", 7), ("rows", [16, 88]), ("columns", 4), ("columns", 1)]:

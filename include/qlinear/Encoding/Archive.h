@@ -130,7 +130,8 @@ struct PackedWeight {
   Encoding encoding;
   uint64_t N = 0, K = 0;
   std::span<const std::byte> blob;
-  std::string checksum; ///< as the archive says it; empty if it does not
+  std::string checksum;                ///< as the archive says it; empty if it does not
+  const PackedWeight *whole = nullptr; ///< of a part, whose checksum says nothing
 
   /// Reads the blob; fails if it does not match the checksum, or if there is none.
   Result<void> verify() const;
@@ -151,7 +152,9 @@ public:
   static Result<Archive> open(const std::string &path);
   static Result<Archive> open(Checkpoint checkpoint);
   const std::map<std::string, PackedWeight> &weights() const { return packed; }
-  /// The weight that resolveWeightName finds, or null.
+  /// The weight that resolveWeightName finds, or null. Of the name of a part
+  /// (NamedPart) it is cut out of the whole, if that can be, and stays as long as the
+  /// archive.
   const PackedWeight *find(std::string_view name) const;
   const Checkpoint &checkpoint() const { return file; }
   /// Tensors of types that safetensors lacks: their type and shape.
@@ -162,9 +165,12 @@ public:
   const std::map<std::string, Carried> &carried() const { return blocks; }
 
 private:
+  struct Parts;
+  const PackedWeight *findPart(std::string_view name) const;
   Checkpoint file;
   std::map<std::string, Carried> blocks;
   std::map<std::string, PackedWeight> packed;
+  std::shared_ptr<Parts> parts; ///< those that were asked for
 };
 
 /// Writes a safetensors file as an OutputFile. The header is written last, into room

@@ -8,12 +8,14 @@
 // A rectangle of tiles x units lies in three planes of the blob (Layout.h): in each
 // tile's units, in its block steps, and in the constants of its rows. In each plane
 // its bytes per tile (and all its rows' constants) are contiguous, in both weights.
+// Columns that begin or end inside a unit go through the fields instead.
 //
 //===----------------------------------------------------------------------===//
 #include "qlinear/Encoding/Slice.h"
 #include "qlinear/Encoding/Codec.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <fmt/format.h>
 #include <tbb/parallel_for.h>
@@ -48,7 +50,7 @@ Error cutError(const char *what, Range range, uint64_t size, uint64_t step) {
           : "move the cut, or dequantize and pack the part"));
 }
 
-/// Whether a layout can be cut at both ends of `range`.
+/// Whether a weight can be cut at both ends of `range`.
 Result<void> checkCut(const char *what, Range range, uint64_t size, uint64_t step) {
   bool ends = range.end == size || range.end % step == 0;
   if (range.begin < range.end && range.end <= size && range.begin % step == 0 && ends)
@@ -110,7 +112,79 @@ u64 firstUnlikeRow(const Source &a, const Source &b) {
   return a.layout.N;
 }
 
+/// Entries begin .. end - 1 of each of `rows` rows of `all`.
+template <typename T>
+std::vector<T> cutEntries(const std::vector<T> &all, uint64_t rows, Range entries) {
+  std::vector<T> result;
+  uint64_t perRow = all.size() / rows;
+  for (uint64_t n = 0; n < rows && perRow; ++n)
+    result.insert(result.end(), all.begin() + n * perRow + entries.begin,
+                  all.begin() + n * perRow + entries.end);
+  return result;
+}
+
+/// Columns that begin or end inside a unit, of an encoding without steps of blocks:
+/// codes and fields stay what they are, and are laid out anew. `band` has N rows.
+Result<void> repackColumns(const Encoding &encoding, uint64_t N, uint64_t K,
+                           std::span<const std::byte> band, Range columns,
+                           std::span<std::byte> part) {
+  Result<EncodedWeight> whole = unpack(encoding, N, K, band);
+  if (!whole)
+    return whole.takeError();
+  uint64_t group = encoding.group;
+  Range groups = group == kWholeRow ? Range{0, 1}
+                                    : Range{columns.begin / group, columns.end / group};
+  EncodedWeight cut{encoding, N, columns.size(), {}, {}, {}, {}, {}};
+  cut.fields = cutEntries(whole->fields, N, columns);
+  cut.scaleFields = cutEntries(whole->scaleFields, N, groups);
+  cut.offsetFields = cutEntries(whole->offsetFields, N, groups);
+  cut.scaleSteps = std::move(whole->scaleSteps);
+  cut.offsetSteps = std::move(whole->offsetSteps);
+  return pack(cut, part);
+}
+
 } // namespace
+
+uint64_t qlinear::cutStep(const Encoding &encoding, Axis axis) {
+  if (axis == Axis::rows)
+    return kTileRows;
+  // A unit, which is copied, or a group, for which the part is laid out anew; steps of
+  // blocks are per unit.
+  bool hasBlocks = encoding.scale.scope == StepScope::block ||
+                   encoding.offset.scope == StepScope::block;
+  return hasBlocks ? kUnitK : std::max(encoding.group, 1u);
+}
+
+std::string NamedPart::name() const {
+  return fmt::format("{}[{} {}:{} of {}]", weight,
+                     axis == Axis::rows ? "rows" : "columns", range.begin, range.end,
+                     size);
+}
+
+std::optional<NamedPart> NamedPart::parse(std::string_view name) {
+  size_t open = name.rfind('[');
+  if (open == name.npos || name.back() != ']')
+    return std::nullopt;
+  NamedPart part;
+  part.weight = name.substr(0, open);
+  std::string_view rest = name.substr(open + 1);
+  auto skip = [&](std::string_view text) {
+    bool has = rest.starts_with(text);
+    rest.remove_prefix(has ? text.size() : 0);
+    return has;
+  };
+  auto number = [&](uint64_t &value) {
+    auto [end, problem] =
+        std::from_chars(rest.data(), rest.data() + rest.size(), value);
+    rest.remove_prefix(size_t(end - rest.data()));
+    return problem == std::errc();
+  };
+  part.axis = skip("columns ") ? Axis::columns : Axis::rows;
+  bool isPart = (part.axis == Axis::columns || skip("rows ")) &&
+                number(part.range.begin) && skip(":") && number(part.range.end) &&
+                skip(" of ") && number(part.size) && rest == "]";
+  return isPart ? std::optional(part) : std::nullopt;
+}
 
 Result<uint64_t> qlinear::packedBytes(const Encoding &encoding, uint64_t N,
                                       uint64_t K) {
@@ -124,9 +198,9 @@ Result<void> qlinear::slice(const Encoding &encoding, uint64_t N, uint64_t K,
                             std::span<std::byte> part) {
   if (auto r = encoding.verifyShape(N, K); !r)
     return r;
-  if (auto r = checkCut("rows", rows, N, kTileRows); !r)
+  if (auto r = checkCut("rows", rows, N, cutStep(encoding, Axis::rows)); !r)
     return r;
-  if (auto r = checkCut("columns", columns, K, kUnitK); !r)
+  if (auto r = checkCut("columns", columns, K, cutStep(encoding, Axis::columns)); !r)
     return r;
   Source from{layoutOf(encoding, N, K), blob.data()};
   Target to{layoutOf(encoding, rows.size(), columns.size()), part.data()};
@@ -134,6 +208,22 @@ Result<void> qlinear::slice(const Encoding &encoding, uint64_t N, uint64_t K,
     return r;
   if (auto r = checkBytes("the place of the part", to.layout, part.size()); !r)
     return r;
+  bool isUnits =
+      columns.begin % kUnitK == 0 && (columns.end % kUnitK == 0 || columns.end == K);
+  if (!isUnits) {
+    // The units that the columns lie in.
+    Range units{columns.begin / kUnitK * kUnitK,
+                std::min(K, (columns.end + kUnitK - 1) / kUnitK * kUnitK)};
+    Result<uint64_t> bytes = packedBytes(encoding, rows.size(), units.size());
+    if (!bytes)
+      return bytes.takeError();
+    std::vector<std::byte> band(*bytes);
+    if (auto r = slice(encoding, N, K, blob, rows, units, band); !r)
+      return r;
+    return repackColumns(encoding, rows.size(), units.size(), band,
+                         {columns.begin - units.begin, columns.end - units.begin},
+                         part);
+  }
   std::memset(part.data(), 0, part.size()); // padding
   copyUnits(from, {rows.begin, columns.begin}, to, {}, to.layout.tiles(),
             to.layout.unitsPerTile());

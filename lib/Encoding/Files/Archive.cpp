@@ -7,12 +7,15 @@
 #include "Json.h"
 #include "Readers.h"
 #include "qlinear/Encoding/Checksum.h"
+#include "qlinear/Encoding/Slice.h"
 
 #include <algorithm>
 #include <bit>
 #include <cstring>
 #include <filesystem>
 #include <fmt/core.h>
+#include <memory>
+#include <mutex>
 #include <set>
 
 using namespace qlinear;
@@ -260,6 +263,8 @@ static Result<PackedWeight> readWeight(const Checkpoint &file, const std::string
 }
 
 Result<void> PackedWeight::verify() const {
+  if (whole)
+    return whole->verify();
   if (checksum.empty())
     return error(
         fmt::format("weight {} has no checksum; pack it again with quant-pack, "
@@ -315,7 +320,50 @@ const PackedWeight *Archive::find(std::string_view name) const {
   std::string key = resolveWeightName(
       name, [&](const std::string &full) { return packed.count(full) != 0; });
   auto it = packed.find(key);
-  return it == packed.end() ? nullptr : &it->second;
+  return it == packed.end() ? findPart(name) : &it->second;
+}
+
+/// Parts that were cut out, by the names that they were asked for by.
+struct Archive::Parts {
+  struct Made {
+    std::vector<std::byte> bytes;
+    PackedWeight weight;
+  };
+  std::mutex mutex;
+  std::map<std::string, Made, std::less<>> made;
+};
+
+const PackedWeight *Archive::findPart(std::string_view name) const {
+  std::optional<NamedPart> part = NamedPart::parse(name);
+  const PackedWeight *whole = part ? find(part->weight) : nullptr;
+  bool isRows = part && part->axis == Axis::rows;
+  if (!whole || part->size != (isRows ? whole->N : whole->K))
+    return nullptr;
+  std::lock_guard lock(parts->mutex);
+  auto it = parts->made.find(name);
+  if (it != parts->made.end())
+    return &it->second.weight;
+  Range rows = isRows ? part->range : Range{0, whole->N};
+  Range columns = isRows ? Range{0, whole->K} : part->range;
+  auto bytes = packedBytes(whole->encoding, rows.size(), columns.size());
+  if (!bytes)
+    return nullptr;
+  // Where the bytes of a mapped file may begin, so may these.
+  constexpr size_t align = 128;
+  Parts::Made made{std::vector<std::byte>(*bytes + align), *whole};
+  void *begin = made.bytes.data();
+  size_t room = made.bytes.size();
+  std::span<std::byte> blob(
+      static_cast<std::byte *>(std::align(align, *bytes, begin, room)), *bytes);
+  if (!slice(whole->encoding, whole->N, whole->K, whole->blob, rows, columns, blob))
+    return nullptr;
+  PackedWeight &weight = made.weight;
+  weight.name = name;
+  weight.N = rows.size(), weight.K = columns.size();
+  weight.blob = blob;
+  weight.checksum.clear();
+  weight.whole = whole;
+  return &parts->made.emplace(name, std::move(made)).first->second.weight;
 }
 
 Result<Archive> Archive::open(const std::string &path) {
@@ -327,6 +375,7 @@ Result<Archive> Archive::open(const std::string &path) {
 
 Result<Archive> Archive::open(Checkpoint checkpoint) {
   Archive out;
+  out.parts = std::make_shared<Parts>();
   out.file = std::move(checkpoint);
   std::string where = fmt::format("'{}'", out.file.files().front()->path());
   auto text = out.file.metadata().find("qlinear");

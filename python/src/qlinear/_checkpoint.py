@@ -18,15 +18,17 @@ from ._layer import _bytes
 
 class Layouts(dict):
     """{name of a layer: (bytes of its layout, size of its packed weight)}; `embeddings` is {name
-    of an embedding: name of the layer whose rows it reads}."""
+    of an embedding: name of the layer whose rows it reads}, `sources` {name of a layer: (what
+    has its packed weight, of a file mapped, and under which name)}."""
 
     def __init__(self, *items):
         super().__init__(*items)
-        self.embeddings = {}
+        self.embeddings, self.sources = {}, {}
 
     def add(self, other):
         self.update(other)
         self.embeddings.update(other.embeddings)
+        self.sources.update(other.sources)
 
 
 def layouts_of(source, may_be_none=False):
@@ -34,7 +36,7 @@ def layouts_of(source, may_be_none=False):
     none, unless there may."""
     if isinstance(source, Layouts):
         return source
-    texts, sizes, embeddings = {}, {}, {}
+    texts, sizes, embeddings, sources = {}, {}, {}, {}
     for part in [source] if hasattr(source, "keys") else _parts(pathlib.Path(source)):
         of_file = isinstance(part, _Safetensors)
         for name in part:
@@ -45,8 +47,9 @@ def layouts_of(source, may_be_none=False):
                 embeddings[layer] = _bytes(part[name], name).decode()
             elif key == "packed":
                 sizes[layer] = math.prod(part.shape(name) if of_file else part[name].shape)
+                sources[layer] = part, name
     found = Layouts((layer, (texts[layer], sizes[layer])) for layer in texts if layer in sizes)
-    found.embeddings = embeddings
+    found.embeddings, found.sources = embeddings, sources
     if not found and not may_be_none:
         raise Error(
             "the checkpoint has no packed layers ('NAME.packed' and 'NAME.layout'); it is not of "

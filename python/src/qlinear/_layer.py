@@ -132,10 +132,7 @@ class Linear(torch.nn.Module):
         """Of a PackedWeight, with a frozen copy of a bias."""
         says = {"encoding": weight.encoding, "activations": activations}
         layer = cls(weight.k, weight.n, bias=False, device=device, **says)
-        # A copy, aligned as torch's memory is: the archive is only mapped.
-        packed = torch.empty(len(weight.blob), dtype=torch.uint8, device="cpu")
-        packed.numpy()[:] = weight.blob
-        layer.packed = packed.to(device)
+        layer.packed = tensor_of(weight.blob).to(device)
         if bias is not None:
             if tuple(bias.shape) != (weight.n,):
                 raise ArgumentError(
@@ -170,6 +167,11 @@ class Linear(torch.nn.Module):
             fused, index = of_layer
             if (result := fused.take(index, x)) is not None:
                 return result
+        # Not self.bias: what is no attribute of Python's costs a microsecond to find.
+        return self._product(x, self._parameters["bias"])
+
+    def _product(self, x, bias):
+        """x W^T + bias."""
         if isinstance(x, torch.fx.Proxy):  # nothing to look at yet
             return torch.ops.qlinear.linear(
                 x, self.packed, self.bias, self.encoding, self.out_features, self.activations
@@ -183,8 +185,7 @@ class Linear(torch.nn.Module):
             raise ArgumentError(
                 f"x has the shape {tuple(x.shape)}, but the layer takes (..., {self.in_features})"
             )
-        # Not self.packed: what is no attribute of Python's costs a microsecond to find.
-        packed, bias = self._buffers["packed"], self._parameters["bias"]
+        packed = self._buffers["packed"]
         encoding, activations = self._says()
         if packed.numel() == 0 or not encoding:
             raise Error(
@@ -441,6 +442,13 @@ def check_layout(text, n, k, what="the packed weight"):
     # A layout without it is of before there was a choice.
     _ops.check_activations(about.setdefault("activations", "int8"), f"the activations of {what}")
     return about
+
+
+def tensor_of(blob):
+    """A copy of a weight's bytes, aligned as torch's memory is: its archive is only mapped."""
+    packed = torch.empty(len(blob), dtype=torch.uint8, device="cpu")
+    packed.numpy()[:] = blob
+    return packed
 
 
 def bias_of(archive, name):

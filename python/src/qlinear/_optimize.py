@@ -27,6 +27,7 @@ from . import _blocks, _rotary
 from ._abi import Error
 from ._layer import Linear
 from ._ops import _TYPES, _type_of
+from ._parallel import ParallelLinear
 
 #: How the parts of a decoder layer are called, beside those in _PARTS: the norms after the
 #: attention, before and after the MLP; the first linears of the attention, some of which may be
@@ -193,6 +194,8 @@ def _why_not(layer):
     groups = (layer.self_attn, _heads(layer)), (layer.mlp, kind.mlp)
     for module, part in [(owner, part) for owner, parts in groups for part in parts]:
         linear = getattr(module, part, None)
+        if isinstance(linear, ParallelLinear):
+            return f"its {part} is divided among processes"
         if type(linear) is not Linear:
             return f"its {part} is not packed, but a {type(linear).__name__}"
         if linear.packed.numel() == 0:

@@ -21,6 +21,7 @@ from ._heads import Heads
 from ._layer import Linear, bias_of
 from ._names import Names
 from ._ops import check_activations
+from ._parallel import ParallelLinear, Plan, device_of
 from ._quantize import SAFETENSORS, Rule, quantize
 from ._reads import asked_by, reader_of
 from .archive import Archive
@@ -90,6 +91,8 @@ def swap_linears(
     archive=None,
     names=None,
     empty=False,
+    tp_plan=None,
+    mesh=None,
 ):
     """Replaces the nn.Linear layers of a model, in place.
 
@@ -110,6 +113,10 @@ def swap_linears(
         replaced. A state_dict, or the path of a file or folder of safetensors or of
         torch.save: of what is packed there, with its encodings and sizes, so that loaders
         that do not ask the layers (accelerate's) can fill them.
+    tp_plan, mesh: with `archive`, divide layers among the processes of a DeviceMesh of one
+        dimension: {name: "colwise", "colwise_gather_output" or "rowwise"}, `*` in a name stands
+        for a number, as in the tp_plan of a model of transformers. Each process reads its parts
+        of the archive alone, and puts them on its device (of a layer on the meta device, too).
 
     A new layer takes over the bias, forward and backward hooks, accelerate's hooks, the
     training flag and further attributes. Layers are left as they are, with a reason, where
@@ -128,6 +135,12 @@ def swap_linears(
             f"activations={activations!r} says nothing of layers that are empty: they take over "
             "what the checkpoint says; set layer.activations of each when it is loaded"
         )
+    if tp_plan is not None and archive is None:
+        raise ArgumentError(
+            "tp_plan divides weights of an archive; pass archive=, or load a packed model of "
+            "transformers by from_pretrained(tp_plan=)"
+        )
+    plan = Plan(model, tp_plan, mesh)
     state = layouts_of(empty) if not isinstance(empty, bool) else None
     # What a checkpoint has packed is not tied in it.
     about = _About(model, "head" if state is not None else tied)
@@ -162,7 +175,8 @@ def swap_linears(
     elif archive is not None:
         archive = archive if isinstance(archive, Archive) else Archive(archive)
         weights = Names(model, archive, names)
-        made, notes = _from_archive(chosen, weights, rules, reasons)
+        made, notes = _from_archive(chosen, weights, rules, reasons, plan)
+        plan.check(reasons, made)
     else:
         made = _quantized(chosen, rules)
         notes = {name: rules.note(name, layer) for name, layer in chosen.items()}
@@ -416,7 +430,7 @@ def _quantized(chosen, rules):
     return {name: made[name] for name in chosen}
 
 
-def _from_archive(chosen, weights, rules, reasons):
+def _from_archive(chosen, weights, rules, reasons, plan):
     """The layers that the archive has, and notes; `reasons` gets why others stay."""
     made, notes = {}, {}
     for name, layer in chosen.items():
@@ -424,7 +438,8 @@ def _from_archive(chosen, weights, rules, reasons):
         if isinstance(weight, str):
             reasons[name] = weight
             continue
-        made[name] = _of_archive(weights.archive, weight, name, layer)
+        part = plan.part(name, weight.n, weight.k)
+        made[name] = _of_archive(weights.archive, weight, name, layer, part)
         remarks = rules.warning(name, layer, made[name]), weights.note(weight)
         notes[name] = "; ".join(filter(None, remarks))
     if chosen and not made:
@@ -436,13 +451,15 @@ def _from_archive(chosen, weights, rules, reasons):
     return made, notes
 
 
-def _of_archive(archive, weight, name, layer):
+def _of_archive(archive, weight, name, layer, part):
     if (weight.n, weight.k) != tuple(layer.weight.shape):
         raise ArgumentError(
             f"weight '{weight.name}' of '{archive.path}' is {weight.n} x {weight.k}, but the layer "
             f"is {' x '.join(map(str, layer.weight.shape))} (outputs x inputs)"
         )
     device = torch.device("cpu") if layer.weight.is_meta else layer.weight.device
+    if part is not None and layer.weight.is_meta:
+        device = device_of(part.mesh)
     bias = layer.bias
     if bias is not None and bias.is_meta:
         bias = bias_of(archive, weight.name)
@@ -451,7 +468,11 @@ def _of_archive(archive, weight, name, layer):
                 f"the bias of '{name}' is on the meta device, and '{archive.path}' has none beside "
                 f"'{weight.name}'; load the model's biases first"
             )
-        return Linear._of(weight, bias.to(layer.bias.dtype), device, None)
+        bias = bias.to(layer.bias.dtype)
+        if part is None:
+            return Linear._of(weight, bias, device, None)
+    if part is not None:
+        return ParallelLinear._part_of(weight, bias, part, device)
     made = Linear._of(weight, None, device, None)
     made.bias = bias
     return made

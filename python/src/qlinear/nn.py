@@ -24,11 +24,13 @@ from . import _blocks, _ops
 from ._layer import Linear
 from ._ops import host_device, set_batch_invariant
 from ._optimize import Optimization, optimize
+from ._parallel import ParallelLinear
 from ._swap import Report, Swap, swap_linears
 
 __all__ = [
     "Linear",
     "Optimization",
+    "ParallelLinear",
     "Report",
     "Swap",
     "host_device",

@@ -8,13 +8,14 @@
 without decoding them; and the values of some rows."""
 
 import ctypes
+import itertools
 
 import numpy
 
 from ._abi import ArgumentError, Blob, library
 from .archive import verify
 
-#: Axis: its number in the C ABI, where the layout can be cut, and the fields of a
+#: Axis: its number in the C ABI, where the layout can be cut by copying, and the fields of a
 #: PackedWeight along it and across.
 _AXES = {"rows": (0, 16, "n", "k"), "columns": (1, 256, "k", "n")}
 
@@ -30,21 +31,14 @@ def packed_bytes(encoding, n, k):
 def split(weight, parts, axis="rows"):
     """Cuts a PackedWeight into PackedWeights, in their order.
 
-    parts: how many, as even as the layout can be cut; or their sizes, which add up to the
+    parts: how many, as even as units of the layout allow; or their sizes, which add up to the
     weight's. axis: "rows" (outputs; sizes are multiples of 16, but for the last) or
-    "columns" (inputs; multiples of 256). The parts have the weight's name."""
-    _, step, along, _ = _axis(axis)
+    "columns" (inputs; multiples of 256, or of the group, where the encoding has no steps per
+    block). The parts have the weight's name."""
+    _, _, along, _ = _axis(axis)
     size = getattr(weight, along)
     if isinstance(parts, int):
-        cuts = -(-size // step)
-        if not 1 <= parts <= cuts:
-            raise ArgumentError(
-                f"{size} {axis} of '{weight.name}' cannot be cut into {parts} parts; every part "
-                f"but the last has a multiple of {step}, so there can be 1 to {cuts}",
-                "INVALID_ARGUMENT",
-            )
-        ends = [min(size, (i + 1) * cuts // parts * step) for i in range(parts)]
-        parts = [end - begin for begin, end in zip([0, *ends], ends)]
+        parts = even(size, parts, axis, f"{size} {axis} of '{weight.name}'")
     if sum(parts) != size:
         raise ArgumentError(
             f"parts of {', '.join(map(str, parts))} {axis} are {sum(parts)}, and "
@@ -52,20 +46,38 @@ def split(weight, parts, axis="rows"):
             "INVALID_ARGUMENT",
         )
     verify(weight)
+    ends = list(itertools.accumulate(parts))
+    return [cut(weight, begin, end, axis) for begin, end in zip([0, *ends], ends)]
+
+
+def even(size, parts, axis, what):
+    """The sizes of `parts` parts, as even as cuts at the multiples of 16 rows or 256 columns
+    are; `what` is cut, for the error where there are too few."""
+    step = _axis(axis)[1]
+    cuts = -(-size // step)
+    if not 1 <= parts <= cuts:
+        raise ArgumentError(
+            f"{what} cannot be cut into {parts} parts; every part "
+            f"but the last has a multiple of {step}, so there can be 1 to {cuts}",
+            "INVALID_ARGUMENT",
+        )
+    ends = [min(size, i * cuts // parts * step) for i in range(parts + 1)]
+    return [end - begin for begin, end in zip(ends, ends[1:])]
+
+
+def cut(weight, begin, end, axis="rows"):
+    """Rows or columns begin .. end - 1 of a PackedWeight, as a PackedWeight without a checksum.
+    No other bytes of a mapped archive are read, and so none is checked."""
+    _, _, along, _ = _axis(axis)
     whole = numpy.ascontiguousarray(weight.blob)
-    result, begin = [], 0
-    for part in parts:
-        end = begin + part
-        ranges = {"n": (0, weight.n), "k": (0, weight.k), along: (begin, end)}
-        made = weight._replace(**{along: part}, checksum="")
-        blob = numpy.empty(packed_bytes(made.encoding, made.n, made.k), numpy.uint8)
-        library().qlr_packed_slice(
-            weight.encoding.encode(), weight.n, weight.k, _blob(whole),
-            *ranges["n"], *ranges["k"], blob.ctypes.data, blob.nbytes,
-        )  # fmt: skip
-        result.append(made._replace(blob=blob))
-        begin = end
-    return result
+    ranges = {"n": (0, weight.n), "k": (0, weight.k), along: (begin, end)}
+    made = weight._replace(**{along: end - begin}, checksum="")
+    blob = numpy.empty(packed_bytes(made.encoding, made.n, made.k), numpy.uint8)
+    library().qlr_packed_slice(
+        weight.encoding.encode(), weight.n, weight.k, _blob(whole),
+        *ranges["n"], *ranges["k"], blob.ctypes.data, blob.nbytes,
+    )  # fmt: skip
+    return made._replace(blob=blob)
 
 
 def merge(weights, axis="rows", name=None):

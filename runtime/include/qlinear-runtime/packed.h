@@ -8,7 +8,8 @@
 |* `encoding` is a spelling as archives have it, such as                      *|
 |* "u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>".   *|
 |* All memory is the host's. A range of rows begins at a multiple of 16, one  *|
-|* of columns at a multiple of 256; each ends at one, or with the weight.     *|
+|* of columns at a multiple of the group, or of 256 where the encoding has    *|
+|* steps per block; each ends at one, or with the weight.                     *|
 |*                                                                            *|
 \*===----------------------------------------------------------------------===*/
 #ifndef QLINEAR_RUNTIME_PACKED_H
