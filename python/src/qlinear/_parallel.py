@@ -51,9 +51,9 @@ class Part(collections.namedtuple("Part", "style mesh sizes")):
 
 
 def part_of(name, style, mesh, n, k, head_dim=None, sizes=None):
-    """The Part of an n x k weight, of `sizes` if they are given. Heads of an attention (of `head_dim`) stay whole, and all
-    processes have as many. Else cuts are at multiples of 256, as even as these are, for outputs
-    too: so the outputs of one layer are the inputs of the next."""
+    """The Part of an n x k weight, of `sizes` if they are given. Heads of an attention (of
+    `head_dim`) stay whole, and all processes have as many. Else cuts are at multiples of 256, as
+    even as these are, for outputs too: so the outputs of one layer are the inputs of the next."""
     if style not in STYLES:
         raise ArgumentError(
             f"'{name}' has the style {style!r}; {', '.join(STYLES)} are possible for packed linears"
