@@ -451,3 +451,28 @@ def test_adapters_by_name_stay():
     assert "it belongs to an adapter, by its name" in reason(model, "0.lora_a")
     model(torch.randn(2, 64)).sum().backward()
     assert model[0].lora_a.weight.grad is not None
+
+
+def test_weights_in_parts(monkeypatch, tmp_path):
+    """Each part is packed while the next is written; the bytes are those of all at once, and no
+    file is left, also after an error."""
+    from qlinear import _quantize
+
+    monkeypatch.setattr(_quantize.tempfile, "tempdir", str(tmp_path))
+    layers = [torch.nn.Linear(64, 16 * (i + 1)) for i in range(4)]
+    whole = torch.nn.Sequential(*layers)
+    parts = copy.deepcopy(whole)
+    qlinear.nn.swap_linears(whole)
+    monkeypatch.setattr(_quantize, "_BATCH_BYTES", 1)
+    written = []
+    write = _quantize._write
+    monkeypatch.setattr(_quantize, "_write", lambda *of: (written.append(1), write(*of))[1])
+    qlinear.nn.swap_linears(parts)
+    assert len(written) == 4
+    for one, other in zip(whole, parts):
+        assert torch.equal(one.packed, other.packed)
+    broken = copy.deepcopy(torch.nn.Sequential(*layers))
+    broken[1].weight.data[3, 5] = float("inf")
+    with pytest.raises(qlinear.Error, match="row 3"):
+        qlinear.nn.swap_linears(broken)
+    assert not list(tmp_path.iterdir())

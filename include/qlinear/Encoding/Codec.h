@@ -88,6 +88,8 @@ Result<AffineWeight> decode(const EncodedWeight &w);
 /// N x K weights in f32, each the correctly rounded value of the exact weight.
 Result<std::vector<float>> dequantize(const EncodedWeight &w);
 Result<std::vector<float>> dequantize(const AffineWeight &w);
+/// Row n of a weight that fits its shape: K of the same floats.
+void dequantizeRow(const EncodedWeight &w, uint64_t n, float *to);
 
 /// Lays the weight out as Layout.h says; `blob` has layoutOf(w).bytes() bytes.
 Result<void> pack(const EncodedWeight &w, std::span<std::byte> blob);

@@ -86,6 +86,7 @@ Result<void> verifyMinSnr(double snr);
 
 /// SNR of the weights `coded` against as many floats, dB; infinity if nothing differs.
 double snrOf(std::span<const float> exact, std::span<const float> coded);
+double snrOf(std::span<const float> exact, const EncodedWeight &coded);
 
 /// "int4:32", "int6:16", "int8:row", "int4:128:symmetric".
 Result<QuantizeOptions> parseQuantize(std::string_view text);

@@ -204,26 +204,46 @@ double AffineWeight::weight(uint64_t n, uint64_t k) const {
   return 0;
 }
 
+static void dequantizeGroup(Form form, CodeType codes, const uint8_t *fields,
+                            uint64_t size, float scale, float offset, float *to) {
+  thread_local std::vector<uint8_t> buffer;
+  double s = scale, r = shiftOf(form, scale, offset), center = centerOf(form, codes);
+  const uint8_t *byte = bytesOf(codes, fields, size, buffer);
+  if (r == 0)
+    for (uint64_t i = 0; i < size; ++i)
+      to[i] = float(s * (byte[i] - center));
+  else
+    for (uint64_t i = 0; i < size; ++i)
+      to[i] = subtractRounded(s * (byte[i] - center), r);
+}
+
 Result<std::vector<float>> qlinear::dequantize(const AffineWeight &w) {
   if (auto r = check(w); !r)
     return r.takeError();
   std::vector<float> out(w.fields.size());
   uint64_t size = w.group == kWholeRow ? w.K : w.group;
-  double center = centerOf(w.form, w.codes);
   tbb::parallel_for(size_t(0), w.scales.size(), [&](size_t g) {
-    thread_local std::vector<uint8_t> buffer;
-    double s = w.scales[g];
-    double r = shiftOf(w.form, w.scales[g], w.offsets.empty() ? 0 : w.offsets[g]);
-    const uint8_t *byte = bytesOf(w.codes, w.fields.data() + g * size, size, buffer);
-    float *to = out.data() + g * size;
-    if (r == 0)
-      for (uint64_t i = 0; i < size; ++i)
-        to[i] = float(s * (byte[i] - center));
-    else
-      for (uint64_t i = 0; i < size; ++i)
-        to[i] = subtractRounded(s * (byte[i] - center), r);
+    dequantizeGroup(w.form, w.codes, w.fields.data() + g * size, size, w.scales[g],
+                    w.offsets.empty() ? 0 : w.offsets[g], out.data() + g * size);
   });
   return out;
+}
+
+void qlinear::dequantizeRow(const EncodedWeight &w, uint64_t n, float *to) {
+  thread_local std::vector<float> scales, offsets;
+  const Encoding &e = w.encoding;
+  uint64_t size = e.group == kWholeRow ? w.K : e.group, G = w.K / size;
+  scales.resize(G);
+  offsets.assign(G, 0);
+  decodeRow(e.scale, e.group, w.scaleFields.data() + n * G,
+            w.scaleSteps.data() + n * constantsPerRow(e.scale, w.K), G, scales.data());
+  if (!w.offsetFields.empty())
+    decodeRow(e.offset, e.group, w.offsetFields.data() + n * G,
+              w.offsetSteps.data() + n * constantsPerRow(e.offset, w.K), G,
+              offsets.data());
+  for (uint64_t g = 0; g < G; ++g)
+    dequantizeGroup(e.form, e.codes, w.fields.data() + n * w.K + g * size, size,
+                    scales[g], offsets[g], to + g * size);
 }
 
 Result<std::vector<float>> qlinear::dequantize(const EncodedWeight &w) {

@@ -23,6 +23,7 @@
 #include "qlinear/Encoding/Packer.h"
 
 #include <algorithm>
+#include <cstring>
 #include <fmt/core.h>
 #include <tbb/blocked_range.h>
 #include <tbb/parallel_for.h>
@@ -40,6 +41,85 @@ struct Fit {
 
 constexpr float kRound = 0x1.8p23f; // x + kRound - kRound rounds |x| < 2^22
 
+/// Fits that are tried together, each in a lane of vectors, and for each the sums over
+/// its codes: of (w - w')^2, f, f^2, f w.
+struct Trials {
+  static constexpr int kLanes = 16;
+  int count = 0;
+  double s[kLanes], m[kLanes];
+  alignas(64) float inverse[kLanes] = {}, zero[kLanes] = {}, scale[kLanes] = {},
+                    shift[kLanes] = {};
+  alignas(64) double error[kLanes], f[kLanes], ff[kLanes], fw[kLanes];
+
+  void add(double scaleOf, double shiftOf) {
+    s[count] = scaleOf, m[count] = shiftOf;
+    scale[count] = float(scaleOf), shift[count] = float(shiftOf);
+    inverse[count] = float(1 / scaleOf), zero[count] = float(shiftOf / scaleOf);
+    ++count;
+  }
+};
+
+/// The sums of trials. The same bits on every machine: nothing is contracted, and lanes
+/// do not meet.
+[[gnu::always_inline]] inline void sumUp(const float *x, size_t size, float largest,
+                                         Trials &trials) {
+#pragma clang fp contract(off)
+  using Floats [[gnu::vector_size(4 * Trials::kLanes)]] = float;
+  Floats inverse, zero, scale, shift;
+  memcpy(&inverse, trials.inverse, sizeof inverse);
+  memcpy(&zero, trials.zero, sizeof zero);
+  memcpy(&scale, trials.scale, sizeof scale);
+  memcpy(&shift, trials.shift, sizeof shift);
+  using Doubles [[gnu::vector_size(8 * Trials::kLanes)]] = double;
+  Doubles errors{}, sums{}, squares{}, products{};
+  // Float sums stay exact enough over a part of a long row.
+  for (size_t at = 0; at < size; at += 1024) {
+    Floats error{}, f1{}, ff{}, fw{}, least{}, most = least + largest;
+    for (size_t i = at, end = std::min(size, at + 1024); i < end; ++i) {
+      Floats v = least + x[i], f = v * inverse + zero;
+      f = f < least ? least : f;
+      f = f > most ? most : f;
+      f = f + kRound - kRound;
+      Floats d = v - (scale * f - shift);
+      error += d * d;
+      f1 += f;
+      ff += f * f;
+      fw += f * v;
+    }
+    errors += __builtin_convertvector(error, Doubles);
+    sums += __builtin_convertvector(f1, Doubles);
+    squares += __builtin_convertvector(ff, Doubles);
+    products += __builtin_convertvector(fw, Doubles);
+  }
+  memcpy(trials.error, &errors, sizeof errors);
+  memcpy(trials.f, &sums, sizeof sums);
+  memcpy(trials.ff, &squares, sizeof squares);
+  memcpy(trials.fw, &products, sizeof products);
+}
+
+using SumUp = void (*)(const float *, size_t, float, Trials &);
+void sumUpAnywhere(const float *x, size_t size, float largest, Trials &trials) {
+  sumUp(x, size, largest, trials);
+}
+#ifdef __x86_64__
+[[gnu::target("avx2")]] void sumUpAvx2(const float *x, size_t size, float largest,
+                                       Trials &trials) {
+  sumUp(x, size, largest, trials);
+}
+[[gnu::target("avx512f,avx512vl,avx512dq,avx512bw")]] void
+sumUpAvx512(const float *x, size_t size, float largest, Trials &trials) {
+  sumUp(x, size, largest, trials);
+}
+SumUp sumUpHere() {
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+    return sumUpAvx512;
+  return __builtin_cpu_supports("avx2") ? sumUpAvx2 : sumUpAnywhere;
+}
+#else
+SumUp sumUpHere() { return sumUpAnywhere; }
+#endif
+
 class GroupQuantizer {
   const QuantizeOptions &options;
   float largest; ///< of a code field
@@ -48,7 +128,11 @@ class GroupQuantizer {
   /// (0 in the forms whose range includes 0), and their sum: of size 1, so that
   /// float arithmetic does for the search.
   std::vector<float> x;
-  double unit = 1, middle = 0, sum = 0;
+  double unit = 1, perUnit = 1, middle = 0, sum = 0;
+  SumUp sumUp = sumUpHere();
+  /// What is tried next, and what follows from its sums.
+  Trials first, refits;
+  Fit best;
 
   float fieldOf(float v, float inverse, float z) const {
     float f = v * inverse + z;
@@ -56,51 +140,41 @@ class GroupQuantizer {
     f = f > largest ? largest : f;
     return f + kRound - kRound;
   }
-  /// Sums over the codes of (s, m): of (w - w')^2, f, f^2, f w.
-  struct Sums {
-    double error = 0, f = 0, ff = 0, fw = 0;
-  };
-  Sums sums(double s, double m) const {
-    constexpr size_t lanes = 16; // sums that the compiler keeps in vectors
-    float inverse = float(1 / s), z = float(m / s), scale = float(s), shift = float(m);
-    Sums total;
-    // Float sums stay exact enough over a part of a long row.
-    for (size_t at = 0; at < x.size(); at += 1024) {
-      float error[lanes] = {}, f1[lanes] = {}, ff[lanes] = {}, fw[lanes] = {};
-      auto add = [&](size_t lane, float v) {
-        float f = fieldOf(v, inverse, z), d = v - (scale * f - shift);
-        error[lane] += d * d;
-        f1[lane] += f;
-        ff[lane] += f * f;
-        fw[lane] += f * v;
-      };
-      size_t i = at, end = std::min(x.size(), at + 1024);
-      for (; i + lanes <= end; i += lanes)
-        for (size_t lane = 0; lane < lanes; ++lane)
-          add(lane, x[i + lane]);
-      for (; i < end; ++i)
-        add(0, x[i]);
-      for (size_t lane = 0; lane < lanes; ++lane) {
-        total.error += error[lane];
-        total.f += f1[lane];
-        total.ff += ff[lane];
-        total.fw += fw[lane];
-      }
-    }
-    return total;
-  }
 
   /// The nearest scale that is a bf16 number in the weight's own unit.
   double scaleAs(double s) const {
-    return double(fromBf16(toBf16(float(s * unit)))) / unit;
+    return double(fromBf16(toBf16(float(s * unit)))) * perUnit;
   }
 
-  /// Takes (s, m) if it is better than `best`; returns its sums.
-  Sums consider(double s, double m, Fit &best) const {
-    Sums r = sums(s, m);
-    if (r.error < best.error)
-      best = {s, m, r.error};
-    return r;
+  /// Takes those that are better than `best`.
+  void take(Trials &trials) {
+    if (trials.count)
+      sumUp(x.data(), x.size(), largest, trials);
+    for (int i = 0; i < trials.count; ++i)
+      if (trials.error[i] < best.error)
+        best = {trials.s[i], trials.m[i], trials.error[i]};
+  }
+
+  /// Tries (s, m), and what `refit(s, m, sums of f, f^2, f w)` makes of its sums;
+  /// without a search it is the result as it is.
+  template <typename Refit> void consider(double s, double m, Refit refit) {
+    if (!options.search) {
+      best = {s, m, 0};
+      return;
+    }
+    first.add(s, m);
+    if (first.count == Trials::kLanes)
+      finish(refit);
+  }
+  template <typename Refit> void finish(Refit refit) {
+    take(first);
+    for (int i = 0; i < first.count; ++i)
+      if (auto [s, m] =
+              refit(first.s[i], first.zero[i], first.f[i], first.ff[i], first.fw[i]);
+          s > 0)
+        refits.add(s, m);
+    take(refits);
+    first.count = refits.count = 0;
   }
 
   /// Fractions of the full range that are tried: the fewer the bits, the more
@@ -113,39 +187,35 @@ class GroupQuantizer {
   }
   static double fraction(int i) { return 1 - 0.03 * i; }
 
-  /// Takes s and the zero z, and the scale refitted to their codes.
-  void considerZero(double s, double z, Fit &best) const {
-    Sums r = consider(s, s * z, best);
-    if (!options.search)
-      return;
-    double qq = r.ff - 2 * z * r.f + z * z * double(x.size());
-    double qw = r.fw - z * sum;
-    if (double refit = qq > 0 ? scaleAs(qw / qq) : 0; refit > 0 && refit != s)
-      consider(refit, refit * z, best);
+  /// With a zero z, the scale refitted to the codes.
+  auto refitScale() {
+    return [this](double s, double z, double f, double ff, double fw) {
+      double qq = ff - 2 * z * f + z * z * double(x.size()), qw = fw - z * sum;
+      double refit = qq > 0 ? scaleAs(qw / qq) : 0;
+      return refit == s ? std::pair(0., 0.) : std::pair(refit, refit * z);
+    };
   }
 
-  Fit symmetric() const {
+  void symmetric() {
     double high = 0;
     for (float v : x)
       high = std::max(high, std::fabs(double(v)));
-    Fit best;
     for (int i = 0; i < candidates(); ++i) {
       double s = scaleAs(high * fraction(i) / (bias - 1));
       if (s == 0)
         break;
-      considerZero(s, bias, best);
+      consider(s, s * bias, refitScale());
     }
-    return best;
+    finish(refitScale());
   }
 
   /// Integer zero: the range is made to include 0.
-  Fit integerZero() const {
+  void integerZero() {
     double low = 0, high = 0;
     for (float v : x) {
       low = std::min(low, double(v));
       high = std::max(high, double(v));
     }
-    Fit best;
     for (int i = 0; i < candidates(); ++i) {
       double s = scaleAs((high - low) * fraction(i) / largest);
       if (s == 0)
@@ -154,36 +224,35 @@ class GroupQuantizer {
       double both = -low * fraction(i) / s;
       double last = -1;
       for (double z : {both, -low / s, largest - high / s}) {
-        z = std::clamp(std::nearbyint(z), 0., double(largest));
+        constexpr double kRoundDouble = 0x1.8p52; // to even, as nearbyint
+        z = std::clamp(z + kRoundDouble - kRoundDouble, 0., double(largest));
         if (z != last)
-          considerZero(s, z, best);
+          consider(s, s * z, refitScale());
         last = z;
         if (!options.search)
           break;
       }
     }
-    return best;
+    finish(refitScale());
   }
 
-  Fit floatOffset() const {
+  void floatOffset() {
     double high = 0, n = double(x.size());
     for (float v : x) // -high to high, as the middle is 0
       high = std::max(high, std::fabs(double(v)));
-    Fit best;
+    auto refit = [&](double, double, double f, double ff, double fw) {
+      double spread = ff - f * f / n;
+      double s = spread > 0 ? scaleAs((fw - f * sum / n) / spread) : 0;
+      return std::pair(s, (s * f - sum) / n);
+    };
     for (int i = 0; i < candidates(); ++i) {
       double range = 2 * high * fraction(i);
       double s = scaleAs(range / largest);
       if (s == 0)
         break;
-      Sums r = consider(s, range / 2, best);
-      if (!options.search)
-        break;
-      double spread = r.ff - r.f * r.f / n;
-      double refit = spread > 0 ? scaleAs((r.fw - r.f * sum / n) / spread) : 0;
-      if (refit > 0)
-        consider(refit, (refit * r.f - sum) / n, best);
+      consider(s, range / 2, refit);
     }
-    return best;
+    finish(refit);
   }
 
   void load(const float *weights, uint64_t size) {
@@ -195,12 +264,13 @@ class GroupQuantizer {
     bool shifted = options.form == Form::min || options.form == Form::centred;
     double base = shifted ? (low + high) / 2 : 0;
     double largest = std::max(high - base, base - low);
-    unit = largest == 0 ? 1 : std::ldexp(1, std::ilogb(largest));
+    int exponent = largest == 0 ? 0 : std::ilogb(largest);
+    unit = std::ldexp(1, exponent), perUnit = std::ldexp(1, -exponent);
     middle = base / unit;
     sum = 0;
     x.resize(size);
     for (uint64_t i = 0; i < size; ++i) {
-      x[i] = float((weights[i] - base) / unit);
+      x[i] = float((weights[i] - base) * perUnit);
       sum += x[i];
     }
   }
@@ -214,9 +284,14 @@ public:
            float *offset) {
     load(weights, size);
     Form form = options.form;
-    Fit fit = form == Form::symmetric ? symmetric()
-              : form == Form::zero    ? integerZero()
-                                      : floatOffset();
+    best = {};
+    if (form == Form::symmetric)
+      symmetric();
+    else if (form == Form::zero)
+      integerZero();
+    else
+      floatOffset();
+    Fit fit = best;
     // The offsets of the form count from this code.
     double center =
         form == Form::centred ? double(1 << (options.codes.bits - 1)) : bias;

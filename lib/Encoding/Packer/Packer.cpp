@@ -29,6 +29,7 @@
 #include <tbb/blocked_range.h>
 #include <tbb/parallel_for.h>
 #include <tbb/parallel_reduce.h>
+#include <tbb/task_arena.h>
 
 using namespace qlinear;
 using nlohmann::json;
@@ -66,7 +67,7 @@ struct Job {
   const Tensor *tensor = nullptr;
   Treatment treatment;
   std::string floatType;   ///< dequantize to it; else pack
-  uint64_t cost = 0;       ///< an estimate of the bytes that it needs
+  uint64_t cost = 0;       ///< its weights: memory is in proportion
   uint64_t alignment = 0;  ///< of the data that comes after its own
   Counterpart counterpart; ///< in transformers
   TensorReport report;
@@ -140,12 +141,8 @@ Result<Output> packJob(Job &job) {
     report.quality = selection->quality;
     report.reason = selection->reason;
     report.declined = std::move(selection->declined);
-    if (auto *floats = std::get_if<FloatWeight>(&*loaded)) {
-      auto coded = dequantize(selection->weight);
-      if (!coded)
-        return named(w, coded.error());
-      report.floatSnr = snrOf(*floats, *coded);
-    }
+    if (auto *floats = std::get_if<FloatWeight>(&*loaded))
+      report.floatSnr = snrOf(*floats, selection->weight);
     out.allocate(layoutOf(*report.encoding, w.N, w.K).bytes());
     if (auto r = pack(selection->weight, out.writable()); !r)
       return named(w, r.error());
@@ -326,13 +323,19 @@ Result<PackReport> runJobs(std::vector<Job> jobs, const Checkpoint &checkpoint,
     writer.emplace(std::move(*created));
   }
 
+  // One weight alone does not keep many cores busy: some of what is done with it, none
+  // of it long, is done by one thread.
+  constexpr uint64_t kPerThread = 32 << 20;
+  uint64_t together =
+      std::max(largest, kPerThread * uint64_t(tbb::this_task_arena::max_concurrency()));
+
   std::future<Result<void>> writing;
   auto written = [&]() { return writing.valid() ? writing.get() : Result<void>(); };
   for (size_t begin = 0, end; begin < order.size(); begin = end) {
     uint64_t cost = 0;
     for (end = begin; end < order.size(); ++end) {
       cost += jobs[order[end]].cost;
-      if (end > begin && cost > largest)
+      if (end > begin && cost > together)
         break;
     }
     std::vector<std::optional<Result<Output>>> outputs(end - begin);
@@ -511,20 +514,62 @@ Result<PackReport> run(const std::string &floatType, const Checkpoint &checkpoin
 
 } // namespace
 
+namespace {
+/// Sums of w^2 and of (w - coded)^2.
+struct Powers {
+  double signal = 0, noise = 0;
+  Powers operator+(const Powers &other) const {
+    return {signal + other.signal, noise + other.noise};
+  }
+  static Powers of(const float *exact, const float *coded, size_t count) {
+    constexpr size_t kLanes = 8; // that do not wait for each other
+    double signal[kLanes] = {}, noise[kLanes] = {};
+    auto add = [&](size_t lane, double w, double c) {
+      signal[lane] += w * w;
+      noise[lane] += (w - c) * (w - c);
+    };
+    size_t i = 0;
+    for (; i + kLanes <= count; i += kLanes)
+      for (size_t lane = 0; lane < kLanes; ++lane)
+        add(lane, exact[i + lane], coded[i + lane]);
+    for (; i < count; ++i)
+      add(0, exact[i], coded[i]);
+    Powers sum;
+    for (size_t lane = 0; lane < kLanes; ++lane)
+      sum = sum + Powers{signal[lane], noise[lane]};
+    return sum;
+  }
+  double snr() const { return noise == 0 ? kExact : 10 * std::log10(signal / noise); }
+};
+
+template <typename Of> double snrOfParts(size_t size, size_t grain, Of powersOf) {
+  return tbb::parallel_deterministic_reduce(
+             tbb::blocked_range<size_t>(0, size, grain), Powers(),
+             [&](const auto &range, Powers sum) {
+               return sum + powersOf(range.begin(), range.end());
+             },
+             std::plus<Powers>())
+      .snr();
+}
+} // namespace
+
 double qlinear::snrOf(std::span<const float> exact, std::span<const float> coded) {
-  using Sums = std::pair<double, double>;
-  Sums sums = tbb::parallel_deterministic_reduce(
-      tbb::blocked_range<size_t>(0, exact.size(), 1 << 16), Sums(0, 0),
-      [&](const auto &range, Sums sum) {
-        for (size_t i = range.begin(); i < range.end(); ++i) {
-          double w = exact[i], e = w - double(coded[i]);
-          sum.first += w * w;
-          sum.second += e * e;
-        }
-        return sum;
-      },
-      [](Sums a, Sums b) { return Sums(a.first + b.first, a.second + b.second); });
-  return sums.second == 0 ? kExact : 10 * std::log10(sums.first / sums.second);
+  return snrOfParts(exact.size(), 1 << 16, [&](size_t begin, size_t end) {
+    return Powers::of(exact.data() + begin, coded.data() + begin, end - begin);
+  });
+}
+
+double qlinear::snrOf(std::span<const float> exact, const EncodedWeight &coded) {
+  return snrOfParts(coded.N, 8, [&](size_t begin, size_t end) {
+    thread_local std::vector<float> row;
+    row.resize(coded.K);
+    Powers sum;
+    for (size_t n = begin; n < end; ++n) {
+      dequantizeRow(coded, n, row.data());
+      sum = sum + Powers::of(exact.data() + n * coded.K, row.data(), coded.K);
+    }
+    return sum;
+  });
 }
 
 Result<PackReport> qlinear::packArchive(const Checkpoint &checkpoint,

@@ -6,6 +6,8 @@
 # ===------------------------------------------------------------------------===#
 """Float weights of PyTorch, quantized by quant-pack."""
 
+import concurrent.futures
+import contextlib
 import re
 import tempfile
 
@@ -50,39 +52,57 @@ class Rule:
 
 
 def quantize(weights, rule):
-    """{name: tensor} by quant-pack: {name: (PackedWeight, report of it)}."""
-    results, batch, size = {}, {}, 0
+    """{name: tensor} by quant-pack: {name: (PackedWeight, report of it)}. While it packs one part
+    of them, the next is brought to the host."""
+    parts, size = [{}], 0
     for name, weight in weights.items():
         if weight.dtype not in SAFETENSORS or weight.dim() != 2:
             raise ArgumentError(
                 f"weight '{name}' is a {weight.dtype} tensor of {weight.dim()} dimensions; "
                 "matrices of float32, float16 and bfloat16 can be quantized"
             )
-        batch[name], size = weight, size + weight.numel() * weight.element_size()
         if size >= _BATCH_BYTES:
-            results.update(_batch_of(batch, rule))
-            batch, size = {}, 0
-    if batch:
-        results.update(_batch_of(batch, rule))
+            parts.append({})
+            size = 0
+        parts[-1][name] = weight
+        size += weight.numel() * weight.element_size()
+    results = {}
+    with contextlib.ExitStack() as folders, concurrent.futures.ThreadPoolExecutor(1) as writer:
+        written = None
+        for part in [*parts, {}]:
+            before, written = written, writer.submit(_write, part, folders) if part else None
+            if before is not None:
+                results.update(_pack(*before.result(), rule))
     return results
 
 
-def _batch_of(weights, rule):
-    tensors = {}
-    for name, weight in weights.items():
-        data = weight.detach().cpu().contiguous().view(torch.uint8).numpy()
-        tensors[name] = SAFETENSORS[weight.dtype], tuple(weight.shape), data
-    with tempfile.TemporaryDirectory() as work:
-        write_tensors(f"{work}/floats", tensors)
-        report = compiler.pack(
-            f"{work}/floats",
-            f"{work}/packed",
-            encoding=rule.encoding,
-            quantize=rule.codes,
-            include=".",
-            min_snr=rule.min_snr,
-            minmax=not rule.search,
-        )
-        archive = Archive(f"{work}/packed")
+def _write(weights, folders):
+    """A folder, which `folders` or _pack() removes, with the floats, and their names."""
+    work = tempfile.TemporaryDirectory()
+    folders.callback(work.cleanup)
+    tensors = {
+        name: (SAFETENSORS[weight.dtype], tuple(weight.shape), _bytes_of(weight))
+        for name, weight in weights.items()
+    }
+    write_tensors(f"{work.name}/floats", tensors)
+    return work, list(weights)
+
+
+def _bytes_of(weight):
+    return weight.detach().cpu().contiguous().view(torch.uint8).numpy()
+
+
+def _pack(work, names, rule):
+    report = compiler.pack(
+        f"{work.name}/floats",
+        f"{work.name}/packed",
+        encoding=rule.encoding,
+        quantize=rule.codes,
+        include=".",
+        min_snr=rule.min_snr,
+        minmax=not rule.search,
+    )
+    archive = Archive(f"{work.name}/packed")  # is mapped, and stays when the folder is gone
+    work.cleanup()
     reports = {entry["name"]: entry for entry in report["tensors"]}
-    return {name: (archive.weights[name], reports[name]) for name in weights}
+    return {name: (archive.weights[name], reports[name]) for name in names}
