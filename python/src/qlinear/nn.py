@@ -20,12 +20,15 @@ except ImportError:
         "qlinear.nn needs PyTorch, which is not installed; pip install torch"
     ) from None
 
-from . import _blocks, _ops
+from . import _blocks, _dynamo, _ops
 from ._layer import Linear
 from ._ops import host_device, set_batch_invariant
 from ._optimize import Optimization, optimize
 from ._parallel import ParallelLinear
 from ._swap import Report, Swap, swap_linears
+
+if "qlinear" not in torch._dynamo.list_backends():
+    torch._dynamo.register_backend(_dynamo.backend, name="qlinear")
 
 __all__ = [
     "Linear",
