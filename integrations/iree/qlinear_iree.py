@@ -306,6 +306,8 @@ def main():
     parser.add_argument("-o", "--output", required=True, type=pathlib.Path)
     options = parser.parse_args()
     folder, is_cuda = options.output, options.target.startswith("cuda:")
+    if is_cuda and not options.rows:
+        raise Refused("kernels of CUDA are chosen by the number of rows; give --rows")
     folder.mkdir(parents=True, exist_ok=True)
     base = ["quant-compile", options.layers, f"--target={options.target}",
             f"--activations={options.activations}"]  # fmt: skip
@@ -316,8 +318,6 @@ def main():
     inspected = subprocess.run(inspect, check=True, capture_output=True).stdout
     f = Function(json.loads(inspected)["manifest"], options.function)
     if is_cuda:
-        if not options.rows:
-            raise Refused("kernels of CUDA are chosen by the number of rows; give --rows")
         text = cuda(f, options.rows)
     else:
         text, glue = cpu(f)
