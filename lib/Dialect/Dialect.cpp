@@ -7,6 +7,7 @@
 #include "qlinear/Dialect/QLinear.h"
 
 #include "DialectImpl.h"
+#include "qlinear/Dialect/Sharding.h"
 
 #include "mlir/Conversion/ConvertToLLVM/ToLLVMInterface.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -97,10 +98,12 @@ void QLinearDialect::initialize() {
 #define GET_OP_LIST
 #include "qlinear/Dialect/QLinearOps.cpp.inc"
       >();
+  addOperations<PartOp>();
   registerAttributes();
   registerTypes();
   addInterfaces<QLinearAsmInterface, QLinearInliner, QLinearToLLVM>();
   addBytecodeInterface(this);
+  attachShardingInterface(getContext());
 }
 
 Operation *QLinearDialect::materializeConstant(OpBuilder &builder, Attribute value,

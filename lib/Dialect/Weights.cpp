@@ -6,6 +6,10 @@
 //===----------------------------------------------------------------------===//
 #include "DialectImpl.h"
 
+#include "qlinear/Dialect/Sharding.h"
+
+#include "mlir/Dialect/Shard/IR/ShardOps.h"
+
 using namespace mlir;
 using namespace mlir::qlinear;
 using ::qlinear::Encoding;
@@ -50,6 +54,45 @@ LogicalResult LoadOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
 
 void LoadOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
   setName(getResult(), getParameter());
+}
+
+//===----------------------------------------------------------------------===//
+// part
+//===----------------------------------------------------------------------===//
+
+LogicalResult PartOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto grid = symbols.lookupNearestSymbolFrom<shard::GridOp>(*this, getGridAttr());
+  if (!grid)
+    return emitOpError("is on ")
+           << getGridAttr() << ", which is no shard.grid; declare "
+           << "the grid in the same module" << cite<PartOp>(1);
+  int64_t processes = 1;
+  for (int16_t axis : getGridAxes()) {
+    if (axis < 0 || axis >= grid.getRank() ||
+        ShapedType::isDynamic(grid.getShape()[axis]))
+      return emitOpError("is along axis ")
+             << axis << " of " << getGridAttr() << ", which has " << grid.getRank()
+             << " axes; an axis is one of these, and its size is known"
+             << cite<PartOp>(1);
+    processes *= grid.getShape()[axis];
+  }
+  WeightType whole = getWeight().getType(), part = getType();
+  bool isRows = !getColumns();
+  int64_t extent = isRows ? part.getN() : part.getK();
+  if (whole.getEncoding() != part.getEncoding() ||
+      (isRows ? whole.getK() != part.getK() : whole.getN() != part.getN()) ||
+      extent * processes != (isRows ? whole.getN() : whole.getK()))
+    return emitOpError("of ") << whole << " cannot be " << part << ": each of "
+                              << processes << " processes has as many "
+                              << stringifyAxis(getAxis())
+                              << ", and all else stays the same" << cite<PartOp>(2);
+  uint64_t step = cutStep(whole.getEncoding().getValue(), getAxis());
+  if (processes > 1 && extent % step)
+    return emitOpError("has ")
+           << extent << " " << stringifyAxis(getAxis()) << " of " << whole
+           << ", which can be cut at multiples of " << step
+           << "; take another number of processes" << cite<PartOp>(3);
+  return success();
 }
 
 //===----------------------------------------------------------------------===//

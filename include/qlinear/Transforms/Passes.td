@@ -270,6 +270,48 @@ def FlattenRows : Pass<"qlinear-flatten-rows"> {
                            "::mlir::tensor::TensorDialect"];
 }
 
+def SelectProcess : Pass<"qlinear-select-process", "::mlir::ModuleOp"> {
+  let summary = "make a program of all processes that of one";
+  let description = [{
+    After upstream's `shard-partition` a module is what each process of a grid runs. This
+    makes it the program of `process`, its place in the grid, row-major:
+
+    - A `qlinear.part` of a parameter becomes a parameter, whose name in the archive says
+      which part it is: whoever reads it from an archive gets these bytes of the whole.
+    - `shard.all_slice`, and the place of the process in the grid, become constants.
+    - A function ends where processes exchange data (`shard.all_reduce`, `all_gather`,
+      ...): their host does that, with NCCL or another library, on its stream. `f` becomes
+      `f_0`, `f_1`, ..., unless there is nothing after the exchange. What each of them takes
+      is in its attribute `qlinear.inputs`, what `f` returned in `qlinear.outputs` of the
+      last.
+
+    ```mlir
+    qlinear.parameter @down : !qlinear.weight<256x512, #q4>
+    func.func @f(%x: tensor<?x256xf32>) -> tensor<?x256xf32> {
+      %w = qlinear.load @down : !qlinear.weight<256x512, #q4>
+      %p = qlinear.part columns of %w on @gpus grid_axes = [0] : ...
+      %y = qlinear.linear %x, %p : ...
+      %s = shard.all_reduce %y on @gpus grid_axes = [0] : ...
+      return %s : tensor<?x256xf32>
+    }
+    // becomes with process=1, of two
+    qlinear.parameter @down_1 : !qlinear.weight<256x256, #q4> from "down[columns 256:512 of 512]"
+    func.func @f(%x: tensor<?x256xf32>) -> tensor<?x256xf32>
+        attributes {qlinear.inputs = ["argument 0"],
+                    qlinear.outputs = ["all_reduce sum of result 0 of f on [0]"]} {
+      %w = qlinear.load @down_1 : !qlinear.weight<256x256, #q4>
+      %y = qlinear.linear %x, %w : ...
+      return %y : tensor<?x256xf32>
+    }
+    ```
+  }];
+  let options = [
+    Option<"process", "process", "int64_t", "0",
+           "the place of the process in the grid">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 def SetActivations : Pass<"qlinear-set-activations"> {
   let summary = "say whether linears quantize their activations";
   let description = [{

@@ -40,6 +40,18 @@ qlinear.parameter @up : !qlinear.weight<64x256, #q4>
 // CHECK: qlinear.parameter "private" @q : !qlinear.weight<16x256, #u4_g32_min>
 qlinear.parameter "private" @q : !qlinear.weight<16x256, #q4_k>
 
+// CHECK: shard.grid @gpus(shape = 2x4)
+shard.grid @gpus(shape = 2x4)
+
+// CHECK-LABEL: func.func @parts
+func.func @parts(%w: !qlinear.weight<64x2048, #q4>) {
+  // CHECK: qlinear.part rows of %{{.*}} on @gpus grid_axes = [1] : !qlinear.weight<64x2048, #u4_g32_zero> -> !qlinear.weight<16x2048, #u4_g32_zero>
+  %0 = qlinear.part rows of %w on @gpus grid_axes = [1] : !qlinear.weight<64x2048, #q4> -> !qlinear.weight<16x2048, #q4>
+  // CHECK: qlinear.part columns of %{{.*}} on @gpus grid_axes = [0, 1] : !qlinear.weight<64x2048, #u4_g32_zero> -> !qlinear.weight<64x256, #u4_g32_zero>
+  %1 = qlinear.part columns of %w on @gpus grid_axes = [0, 1] : !qlinear.weight<64x2048, #q4> -> !qlinear.weight<64x256, #q4>
+  return
+}
+
 // CHECK-LABEL: func.func private @types(
 // CHECK-SAME: !qlinear.weight<7x384, #u4_g128_centred>
 // CHECK-SAME: !qlinear.weight<7x384, #u4_g128_zero>

@@ -1644,3 +1644,42 @@ func.func @norm(%x: tensor<4x64xf32>) {
   }
   return
 }
+
+// -----
+
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+func.func @part(%w: !qlinear.weight<64x64, #q4>) {
+  // expected-error @below {{is on @gpus, which is no shard.grid; declare the grid in the same module (C1 of qlinear.part)}}
+  %p = qlinear.part rows of %w on @gpus grid_axes = [0] : !qlinear.weight<64x64, #q4> -> !qlinear.weight<32x64, #q4>
+  return
+}
+
+// -----
+
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+shard.grid @gpus(shape = 2x?)
+func.func @part(%w: !qlinear.weight<64x64, #q4>) {
+  // expected-error @below {{is along axis 1 of @gpus, which has 2 axes; an axis is one of these, and its size is known (C1 of qlinear.part)}}
+  %p = qlinear.part rows of %w on @gpus grid_axes = [1] : !qlinear.weight<64x64, #q4> -> !qlinear.weight<32x64, #q4>
+  return
+}
+
+// -----
+
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+shard.grid @gpus(shape = 2)
+func.func @part(%w: !qlinear.weight<64x64, #q4>) {
+  // expected-error @below {{each of 2 processes has as many columns, and all else stays the same (C2 of qlinear.part)}}
+  %p = qlinear.part columns of %w on @gpus grid_axes = [0] : !qlinear.weight<64x64, #q4> -> !qlinear.weight<32x64, #q4>
+  return
+}
+
+// -----
+
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+shard.grid @gpus(shape = 4)
+func.func @part(%w: !qlinear.weight<96x64, #q4>) {
+  // expected-error @below {{, which can be cut at multiples of 16; take another number of processes (C3 of qlinear.part)}}
+  %p = qlinear.part rows of %w on @gpus grid_axes = [0] : !qlinear.weight<96x64, #q4> -> !qlinear.weight<24x64, #q4>
+  return
+}
