@@ -47,6 +47,16 @@ function(qlinear_install_dependency)
   set_property(GLOBAL APPEND PROPERTY QLINEAR_DEPENDENCIES ${ARGN})
 endfunction()
 
+# `pkg-config --cflags --libs NAME`, for programs that are built without CMake:
+# qlinear_install_pkgconfig(qlinear-runtime QLinearRuntime "what it is").
+function(qlinear_install_pkgconfig _name _library _description)
+  file(RELATIVE_PATH _to_prefix /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/qlinear.pc.in
+    ${PROJECT_BINARY_DIR}/pkgconfig/${_name}.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/pkgconfig/${_name}.pc
+    DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endfunction()
+
 function(qlinear_install_package)
   get_property(QLINEAR_DEPENDENCIES GLOBAL PROPERTY QLINEAR_DEPENDENCIES)
   list(REMOVE_DUPLICATES QLINEAR_DEPENDENCIES)

@@ -72,6 +72,8 @@ qlinear::runtime::openDevice(const std::string &name) {
 
 const char *qlr_version(void) { return QLINEAR_VERSION; }
 
+int32_t qlr_abi_version(void) { return QLR_ABI_VERSION; }
+
 qlr_status qlr_checksum(const void *data, size_t bytes, char text[17]) {
   return guarded([&]() -> Status {
     QLR_TRY(require("qlr_checksum", data, text));

@@ -11,7 +11,7 @@
 
 namespace qlinear {
 
-/// "quant-pack (QLinear 0.1.0, commit 0123456789ab)"; of sources that are no checkout,
+/// "quant-pack (QLinear 1.2.3, commit 0123456789ab)"; of sources that are no checkout,
 /// without the commit.
 std::string versionText(const std::string &tool);
 

@@ -18,18 +18,19 @@
 #include "mlir/Tools/Plugins/PassPlugin.h"
 
 static constexpr const char *kName = "QLinear";
-static constexpr const char *kVersion = "0.1.0";
+static constexpr const char *kVersion = QLINEAR_VERSION;
 
-extern "C" LLVM_ATTRIBUTE_WEAK LLVM_ATTRIBUTE_VISIBILITY_DEFAULT
-    mlir::DialectPluginLibraryInfo
+extern "C" LLVM_ATTRIBUTE_WEAK
+    LLVM_ATTRIBUTE_VISIBILITY_DEFAULT mlir::DialectPluginLibraryInfo
     mlirGetDialectPluginInfo() {
-  return {MLIR_PLUGIN_API_VERSION, kName, kVersion, [](mlir::DialectRegistry *registry) {
+  return {MLIR_PLUGIN_API_VERSION, kName, kVersion,
+          [](mlir::DialectRegistry *registry) {
             registry->insert<mlir::qlinear::QLinearDialect>();
           }};
 }
 
-extern "C" LLVM_ATTRIBUTE_WEAK LLVM_ATTRIBUTE_VISIBILITY_DEFAULT
-    mlir::PassPluginLibraryInfo
+extern "C" LLVM_ATTRIBUTE_WEAK
+    LLVM_ATTRIBUTE_VISIBILITY_DEFAULT mlir::PassPluginLibraryInfo
     mlirGetPassPluginInfo() {
   return {MLIR_PLUGIN_API_VERSION, kName, kVersion,
           [] { qlinear::registerAllPasses(); }};

@@ -43,7 +43,7 @@ namespace {
   return 1;
 }
 
-/// The directory of libQLinearRuntime.so: of the build or the install tree.
+/// The directory of the runtime: of the build or the install tree.
 std::string findRuntime(const char *argv0) {
   if (!runtimeDir.empty())
     return runtimeDir;
@@ -53,7 +53,7 @@ std::string findRuntime(const char *argv0) {
   for (StringRef lib : {QLINEAR_LIBDIR, "lib"}) {
     SmallString<128> dir(prefix);
     sys::path::append(dir, lib);
-    if (sys::fs::exists(dir + "/libQLinearRuntime.so"))
+    if (sys::fs::exists(dir + "/" + qlinear::runtimeLibrary()))
       return dir.str().str();
   }
   return "";
@@ -158,8 +158,8 @@ int writeArtifact(const Compilation &compilation, qlinear::OutputFile &file,
   std::string runtime = findRuntime(argv0);
   bool isForeign = compilation.architecture != qlinear::kHostArchitecture;
   if (runtime.empty() && !isForeign)
-    return fail("libQLinearRuntime.so is not beside this tool; say where it is with "
-                "--runtime-dir");
+    return fail(qlinear::runtimeLibrary() + " is not beside this tool; say where it is "
+                                            "with --runtime-dir");
   if (Error error = qlinear::writeSharedLibrary(compilation, file, runtime,
                                                 /*allowUndefined=*/!sanitize.empty()))
     return fail(toString(std::move(error)));
@@ -289,8 +289,8 @@ int compileLayers(const qlinear::Checkpoint &checkpoint,
   job.settings.pipeline.encoding = "";
   size_t count = 0, done = 0;
   job.settings.progress = [&](const qlinear::Target &target) {
-    progress.say("compiling " + counted(count, "function") + " for " +
-                 target.str() + ", " + std::to_string(++done) + " of " +
+    progress.say("compiling " + counted(count, "function") + " for " + target.str() +
+                 ", " + std::to_string(++done) + " of " +
                  std::to_string(job.settings.targets.size()));
   };
   auto compile = [&](const qlinear::LayerModule &module,

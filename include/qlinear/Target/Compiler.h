@@ -91,7 +91,10 @@ Result<OutputFile> createLibraryFile(const std::string &path);
 /// Writes the artifact as an object file. The caller publishes the file.
 llvm::Error writeObject(const Compilation &compilation, OutputFile &file);
 
-/// Writes the artifact as a shared library, linked against libQLinearRuntime.so, which
+/// The file of the runtime that artifacts ask for, "libQLinearRuntime.so.1": of its ABI.
+std::string runtimeLibrary();
+
+/// Writes the artifact as a shared library, linked against runtimeLibrary(), which
 /// lies in `runtimeDir` (of another architecture none is needed), to a file of
 /// createLibraryFile(), which the caller publishes. With `allowUndefined` the process
 /// resolves missing symbols (AddressSanitizer's runtime).

@@ -48,10 +48,9 @@ template <typename T> llvm::Expected<T> toExpected(Result<T> result) {
 
 struct LinkOptions {
   Architecture architecture = kHostArchitecture;
-  /// Directories searched for the libraries. Whoever loads the result finds them: a
+  /// Files of shared libraries. Whoever loads the result finds them by their names: a
   /// program that is linked with them, or its library path.
-  llvm::SmallVector<std::string> libraryDirs;
-  llvm::SmallVector<std::string> libraries; ///< "QLinearRuntime"
+  llvm::SmallVector<std::string> libraries;
   std::string soname;
   /// References that the process will resolve (AddressSanitizer's). Those of another
   /// architecture's code to the C library are left to it, too.
@@ -59,7 +58,8 @@ struct LinkOptions {
 };
 
 /// Links object files into a shared library, the contents of `file`, which has to be
-/// named; by ld.lld or the C compiler, whichever is on PATH.
+/// named; by ld.lld or the C compiler, whichever is beside this program or on PATH. A
+/// linker needs nothing of what the C compiler brings along.
 llvm::Error linkSharedLibrary(const OutputFile &file,
                               llvm::ArrayRef<std::string> objects,
                               const LinkOptions &options);

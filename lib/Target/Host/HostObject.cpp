@@ -131,19 +131,40 @@ static std::string linkerMessage(StringRef log) {
   return (": " + text.take_front(2000)).str();
 }
 
+/// A linker: the one beside this program, else one on PATH, or a C compiler, which
+/// knows one for this machine.
+static std::string findLinker(bool isForeign) {
+  std::string program = sys::fs::getMainExecutable(nullptr, nullptr);
+  if (auto own = sys::findProgramByName("ld.lld", {sys::path::parent_path(program)}))
+    return *own;
+  for (StringRef name : {"ld.lld-22", "ld.lld", "cc", "gcc", "clang-22", "clang"})
+    if (!isForeign || name.starts_with("ld"))
+      if (auto found = sys::findProgramByName(name))
+        return *found;
+  return "";
+}
+
+/// The C library as programs load it: what a C compiler would link instead is not on
+/// every machine. Its folder, or nothing if it has another name here.
+static std::string findCLibrary() {
+  Triple triple(sys::getDefaultTargetTriple());
+  std::string debian = (triple.getArchName() + "-" + triple.getOSName() + "-" +
+                        triple.getEnvironmentName())
+                           .str();
+  for (const std::string &dir :
+       {"/usr/lib/" + debian, "/lib/" + debian, std::string("/usr/lib64"),
+        std::string("/lib64"), std::string("/usr/lib"), std::string("/lib")})
+    if (sys::fs::exists(dir + "/libc.so.6"))
+      return dir;
+  return "";
+}
+
 llvm::Error linkSharedLibrary(const OutputFile &file, ArrayRef<std::string> objects,
                               const LinkOptions &options) {
   const std::string &path = file.path();
-  std::string linker;
-  bool isDriver = false, isForeign = options.architecture != kHostArchitecture;
-  for (StringRef name : {"ld.lld-22", "ld.lld", "cc", "gcc", "clang-22", "clang"})
-    if (isForeign && !name.starts_with("ld"))
-      continue; // links for this machine
-    else if (ErrorOr<std::string> found = sys::findProgramByName(name)) {
-      linker = *found;
-      isDriver = !name.starts_with("ld");
-      break;
-    }
+  bool isForeign = options.architecture != kHostArchitecture;
+  std::string linker = findLinker(isForeign);
+  bool isDriver = !sys::path::filename(linker).starts_with("ld.");
   if (linker.empty() && isForeign)
     return createStringError("no linker for %s: neither ld.lld-22 nor ld.lld is on "
                              "PATH; install lld, or use --emit=obj",
@@ -169,25 +190,12 @@ llvm::Error linkSharedLibrary(const OutputFile &file, ArrayRef<std::string> obje
     command.push_back(((isDriver ? "-Wl," : "") + flag).str());
   };
   llvm::append_range(command, objects);
-  for (const std::string &dir : options.libraryDirs)
-    command.push_back("-L" + dir);
-  for (const std::string &library : options.libraries)
-    command.push_back("-l" + library);
-  if (!isForeign) // else the C library is the one of whoever loads the result
+  llvm::append_range(command, options.libraries);
+  // Of another architecture's code the C library is the one of whoever loads it.
+  if (std::string dir = isDriver || isForeign ? "" : findCLibrary(); !dir.empty())
+    command.append({dir + "/libm.so.6", dir + "/libc.so.6"});
+  else if (!isForeign)
     command.append({"-lm", "-lc"});
-  // A bare linker does not know where the C library lies.
-  if (!isDriver && !isForeign) {
-    std::string multiarch = sys::getDefaultTargetTriple();
-    Triple triple(multiarch);
-    std::string debian = (triple.getArchName() + "-" + triple.getOSName() + "-" +
-                          triple.getEnvironmentName())
-                             .str();
-    for (const std::string &dir :
-         {"/usr/lib/" + debian, "/lib/" + debian, std::string("/usr/lib64"),
-          std::string("/lib64"), std::string("/usr/lib"), std::string("/lib")})
-      if (sys::fs::is_directory(dir))
-        command.push_back("-L" + dir);
-  }
   // No rpath: where libraries lie on this machine is of no use on another.
   if (!options.soname.empty())
     add("-soname=" + options.soname);

@@ -13,13 +13,14 @@
 `qlinear.nn` has a drop-in for torch.nn.Linear; docs/python.md is the guide.
 """
 
+from . import _abi
 from ._abi import ArgumentError, Error, device, find_tool
 from .archive import Archive, PackedWeight
 from .compiler import CompileError, cache_folder, compile, pack
 from .module import Artifact, Function, Module, Spec, load
 from .parts import merge, packed_bytes, rows, split
 
-__version__ = "0.1.0"
+__version__ = (_abi.PACKAGE / "VERSION").read_text().strip()
 __all__ = [
     "Archive",
     "ArgumentError",
@@ -46,9 +47,7 @@ __all__ = [
 
 def runtime_version():
     """The version of the runtime's library that is in use."""
-    from ._abi import library
-
-    return library().qlr_version().decode()
+    return _abi.library().qlr_version().decode()
 
 
 def __getattr__(name):

@@ -17,7 +17,8 @@ import threading
 import weakref
 
 PACKAGE = pathlib.Path(__file__).resolve().parent
-LIBRARY = "libQLinearRuntime.so"
+ABI = 1  # QLR_ABI_VERSION of what is declared below
+LIBRARY = f"libQLinearRuntime.so.{ABI}"
 
 
 class Error(RuntimeError):
@@ -151,6 +152,7 @@ _SIGNATURES = {
     "qlr_packed_rows": ("status", ["char*", "int64", "int64", "blob", "int64*", "int64", "ptr"]),
     "qlr_last_error": ("char*", []),
     "qlr_version": ("char*", []),
+    "qlr_abi_version": ("int", []),
     "qlr_checksum": ("status", ["ptr", "size", "char*"]),
 }
 _TYPES = {
@@ -196,6 +198,12 @@ def library():
         function.restype = _TYPES[result]
         if result == "status":
             function.errcheck = _check
+    if (has := lib.qlr_abi_version()) != ABI:
+        raise Error(
+            f"{path} has version {has} of the runtime's ABI, and this package is for {ABI}; "
+            "install both from one version of QLinear",
+            "NOT_FOUND",
+        )
     return lib
 
 

@@ -38,6 +38,13 @@ extern "C" {
 #define QLR_API __attribute__((visibility("default")))
 #endif
 
+/* The number of this ABI, also that of the library's file: libQLinearRuntime.so.1. It
+ * grows by one where a program that was compiled before would go wrong: a function or a
+ * value is removed, or means something else. What is only added leaves it. A program that
+ * opens the library by itself compares it with qlr_abi_version(); for one that is linked,
+ * the loader does. */
+#define QLR_ABI_VERSION 1
+
 typedef enum qlr_status {
   QLR_OK = 0,
   QLR_INVALID_ARGUMENT = 1, /* shape, type or handle that does not fit       */
@@ -70,6 +77,8 @@ typedef struct qlr_tensor {
 
 QLR_API const char *qlr_last_error(void);
 QLR_API const char *qlr_version(void);
+/* QLR_ABI_VERSION of the library. */
+QLR_API int32_t qlr_abi_version(void);
 /* The checksum of a packed weight as archives have it: 16 hexadecimal digits and a null
  * character. */
 QLR_API qlr_status qlr_checksum(const void *data, size_t bytes, char text[17]);

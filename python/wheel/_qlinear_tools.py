@@ -1,0 +1,19 @@
+# ===- _qlinear_tools.py - The compiler's tools as commands of pip --*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""What `quant-compile` and the other commands of a wheel with the compiler run: the program of
+that name in the package. It is no part of the package, whose import would take longer than most
+tools."""
+
+import os
+import pathlib
+import sys
+
+
+def main():
+    name = pathlib.Path(sys.argv[0]).name
+    tool = str(pathlib.Path(__file__).resolve().parent / "qlinear" / "bin" / name)
+    os.execv(tool, [tool, *sys.argv[1:]])
