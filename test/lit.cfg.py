@@ -51,6 +51,7 @@ packages = [
     "torch_mlir",
     "jax",
     "iree",
+    "mypy",
 ]
 found = subprocess.run(
     [
