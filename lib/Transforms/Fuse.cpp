@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Two rewrites, until neither applies:
+// Three rewrites, until none applies:
 //
 //   siblings    y1 = linear x, W1 {f1};  y2 = linear x, W2 {f2}
 //            -> y1, y2 = linear x, W1, W2 {f1, f2}       x is read and quantized once
@@ -13,7 +13,10 @@
 //   consumers   y = linear x, W {f};  z = g(y, b)        g elementwise (Tail.cpp)
 //            -> z = linear x, W extras(b) {g . f}
 //
-// Both keep every rounding: where y is bf16, the epilogue rounds to bf16 before
+//   of norms    n = norm x {f};  z = g(n, b)            (NormTail.cpp)
+//            -> z = norm x extras(b) {g . f}
+//
+// All keep every rounding: where y is bf16, the epilogue rounds to bf16 before
 // g is applied, so the fused module computes the same bits.
 //
 //===----------------------------------------------------------------------===//
@@ -121,9 +124,12 @@ struct FusePass : mlir::qlinear::impl::FuseBase<FusePass> {
 
   void runOnOperation() override {
     llvm::SetVector<Block *> blocks;
-    getOperation()->walk([&](LinearOp linear) {
-      if (linear.hasTensorSemantics())
-        blocks.insert(linear->getBlock());
+    getOperation()->walk([&](Operation *op) {
+      auto linear = dyn_cast<LinearOp>(op);
+      auto norm = dyn_cast<NormOp>(op);
+      if ((linear && linear.hasTensorSemantics()) ||
+          (norm && norm.hasTensorSemantics()))
+        blocks.insert(op->getBlock());
     });
     for (Block *block : blocks)
       fuse(*block);
@@ -144,8 +150,10 @@ private:
 
   void fuse(Block &block) {
     DominanceInfo dominance(block.getParentOp());
-    if (consumers)
+    if (consumers) {
+      fuseNorms(block, dominance);
       fuseConsumers(block, dominance, /*shareInput=*/!siblings);
+    }
     if (siblings) {
       // First those whose results meet (gate and up): what joins them needs one N.
       fuseSiblings(block, dominance, /*onlyThatMeet=*/true);
@@ -197,6 +205,16 @@ private:
             << remark::metric("weights", first->getWeights().size());
       }
     }
+  }
+
+  void fuseNorms(Block &block, DominanceInfo &dominance) {
+    IRRewriter rewriter(&getContext());
+    for (NormOp norm : llvm::to_vector(block.getOps<NormOp>()))
+      while ((norm = fuseIntoNorm(rewriter, norm, dominance))) {
+        ++consumersFused;
+        remark::passed(norm.getLoc(), options())
+            << "an elementwise operation moved into the epilogue of a norm";
+      }
   }
 
   void fuseConsumers(Block &block, DominanceInfo &dominance, bool shareInput) {

@@ -146,7 +146,7 @@ static Value broadcastOverRows(Value value) {
   return input->get();
 }
 
-static ScalarSource sourceOf(Value value) {
+ScalarSource mlir::qlinear::sourceOf(Value value) {
   if (TypedAttr constant = constantElement(value))
     return {constant, {}};
   if (Value row = broadcastOverRows(value)) {
@@ -173,15 +173,13 @@ static bool isCandidate(Operation *op) {
   return OpTrait::hasElementwiseMappableTraits(op) && isScalarCode(*op);
 }
 
-/// The tensors that scalar code reads, in order.
-static SmallVector<Value> inputsOf(Operation *op) {
+SmallVector<Value> mlir::qlinear::inputsOf(Operation *op) {
   if (auto linalgOp = dyn_cast<linalg::LinalgOp>(op))
     return linalgOp.getDpsInputs();
   return SmallVector<Value>(op->getOperands());
 }
 
-/// Why `op` is not one element of each input to one of each result; "" if it is.
-static std::string whyNotElementwise(Operation *op) {
+std::string mlir::qlinear::whyNotElementwise(Operation *op) {
   if (!isCandidate(op))
     return nameOf(op) + " is not elementwise";
   auto linalgOp = dyn_cast<linalg::LinalgOp>(op);
@@ -466,9 +464,8 @@ std::string mlir::qlinear::whyNotFused(Operation *op) {
 // Fusing it
 //===----------------------------------------------------------------------===//
 
-/// Appends the scalar code of `op`, given the elements of its inputs.
-static void emitScalars(OpBuilder &builder, Operation *op, ValueRange elements,
-                        IRMapping &scalars) {
+void mlir::qlinear::emitScalars(OpBuilder &builder, Operation *op, ValueRange elements,
+                                IRMapping &scalars) {
   auto linalgOp = dyn_cast<linalg::LinalgOp>(op);
   if (!linalgOp) {
     SmallVector<Type> types = llvm::map_to_vector(

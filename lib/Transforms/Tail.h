@@ -23,6 +23,21 @@ struct ScalarSource {
   Value tensor;
 };
 
+/// What `value`, an M x N tensor, is for scalar code.
+ScalarSource sourceOf(Value value);
+/// The tensors that scalar code reads, in order.
+SmallVector<Value> inputsOf(Operation *op);
+/// Why `op` is not one element of each input to one of each result; "" if it is.
+std::string whyNotElementwise(Operation *op);
+/// Appends the scalar code of `op`, given the elements of its inputs, and maps its
+/// results to their elements.
+void emitScalars(OpBuilder &builder, Operation *op, ValueRange elements,
+                 IRMapping &scalars);
+
+/// Moves the elementwise operation that alone reads the result of `norm` into its
+/// epilogue. Null if there is none that can move.
+NormOp fuseIntoNorm(IRRewriter &rewriter, NormOp norm, DominanceInfo &dominance);
+
 /// What computes from a linear's results, element by element, and can move into its
 /// epilogue. A result whose users all move is not stored any more; any other stays a
 /// result.

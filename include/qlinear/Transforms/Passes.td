@@ -116,7 +116,8 @@ def Fuse : Pass<"qlinear-fuse"> {
     parallel `linalg.generic`. A result may have several users, as the gate of
     `x * sigmoid(x)` has, if all of them move. What else they read becomes an extra (a
     bias, a residual, a factor), or a constant of the epilogue (a dense constant,
-    `tensor.splat` and `linalg.fill` of a constant). Every rounding stays, so the
+    `tensor.splat` and `linalg.fill` of a constant). So do those behind a norm, one
+    after another where nothing else reads its result. Every rounding stays, so the
     results are the same bits. An operation that stays outside is a remark that says
     why (`--remarks-filter=qlinear.*`).
 
@@ -175,6 +176,9 @@ def Raise : Pass<"qlinear-raise"> {
     `mv` of torch, ONNX's `MatMulNBits`, `DequantizeLinear`, `MatMul` and `Gemm`,
     and IREE's `dequantize_affine`, whether their dialects are registered or not.
 
+    So are RMS norms, `x * rsqrt(sum x^2 / K + epsilon)` in f32 however a frontend takes
+    it apart; what scales and rounds them stays, for `qlinear-fuse`.
+
     Roundings of intermediate values in `f16` or `bf16` are not kept: the linear
     computes the weight exactly. Zeros of 32 and 64 bits are read as f32. Every weight
     that is left alone is a remark that says why (`--remarks-filter=qlinear.*`).
@@ -192,6 +196,7 @@ def Raise : Pass<"qlinear-raise"> {
   }];
   let statistics = [
     Statistic<"numRaised", "raised", "Linears raised">,
+    Statistic<"numNorms", "norms-raised", "RMS norms raised">,
     Statistic<"numDeclined", "declined", "Contractions of quantized weights left alone">];
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::linalg::LinalgDialect",

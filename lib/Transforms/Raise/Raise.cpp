@@ -16,7 +16,10 @@
 //   4. the encoding is chosen (RaiseEncoding.cpp);
 //   5. the components are brought to that shape and packed (RaiseRewrite.cpp).
 //
+// RMS norms are found by what they compute, too (RaiseNorm.cpp).
+//
 //===----------------------------------------------------------------------===//
+#include "RaiseNorm.h"
 #include "Raiser.h"
 
 #include "qlinear/Transforms/Passes.h"
@@ -68,11 +71,24 @@ struct RaisePass : mlir::qlinear::impl::RaiseBase<RaisePass> {
     known.eraseUnused();
     known.eraseDead(erased);
     known.eraseUnused();
+    raiseNorms();
   }
 
 private:
   static remark::RemarkOpts options() {
     return remark::RemarkOpts::name("Raise").category(DEBUG_TYPE);
+  }
+
+  void raiseNorms() {
+    SmallVector<linalg::GenericOp> generics;
+    getOperation()->walk([&](linalg::GenericOp op) { generics.push_back(op); });
+    for (linalg::GenericOp op : generics) {
+      Location loc = op.getLoc();
+      if (!raiseNorm(op)) // erases it, and what is before it
+        continue;
+      ++numNorms;
+      remark::passed(loc, options()) << "an RMS norm became qlinear.norm";
+    }
   }
 
   void reportDeclined(Operation *op, StringRef why) {

@@ -1,0 +1,211 @@
+# ===- raise_norms.py - Runs random RMS norms before and after raising -*- python -*-===#
+#
+# Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+#
+# Writes RMS norms in linalg as frontends do, with random types, dimensions, order and steps:
+# run by upstream's lowering as they are, and after qlinear-raise and qlinear-fuse, and compared
+# with Python's floats. All have to be raised, and nothing of them may be left but the norm.
+#
+# Usage: raise_norms.py COUNT [SEED]
+
+import math
+import random
+import subprocess
+import sys
+
+import to_reference as ref
+from raise_writer import Writer, convert, tensor
+
+
+class NormWriter(Writer):
+    def new_tensor(self, shape, element):
+        type = tensor(shape, element)
+        return self.emit("tensor.empty() : " + type), type
+
+    def elementwise(self, loops, inputs, output, body, element="f32"):
+        """The result, and its type."""
+        value = self.generic(loops, [], inputs, output, loops, lambda *a: (body(*a), element))
+        return value, output[1]
+
+
+class Norm:
+    """One random norm in linalg: its IR, and its result in Python."""
+
+    def __init__(self, rng, name):
+        self.rng, self.w = rng, NormWriter(rng, name)
+        w = self.w
+        M, K = rng.choice([1, 2, 4]), rng.choice([8, 24, 64])
+        element = rng.choice(["f32", "f16", "bf16"])
+        epsilon = ref.f32(rng.choice([0.0, 1e-5, 1e-2]))
+        x = [[ref.ROUND[element](rng.gauss(0, 1)) for _ in range(K)] for _ in range(M)]
+        scale = [ref.ROUND[element](rng.uniform(-2, 2)) for _ in range(K)]
+        self.rows = ["m"] if rng.random() < 0.6 else ["b", "m"]
+        self.sizes = {"b": 1, "m": M, "k": K}
+        if len(self.rows) == 2 and M == 4:
+            self.sizes.update(b=2, m=2)
+        loops = [*self.rows, "k"]
+        shape = [self.sizes[d] for d in loops]
+
+        def row(index):
+            return index[0] if len(index) == 1 else index[0] * self.sizes["m"] + index[1]
+
+        value, type = w.constant(shape, element, lambda *i: x[row(i[:-1])][i[-1]])
+        factors = w.constant([K], element, lambda k: scale[k])
+        if rng.random() < 0.3:  # keep dims of size 1, or not
+            kept = self.rows
+        else:
+            kept = [*self.rows, "0"]
+        wide = w.new_tensor(shape, "f32")
+        narrow = w.new_tensor([1 if d == "0" else self.sizes[d] for d in kept], "f32")
+
+        def extended(a):
+            return convert(w, a, element, "f32")
+
+        read, kind = (value, type), element
+        if rng.random() < 0.5:
+            read = w.elementwise(loops, [(value, type, loops)], wide, lambda a, _: extended(a))
+            kind = "f32"
+
+        def x32(a):
+            return a if kind == "f32" else extended(a)
+
+        def square(a):
+            if rng.random() < 0.5:
+                return w.emit("arith.mulf %s, %s : f32" % (a, a))
+            two = w.emit("arith.constant 2.0 : f32")
+            return w.emit("math.powf %s, %s : f32" % (a, two))
+
+        squares, square_loops = (*read, loops), x32
+        if rng.random() < 0.5:
+            made = w.elementwise(loops, [squares], wide, lambda a, _: square(x32(a)))
+            squares = (*made, loops)
+
+            def square_loops(a):
+                return a
+        else:
+
+            def square_loops(a):
+                return square(x32(a))
+
+        zero = w.emit("arith.constant 0.0 : f32")
+        start = w.emit("linalg.fill ins(%s : f32) outs(%s : %s) -> %s" % (zero, *narrow, narrow[1]))
+        total = w.generic(
+            loops, ["k"], [squares], (start, narrow[1]), kept,
+            lambda a, so_far: (w.emit("arith.addf %s, %s : f32" % w.swap(square_loops(a), so_far)),
+                               "f32"),
+        )  # fmt: skip
+        # The rows' own loops, where the sum has a dimension of size 1 that is a loop, too.
+        own = [d if d != "0" else "o" for d in kept]
+        invert = rng.choice(["rsqrt", "sqrt", "one over sqrt"])
+
+        def root(a, *_):
+            if rng.random() < 0.5:
+                count = w.emit("arith.constant %s : f32" % ref.literal(float(K)))
+                mean = w.emit("arith.divf %s, %s : f32" % (a, count))
+            else:
+                part = w.emit("arith.constant %s : f32" % ref.literal(ref.f32(1 / K)))
+                mean = w.emit("arith.mulf %s, %s : f32" % w.swap(a, part))
+            if epsilon:
+                constant = w.emit("arith.constant %s : f32" % ref.literal(epsilon))
+                mean = w.emit("arith.addf %s, %s : f32" % w.swap(mean, constant))
+            if invert == "rsqrt":
+                return w.emit("math.rsqrt %s : f32" % mean)
+            squared = w.emit("math.sqrt %s : f32" % mean)
+            if invert == "sqrt":
+                return squared
+            one = w.emit("arith.constant 1.0 : f32")
+            return w.emit("arith.divf %s, %s : f32" % (one, squared))
+
+        roots, of_root = (total, narrow[1], kept), root
+        if rng.random() < 0.7:
+            made = w.elementwise(own, [(total, narrow[1], own)], narrow, root)
+            roots, of_root = (*made, kept), lambda a: a
+        to = w.new_tensor(shape, element)
+        one_plus, fused = rng.random() < 0.3, rng.random() < 0.5
+
+        def normalized(a, r):
+            a, r = x32(a), of_root(r)
+            if invert == "sqrt":
+                return w.emit("arith.divf %s, %s : f32" % (a, r))
+            return w.emit("arith.mulf %s, %s : f32" % w.swap(a, r))
+
+        def scaled(n, s):
+            s = extended(s)
+            if one_plus:
+                one = w.emit("arith.constant 1.0 : f32")
+                s = w.emit("arith.addf %s, %s : f32" % (s, one))
+            product = w.emit("arith.mulf %s, %s : f32" % w.swap(n, s))
+            if element == "f32":
+                return product
+            return w.emit("arith.truncf %s : f32 to %s" % (product, element))
+
+        inputs = [(*read, loops), roots]
+        if fused:
+            y = w.elementwise(
+                loops, [*inputs, (*factors, ["k"])], to,
+                lambda a, r, s, _: scaled(normalized(a, r), s), element,
+            )  # fmt: skip
+        else:
+            n = w.elementwise(loops, inputs, wide, lambda a, r, _: normalized(a, r))
+            y = w.elementwise(
+                loops, [(*n, loops), (*factors, ["k"])], to,
+                lambda n, s, _: scaled(n, s), element,
+            )  # fmt: skip
+        if len(shape) == 3:
+            flat = tensor([M, K], element)
+            text = "tensor.collapse_shape %s [[0, 1], [2]] : %s into %s"
+            y = w.emit(text % (*y, flat)), flat
+        self.result = (*y, (M, K))
+        self.what = "%s, %s, %s%s" % (
+            " x ".join(map(str, shape)), element, invert, ", fused" if fused else ""
+        )  # fmt: skip
+        self.expected = []
+        for values in x:
+            mean = sum(v * v for v in values) / K + epsilon
+            factor = [s + 1 if one_plus else s for s in scale]
+            self.expected.append([v / math.sqrt(mean) * f for v, f in zip(values, factor)])
+        bits = {"f32": 18, "f16": 10, "bf16": 7}[element]
+        self.tolerance = [[2.0**-bits * (abs(v) + 0.01) for v in row] for row in self.expected]
+
+
+def main():
+    count = int(sys.argv[1])
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1 << 30)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    norms = [Norm(rng, f"n{i}") for i in range(count)]
+    run(norms, rng, seed)
+    if ref.failures:
+        sys.exit(f"{ref.failures} failures with seed {seed}")
+
+
+def run(norms, rng, seed):
+    body = "\n".join(line for norm in norms for line in norm.w.lines)
+    globals = "\n".join(line for norm in norms for line in norm.w.globals)
+    passes = ["--qlinear-raise", "--qlinear-flatten-rows", "--canonicalize", "--qlinear-fuse"]
+    if rng.random() < 0.3:
+        passes.insert(0, "--linalg-fuse-elementwise-ops")
+    uses = "\n".join('"test.use"(%s) : (%s) -> ()' % norm.result[:2] for norm in norms)
+    module = f"{globals}\nfunc.func @main() {{\n{body}\n{uses}\n    return\n}}\n"
+    opt = subprocess.run(
+        ["quant-opt", "-", "--allow-unregistered-dialect", *passes],
+        input=module, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    raised = opt.stdout.count("qlinear.norm ")
+    if opt.returncode or raised != len(norms) or "linalg.generic" in opt.stdout:
+        for norm in norms:
+            print(norm.what)
+        sys.exit(f"{raised} of {len(norms)} were raised, seed {seed}:\n{opt.stderr}\n{opt.stdout}")
+    results = [norm.result for norm in norms]
+    before = ref.run(body, results, module=globals)
+    after = ref.run(body, results, module=globals, passes=passes)
+    for norm, plain, made in zip(norms, before, after, strict=True):
+        ref.check(norm.what + ": as it is", plain, norm.expected, norm.tolerance)
+        ref.check(norm.what + ": raised", made, norm.expected, norm.tolerance)
+
+
+if __name__ == "__main__":
+    main()
