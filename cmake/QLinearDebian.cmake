@@ -12,6 +12,9 @@ set(CPACK_DEBIAN_COMPRESSION_TYPE xz)
 # LLVM, MLIR, oneTBB, fmt by what the files are linked with; the rest by hand.
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${CMAKE_LIBRARY_OUTPUT_DIRECTORY})
+if(QLINEAR_TORCH_DIR) # of no package: its operators are loaded where PyTorch is
+  list(APPEND CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${QLINEAR_TORCH_DIR}/lib)
+endif()
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "lld-22 | lld | gcc, python3")
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "python3-numpy")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "libmlir-22-dev, nlohmann-json3-dev, libtbb-dev, libfmt-dev, libxxhash-dev")

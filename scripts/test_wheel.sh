@@ -12,7 +12,10 @@
 # promises with no other program on PATH: compiles a layer, verifies it, calls it from numpy.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-[ $# = 1 ] && [ "${1#-}" = "$1" ] || { sed -n '9,12s/^# \{0,1\}//p' "$0"; exit 2; }
+if [ $# != 1 ] || [ "${1#-}" != "$1" ]; then
+  sed -n '9,12s/^# \{0,1\}//p' "$0"
+  exit 2
+fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
