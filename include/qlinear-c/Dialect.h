@@ -40,8 +40,8 @@ typedef enum MlirQLinearFloat {
   MLIR_QLINEAR_FLOAT_BF16,
   MLIR_QLINEAR_FLOAT_F16,
   MLIR_QLINEAR_FLOAT_F32,
-  MLIR_QLINEAR_FLOAT_E8M0, /**< a power of two; not supported yet */
-  MLIR_QLINEAR_FLOAT_E4M3  /**< not supported yet */
+  MLIR_QLINEAR_FLOAT_E8M0, /**< a power of two; of plain scales only */
+  MLIR_QLINEAR_FLOAT_E4M3  /**< of plain scales only */
 } MlirQLinearFloat;
 
 /** How a code becomes a number. */
@@ -50,7 +50,10 @@ typedef enum MlirQLinearCodeKind {
   MLIR_QLINEAR_CODES_EXAMPLE4, /**< by the table example4, which no format has */
   MLIR_QLINEAR_CODES_EXAMPLE2, /**< nor these */
   MLIR_QLINEAR_CODES_EXAMPLE3,
-  MLIR_QLINEAR_CODES_EXAMPLE8
+  MLIR_QLINEAR_CODES_EXAMPLE8,
+  MLIR_QLINEAR_CODES_IQ4NL, /**< by the table of GGUF's IQ4_NL and IQ4_XS */
+  MLIR_QLINEAR_CODES_E2M1,  /**< the 4-bit float of MXFP4 and NVFP4 */
+  MLIR_QLINEAR_CODES_NF4    /**< by the table of NF4 */
 } MlirQLinearCodeKind;
 
 /** How the scales, or the offsets, are stored: the value of code c. */
@@ -59,7 +62,8 @@ typedef enum MlirQLinearStorageKind {
   MLIR_QLINEAR_STORAGE_PLAIN,  /**< a float of `type` */
   MLIR_QLINEAR_STORAGE_LINEAR, /**< c * step */
   MLIR_QLINEAR_STORAGE_LOG,    /**< base * 2^(c * step) */
-  MLIR_QLINEAR_STORAGE_DELTA   /**< the bf16 with the bits base + c */
+  MLIR_QLINEAR_STORAGE_DELTA,  /**< the bf16 with the bits base + c */
+  MLIR_QLINEAR_STORAGE_SCALED  /**< the e4m3 with the bits c, times step */
 } MlirQLinearStorageKind;
 
 /** For how many weights a step is stored. */
@@ -98,7 +102,7 @@ mlirQLinearEncodingAttrGet(MlirLocation loc, MlirQLinearEncoding encoding);
 MLIR_CAPI_EXPORTED MlirAttribute mlirQLinearEncodingAttrParse(MlirLocation loc,
                                                               MlirStringRef spelling);
 /** The encoding in which a GGUF block format is stored without loss: Q4_0, Q4_1,
- *  Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K. */
+ *  Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, IQ4_NL or IQ4_XS. */
 MLIR_CAPI_EXPORTED MlirAttribute mlirQLinearEncodingAttrGetGGUF(MlirLocation loc,
                                                                 MlirStringRef ggufType);
 
@@ -114,7 +118,7 @@ MLIR_CAPI_EXPORTED bool mlirQLinearEncodingAttrIsLossless(MlirAttribute from,
                                                           MlirAttribute to);
 
 /*===----------------------------------------------------------------------===*\
-|* #qlinear.gemv, gemm, cpu_gemv, cpu_gemm: kernels; #qlinear.schedule: those of a     *|
+|* #qlinear.gemv, gemm, cpu_gemv, cpu_gemm: kernels; #qlinear.schedule: those of a *|
 |* linear                                                                          *|
 \*===----------------------------------------------------------------------===*/
 

@@ -68,13 +68,16 @@ QL_INLINE FloatToken floatTokenOf(const FloatRows &a, u64 K, int row, u64 unit, 
   return t;
 }
 
-/// Quarter C of the codes.
-template <int C> QL_INLINE Floats quarterToFloats(Bytes q) {
+/// Quarter C of the codes: of their bytes, or of fields, if the table has floats.
+template <int C> QL_INLINE Floats quarterToFloats(const Spec &spec, Bytes q) {
   auto part = __builtin_shufflevector(
       q, q, 16 * C, 16 * C + 1, 16 * C + 2, 16 * C + 3, 16 * C + 4, 16 * C + 5,
       16 * C + 6, 16 * C + 7, 16 * C + 8, 16 * C + 9, 16 * C + 10, 16 * C + 11,
       16 * C + 12, 16 * C + 13, 16 * C + 14, 16 * C + 15);
-  return toFloats(__builtin_convertvector(part, Ints));
+  Ints integers = __builtin_convertvector(part, Ints);
+  if (spec.hasFloats())
+    return lookUp(layout::floatsInMemory(spec.codeKind), (Words)integers);
+  return toFloats(integers);
 }
 
 /// Chunk C of row J; s[half] as of addRow in Linear.h.
@@ -82,7 +85,8 @@ template <int J, int C>
 QL_INLINE void addFloatChunk(const UnitLayout &unit, const Codes &q,
                              const FloatToken *tokens, int count, const Floats *s,
                              Floats *sums) {
-  Floats low = quarterToFloats<C>(q.low), high = quarterToFloats<C>(q.high);
+  Floats low = quarterToFloats<C>(unit.spec, q.low);
+  Floats high = quarterToFloats<C>(unit.spec, q.high);
   Floats s0 = splat(s[0][4 * C + J]), s1 = splat(s[unit.halves() - 1][4 * C + J]);
   QL_UNROLL
   for (int m = 0; m < count; ++m) {
@@ -98,7 +102,8 @@ template <int J>
 QL_INLINE void addFloatRow(const UnitLayout &unit, const u8 *base,
                            const FloatToken *tokens, int count, int r0, int h,
                            const Floats *s, Floats *sums) {
-  Codes q = codesOf(unit, base, J, r0, h);
+  Codes q = unit.spec.hasFloats() ? fieldsOf(unit, base, J, r0, h)
+                                  : codesOf(unit, base, J, r0, h);
   addFloatChunk<J, 0>(unit, q, tokens, count, s, sums);
   addFloatChunk<J, 1>(unit, q, tokens, count, s, sums);
   addFloatChunk<J, 2>(unit, q, tokens, count, s, sums);
@@ -119,8 +124,7 @@ QL_INLINE void addFloatHalf(const WeightLayout &w, const UnitLayout &unit,
   }
 #pragma clang loop unroll(disable)
   for (int r0 = 0; r0 < 4; ++r0) {
-    int bias = unit.spec.bias();
-    Groups g = groupsOf(unit, base, steps, bias, r0, h, tile);
+    Groups g = groupsOf(unit, base, steps, unit.spec.operand(1), r0, h, tile);
     addOffsets(unit, g, tokens, m0, count, r0, tile);
     forEachRow([&]<int J>() QL_LAMBDA {
       if (m0 == 0)

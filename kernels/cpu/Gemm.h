@@ -113,13 +113,14 @@ QL_INLINE void transposeQuarters(const V *v, Out *out, int stride) {
 QL_INLINE void decodeHalf(const UnitLayout &unit, const u8 *base,
                           const BlockSteps &steps, int h, GemmState &state) {
   const Spec &spec = unit.spec;
-  int bits = spec.byteBits(), bias = productBias(spec);
+  int bits = spec.byteBits();
+  layout::Operand operand = productOperand(spec);
   Tile constants{state.constants, 0};
   Panel &panel = state.panel;
   Floats scale[2][4], offset[2][4];
 #pragma clang loop unroll(disable)
   for (int r0 = 0; r0 < 4; ++r0) {
-    Groups g = groupsOf(unit, base, steps, bias, r0, h, constants);
+    Groups g = groupsOf(unit, base, steps, operand, r0, h, constants);
     QL_UNROLL
     for (int half = 0; half < unit.halves(); ++half) {
       scale[half][r0] = g.scale[half];
@@ -142,7 +143,7 @@ QL_INLINE void decodeHalf(const UnitLayout &unit, const u8 *base,
   QL_UNROLL
   for (int half = 0; half < unit.halves(); ++half) {
     transposeQuarters(scale[half], &panel.scale[4 * h][half], 2);
-    if (hasOffsets(spec, bias))
+    if (hasOffsets(spec, operand))
       transposeQuarters(offset[half], &panel.offset[4 * h][half], 2);
   }
 #pragma clang loop unroll(disable)
@@ -223,7 +224,7 @@ QL_INLINE void multiplyTokens(const WeightLayout &w, const UnitLayout &unit,
         int c = (first + s) / halves, half = (first + s) % halves;
         y = fma(panel.scale[c][half] * splat(t.scale[c]),
                 toFloats(state.products[s][m]), y);
-        if (half == halves - 1 && hasOffsets(unit.spec, productBias(unit.spec)))
+        if (half == halves - 1 && hasOffsets(unit.spec, productOperand(unit.spec)))
           QL_UNROLL
         for (int i = 0; i < halves; ++i)
           y = fma(-panel.offset[c][i], splat(t.sums[i][c]), y);
@@ -267,7 +268,7 @@ QL_INLINE void multiplyPanel(const UnitLayout &unit, const Panel &panel, int cou
         y[m] = fma(panel.scale[c][half] * splat(scales[m].scale[c]),
                    toFloats(products[m].value(bits)), y[m]);
     }
-    if (hasOffsets(unit.spec, productBias(unit.spec))) {
+    if (hasOffsets(unit.spec, productOperand(unit.spec))) {
       QL_UNROLL
       for (int half = 0; half < unit.halves(); ++half)
         QL_UNROLL

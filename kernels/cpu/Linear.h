@@ -77,12 +77,12 @@ QL_INLINE void beginTile(const WeightLayout &w, int M, const u8 *blob, u64 tile,
     state[16 + i] = Floats{};
 }
 
-/// The bytes (Fields.h) of the codes of row 4 j + r0, chunks 4 h .. 4 h + 3: columns
-/// 0..15 of each chunk, then columns 16..31.
+/// The code fields of row 4 j + r0, chunks 4 h .. 4 h + 3: columns 0..15 of each chunk,
+/// then columns 16..31.
 struct Codes {
   Bytes low, high;
 };
-QL_INLINE Codes codesOf(const UnitLayout &unit, const u8 *base, int j, int r0, int h) {
+QL_INLINE Codes fieldsOf(const UnitLayout &unit, const u8 *base, int j, int r0, int h) {
   int chunks = unit.chunks - 4 * h < 4 ? unit.chunks - 4 * h : 4;
   int bits = unit.spec.codeBits;
   // Of a swizzle, bit 2 says which half of the row's chunks comes first.
@@ -90,11 +90,7 @@ QL_INLINE Codes codesOf(const UnitLayout &unit, const u8 *base, int j, int r0, i
   Words plane = loadQuarters(base + unit.low(j, r0, first), chunks, swizzle & 3);
   if (bits == 8) {
     const u8 *second = base + unit.low(j, r0, first, 1);
-    Codes q{(Bytes)plane, (Bytes)loadQuarters(second, chunks, swizzle & 3)};
-    if (!layout::isTable(unit.spec.codeKind))
-      return q;
-    const u8 *table = layout::tableInMemory(unit.spec.codeKind);
-    return {lookUp(table, q.low), lookUp(table, q.high)};
+    return {(Bytes)plane, (Bytes)loadQuarters(second, chunks, swizzle & 3)};
   }
   Words low = plane & 0x0F0F0F0F, high = plane >> 4 & 0x0F0F0F0F;
   // Lane k of a quarter holds columns 4 k .. 4 k + 3 of its chunk.
@@ -115,12 +111,20 @@ QL_INLINE Codes codesOf(const UnitLayout &unit, const u8 *base, int j, int r0, i
     low |= (w0 >> 2 * k & 0x03030303) << 4;
     high |= (w1 >> 2 * k & 0x03030303) << 4;
   }
-  if (layout::isTable(unit.spec.codeKind)) {
-    layout::TableBytes table = layout::tableBytes(unit.spec.codeKind);
-    return {lookUp(table.low, table.high, (Bytes)low),
-            lookUp(table.low, table.high, (Bytes)high)};
-  }
   return {(Bytes)low, (Bytes)high};
+}
+/// Their bytes (Fields.h).
+QL_INLINE Codes codesOf(const UnitLayout &unit, const u8 *base, int j, int r0, int h) {
+  Codes q = fieldsOf(unit, base, j, r0, h);
+  int kind = unit.spec.codeKind;
+  if (!layout::isTable(kind))
+    return q;
+  if (unit.spec.codeBits == 8) {
+    const u8 *table = layout::tableInMemory(kind);
+    return {lookUp(table, q.low), lookUp(table, q.high)};
+  }
+  layout::TableBytes table = layout::tableBytes(kind);
+  return {lookUp(table.low, table.high, q.low), lookUp(table.low, table.high, q.high)};
 }
 
 /// Prefetches the part of a unit of the same size at `ahead` that falls to row
@@ -196,24 +200,26 @@ QL_INLINE Floats stepsOf(const float *steps, int r0) {
   return __builtin_shufflevector(q, q, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
 }
 
-/// What the bytes that are multiplied have more than the values of the codes.
-QL_INLINE constexpr int productBias(const Spec &spec) {
-  return spec.bias() - loweredBy(spec.byteBits());
+/// The bytes that are multiplied, which may be lowered.
+QL_INLINE constexpr layout::Operand productOperand(const Spec &spec) {
+  layout::Operand operand = spec.operand();
+  return {operand.bias - float(loweredBy(spec.byteBits())), operand.unit};
 }
 /// Whether any weight of the spec has an effective offset.
-QL_INLINE constexpr bool hasOffsets(const Spec &spec, int bias) {
-  return bias || spec.form == layout::kCentred || spec.offset.kind != layout::kNone;
+QL_INLINE constexpr bool hasOffsets(const Spec &spec, layout::Operand operand) {
+  return operand.bias != 0 || spec.form == layout::kCentred ||
+         spec.offset.kind != layout::kNone;
 }
 
-/// Scales and effective offsets, for codes with `bias`, of the rows r0, 4 + r0, ...:
+/// Scales and effective offsets, for such operands, of the rows r0, 4 + r0, ...:
 /// row 4 j + r0 of chunk c in lane 4 c + j, of the second half of a chunk apart if
 /// groups have 16 columns.
 struct Groups {
   Floats scale[2], offset[2];
 };
 QL_INLINE Groups groupsOf(const UnitLayout &unit, const u8 *base,
-                          const BlockSteps &steps, int bias, int r0, int h,
-                          const Tile &tile) {
+                          const BlockSteps &steps, layout::Operand operand, int r0,
+                          int h, const Tile &tile) {
   const Spec &spec = unit.spec;
   RowConstants sc = tile.scale(r0), oc = tile.offset(r0);
   if (spec.scale.scope == layout::kBlock)
@@ -237,7 +243,9 @@ QL_INLINE Groups groupsOf(const UnitLayout &unit, const u8 *base,
                                     spec.offset.fieldBits()),
                        oc.first, oc.second);
     }
-    g.offset[half] = effectiveOffset(spec, bias, g.scale[half], value);
+    g.offset[half] = effectiveOffset(spec, operand, g.scale[half], value);
+    if (operand.unit != 1)
+      g.scale[half] *= splat(operand.unit);
   }
   return g;
 }
@@ -269,9 +277,9 @@ template <typename F> QL_INLINE void forEachRow(F add) {
 QL_INLINE void addRows(const UnitLayout &unit, const u8 *base, const BlockSteps &steps,
                        const Token *tokens, int m0, int count, int r0, int h,
                        const Tile &tile) {
-  int bias = productBias(unit.spec);
-  Groups g = groupsOf(unit, base, steps, bias, r0, h, tile);
-  if (hasOffsets(unit.spec, bias))
+  layout::Operand operand = productOperand(unit.spec);
+  Groups g = groupsOf(unit, base, steps, operand, r0, h, tile);
+  if (hasOffsets(unit.spec, operand))
     addOffsets(unit, g, tokens, m0, count, r0, tile);
   forEachRow([&]<int J>() QL_LAMBDA {
     if (m0 == 0)

@@ -39,13 +39,32 @@ QL_INLINE Words loadBytes(const u8 *p, int n) {
   return r;
 }
 
-QL_INLINE Floats floatOfBits(int type, Words bits) {
-  return type == layout::kBF16  ? bfloatToFloats(bits)
-         : type == layout::kF16 ? halfToFloats(bits)
-                                : (Floats)bits;
+/// `yes` where `where` is all ones, else `no`.
+QL_INLINE Words select(Ints where, Words yes, Words no) {
+  return ((Words)where & yes) | (~(Words)where & no);
+}
+/// e8m0, whose bits 255 are NaN; 2^-127 is subnormal.
+QL_INLINE Floats powersOfTwo(Words bits) {
+  Words power = select((Ints)(bits == 0), splatWord(1u << 22), bits << 23);
+  return (Floats)select((Ints)(bits == 255), splatWord(0x7FC00000u), power);
+}
+QL_INLINE Floats e4m3ToFloats(Words bits) {
+  // Exponent and mantissa in their places, with a bias that is 120 less.
+  Words magnitude = bits & 0x7F;
+  Words value = (Words)((Floats)(magnitude << 20) * splat(0x1p120f));
+  value = select((Ints)(magnitude == 0x7F), splatWord(0x7FC00000u), value);
+  return (Floats)(value | (bits & 0x80) << 24);
 }
 
-/// Values of raw fields. `first` holds the row's or block's step (linear), base
+QL_INLINE Floats floatOfBits(int type, Words bits) {
+  return type == layout::kBF16   ? bfloatToFloats(bits)
+         : type == layout::kF16  ? halfToFloats(bits)
+         : type == layout::kE8M0 ? powersOfTwo(bits)
+         : type == layout::kE4M3 ? e4m3ToFloats(bits)
+                                 : (Floats)bits;
+}
+
+/// Values of raw fields. `first` holds the row's or block's step (linear, scaled), base
 /// (log) or the bits of the base (delta), `second` the step of a log code.
 QL_INLINE Floats decode(const Meta &m, Words field, Floats first, Floats second) {
   switch (layout::MetaKind(m.kind)) {
@@ -61,21 +80,25 @@ QL_INLINE Floats decode(const Meta &m, Words field, Floats first, Floats second)
     return first * exp2(toFloats((Ints)field) * second);
   case layout::kDelta:
     return bfloatToFloats((Words)first + field);
+  case layout::kScaled:
+    return e4m3ToFloats(field) * first;
   case layout::kNone:
     break;
   }
   return Floats{};
 }
 
-/// Offset that belongs to the bytes that are multiplied, which are the codes' values
-/// plus `bias`: the weight is s * byte - effective offset.
-QL_INLINE Floats effectiveOffset(const Spec &spec, int bias, Floats s, Floats o) {
-  Floats b = splat(float(bias));
+/// Offset that belongs to the operands that are multiplied: the weight is s * unit *
+/// operand - effective offset.
+QL_INLINE Floats effectiveOffset(const Spec &spec, layout::Operand operand, Floats s,
+                                 Floats o) {
+  float bias = operand.bias * operand.unit;
+  Floats b = splat(bias);
   switch (spec.form) {
   case layout::kZero:
-    return s * (bias ? o + b : o);
+    return s * (bias != 0 ? o + b : o);
   case layout::kMin:
-    return bias ? fma(s, b, o) : o;
+    return bias != 0 ? fma(s, b, o) : o;
   case layout::kCentred:
     return s * (o + b + splat(float(1 << (spec.codeBits - 1))));
   default:

@@ -294,6 +294,25 @@ QL_INLINE Bytes lookUp(u64 low, u64 high, Bytes places) {
 #endif
 }
 
+/// The floats of a table of 16 at these places.
+QL_INLINE Floats lookUp(const float *table, Words places) {
+#if defined(__AVX512F__)
+  return (Floats)_mm512_permutexvar_ps((__m512i)places, _mm512_loadu_ps(table));
+#elif defined(__AVX2__)
+  __m256 low = _mm256_loadu_ps(table), high = _mm256_loadu_ps(table + 8);
+  auto find = [&](__m256i p) QL_LAMBDA {
+    // Bit 3 of a place chooses the half.
+    return _mm256_castps_si256(_mm256_blendv_ps(
+        _mm256_permutevar8x32_ps(low, p), _mm256_permutevar8x32_ps(high, p),
+        _mm256_castsi256_ps(_mm256_slli_epi32(p, 28))));
+  };
+  Halves p(places);
+  return (Floats)join(find(p.lo), find(p.hi));
+#else
+  return lanes<Floats>([&](int l) QL_LAMBDA { return table[places[l] & 15]; });
+#endif
+}
+
 /// The same of a table of 256 bytes in memory, one by one.
 QL_INLINE Bytes lookUp(const u8 *table, Bytes places) {
   Bytes found{};

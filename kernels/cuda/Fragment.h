@@ -168,9 +168,16 @@ struct Exchange {
   }
 };
 
+/// The floats of a table are multiplied as two f16 of 2^14 times as much, with which no
+/// bit of them is lost to numbers that are subnormal. A byte n is an f16 of n * 2^-24.
+inline constexpr int kHalfExponent = 14;
+inline constexpr float kHalfTableUnit = 0x1p-38f;
+
 /// The unit's metadata decoded, by all lanes for all; a warp barrier has to follow.
-QL_INLINE void exchangeGroups(const UnitLayout &l, int lane, const Unit &u,
+QL_INLINE void exchangeGroups(const UnitLayout &l, int lane, int product, const Unit &u,
                               const Rows &rows, const Exchange &exchange) {
+  layout::Operand operand =
+      product == kMma ? l.spec.operand() : l.spec.operand(kHalfTableUnit);
   int floats = exchange.floats();
   QL_UNROLL
   for (int j = 0; j < 2; ++j) {
@@ -178,7 +185,7 @@ QL_INLINE void exchangeGroups(const UnitLayout &l, int lane, const Unit &u,
     QL_UNROLL
     for (int h = 0; h < 2; ++h) {
       float scale[2], offset[2];
-      decodeGroups(l, u, rows, j + 2 * h, scale, offset);
+      decodeGroups(l, u, rows, j + 2 * h, operand, scale, offset);
       QL_UNROLL
       for (int i = 0; i < exchange.halves; ++i) {
         words[h * floats + i] = bitCast<u32>(scale[i]);

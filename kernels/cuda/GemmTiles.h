@@ -139,16 +139,17 @@ struct GemmTiles {
     loadMetadata(l, lane, SharedSource{at}, SharedSource{at + gemmUnitBytes(layout)},
                  unit);
     float scale[4][2], offset[4][2];
+    layout::Operand operand = layout.spec.operand(kWeightTableUnit);
     QL_UNROLL
     for (int j = 0; j < 4; ++j)
-      decodeGroups(l, unit, tile.rows, j, scale[j], offset[j]);
-    int bias = layout.spec.form == layout::kSymmetric ? layout.spec.bias() : 0;
+      decodeGroups(l, unit, tile.rows, j, operand, scale[j], offset[j]);
+    float bias = layout.spec.form == layout::kSymmetric ? operand.bias : 0;
     QL_UNROLL
     for (int j = 0; j < 4; ++j)
       QL_UNROLL
     for (int h = 0; h < l.halves(); ++h)
-      if (bias)
-        offset[j][h] = scale[j][h] * float(bias);
+      if (bias != 0)
+        offset[j][h] = scale[j][h] * bias;
     if (!fixedFactor()) {
       float most[4];
       bool overflows = false;

@@ -8,7 +8,7 @@
 // Fragment.h for activations that are not quantized. Nothing but sums is rounded:
 //
 //  - the byte n of a code is the f16 whose bits are n, which is n * 2^-24 exactly,
-//  subnormal or not;
+//  subnormal or not; a table's floats are the sum of two f16, of 22 bits;
 //  - a chunk's activations are multiplied by a power of two that brings the largest to
 //    2^14 .. 2^15. A bf16 or f16 is then an f16 again; bits below 2^-24, which are
 //    2^-38 of the largest, are rounded. An f32 is the sum of two f16, of 22 bits;
@@ -36,6 +36,22 @@ QL_INLINE void widenCodes(u32 codes, u32 *even, u32 *odd) {
   *odd = codes >> 8 & 0x00FF00FFu;
 }
 
+/// Part 0 or 1 of the floats of a table, of chunk c and rows g and g + 8: the even
+/// ones, then the odd, of columns 0..15 in `low` and 16..31 in `high`.
+QL_INLINE void tableHalves(const Spec &s, const Fragments &f, int c, int part,
+                           u32x4 &low, u32x4 &high) {
+  QL_UNROLL
+  for (int h = 0; h < 2; ++h) {
+    u32 halves[4];
+    if (part)
+      lookUpHalves<kHalfExponent, 1>(s, f.low[c][h], halves);
+    else
+      lookUpHalves<kHalfExponent, 0>(s, f.low[c][h], halves);
+    low[h] = halves[0], low[2 + h] = halves[1];
+    high[h] = halves[2], high[2 + h] = halves[3];
+  }
+}
+
 /// acc[2 h + i] += row h of the lane times its token i, over a unit.
 QL_INLINE_LATE inline void dotHalfFragments(const UnitLayout &l, const LaneShare &share,
                                             int product, const Fragments &f,
@@ -61,11 +77,13 @@ QL_INLINE_LATE inline void dotHalfFragments(const UnitLayout &l, const LaneShare
       widenCodes(second, &even, &odd);
       high[h] = even, high[2 + h] = odd;
     }
+    if (l.spec.hasFloats())
+      tableHalves(l.spec, f, c, 0, low, high);
     // What the products start with; groups of 16 have a sum for each half.
     f32x4 sums[2];
     QL_UNROLL
     for (int half = 0; half < 2; ++half) {
-      bool starts = kind.bias && half < kind.halves;
+      bool starts = kind.bias && half < kind.halves && !l.spec.hasFloats();
       float first = starts ? bitCast<float>(records[1 + half]) : 0.0f;
       float second =
           starts
@@ -75,10 +93,15 @@ QL_INLINE_LATE inline void dotHalfFragments(const UnitLayout &l, const LaneShare
     }
     int last = kind.halves - 1;
     QL_UNROLL
-    for (int part = 0; part < parts; ++part) {
-      u32x4 b = ql_ptx_load_matrices(x.codes + (c * parts + part) * 64);
-      sums[0] = ql_ptx_mma_half(low, u32x2{b.x, b.y}, sums[0]);
-      sums[last] = ql_ptx_mma_half(high, u32x2{b.z, b.w}, sums[last]);
+    for (int codePart = 0; codePart < (l.spec.hasFloats() ? 2 : 1); ++codePart) {
+      if (codePart)
+        tableHalves(l.spec, f, c, codePart, low, high);
+      QL_UNROLL
+      for (int part = 0; part < parts; ++part) {
+        u32x4 b = ql_ptx_load_matrices(x.codes + (c * parts + part) * 64);
+        sums[0] = ql_ptx_mma_half(low, u32x2{b.x, b.y}, sums[0]);
+        sums[last] = ql_ptx_mma_half(high, u32x2{b.z, b.w}, sums[last]);
+      }
     }
     QL_UNROLL
     for (int h = 0; h < share.rows(); ++h)

@@ -17,6 +17,10 @@
 namespace qlinear::kernels {
 
 inline constexpr int kMaxWarpTiles = 4;
+/// The floats of a table as one f16 each, of 2^-10 times as much: a weight is rounded
+/// to f16 here in any case.
+inline constexpr int kWeightExponent = -10;
+inline constexpr float kWeightTableUnit = 0x1p-14f;
 /// Sums of a lane.
 inline constexpr int kMaxGemmSums = 128;
 
@@ -62,6 +66,11 @@ QL_INLINE void makeWeights(const UnitLayout &l, const Columns &columns, int pair
         even[0] = w & 0x000F000Fu, odd[0] = shifted & 0x000F000Fu;
         even[1] = w & 0x00F000F0u, odd[1] = shifted & 0x00F000F0u;
         high = ql_ptx_half_fma(high, 0x2C002C00u, 0x80008000u); // / 16
+      } else if (l.spec.hasFloats()) {
+        u32 halves[4];
+        lookUpHalves<kWeightExponent, 0>(l.spec, columns.codes.low[c][h], halves);
+        even[0] = halves[0], odd[0] = halves[1];
+        even[1] = halves[2], odd[1] = halves[3];
       } else {
         u32 first, second;
         fragmentCodes(l.spec, columns.codes, lane & 3, c, h, &first, &second);

@@ -50,10 +50,24 @@ QL_INLINE float fieldToFloat(const u32 *words, int bit, int bits, bool isSigned)
   return bitCast<float>((word & mask) ^ (exponent | flip)) - bias;
 }
 
+/// The float of a type of 8 bits.
+QL_INLINE float byteFloat(u32 bits, int type) {
+  constexpr u32 kNaN = 0x7FC00000u;
+  if (type == layout::kE8M0) {
+    u32 power = __builtin_elementwise_max(bits << 23, 1u << 22); // 2^-127 is subnormal
+    return bitCast<float>(bits == 255 ? kNaN : power);
+  }
+  // Exponent and mantissa in their places, with a bias that is 120 less.
+  u32 magnitude = bits & 0x7F, sign = (bits & 0x80) << 24;
+  return bitCast<float>(sign | (magnitude == 0x7F ? kNaN : magnitude << 20)) * 0x1p120f;
+}
+
 /// The float of type `type` at `bit`.
 QL_INLINE float floatField(const u32 *words, int bit, int type) {
   int at = bit / 32, shift = bit % 32;
   u32 word = words[at];
+  if (layout::floatBytes(type) == 1)
+    return byteFloat(field(words, bit, 8), type);
   if (type == layout::kF32)
     return bitCast<float>(shift ? word >> shift | words[at + 1] << (32 - shift) : word);
   if (type == layout::kBF16 && shift % 16 == 0)
@@ -83,6 +97,10 @@ QL_INLINE float metaValue(const Meta &m, const u32 *words, int bit, float step,
   }
   case layout::kDelta:
     return bitCast<float>(bitCast<u32>(row[0]) + (field(words, bit, m.bits) << 16));
+  case layout::kScaled: {
+    float code = floatField(words, bit, layout::kE4M3);
+    return factored ? code : code * row[0];
+  }
   case layout::kNone:
     break;
   }

@@ -125,8 +125,7 @@ QL_INLINE bool keepsHighNibbles(const Spec &s) {
 /// The bytes that the 8 nibbles of a word find in a table of 16, those of the low
 /// nibbles and of the high ones apart. A permutation finds 4 among 8 bytes, by 3 bits:
 /// so each half of the table gives 4, and the fourth bit chooses between them.
-QL_INLINE void lookUp(const Spec &s, u32 nibbles, u32 *low, u32 *high) {
-  layout::TableBytes table = layout::tableBytes(s.codeKind);
+QL_INLINE void lookUp(layout::TableBytes table, u32 nibbles, u32 *low, u32 *high) {
   u32 places = nibbles & 0x77777777u;
   u32 choice = 0x32103210u | (nibbles & 0x88888888u) >> 1;
   u32 found[2]; // by nibbles 0..3, and by 4..7
@@ -138,6 +137,25 @@ QL_INLINE void lookUp(const Spec &s, u32 nibbles, u32 *low, u32 *high) {
   }
   *low = bytePermute(found[0], found[1], 0x6420u);
   *high = bytePermute(found[0], found[1], 0x7531u);
+}
+
+QL_INLINE void lookUp(const Spec &s, u32 nibbles, u32 *low, u32 *high) {
+  lookUp(layout::tableBytes(s.codeKind), nibbles, low, high);
+}
+
+/// The same of the floats of a table, as f16 (halfBytes in Fields.h): by the low
+/// nibbles the even two and the odd two, then by the high ones.
+template <int Exponent, int Part>
+QL_INLINE void lookUpHalves(const Spec &s, u32 nibbles, u32 *halves) {
+  u32 low[2], high[2]; // the lower byte of each f16, and the higher
+  lookUp(layout::halfBytes<Exponent, Part, false>(s.codeKind), nibbles, &low[0],
+         &high[0]);
+  lookUp(layout::halfBytes<Exponent, Part, true>(s.codeKind), nibbles, &low[1],
+         &high[1]);
+  halves[0] = bytePermute(low[0], low[1], 0x6240u);
+  halves[1] = bytePermute(low[0], low[1], 0x7351u);
+  halves[2] = bytePermute(high[0], high[1], 0x6240u);
+  halves[3] = bytePermute(high[0], high[1], 0x7351u);
 }
 
 /// The bytes that the 4 bytes of a word find in a table of 256, one by one.
@@ -180,9 +198,19 @@ QL_INLINE void unpackCodes(const Spec &s, const Unit &u, int j, u32 *codes) {
   }
 }
 
-/// Scale and effective offset of row j's group (per half for group 16).
+/// The nibbles of row j, as unpackCodes has the bytes.
+QL_INLINE void unpackPlaces(const Unit &u, int j, u32 *places) {
+  QL_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    places[i] = u.low[j][i] & 0x0F0F0F0Fu;
+    places[4 + i] = u.low[j][i] >> 4 & 0x0F0F0F0Fu;
+  }
+}
+
+/// Scale and effective offset of row j's group (per half for group 16), for products of
+/// such operands.
 QL_INLINE void decodeGroups(const UnitLayout &l, const Unit &u, const Rows &rows, int j,
-                            float *scale, float *offset) {
+                            layout::Operand operand, float *scale, float *offset) {
   const Spec &s = l.spec;
   int entryBits = 8 * l.stepEntryBytes(), stepBit = j * entryBits;
   float scaleStep = s.scale.scope == layout::kBlock
@@ -205,15 +233,15 @@ QL_INLINE void decodeGroups(const UnitLayout &l, const Unit &u, const Rows &rows
       O = s.group ? metaValue(s.offset, u.record, l.offsetBit(entry), offsetStep,
                               rows.offset[j], false)
                   : rows.offset[j][0];
-      int bias = s.bias();
+      float bias = operand.bias * operand.unit;
       if (s.form == layout::kCentred)
-        bias += 1 << (s.codeBits - 1);
+        bias += float(1 << (s.codeBits - 1));
       if (s.form == layout::kMin)
-        O = bias ? fma(S, float(bias), O) : O;
+        O = bias != 0 ? fma(S, bias, O) : O;
       else
-        O = S * (bias ? O + float(bias) : O);
+        O = S * (bias != 0 ? O + bias : O);
     }
-    scale[h] = S;
+    scale[h] = S * operand.unit;
     offset[h] = O;
   }
 }
@@ -310,19 +338,22 @@ QL_INLINE void loadChunk(RecordKind kind, const Activations &a, int token,
   chunk.d = *(QL_SHARED const float *)record;
 }
 
-/// Codes may be 16 times themselves, as unpackCodes leaves them.
+/// Codes may be 16 times themselves, as unpackCodes leaves them; or places among
+/// floats.
 QL_INLINE float addRow(const Spec &s, const u32 *codes, const FloatChunk &x,
                        const float *scale, const float *offset, float acc) {
   RecordKind kind = RecordKind::of(s);
   int perHalf = layout::kChunk / kind.halves;
   QL_UNROLL
   for (int h = 0; h < kind.halves; ++h) {
-    float dot = kind.bias ? bitCast<float>(x.extra[h]) : 0.0f;
+    float dot = kind.bias && !s.hasFloats() ? bitCast<float>(x.extra[h]) : 0.0f;
     QL_UNROLL
     for (int i = h * perHalf; i < (h + 1) * perHalf; ++i) {
       int shift = i >= 16 && keepsHighNibbles(s) ? 4 : 0;
-      dot = fma(float((codes[i / 4] >> shift) >> 8 * (i % 4) & (255 >> shift)), x.x[i],
-                dot);
+      u32 code = (codes[i / 4] >> shift) >> 8 * (i % 4) & (255 >> shift);
+      float value =
+          s.hasFloats() ? layout::floatsInMemory(s.codeKind)[code] : float(code);
+      dot = fma(value, x.x[i], dot);
     }
     acc = fma(scale[h] * x.d, dot, acc);
     if (kind.hasOffset)
@@ -336,12 +367,17 @@ template <class X>
 QL_INLINE_LATE void dotUnit(const UnitLayout &l, int tokens, const Unit &u,
                             const Rows &rows, const Activations &a, float *acc) {
   RecordKind kind = RecordKind::of(l.spec);
+  constexpr bool isFloat = __is_same(X, FloatChunk);
+  layout::Operand operand = isFloat ? l.spec.operand(1) : l.spec.operand();
   u32 codes[4][8];
   float scale[4][2], offset[4][2];
   QL_UNROLL
   for (int j = 0; j < 4; ++j) {
-    unpackCodes(l.spec, u, j, codes[j]);
-    decodeGroups(l, u, rows, j, scale[j], offset[j]);
+    if (isFloat && l.spec.hasFloats())
+      unpackPlaces(u, j, codes[j]);
+    else
+      unpackCodes(l.spec, u, j, codes[j]);
+    decodeGroups(l, u, rows, j, operand, scale[j], offset[j]);
   }
   QL_UNROLL
   for (int m = 0; m < tokens; ++m) {

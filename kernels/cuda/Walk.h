@@ -326,7 +326,7 @@ struct Walk {
         }
         if (tensor()) {
           ql_ptx_warp_barrier(); // the exchange of the unit before has been read
-          exchangeGroups(l, lane, now, rows, groups);
+          exchangeGroups(l, lane, product, now, rows, groups);
           release(); // its barrier makes the exchange visible
           dotOnTensorCores(l, share, product, fragments, groups, {codesAt, recordsAt},
                            acc);

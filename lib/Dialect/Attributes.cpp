@@ -104,27 +104,33 @@ static ParseResult parseFloatType(AsmParser &parser, ::qlinear::FloatType &type)
 
 /// storage ::= float | code (`*` (`row` `<` float `>` |
 ///                                `block` `<` integer `,` float `>`))?
-/// code ::= (`u` | `i` | `log` | `delta`) bits, and what else parseCode takes
+/// code ::= (`u` | `i` | `log` | `delta`) bits | `e4m3`, and what else parseCode takes
 static ParseResult parseStorage(AsmParser &parser, MetaStorage &storage) {
   SMLoc loc = parser.getCurrentLocation();
   StringRef text;
   auto expected = [&] {
     return parser.emitError(
-        loc, "expected how the metadata is stored: bf16, f16, f32, or codes "
-             "such as u8 * row<bf16>, i8 * block<256, f16>, u4, "
-             "log8 * row<f32>, delta10 * row<bf16>");
+        loc,
+        "expected how the metadata is stored: bf16, f16, f32, e8m0, e4m3, or codes "
+        "such as u8 * row<bf16>, i8 * block<256, f16>, u4, "
+        "log8 * row<f32>, delta10 * row<bf16>, e4m3 * row<f32>");
   };
   if (failed(parser.parseOptionalKeyword(&text)))
     return expected();
-  if (auto type = symbolizeFloat(text)) {
+  std::optional<::qlinear::FloatType> type = symbolizeFloat(text);
+  std::optional<MetaStorage> code = MetaStorage::parseCode(text);
+  if (!type && !code)
+    return expected();
+  if (type && !code) {
     storage = MetaStorage::plain(*type);
     return success();
   }
-  std::optional<MetaStorage> code = MetaStorage::parseCode(text);
-  if (!code)
-    return expected();
   storage = *code;
   if (failed(parser.parseOptionalStar())) {
+    if (type) { // e4m3 by itself
+      storage = MetaStorage::plain(*type);
+      return success();
+    }
     if (storage.kind == MetaStorage::Kind::linear)
       return success();
     return parser.emitError(parser.getCurrentLocation(), "")
@@ -240,9 +246,11 @@ static bool holdsExactly(const MetaStorage &from, const MetaStorage &to) {
   if (to.kind != Kind::plain)
     return false;
   auto precision = [](::qlinear::FloatType type) {
-    return type == ::qlinear::FloatType::bf16  ? 8
-           : type == ::qlinear::FloatType::f16 ? 11
-                                               : 24;
+    return type == ::qlinear::FloatType::bf16   ? 8
+           : type == ::qlinear::FloatType::f16  ? 11
+           : type == ::qlinear::FloatType::e8m0 ? 0 // has no 0
+           : type == ::qlinear::FloatType::e4m3 ? 4
+                                                : 24;
   };
   bool toF32 = to.type == ::qlinear::FloatType::f32;
   switch (from.kind) {
@@ -250,7 +258,14 @@ static bool holdsExactly(const MetaStorage &from, const MetaStorage &to) {
   case Kind::log:
     return false;
   case Kind::plain:
-    return toF32;
+    return toF32 ||
+           (from.type == ::qlinear::FloatType::e8m0 &&
+            to.type == ::qlinear::FloatType::bf16) ||
+           (from.type == ::qlinear::FloatType::e4m3 &&
+            (to.type == ::qlinear::FloatType::bf16 ||
+             to.type == ::qlinear::FloatType::f16));
+  case Kind::scaled:
+    return toF32 && precision(::qlinear::FloatType::e4m3) + precision(from.type) <= 24;
   case Kind::linear:
     if (from.scope == StepScope::constant)
       return from.bits <= precision(to.type);

@@ -28,7 +28,9 @@ namespace {
 /// a kind, those of older versions are integers. Version 5: a variant may have a kernel
 /// before it, and a schedule kernels for many rows. Version 6: on CPUs too. Version 7:
 /// norms are launched with linears, so the kernel before it is not for many rows only.
-constexpr uint64_t kVersion = 7;
+/// Version 8:
+/// codes and scales of IQ4_NL, MXFP4, NVFP4 and NF4.
+constexpr uint64_t kVersion = 8;
 
 enum class AttrCode : uint64_t {
   encoding = 0,

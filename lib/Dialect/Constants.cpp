@@ -158,8 +158,9 @@ PackOp mlir::qlinear::createConstantWeight(OpBuilder &builder, Location loc,
   auto meta = [&](const MetaStorage &m, const std::vector<uint32_t> &fields) -> Value {
     if (m.kind == MetaStorage::Kind::none)
       return {};
-    Type element = m.kind == MetaStorage::Kind::plain ? Type(toMLIR(m.type, context))
-                                                      : builder.getIntegerType(m.bits);
+    Type element = builder.getIntegerType(m.fieldBits());
+    if (m.kind == MetaStorage::Kind::plain && byteWidth(m.type) > 1)
+      element = toMLIR(m.type, context);
     return createConstant<uint32_t>(builder, loc, {n, groups}, element, fields,
                                     m.fieldBits(), m.isSigned);
   };

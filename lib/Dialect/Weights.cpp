@@ -149,11 +149,16 @@ static LogicalResult verifyComponent(PackOp op, StringRef name, Value value,
 static LogicalResult verifyMeta(PackOp op, StringRef name, Value value,
                                 const MetaStorage &meta) {
   WeightType weight = op.getType();
-  Type plain = meta.kind == MetaStorage::Kind::plain
-                   ? Type(toMLIR(meta.type, op.getContext()))
-                   : Type();
+  Type plain;
+  unsigned bits = meta.bits;
+  if (meta.kind == MetaStorage::Kind::plain) {
+    if (byteWidth(meta.type) > 1)
+      plain = toMLIR(meta.type, op.getContext());
+    else // given as its bits
+      bits = 8;
+  }
   return verifyComponent(op, name, value, {weight.getN(), weight.getGroups()},
-                         "N x groups", meta.bits, plain);
+                         "N x groups", bits, plain);
 }
 
 static LogicalResult verifySteps(PackOp op, StringRef name, Value value,

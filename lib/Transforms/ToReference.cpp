@@ -73,6 +73,39 @@ struct Number {
 };
 } // namespace
 
+/// The f32 value of a float of 8 bits, from its bits; as floatValue of Fields.h.
+static Value decodeByteFloat(OpBuilder &b, Location loc, ::qlinear::FloatType type,
+                             Value bits) {
+  FloatType f32 = b.getF32Type();
+  Type i32 = b.getI32Type();
+  auto integer = [&](int64_t v) -> Value {
+    return arith::ConstantOp::create(b, loc, b.getIntegerAttr(i32, v));
+  };
+  auto isEqual = [&](Value x, int64_t v) -> Value {
+    return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, x, integer(v));
+  };
+  auto select = [&](Value condition, Value yes, Value no) -> Value {
+    return arith::SelectOp::create(b, loc, condition, yes, no);
+  };
+  auto asFloat = [&](Value v) -> Value {
+    return arith::BitcastOp::create(b, loc, f32, v);
+  };
+  Value nan = constant(b, loc, f32, std::numeric_limits<double>::quiet_NaN());
+  bits = arith::ExtUIOp::create(b, loc, i32, bits);
+  if (type == ::qlinear::FloatType::e8m0) {
+    Value power = arith::ShLIOp::create(b, loc, bits, integer(23));
+    power = select(isEqual(bits, 0), integer(1 << 22), power);
+    return select(isEqual(bits, 255), nan, asFloat(power));
+  }
+  // Exponent and mantissa in their places, with a bias that is 120 less.
+  Value magnitude = arith::AndIOp::create(b, loc, bits, integer(0x7F));
+  Value sign = arith::ShRUIOp::create(b, loc, bits, integer(7));
+  Value small = asFloat(arith::ShLIOp::create(b, loc, magnitude, integer(20)));
+  Value value = arith::MulFOp::create(b, loc, small, constant(b, loc, f32, 0x1p120));
+  value = select(isEqual(sign, 0), value, arith::NegFOp::create(b, loc, value));
+  return select(isEqual(magnitude, 0x7F), nan, value);
+}
+
 /// The f32 value of a metadata field. `steps` are the constants it is relative
 /// to: a step; for log a base and a step; for delta a base.
 static Value decodeField(OpBuilder &b, Location loc, const MetaStorage &meta,
@@ -82,7 +115,13 @@ static Value decodeField(OpBuilder &b, Location loc, const MetaStorage &meta,
   case MetaStorage::Kind::none:
     return constant(b, loc, f32, 0);
   case MetaStorage::Kind::plain:
-    return toFloat(b, loc, field, f32);
+    if (byteWidth(meta.type) > 1)
+      return toFloat(b, loc, field, f32);
+    return decodeByteFloat(b, loc, meta.type, field);
+  case MetaStorage::Kind::scaled: {
+    Value code = decodeByteFloat(b, loc, ::qlinear::FloatType::e4m3, field);
+    return arith::MulFOp::create(b, loc, code, toFloat(b, loc, steps[0], f32));
+  }
   case MetaStorage::Kind::linear: {
     Value code = toFloat(b, loc, field, meta.isSigned, f32);
     if (steps.empty())

@@ -129,6 +129,32 @@ static void testEncodings(MlirLocation loc) {
   CHECK_THAT(back.codeBits == 4 && back.codesSigned &&
              back.codeKind == MLIR_QLINEAR_CODES_EXAMPLE4);
   CHECK_THAT(mlirAttributeEqual(table, mlirQLinearEncodingAttrGet(loc, back)));
+  table = mlirQLinearEncodingAttrGetGGUF(loc, str("IQ4_XS"));
+  CHECK_THAT(textIs(
+      table, "iq4nl, group = 32, symmetric, scale = i6 * block<256, f16>"));
+  back = mlirQLinearEncodingAttrGetValue(table);
+  CHECK_THAT(back.codeBits == 4 && back.codeKind == MLIR_QLINEAR_CODES_IQ4NL);
+  CHECK_THAT(mlirAttributeEqual(table, mlirQLinearEncodingAttrGet(loc, back)));
+  table = mlirQLinearEncodingAttrParse(
+      loc, str("e2m1, group = 16, symmetric, scale = e4m3 * row<f32>"));
+  back = mlirQLinearEncodingAttrGetValue(table);
+  CHECK_THAT(back.codeKind == MLIR_QLINEAR_CODES_E2M1 &&
+             back.scale.kind == MLIR_QLINEAR_STORAGE_SCALED && back.scale.bits == 8 &&
+             back.scale.type == MLIR_QLINEAR_FLOAT_F32);
+  CHECK_THAT(mlirAttributeEqual(table, mlirQLinearEncodingAttrGet(loc, back)));
+  table = mlirQLinearEncodingAttrParse(
+      loc, str("nf4, group = 64, symmetric, scale = f32"));
+  back = mlirQLinearEncodingAttrGetValue(table);
+  CHECK_THAT(back.codeKind == MLIR_QLINEAR_CODES_NF4);
+  table = mlirQLinearEncodingAttrGetGGUF(loc, str("MXFP4"));
+  CHECK_THAT(textIs(table, "e2m1, group = 32, symmetric, scale = e8m0"));
+  back = mlirQLinearEncodingAttrGetValue(table);
+  CHECK_THAT(back.scale.type == MLIR_QLINEAR_FLOAT_E8M0);
+  back.scale.type = MLIR_QLINEAR_FLOAT_F16;
+  back.scale.kind = MLIR_QLINEAR_STORAGE_PLAIN;
+  back.scale.bits = 0;
+  back.scale.isSigned = false;
+  back.scale.scope = MLIR_QLINEAR_STEP_CONSTANT;
   back.codeKind = MLIR_QLINEAR_CODES_INTEGER;
   CHECK_THAT(textIs(mlirQLinearEncodingAttrGet(loc, back),
                     "i4, group = 32, symmetric, scale = f16"));
@@ -145,7 +171,7 @@ static void testEncodings(MlirLocation loc) {
   // CHECK-NEXT: error: {{.*}}offset
   CHECK_THAT(mlirAttributeIsNull(mlirQLinearEncodingAttrGet(loc, value)));
   value.offset.kind = (MlirQLinearStorageKind)9;
-  // CHECK-NEXT: error: MlirQLinearStorageKind 9 does not exist; the last one is 4
+  // CHECK-NEXT: error: MlirQLinearStorageKind 9 does not exist; the last one is 5
   CHECK_THAT(mlirAttributeIsNull(mlirQLinearEncodingAttrGet(loc, value)));
   // CHECK-NEXT: error: {{.*}}Q3_K
   CHECK_THAT(mlirAttributeIsNull(mlirQLinearEncodingAttrGetGGUF(loc, str("Q3_K"))));

@@ -122,12 +122,12 @@ Matrix qlinear::run::dequantizeActivations(const Array &codes, int64_t columns) 
   return m;
 }
 
-Matrix qlinear::run::product(const Matrix &x, const AffineWeight &w) {
+Matrix qlinear::run::product(const Matrix &x, const AffineWeight &w, bool asBytes) {
   Matrix y{x.rows, int64_t(w.N), std::vector<double>(size_t(x.rows) * w.N)};
   tbb::parallel_for(size_t(0), size_t(w.N), [&](size_t n) {
     std::vector<double> row(w.K);
     for (size_t k = 0; k < w.K; ++k)
-      row[k] = w.weight(n, k);
+      row[k] = w.weight(n, k, asBytes);
     for (int64_t m = 0; m < x.rows; ++m) {
       const double *in = x.values.data() + size_t(m) * w.K;
       double sum = 0;
@@ -265,13 +265,15 @@ class Evaluator {
   std::span<const Array> inputs;
   Weights &weights;
   Quantized quantized;
+  bool asBytes;
   std::vector<Matrix> results; ///< rounded to their types, as later ops read them
   std::vector<Matrix> exact;   ///< the same before rounding: what outputs are
 
 public:
   Evaluator(const json &function, std::span<const Array> inputs, Weights &weights,
-            Quantized quantized)
-      : function(function), inputs(inputs), weights(weights), quantized(quantized) {}
+            Quantized quantized, bool asBytes)
+      : function(function), inputs(inputs), weights(weights), quantized(quantized),
+        asBytes(asBytes) {}
 
   std::vector<Matrix> run() {
     const json &reference = function.at("reference");
@@ -442,7 +444,7 @@ private:
         failed(
             "a linear of the reference multiplies {} columns with a weight of K = {}",
             x.columns, w->K);
-      sums.push_back(product(x, *w));
+      sums.push_back(product(x, *w, asBytes));
     }
 
     if (!op.contains("yield")) {
@@ -502,13 +504,13 @@ private:
 Result<std::vector<Matrix>> qlinear::run::evaluate(const json &function,
                                                    std::span<const Array> inputs,
                                                    Weights &weights,
-                                                   Quantized quantized) {
+                                                   Quantized quantized, bool asBytes) {
   if (!function.contains("reference"))
     return error(fmt::format("function '{}' carries no reference to verify against; "
                              "compile the artifact again",
                              function.value("name", "")));
   try {
-    return Evaluator(function, inputs, weights, quantized).run();
+    return Evaluator(function, inputs, weights, quantized, asBytes).run();
   } catch (const Failure &f) {
     return error(f.message);
   } catch (const std::exception &e) { // json's, and at()'s

@@ -51,10 +51,11 @@ struct Matrix {
 /// shows what is lost by it.
 enum class Quantized { asForFewRows, asForManyRows, nowhere };
 
-/// The outputs of `function` (an entry of the manifest's functions).
+/// The outputs of `function` (an entry of the manifest's functions). `asBytes`: with
+/// the weights that products with int8 have (AffineWeight).
 Result<std::vector<Matrix>> evaluate(const nlohmann::json &function,
                                      std::span<const Array> inputs, Weights &weights,
-                                     Quantized quantized);
+                                     Quantized quantized, bool asBytes = false);
 
 /// How the kernels that a call of `rows` rows runs multiply.
 struct Products {
@@ -87,7 +88,8 @@ Matrix dequantizeActivations(const Array &codes, int64_t columns);
 Matrix quantizedValues(const Matrix &x);
 
 /// x W^T; x has K columns.
-Matrix product(const Matrix &x, const AffineWeight &w);
+/// `asBytes`: as products with int8 have the weight (AffineWeight).
+Matrix product(const Matrix &x, const AffineWeight &w, bool asBytes = false);
 
 } // namespace qlinear::run
 #endif

@@ -238,8 +238,10 @@ Result<json> verify(Session &session, const json &function, const Run &run,
   Products products = productsOf(function, run.rows);
   Quantized quantized =
       products.floats ? Quantized::asForManyRows : Quantized::asForFewRows;
+  bool int8 = quantizes(function, quantized);
+  bool asBytes = int8 && !products.floats && !products.half;
   Result<std::vector<Matrix>> exact =
-      evaluate(function, run.inputs, weights, quantized);
+      evaluate(function, run.inputs, weights, quantized, asBytes);
   if (!exact)
     return exact.takeError();
   Result<std::vector<Matrix>> floats =
@@ -250,7 +252,7 @@ Result<json> verify(Session &session, const json &function, const Run &run,
     return error(fmt::format("the reference has {} outputs, the function {}",
                              exact->size(), run.outputs.size()));
   json outputs = json::array();
-  bool ok = true, int8 = quantizes(function, quantized);
+  bool ok = true;
   for (size_t i = 0; i < exact->size(); ++i) {
     const Array &array = run.outputs[i];
     const Matrix &want = (*exact)[i];

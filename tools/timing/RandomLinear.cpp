@@ -184,9 +184,11 @@ Result<void> RandomLinear::multiply() {
     if (quantizes)
       exact = run::quantizedValues(exact);
   }
+  run::Products products = run::productsOf(kernels, mostRows);
+  bool asBytes = (quantizes || x.dtype == QLR_I8) && !products.floats && !products.half;
   for (Output &output : outputs)
-    output.want = run::product(exact, output.weight->rows());
-  if (quantizes && x.dtype != QLR_I8 && run::productsOf(kernels, mostRows).floats) {
+    output.want = run::product(exact, output.weight->rows(), asBytes);
+  if (quantizes && x.dtype != QLR_I8 && products.floats) {
     std::vector<float> floats = x.floats();
     exact = {mostRows, K, {floats.begin(), floats.end()}};
     for (Output &output : outputs)

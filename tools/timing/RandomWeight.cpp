@@ -25,9 +25,10 @@ uint32_t bitsOf(FloatType type, float value) {
     return floatToF16(value);
   case FloatType::f32:
     return std::bit_cast<uint32_t>(value);
-  case FloatType::e8m0: // in no encoding yet
-  case FloatType::e4m3:
-    break;
+  case FloatType::e8m0: // the power of two below
+    return std::bit_cast<uint32_t>(value) >> 23 & 255;
+  case FloatType::e4m3: // of 0.01 it has no more than three numbers
+    return std::min(uint32_t(value * 512.0f), 0x7Eu);
   }
   return 0;
 }
@@ -43,7 +44,8 @@ void fillMeta(const MetaStorage &m, bool isScale, size_t fields, size_t rows,
   for (uint32_t &f : out)
     f = m.kind == MetaStorage::Kind::plain
             ? bitsOf(m.type, unit(rng) * (isScale ? 0.01f : 8.0f))
-            : rng() & ((1u << m.bits) - 1);
+        : m.kind == MetaStorage::Kind::scaled ? 0x30 + rng() % 16 // 0.5 to 2
+                                              : rng() & ((1u << m.bits) - 1);
   size_t entries = m.scope == StepScope::row     ? rows
                    : m.scope == StepScope::block ? blocks
                                                  : 0;

@@ -48,6 +48,10 @@ const char *const kStorages[] = {"bf16",
                                  "delta10 * row<bf16>",
                                  "delta8 * row<f16>",
                                  "e8m0",
+                                 "e4m3",
+                                 "e4m3 * row<f32>",
+                                 "e4m3 * block<256, f32>",
+                                 "e8m0 * row<f32>",
                                  "u8 * row<e4m3>",
                                  "u8 * tensor<f32>",
                                  "example4 * row<f32>",
@@ -57,8 +61,8 @@ const char *const kStorages[] = {"bf16",
 /// that the library accepts, with the same meaning, and prints what was parsed.
 TEST_F(EncodingAttrTest, EverySpelling) {
   int accepted = 0, rejected = 0;
-  for (const char *codes :
-       {"u4", "i4", "u5", "i6", "u8", "i8", "u7", "example4", "example2", "example8"})
+  for (const char *codes : {"u4", "i4", "u5", "i6", "u8", "i8", "u7", "iq4nl", "e2m1",
+                            "example2", "example8"})
     for (const char *group : {"16", "32", "48", "256", "row"})
       for (const char *form : {"symmetric", "zero", "min", "centred"})
         for (const char *scale : kStorages)
@@ -119,8 +123,10 @@ TEST_F(EncodingAttrTest, CodesOfATable) {
     message = diagnostic.str();
     return success();
   });
-  for (auto [name, bits] : {std::pair("example2", 2), std::pair("example3", 3),
-                            std::pair("example4", 4), std::pair("example8", 8)}) {
+  for (auto [name, bits] :
+       {std::pair("example2", 2), std::pair("example3", 3), std::pair("example4", 4),
+        std::pair("example8", 8), std::pair("iq4nl", 4), std::pair("e2m1", 4),
+        std::pair("nf4", 4)}) {
     EncodingAttr attr =
         parse(name + std::string(", group = 32, symmetric, scale = bf16"));
     ASSERT_TRUE(attr);

@@ -194,7 +194,11 @@ TEST(Encode, EveryStorageOfEveryFormIsWithinItsResolution) {
         SCOPED_TRACE(e.str());
         auto coded = encode(w, e);
         ASSERT_TRUE(coded) << coded.error();
-        double bits = s.kind == MetaStorage::Kind::plain ? 9
+        bool isE4m3 = s == MetaStorage::plain(FloatType::e4m3) ||
+                      s.kind == MetaStorage::Kind::scaled;
+        double bits = s == MetaStorage::plain(FloatType::e8m0) ? 3 // within 41%
+                      : isE4m3                                 ? 4
+                      : s.kind == MetaStorage::Kind::plain     ? 9
                       // 2^8 floats of bf16 are two octaves only
                       : s.kind == MetaStorage::Kind::delta && s.bits == 8
                           ? 6
@@ -219,6 +223,10 @@ TEST(Encode, EveryStorageOfEveryFormIsWithinItsResolution) {
         double bits = o.kind == MetaStorage::Kind::plain
                           ? 9
                           : std::min<double>(o.bits - o.isSigned, 9);
+        if (o.kind == MetaStorage::Kind::scaled || o.type == FloatType::e4m3)
+          bits = 4;
+        if (o.type == FloatType::e8m0) // no zeros, and none below 0
+          suits = false;
         if (grid) // whole numbers: an error of 0.29 against weights of 4.6
           bits = 3;
         double snr = quality(w, *coded).tensorSnr;
@@ -264,7 +272,11 @@ TEST(Encode, CodedMetadataIsCodedAgainExactly) {
        {"u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * "
         "block<256, f16>",
         "u4, group = 32, zero, scale = delta10 * row<bf16>, offset = u4",
-        "i6, group = 16, symmetric, scale = i8 * row<bf16>"}) {
+        "i6, group = 16, symmetric, scale = i8 * row<bf16>",
+        "e2m1, group = 32, symmetric, scale = e8m0",
+        "e2m1, group = 16, symmetric, scale = e4m3",
+        "e2m1, group = 16, symmetric, scale = e4m3 * row<f32>",
+        "e2m1, group = 16, symmetric, scale = e4m3 * row<bf16>"}) {
     Encoding e = *Encoding::parse(text);
     EncodedWeight w = reference::randomEncoded(e, 8, 1024, rng);
     for (auto *fields : {&w.scaleFields, &w.offsetFields})
@@ -460,6 +472,8 @@ TEST(HardInputs, AllZeroRows) {
         w.offsets[g] = 0;
     }
     for (const MetaStorage &s : reference::allStorages(true, 32)) {
+      if (s == MetaStorage::plain(FloatType::e8m0)) // has no 0
+        continue;
       Encoding e{codes, 32, form, s,
                  form == Form::symmetric ? MetaStorage{}
                                          : MetaStorage::plain(FloatType::f32)};

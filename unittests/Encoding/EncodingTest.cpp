@@ -85,21 +85,25 @@ TEST(Encoding, ParseNeverAcceptsDamage) {
 }
 
 TEST(Encoding, ParseErrorsNameTheWordAndPlace) {
-  EXPECT_EQ(parseError(""),
-            "expected a code type (u4, u5, u6, u8, i4, i5, i6, i8, example4, example2, "
-            "example3, example8), found 'the end' at character 1 of the encoding");
+  EXPECT_EQ(
+      parseError(""),
+      "expected a code type (u4, u5, u6, u8, i4, i5, i6, i8, example4, example2, "
+      "example3, example8, iq4nl, e2m1, nf4), found 'the end' at character 1 of the "
+      "encoding");
   EXPECT_EQ(parseError("u7, group = 32"),
             "expected a code type (u4, u5, u6, u8, i4, i5, i6, i8, example4, example2, "
-            "example3, example8), found 'u7' at character 1 of the encoding");
+            "example3, example8, iq4nl, e2m1, nf4), found 'u7' at character 1 of the "
+            "encoding");
   EXPECT_EQ(parseError("u4, group = 48, zero"),
             "expected a group size (16, 32, 64, 128, 256, row), found '48' at "
             "character 13 of the encoding");
   EXPECT_EQ(parseError("u4, group = 32, affine"),
             "expected a form (symmetric, zero, min, centred), found 'affine' "
             "at character 17 of the encoding");
-  EXPECT_EQ(parseError("i4, group = 32, symmetric, scale = fp8"),
-            "expected a metadata storage (bf16, f16, f32, u8, i8, u4, log8, "
-            "delta10, ...), found 'fp8' at character 36 of the encoding");
+  EXPECT_EQ(
+      parseError("i4, group = 32, symmetric, scale = fp8"),
+      "expected a metadata storage (bf16, f16, f32, e8m0, e4m3, u8, i8, u4, log8, "
+      "delta10, ...), found 'fp8' at character 36 of the encoding");
   EXPECT_EQ(parseError("i4, group = 32, symmetric, scale = log8"),
             "expected '* row<...>', found 'the end' at character 40 of the "
             "encoding");
@@ -120,7 +124,15 @@ TEST(Encoding, FieldsMeanWhatTheReferenceSays) {
         // The byte that kernels multiply: the field of an integer, and never more bits
         // than they are told.
         int byte = meaning.byte(f);
-        ASSERT_EQ(byte, q + codes.bias());
+        double unit = codes.kind == CodeKind::e2m1 ? 0.5 : 1;
+        if (codes.kind == CodeKind::nf4) {
+          double near = reference::bytesOfNf4()[size_t(f)];
+          ASSERT_EQ(meaning.byteValue(f), float(near));
+          ASSERT_NEAR(near, q, 0.0039);
+        } else {
+          ASSERT_EQ(byte, q / unit + codes.bias());
+          ASSERT_EQ(meaning.byteValue(f), q);
+        }
         ASSERT_GE(byte, 0);
         ASSERT_LT(byte, 1 << layout::byteBitsOf(int(codes.kind), codes.bits));
         if (!codes.isTable())
@@ -151,7 +163,10 @@ TEST(Encoding, CodesOfATable) {
   } cases[] = {{CodeKind::example2, "example2", 2, "i4", 4.5},
                {CodeKind::example3, "example3", 3, "i4", 4.5},
                {CodeKind::example4, "example4", 4, "i4", 4.5},
-               {CodeKind::example8, "example8", 8, "i8", 8.5}};
+               {CodeKind::example8, "example8", 8, "i8", 8.5},
+               {CodeKind::iq4nl, "iq4nl", 4, "i4", 4.5},
+               {CodeKind::e2m1, "e2m1", 4, "i4", 4.5},
+               {CodeKind::nf4, "nf4", 4, "i4", 4.5}};
   for (const auto &c : cases) {
     const char *rest = ", group = 32, symmetric, scale = f16";
     auto e = Encoding::parse(c.name + rest);
@@ -182,14 +197,32 @@ TEST(Encoding, CodesOfATable) {
   }
   EXPECT_EQ(parseError("u2, group = 32, zero, scale = bf16, offset = u4"),
             "expected a code type (u4, u5, u6, u8, i4, i5, i6, i8, example4, example2, "
-            "example3, example8), found 'u2' at character 1 of the encoding");
+            "example3, example8, iq4nl, e2m1, nf4), found 'u2' at character 1 of the "
+            "encoding");
 }
 
 TEST(Encoding, VerifyErrorsSayTheWayOut) {
-  EXPECT_EQ(parseError("i4, group = 32, symmetric, scale = e4m3"),
-            "scale of e4m3 is not supported yet; use bf16, f16 or f32");
+  EXPECT_EQ(parseError("i4, group = 32, symmetric, scale = e4m3 * row<e4m3>"),
+            "scale step of e4m3 is too coarse; use bf16, f16 or f32");
+  EXPECT_EQ(parseError("i4, group = 32, symmetric, scale = e4m3 * block<256, f16>"),
+            "expected 'row', found 'block' at character 43 of the encoding");
+  EXPECT_EQ(parseError("i4, group = 32, symmetric, scale = e8m0 * row<f32>"),
+            "expected the end of the encoding, found '*' at character 41 of the "
+            "encoding");
+  Encoding scaled =
+      *Encoding::parse("i4, group = 32, symmetric, scale = e4m3 * row<f32>");
+  scaled.scale.bits = 6;
+  EXPECT_EQ(scaled.verify().error(), "scale code of 6 bits; an e4m3 has 8");
+  scaled.scale = MetaStorage::scaled();
+  scaled.scale.isSigned = true;
+  EXPECT_EQ(scaled.verify().error(),
+            "e4m3 codes of the scale are unsigned; their float carries the sign");
+  scaled.scale = MetaStorage::scaled();
+  scaled.scale.scope = StepScope::block;
+  EXPECT_EQ(scaled.verify().error(),
+            "e4m3 codes of the scale have their step per row: use row<...>");
   EXPECT_EQ(parseError("u4, group = 32, min, scale = bf16, offset = u8 * row<e8m0>"),
-            "offset of e8m0 is not supported yet; use bf16, f16 or f32");
+            "offset step of e8m0 is too coarse; use bf16, f16 or f32");
   EXPECT_EQ(parseError("i4, group = 32, symmetric, scale = u8 * tensor<f32>"),
             "scale step per tensor is not supported yet; use row<...>, with the same "
             "step in each row");
@@ -267,9 +300,10 @@ TEST(Encoding, GgufBitsPerWeight) {
   struct {
     const char *type;
     double bits;
-  } rows[] = {{"Q4_0", 4.5}, {"Q4_1", 5},   {"Q5_0", 5.5}, {"Q5_1", 6},
-              {"Q8_0", 8.5}, {"Q4_K", 4.5}, {"Q5_K", 5.5}, {"Q6_K", 6.5625}};
+  } rows[] = {{"Q4_0", 4.5},   {"Q4_1", 5},      {"Q5_0", 5.5},   {"Q5_1", 6},
+              {"Q8_0", 8.5},   {"Q4_K", 4.5},    {"Q5_K", 5.5},   {"Q6_K", 6.5625},
+              {"IQ4_NL", 4.5}, {"IQ4_XS", 4.25}, {"MXFP4", 4.25}, {"NVFP4", 4.5}};
   for (auto [type, bits] : rows)
     EXPECT_EQ(layoutOf(*ggufEncoding(type), 4096, 4096).bitsPerWeight(), bits) << type;
-  EXPECT_FALSE(ggufEncoding("IQ4_XS"));
+  EXPECT_FALSE(ggufEncoding("IQ3_S"));
 }

@@ -287,8 +287,8 @@ TEST(Pack, EveryStorage) {
 
 TEST(Pack, NativeGguf) {
   std::mt19937_64 rng(13);
-  for (const char *type :
-       {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"})
+  for (const char *type : {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K",
+                           "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4", "NVFP4"})
     for (Shape s : {Shape{1, 256}, {17, 512}, {40, 1280}})
       checkBlob(*ggufEncoding(type), s, rng);
 }

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "Reference.h"
+#include "qlinear/Encoding/Packer.h"
 
 #include <gtest/gtest.h>
 
@@ -97,6 +98,37 @@ TEST(Quantize, SearchBeatsMinMax) {
   }
 }
 
+// Scales are what MXFP4 and NVFP4 can store, and the codes the nearest for those.
+TEST(Quantize, ScalesOfFloats) {
+  std::mt19937_64 rng(88);
+  uint64_t N = 5, K = 512;
+  for (const char *name : {"mxfp4", "nvfp4"})
+    for (double size : {1e-30, 0.02, 1e10})
+      for (bool search : {false, true}) {
+        SCOPED_TRACE(std::string(name) + " of " + std::to_string(size));
+        std::vector<float> w = gaussian(N, K, rng, 0.1, size);
+        std::fill_n(w.begin(), K, 0.0f); // a row of zeros
+        std::fill_n(w.begin() + 2 * K, 32, 0.0f);
+        auto options = parseQuantize(name);
+        ASSERT_TRUE(options) << options.error();
+        options->search = search;
+        AffineWeight q = quantized(w, N, K, *options);
+        for (uint64_t i = 0; i < N * K; ++i) {
+          double s = q.scales[i / options->group], least = INFINITY;
+          for (double value : reference::tableOf(CodeKind::e2m1))
+            least = std::min(least, std::fabs(w[i] - s * value));
+          ASSERT_NEAR(std::fabs(w[i] - reference::weight(q, i / K, i % K)), least,
+                      1e-6 * s);
+        }
+        EXPECT_GT(snr(w, q), search ? 17.5 : 15);
+        auto selected = select(q, {});
+        ASSERT_TRUE(selected) << selected.error();
+        EXPECT_EQ(selected->quality.differingWeights, 0u);
+        EXPECT_EQ(selected->weight.encoding.scale, options->scale)
+            << selected->weight.encoding.str();
+      }
+}
+
 TEST(Quantize, NearestValueOfATable) {
   std::mt19937_64 rng(87);
   uint64_t N = 6, K = 256;
@@ -134,6 +166,8 @@ TEST(Quantize, NearestValueOfATable) {
         EXPECT_GT(plain, kind == CodeKind::example2   ? 4
                          : kind == CodeKind::example3 ? 9
                          : kind == CodeKind::example8 ? 25
+                         : kind == CodeKind::e2m1     ? 14
+                         : kind == CodeKind::nf4      ? 14
                          : i == 2                     ? 15
                                                       : 18);
       }

@@ -83,13 +83,16 @@ inline double metaValue(const MetaStorage &m, const Encoding &e, uint64_t K,
                  std::pow(2.0, code * value(m.type, steps[2 * n + 1])));
   case MetaStorage::Kind::delta:
     return value(FloatType::bf16, (steps[n] + field) & 0xFFFF);
+  case MetaStorage::Kind::scaled:
+    return float(value(FloatType::e4m3, field) * value(m.type, steps[n]));
   }
   return NAN;
 }
 
 /// The kinds of codes that index a table.
-inline constexpr CodeKind kTables[] = {CodeKind::example2, CodeKind::example3,
-                                       CodeKind::example4, CodeKind::example8};
+inline constexpr CodeKind kTables[] = {
+    CodeKind::example2, CodeKind::example3, CodeKind::example4, CodeKind::example8,
+    CodeKind::iq4nl,    CodeKind::e2m1,     CodeKind::nf4};
 
 /// The values of such codes.
 inline const std::vector<double> &tableOf(CodeKind kind) {
@@ -98,6 +101,27 @@ inline const std::vector<double> &tableOf(CodeKind kind) {
   static const std::vector<double> example3 = {-111, -63, -28, -9, 6, 24, 55, 101};
   static const std::vector<double> example4 = {-120, -95, -74, -57, -42, -29, -18, -8,
                                                1,    11,  22,  34,  48,  65,  86,  113};
+  static const std::vector<double> iq4nl = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                            1,    13,   25,  38,  53,  69,  89,  113};
+  static const std::vector<double> e2m1 = {0,   0.5,  1,  1.5,  2,  3,  4,  6,
+                                           -0., -0.5, -1, -1.5, -2, -3, -4, -6};
+  // The f32 numbers of bitsandbytes.
+  static const std::vector<double> nf4 = {-1.0f,
+                                          -0.6961928009986877f,
+                                          -0.5250730514526367f,
+                                          -0.39491748809814453f,
+                                          -0.28444138169288635f,
+                                          -0.18477343022823334f,
+                                          -0.09105003625154495f,
+                                          0.0f,
+                                          0.07958029955625534f,
+                                          0.16093020141124725f,
+                                          0.24611230194568634f,
+                                          0.33791524171829224f,
+                                          0.44070982933044434f,
+                                          0.5626170039176941f,
+                                          0.7229568362236023f,
+                                          1.0f};
   static const std::vector<double> example8 = [] {
     std::vector<double> values;
     for (double sign : {1, -1})
@@ -116,13 +140,35 @@ inline const std::vector<double> &tableOf(CodeKind kind) {
     return example4;
   case CodeKind::example8:
     return example8;
+  case CodeKind::iq4nl:
+    return iq4nl;
+  case CodeKind::e2m1:
+    return e2m1;
+  case CodeKind::nf4:
+    return nf4;
   }
   return none;
 }
 
+/// What products with int8 have for the values of NF4: integers times a float.
+inline const std::vector<double> &bytesOfNf4() {
+  static const std::vector<double> values = [] {
+    std::vector<double> v;
+    for (int i :
+         {-112, -78, -59, -44, -32, -21, -10, 0, 9, 18, 28, 38, 49, 63, 81, 112})
+      v.push_back(i * double(0.008926163f));
+    return v;
+  }();
+  return values;
+}
+
 /// The four formulas.
-inline double affine(Form form, CodeType codes, int field, double s, double o) {
-  double q = codes.isTable()  ? tableOf(codes.kind).at(size_t(field))
+inline double affine(Form form, CodeType codes, int field, double s, double o,
+                     bool asBytes = false) {
+  double q = codes.isTable()
+                 ? (asBytes && codes.kind == CodeKind::nf4 ? bytesOfNf4()
+                                                           : tableOf(codes.kind))
+                       .at(size_t(field))
              : codes.isSigned ? field - (1 << (codes.bits - 1))
                               : field;
   switch (form) {
@@ -145,14 +191,15 @@ inline double scale(const EncodedWeight &w, uint64_t n, uint64_t k) {
   return metaValue(e.scale, e, w.K, w.scaleFields, w.scaleSteps, n, g, G);
 }
 
-inline double weight(const EncodedWeight &w, uint64_t n, uint64_t k) {
+inline double weight(const EncodedWeight &w, uint64_t n, uint64_t k,
+                     bool asBytes = false) {
   const Encoding &e = w.encoding;
   uint64_t G = e.group ? w.K / e.group : 1;
   uint64_t g = e.group ? k / e.group : 0;
   double o = e.form == Form::symmetric
                  ? 0
                  : metaValue(e.offset, e, w.K, w.offsetFields, w.offsetSteps, n, g, G);
-  return affine(e.form, e.codes, w.fields[n * w.K + k], scale(w, n, k), o);
+  return affine(e.form, e.codes, w.fields[n * w.K + k], scale(w, n, k), o, asBytes);
 }
 
 inline double weight(const AffineWeight &w, uint64_t n, uint64_t k) {
@@ -177,8 +224,9 @@ inline uint32_t randomFloatBits(FloatType type, std::mt19937_64 &rng) {
     return v == 0 ? b : b ^ low; // no denormal: a result could not be relatively right
   }
   case FloatType::e8m0:
-  case FloatType::e4m3: // in no encoding yet
-    break;
+    return uint32_t(110 + rng() % 24);
+  case FloatType::e4m3:
+    return uint32_t((rng() & 1) << 7 | rng() % 127);
   }
   return 0;
 }
@@ -191,8 +239,9 @@ inline void randomMeta(const MetaStorage &m, uint64_t N, uint64_t K, uint64_t G,
     return;
   fields.resize(N * G);
   for (uint32_t &f : fields)
-    f = m.kind == Kind::plain ? randomFloatBits(m.type, rng)
-                              : uint32_t(rng() & ((1ull << m.bits) - 1));
+    f = m.kind == Kind::plain    ? randomFloatBits(m.type, rng)
+        : m.kind == Kind::scaled ? randomFloatBits(FloatType::e4m3, rng)
+                                 : uint32_t(rng() & ((1ull << m.bits) - 1));
   uint64_t perRow = m.scope == StepScope::block ? (K + 255) / 256
                     : m.scope == StepScope::row ? (m.kind == Kind::log ? 2 : 1)
                                                 : 0;
@@ -225,6 +274,7 @@ inline std::vector<MetaStorage> allStorages(bool forScale, unsigned group) {
   std::vector<MetaStorage> all;
   for (FloatType t : {FloatType::bf16, FloatType::f16, FloatType::f32}) {
     all.push_back(MetaStorage::plain(t));
+    all.push_back(MetaStorage::scaled(t));
     for (uint8_t bits : {4, 6, 8}) {
       all.push_back(MetaStorage::log(bits, t));
       for (bool isSigned : {false, true}) {
@@ -238,6 +288,8 @@ inline std::vector<MetaStorage> allStorages(bool forScale, unsigned group) {
   }
   for (uint8_t bits : {8, 10, 12})
     all.push_back(MetaStorage::delta(bits));
+  for (FloatType t : {FloatType::e8m0, FloatType::e4m3})
+    all.push_back(MetaStorage::plain(t));
   return all;
 }
 
@@ -303,10 +355,13 @@ inline AffineWeight randomAffine(CodeType codes, unsigned group, Form form, uint
   w.fields.resize(N * K);
   for (uint8_t &f : w.fields)
     f = uint8_t(rng() & ((1u << codes.bits) - 1));
-  double half = codes.isTable() ? 128 : 1 << (codes.bits - 1);
+  double half = codes.kind == CodeKind::e2m1  ? 8
+                : codes.kind == CodeKind::nf4 ? 1
+                : codes.isTable()             ? 128
+                                              : 1 << (codes.bits - 1);
   double middle = codes.isSigned ? 0 : half;
   if (codes.isTable())
-    size /= 16;
+    size *= 8 / half;
   for (uint64_t i = 0; i < N * w.groups(); ++i) {
     double s = size * std::exp(sigma * normal(rng));
     w.scales.push_back(float(s));

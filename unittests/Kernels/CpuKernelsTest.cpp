@@ -127,7 +127,7 @@ double relativeError(const EncodedWeight &w, const std::vector<float> &x,
   std::vector<double> weights(w.N * w.K), steps(w.N * w.K);
   for (uint64_t n = 0; n < w.N; ++n)
     for (uint64_t k = 0; k < w.K; ++k) {
-      weights[n * w.K + k] = reference::weight(w, n, k);
+      weights[n * w.K + k] = reference::weight(w, n, k, /*asBytes=*/true);
       steps[n * w.K + k] = std::fabs(reference::scale(w, n, k));
     }
   double error = 0, norm = 0;
@@ -377,7 +377,7 @@ TEST_P(CpuKernelsTest, RowsDoNotDependOnTheVariant) {
 
 TEST_P(CpuKernelsTest, RowsDoNotDependOnTheirNumber) {
   // A row has the same bits whatever rows are beside it, in blocks of every size.
-  for (const char *type : {"Q4_K", "Q6_K", "Q8_0", "Q5_0"}) {
+  for (const char *type : {"Q4_K", "Q6_K", "Q8_0", "Q5_0", "IQ4_XS"}) {
     uint64_t N = 24, K = type[3] == 'K' ? 768 : 320;
     EncodedWeight w = reference::randomEncoded(*ggufEncoding(type), N, K, rng);
     std::vector<float> x = randomRows(35 * K);

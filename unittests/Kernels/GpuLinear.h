@@ -226,7 +226,7 @@ inline double errorOf(const Case &c, std::mt19937_64 &rng, uint64_t seed = 0) {
   double error = 0, norm = 0;
   for (uint64_t n = 0; n < c.N; ++n) {
     for (uint64_t k = 0; k < c.K; ++k)
-      row[k] = reference::weight(weight, n, k);
+      row[k] = reference::weight(weight, n, k, /*asBytes=*/!c.floats);
     for (int m = 0; m < c.rows; ++m) {
       double want = 0;
       for (uint64_t k = 0; k < c.K; ++k)

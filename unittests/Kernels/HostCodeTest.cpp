@@ -149,7 +149,7 @@ std::vector<double> product(const EncodedWeight &w, const std::vector<float> &x,
                             int rows) {
   std::vector<double> y(rows * w.N), weights(w.N * w.K);
   for (size_t i = 0; i < weights.size(); ++i)
-    weights[i] = reference::weight(w, i / w.K, i % w.K);
+    weights[i] = reference::weight(w, i / w.K, i % w.K, /*asBytes=*/true);
   std::vector<double> row(w.K);
   for (int m = 0; m < rows; ++m) {
     for (uint64_t k = 0; k < w.K; k += 32) {

@@ -40,6 +40,8 @@ float definition(const MetaStorage &m, uint32_t field, Constants c) {
     return layout::logValue(c.first, c.second, field);
   case MetaStorage::Kind::delta:
     return layout::deltaValue(std::bit_cast<uint32_t>(c.first), field);
+  case MetaStorage::Kind::scaled:
+    return layout::scaledValue(field, c.first);
   }
   return NAN;
 }
@@ -73,7 +75,8 @@ template <typename Visit> void forEachStorage(std::mt19937_64 &rng, Visit visit)
     // Steps of blocks, and fields, are decoded alike.
     for (int i = 0; i < 100; ++i) {
       Constants c;
-      if (m.kind == MetaStorage::Kind::linear && m.scope != StepScope::constant)
+      if (m.kind == MetaStorage::Kind::scaled ||
+          (m.kind == MetaStorage::Kind::linear && m.scope != StepScope::constant))
         c.first = floatOf(m.type);
       if (m.kind == MetaStorage::Kind::delta) {
         uint32_t base = uint32_t(i < 4 ? std::array{0u, 0x7F00u, 0x8000u, 0xFFFFu}[i]
@@ -157,7 +160,8 @@ TEST(GpuMetadataTest, EveryField) {
           << "from bit " << start;
       // Without the factor that the whole row has.
       bool linear = m.kind == MetaStorage::Kind::linear && m.scope == StepScope::row;
-      if (linear || m.kind == MetaStorage::Kind::log)
+      if (linear || m.kind == MetaStorage::Kind::scaled ||
+          m.kind == MetaStorage::Kind::log)
         ASSERT_TRUE(agrees(m, field, {1, c.second},
                            kernels::metaValue(meta, words, start, step, row, true)))
             << "from bit " << start;

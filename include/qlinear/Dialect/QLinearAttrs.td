@@ -23,11 +23,11 @@ def QLinear_EncodingAttr : QLinear_Attr<"Encoding", "encoding"> {
     Codes of 4, 5, 6 or 8 bits, and per group of consecutive weights along K a scale
     `s` and, in the affine forms, an offset. `q` is the value of a code: the integer
     itself (`u4`, `i6`, ...), or the value at its place in a table of 4, 8, 16 or 256
-    (`example4`; codes of 2 and 3 bits are stored in 4).
+    (`iq4nl`, `e2m1`; codes of 2 and 3 bits are stored in 4).
 
     | form | weight | native to |
     | --- | --- | --- |
-    | `symmetric` | `s * q`, `q` signed | Q8_0, Q6_K, int8 |
+    | `symmetric` | `s * q`, `q` signed | Q8_0, Q6_K, IQ4_XS, MXFP4, NVFP4, int8 |
     | `zero` | `s * (q - z)` | torchao, AWQ, GPTQ, HQQ, ONNX |
     | `min` | `s * q - m` | Q4_K, Q5_K, Q4_1, Q5_1 |
     | `centred` | `s * (q - 2^(b-1) - z)`, `z` signed and near 0 | |
@@ -36,12 +36,13 @@ def QLinear_EncodingAttr : QLinear_Attr<"Encoding", "encoding"> {
 
     | spelling | value of code `c` |
     | --- | --- |
-    | `bf16`, `f16`, `f32` | the float itself |
+    | `bf16`, `f16`, `f32`, `e8m0`, `e4m3` | the float itself |
     | `u8 * row<bf16>` | `c * step`, a step per row of the weight |
     | `i8 * block<256, f16>` | `c * step`, a step per 256 weights |
     | `u4` | `c`: an integer grid |
     | `log8 * row<f32>` | `base * 2^(c * step)`, base and step per row |
     | `delta10 * row<bf16>` | the bf16 whose bits are `base + c`, base per row |
+    | `e4m3 * row<f32>` | the e4m3 with the bits `c`, times a step per row |
 
     Constraints:
 
@@ -50,15 +51,15 @@ def QLinear_EncodingAttr : QLinear_Attr<"Encoding", "encoding"> {
     - (C3) Codes are signed in the form `symmetric`, and unsigned in `centred`.
     - (C4) There is a scale, and it is no integer grid: its codes have a step.
     - (C5) There is an offset unless the form is `symmetric`.
-    - (C6) Codes of metadata have 4, 6 or 8 bits, those of `delta` 8, 10 or 12.
-    - (C7) Codes of `log` and `delta` are unsigned, their base is per row, and that of
-      `delta` is bf16.
+    - (C6) Codes of metadata have 4, 6 or 8 bits, those of `delta` 8, 10 or 12, `e4m3` 8.
+    - (C7) Codes of `log`, `delta` and `e4m3` are unsigned, their base or step is per row,
+      and that of `delta` is bf16.
     - (C8) No step is per 256 weights if `group` is `row`.
     - (C9) A storage has only what its spelling says: plain floats have no bits and no
       step, and an integer grid has no type of a step.
     - (C10) Codes of a table are signed and have the bits of its size.
-    - (C11) No float of the metadata is `e8m0` or `e4m3`, and no step is per tensor
-      (`u8 * tensor<f32>`): they can be written, but not used yet.
+    - (C11) No step or base is `e8m0` or `e4m3`, and no step is per tensor
+      (`u8 * tensor<f32>`), which can be written, but not used yet.
 
     Examples:
 
@@ -71,6 +72,9 @@ def QLinear_EncodingAttr : QLinear_Attr<"Encoding", "encoding"> {
     // GGUF's Q4_K, bit-exact.
     #qlinear.encoding<u4, group = 32, min, scale = u6 * block<256, f16>,
                       offset = u6 * block<256, f16>>
+    // MXFP4, and NVFP4 with the scale of the tensor in each row.
+    #qlinear.encoding<e2m1, group = 32, symmetric, scale = e8m0>
+    #qlinear.encoding<e2m1, group = 16, symmetric, scale = e4m3 * row<f32>>
     ```
   }];
   let parameters = (ins

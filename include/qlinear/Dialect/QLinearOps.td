@@ -89,7 +89,7 @@ def QLinear_PackOp : QLinear_ComputeOp<"pack", [AttrSizedOperandSegments]> {
     | operand | shape | element type |
     | --- | --- | --- |
     | `codes` | N x K | `iB` for B-bit codes, or `i8`; of a table, the place from 0 on |
-    | `scales`, `offsets` | N x G | plain: the float; coded: `iB`, or the next of `i8`, `i16` |
+    | `scales`, `offsets` | N x G | plain: the float, or `i8`; coded: `iB`, or `i8`, `i16` |
     | a row step, or a delta base | N | the step's type |
     | a block step | N x ceil(K / 256) | the step's type |
     | a log base and step | N x 2 | the step's type |

@@ -15,7 +15,7 @@
 //   {"version": 2,
 //    "weights": {NAME: {"encoding": SPELLING, "n": N, "k": K, "source": "Q4_K",
 //                       "xxh3": CHECKSUM}},
-//    "carried": {NAME: {"type": "IQ4_XS", "shape": [N, K]}},
+//    "carried": {NAME: {"type": "IQ3_S", "shape": [N, K]}},
 //    "model": {"architecture": "llama", "names": "gguf", "heads": 32, "kv_heads": 8}}
 // The checksum (Checksum.h) is of the blob; archives of before it have none.
 // Tensors that are not quantized are carried over as they are; where safetensors
@@ -110,7 +110,7 @@ private:
   std::map<std::string, std::string> beside;
 };
 
-/// A GGUF tensor of type Q4_0 ... Q6_K as its native encoding, bit-exact. Fails
+/// A GGUF tensor of one of ggufTypes() as its native encoding, bit-exact. Fails
 /// on a scale or min that is not finite, naming row, block and file offset.
 Result<EncodedWeight> decodeGguf(const Tensor &tensor);
 /// The same as pack(*decodeGguf(tensor), blob), one tile at a time.

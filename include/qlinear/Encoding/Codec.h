@@ -38,8 +38,9 @@ struct AffineWeight {
   std::vector<float> offsets;  ///< N x G: z, m or z'; empty if symmetric
 
   uint64_t groups() const { return group == kWholeRow ? 1 : K / group; }
-  /// Weight (n, k) in float64, exactly.
-  double weight(uint64_t n, uint64_t k) const;
+  /// Weight (n, k) in float64: exactly, or as products with int8 have it, which differs
+  /// where a table has floats.
+  double weight(uint64_t n, uint64_t k, bool asBytes = false) const;
 };
 
 /// A weight whose metadata has been coded as `encoding` says.
@@ -145,6 +146,9 @@ struct QuantizeOptions {
   unsigned group = 32;
   Form form = Form::zero;
   bool search = true; ///< minimise the squared error; false: plain min-max
+  /// What scales are rounded to before codes are chosen: bf16, or of codes of a table
+  /// e8m0, or e4m3 times a step per row.
+  MetaStorage scale = MetaStorage::plain(FloatType::bf16);
 };
 Result<AffineWeight> quantize(std::span<const float> weights, uint64_t N, uint64_t K,
                               const QuantizeOptions &options);

@@ -43,6 +43,9 @@ enum class CodeKind : uint8_t {
   example2,
   example3,
   example8,
+  iq4nl,
+  e2m1,
+  nf4,
 };
 
 /// Code of one weight: an integer of 4, 5, 6 or 8 bits, spelled `u4`, `i6`, ..., or the
@@ -72,9 +75,7 @@ struct CodeType {
 
 enum class Form : uint8_t { symmetric, zero, min, centred };
 
-/// Encoding::verify refuses e8m0 and e4m3, and steps per tensor: they have their places
-/// here, in the spelling and in Fields.h, but Layout.h and the kernels do not know
-/// them.
+/// e8m0 and e4m3 are scales themselves, not steps or bases of others.
 enum class FloatType : uint8_t { bf16, f16, f32, e8m0, e4m3 };
 constexpr unsigned byteWidth(FloatType t) {
   return t == FloatType::f32 ? 4 : t == FloatType::e8m0 || t == FloatType::e4m3 ? 1 : 2;
@@ -85,7 +86,7 @@ enum class StepScope : uint8_t {
   constant, ///< none stored: the step is 1 (an integer grid)
   row,      ///< one per row of the weight
   block,    ///< one per 256 consecutive weights of a row
-  tensor,   ///< one for all
+  tensor,   ///< one for all: Encoding::verify refuses it
 };
 /// Weights covered by one `block` step; the last block of a row may be partial.
 inline constexpr unsigned kStepBlock = 256;
@@ -94,14 +95,15 @@ inline constexpr unsigned kStepBlock = 256;
 ///
 ///   kind     spelling                 value of code c
 ///   none     (absent)                 0
-///   plain    bf16 | f16 | f32         the float itself
+///   plain    bf16 | f16 | f32         the float itself; of scales also e8m0 | e4m3
 ///   linear   u8 * row<bf16>           c * step
 ///            i8 * block<256, f16>
 ///            u4                       c            (integer grid, step 1)
 ///   log      log8 * row<f32>          base * 2^(c * step); base and step per row
 ///   delta    delta10 * row<bf16>      bf16 with the bits base + c
+///   scaled   e4m3 * row<f32>          e4m3 with the bits c, times step; of scales
 struct MetaStorage {
-  enum class Kind : uint8_t { none, plain, linear, log, delta };
+  enum class Kind : uint8_t { none, plain, linear, log, delta, scaled };
   Kind kind = Kind::none;
   FloatType type = FloatType::bf16; ///< of the value (plain), or of the step
   uint8_t bits = 0;                 ///< of a code: 4, 6, 8, 10 or 12; 0 if plain
@@ -122,6 +124,9 @@ struct MetaStorage {
   }
   static constexpr MetaStorage delta(uint8_t bits) {
     return {Kind::delta, FloatType::bf16, bits, false, StepScope::row};
+  }
+  static constexpr MetaStorage scaled(FloatType step = FloatType::f32) {
+    return {Kind::scaled, step, 8, false, StepScope::row};
   }
   /// Any spelling of a code, without its step and of any number of bits: "u8", "log8".
   static std::optional<MetaStorage> parseCode(std::string_view text);
@@ -170,9 +175,13 @@ struct Encoding {
   static Result<Encoding> parse(std::string_view text);
 };
 
-/// Native encodings of GGUF block formats: "Q4_0" "Q4_1" "Q5_0" "Q5_1" "Q8_0"
-/// "Q4_K" "Q5_K" "Q6_K". Lossless: the re-encoding stores the same values.
+/// The native encoding of a GGUF block format, as of "Q4_K". Lossless: the re-encoding
+/// stores the same values.
 Result<Encoding> ggufEncoding(std::string_view ggufType);
+/// The GGUF block format that `encoding` is native to, or "".
+std::string_view ggufTypeOf(const Encoding &encoding);
+/// All that have one, with commas: for messages.
+std::string ggufTypes();
 
 } // namespace qlinear
 #endif

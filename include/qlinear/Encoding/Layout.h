@@ -43,7 +43,7 @@
 //   not a multiple of 128 bytes without them, else in a plane of their own
 //   (after all the units), so that bulk copies keep whole 128-byte lines.
 // row constants   natural row order, rows padded to 16: scale constants [row],
-//   then offset constants [row]; linear: step; log: base, step; delta: base.
+//   then offset constants [row]; linear, scaled: step; log: base, step; delta: base.
 //   With one group per row the plain or coded field itself comes first.
 //
 // Rows past N and columns past K have code field 0, scale 0, offset 0.
@@ -85,6 +85,11 @@ struct Meta {
   constexpr int blockBytes() const { return scope == kBlock ? floatBytes(type) : 0; }
 };
 
+/// What kernels multiply for a code, whose value is (operand - bias) * unit.
+struct Operand {
+  float bias, unit;
+};
+
 /// An encoding as one integer: kernels take it as a constant argument, and
 /// everything derived from it folds away when the kernel is compiled.
 struct Spec {
@@ -96,6 +101,12 @@ struct Spec {
 
   constexpr int bias() const { return biasOf(codeKind, codeBits, codeSigned); }
   constexpr int byteBits() const { return byteBitsOf(codeKind, codeBits); }
+  constexpr bool hasFloats() const { return layout::hasFloats(codeKind); }
+  /// Bytes; or with a unit for the floats of a table, those where it has such.
+  constexpr Operand operand() const { return {float(bias()), unitOf(codeKind)}; }
+  constexpr Operand operand(float unit) const {
+    return hasFloats() ? Operand{0, unit} : operand();
+  }
 
   // From the lowest bit on: bits of a code (4), signedness (1), kind (7), form (3), the
   // group's logarithm (5), then scale and offset of 20 bits each. Nothing outlives the

@@ -114,18 +114,10 @@ Result<void> detail::check(const EncodedWeight &w) {
 // Decoding
 //===----------------------------------------------------------------------===//
 
-const uint8_t *detail::bytesOf(CodeType codes, const uint8_t *fields, uint64_t count,
-                               std::vector<uint8_t> &buffer) {
-  if (!codes.isTable())
-    return fields;
-  uint8_t bytes[256];
+Points::Points(CodeType codes) {
   layout::Codes meaning = codes.layout();
   for (int f = 0; f < meaning.count(); ++f)
-    bytes[f] = uint8_t(meaning.byte(f));
-  buffer.resize(count);
-  for (uint64_t i = 0; i < count; ++i)
-    buffer[i] = bytes[fields[i]];
-  return buffer.data();
+    of[f] = codes.isTable() ? double(meaning.value(f)) : f;
 }
 
 void detail::decodeRow(const MetaStorage &m, unsigned group, const uint32_t *fields,
@@ -163,6 +155,12 @@ void detail::decodeRow(const MetaStorage &m, unsigned group, const uint32_t *fie
     for (uint64_t g = 0; g < G; ++g)
       values[g] = layout::deltaValue(constants[0], fields[g]);
     return;
+  case MetaStorage::Kind::scaled: {
+    float step = fromBits(m.type, constants[0]);
+    for (uint64_t g = 0; g < G; ++g)
+      values[g] = layout::scaledValue(fields[g], step);
+    return;
+  }
   }
 }
 
@@ -187,9 +185,10 @@ Result<AffineWeight> qlinear::decode(const EncodedWeight &w) {
   return a;
 }
 
-double AffineWeight::weight(uint64_t n, uint64_t k) const {
+double AffineWeight::weight(uint64_t n, uint64_t k, bool asBytes) const {
   uint64_t g = n * groups() + (group == kWholeRow ? 0 : k / group);
-  double q = codes.layout().value(fields[n * K + k]);
+  uint8_t field = fields[n * K + k];
+  double q = asBytes ? codes.layout().byteValue(field) : codes.layout().value(field);
   double s = scales[g];
   switch (form) {
   case Form::symmetric:
@@ -204,17 +203,28 @@ double AffineWeight::weight(uint64_t n, uint64_t k) const {
   return 0;
 }
 
-static void dequantizeGroup(Form form, CodeType codes, const uint8_t *fields,
-                            uint64_t size, float scale, float offset, float *to) {
-  thread_local std::vector<uint8_t> buffer;
-  double s = scale, r = shiftOf(form, scale, offset), center = centerOf(form, codes);
-  const uint8_t *byte = bytesOf(codes, fields, size, buffer);
+/// at(i) is the point of weight i.
+template <typename At>
+static void dequantizePoints(At at, uint64_t size, double s, double center, double r,
+                             float *to) {
   if (r == 0)
     for (uint64_t i = 0; i < size; ++i)
-      to[i] = float(s * (byte[i] - center));
+      to[i] = float(s * (at(i) - center));
   else
     for (uint64_t i = 0; i < size; ++i)
-      to[i] = subtractRounded(s * (byte[i] - center), r);
+      to[i] = subtractRounded(s * (at(i) - center), r);
+}
+
+static void dequantizeGroup(Form form, CodeType codes, const Points &points,
+                            const uint8_t *fields, uint64_t size, float scale,
+                            float offset, float *to) {
+  double r = shiftOf(form, scale, offset), center = centerOf(form, codes);
+  if (codes.isTable())
+    dequantizePoints([&](uint64_t i) { return points[fields[i]]; }, size, scale, center,
+                     r, to);
+  else
+    dequantizePoints([&](uint64_t i) { return double(fields[i]); }, size, scale, center,
+                     r, to);
 }
 
 Result<std::vector<float>> qlinear::dequantize(const AffineWeight &w) {
@@ -222,9 +232,11 @@ Result<std::vector<float>> qlinear::dequantize(const AffineWeight &w) {
     return r.takeError();
   std::vector<float> out(w.fields.size());
   uint64_t size = w.group == kWholeRow ? w.K : w.group;
+  const Points points(w.codes);
   tbb::parallel_for(size_t(0), w.scales.size(), [&](size_t g) {
-    dequantizeGroup(w.form, w.codes, w.fields.data() + g * size, size, w.scales[g],
-                    w.offsets.empty() ? 0 : w.offsets[g], out.data() + g * size);
+    dequantizeGroup(w.form, w.codes, points, w.fields.data() + g * size, size,
+                    w.scales[g], w.offsets.empty() ? 0 : w.offsets[g],
+                    out.data() + g * size);
   });
   return out;
 }
@@ -232,6 +244,7 @@ Result<std::vector<float>> qlinear::dequantize(const AffineWeight &w) {
 void qlinear::dequantizeRow(const EncodedWeight &w, uint64_t n, float *to) {
   thread_local std::vector<float> scales, offsets;
   const Encoding &e = w.encoding;
+  const Points points(e.codes);
   uint64_t size = e.group == kWholeRow ? w.K : e.group, G = w.K / size;
   scales.resize(G);
   offsets.assign(G, 0);
@@ -242,7 +255,7 @@ void qlinear::dequantizeRow(const EncodedWeight &w, uint64_t n, float *to) {
               w.offsetSteps.data() + n * constantsPerRow(e.offset, w.K), G,
               offsets.data());
   for (uint64_t g = 0; g < G; ++g)
-    dequantizeGroup(e.form, e.codes, w.fields.data() + n * w.K + g * size, size,
+    dequantizeGroup(e.form, e.codes, points, w.fields.data() + n * w.K + g * size, size,
                     scales[g], offsets[g], to + g * size);
 }
 

@@ -29,36 +29,8 @@ using namespace qlinear::detail;
 using Kind = MetaStorage::Kind;
 
 //===----------------------------------------------------------------------===//
-// Moments
+// Rows of a weight
 //===----------------------------------------------------------------------===//
-
-Moments detail::momentsOf(const AffineWeight &w) {
-  uint64_t G = w.groups(), size = w.K / G;
-  Moments m{std::vector<double>(w.N * G), std::vector<double>(w.N * G)};
-  tbb::parallel_for(tbb::blocked_range<uint64_t>(0, w.N, 8), [&](const auto &range) {
-    std::vector<uint8_t> buffer;
-    for (uint64_t g = range.begin() * G; g < range.end() * G; ++g) {
-      const uint8_t *f = bytesOf(w.codes, w.fields.data() + g * size, size, buffer);
-      uint64_t sum = 0, squares = 0;
-      for (uint64_t at = 0; at < size; at += 1 << 16) { // 32-bit sums
-        uint32_t partSum = 0, partSquares = 0;
-        uint64_t end = std::min<uint64_t>(size, at + (1 << 16));
-        for (uint64_t i = at; i < end; ++i) {
-          partSum += f[i];
-          partSquares += uint32_t(f[i]) * f[i];
-        }
-        sum += partSum;
-        squares += partSquares;
-      }
-      double n = double(size), mean = double(sum) / n;
-      m.mean[g] = mean;
-      // n * squares - sum^2 is exact in 64 bits for rows up to 2^24.
-      m.spread[g] = size < 1u << 24 ? double(size * squares - sum * sum) / n
-                                    : double(squares) - double(sum) * mean;
-    }
-  });
-  return m;
-}
 
 RowSource detail::rowOf(const AffineWeight &w, const Moments &m, uint64_t n) {
   uint64_t at = n * w.groups();
@@ -296,7 +268,8 @@ uint32_t codeLinear(const MetaStorage &m, const double *values, const double *we
 /// Bits of the nearest value of the type; larger values become its largest.
 uint32_t nearestBits(FloatType type, double value) {
   double largest = fromBits(type, largestBits(type));
-  return toBits(type, float(std::clamp(value, -largest, largest)));
+  double least = type == FloatType::e8m0 ? 0x1p-127 : -largest; // a power of two
+  return toBits(type, float(std::clamp(value, least, largest)));
 }
 
 /// The sign that carries most weight, for codes that can have only one.
@@ -358,6 +331,49 @@ void codeDelta(const MetaStorage &m, const double *values, const double *weights
   constants[0] = base | (negative ? 0x8000 : 0);
 }
 
+/// Floats of 8 bits, relative to a step at which the largest is one of the largest that
+/// e4m3 has: if the values came from such floats and another step, one of these steps,
+/// or a neighbour, gives them exactly.
+void codeScaled(const MetaStorage &m, const double *values, const double *weights,
+                uint64_t G, bool search, uint32_t *fields, uint32_t *constants) {
+  double largest = 0;
+  for (uint64_t g = 0; g < G; ++g)
+    if (weights[g] > 0)
+      largest = std::max(largest, std::fabs(values[g]));
+  std::fill_n(fields, G, 0);
+  constants[0] = 0;
+  if (largest == 0)
+    return;
+  double best = INFINITY;
+  auto codeOf = [](double value, double step) {
+    return nearestBits(FloatType::e4m3, value / step);
+  };
+  auto consider = [&](uint32_t bits) {
+    float step = fromBits(m.type, bits);
+    if (!(step > 0) || !std::isfinite(step))
+      return;
+    double error = 0;
+    for (uint64_t g = 0; g < G && error < best; ++g) {
+      double d = values[g] - layout::scaledValue(codeOf(values[g], step), step);
+      error += std::max(weights[g], 0.) * d * d;
+    }
+    if (error < best) {
+      best = error;
+      constants[0] = bits;
+    }
+  };
+  uint32_t top = largestBits(FloatType::e4m3);
+  for (uint32_t c = top; c > top - (search ? 8 : 1); --c) {
+    uint32_t bits = stepBits(m.type, largest / fromBits(FloatType::e4m3, c));
+    for (uint32_t near : {bits, bits - 1, bits + 1})
+      if (best > 0)
+        consider(near);
+  }
+  float step = fromBits(m.type, constants[0]);
+  for (uint64_t g = 0; g < G; ++g)
+    fields[g] = codeOf(values[g], step);
+}
+
 } // namespace
 
 void detail::codeRow(const MetaStorage &m, unsigned group, uint64_t K,
@@ -385,6 +401,8 @@ void detail::codeRow(const MetaStorage &m, unsigned group, uint64_t K,
     return codeLog(m, values, weights, G, fields, constants);
   case Kind::delta:
     return codeDelta(m, values, weights, G, fields, constants);
+  case Kind::scaled:
+    return codeScaled(m, values, weights, G, search, fields, constants);
   }
 }
 

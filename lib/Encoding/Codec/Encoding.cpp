@@ -8,6 +8,7 @@
 
 #include <array>
 #include <optional>
+#include <span>
 
 using namespace qlinear;
 
@@ -77,6 +78,8 @@ static std::string codeName(const MetaStorage &m) {
     return "log";
   case MetaStorage::Kind::delta:
     return "delta";
+  case MetaStorage::Kind::scaled:
+    return "e4m3";
   }
   return "";
 }
@@ -88,9 +91,9 @@ static Result<void> verifyStorage(const MetaStorage &m, const char *name,
   if (m.type > FloatType::e4m3 || m.scope > StepScope::tensor ||
       int(m.kind) >= layout::kMetaKinds)
     return broken(9, what + " storage has an unknown kind, float type or scope");
-  if (m.type > FloatType::f32)
-    return broken(11, what + " of " + floatNames[size_t(m.type)] +
-                          " is not supported yet; use bf16, f16 or f32");
+  if (m.type > FloatType::f32 && m.kind != Kind::plain)
+    return broken(11, what + " step of " + floatNames[size_t(m.type)] +
+                          " is too coarse; use bf16, f16 or f32");
   if (m.scope == StepScope::tensor)
     return broken(11, what + " step per tensor is not supported yet; use row<...>, "
                              "with the same step in each row");
@@ -121,14 +124,20 @@ static Result<void> verifyStorage(const MetaStorage &m, const char *name,
     if (m.type != FloatType::bf16)
       return broken(7, "delta " + what + " has a bf16 base: use row<bf16>");
     break;
+  case Kind::scaled:
+    if (m.bits != 8)
+      return broken(6, what + " code of " + number(m.bits) + " bits; an e4m3 has 8");
+    break;
   }
   if (m.kind != Kind::linear) {
+    bool scaled = m.kind == Kind::scaled;
     if (m.isSigned)
-      return broken(7, codeName(m) + " codes of the " + what +
-                           " are unsigned; their base carries the sign");
+      return broken(7,
+                    codeName(m) + " codes of the " + what + " are unsigned; their " +
+                        (scaled ? "float carries the sign" : "base carries the sign"));
     if (m.scope != StepScope::row)
-      return broken(7, codeName(m) + " codes of the " + what +
-                           " have their base per row: use row<...>");
+      return broken(7, codeName(m) + " codes of the " + what + " have their " +
+                           (scaled ? "step" : "base") + " per row: use row<...>");
   }
   if (m.scope == StepScope::block && group == kWholeRow)
     return broken(8, what + " step per 256 weights, but one group spans the whole "
@@ -216,7 +225,9 @@ static std::string str(const MetaStorage &m) {
   std::string type = floatNames[size_t(m.type)];
   if (m.kind == Kind::plain)
     return type;
-  std::string s = codeName(m) + number(m.bits);
+  std::string s = codeName(m);
+  if (m.kind != Kind::scaled)
+    s += number(m.bits);
   if (m.scope == StepScope::row)
     s += " * row<" + type + ">";
   else if (m.scope == StepScope::tensor)
@@ -355,6 +366,8 @@ std::string CodeType::tables() {
 }
 
 std::optional<MetaStorage> MetaStorage::parseCode(std::string_view text) {
+  if (text == "e4m3")
+    return scaled();
   for (const MetaStorage &code :
        {linear(0, false, StepScope::constant), linear(0, true, StepScope::constant),
         log(0), delta(0)})
@@ -377,23 +390,9 @@ static CodeType parseCodes(Parser &p) {
   return *codes;
 }
 
-static MetaStorage parseStorage(Parser &p) {
-  if (p.failed())
-    return {};
+/// The scope and the type of a step, or a base, after the '*'.
+static MetaStorage parseStep(Parser &p, MetaStorage m) {
   std::string_view w = p.word();
-  if (auto type = parseFloatType(w))
-    return MetaStorage::plain(*type);
-  MetaStorage m = MetaStorage::parseCode(w).value_or(MetaStorage{});
-  if (m.kind == MetaStorage::Kind::none || m.bits < 4 || m.bits > 12) {
-    p.expected("a metadata storage (bf16, f16, f32, u8, i8, u4, log8, "
-               "delta10, ...)",
-               w);
-    return {};
-  }
-  if (!p.consume('*'))
-    return m.kind == MetaStorage::Kind::linear ? m
-                                               : (p.expected("'* row<...>'", {}), m);
-  w = p.word();
   if (w == "block" && m.kind == MetaStorage::Kind::linear)
     m.scope = StepScope::block;
   else if (w == "tensor" && m.kind == MetaStorage::Kind::linear)
@@ -416,6 +415,28 @@ static MetaStorage parseStorage(Parser &p) {
     p.expected("a float type (bf16, f16, f32)", w);
   p.expect('>');
   return m;
+}
+
+static MetaStorage parseStorage(Parser &p) {
+  if (p.failed())
+    return {};
+  std::string_view w = p.word();
+  if (auto type = parseFloatType(w)) {
+    if (*type != FloatType::e4m3 || !p.consume('*'))
+      return MetaStorage::plain(*type);
+    return parseStep(p, MetaStorage::scaled());
+  }
+  MetaStorage m = MetaStorage::parseCode(w).value_or(MetaStorage{});
+  if (m.kind == MetaStorage::Kind::none || m.bits < 4 || m.bits > 12) {
+    p.expected("a metadata storage (bf16, f16, f32, e8m0, e4m3, u8, i8, u4, log8, "
+               "delta10, ...)",
+               w);
+    return {};
+  }
+  if (!p.consume('*'))
+    return m.kind == MetaStorage::Kind::linear ? m
+                                               : (p.expected("'* row<...>'", {}), m);
+  return parseStep(p, m);
 }
 
 Result<Encoding> Encoding::parse(std::string_view text) {
@@ -468,29 +489,57 @@ Result<Encoding> Encoding::parse(std::string_view text) {
 // Encodings by name
 //===----------------------------------------------------------------------===//
 
-Result<Encoding> qlinear::ggufEncoding(std::string_view type) {
-  MetaStorage f16 = MetaStorage::plain(FloatType::f16);
+namespace {
+struct GgufFormat {
+  std::string_view type;
+  Encoding encoding;
+};
+} // namespace
+
+static std::span<const GgufFormat> ggufFormats() {
+  static const MetaStorage f16 = MetaStorage::plain(FloatType::f16);
   auto block = [](uint8_t bits, bool isSigned) {
     return MetaStorage::linear(bits, isSigned, StepScope::block, FloatType::f16);
   };
-  if (type == "Q4_0")
-    return Encoding{{4, true}, 32, Form::symmetric, f16, {}};
-  if (type == "Q4_1")
-    return Encoding{{4, false}, 32, Form::min, f16, f16};
-  if (type == "Q5_0")
-    return Encoding{{5, true}, 32, Form::symmetric, f16, {}};
-  if (type == "Q5_1")
-    return Encoding{{5, false}, 32, Form::min, f16, f16};
-  if (type == "Q8_0")
-    return Encoding{{8, true}, 32, Form::symmetric, f16, {}};
-  if (type == "Q4_K")
-    return Encoding{{4, false}, 32, Form::min, block(6, false), block(6, false)};
-  if (type == "Q5_K")
-    return Encoding{{5, false}, 32, Form::min, block(6, false), block(6, false)};
-  if (type == "Q6_K")
-    return Encoding{{6, true}, 16, Form::symmetric, block(8, true), {}};
-  return error("no encoding for the GGUF type '" + std::string(type) +
-               "'; known are Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K");
+  static const CodeType iq4nl = CodeType::table(CodeKind::iq4nl);
+  static const CodeType e2m1 = CodeType::table(CodeKind::e2m1);
+  static const GgufFormat formats[] = {
+      {"Q4_0", {{4, true}, 32, Form::symmetric, f16, {}}},
+      {"Q4_1", {{4, false}, 32, Form::min, f16, f16}},
+      {"Q5_0", {{5, true}, 32, Form::symmetric, f16, {}}},
+      {"Q5_1", {{5, false}, 32, Form::min, f16, f16}},
+      {"Q8_0", {{8, true}, 32, Form::symmetric, f16, {}}},
+      {"Q4_K", {{4, false}, 32, Form::min, block(6, false), block(6, false)}},
+      {"Q5_K", {{5, false}, 32, Form::min, block(6, false), block(6, false)}},
+      {"Q6_K", {{6, true}, 16, Form::symmetric, block(8, true), {}}},
+      {"IQ4_NL", {iq4nl, 32, Form::symmetric, f16, {}}},
+      {"IQ4_XS", {iq4nl, 32, Form::symmetric, block(6, true), {}}},
+      {"MXFP4", {e2m1, 32, Form::symmetric, MetaStorage::plain(FloatType::e8m0), {}}},
+      {"NVFP4", {e2m1, 16, Form::symmetric, MetaStorage::plain(FloatType::e4m3), {}}},
+  };
+  return formats;
+}
+
+std::string qlinear::ggufTypes() {
+  std::string types;
+  for (const GgufFormat &format : ggufFormats())
+    types += (types.empty() ? "" : ", ") + std::string(format.type);
+  return types;
+}
+
+Result<Encoding> qlinear::ggufEncoding(std::string_view type) {
+  for (const GgufFormat &format : ggufFormats())
+    if (format.type == type)
+      return format.encoding;
+  return error("no encoding for the GGUF type '" + std::string(type) + "'; known are " +
+               ggufTypes());
+}
+
+std::string_view qlinear::ggufTypeOf(const Encoding &encoding) {
+  for (const GgufFormat &format : ggufFormats())
+    if (format.encoding == encoding)
+      return format.type;
+  return "";
 }
 
 Result<Encoding> qlinear::namedEncoding(std::string_view name, CodeType codes,

@@ -13,6 +13,7 @@
 
 #include "qlinear/Encoding/Encoding.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
@@ -46,17 +47,55 @@ inline float fromBits(FloatType type, uint32_t bits) {
   return layout::floatValue(int(type), bits);
 }
 
+/// The power of two that is nearest in its logarithm, of values from 2^-127 to 2^127.
+inline uint32_t toE8m0(float value) {
+  int exponent;
+  double fraction = std::frexp(double(value), &exponent); // from 0.5
+  exponent += fraction < 0x1.6a09e667f3bcdp-1 ? -1 : 0;   // the root of a half
+  return uint32_t(std::clamp(exponent + 127, 0, 254));
+}
+
+/// Values to 448, the largest.
+inline uint32_t toE4m3(float value) {
+  uint32_t sign = std::bit_cast<uint32_t>(value) >> 24 & 0x80;
+  // An ulp from 2^-6 on, and of the subnormal numbers below.
+  float magnitude = std::fabs(value);
+  int exponent = magnitude < 0x1p-6f ? -6 : std::ilogb(magnitude);
+  uint32_t ulps = uint32_t(std::nearbyint(std::ldexp(double(magnitude), 3 - exponent)));
+  return sign | std::min(ulps + (uint32_t(exponent + 6) << 3), 0x7Eu);
+}
+
 inline uint32_t toBits(FloatType type, float value) {
-  return type == FloatType::bf16  ? toBf16(value)
-         : type == FloatType::f16 ? toF16(value)
-                                  : std::bit_cast<uint32_t>(value);
+  switch (type) {
+  case FloatType::bf16:
+    return toBf16(value);
+  case FloatType::f16:
+    return toF16(value);
+  case FloatType::f32:
+    break;
+  case FloatType::e8m0:
+    return toE8m0(value);
+  case FloatType::e4m3:
+    return toE4m3(value);
+  }
+  return std::bit_cast<uint32_t>(value);
 }
 
 /// Bits of the largest finite value of the type.
 inline uint32_t largestBits(FloatType type) {
-  return type == FloatType::bf16  ? 0x7F7F
-         : type == FloatType::f16 ? 0x7BFF
-                                  : 0x7F7FFFFF;
+  switch (type) {
+  case FloatType::bf16:
+    return 0x7F7F;
+  case FloatType::f16:
+    return 0x7BFF;
+  case FloatType::f32:
+    break;
+  case FloatType::e8m0:
+    return 254;
+  case FloatType::e4m3:
+    return 0x7E; // 448
+  }
+  return 0x7F7FFFFF;
 }
 
 /// a - b rounded once to float, where a and b are exact: the difference is

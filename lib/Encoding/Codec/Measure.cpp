@@ -15,35 +15,88 @@
 using namespace qlinear;
 using namespace qlinear::detail;
 
+//===----------------------------------------------------------------------===//
+// Moments
+//===----------------------------------------------------------------------===//
+
+/// Of the values of a table. They are taken relative to the first, so that a group that
+/// is all one value has no spread.
+static void tableMoments(const Points &points, const uint8_t *f, uint64_t size,
+                         double &mean, double &spread) {
+  double first = points[f[0]], n = double(size), sum = 0, squares = 0;
+  for (uint64_t i = 0; i < size; ++i) {
+    double d = points[f[i]] - first;
+    sum += d;
+    squares += d * d;
+  }
+  mean = first + sum / n;
+  spread = std::max(0., squares - sum * sum / n);
+}
+
+Moments detail::momentsOf(const AffineWeight &w) {
+  uint64_t G = w.groups(), size = w.K / G;
+  Moments m{std::vector<double>(w.N * G), std::vector<double>(w.N * G)};
+  const Points points(w.codes);
+  tbb::parallel_for(tbb::blocked_range<uint64_t>(0, w.N, 8), [&](const auto &range) {
+    for (uint64_t g = range.begin() * G; g < range.end() * G; ++g) {
+      const uint8_t *f = w.fields.data() + g * size;
+      if (w.codes.isTable()) {
+        tableMoments(points, f, size, m.mean[g], m.spread[g]);
+        continue;
+      }
+      uint64_t sum = 0, squares = 0;
+      for (uint64_t at = 0; at < size; at += 1 << 16) { // 32-bit sums
+        uint32_t partSum = 0, partSquares = 0;
+        uint64_t end = std::min<uint64_t>(size, at + (1 << 16));
+        for (uint64_t i = at; i < end; ++i) {
+          partSum += f[i];
+          partSquares += uint32_t(f[i]) * f[i];
+        }
+        sum += partSum;
+        squares += partSquares;
+      }
+      double n = double(size), mean = double(sum) / n;
+      m.mean[g] = mean;
+      // n * squares - sum^2 is exact in 64 bits for rows up to 2^24.
+      m.spread[g] = size < 1u << 24 ? double(size * squares - sum * sum) / n
+                                    : double(squares) - double(sum) * mean;
+    }
+  });
+  return m;
+}
+
+//===----------------------------------------------------------------------===//
+// Quality
+//===----------------------------------------------------------------------===//
+
 static double decibels(double signal, double noise) {
   if (noise == 0)
     return INFINITY;
   return signal == 0 ? -INFINITY : 10 * std::log10(signal / noise);
 }
 
-/// One group: w = s * (f - center) - r, with the byte f of a code.
+/// One group: w = s * (f - center) - r, with the point f of a code.
 struct Line {
   double s, center, r;
   double at(double f) const { return s * (f - center) - r; }
-  float rounded(int f) const { return subtractRounded(s * (f - center), r); }
+  float rounded(double f) const { return subtractRounded(s * (f - center), r); }
 };
 
 /// Weights of the group whose values differ once rounded to f32.
-static uint64_t countDiffering(const uint8_t *fields, uint64_t size, CodeType type,
-                               const Line &a, const Line &b) {
+static uint64_t countDiffering(const uint8_t *fields, uint64_t size, int codes,
+                               const Points &points, const Line &a, const Line &b) {
   uint8_t differs[256];
-  int codes = 1 << type.bits, count = 0;
-  layout::Codes meaning = type.layout();
+  int count = 0;
   for (int f = 0; f < codes; ++f) {
     // A difference of several ulps needs no rounding to be seen.
-    double x = a.at(meaning.byte(f)), y = b.at(meaning.byte(f));
+    double x = a.at(points.of[f]), y = b.at(points.of[f]);
     differs[f] = std::fabs(x - y) > 0x1p-21 * (std::fabs(x) + std::fabs(y));
     count += differs[f];
   }
   if (count != codes)
     for (int f = 0; f < codes; ++f)
       if (!differs[f])
-        count += differs[f] = a.rounded(meaning.byte(f)) != b.rounded(meaning.byte(f));
+        count += differs[f] = a.rounded(points.of[f]) != b.rounded(points.of[f]);
   if (count == 0 || count == codes)
     return count ? size : 0;
   uint64_t total = 0;
@@ -58,6 +111,7 @@ RowQuality detail::measureRow(const AffineWeight &w, uint64_t n, const RowSource
   uint64_t G = w.groups(), size = w.K / G;
   const uint8_t *fields = w.fields.data() + n * w.K;
   double count = double(size), squares = 0; // of the group errors
+  const Points points(w.codes);
   Line a{0, centerOf(w.form, w.codes), 0}, b{0, centerOf(e.form, e.codes), 0};
   RowQuality q;
   for (uint64_t g = 0; g < G; ++g) {
@@ -76,7 +130,8 @@ RowQuality detail::measureRow(const AffineWeight &w, uint64_t n, const RowSource
     double noise = ds * ds * exact.spread[g] + count * error * error;
     // With an error this large some weight must differ.
     if (countAll || noise <= 0x1p-40 * signal) {
-      uint64_t differing = countDiffering(fields + g * size, size, w.codes, a, b);
+      uint64_t differing = countDiffering(fields + g * size, size,
+                                          w.codes.layout().count(), points, a, b);
       if (!differing) // what f32 cannot tell is no error
         continue;
       q.differing += differing;

@@ -10,8 +10,7 @@
 //
 //   w = s * (f - center) - r
 //
-// of the byte f that a code field stands for (Fields.h): the field itself, unless
-// the code indexes a table.
+// of what a code field stands for: the field itself, or a table's value.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_LIB_ENCODING_CODEC_METADATA_H
@@ -43,13 +42,17 @@ inline float linearValue(const MetaStorage &m, uint32_t field, float step) {
 void decodeRow(const MetaStorage &m, unsigned group, const uint32_t *fields,
                const uint32_t *constants, uint64_t G, float *values);
 
-/// The bytes that code fields stand for: `fields` itself, or written to `buffer`.
-const uint8_t *bytesOf(CodeType codes, const uint8_t *fields, uint64_t count,
-                       std::vector<uint8_t> &buffer);
+/// What each code field stands for.
+struct Points {
+  double of[256];
+  explicit Points(CodeType codes);
+  double operator[](uint8_t field) const { return of[field]; }
+};
 
 /// The form's own center, and r as an exact product in double.
 inline double centerOf(Form form, CodeType codes) {
-  return form == Form::centred ? double(1 << (codes.bits - 1)) : double(codes.bias());
+  return form == Form::centred ? double(1 << (codes.bits - 1))
+                               : double(codes.fieldBias());
 }
 inline double shiftOf(Form form, float scale, float offset) {
   switch (form) {
@@ -77,7 +80,7 @@ std::string groupName(uint64_t row, uint64_t g, unsigned group, uint64_t K);
 //===----------------------------------------------------------------------===//
 
 /// Determines the squared error of new metadata: per group the mean of the
-/// codes' bytes and their summed squared deviation from it. With them the
+/// codes' points and their summed squared deviation from it. With them the
 /// weights need not be touched again:
 ///   sum (w - w')^2 = (s - s')^2 * spread + n * (mean(w) - mean(w'))^2.
 struct Moments {

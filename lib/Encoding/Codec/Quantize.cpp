@@ -10,7 +10,8 @@
 // integers within the code range: such weights re-encode losslessly at 4 bits
 // per zero. The mins and the centred zeros are floats.
 //
-// Codes that index a table get the nearest of its values, in the symmetric form.
+// Codes that index a table get the nearest of its values, in the symmetric form; for
+// them a scale may also be a power of two, or an e4m3 times a step of its row.
 //
 // The search tries ranges from the full one down to about half of it (clipping
 // the extremes costs less than a coarse step, the more so the fewer the bits)
@@ -322,6 +323,8 @@ public:
 /// The same for the codes of a table: w' = s * values[f], s never negative.
 class TableQuantizer {
   bool search;
+  MetaStorage storage;         ///< of scales
+  float step = 1;              ///< of the row's, where they have one
   std::vector<double> values;  ///< of the fields
   std::vector<uint8_t> fields; ///< in the order of their values
   std::vector<double> limits;  ///< half way between neighbours
@@ -345,8 +348,32 @@ class TableQuantizer {
     return total;
   }
 
+  /// A scale as it can be stored; 0 if it is too small, or too large.
+  float stored(double wanted) const {
+    if (!(wanted > 0))
+      return 0;
+    if (storage.kind == MetaStorage::Kind::scaled) {
+      double most = fromBits(FloatType::e4m3, largestBits(FloatType::e4m3));
+      uint32_t bits =
+          toBits(FloatType::e4m3, float(std::min(wanted / double(step), most)));
+      return step > 0 ? layout::scaledValue(bits, step) : 0;
+    }
+    float s = fromBits(storage.type, toBits(storage.type, float(wanted)));
+    return std::isfinite(s) ? s : 0;
+  }
+  /// The least scale at which nothing of these weights is clipped.
+  double fullScale(const float *weights, uint64_t size) const {
+    double up = 0, down = 0;
+    for (uint64_t i = 0; i < size; ++i) {
+      up = std::max(up, double(weights[i]));
+      down = std::max(down, -double(weights[i]));
+    }
+    return std::max(up / values[fields.back()], down / -values[fields.front()]);
+  }
+
 public:
-  TableQuantizer(const QuantizeOptions &options) : search(options.search) {
+  TableQuantizer(const QuantizeOptions &options)
+      : search(options.search), storage(options.scale) {
     layout::Codes codes = options.codes.layout();
     for (int f = 0; f < codes.count(); ++f) {
       values.push_back(codes.value(f));
@@ -359,19 +386,20 @@ public:
       limits.push_back((values[fields[i - 1]] + values[fields[i]]) / 2);
   }
 
+  /// Before the groups of a row of K weights.
+  void startRow(const float *weights, uint64_t K) {
+    if (storage.kind == MetaStorage::Kind::scaled)
+      step = float(fullScale(weights, K) /
+                   fromBits(FloatType::e4m3, largestBits(FloatType::e4m3)));
+  }
+
   void run(const float *weights, uint64_t size, uint8_t *out, float &scale) const {
-    double up = 0, down = 0;
-    for (uint64_t i = 0; i < size; ++i) {
-      up = std::max(up, double(weights[i]));
-      down = std::max(down, -double(weights[i]));
-    }
-    // The least at which nothing is clipped.
-    double full = std::max(up / values[fields.back()], down / -values[fields.front()]);
+    double full = fullScale(weights, size);
     double best = INFINITY;
     scale = 0;
     auto consider = [&](double wanted) {
-      float s = fromBf16(toBf16(float(wanted)));
-      if (s == 0 || !std::isfinite(s))
+      float s = stored(wanted);
+      if (s == 0)
         return Sums();
       Sums r = sums(weights, size, s);
       if (r.error < best) {
@@ -380,7 +408,11 @@ public:
       }
       return r;
     };
-    for (int i = 0; i < (search ? 20 : 1); ++i) {
+    // Powers of two are too far apart to take the nearest, which may clip much.
+    if (storage.type == FloatType::e8m0 && full > 0)
+      consider(std::exp2(std::ceil(std::log2(full))));
+    bool isDone = best < INFINITY && !search;
+    for (int i = 0; i < (search ? 20 : isDone ? 0 : 1); ++i) {
       Sums r = consider(full * (1 - 0.03 * i));
       if (search && r.qq > 0 && r.qw > 0)
         consider(r.qw / r.qq);
@@ -425,8 +457,12 @@ Result<AffineWeight> qlinear::quantize(std::span<const float> weights, uint64_t 
   tbb::parallel_for(tbb::blocked_range<uint64_t>(0, N, 4), [&](const auto &range) {
     if (options.codes.isTable()) {
       TableQuantizer q(options);
-      for (uint64_t g = range.begin() * G; g < range.end() * G; ++g)
-        q.run(weights.data() + g * size, size, w.fields.data() + g * size, w.scales[g]);
+      for (uint64_t n = range.begin(); n < range.end(); ++n) {
+        q.startRow(weights.data() + n * K, K);
+        for (uint64_t g = n * G; g < (n + 1) * G; ++g)
+          q.run(weights.data() + g * size, size, w.fields.data() + g * size,
+                w.scales[g]);
+      }
       return;
     }
     GroupQuantizer q(options);
@@ -452,9 +488,20 @@ Result<QuantizeOptions> qlinear::parseQuantize(std::string_view text) {
     return error(fmt::format(
         "{} is not CODES:GROUP[:FORM]: CODES one of int4, int5, int6, int8{}; GROUP "
         "16, 32, 64, 128, 256 or row; FORM symmetric, zero, min or centred; as in "
-        "int4:32",
+        "int4:32; nor is it mxfp4, nvfp4 or nf4",
         inQuotes(text), CodeType::tables()));
   };
+  if (text == "mxfp4" || text == "nvfp4") {
+    QuantizeOptions out;
+    out.codes = CodeType::table(CodeKind::e2m1);
+    out.group = text == "mxfp4" ? 32 : 16;
+    out.form = Form::symmetric;
+    out.scale =
+        text == "mxfp4" ? MetaStorage::plain(FloatType::e8m0) : MetaStorage::scaled();
+    return out;
+  }
+  if (text == "nf4")
+    text = "nf4:64";
   size_t colon = text.find(':'), second = text.find(':', colon + 1);
   if (colon == text.npos)
     return bad();

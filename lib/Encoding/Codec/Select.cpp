@@ -50,6 +50,7 @@ struct Source {
   Form form;
   bool negativeScales;
   bool negativeOffsets;
+  bool powersOfTwo;                ///< scales are, or 0
   std::optional<MetaStorage> grid; ///< integer codes that hold every zero
 };
 
@@ -65,9 +66,12 @@ std::optional<MetaStorage> gridFor(float low, float high) {
 }
 
 Source describe(const AffineWeight &w) {
-  Source s{w.codes, w.group, w.form, false, false, std::nullopt};
-  for (float v : w.scales)
+  Source s{w.codes, w.group, w.form, false, false, true, std::nullopt};
+  for (float v : w.scales) {
+    int exponent;
     s.negativeScales |= v < 0;
+    s.powersOfTwo &= v == 0 || std::frexp(v, &exponent) == 0.5f;
+  }
   float low = INFINITY, high = -INFINITY;
   bool integers = !w.offsets.empty();
   for (float v : w.offsets) {
@@ -83,9 +87,15 @@ Source describe(const AffineWeight &w) {
 
 using Encodings = std::vector<Encoding>;
 
-/// Scale codes that are exact for bf16 scales, with offsets that are kept.
+/// Scale codes that are exact for bf16 scales, powers of two, or the scales of NVFP4,
+/// with offsets that are kept.
 Encodings exactCandidates(const Source &s, const MetaStorage &offset) {
   Encodings list;
+  if (s.powersOfTwo)
+    list.push_back(
+        {s.codes, s.group, s.form, MetaStorage::plain(FloatType::e8m0), offset});
+  if (s.codes.kind == CodeKind::e2m1 && s.group != kWholeRow)
+    list.push_back({s.codes, s.group, s.form, MetaStorage::scaled(), offset});
   if (s.group != kWholeRow)
     for (uint8_t bits : {8, 10, 12})
       list.push_back({s.codes, s.group, s.form, MetaStorage::delta(bits), offset});
@@ -377,7 +387,7 @@ public:
   Result<Selection> automatic(bool lossless);
 };
 
-/// "u8/row", "i8/256", "log8", "delta10", "u4", "bf16".
+/// "u8/row", "i8/256", "log8", "delta10", "u4", "bf16", "e4m3/row".
 std::string shortName(const MetaStorage &m) {
   Encoding e{{4, true}, 32, Form::symmetric, m, {}};
   std::string text = e.str();
@@ -386,7 +396,8 @@ std::string shortName(const MetaStorage &m) {
   if (star == std::string::npos)
     return text;
   std::string code = text.substr(0, star);
-  return m.kind != Kind::linear        ? code
+  return m.kind == Kind::scaled        ? code + "/row"
+         : m.kind != Kind::linear      ? code
          : m.scope == StepScope::block ? code + "/256"
                                        : code + "/row";
 }
@@ -522,16 +533,14 @@ Result<Selection> qlinear::select(const EncodedWeight &native,
     return r.takeError();
   if (auto r = checkFinite(native); !r)
     return r.takeError();
-  std::string name = nameOf(native.encoding);
-  bool gguf = false;
-  for (const char *type :
-       {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"})
-    if (*ggufEncoding(type) == native.encoding) {
-      name = type;
-      gguf = true;
-    }
-  // Plain metadata is what there is to be compacted; codes were chosen by someone.
-  bool plain = native.encoding.scale.kind == MetaStorage::Kind::plain;
+  std::string name(ggufTypeOf(native.encoding));
+  bool gguf = !name.empty();
+  if (!gguf)
+    name = nameOf(native.encoding);
+  // Plain metadata is what there is to be compacted; codes, and floats that are as
+  // small, were chosen by someone.
+  const MetaStorage &scale = native.encoding.scale;
+  bool plain = scale.kind == MetaStorage::Kind::plain && byteWidth(scale.type) > 1;
   bool keep = (rule.name == "auto" || rule.name == "lossless") && (gguf || !plain);
   if (rule.name.find(',') != std::string::npos)
     if (auto e = Encoding::parse(rule.name))

@@ -30,6 +30,8 @@ constexpr Method kMethods[] = {
     {"torchao", "", Family::torchao},
     {"hqq", "", Family::hqq},
     {"mlx", "", Family::mlx},
+    {"modelopt", "", Family::modelopt},
+    {"bitsandbytes", "", Family::bitsandbytes},
 };
 
 std::string_view nameOf(Family family) {
@@ -44,6 +46,10 @@ std::string_view nameOf(Family family) {
     return "HQQ";
   case Family::mlx:
     return "MLX";
+  case Family::modelopt:
+    return "ModelOpt";
+  case Family::bitsandbytes:
+    return "bitsandbytes";
   }
   return "";
 }
@@ -59,12 +65,17 @@ constexpr std::string_view kKnownKeys[] = {
     "static_groups", "dynamic", "extra_config", "config_groups", "data_type",
     "act_bits", "act_data_type", "act_dynamic", "act_group_size", "act_sym",
     "super_bits", "super_group_size", "mode", "weight_bits", "quant_type",
-    "quant_config",
+    "quant_config", "quant_algo", "kv_cache_quant_algo", "load_in_4bit", "load_in_8bit",
+    "_load_in_4bit", "_load_in_8bit", "bnb_4bit_compute_dtype",
+    "bnb_4bit_quant_storage", "bnb_4bit_quant_type", "bnb_4bit_use_double_quant",
+    "llm_int8_enable_fp32_cpu_offload", "llm_int8_has_fp16_weight",
+    "llm_int8_skip_modules", "llm_int8_threshold",
     // Which layers.
-    "ignore", "modules_to_not_convert", "modules_in_block_to_quantize",
-    "block_name_to_quantize", "to_quant_block_names", "quant_block_list", "lm_head",
-    "quant_lm_head", "inside_layer_modules", "model_name_or_path",
-    "model_file_base_name", "skip_modules", "untie_embedding_weights",
+    "ignore", "exclude_modules", "quantized_layers", "modules_to_not_convert",
+    "modules_in_block_to_quantize", "block_name_to_quantize", "to_quant_block_names",
+    "quant_block_list", "lm_head", "quant_lm_head", "inside_layer_modules",
+    "model_name_or_path", "model_file_base_name", "skip_modules",
+    "untie_embedding_weights",
     // How the codes were found.
     "damp_percent", "damp_auto_increment", "true_sequential", "dataset", "tokenizer",
     "nsamples", "iters", "seqlen", "lr", "minmax_lr", "low_gpu_mem_usage", "batch_size",
@@ -226,9 +237,10 @@ void Declaration::merge(const json &object, const std::string &from) {
   auto isAbsent = [](const json &in, json::const_iterator at) {
     return at == in.end() || at->is_null() || (at->is_object() && at->empty());
   };
-  for (const char *key : {"quant_method", "method", "bits", "group_size", "sym",
-                          "desc_act", "zero_point", "checkpoint_format", "format",
-                          "version", "packing_format", "dynamic", "extra_config"}) {
+  for (const char *key :
+       {"quant_method", "method", "bits", "group_size", "sym", "desc_act", "zero_point",
+        "checkpoint_format", "format", "version", "packing_format", "dynamic",
+        "extra_config", "quant_algo"}) {
     auto a = std::as_const(description).find(key), b = std::as_const(added).find(key);
     if (isAbsent(description, a) || isAbsent(added, b))
       continue;
@@ -293,9 +305,12 @@ Result<Declaration> Declaration::read(const Checkpoint &checkpoint) {
         object["quant_method"] = isAwq ? "awq" : "gptq";
       out.merge(object, name);
     }
-  if (auto at = files.find("hf_quant_config.json");
-      at != files.end() && out.place.empty())
-    out.merge({{"quant_method", "modelopt"}}, "hf_quant_config.json");
+  if (auto at = files.find("hf_quant_config.json"); at != files.end()) {
+    const json *own = objectIn(at->second, "quantization");
+    json object = own ? *own : json::object();
+    object["quant_method"] = "modelopt";
+    out.merge(object, "hf_quant_config.json");
+  }
 
   out.name = lower(out.text({"quant_method", "method"}).value_or(""));
   for (const Method &m : kMethods)

@@ -24,7 +24,15 @@
 namespace qlinear {
 
 /// Which importer reads a method's weights.
-enum class Family { words, compressedTensors, torchao, hqq, mlx };
+enum class Family {
+  words,
+  compressedTensors,
+  torchao,
+  hqq,
+  mlx,
+  modelopt,
+  bitsandbytes
+};
 
 /// How one layer was quantized, as far as it is said.
 struct LayerRule {

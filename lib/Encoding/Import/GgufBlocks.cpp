@@ -18,7 +18,13 @@
 //   Q4_K    d f16 | dmin f16 | 8 x (6-bit scale, min) | 4 x 32 nibble pairs       256
 //   Q5_K    d f16 | dmin f16 | 8 x (6-bit scale, min) | 32 x 8 fifth bits | nibbles 256
 //   Q6_K    128 low nibble pairs | 64 bytes of high bits | 16 i8 scales | d f16   256
-// A nibble pair of 32 weights holds weight i low and weight i + 16 high; in the
+//   IQ4_NL  as Q4_0                                            32
+//   IQ4_XS  d f16 | 8 x 2 high bits of scales | 4 pairs of low nibbles of scales |
+//           8 x 16 nibble pairs                                256
+//   MXFP4   e8m0 | 16 nibble pairs                             32
+//   NVFP4   4 x e4m3 | 4 x 8 nibble pairs                      64
+// A nibble pair of 32 weights holds weight i low and weight i + 16 high (NVFP4, of 16:
+// + 8); in the
 // K formats weight i low and weight i + 32 (Q6_K: + 64) high.
 //
 //===----------------------------------------------------------------------===//
@@ -49,7 +55,13 @@ uint32_t load32(const uint8_t *p) {
   memcpy(&v, p, 4);
   return v;
 }
-bool isFinite16(uint16_t bits) { return (bits & 0x7C00) != 0x7C00; }
+
+/// The f16 floats at these bytes of a block.
+template <int... At> struct Floats {
+  static bool areFinite(const uint8_t *in) {
+    return (((load16(in + At) & 0x7C00) != 0x7C00) && ...);
+  }
+};
 
 /// Where the parts of one block go; `steps` of the K formats, else null.
 struct BlockOut {
@@ -69,31 +81,27 @@ void fifthBits(uint32_t bits, uint8_t *out) {
     out[i] |= uint8_t((bits >> i & 1) << 4);
 }
 
-struct Q4_0 {
-  static constexpr int kFloats[] = {0};
+struct Q4_0 : Floats<0> {
   static void decode(const uint8_t *in, BlockOut out) {
     out.scales[0] = load16(in);
     nibblePairs16(in + 2, out.fields);
   }
 };
-struct Q4_1 {
-  static constexpr int kFloats[] = {0, 2};
+struct Q4_1 : Floats<0, 2> {
   static void decode(const uint8_t *in, BlockOut out) {
     out.scales[0] = load16(in);
     out.offsets[0] = load16(in + 2) ^ 0x8000;
     nibblePairs16(in + 4, out.fields);
   }
 };
-struct Q5_0 {
-  static constexpr int kFloats[] = {0};
+struct Q5_0 : Floats<0> {
   static void decode(const uint8_t *in, BlockOut out) {
     out.scales[0] = load16(in);
     nibblePairs16(in + 6, out.fields);
     fifthBits(load32(in + 2), out.fields);
   }
 };
-struct Q5_1 {
-  static constexpr int kFloats[] = {0, 2};
+struct Q5_1 : Floats<0, 2> {
   static void decode(const uint8_t *in, BlockOut out) {
     out.scales[0] = load16(in);
     out.offsets[0] = load16(in + 2) ^ 0x8000;
@@ -101,8 +109,7 @@ struct Q5_1 {
     fifthBits(load32(in + 4), out.fields);
   }
 };
-struct Q8_0 {
-  static constexpr int kFloats[] = {0};
+struct Q8_0 : Floats<0> {
   static void decode(const uint8_t *in, BlockOut out) {
     out.scales[0] = load16(in);
     for (int i = 0; i < 32; ++i)
@@ -123,8 +130,7 @@ void scalesAndMins(const uint8_t *in, uint32_t *scales, uint32_t *mins) {
   }
 }
 
-struct Q4_K {
-  static constexpr int kFloats[] = {0, 2};
+struct Q4_K : Floats<0, 2> {
   static void decode(const uint8_t *__restrict in, BlockOut out) {
     out.scaleStep[0] = load16(in);
     out.offsetStep[0] = load16(in + 2);
@@ -138,8 +144,7 @@ struct Q4_K {
       }
   }
 };
-struct Q5_K {
-  static constexpr int kFloats[] = {0, 2};
+struct Q5_K : Floats<0, 2> {
   static void decode(const uint8_t *__restrict in, BlockOut out) {
     out.scaleStep[0] = load16(in);
     out.offsetStep[0] = load16(in + 2);
@@ -153,8 +158,7 @@ struct Q5_K {
       }
   }
 };
-struct Q6_K {
-  static constexpr int kFloats[] = {208};
+struct Q6_K : Floats<208> {
   static void decode(const uint8_t *__restrict in, BlockOut out) {
     out.scaleStep[0] = load16(in + 208);
     for (int g = 0; g < 16; ++g)
@@ -173,6 +177,45 @@ struct Q6_K {
   }
 };
 
+/// A scale is d * (code - 32): in two's complement, the code's highest bit turned.
+struct IQ4_XS : Floats<0> {
+  static void decode(const uint8_t *__restrict in, BlockOut out) {
+    out.scaleStep[0] = load16(in);
+    uint32_t high = load16(in + 2);
+    for (int g = 0; g < 8; ++g) {
+      uint32_t low = in[4 + g / 2] >> 4 * (g % 2) & 15;
+      out.scales[g] = (low | (high >> 2 * g & 3) << 4) ^ 32;
+      nibblePairs16(in + 8 + 16 * g, out.fields + 32 * g);
+    }
+  }
+};
+
+/// All 255 is NaN where the format comes from; for ggml it is 2^128.
+struct MXFP4 {
+  static bool areFinite(const uint8_t *in) { return in[0] != 255; }
+  static void decode(const uint8_t *in, BlockOut out) {
+    out.scales[0] = in[0];
+    nibblePairs16(in + 1, out.fields);
+  }
+};
+
+/// ggml's scales have no sign: it does not look at the bit.
+struct NVFP4 {
+  static bool areFinite(const uint8_t *in) {
+    return std::none_of(in, in + 4, [](uint8_t d) { return (d & 0x7F) == 0x7F; });
+  }
+  static void decode(const uint8_t *in, BlockOut out) {
+    for (int g = 0; g < 4; ++g) {
+      out.scales[g] = in[g] & 0x7F;
+      for (int i = 0; i < 8; ++i) {
+        uint8_t pair = in[4 + 8 * g + i];
+        out.fields[16 * g + i] = pair & 15;
+        out.fields[16 * g + 8 + i] = pair >> 4;
+      }
+    }
+  }
+};
+
 /// Decodes the rows of `w` from `data`. Returns the index of the first block with
 /// a float that is not finite, or -1.
 template <typename Format>
@@ -183,9 +226,7 @@ int64_t decodeBlocks(const uint8_t *data, const GgufType &type, EncodedWeight &w
   tbb::parallel_for(tbb::blocked_range<uint64_t>(0, w.N, 16), [&](const auto &rows) {
     for (uint64_t b = rows.begin() * perRow; b < rows.end() * perRow; ++b) {
       const uint8_t *in = data + b * type.bytes;
-      for (int at : Format::kFloats) {
-        if (isFinite16(load16(in + at)))
-          continue;
+      if (!Format::areFinite(in)) {
         for (int64_t seen = bad; seen < 0 || int64_t(b) < seen;)
           if (bad.compare_exchange_weak(seen, int64_t(b)))
             break;
@@ -205,10 +246,12 @@ using Decoder = int64_t (*)(const uint8_t *, const GgufType &, EncodedWeight &);
 
 Decoder decoderOf(std::string_view type) {
   static const std::pair<std::string_view, Decoder> decoders[] = {
-      {"Q4_0", decodeBlocks<Q4_0>}, {"Q4_1", decodeBlocks<Q4_1>},
-      {"Q5_0", decodeBlocks<Q5_0>}, {"Q5_1", decodeBlocks<Q5_1>},
-      {"Q8_0", decodeBlocks<Q8_0>}, {"Q4_K", decodeBlocks<Q4_K>},
-      {"Q5_K", decodeBlocks<Q5_K>}, {"Q6_K", decodeBlocks<Q6_K>}};
+      {"Q4_0", decodeBlocks<Q4_0>},   {"Q4_1", decodeBlocks<Q4_1>},
+      {"Q5_0", decodeBlocks<Q5_0>},   {"Q5_1", decodeBlocks<Q5_1>},
+      {"Q8_0", decodeBlocks<Q8_0>},   {"Q4_K", decodeBlocks<Q4_K>},
+      {"Q5_K", decodeBlocks<Q5_K>},   {"Q6_K", decodeBlocks<Q6_K>},
+      {"IQ4_NL", decodeBlocks<Q4_0>}, {"IQ4_XS", decodeBlocks<IQ4_XS>},
+      {"MXFP4", decodeBlocks<MXFP4>}, {"NVFP4", decodeBlocks<NVFP4>}};
   for (auto [name, decoder] : decoders)
     if (name == type)
       return decoder;
@@ -245,10 +288,9 @@ Result<BlockTensor> BlockTensor::check(const Tensor &t) {
   const GgufType *type = ggufType(t.type);
   Decoder decoder = decoderOf(t.type);
   if (!decoder)
-    return tensorError(
-        t, fmt::format("type {} is not a block format that is decoded (Q4_0, "
-                       "Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K)",
-                       t.type));
+    return tensorError(t,
+                       fmt::format("type {} is not a block format that is decoded ({})",
+                                   t.type, ggufTypes()));
   if (t.shape.size() != 2)
     return tensorError(t, fmt::format("a linear weight has two dimensions, not {} ({})",
                                       t.shape.size(), shapeText(t.shape)));

@@ -7,6 +7,7 @@
 #include "ImportCommon.h"
 
 #include <algorithm>
+#include <bit>
 #include <tbb/parallel_for.h>
 
 using namespace qlinear;
@@ -193,6 +194,73 @@ void qlinear::addAffine(ImportContext &context, const Parts &parts, Assumption a
       weight->offsets.clear();
     }
     return LoadedWeight(std::move(*weight));
+  };
+  context.add(std::move(w));
+}
+
+//===----------------------------------------------------------------------===//
+// Floats of 4 bits
+//===----------------------------------------------------------------------===//
+
+Result<float> qlinear::oneFloat(const Parts &parts, const Tensor &t,
+                                std::string_view suffix) {
+  float value;
+  if (t.type != "F32" || t.bytes.size() != sizeof(value))
+    return parts.bad(fmt::format("{} must be one F32, but is {} of {}", suffix, t.type,
+                                 shapeText(t.shape)));
+  __builtin_memcpy(&value, t.bytes.data(), sizeof(value));
+  return value;
+}
+
+Result<uint64_t> Float4Tensors::rows(const Parts &parts) const {
+  auto text = [](const Tensor *t) {
+    return t ? t->type + " of " + shapeText(t->shape) : std::string("absent");
+  };
+  bool words = codes && codes->type == "U32";
+  if (!codes || (codes->type != "U8" && !words) || codes->shape.size() != 2 ||
+      codes->bytes.empty())
+    return parts.bad(fmt::format("its codes must be a matrix of U8, two in each, but "
+                                 "are {}: only matrices are linear weights",
+                                 text(codes)));
+  uint64_t N = codes->shape[0], K = codes->shape[1] * (words ? 8 : 2);
+  std::string_view own = type == FloatType::e8m0 ? "F8_E8M0" : "F8_E4M3";
+  if (!scales || (scales->type != own && scales->type != "U8") || K % group != 0 ||
+      !isMatrix(scales, N, K / group))
+    return parts.bad(fmt::format("its scales must be {} of {}x{}, one for {} of the {} "
+                                 "columns, but are {}",
+                                 own, N, K / group, group, K, text(scales)));
+  return N;
+}
+
+void Float4Tensors::add(ImportContext &context, const Parts &parts, Assumption assumed,
+                        std::string_view convention,
+                        std::vector<const Tensor *> tensors) const {
+  uint64_t N = codes->shape[0], K = 2 * codes->bytes.size() / N;
+  Encoding encoding{CodeType::table(CodeKind::e2m1),
+                    group,
+                    Form::symmetric,
+                    step ? MetaStorage::scaled() : MetaStorage::plain(type),
+                    {}};
+  SourceWeight w;
+  w.name = parts.name();
+  w.format = formatName(convention, encoding.codes, group);
+  w.assumed = std::move(assumed);
+  w.N = N;
+  w.K = K;
+  w.parts = std::move(tensors);
+  w.load = [=, of = *this]() -> Result<LoadedWeight> {
+    EncodedWeight weight{encoding, N, K, {}, {}, {}, {}, {}};
+    weight.fields.resize(N * K);
+    for (uint64_t i = 0; i < N * K / 2; ++i) {
+      auto pair = uint8_t(of.codes->bytes[i]);
+      weight.fields[2 * i] = pair & 15;
+      weight.fields[2 * i + 1] = pair >> 4;
+    }
+    for (std::byte scale : of.scales->bytes)
+      weight.scaleFields.push_back(uint32_t(scale));
+    if (of.step)
+      weight.scaleSteps.assign(N, std::bit_cast<uint32_t>(*of.step));
+    return LoadedWeight(std::move(weight));
   };
   context.add(std::move(w));
 }

@@ -122,6 +122,23 @@ void addAffine(ImportContext &context, const Parts &parts, Assumption assumed,
                std::vector<const Tensor *> tensors,
                std::function<Result<AffineWeight>()> load);
 
+/// Floats of 4 bits (e2m1), two to a byte, with scales of 8 bits.
+struct Float4Tensors {
+  const Tensor *codes;  ///< N * K / 2 bytes: the even column in the low nibble
+  const Tensor *scales; ///< N x K / group bytes
+  FloatType type;       ///< of the scales: e8m0 or e4m3
+  unsigned group;
+  std::optional<float> step = {}; ///< that all scales are multiplied with
+
+  /// Rows of the codes; fails where types or shapes are others.
+  Result<uint64_t> rows(const Parts &parts) const;
+  /// Adds the weight.
+  void add(ImportContext &context, const Parts &parts, Assumption assumed,
+           std::string_view convention, std::vector<const Tensor *> tensors) const;
+};
+/// The number of a tensor of one F32.
+Result<float> oneFloat(const Parts &parts, const Tensor &t, std::string_view suffix);
+
 /// Signed integers one to a byte, with scales and zeros per block of rows and columns.
 struct IntTensors {
   const Tensor *codes;  ///< I8 [N, K]

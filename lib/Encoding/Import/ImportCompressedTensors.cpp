@@ -14,18 +14,25 @@
 //   int-quantized, naive-quantized
 //     X.weight I8 [N, K], X.weight_scale [N, G] or one number, X.weight_zero_point I8
 //     of the same shape, if asymmetric; w = s (q - z)
+//   nvfp4-pack-quantized
+//     X.weight_packed U8 [N, K / 2], e2m1, the even column low, X.weight_scale F8_E4M3
+//     [N, K / 16], X.weight_global_scale F32 [1], which divides; w = q s / g. Readers
+//     multiply with the reciprocal, an f32, and so is it here
+//   mxfp4-pack-quantized
+//     X.weight_packed as that, X.weight_scale U8 [N, K / 32], e8m0; w = q s
 //
 // The configuration has groups of layers ("config_groups"), each with "targets" (names,
 // "re:" and a regular expression, or classes of modules) and the scheme of its weights.
 // A layer is of the groups that name it, or else of those that name a class, of which
 // one must agree with its tensors. Early versions packed 32 / bits codes into each
-// word, which for 5, 6 and 7 bits leaves gaps. Floats (nvfp4, mxfp4, fp8), stacks of
-// experts and sparse forms are carried over.
+// word, which for 5, 6 and 7 bits leaves gaps. Floats of 8 bits, stacks of experts and
+// sparse forms are carried over.
 //
 //===----------------------------------------------------------------------===//
 #include "ImportCommon.h"
 
 #include <algorithm>
+#include <cmath>
 
 using namespace qlinear;
 using nlohmann::json;
@@ -39,6 +46,7 @@ struct Shape {
   bool hasZeros;
   uint64_t rows;    ///< of a block: 1 unless scales are shared by rows
   bool isReordered; ///< has an index of groups
+  bool isFloat = false;
 };
 
 /// One scheme of config_groups.
@@ -103,7 +111,7 @@ std::string mismatch(const Scheme &scheme, const Shape &s) {
   if (!scheme.weights)
     return "it does not quantize weights";
   const json &w = *scheme.weights;
-  if (auto type = jsonString(w, "type"); type && *type != "int")
+  if (auto type = jsonString(w, "type"); type && *type != (s.isFloat ? "float" : "int"))
     return "codes of type " + inQuotes(*type);
   auto bits = jsonUnsigned(w, "num_bits");
   if (bits && (s.bits ? *bits != s.bits : *bits > 8))
@@ -115,6 +123,8 @@ std::string mismatch(const Scheme &scheme, const Shape &s) {
                        s.hasZeros ? "" : "no ");
   auto strategy = jsonString(w, "strategy");
   auto size = jsonUnsigned(w, "group_size");
+  if (s.isFloat && strategy == "tensor_group")
+    strategy = "group"; // and a scale for all
   if (size && *size > 0 && strategy.value_or("group") == "group" &&
       *size * s.G != s.K && !(s.G == 1 && *size >= s.K))
     return fmt::format("group_size = {}, but it has {} groups in K = {}", *size, s.G,
@@ -260,19 +270,58 @@ bool carryStack(ImportContext &context, const Parts &parts, const Tensor &codes)
   return true;
 }
 
+/// nvfp4-pack-quantized if there is a scale for all, or else mxfp4-pack-quantized.
+Result<void> importFloat4(ImportContext &context, const Parts &parts) {
+  const Tensor *packed = parts.find(".weight_packed"),
+               *scale = parts.find(".weight_scale"),
+               *whole = parts.find(".weight_global_scale");
+  if (carryStack(context, parts, *packed))
+    return {};
+  if (const Tensor *other =
+          parts.findOther({".weight_packed", ".weight_scale", ".weight_global_scale",
+                           ".input_global_scale", ".input_scale", ".output_scale",
+                           ".k_scale", ".v_scale", ".q_scale"}))
+    return parts.bad(
+        fmt::format("has {}, which is no part of floats of 4 bits: the layer is more "
+                    "than its codes; quantize the model again without transforms and "
+                    "sparsity",
+                    inQuotes(other->name)));
+  Float4Tensors t{packed, scale, whole ? FloatType::e4m3 : FloatType::e8m0,
+                  whole ? 16u : 32u};
+  auto N = t.rows(parts);
+  if (!N)
+    return N.takeError();
+  std::vector<const Tensor *> tensors = {packed, scale};
+  if (whole) {
+    auto divisor = oneFloat(parts, *whole, ".weight_global_scale");
+    if (!divisor)
+      return divisor.takeError();
+    t.step = 1 / *divisor;
+    if (*divisor == 0 || !std::isfinite(*divisor) || !std::isfinite(*t.step))
+      return parts.bad(fmt::format(".weight_global_scale is {}, which scales cannot be "
+                                   "divided by; the file is damaged",
+                                   *divisor));
+    tensors.push_back(whole);
+  }
+  uint64_t K = 2 * packed->shape[1];
+  Assumption assumed;
+  if (auto r = agree(
+          context, parts, {*N, K, K / t.group, 4, false, 1, false, /*isFloat=*/true},
+          {whole ? "nvfp4-pack-quantized" : "mxfp4-pack-quantized"}, assumed);
+      !r)
+    return r;
+  t.add(context, parts, std::move(assumed), "compressed-tensors", std::move(tensors));
+  return {};
+}
+
 Result<void> importPackQuantized(ImportContext &context, const Parts &parts) {
   const Tensor *packed = parts.find(".weight_packed"),
                *scale = parts.find(".weight_scale"),
                *shape = parts.find(".weight_shape"),
                *zeros = parts.find(".weight_zero_point"),
                *order = parts.find(".weight_g_idx");
-  // fp4 is packed into bytes, and has a scale of all or scales that are no floats.
-  if (packed->type == "U8" || parts.find(".weight_global_scale")) {
-    context.addForeign(parts.name(), "compressed-tensors fp4", parts.all(),
-                       "compressed-tensors of floats (nvfp4, mxfp4): carried over as "
-                       "they are");
-    return {};
-  }
+  if (packed->type == "U8" || parts.find(".weight_global_scale"))
+    return importFloat4(context, parts);
   if (carryStack(context, parts, *packed))
     return {};
   if (const Tensor *other = parts.findOther(

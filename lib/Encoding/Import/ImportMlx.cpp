@@ -7,6 +7,8 @@
 //
 //   X.weight U32 [N, K * bits / 32], a stream of bits; X.scales, X.biases [N, G]
 //   w = s q + b
+//   or in the modes mxfp4 and nvfp4: X.weight U32 [N, K / 8], e2m1, X.scales U8
+//   [N, K / 32] of e8m0, or [N, K / 16] of e4m3; w = s q
 //
 // "quantization" of config.json has bits and group_size for the whole model, and may
 // have an object under the name of a layer, which says what is different there. The
@@ -19,6 +21,46 @@
 using namespace qlinear;
 
 namespace {
+
+/// Whether one of the rules for the layer has this mode.
+Result<bool> hasMode(const ImportContext &context, const Parts &parts,
+                     std::string_view mode, Assumption &assumed) {
+  auto rules = rulesFor(context, parts);
+  if (!rules)
+    return rules.takeError();
+  for (const LayerRule &rule : *rules)
+    if (rule.isQuantized && rule.mode == mode) {
+      assumed = {"MLX", rule.mode,
+                 rule.from.empty() ? context.declared.where() : rule.from, ""};
+      return true;
+    }
+  return false;
+}
+
+Result<void> importFloats4(ImportContext &context, const Parts &parts) {
+  const Tensor *codes = parts.find(".weight"), *scales = parts.find(".scales");
+  if (const Tensor *other = parts.findOther({".weight", ".scales"}))
+    return parts.bad(fmt::format("has {}, which is no part of MLX's floats of 4 bits: "
+                                 "the layer is more than its codes; dequantize the "
+                                 "model with what wrote it and use --quantize",
+                                 inQuotes(other->name)));
+  for (auto [mode, type, group] : {std::tuple("mxfp4", FloatType::e8m0, 32u),
+                                   std::tuple("nvfp4", FloatType::e4m3, 16u)}) {
+    Assumption assumed;
+    auto isIt = hasMode(context, parts, mode, assumed);
+    if (!isIt)
+      return isIt.takeError();
+    if (!*isIt)
+      continue;
+    Float4Tensors t{codes, scales, type, group};
+    if (auto rows = t.rows(parts); !rows)
+      return rows.takeError();
+    t.add(context, parts, std::move(assumed), "MLX", {codes, scales});
+    return {};
+  }
+  return parts.bad("its scales are bytes, but config.json says neither \"mode\": "
+                   "\"mxfp4\" nor \"nvfp4\" for it; of MLX's floats these are read");
+}
 
 Result<void> importWeight(ImportContext &context, const Parts &parts) {
   const Tensor *packed = parts.find(".weight"), *scales = parts.find(".scales"),
@@ -130,6 +172,14 @@ Result<void> qlinear::importMlx(ImportContext &context) {
         const Tensor *packed = parts.find(".weight");
         return packed && packed->type == "U32" && packed->shape.size() == 2 &&
                parts.find(".scales");
+      });
+  importEach(
+      context, Family::mlx, ".scales", "MLX",
+      [&](const Parts &parts) { return importFloats4(context, parts); },
+      [](const Parts &parts) {
+        const Tensor *codes = parts.find(".weight"), *scales = parts.find(".scales");
+        return codes && codes->type == "U32" && codes->shape.size() == 2 &&
+               scales->type == "U8" && !parts.find(".biases");
       });
   if (context.declared.method().empty() || context.declared.method() == "mlx")
     refuseWithoutCodes(context, Family::mlx, ".biases", "MLX", {".weight"});

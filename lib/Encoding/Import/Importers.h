@@ -48,12 +48,16 @@ Result<void> importArchive(ImportContext &context);
 Result<void> importPlain(ImportContext &context);
 /// GPTQ (both versions) and AWQ.
 Result<void> importGptq(ImportContext &context);
-/// compressed-tensors' integer forms: pack-quantized and int-quantized.
+/// compressed-tensors' integers (pack-quantized, int-quantized) and floats of 4 bits.
 Result<void> importCompressedTensors(ImportContext &context);
 /// MLX.
 Result<void> importMlx(ImportContext &context);
+/// ModelOpt's NVFP4.
+Result<void> importModelOpt(ImportContext &context);
 /// torchao's tensor subclasses.
 Result<void> importTorchao(ImportContext &context);
+/// bitsandbytes' NF4.
+Result<void> importBitsandbytes(ImportContext &context);
 /// HQQ.
 Result<void> importHqq(ImportContext &context);
 /// The matrices of F32, F16 and BF16 that no other importer took.

@@ -9,6 +9,8 @@
 #include "Importers.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstring>
 #include <fmt/core.h>
 
@@ -52,6 +54,50 @@ void ImportContext::addForeign(std::string name, std::string convention,
   std::swap(weights.back().defect, weights.back().foreign);
 }
 
+/// NVFP4 weights of ModelOpt have a scale for all of the tensor, which llama.cpp keeps
+/// in X.scale, beside X.weight, and multiplies what the linear gives with.
+static void takeScale(const ImportContext &context, const Tensor &t, SourceWeight &w) {
+  constexpr std::string_view suffix = ".weight";
+  if (!t.name.ends_with(suffix))
+    return;
+  const Tensor *scale = context.checkpoint.find(
+      t.name.substr(0, t.name.size() - suffix.size()) + ".scale");
+  if (!scale)
+    return;
+  w.parts.push_back(scale);
+  w.native->scale = MetaStorage::scaled();
+  auto decoded = [&t, scale]() -> Result<EncodedWeight> {
+    float step;
+    if (scale->type != "F32" || scale->bytes.size() != sizeof(step))
+      return error(fmt::format("tensor {}: must be one F32, the scale of {}, but is {} "
+                               "of {}",
+                               inQuotes(scale->name), inQuotes(t.name), scale->type,
+                               shapeText(scale->shape)));
+    memcpy(&step, scale->bytes.data(), sizeof(step));
+    if (!std::isfinite(step))
+      return error(fmt::format("tensor {}: is {}; only finite scales can be used",
+                               inQuotes(scale->name), step));
+    auto weight = decodeGguf(t);
+    if (!weight)
+      return weight;
+    weight->encoding.scale = MetaStorage::scaled();
+    weight->scaleSteps.assign(weight->N, std::bit_cast<uint32_t>(step));
+    return weight;
+  };
+  w.load = [decoded]() -> Result<LoadedWeight> {
+    auto weight = decoded();
+    if (!weight)
+      return weight.takeError();
+    return LoadedWeight(std::move(*weight));
+  };
+  w.packNative = [decoded](std::span<std::byte> blob) -> Result<void> {
+    auto weight = decoded();
+    if (!weight)
+      return weight.takeError();
+    return pack(*weight, blob);
+  };
+}
+
 Result<void> qlinear::importGguf(ImportContext &context) {
   if (!context.checkpoint.isGguf())
     return {};
@@ -77,6 +123,8 @@ Result<void> qlinear::importGguf(ImportContext &context) {
     };
     w.native = *encoding;
     w.packNative = [&t](std::span<std::byte> blob) { return packGguf(t, blob); };
+    if (t.type == "NVFP4")
+      takeScale(context, t, w);
     context.add(std::move(w));
   }
   return {};
@@ -149,9 +197,9 @@ Result<Inventory> qlinear::takeInventory(const Checkpoint &checkpoint) {
   if (!declared)
     return declared.takeError();
   ImportContext context{checkpoint, std::move(*declared), {}, {}, {}};
-  for (auto *import :
-       {importGguf, importArchive, importPlain, importGptq, importCompressedTensors,
-        importTorchao, importHqq, importMlx, importFloats})
+  for (auto *import : {importGguf, importArchive, importPlain, importGptq,
+                       importCompressedTensors, importTorchao, importHqq, importMlx,
+                       importModelOpt, importBitsandbytes, importFloats})
     if (auto r = import(context); !r)
       return r.takeError();
   if (auto r = checkMethod(context); !r)

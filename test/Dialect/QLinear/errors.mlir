@@ -5,7 +5,7 @@
 // #qlinear.encoding: spelling
 //===----------------------------------------------------------------------===//
 
-// expected-error @below {{expected the code of a weight: one of u4, i4, u5, i5, u6, i6, u8, i8, example4, example2, example3, example8}}
+// expected-error @below {{expected the code of a weight: one of u4, i4, u5, i5, u6, i6, u8, i8, example4, example2, example3, example8, iq4nl, e2m1, nf4}}
 func.func private @f() attributes {a = #qlinear.encoding<4, group = 32>}
 
 // -----
@@ -30,7 +30,7 @@ func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, affine,
 
 // -----
 
-// expected-error @below {{expected how the metadata is stored: bf16, f16, f32, or codes such as u8 * row<bf16>, i8 * block<256, f16>, u4, log8 * row<f32>, delta10 * row<bf16>}}
+// expected-error @below {{expected how the metadata is stored: bf16, f16, f32, e8m0, e4m3, or codes such as u8 * row<bf16>, i8 * block<256, f16>, u4, log8 * row<f32>, delta10 * row<bf16>, e4m3 * row<f32>}}
 func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, zero, scale = fp8, offset = bf16>}
 
 // -----
@@ -74,12 +74,12 @@ func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, zero, s
 // #qlinear.encoding: what the encodings library forbids
 //===----------------------------------------------------------------------===//
 
-// expected-error @below {{scale of e4m3 is not supported yet; use bf16, f16 or f32 (C11 of #qlinear.encoding)}}
-func.func private @f() attributes {a = #qlinear.encoding<example4, group = 16, symmetric, scale = e4m3>}
+// expected-error @below {{scale step of e4m3 is too coarse; use bf16, f16 or f32 (C11 of #qlinear.encoding)}}
+func.func private @f() attributes {a = #qlinear.encoding<e2m1, group = 16, symmetric, scale = e4m3 * row<e4m3>>}
 
 // -----
 
-// expected-error @below {{offset of e8m0 is not supported yet; use bf16, f16 or f32 (C11 of #qlinear.encoding)}}
+// expected-error @below {{offset step of e8m0 is too coarse; use bf16, f16 or f32 (C11 of #qlinear.encoding)}}
 func.func private @f() attributes {a = #qlinear.encoding<u4, group = 32, min, scale = bf16, offset = u8 * row<e8m0>>}
 
 // -----

@@ -12,26 +12,35 @@ usage: code_tables.py FIELDS-H PAGE
 import re
 import sys
 
-NUMBERS = r"-?\d+(?:,\s*-?\d+)*"
+NUMBERS = r"-?[\d.]+f?(?:,\s*-?[\d.]+f?)*"
 
 
 def numbers(text):
-    return [int(n) for n in text.split(",")]
+    return [float(n.strip().rstrip("f")) for n in text.split(",")]
 
 
 def main():
     source, page = (open(path).read() for path in sys.argv[1:])
-    tables = dict(re.findall(rf'\{{"(\w+)",\s*\d+,\s*\{{({NUMBERS})\}}\}}', source))
-    assert tables, "no tables found"
+    tables = {}
+    for name, values, unit, floats in re.findall(
+        rf'\{{"(\w+)",\s*\d+,\s*\{{({NUMBERS})\}}(?:,\s*([\d.]+)f)?(?:,\s*(\w+))?\}}', source
+    ):
+        tables[name] = [v * float(unit or 1) for v in numbers(values)]
+        if floats:
+            [values] = re.findall(rf"{floats}\[16\] = \{{({NUMBERS})\}};", source)
+            tables[name] = numbers(values)
+    assert len(tables) > 4, "no tables found"
     # Of those by a formula there is at least a line.
     formulas = re.findall(r'^    \w+\("(\w+)"\),$', source, re.M)
     assert formulas, "no tables by a formula found"
     for name in formulas:
         if f"| `{name}` | " not in page:
             sys.exit(f"{name}: the page does not have it")
-    shown = dict(re.findall(rf"^\| `(\w+)` \| ({NUMBERS}) at f = 0 to \d+ \|$", page, re.M))
+    shown = dict(re.findall(rf"^\| `(\w+)` \| ({NUMBERS}) at f = 0 to \d+", page, re.M))
     for name, values in tables.items():
-        if name not in shown or numbers(shown[name]) != numbers(values):
+        listed = numbers(shown.get(name, "0"))
+        # The page has seven digits of what is no integer or half.
+        if len(listed) != len(values) or any(abs(a - b) > 5e-8 for a, b in zip(listed, values)):
             sys.exit(f"{name}: the page has {shown.get(name)}, the source {values}")
     print(f"{len(tables) + len(formulas)} tables are the same")
 

@@ -74,8 +74,16 @@ CASES = [
     ("u8, group = 128, zero, scale = bf16, offset = u8", [(33, 384)]),
     ("u8, group = 32, min, scale = u8 * row<f32>, offset = f16", [(1, 416)]),
     ("i8, group = row, symmetric, scale = f32", [(33, 100)]),
-    # Codes of a table.
-    ("example4, group = 32, symmetric, scale = f16", [(33, 384), (7, 7392)]),
+    # Codes of a table. IQ4_NL, IQ4_XS, MXFP4, NVFP4, NF4.
+    ("iq4nl, group = 32, symmetric, scale = f16", [(33, 384), (7, 7392)]),
+    ("iq4nl, group = 32, symmetric, scale = i6 * block<256, f16>", [(33, 416), (1, 7424)]),
+    ("e2m1, group = 32, symmetric, scale = e8m0", [(33, 416), (7, 7392)]),
+    ("e2m1, group = 16, symmetric, scale = e4m3 * row<f32>", [(33, 400), (7, 7392)]),
+    ("e2m1, group = 16, symmetric, scale = e4m3", [(17, 272)]),
+    ("e2m1, group = row, symmetric, scale = e8m0", [(33, 100)]),
+    ("nf4, group = 64, symmetric, scale = f32", [(33, 448), (7, 7424)]),
+    ("nf4, group = 16, symmetric, scale = u8 * row<bf16>", [(33, 400)]),
+    ("nf4, group = row, symmetric, scale = f32", [(17, 100)]),
     ("example4, group = 16, symmetric, scale = u8 * row<bf16>", [(33, 400)]),
     ("example4, group = 128, symmetric, scale = log8 * row<f32>", [(17, 640)]),
     ("example4, group = row, symmetric, scale = f32", [(33, 100)]),

@@ -73,6 +73,16 @@ def bf16(v):
     return bf16_value(bf16_bits(v))
 
 
+def byte_float(kind, bits):
+    """A power of two, or the float with 4 bits of exponent and 3 of mantissa."""
+    if kind == "e8m0":
+        return math.nan if bits == 255 else 2.0 ** (bits - 127)
+    sign, exponent, mantissa = -1 if bits >> 7 else 1, bits >> 3 & 15, bits & 7
+    if bits & 127 == 127:
+        return math.nan
+    return sign * ((mantissa + 8) * 2.0 ** (exponent - 10) if exponent else mantissa * 2.0**-9)
+
+
 ROUND = {"f64": float, "f32": f32, "f16": f16, "bf16": bf16}
 
 
@@ -95,17 +105,27 @@ class Storage:
     def __init__(self, text):
         self.text = text
         coded = r"(u|i|log|delta)(\d+)(?: \* (row|block)<(?:256, )?(\w+)>)?"
-        m = re.fullmatch(rf"(?:{coded}|(\w+))", text)
-        self.kind, bits, self.scope, self.type, plain = m.groups()
+        m = re.fullmatch(rf"(?:{coded}|(\w+)(?: \* row<(\w+)>)?)", text)
+        self.kind, bits, self.scope, self.type, plain, scaled = m.groups()
         self.bits = int(bits) if bits else 0
         if plain:
             self.kind, self.type = "plain", plain
+        self.bytes = self.type if self.type in ("e8m0", "e4m3") else None
+        if scaled:
+            self.kind, self.type, self.bytes = "scaled", scaled, plain
+            self.bits, self.scope = 8, "row"
 
     def element(self):
+        if self.bytes:
+            return "i8"
         return self.type if self.kind == "plain" else "i%d" % self.bits
 
     def random(self, rng, small):
         """A field; `small` keeps values positive and moderate."""
+        if self.bytes == "e8m0":
+            return rng.choice([rng.randrange(100, 130), 254, 0, 255] if not small else [120, 125])
+        if self.bytes:
+            return rng.randrange(16, 127) if small else rng.randrange(256)
         if self.kind == "plain":
             return ROUND[self.type](rng.uniform(0.01, 2) if small else rng.uniform(0, 14))
         if self.kind == "i":
@@ -126,6 +146,9 @@ class Storage:
         return ROUND[self.type](rng.uniform(0.001, 0.05))
 
     def value(self, field, steps, k):
+        if self.bytes:
+            value = byte_float(self.bytes, field)
+            return f32(value * steps[0]) if steps else f32(value)
         if self.kind == "plain":
             return f32(field)
         if self.kind in ("u", "i"):
@@ -144,6 +167,13 @@ TABLES = {
     "example4": [-120, -95, -74, -57, -42, -29, -18, -8, 1, 11, 22, 34, 48, 65, 86, 113],
     "example8": [round(m * m / 127) for m in range(128)]
     + [-1 - round(m * m / 127) for m in range(128)],
+    "e2m1": [0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6],
+    "nf4": [f32(v) for v in (
+        -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
+        -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
+        0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+        0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0)],
+    "iq4nl": [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113],
 }
 
 
@@ -152,10 +182,11 @@ class Weight:
         self.name, self.N, self.K = name, N, K
         self.encoding = "#qlinear.encoding<%s>" % spelling
         code, group, self.form, scale, offset = re.fullmatch(
-            r"(\w+\d), group = (\w+), (\w+), scale = ([^=]*?)(?:, offset = (.*))?", spelling
+            r"(\w+), group = (\w+), (\w+), scale = ([^=]*?)(?:, offset = (.*))?", spelling
         ).groups()
         self.table = TABLES.get(code)
-        self.signed, self.bits = code[0] == "i", int(code[-1])
+        self.signed = code[0] == "i" and not self.table
+        self.bits = len(self.table).bit_length() - 1 if self.table else int(code[1:])
         self.group = K if group == "row" else int(group)
         self.G = K // self.group
         self.scale, self.offset = Storage(scale), Storage(offset) if offset else None
@@ -216,7 +247,8 @@ class Weight:
             operands.append((name, type))
 
         def meta(suffix, rows, storage):
-            constant(suffix, rows, storage.element(), literal if storage.kind == "plain" else str)
+            is_float = storage.kind == "plain" and not storage.bytes
+            constant(suffix, rows, storage.element(), literal if is_float else str)
 
         constant("codes", self.codes, self.element, str)
         meta("scales", self.scales, self.scale)
@@ -351,6 +383,12 @@ ENCODINGS = [
     ("u4, group = 16, zero, scale = delta8 * row<bf16>, offset = delta8 * row<bf16>", 1, 4096),
     # Codes of a table.
     ("example4, group = 32, symmetric, scale = f16", 3, 96),
+    ("iq4nl, group = 32, symmetric, scale = i6 * block<256, f16>", 2, 288),
+    ("e2m1, group = 32, symmetric, scale = e8m0", 3, 96),
+    ("e2m1, group = 16, symmetric, scale = e4m3", 3, 80),
+    ("nf4, group = 64, symmetric, scale = f32", 3, 128),
+    ("e2m1, group = 16, symmetric, scale = e4m3 * row<f32>", 2, 80),
+    ("e2m1, group = 32, zero, scale = e4m3 * row<bf16>, offset = e4m3", 2, 64),
     ("example4, group = 16, zero, scale = u8 * row<f32>, offset = i8", 2, 80),
     ("example4, group = row, min, scale = bf16, offset = f32", 2, 50),
     ("example2, group = 32, symmetric, scale = f16", 2, 64),

@@ -24,10 +24,12 @@ SHAPES = {
     "blk.0.down": ("int6:16", "lossless", 5, 272),
     "blk.1.up": ("int8:32", "bf16", 1, 64),
     "blk.1.gate": ("int5:64:min", "block-u8", 17, 320),
-    "blk.1.down": ("example4:32", "row-u8", 19, 288),
+    "blk.1.down": ("iq4nl:32", "row-u8", 19, 288),
     "blk.2.up": ("example2:16", "row-u8", 17, 48),
     "blk.2.gate": ("example3:64", "bf16", 3, 320),
     "blk.2.down": ("example8:32", "block-u8", 18, 544),
+    "blk.3.up": ("mxfp4", "auto", 17, 96),
+    "blk.3.down": ("nvfp4", "auto", 18, 272),
 }
 
 

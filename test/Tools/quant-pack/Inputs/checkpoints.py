@@ -12,7 +12,8 @@ import subprocess
 
 import numpy as np
 
-QUANTIZED = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"]
+QUANTIZED = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K",
+             "IQ4_NL", "IQ4_XS", "MXFP4", "NVFP4"]
 # Where the f16 floats of a block are.
 FLOATS = {
     "Q4_0": [0],
@@ -23,6 +24,8 @@ FLOATS = {
     "Q4_K": [0, 2],
     "Q5_K": [0, 2],
     "Q6_K": [208],
+    "IQ4_NL": [0],
+    "IQ4_XS": [0],
 }
 
 
@@ -39,6 +42,11 @@ def blocks(name, n, k, rng):
         values *= rng.normal(size=len(data))
         values[rng.random(len(data)) < 0.05] = 0
         data[:, at : at + 2] = values.astype("<f2")[:, None].view(np.uint8)
+    # NaN among the scales of 8 bits; ggml does not look at the sign of those of NVFP4.
+    if name == "MXFP4":
+        data[:, 0] = rng.choice([*range(100, 150), 0, 1, 2, 250], len(data))
+    if name == "NVFP4":
+        data[:, :4] = np.where(data[:, :4] % 128 == 127, 1, data[:, :4])
     data[0] = 0
     if name in ("Q4_K", "Q5_K") and len(data) > 2:
         # Scale codes 0 with min codes that are not.

@@ -303,6 +303,19 @@ def mlx():
                     json.dump({"quantization": {"group_size": group, "bits": bits}}, f)
                 check_file(".", {"a.weight": expected.astype(np.float64)}, f"MLX u{bits}:{group}")
                 total += expected.size
+        for mode, size in (("mxfp4", 32), ("nvfp4", 16)):
+            w = mx.random.normal((n, k), scale=0.05)
+            q, s = mx.quantize(w, group_size=size, bits=4, mode=mode)[:2]
+            # A code has 2 bits and a scale 4: a bf16 holds the product.
+            expected = mx.dequantize(q, s, group_size=size, bits=4, mode=mode)
+            expected = np.asarray(expected.astype(mx.float32))
+            mx.save_safetensors("mlx.safetensors", {"a.weight": q, "a.scales": s})
+            os.replace("mlx.safetensors", "model.safetensors")
+            with open("config.json", "w") as f:
+                said = {"group_size": size, "bits": 4, "mode": mode}
+                json.dump({"quantization": said}, f)
+            check_file(".", {"a.weight": expected.astype(np.float64)}, f"MLX e2m1:{size}")
+            total += expected.size
     return total
 
 

@@ -253,19 +253,13 @@ apply[0]["location"] = "weight_input"
 write(rows, scheme(transform_config=rotated))
 quant_pack(".", "-o", "out/y.safetensors")
 stack = {name.replace("x.", "e."): np.stack([t, t]) for name, t in rows.items()}
-fp4 = {
-    "f.weight_packed": np.zeros((4, 8), np.uint8),
-    "f.weight_scale": np.zeros((4, 1), np.uint8),
-    "f.weight_global_scale": np.ones(1, np.float32),
-}
-write(rows | stack | fp4, scheme())
+write(rows | stack, scheme())
 quant_pack(".", "-o", "out/y.safetensors", "--report", "out/r.json")
 _, tensors = report_of("out/r.json")
-for name, reason in (("e", "a stack of 2 weights"), ("f", "compressed-tensors of floats")):
+for name, reason in (("e", "a stack of 2 weights"),):
     entry = tensors[f"{name}.weight_packed"]
     assert entry["action"] == "carried" and reason in entry["reason"], entry
 assert tensors["x.weight"]["action"] == "packed"
-assert "compressed-tensors fp4, carried over" in quant_pack("--list", ".")[0]
 for part in ("shape", "scale"):
     lost = {f"x.weight_{part}": rows[f"x.weight_{part}"]}
     fails(lost, f"has .weight_{part}, but no .weight_packed, its codes; check", scheme())

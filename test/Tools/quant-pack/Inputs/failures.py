@@ -36,8 +36,8 @@ fails(2, "'(' is not a regular expression", "a.gguf", "-o", "o", "--encoding", "
 fails(2, "'[' is not a regular expression", "a.gguf", "-o", "o", "--include", "[")
 for spec in ("int3:32", "int4", "int4:33", "int4:32:odd", "", "int4:0"):
     fails(2, "is not CODES:GROUP[:FORM]", "f.safetensors", "-o", "o", "--quantize", spec)
-fails(1, "weights are quantized to example4 in the symmetric form only", "f.safetensors", "-o", "o",
-      "--quantize", "example4:32:zero")
+fails(1, "weights are quantized to iq4nl in the symmetric form only", "f.safetensors", "-o", "o",
+      "--quantize", "iq4nl:32:zero")
 for snr in ("-1", "nan", "inf", "-inf", "201", "1e999"):
     fails(2, "is not a number of dB from 0 to 200", "a.gguf", "-o", "o", "--min-snr", snr)
 for snr in ("x", ""):

@@ -12,7 +12,7 @@ import sys
 
 import gguf
 import numpy as np
-from checkpoints import blocks, fresh, quant_pack, report_of
+from checkpoints import QUANTIZED, blocks, fresh, quant_pack, report_of
 from conventions import write
 from gguf import GGMLQuantizationType as Type
 from safetensors import safe_open
@@ -30,7 +30,7 @@ SHAPES = {
     "ffn_up": ("mlp.up_proj", 512, HIDDEN),
     "ffn_down": ("mlp.down_proj", HIDDEN, 512),
 }
-TYPES = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "F16", "F32", "IQ4_XS"]
+TYPES = [*QUANTIZED, "F16", "F32", "IQ3_S"]
 
 
 def to_gguf(rows, heads):
@@ -92,7 +92,7 @@ def check(path, expected, *options):
     floats, packed = load_file("f.safetensors"), load_file(path) if not options else None
     assert set(floats) == set(expected), set(floats) ^ set(expected)
     for name, (value, kind) in expected.items():
-        if kind == "IQ4_XS":
+        if kind == "IQ3_S":
             assert floats[name].tobytes() == value.tobytes(), name
         else:
             want = floats_of(value, kind)

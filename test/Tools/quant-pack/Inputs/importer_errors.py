@@ -174,8 +174,8 @@ assert "'x': the code 16 at row 2, column 3 is not one of u4 (0 to 15)" in messa
 foreign = {"x.weight": np.zeros((64, 1), np.uint8)}
 fails(
     foreign,
-    "config.json beside it says quant_method 'bitsandbytes', of which no weight is known; gptq,",
-    {"quantization_config": {"quant_method": "bitsandbytes"}},
+    "config.json beside it says quant_method 'quark', of which no weight is known; gptq,",
+    {"quantization_config": {"quant_method": "quark"}},
 )
 for config in ({"quantization_config": {"quant_method": "gptq"}}, {"quantization_config": 1}, {}):
     write(foreign, config)

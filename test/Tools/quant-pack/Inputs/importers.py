@@ -12,6 +12,7 @@ import os
 import sys
 
 import ml_dtypes
+import nf4_layout
 import numpy as np
 from checkpoints import fresh
 from conventions import NORM, affine, check, each, pack
@@ -192,4 +193,56 @@ for bits, signed, zero_type in [
         layer["a.b.codes"] = codes.astype(np.uint8) if codes.shape[1] == 48 else codes
         source = f"mine {about['codes']}:32"
         check(layer | NORM, {"a.b": w}, source, metadata={"a.b": json.dumps(about), "x": "y"})
+
+# Floats of 4 bits, two to a byte, the even column low, as ml_dtypes decodes them.
+FP4 = {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"targets": ["Linear"]}}}
+
+
+def floats4(n, k, group, scale_type):
+    """Codes, scales, and the weights that they are without other factors."""
+    q = rng.integers(0, 16, (n, k), np.uint8)
+    s = rng.integers(100, 140, (n, k // group), np.uint8)
+    if scale_type == ml_dtypes.float8_e4m3fn:
+        s = rng.integers(0, 127, (n, k // group), np.uint8)
+    values = q.view(ml_dtypes.float4_e2m1fn).astype(np.float64)
+    scales = s.view(scale_type).astype(np.float32)
+    return q, s, values, scales
+
+
+for n, k in [(24, 96), (16, 512), (40, 2304)]:
+    half = lambda q: q[:, ::2] | q[:, 1::2] << 4
+    # compressed-tensors: mxfp4, and nvfp4 with a divisor, of which readers take the reciprocal.
+    q, s, values, scales = floats4(n, k, 32, ml_dtypes.float8_e8m0fnu)
+    weights = {"num_bits": 4, "type": "float", "strategy": "group", "group_size": 32,
+               "symmetric": True}
+    config = json.loads(json.dumps(FP4)) | {"format": "mxfp4-pack-quantized"}
+    config["config_groups"]["group_0"]["weights"] = weights
+    layer = {"a.b.weight_packed": half(q), "a.b.weight_scale": s}
+    w = each(scales, 32) * values
+    floats = check(layer | NORM, {"a.b.weight": w}, "compressed-tensors e2m1:32",
+                   {"quantization_config": config}, form="symmetric")
+    q, s, values, scales = floats4(n, k, 16, ml_dtypes.float8_e4m3fn)
+    layer = {"a.b.weight_packed": half(q), "a.b.weight_scale": s.view(ml_dtypes.float8_e4m3fn)}
+    for divisor in (np.float32(256), np.float32(1234.5)):
+        whole = {"a.b.weight_global_scale": divisor.reshape(1)}
+        step = np.float32(1) / divisor
+        w = each(scales * step, 16) * values
+        config["format"] = "nvfp4-pack-quantized"
+        weights |= {"strategy": "tensor_group", "group_size": 16}
+        check(layer | whole | NORM, {"a.b.weight": w}, "compressed-tensors e2m1:16",
+              {"quantization_config": config}, form="symmetric")
+        # ModelOpt's factor multiplies.
+        mine = {"a.b.weight": half(q), "a.b.weight_scale": s.view(ml_dtypes.float8_e4m3fn),
+                "a.b.weight_scale_2": np.asarray(step), "a.b.input_scale": np.asarray(step)}
+        said = {"quant_method": "modelopt", "quant_algo": "NVFP4", "group_size": 16}
+        check(mine | NORM, {"a.b.weight": w}, "ModelOpt e2m1:16",
+              {"quantization_config": said}, form="symmetric")
+    # bitsandbytes: the first code of a byte is the high one; absmax as floats, and coded again.
+    for block in (64, 128) if k % 128 == 0 else (32,):
+        for nested in (False, True):
+            tensors, w = nf4_layout.layer("a.b", n, k, block, nested, rng)
+            said = {"quant_method": "bitsandbytes", "bnb_4bit_quant_type": "nf4",
+                    "load_in_4bit": True}
+            check(tensors | NORM, {"a.b.weight": w}, f"bitsandbytes nf4:{block}",
+                  {"quantization_config": said}, form="symmetric")
 print("importers: passed")

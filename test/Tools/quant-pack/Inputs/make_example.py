@@ -13,7 +13,7 @@ write_gguf(
     {
         "token_embd.weight": ("Q6_K", 64, 256),
         "blk.0.ffn_gate.weight": ("Q4_K", 48, 512),
-        "blk.0.ffn_down.weight": ("IQ4_XS", 32, 256),
+        "blk.0.ffn_down.weight": ("IQ3_S", 32, 256),
         "output_norm.weight": ("F32", 0, 256),
     },
 )

@@ -14,6 +14,7 @@ import gguf
 import numpy as np
 from checkpoints import QUANTIZED, blocks
 from conventions import each, pack
+from random_floats import floats4, nf4
 
 AWQ_ORDER = [0, 2, 4, 6, 1, 3, 5, 7]
 UNKNOWN = ["paroquant", "vptq", "aqlm", "quip", "spqr", "bitblas", "qqq", "exl2", "quark", "fp8"]
@@ -572,4 +573,5 @@ def ggml(c):
     c.data = bytes(data)
 
 
-KINDS = [gptq, gptq, awq, compressed, compressed, mlx, conv1d, hqq, torchao, ggml, ggml]
+KINDS = [gptq, gptq, awq, compressed, compressed, mlx, conv1d, hqq, torchao, ggml, ggml,
+         floats4, floats4, nf4]
