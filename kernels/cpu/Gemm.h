@@ -29,12 +29,13 @@
 namespace qlinear::cpu {
 
 /// Tokens in one pass over a panel: as many as have room for their sums in registers.
-#if defined(QL_TILES)
-inline constexpr int kBlockTokens = kTileTokens;
-static_assert(kUnloweredBits == 8, "tiles multiply unsigned codes");
-#else
 inline constexpr int kBlockTokens = kRegisters >= 32 ? 8 : 4;
 static_assert(kTokenBlock % kBlockTokens == 0);
+#if defined(QL_TILES)
+inline constexpr int kScaledTokens = kTileTokens;
+static_assert(kUnloweredBits == 8, "tiles multiply unsigned codes");
+#else
+inline constexpr int kScaledTokens = kBlockTokens;
 #endif
 
 /// A unit of a tile, decoded. Lane 4 r0 + j is row 4 j + r0.
@@ -56,7 +57,7 @@ struct GemmState {
   Floats constants[16]; ///< as of beginTile, for no token
   Panel panel;
   Words rows[8][4]; ///< codes on their way into the panel
-  TokenScales tokens[kBlockTokens];
+  TokenScales tokens[kScaledTokens];
 #if defined(QL_TILES)
   Ints products[kTileSums][kTileTokens];
   int shapedFor; ///< the tokens that tiles have the shapes for
@@ -183,9 +184,9 @@ QL_INLINE SBytes fourCodes(const u8 *p) { return (SBytes)splatWord(load<u32>(p))
 
 /// Adds the unit's products with tokens m0 .. m0 + count - 1, as below and with the
 /// same bits.
-QL_INLINE void multiplyTokens(const WeightLayout &w, const UnitLayout &unit,
-                              const u8 *activations, u64 index, int m0, int count,
-                              GemmState &state, Floats *sums) {
+QL_INLINE void multiplyByTiles(const WeightLayout &w, const UnitLayout &unit,
+                               const u8 *activations, u64 index, int m0, int count,
+                               GemmState &state, Floats *sums) {
   layout::ActivationLayout a{w.K};
   const u8 *tokens = activations + u64(m0) * a.bytes();
   const u8 *codes = tokens + index * layout::kUnitK;
@@ -234,7 +235,7 @@ QL_INLINE void multiplyTokens(const WeightLayout &w, const UnitLayout &unit,
   }
 }
 
-#else
+#endif
 
 /// Adds the panel's products with `count` tokens, the codes of whose unit start at
 /// codes[m], to sums[0 .. count - 1].
@@ -297,8 +298,6 @@ QL_INLINE void multiplyTokens(const WeightLayout &w, const UnitLayout &unit,
   multiplyPanel(unit, state.panel, count, codes, state.tokens, sums + m0);
 }
 
-#endif
-
 /// Adds unit `index` of the tile.
 QL_INLINE void multiplyUnit(const WeightLayout &w, const u8 *blob,
                             const u8 *activations, int rows, u64 tile, u64 index,
@@ -310,19 +309,18 @@ QL_INLINE void multiplyUnit(const WeightLayout &w, const u8 *blob,
   if (unit.chunks > 4)
     decodeHalf(unit, base, steps, 1, state);
   int m0 = 0;
-#if defined(QL_TILES)
+#if defined(QL_TILES) // as long for a few tokens as for all of a tile
 #pragma clang loop unroll(disable)
-  for (; m0 < rows; m0 += kTileTokens)
-    multiplyTokens(w, unit, activations, index, m0,
-                   rows - m0 < kTileTokens ? rows - m0 : kTileTokens, state, sums);
-#else
+  for (; m0 + kBlockTokens < rows; m0 += kTileTokens)
+    multiplyByTiles(w, unit, activations, index, m0,
+                    rows - m0 < kTileTokens ? rows - m0 : kTileTokens, state, sums);
+#endif
 #pragma clang loop unroll(disable)
   for (; m0 + kBlockTokens / 2 < rows; m0 += kBlockTokens)
     multiplyTokens(w, unit, activations, rows, index, m0, kBlockTokens, state, sums);
   if (m0 < rows)
     multiplyTokens(w, unit, activations, rows, index, m0, kBlockTokens / 2, state,
                    sums);
-#endif
 }
 
 /// y of the 16 rows of a tile for `rows` quantized tokens, token m at sums + m; the
