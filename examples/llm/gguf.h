@@ -27,53 +27,37 @@ public:
   }
 
   nlohmann::json keys() {
-    if (left < 24 || number<uint32_t>() != 0x46554747) // "GGUF"
+    if (left < 24 || get<uint32_t>() != 0x46554747) // "GGUF"
       fail("it does not begin with GGUF");
-    if (auto version = number<uint32_t>(); version != 2 && version != 3)
+    if (auto version = get<uint32_t>(); version != 2 && version != 3)
       fail("its version is " + std::to_string(version) + "; 2 and 3 are read");
-    number<uint64_t>(); // how many tensors
+    get<uint64_t>(); // how many tensors
     auto keys = nlohmann::json::object();
-    for (auto count = number<uint64_t>(); count > 0; --count) {
-      std::string key = text();
-      keys[key] = value(number<uint32_t>());
+    for (auto count = get<uint64_t>(); count > 0; --count) {
+      std::string key = get<std::string>();
+      keys[key] = value(get<uint32_t>());
     }
     return keys;
   }
 
 private:
   nlohmann::json value(uint32_t type) {
-    switch (type) {
-    case 0:
-      return number<uint8_t>();
-    case 1:
-      return number<int8_t>();
-    case 2:
-      return number<uint16_t>();
-    case 3:
-      return number<int16_t>();
-    case 4:
-      return number<uint32_t>();
-    case 5:
-      return number<int32_t>();
-    case 6:
-      return number<float>();
-    case 7:
-      return number<uint8_t>() != 0;
-    case 8:
-      return text();
-    case 10:
-      return number<uint64_t>();
-    case 11:
-      return number<int64_t>();
-    case 12:
-      return number<double>();
-    }
-    if (type != 9)
+    using R = GgufReader;
+    static constexpr nlohmann::json (R::*kReaders[])() = {
+        &R::json<uint8_t>,     &R::json<int8_t>,  &R::json<uint16_t>, &R::json<int16_t>,
+        &R::json<uint32_t>,    &R::json<int32_t>, &R::json<float>,    &R::json<bool>,
+        &R::json<std::string>, &R::array,         &R::json<uint64_t>, &R::json<int64_t>,
+        &R::json<double>};
+    if (type >= std::size(kReaders))
       fail("it has a value of type " + std::to_string(type));
+    return (this->*kReaders[type])();
+  }
+
+  nlohmann::json array() {
     nlohmann::json::array_t values;
-    auto element = number<uint32_t>();
-    auto count = number<uint64_t>();
-    if (element == 9 || count > left) // an element is a byte at least
+    auto element = get<uint32_t>();
+    auto count = get<uint64_t>();
+    if (element == 9 || count > left) // arrays in arrays; an element is a byte at least
       fail("it has an array of " + std::to_string(count) + " values");
     values.reserve(count);
     while (values.size() < count)
@@ -81,16 +65,19 @@ private:
     return values;
   }
 
-  template <typename T> T number() {
-    T value{};
-    read(reinterpret_cast<char *>(&value), sizeof value);
-    return value;
-  }
+  template <typename T> nlohmann::json json() { return get<T>(); }
 
-  std::string text() {
-    auto size = number<uint64_t>();
-    std::string value(size <= left ? size : 0, '\0');
-    read(value.data(), size);
+  template <typename T> T get() {
+    T value{};
+    if constexpr (std::is_same_v<T, bool>) {
+      value = get<uint8_t>() != 0;
+    } else if constexpr (std::is_same_v<T, std::string>) {
+      auto size = get<uint64_t>();
+      value.resize(size <= left ? size : 0);
+      read(value.data(), size);
+    } else {
+      read(reinterpret_cast<char *>(&value), sizeof value);
+    }
     return value;
   }
 

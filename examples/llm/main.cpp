@@ -8,9 +8,9 @@
 #include "model.h"
 #include "tokenizer.h"
 
+#include <CLI/CLI.hpp>
 #include <chrono>
 #include <iostream>
-#include <map>
 #include <numeric>
 #include <random>
 #include <sstream>
@@ -18,22 +18,6 @@
 using nlohmann::json;
 
 namespace {
-
-constexpr const char *kUsage =
-    R"(Goes on with a text, with Gemma 3 on linear layers of quant-compile.
-
-  llm MODEL.gguf MODEL.so [options]
-
-  -p, --prompt TEXT      the text
-  -n, --tokens N         how many to add; 64
-      --temperature T    0, the default, takes the likeliest token
-      --top-k N          else one of the N likeliest; 64
-      --seed N           of what is random
-      --threads N        one per core
-      --ignore-end       go on where the model would stop
-      --perplexity FILE  measure this text instead
-      --json             tokens, text and times, or the losses of the text, as JSON
-)";
 
 struct Options {
   std::string gguf, artifact, prompt = "Once upon a time", perplexity;
@@ -43,38 +27,18 @@ struct Options {
   bool asJson = false, ignoreEnd = false;
 };
 
-Options parse(int argc, char **argv) {
-  Options o;
-  std::vector<std::string> files;
-  const std::map<std::string, std::function<void(const std::string &)>> values = {
-      {"--prompt", [&](auto &v) { o.prompt = v; }},
-      {"--tokens", [&](auto &v) { o.tokens = std::stoi(v); }},
-      {"--temperature", [&](auto &v) { o.temperature = std::stof(v); }},
-      {"--top-k", [&](auto &v) { o.topK = std::stoi(v); }},
-      {"--seed", [&](auto &v) { o.seed = std::stoull(v); }},
-      {"--threads", [&](auto &v) { o.threads = std::stoi(v); }},
-      {"--perplexity", [&](auto &v) { o.perplexity = v; }}};
-  for (int i = 1; i < argc; ++i) {
-    std::string arg = argv[i];
-    arg = arg == "-p" ? "--prompt" : arg == "-n" ? "--tokens" : arg;
-    if (arg == "--json")
-      o.asJson = true;
-    else if (arg == "--ignore-end")
-      o.ignoreEnd = true;
-    else if (values.contains(arg) && i + 1 < argc)
-      values.at(arg)(argv[++i]);
-    else if (arg.starts_with("-"))
-      throw std::runtime_error("the option " + arg +
-                               " is not known or lacks a value\n" + kUsage);
-    else
-      files.push_back(arg);
-  }
-  if (files.size() != 2)
-    throw std::runtime_error(std::string("a model and an artifact are needed\n") +
-                             kUsage);
-  o.gguf = files[0];
-  o.artifact = files[1];
-  return o;
+void define(CLI::App &app, Options &o) {
+  app.add_option("MODEL.gguf", o.gguf, "The model")->required();
+  app.add_option("MODEL.so", o.artifact, "What quant-compile made of it")->required();
+  app.add_option("-p,--prompt", o.prompt, "The text");
+  app.add_option("-n,--tokens", o.tokens, "How many to add; 64");
+  app.add_option("--temperature", o.temperature, "0, the default: the likeliest token");
+  app.add_option("--top-k", o.topK, "Else one of so many likeliest; 64");
+  app.add_option("--seed", o.seed, "Of what is random");
+  app.add_option("--threads", o.threads, "One per core");
+  app.add_flag("--ignore-end", o.ignoreEnd, "Go on where the model would stop");
+  app.add_option("--perplexity", o.perplexity, "Measure the text of this file instead");
+  app.add_flag("--json", o.asJson, "Tokens, text and times, or the text's losses");
 }
 
 double now() {
@@ -144,10 +108,10 @@ json generate(Model &model, const Tokenizer &tokenizer, const Options &o) {
   double start = now();
   int32_t token = sample(readAll(model, prompt), o, random);
   double read = now();
-  while (true) {
-    if (tokenizer.isEnd(token) && !o.ignoreEnd)
-      break;
+  std::string text;
+  while (o.ignoreEnd || !tokenizer.isEnd(token)) {
     made.push_back(token);
+    text += tokenizer.decode(token);
     if (!o.asJson)
       std::cout << tokenizer.decode(token) << std::flush;
     if (int(made.size()) >= o.tokens)
@@ -156,9 +120,6 @@ json generate(Model &model, const Tokenizer &tokenizer, const Options &o) {
     token = sample(model.logits(0, 1), o, random);
   }
   double end = now();
-  std::string text;
-  for (int32_t t : made)
-    text += tokenizer.decode(t);
   // The first token is of the prompt's logits.
   return {{"prompt", prompt},
           {"tokens", made},
@@ -185,17 +146,18 @@ json perplexity(Model &model, const Tokenizer &tokenizer, const Options &o) {
       sum += std::exp(value - most);
     losses.push_back(std::log(sum) + most - logits[tokens[i + 1]]);
   });
-  double sum = 0;
-  for (double loss : losses)
-    sum += loss;
+  double sum = std::accumulate(losses.begin(), losses.end(), 0.0);
   return {{"perplexity", std::exp(sum / losses.size())}, {"losses", losses}};
 }
 
 } // namespace
 
 int main(int argc, char **argv) {
+  CLI::App app("Goes on with a text, with Gemma 3 on linear layers of quant-compile.");
+  Options o;
+  define(app, o);
+  CLI11_PARSE(app, argc, argv);
   try {
-    Options o = parse(argc, argv);
     json gguf = GgufReader(o.gguf).keys();
     Sizes sizes(gguf);
     Tokenizer tokenizer(gguf);

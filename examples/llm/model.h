@@ -60,23 +60,19 @@ public:
   Model(const Sizes &sizes, const std::string &artifact, int threads)
       : sizes(sizes), linears(artifact, threads),
         arena(threads ? threads : tbb::task_arena::automatic),
-        words(int(linears.rows("token_embd.weight"))),
+        embeddings(linears.weight("token_embd.weight")), words(int(embeddings.n)),
         lastNorm(linears.floats("output_norm.weight", sizes.width)),
-        head(linears.function("token_embd", sizes.width, {words}, kMaxLogits)) {
+        head(linears.module(), "token_embd", sizes.width, {words}, kMaxLogits) {
     for (int i = 0; i < sizes.layers; ++i)
       blocks.push_back(block(i));
-    auto resize = [](std::vector<float> &rows, int width) {
-      rows.resize(size_t(kMaxRows) * width);
+    auto resize = [](int width, auto &...rows) {
+      (rows.resize(size_t(kMaxRows) * width), ...);
     };
-    for (std::vector<float> *rows : {&x, &normed, &out})
-      resize(*rows, sizes.width);
-    for (std::vector<float> *rows : {&q, &attended})
-      resize(*rows, sizes.heads * sizes.headSize);
-    for (std::vector<float> *rows : {&k, &v})
-      resize(*rows, sizes.keyHeads * sizes.headSize);
-    for (std::vector<float> *rows : {&turns[0], &turns[1]})
-      resize(*rows, sizes.headSize);
-    resize(inner, sizes.inner);
+    resize(sizes.width, x, normed, out);
+    resize(sizes.heads * sizes.headSize, q, attended);
+    resize(sizes.keyHeads * sizes.headSize, k, v);
+    resize(sizes.headSize, turns[0], turns[1]);
+    resize(sizes.inner, inner);
   }
 
   /// Reads up to kMaxRows more tokens of the text.
@@ -119,14 +115,14 @@ private:
     std::vector<Memory> memory; ///< for each head of keys
   };
 
-  Block block(int layer) const {
+  Block block(int layer) {
     std::string number = std::to_string(layer);
     auto norm = [&](const char *part, int size) {
       return linears.floats("blk." + number + "." + part + ".weight", size);
     };
     auto linear = [&](const char *part, int from, std::vector<int64_t> to) {
-      return linears.function("blk_" + number + "_" + part, from, std::move(to),
-                              kMaxRows);
+      return Linear(linears.module(), "blk_" + number + "_" + part, from, std::move(to),
+                    kMaxRows);
     };
     int width = sizes.width, all = sizes.heads * sizes.headSize,
         keys = sizes.keyHeads * sizes.headSize;
@@ -146,7 +142,7 @@ private:
   /// Embeddings of the tokens, and the angles of their places in the text.
   void embed(std::span<const int32_t> tokens) {
     std::vector<int64_t> ids(tokens.begin(), tokens.end());
-    linears.rows("token_embd.weight", ids, x.data());
+    Linears::rows(embeddings, ids, x.data());
     for (size_t i = 0; i < ids.size() * sizes.width; ++i)
       x[i] *= std::sqrt(float(sizes.width));
     int half = sizes.headSize / 2;
@@ -244,6 +240,7 @@ private:
   tbb::task_arena arena;
   int position = 0;
 
+  const qlr_weight embeddings;
   const int words;
   std::vector<Block> blocks;
   std::vector<float> lastNorm;

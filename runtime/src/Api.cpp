@@ -194,6 +194,19 @@ qlr_status qlr_module_set_weight(qlr_module *module, const char *name, const voi
   });
 }
 
+int32_t qlr_module_weight_count(const qlr_module *module) {
+  return module ? int32_t(module->impl->weightInfos().size()) : 0;
+}
+int32_t qlr_module_weight_index(const qlr_module *module, const char *name) {
+  return module && name ? module->impl->weightIndex(name) : -1;
+}
+qlr_status qlr_module_weight(const qlr_module *module, int32_t index, qlr_weight *out) {
+  return guarded([&]() -> Status {
+    QLR_TRY(require("qlr_module_weight", module, out));
+    return module->impl->describeWeight(index, *out);
+  });
+}
+
 const char *qlr_module_target(const qlr_module *module) {
   return module ? module->impl->target().c_str() : "";
 }

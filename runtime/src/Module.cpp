@@ -205,16 +205,31 @@ Status Module::checkWeight(const std::string &name, const WeightInfo &want,
 }
 
 Status Module::setWeight(const std::string &name, const void *blob, size_t bytes) {
-  const std::vector<WeightInfo> &infos = artifact->manifest().weights;
-  auto it = std::find_if(infos.begin(), infos.end(),
-                         [&](const WeightInfo &w) { return w.name == name; });
-  if (it == infos.end())
+  int32_t index = weightIndex(name);
+  if (index < 0)
     return fail(QLR_NOT_FOUND, "the artifact has no weight '", name, "'");
-  QLR_TRY(checkWeight(name, *it, blob, bytes));
-  BoundWeight &w = weights[size_t(it - infos.begin())];
+  QLR_TRY(checkWeight(name, weightInfos()[size_t(index)], blob, bytes));
+  BoundWeight &w = weights[size_t(index)];
   if (w.owned)
     device->free(w.data);
   w = {const_cast<void *>(blob), false};
+  return {};
+}
+
+int32_t Module::weightIndex(std::string_view name) const {
+  for (size_t i = 0; i < weightInfos().size(); ++i)
+    if (weightInfos()[i].name == name)
+      return int32_t(i);
+  return -1;
+}
+
+Status Module::describeWeight(int32_t index, qlr_weight &out) const {
+  if (index < 0 || size_t(index) >= weightInfos().size())
+    return fail(QLR_NOT_FOUND, "weight ", index, " of an artifact with ",
+                weightInfos().size());
+  const WeightInfo &w = weightInfos()[size_t(index)];
+  out = {w.name.c_str(), w.encoding.c_str(),         int64_t(w.n), int64_t(w.k),
+         w.bytes,        weights[size_t(index)].data};
   return {};
 }
 

@@ -27,6 +27,11 @@ public:
   Module &operator=(const Module &) = delete;
 
   Status setWeight(const std::string &name, const void *blob, size_t bytes);
+  const std::vector<WeightInfo> &weightInfos() const {
+    return artifact->manifest().weights;
+  }
+  int32_t weightIndex(std::string_view name) const;
+  Status describeWeight(int32_t index, qlr_weight &out) const;
   const std::vector<FunctionInfo> &functions() const { return code->target->functions; }
   /// The name of the target or image whose code it runs.
   const std::string &loadedCode() const {

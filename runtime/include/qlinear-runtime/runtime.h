@@ -138,6 +138,21 @@ QLR_API const char *qlr_module_code(const qlr_module *module);
 QLR_API qlr_status qlr_module_set_weight(qlr_module *module, const char *name,
                                          const void *blob, size_t bytes);
 
+/* A weight that the code was compiled for. The texts live as long as the artifact. */
+typedef struct qlr_weight {
+  const char *name;     /* in the archive */
+  const char *encoding; /* its spelling, "u4, group = 32, ..." (docs/encodings.md) */
+  int64_t n, k;         /* rows and columns */
+  size_t bytes;         /* of its packed blob */
+  const void *data;     /* the blob that is bound, in the device's memory; or NULL */
+} qlr_weight;
+/* The weights of the manifest, in its order, which is that of qlr_call_with_weights. */
+QLR_API int32_t qlr_module_weight_count(const qlr_module *module);
+/* Index of a weight, or -1. */
+QLR_API int32_t qlr_module_weight_index(const qlr_module *module, const char *name);
+QLR_API qlr_status qlr_module_weight(const qlr_module *module, int32_t index,
+                                     qlr_weight *out);
+
 /* The target of the artifact whose code was loaded: "cpu:avx2", "cuda:sm_80". */
 QLR_API const char *qlr_module_target(const qlr_module *module);
 

@@ -281,15 +281,19 @@ def check_errors():
             assert part in said, (program, model, said)
     VOCABULARY.append(("other", 0.0, 1))
     write("other.gguf")
-    for options, part in (
-        (("other.gguf", "tiny.so"), "of 'other.gguf' is not that of 'tiny.so'"),
-        (("tiny.so",), "a model and an artifact are needed"),
-        (("tiny.gguf", "tiny.so", "--foo"), "the option --foo is not known"),
-        (("tiny.gguf", "tiny.so", "-n"), "lacks a value"),
-        (("tiny.gguf", "none.so"), "none.packed.safetensors"),
+    for options, part, status in (
+        (("other.gguf", "tiny.so"), "of 'other.gguf' is not that of 'tiny.so'", 1),
+        (("tiny.gguf", "none.so"), "none.so", 1),
+        # Those of CLI11.
+        (("tiny.gguf",), "MODEL.so is required", 106),
+        (("tiny.gguf", "tiny.so", "--foo"), "not expected: --foo", 109),
+        (("tiny.gguf", "tiny.so", "-n"), "--tokens: 1 required", 114),
     ):
-        said = run("./llm", *options, status=1)
+        said = run("./llm", *options, status=status)
         assert part in said, (options, said)
+    os.rename("tiny.packed.safetensors", "away")
+    assert "tiny.packed.safetensors" in run("./llm", "tiny.gguf", "tiny.so", status=1)
+    os.rename("away", "tiny.packed.safetensors")
     at = whole.index(b"tokenizer.ggml.tokens") + 29  # behind two types: how many
     with open("count.gguf", "wb") as f:
         f.write(whole[:at] + (1 << 61).to_bytes(8, "little") + whole[at + 8 :])
