@@ -9,10 +9,12 @@
 
     tool_pages.py --bin BUILD/bin -o BUILD/share TOOL...
 
-gives man/man1/TOOL.1, bash-completion/completions/TOOL and zsh/site-functions/_TOOL below the
-output folder. The build runs this, and the installation has them."""
+gives man/man1/TOOL.1, bash-completion/completions/TOOL, zsh/site-functions/_TOOL and
+fish/vendor_completions.d/TOOL.fish below the output folder. The build runs this, and the
+installation has them."""
 
 import argparse
+import itertools
 import pathlib
 import re
 import subprocess
@@ -63,8 +65,9 @@ def options_of(tool, text):
 def summary_of(text):
     """The first sentence, and the lines about how it is called."""
     lines = [re.sub(r"^OVERVIEW: ", "", line) for line in text.splitlines()]
-    prose = [line for line in lines if line and not re.match(r"(?i)usage: |  | {10}", line)]
-    first = prose[0] if prose else ""
+    other = re.compile(r"(?i)usage: |  |$")
+    prose = list(itertools.dropwhile(other.match, lines))
+    first = " ".join(itertools.takewhile(lambda line: not other.match(line), prose))
     usage = next((line for line in lines if re.match(r"(?i)usage: ", line)), "")
     if not re.match(r"\w*[A-Z]\w*[A-Z]", first):
         first = first[:1].lower() + first[1:]
@@ -139,6 +142,23 @@ def zsh(tool, options):
     return f"#compdef {tool}\n_arguments \\\n" + "\n".join(specs) + "\n  '*:file:_files'\n"
 
 
+def fish(tool, options):
+    lines = [f"# Completion of {tool} for fish, made of its --help."]
+    for option in options:
+        words = [f"complete -c {tool}"]
+        for name in option.names:
+            short = len(name) == 2
+            # LLVM takes a long name after one dash, too.
+            words.append(("-s " if short else "-l ") + name.lstrip("-"))
+        if option.values:
+            words.append(f"-x -a '{' '.join(option.values)}'")
+        elif option.takes:
+            words.append("-r")
+        text = re.sub(r"[\\'\s]+", " ", option.text)[:60].strip()
+        lines.append(" ".join([*words, f"-d '{text}'"]))
+    return "\n".join(lines) + "\n"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bin", type=pathlib.Path, required=True)
@@ -154,6 +174,7 @@ def main():
             (f"man/man1/{tool}.1", man_page(tool, run.stdout, options)),
             (f"bash-completion/completions/{tool}", bash(tool, options)),
             (f"zsh/site-functions/_{tool}", zsh(tool, options)),
+            (f"fish/vendor_completions.d/{tool}.fish", fish(tool, options)),
         ):
             file = args.output / path
             file.parent.mkdir(parents=True, exist_ok=True)

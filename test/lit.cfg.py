@@ -12,9 +12,9 @@
 # %pytest (the Python package's tests).
 # %arm64 (a build for arm64), %qemu_arm64 (runs its programs, on the CPU that -cpu names).
 # Features: arm64, lint (the tools of scripts/lint.sh), wheel (those of scripts/build_wheel.sh),
-# mkdocs, torch, torch-native (our ops in C++), jax-native (handlers for XLA), ptxas, libfuzzer,
-# asan, asan-runtime, this machine's architecture (x86_64, aarch64), and the CPU's avx2, avx_vnni,
-# avx512_vnni and amx_int8.
+# matplotlib, mkdocs, torch, torch-native (our ops in C++), jax-native (handlers for XLA), ptxas,
+# libfuzzer, asan, asan-runtime, this machine's architecture (x86_64, aarch64), and the CPU's
+# avx2, avx_vnni, avx512_vnni and amx_int8.
 
 import os
 import platform
@@ -158,6 +158,9 @@ for feature, programs, is_possible in (
 has_mkdocs = [config.python, "-c", "import material, mkdocs"]
 if subprocess.run(has_mkdocs, stderr=subprocess.DEVNULL, check=False).returncode == 0:
     config.available_features.add("mkdocs")
+has_matplotlib = [config.python, "-c", "import matplotlib"]
+if subprocess.run(has_matplotlib, stderr=subprocess.DEVNULL, check=False).returncode == 0:
+    config.available_features.add("matplotlib")
 # Of instruction sets of x86-64, the best first.
 FEATURES = {"amx": "amx_int8", "avx512vnni": "avx512_vnni", "avxvnni": "avx_vnni", "avx2": "avx2"}
 try:

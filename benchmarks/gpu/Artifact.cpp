@@ -22,7 +22,7 @@ public:
   std::string label;
   nlohmann::json manifest;
   qlr_module *module = nullptr;
-  std::optional<timing::RandomWeights> weights;
+  std::optional<timing::TimedWeights> weights;
 
   Artifact(timing::Device &device, const std::string &path) : device(device) {
     check(timing::checked(qlr_artifact_open(path.c_str(), &artifact)));
@@ -46,7 +46,7 @@ class Layers : public Linears {
   std::shared_ptr<Artifact> artifact;
   bool quantized;
   int mostRows;
-  std::unique_ptr<timing::RandomLinear> linears[std::size(kShapes)];
+  std::unique_ptr<timing::TimedLinear> linears[std::size(kShapes)];
 
   std::string function(int shape) const {
     return std::string(kShapes[shape].name) + (quantized ? "_i8" : "");
@@ -68,7 +68,7 @@ public:
   void makeWeights(int shape, int count) override {
     if (!linears[shape])
       linears[shape] = checked(
-          timing::RandomLinear::create(artifact->device, artifact->module,
+          timing::TimedLinear::create(artifact->device, artifact->module,
                                        *artifact->weights, function(shape), mostRows));
     check(linears[shape]->makeCopies(size_t(count)));
   }

@@ -40,6 +40,7 @@ TOOLS = {
     "quant-compile": None,
     "quant-inspect": None,
     "quant-run": None,
+    "quant-bench": None,
     "quant-tune": None,
     "quant-opt": "mlir-opt with the dialect, passes and pipelines of QLinear beside all of"
     " upstream's, so everything mlir-opt does works here too. Of its own:",

@@ -15,6 +15,7 @@ AREAS = {
     "Compiler": ["lib/Target", "tools/quant-compile", "tools/quant-translate"],
     "Running": ["runtime/src", "tools/quant-run", "tools/timing"],
     "quant-inspect": ["tools/quant-inspect"],
+    "quant-bench": ["tools/quant-bench"],
     "quant-tune": ["tools/quant-tune"],
     "Emulated device": ["runtime/emulated"],
 }

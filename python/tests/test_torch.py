@@ -363,7 +363,7 @@ def test_errors():
         ),
         (
             lambda: qlinear.nn.Linear.from_float(float_linear(), "row-u9"),
-            "encoding 'row-u9' is neither auto, lossless, .*nor a spelling",
+            "unknown encoding 'row-u9'; known are auto, lossless, .*did you mean 'row-u8'",
         ),
         (lambda: qlinear.nn.swap_linears(float_linear()), "the model is itself a Linear"),
         (

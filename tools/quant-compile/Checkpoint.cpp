@@ -24,6 +24,21 @@ bool qlinear::isCheckpoint(const std::string &path) {
   return llvm::sys::fs::is_directory(path);
 }
 
+Result<OnnxModel> qlinear::importOnnx(const std::string &path) {
+  auto folder = TemporaryFolder::create("quant-compile");
+  if (!folder)
+    return folder.takeError();
+  OnnxModel model{std::move(*folder), ""};
+  model.archive = model.folder.path() + "/model.safetensors";
+  auto imported =
+      runTool({pythonProgram(), toolsFolder() + "/quant-import-onnx", path,
+               "--only-linears", "--quiet", "--encoding", "lossless", "-o",
+               model.folder.path() + "/model.mlir", "--weights", model.archive});
+  if (!imported)
+    return error("'" + path + "' cannot be imported: " + imported.error());
+  return model;
+}
+
 bool qlinear::mustPack(const Checkpoint &checkpoint, const CheckpointOptions &options) {
   bool isArchive = !checkpoint.isGguf() && checkpoint.metadata().contains("qlinear");
   return !isArchive || !options.encoding.empty() || !options.quantize.empty();

@@ -7,6 +7,7 @@
 #ifndef QLINEAR_TOOLS_QUANT_COMPILE_CHECKPOINT_H
 #define QLINEAR_TOOLS_QUANT_COMPILE_CHECKPOINT_H
 
+#include "common/Programs.h"
 #include "common/Progress.h"
 #include "qlinear/Encoding/Layers.h"
 
@@ -17,6 +18,14 @@ namespace qlinear {
 
 /// Whether an input is a checkpoint, by its name, or a folder: MLIR otherwise.
 bool isCheckpoint(const std::string &path);
+
+/// The quantized linear layers of an ONNX model, as quant-import-onnx beside this tool
+/// finds them: a packed archive in a folder of its own.
+struct OnnxModel {
+  TemporaryFolder folder;
+  std::string archive;
+};
+Result<OnnxModel> importOnnx(const std::string &path);
 
 struct CheckpointOptions {
   std::string input;

@@ -20,7 +20,7 @@ cl::OptionCategory category("quant-compile");
 cl::opt<std::string> input(
     cl::Positional,
     cl::desc("<input: MLIR text or bytecode; or a checkpoint: .gguf, .safetensors, "
-             ".safetensors.index.json, a folder, a packed archive>"),
+             ".safetensors.index.json, a folder, a packed archive; or an ONNX model>"),
     cl::init("-"), cl::cat(category));
 cl::opt<std::string> output("o", cl::desc("Output file; - is standard output"),
                             cl::value_desc("file"), cl::cat(category));
@@ -168,6 +168,7 @@ static const char *extension() {
 bool qlinear::options::isForCheckpoint() {
   return input != "-" && qlinear::isCheckpoint(input);
 }
+bool qlinear::options::isOnnx() { return StringRef(input).ends_with(".onnx"); }
 bool qlinear::options::isArtifact() {
   return emitKind == Emit::so || emitKind == Emit::obj;
 }
@@ -204,7 +205,7 @@ Expected<qlinear::CompileSettings> qlinear::options::readSettings() {
 static std::string inputStem() {
   StringRef name = StringRef(input).rtrim('/');
   name = sys::path::filename(name);
-  for (StringRef end : {".index.json", ".safetensors", ".packed", ".gguf"})
+  for (StringRef end : {".index.json", ".safetensors", ".packed", ".gguf", ".onnx"})
     name.consume_back(end);
   if (name == "." || name == "..")
     return "model";
@@ -242,6 +243,9 @@ Error qlinear::options::checkOptions() {
   if (isForCheckpoint() && (params.getNumOccurrences() || raise_))
     return createStringError("--params and --raise are for MLIR, and the input is a "
                              "checkpoint");
+  if (isOnnx() && !quantizer.empty())
+    return createStringError("--quantize is of checkpoints of floats; of an ONNX model "
+                             "the layers that are quantized are compiled");
   if (adopt && params.empty())
     return createStringError("--adopt takes the encodings of an archive; name it with "
                              "--params");

@@ -39,6 +39,8 @@ extern llvm::cl::opt<bool> verbose;
 
 /// Whether the input is a checkpoint, and not MLIR.
 bool isForCheckpoint();
+/// Whether that is an ONNX model.
+bool isOnnx();
 /// Whether an artifact is written.
 bool isArtifact();
 

@@ -7,7 +7,7 @@
 #include "Checkpoint.h"
 #include "Describe.h"
 #include "Options.h"
-#include "common/Version.h"
+#include "common/LlvmCommandLine.h"
 #include "qlinear/Encoding/Packer.h"
 #include "qlinear/Support/Chips.h"
 #include "qlinear/Target/Compiler.h"
@@ -320,11 +320,10 @@ int compileLayers(const qlinear::Checkpoint &checkpoint,
 
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
-  cl::SetVersionPrinter(
-      [](raw_ostream &os) { os << qlinear::versionText("quant-compile") << "\n"; });
+  qlinear::setVersionOf("quant-compile");
   mlir::registerAsmPrinterCLOptions();
   mlir::registerDefaultTimingManagerCLOptions();
-  cl::HideUnrelatedOptions({&category});
+  qlinear::showOnly(category);
   cl::ParseCommandLineOptions(
       argc, argv,
       "Compiles functions of quantized linear layers to a shared library.\n\n"
@@ -356,8 +355,20 @@ int main(int argc, char **argv) {
                                           quantizer, minSnr,  dtype};
   std::vector<std::string> written{output, header, functions},
       read{input, params, scheduleTable};
+  std::optional<qlinear::OnnxModel> onnx;
   if (isForCheckpoint()) {
-    auto opened = qlinear::Checkpoint::open(input);
+    std::string path = input;
+    if (isOnnx()) {
+      auto imported = qlinear::importOnnx(input);
+      if (!imported)
+        return fail(StringRef(imported.error()).rtrim());
+      onnx.emplace(std::move(*imported));
+      path = onnx->archive;
+      // What was imported is packed again, where it stays.
+      if (layerOptions.encoding.empty())
+        layerOptions.encoding = "auto";
+    }
+    auto opened = qlinear::Checkpoint::open(path);
     if (!opened)
       return fail(opened.error());
     checkpoint = std::move(*opened);

@@ -116,10 +116,16 @@ Result<Object> inspect::describeWeights(const Checkpoint &checkpoint) {
         entry["bits_per_weight"] =
             8.0 * double(t.bytes.size()) / (double(w.N) * double(w.K));
     }
-    if (archive)
-      if (auto packed = archive->weights().find(t.name);
-          packed != archive->weights().end() && !packed->second.checksum.empty())
+    if (archive) {
+      auto packed = archive->weights().find(t.name);
+      if (packed != archive->weights().end() && !packed->second.checksum.empty())
         entry["xxh3"] = packed->second.checksum;
+      if (auto carried = archive->carried().find(t.name);
+          carried != archive->carried().end()) {
+        entry["format"] = utf8(carried->second.type);
+        entry["shape"] = arrayOf(carried->second.shape);
+      }
+    }
     tensors.push_back(std::move(entry));
   }
   out["tensors"] = std::move(tensors);
@@ -128,6 +134,8 @@ Result<Object> inspect::describeWeights(const Checkpoint &checkpoint) {
   for (const auto &[key, value] : checkpoint.metadata())
     if (key != "qlinear")
       metadata[utf8(key)] = utf8(value);
+  for (const Tensor &t : checkpoint.arrays())
+    metadata[utf8(t.name)] = formatv("{0} of {1}", t.type, t.shape[0]).str();
   out["metadata"] = std::move(metadata);
   return out;
 }

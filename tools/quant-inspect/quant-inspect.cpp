@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "Inspect.h"
 
-#include "common/Version.h"
+#include "common/LlvmCommandLine.h"
 
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -87,13 +87,12 @@ int run() {
 
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
-  cl::SetVersionPrinter(
-      [](raw_ostream &os) { os << versionText("quant-inspect") << "\n"; });
-  cl::HideUnrelatedOptions({&category});
+  qlinear::setVersionOf("quant-inspect");
+  qlinear::showOnly(category);
   cl::ParseCommandLineOptions(
       argc, argv,
-      "Shows what is in a checkpoint, a packed archive or a compiled artifact, or what "
-      "differs between two files of weights.\n\n"
+      "Shows what is in a checkpoint, a packed archive or an artifact,\n"
+      "or what differs between two files of weights.\n\n"
       "  quant-inspect model.so\n"
       "  quant-inspect model.gguf model.packed.safetensors\n\n"
       "Exit status: 0 done, or nothing differs; 1 something differs; 2 failed.\n");

@@ -9,7 +9,7 @@
 // hover and completion in .mlir files. Point the editor's MLIR plugin at it.
 //
 //===----------------------------------------------------------------------===//
-#include "common/Version.h"
+#include "common/LlvmCommandLine.h"
 #include "qlinear/Dialect/QLinear.h"
 
 #include "mlir/InitAllDialects.h"
@@ -19,9 +19,7 @@
 #include "llvm/Support/raw_ostream.h"
 
 int main(int argc, char **argv) {
-  llvm::cl::SetVersionPrinter([](llvm::raw_ostream &os) {
-    os << qlinear::versionText("quant-lsp-server") << "\n";
-  });
+  qlinear::setVersionOf("quant-lsp-server");
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
   mlir::registerAllExtensions(registry);

@@ -8,7 +8,7 @@
 // mlir-opt with the qlinear dialect and its passes beside all of upstream's.
 //
 //===----------------------------------------------------------------------===//
-#include "common/Version.h"
+#include "common/LlvmCommandLine.h"
 #include "qlinear/Dialect/QLinear.h"
 #include "qlinear/InitAllPasses.h"
 
@@ -20,8 +20,7 @@
 #include "llvm/Support/raw_ostream.h"
 
 int main(int argc, char **argv) {
-  llvm::cl::SetVersionPrinter(
-      [](llvm::raw_ostream &os) { os << qlinear::versionText("quant-opt") << "\n"; });
+  qlinear::setVersionOf("quant-opt");
   mlir::registerAllPasses();
   qlinear::registerAllPasses();
 

@@ -107,6 +107,8 @@ json reportOf(const TensorReport &t) {
   out["quality"] = qualityOf(t.quality);
   if (t.floatSnr)
     out["float_snr_db"] = number(*t.floatSnr);
+  if (t.requantized)
+    out["requantized"] = true;
   out["declined"] = json::array();
   for (const Candidate &c : t.declined)
     out["declined"].push_back({{"encoding", c.encoding.str()},
@@ -162,6 +164,14 @@ void qlinear::printTable(const PackReport &report) {
     fmt::print("{} tensors have transformers' names; the rows of {} were put from "
                "llama.cpp's order for rotary embeddings into transformers'\n",
                renamed, count([](auto &t) { return t.reorderedHeads != 0; }));
+  double worst = std::numeric_limits<double>::infinity();
+  for (const TensorReport &t : report.tensors)
+    if (t.requantized)
+      worst = std::min(worst, *t.floatSnr);
+  if (auto anew = count([](auto &t) { return t.requantized; }))
+    fmt::print("{} quantized weights were quantized anew; the worst of them keeps {} "
+               "dB of the source's values\n",
+               anew, decibels(worst));
   std::map<Assumption, uint64_t> assumed;
   for (const TensorReport &t : report.tensors)
     if (!t.assumed.convention.empty() && t.assumed.convention != "GGUF")

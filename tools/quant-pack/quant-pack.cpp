@@ -6,10 +6,9 @@
 //===----------------------------------------------------------------------===//
 #include "Report.h"
 
+#include "common/CommandLine.h"
 #include "common/Progress.h"
-#include "common/Version.h"
 
-#include <CLI/CLI.hpp>
 #include <csignal>
 #include <filesystem>
 #include <fmt/core.h>
@@ -21,7 +20,7 @@ using namespace qlinear;
 namespace {
 
 constexpr const char *kExamples = R"(
-Encodings: auto       per tensor the smallest that keeps --min-snr; K-quants stay exact
+Encodings: auto       the smallest that keeps --min-snr; K-quants stay exact
            lossless   the smallest that changes no weight
            row-u8     8-bit scales and offsets, one bf16 step per row
            block-u8   8-bit scales and offsets, one f16 step per 256 weights
@@ -35,6 +34,7 @@ Examples:
   quant-pack model.safetensors -o packed.safetensors --quantize int4:32
   quant-pack model.safetensors -o packed.safetensors --quantize int4:32 \
              --quantize 'lm_head=int6:16' --encoding 'down_proj=lossless'
+  quant-pack model.gguf -o model.safetensors --quantize int4:32 --requantize
   quant-pack packed.safetensors -o plain.safetensors --dequantize f32
   quant-pack --list packed.safetensors
   quant-pack --check packed.safetensors
@@ -45,27 +45,10 @@ struct CommandLine {
   std::string input, output, report, mlir, dtype = "f32", dequantize, names = "source";
   std::vector<std::string> encodings, quantizers, include, exclude;
   double minSnr = SelectionRule().minSnr;
-  bool minmax = false, search = false, list = false, check = false, quiet = false,
-       isDryRun = false;
+  bool minmax = false, search = false, requantize = false, list = false, check = false,
+       quiet = false, isDryRun = false;
   int threads = 0;
 };
-
-/// A usage error: what to say before exiting with 2.
-struct UsageError {
-  std::string message;
-};
-
-/// "auto", ..., or a spelling.
-Result<void> checkEncodingName(const std::string &name) {
-  for (const char *known :
-       {"auto", "lossless", "row-u8", "block-u8", "bf16", "f16", "f32"})
-    if (name == known)
-      return {};
-  auto parsed = Encoding::parse(name);
-  if (!parsed)
-    return parsed.takeError();
-  return {};
-}
 
 void checkPattern(const char *option, const std::string &text) {
   try {
@@ -87,10 +70,11 @@ PackOptions optionsOf(const CommandLine &line) {
   out.rule.minSnr = line.minSnr;
   out.useHuggingFaceNames = line.names == "hf";
   out.isDryRun = line.isDryRun;
+  out.requantize = line.requantize;
   if (auto valid = verifyMinSnr(line.minSnr); !valid)
     throw UsageError{valid.error()};
   for (const std::string &text : line.encodings) {
-    auto whole = checkEncodingName(text);
+    auto whole = verifyRuleName(text);
     if (whole) {
       out.rule.name = text;
       continue;
@@ -100,11 +84,15 @@ PackOptions optionsOf(const CommandLine &line) {
     SelectionRule rule;
     rule.minSnr = line.minSnr;
     rule.name = equal == text.npos ? "" : text.substr(equal + 1);
-    if (equal == text.npos || !checkEncodingName(rule.name))
+    // Of a misspelled spelling, the whole is what is wrong.
+    auto named = equal == text.npos || text.find(',') < equal
+                     ? std::move(whole)
+                     : verifyRuleName(rule.name);
+    if (!named)
       throw UsageError{
-          fmt::format("--encoding: '{}' is neither auto, lossless, row-u8, block-u8, "
-                      "bf16, f16, f32, a spelling ({}), nor REGEX= before one of these",
-                      text, whole.error())};
+          fmt::format("--encoding: {}; REGEX= before it is for the weights "
+                      "whose names that finds",
+                      named.error())};
     checkPattern("--encoding", text.substr(0, equal));
     out.rules.push_back({text.substr(0, equal), rule});
   }
@@ -216,6 +204,10 @@ void defineOptions(CLI::App &app, CommandLine &line) {
        "Quantize float weights: int4:32, int5:32, int6:16, int8:32, other groups (16 "
        "to 256, row), "
        "FORM symmetric, zero, min or centred");
+  app.add_flag("--requantize", line.requantize,
+               "Quantize weights that are quantized already, too, from their values: "
+               "their codes are lost (the table says in dB how much of the values)")
+      ->needs("--quantize");
   auto *minmax = app.add_flag("--minmax", line.minmax,
                               "Scales from each group's least and largest weight");
   app.add_flag("--search", line.search,
@@ -264,15 +256,9 @@ void defineOptions(CLI::App &app, CommandLine &line) {
   app.add_option("-j,--threads", line.threads, "Threads (default: all cores)")
       ->check(CLI::Range(1, 4096));
   app.add_flag("--quiet", line.quiet, "No table, no progress");
-  for (const char *name : {"--encoding", "--quantize"})
+  for (const char *name : {"--encoding", "--quantize", "--requantize"})
     dequantize->excludes(app.get_option(name));
-  app.set_version_flag("--version", versionText("quant-pack"));
   app.footer(kExamples);
-}
-
-int fail(const std::string &message, int status) {
-  fmt::print(stderr, "quant-pack: error: {}\n", message);
-  return status;
 }
 
 } // namespace
@@ -284,31 +270,21 @@ int main(int argc, char **argv) {
   CLI::App app("Packs the weights of a checkpoint for compiled linear layers.",
                "quant-pack");
   defineOptions(app, line);
-  try {
-    app.parse(argc, argv);
+  return runCommand(app, argc, argv, [&]() -> Result<void> {
     if (!line.list && !line.check && !line.isDryRun && line.output.empty())
-      return fail("no output; name it with -o FILE, look at the input with --list, or "
-                  "at what would be packed with --dry-run",
-                  2);
+      throw UsageError{
+          "no output; name it with -o FILE, look at the input with --list, "
+          "or at what would be packed with --dry-run"};
     PackOptions options = optionsOf(line);
     std::optional<tbb::global_control> threads;
     if (line.threads)
       threads.emplace(tbb::global_control::max_allowed_parallelism,
                       size_t(line.threads));
-    if (auto r = run(line, std::move(options)); !r)
-      return fail(r.error(), 1);
-  } catch (const CLI::ParseError &e) {
-    if (app.exit(e) != 0)
-      return 2;
-  } catch (const UsageError &e) {
-    return fail(e.message, 2);
-  } catch (const std::bad_alloc &) {
-    return fail("out of memory; a weight needs about 10 bytes for each of its elements",
-                1);
-  } catch (const std::exception &e) {
-    return fail(e.what(), 1);
-  }
-  if (auto r = flushStandardOutput(); !r)
-    return fail(r.error(), 1);
-  return 0;
+    try {
+      return run(line, std::move(options));
+    } catch (const std::bad_alloc &) {
+      return error("out of memory; a weight needs about 10 bytes for each of its "
+                   "elements");
+    }
+  });
 }

@@ -11,7 +11,7 @@
 //   quant-reduce case.mlir --reduction-tree='traversal-mode=0 test=fails.sh'
 //
 //===----------------------------------------------------------------------===//
-#include "common/Version.h"
+#include "common/LlvmCommandLine.h"
 #include "qlinear/Dialect/QLinear.h"
 #include "qlinear/InitAllPasses.h"
 
@@ -24,9 +24,7 @@
 #include "llvm/Support/raw_ostream.h"
 
 int main(int argc, char **argv) {
-  llvm::cl::SetVersionPrinter([](llvm::raw_ostream &os) {
-    os << qlinear::versionText("quant-reduce") << "\n";
-  });
+  qlinear::setVersionOf("quant-reduce");
   mlir::registerAllPasses();
   qlinear::registerAllPasses();
 

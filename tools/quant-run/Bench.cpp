@@ -1,4 +1,4 @@
-//===- Bench.cpp - Time of a call on the host -----------------------------===//
+//===- Bench.cpp - Time of a call, against plain reading ------------------===//
 //
 // Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -6,23 +6,13 @@
 //===----------------------------------------------------------------------===//
 
 #include "Bench.h"
+#include "HostTimer.h"
 
-#include <algorithm>
-#include <charconv>
-#include <chrono>
 #include <fmt/format.h>
-#include <tbb/info.h>
-#include <tbb/parallel_for.h>
-#include <tbb/task_arena.h>
-#include <unistd.h>
 
 using namespace qlinear;
 using namespace qlinear::run;
 using nlohmann::json;
-
-/// Copies together exceed this: GPUs' caches are below 128 MB.
-static constexpr uint64_t kRotation = uint64_t(256) << 20;
-static constexpr size_t kMaxCopies = 256;
 
 Result<WeightCopies> WeightCopies::create(Session &session,
                                           const std::string &function) {
@@ -38,12 +28,7 @@ Result<WeightCopies> WeightCopies::create(Session &session,
     return error(fmt::format("function '{}' reads no weights; there is nothing to "
                              "measure it by",
                              function));
-  uint64_t cache = 0;
-  if (long bytes = sysconf(_SC_LEVEL3_CACHE_SIZE); !session.isCuda() && bytes > 0)
-    cache = uint64_t(bytes);
-  uint64_t wanted = std::max(kRotation, 2 * cache);
-  size_t count =
-      size_t(std::clamp<uint64_t>((wanted + c.total - 1) / c.total, 2, kMaxCopies));
+  size_t count = timing::copiesPastCaches(c.total);
   for (size_t i = 0; i < count; ++i) {
     std::vector<DeviceMemory> copy;
     for (size_t index : used) {
@@ -80,101 +65,92 @@ Result<void> WeightCopies::bind(size_t copy) {
   return {};
 }
 
-std::vector<std::pair<const void *, size_t>> WeightCopies::blobs(size_t copy) const {
-  std::vector<std::pair<const void *, size_t>> list;
-  for (size_t i = 0; i < weights.size(); ++i)
-    list.emplace_back(copies[copy][i].get(), weights[i].second);
-  return list;
-}
-
-Result<Benchmark> qlinear::run::benchmark(Session &session, const Call &call,
-                                          WeightCopies &copies) {
-  return session.isCuda() ? benchmarkCuda(session, call, copies)
-                          : benchmarkHost(session, call, copies);
+std::vector<timing::Blobs> WeightCopies::allBlobs() const {
+  std::vector<timing::Blobs> all;
+  for (const std::vector<DeviceMemory> &copy : copies) {
+    timing::Blobs &blobs = all.emplace_back();
+    for (size_t i = 0; i < weights.size(); ++i)
+      blobs.emplace_back(copy[i].get(), weights[i].second);
+  }
+  return all;
 }
 
 //===----------------------------------------------------------------------===//
 // On the host
 //===----------------------------------------------------------------------===//
 
-#if defined(__x86_64__)
-__attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-static uint64_t readAll(const uint64_t *words, size_t count) {
-  uint64_t sum = 0;
-  for (size_t i = 0; i < count; ++i)
-    sum ^= words[i];
-  return sum;
-}
-
-/// "cpu:avx2:4" has 4 threads, "cpu" one per core.
-static int threadsOf(const std::string &device) {
-  int threads = tbb::info::default_concurrency();
-  size_t colon = device.rfind(':');
-  if (colon != std::string::npos)
-    std::from_chars(device.data() + colon + 1, device.data() + device.size(), threads);
-  return std::max(threads, 1);
-}
-
-/// Runs `body(i)` for i = 0, 1, ... about a second long, at least 15 times.
-template <typename Body> static Result<Timing> timed(Body &&body) {
-  using Clock = std::chrono::steady_clock;
-  for (size_t i = 0; i < 2; ++i) // wakes the threads, faults pages in
-    if (Result<void> ran = body(i); !ran)
-      return ran.takeError();
-  std::vector<double> samples;
-  double total = 0;
-  while (samples.size() < 15 || (total < 1 && samples.size() < 10000)) {
-    Clock::time_point start = Clock::now();
-    if (Result<void> ran = body(samples.size()); !ran)
-      return ran.takeError();
-    samples.push_back(std::chrono::duration<double>(Clock::now() - start).count());
-    total += samples.back();
-  }
-  return timing::summarize(std::move(samples));
-}
-
-Result<Benchmark> qlinear::run::benchmarkHost(Session &session, const Call &call,
-                                              WeightCopies &copies) {
+static Result<Benchmark> benchmarkHost(Session &session, const Call &call,
+                                       WeightCopies &copies) {
   Benchmark result;
   result.weightBytes = copies.bytes();
   result.copies = copies.count();
-  Result<Timing> timing = timed([&](size_t i) -> Result<void> {
-    // Binding writes a pointer per weight: nothing next to the call.
-    if (Result<void> bound = copies.bind(i % copies.count()); !bound)
-      return bound;
-    return call.enqueue(nullptr);
-  });
+  Result<Timing> timing =
+      timing::timeOnHost({15, 10000, 1}, [&](size_t i) -> Result<void> {
+        // Binding writes a pointer per weight: nothing next to the call.
+        if (Result<void> bound = copies.bind(i % copies.count()); !bound)
+          return bound;
+        return call.enqueue(nullptr);
+      });
   if (!timing)
     return timing.takeError();
   result.call = *timing;
   if (!session.deviceName().starts_with("cpu"))
     return result; // the emulated device has no speed of its own
 
-  int threads = threadsOf(session.deviceName());
-  tbb::task_arena arena(threads);
-  std::vector<uint64_t> sums(static_cast<size_t>(threads) * 16);
-  Result<Timing> reading = timed([&](size_t i) -> Result<void> {
-    auto blobs = copies.blobs(i % copies.count());
-    arena.execute([&] {
-      tbb::parallel_for(
-          0, threads,
-          [&](int t) {
-            for (auto [data, bytes] : blobs) {
-              size_t words = bytes / 8, first = words * size_t(t) / size_t(threads),
-                     last = words * size_t(t + 1) / size_t(threads);
-              sums[size_t(t) * 16] ^=
-                  readAll(static_cast<const uint64_t *>(data) + first, last - first);
-            }
-          },
-          tbb::static_partitioner());
-    });
+  Result<double> rate = timing::readRateOfHost(timing::threadsOf(session.deviceName()),
+                                               copies.allBlobs());
+  if (!rate)
+    return rate.takeError();
+  result.readRate = *rate;
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// On a CUDA device
+//===----------------------------------------------------------------------===//
+
+static Result<Benchmark> benchmarkCuda(Session &session, const Call &call,
+                                       WeightCopies &copies) {
+  Benchmark result;
+  result.weightBytes = copies.bytes();
+  result.copies = copies.count();
+  // The first binding releases memory of the module, which a capture may not do.
+  if (Result<void> bound = copies.bind(0); !bound)
+    return bound.takeError();
+  Result<std::unique_ptr<timing::GraphTimer>> opened =
+      timing::GraphTimer::open(session.deviceName());
+  if (!opened)
+    return opened.takeError();
+  timing::GraphTimer &timer = **opened;
+  // A graph long enough that its own launch does not show.
+  size_t rounds = std::max<size_t>(1, 64 / copies.count()),
+         calls = rounds * copies.count();
+  auto each = [&](Timing t) {
+    for (double *seconds : {&t.median, &t.least, &t.most})
+      *seconds /= double(calls);
+    return t;
+  };
+  Result<Timing> called = timer.time({}, [&]() -> Result<void> {
+    for (size_t i = 0; i < calls; ++i) {
+      if (Result<void> bound = copies.bind(i % copies.count()); !bound)
+        return bound;
+      if (Result<void> enqueued = call.enqueue(timer.stream()); !enqueued)
+        return enqueued;
+    }
     return {};
   });
-  if (!reading)
-    return reading.takeError();
-  volatile uint64_t sink = sums[0]; // the reads have a use
-  (void)sink;
-  result.readRate = double(copies.bytes()) / reading->median;
+  if (!called)
+    return called.takeError();
+  Result<double> rate = timing::readRateOfCuda(timer, copies.allBlobs(), calls);
+  if (!rate)
+    return rate.takeError();
+  result.call = each(*called);
+  result.readRate = *rate;
   return result;
+}
+
+Result<Benchmark> qlinear::run::benchmark(Session &session, const Call &call,
+                                          WeightCopies &copies) {
+  return session.isCuda() ? benchmarkCuda(session, call, copies)
+                          : benchmarkHost(session, call, copies);
 }

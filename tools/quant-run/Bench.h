@@ -15,7 +15,7 @@
 #ifndef QLINEAR_TOOLS_QUANTRUN_BENCH_H
 #define QLINEAR_TOOLS_QUANTRUN_BENCH_H
 
-#include "GraphTimer.h"
+#include "PlainRead.h"
 #include "Session.h"
 
 namespace qlinear::run {
@@ -41,8 +41,8 @@ public:
   Result<void> bind(size_t copy);
   size_t count() const { return copies.size(); }
   uint64_t bytes() const { return total; }
-  /// The blobs of one copy: address and size.
-  std::vector<std::pair<const void *, size_t>> blobs(size_t copy) const;
+  /// The blobs of each copy.
+  std::vector<timing::Blobs> allBlobs() const;
 
 private:
   Session *session = nullptr;
@@ -53,12 +53,6 @@ private:
 };
 
 Result<Benchmark> benchmark(Session &session, const Call &call, WeightCopies &copies);
-
-/// The parts of it for each kind of device.
-Result<Benchmark> benchmarkHost(Session &session, const Call &call,
-                                WeightCopies &copies);
-Result<Benchmark> benchmarkCuda(Session &session, const Call &call,
-                                WeightCopies &copies);
 
 } // namespace qlinear::run
 #endif

@@ -13,7 +13,6 @@
 #include <fmt/format.h>
 #include <functional>
 #include <numeric>
-#include <tbb/parallel_for.h>
 
 using namespace qlinear;
 using namespace qlinear::run;
@@ -120,23 +119,6 @@ Matrix qlinear::run::dequantizeActivations(const Array &codes, int64_t columns) 
     }
   }
   return m;
-}
-
-Matrix qlinear::run::product(const Matrix &x, const AffineWeight &w, bool asBytes) {
-  Matrix y{x.rows, int64_t(w.N), std::vector<double>(size_t(x.rows) * w.N)};
-  tbb::parallel_for(size_t(0), size_t(w.N), [&](size_t n) {
-    std::vector<double> row(w.K);
-    for (size_t k = 0; k < w.K; ++k)
-      row[k] = w.weight(n, k, asBytes);
-    for (int64_t m = 0; m < x.rows; ++m) {
-      const double *in = x.values.data() + size_t(m) * w.K;
-      double sum = 0;
-      for (size_t k = 0; k < w.K; ++k)
-        sum += in[k] * row[k];
-      y.values[size_t(m) * w.N + n] = sum;
-    }
-  });
-  return y;
 }
 
 //===----------------------------------------------------------------------===//

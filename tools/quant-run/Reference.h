@@ -87,9 +87,12 @@ Matrix dequantizeActivations(const Array &codes, int64_t columns);
 /// Values as the kernels multiply them: each chunk quantized and back.
 Matrix quantizedValues(const Matrix &x);
 
-/// x W^T; x has K columns.
-/// `asBytes`: as products with int8 have the weight (AffineWeight).
+/// x W^T; x has K columns. Each sum is in the order of k. `asBytes`: as products with
+/// int8 have the weight (AffineWeight).
 Matrix product(const Matrix &x, const AffineWeight &w, bool asBytes = false);
+/// The same of any N x K weights: `rowOf(n, row)` gives those of row n.
+using RowReader = std::function<void(uint64_t n, std::span<double> row)>;
+Matrix product(const Matrix &x, uint64_t N, const RowReader &rowOf);
 
 } // namespace qlinear::run
 #endif

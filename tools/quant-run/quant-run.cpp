@@ -16,9 +16,8 @@
 #include "Errors.h"
 #include "Reference.h"
 
-#include "common/Version.h"
+#include "common/CommandLine.h"
 
-#include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -534,31 +533,18 @@ int main(int argc, char **argv) {
   app.add_flag("--bench", options.bench,
                "Measure calls with weights rotating past the caches");
   app.add_flag("--json", options.asJson, "Print JSON");
-  app.set_version_flag("--version", versionText("quant-run"));
-  auto fail = [](const std::string &message) {
-    fmt::print(stderr, "quant-run: error: {}\n", message);
-    return 1;
-  };
-  int status = 0;
-  try {
-    app.parse(argc, argv);
+  bool isWrong = false;
+  int status = runCommand(app, argc, argv, [&]() -> Result<void> {
     if (options.rows.empty())
       options.rows = {1};
     json reports = json::array();
     Result<void> done = runAll(options, reports);
     if (options.asJson)
       fmt::print("{}\n", reports.dump(1));
-    if (!done)
-      return fail(done.error());
-    for (const json &report : reports)
-      if (report.contains("verify") && !report["verify"]["ok"].get<bool>())
-        status = 1;
-  } catch (const CLI::ParseError &e) {
-    status = app.exit(e);
-  } catch (const std::exception &e) {
-    return fail(e.what());
-  }
-  if (Result<void> flushed = flushStandardOutput(); !flushed)
-    return fail(flushed.error());
-  return status;
+    isWrong = std::ranges::any_of(reports, [](const json &report) {
+      return report.contains("verify") && !report["verify"]["ok"].get<bool>();
+    });
+    return done;
+  });
+  return status ? status : int(isWrong);
 }

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Tune.h"
+#include "common/Programs.h"
 
 #include <algorithm>
 #include <filesystem>

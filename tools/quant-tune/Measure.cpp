@@ -32,8 +32,8 @@ class LayerUnderTest {
   qlr_artifact *artifact = nullptr;
   qlr_module *module = nullptr;
   nlohmann::json manifest;
-  std::optional<timing::RandomWeights> weights;
-  std::vector<std::unique_ptr<timing::RandomLinear>> linears; ///< by candidate
+  std::optional<timing::TimedWeights> weights;
+  std::vector<std::unique_ptr<timing::TimedLinear>> linears; ///< by candidate
   size_t copies;
 
 public:
@@ -52,7 +52,7 @@ public:
 
   size_t copyCount() const { return copies; }
   uint64_t weightBytes() const { return linears[0]->weightBytes(); }
-  const timing::RandomLinear &candidate(size_t c) const { return *linears[c]; }
+  const timing::TimedLinear &candidate(size_t c) const { return *linears[c]; }
   const tune::Candidate &description(size_t c) const { return generated.candidates[c]; }
 
 private:
@@ -69,7 +69,7 @@ private:
         throw timing::Failed{fmt::format("{} has no function '{}'; generate it again",
                                          generated.artifact, c.function)};
       linears.push_back(timing::orThrow(
-          timing::RandomLinear::create(device, module, *weights, c.function, most)));
+          timing::TimedLinear::create(device, module, *weights, c.function, most)));
     }
     copies = device.timer() ? timing::copiesPastCaches(weightBytes()) : 2;
     timing::orThrow(linears[0]->makeCopies(copies));

@@ -8,13 +8,9 @@
 #include "Tune.h"
 #include "qlinear/Encoding/JsonDepth.h"
 
-#include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 using namespace qlinear;
 using namespace qlinear::tune;
@@ -22,7 +18,7 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 
 //===----------------------------------------------------------------------===//
-// Files and programs
+// Files
 //===----------------------------------------------------------------------===//
 
 Result<std::string> tune::readJsonText(const std::string &path,
@@ -33,53 +29,6 @@ Result<std::string> tune::readJsonText(const std::string &path,
   std::string text{std::istreambuf_iterator<char>(in), {}};
   if (Result<void> shallow = checkJsonDepth(text); !shallow)
     return error(fmt::format("'{}' {}", path, shallow.error()));
-  return text;
-}
-
-/// All that can be read from a pipe's end, which is closed.
-static std::string drain(int fd) {
-  std::string text;
-  char part[4096];
-  for (ssize_t n; (n = read(fd, part, sizeof part)) > 0;)
-    text.append(part, size_t(n));
-  close(fd);
-  return text;
-}
-
-Result<std::string> tune::runTool(const std::vector<std::string> &command) {
-  int out[2];
-  // Errors go to a file: two pipes could block each other.
-  FILE *errors = tmpfile();
-  if (!errors || pipe2(out, O_CLOEXEC) != 0)
-    return error(fmt::format("cannot run '{}': {}", command[0], strerror(errno)));
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-  posix_spawn_file_actions_adddup2(&actions, fileno(errors), 2);
-  std::vector<char *> arguments;
-  for (const std::string &word : command)
-    arguments.push_back(const_cast<char *>(word.c_str()));
-  arguments.push_back(nullptr);
-  pid_t child = 0;
-  int failed =
-      posix_spawnp(&child, arguments[0], &actions, nullptr, arguments.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  close(out[1]);
-  std::string text = drain(out[0]);
-  int status = 0;
-  if (!failed)
-    waitpid(child, &status, 0);
-  std::string complaint;
-  std::rewind(errors);
-  char part[4096];
-  for (size_t n; (n = std::fread(part, 1, sizeof part, errors)) > 0;)
-    complaint.append(part, n);
-  std::fclose(errors);
-  if (failed)
-    return error(fmt::format("cannot run '{}': {}", command[0], strerror(failed)));
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-    return error(complaint.empty() ? fmt::format("'{}' failed", command[0])
-                                   : complaint);
   return text;
 }
 

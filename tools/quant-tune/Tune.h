@@ -128,8 +128,5 @@ Result<std::string> readJsonText(const std::string &path, const std::string &hin
 /// One entry per line; publishes the file.
 Result<void> writeTable(OutputFile &file, const nlohmann::ordered_json &table);
 
-/// Runs a program and returns its standard output; an error has its standard error.
-Result<std::string> runTool(const std::vector<std::string> &command);
-
 } // namespace qlinear::tune
 #endif

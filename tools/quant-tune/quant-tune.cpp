@@ -7,12 +7,9 @@
 
 #include "Tune.h"
 
-#include "common/Version.h"
+#include "common/CommandLine.h"
+#include "common/Programs.h"
 
-#include <CLI/CLI.hpp>
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
 #include <fmt/format.h>
 
 using namespace qlinear;
@@ -20,90 +17,77 @@ using namespace qlinear::tune;
 
 namespace {
 
-[[nodiscard]] int fail(const std::string &message) {
-  fmt::print(stderr, "quant-tune: error: {}\n", message);
-  return 1;
-}
-
-/// The folder of this program, where the compiler's tools lie too.
-std::string toolsFolder() {
-  std::error_code ec;
-  return std::filesystem::read_symlink("/proc/self/exe", ec).parent_path().string();
-}
-
 struct Options {
   std::string shapes, folder, output;
   MeasureOptions measure;
   std::vector<std::string> tables;
 };
 
-int generateOnly(const Options &o) {
+Result<void> generateOnly(const Options &o) {
   Result<Request> request = readRequest(o.shapes);
   if (!request)
-    return fail(request.error());
+    return request.takeError();
   Result<Plan> plan = generate(*request, o.output, toolsFolder(), o.measure.verbose);
   if (!plan)
-    return fail(plan.error());
+    return plan.takeError();
   fmt::print("now: quant-tune measure {} -o table.json, where the device is\n",
              o.output);
-  return 0;
+  return {};
 }
 
-int measureInto(OutputFile &file, const Plan &plan, const std::string &folder,
-                const Options &o) {
+Result<void> measureInto(OutputFile &file, const Plan &plan, const std::string &folder,
+                         const Options &o) {
   Result<nlohmann::ordered_json> table = measure(plan, folder, o.measure);
   if (!table)
-    return fail(table.error());
+    return table.takeError();
   if (table->empty())
-    return 0; // a dry run
+    return {}; // a dry run
   if (Result<void> written = writeTable(file, *table); !written)
-    return fail(written.error());
+    return written.takeError();
   if (o.output != "-")
     fmt::print("{}: {} entries\n", o.output, table->size());
-  return 0;
+  return {};
 }
 
-int measureOnly(const Options &o) {
+Result<void> measureOnly(const Options &o) {
   Result<OutputFile> file = OutputFile::create(o.output); // before the work
   if (!file)
-    return fail(file.error());
+    return file.takeError();
   Result<Plan> plan = readPlan(o.folder);
-  return plan ? measureInto(*file, *plan, o.folder, o) : fail(plan.error());
+  return plan ? measureInto(*file, *plan, o.folder, o) : Result<void>(plan.takeError());
 }
 
-int mergeOnly(const Options &o) {
+Result<void> mergeOnly(const Options &o) {
   Result<OutputFile> file = OutputFile::create(o.output);
   if (!file)
-    return fail(file.error());
+    return file.takeError();
   std::vector<nlohmann::ordered_json> tables;
   for (const std::string &path : o.tables) {
     Result<nlohmann::ordered_json> table = readTable(path);
     if (!table)
-      return fail(table.error());
+      return table.takeError();
     tables.push_back(std::move(*table));
   }
   Result<void> written = writeTable(*file, merge(tables));
-  return written ? 0 : fail(written.error());
+  return written;
 }
 
-int both(const Options &o) {
+Result<void> both(const Options &o) {
   if (Result<void> checked = checkOutputs({o.output}, {o.shapes}); !checked)
-    return fail(checked.error());
+    return checked.takeError();
   Result<OutputFile> file = OutputFile::create(o.output); // before the work
   if (!file)
-    return fail(file.error());
+    return file.takeError();
   Result<Request> request = readRequest(o.shapes);
   if (!request)
-    return fail(request.error());
-  std::string folder =
-      (std::filesystem::temp_directory_path() / "quant-tune-XXXXXX").string();
-  if (!mkdtemp(folder.data()))
-    return fail(fmt::format("cannot create '{}'", folder));
-  Result<Plan> plan = generate(*request, folder, toolsFolder(), o.measure.verbose);
-  int status = plan ? measureInto(*file, *plan, folder, o) : fail(plan.error());
-  std::error_code ec;
-  std::filesystem::remove_all(folder, ec);
-  return status;
+    return request.takeError();
+  Result<TemporaryFolder> folder = TemporaryFolder::create("quant-tune");
+  if (!folder)
+    return folder.takeError();
+  Result<Plan> plan =
+      generate(*request, folder->path(), toolsFolder(), o.measure.verbose);
+  return plan ? measureInto(*file, *plan, folder->path(), o)
+              : Result<void>(plan.takeError());
 }
 
 } // namespace
@@ -117,8 +101,8 @@ int main(int argc, char **argv) {
       "  quant-tune generate shapes.json -o DIR          compile the candidates\n"
       "  quant-tune measure DIR -o table.json            time them; needs no "
       "compiler\n"
-      "  quant-tune merge a.json b.json -o table.json    later entries win"};
-  app.set_version_flag("--version", qlinear::versionText("quant-tune"));
+      "  quant-tune merge a.json b.json -o table.json    later entries win",
+      "quant-tune"};
   auto measuring = [&](CLI::App *command) {
     command->add_option("--device", o.measure.device,
                         "cuda, cuda:1; emulated and cpu make a dry run");
@@ -148,24 +132,15 @@ int main(int argc, char **argv) {
   CLI::App *merging = app.add_subcommand("merge", "Join tables");
   merging->add_option("tables", o.tables, "Tables, the later ones win")->required();
   merging->add_option("-o,--output", o.output, "Table to write")->required();
-  try {
-    app.parse(argc, argv);
-    int status = *generating ? generateOnly(o)
-                 : *timing   ? measureOnly(o)
-                 : *merging  ? mergeOnly(o)
-                 : o.shapes.empty() || o.output.empty()
-                     ? fail("a shapes file and -o are "
-                            "needed; see quant-tune "
-                            "--help")
-                     : both(o);
-    if (status != 0)
-      return status;
-  } catch (const CLI::ParseError &e) {
-    if (int status = app.exit(e))
-      return status;
-  } catch (const std::exception &e) {
-    return fail(e.what());
-  }
-  Result<void> flushed = flushStandardOutput();
-  return flushed ? 0 : fail(flushed.error());
+  return runCommand(app, argc, argv, [&]() -> Result<void> {
+    if (*generating)
+      return generateOnly(o);
+    if (*timing)
+      return measureOnly(o);
+    if (*merging)
+      return mergeOnly(o);
+    if (o.shapes.empty() || o.output.empty())
+      throw UsageError{"a shapes file and -o are needed; see quant-tune --help"};
+    return both(o);
+  });
 }

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <unistd.h>
 
 using namespace qlinear;
 using namespace qlinear::timing;
@@ -23,7 +24,9 @@ Timing timing::summarize(std::vector<double> s) {
 }
 
 size_t timing::copiesPastCaches(uint64_t bytes) {
-  return size_t(std::max<uint64_t>(2, (kRotation + bytes - 1) / bytes));
+  long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+  uint64_t wanted = std::max(kRotation, 2 * uint64_t(std::max(cache, 0L)));
+  return size_t(std::clamp<uint64_t>((wanted + bytes - 1) / bytes, 2, 256));
 }
 
 static Result<void> toResult(runtime::Status status) {

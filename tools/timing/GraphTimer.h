@@ -5,9 +5,9 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// What quant-run --bench, quant-tune and benchmarks/gpu measure by: launches captured
-// into a graph, its replays timed with events. Through the driver that the runtime
-// opens; no CUDA toolkit is needed.
+// What quant-run --bench, quant-bench, quant-tune and benchmarks/gpu measure by:
+// launches captured into a graph, its replays timed with events. Through the driver
+// that the runtime opens; no CUDA toolkit is needed.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_TOOLS_TIMING_GRAPHTIMER_H
@@ -37,8 +37,9 @@ struct Replays {
   double seconds = 1;
 };
 
-/// Copies of a weight that together exceed the caches of every GPU, so that none is
-/// there when its turn comes: at least two.
+/// Copies of a weight that together exceed the caches of every GPU and of this machine,
+/// so that none is there when its turn comes: at least two, and at most 256, for tests
+/// with small ones.
 size_t copiesPastCaches(uint64_t bytes);
 
 /// The primary context of a device, current on this thread, with a stream.

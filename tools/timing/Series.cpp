@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Series.h"
+#include "HostTimer.h"
 
 #include <algorithm>
 #include <cstring>
@@ -69,7 +70,7 @@ Result<void> Series::verify() {
   tbb::parallel_for(size_t(0), calls.size(), [&](size_t i) {
     judged[i] = calls[i].linear->judge(calls[i].copy, rows, all[i]);
   });
-  std::map<std::pair<const RandomLinear *, size_t>, size_t> firsts;
+  std::map<std::pair<const TimedLinear *, size_t>, size_t> firsts;
   for (size_t i = 0; i < calls.size(); ++i) {
     ++found.calls;
     found.error = std::max(found.error, judged[i].error);
@@ -130,4 +131,10 @@ Result<Timing> Series::time(const Replays &replays) {
   if (Result<void> done = repeat(1, false); !done)
     return done.takeError();
   return Timing{};
+}
+
+Result<Timing> Series::timeOnHost(const Replays &replays) {
+  return timing::timeOnHost(
+      replays, [&](size_t) { return enqueue(device.stream()); },
+      [&] { return compare(); });
 }

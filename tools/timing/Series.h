@@ -7,8 +7,8 @@
 #ifndef QLINEAR_TOOLS_TIMING_SERIES_H
 #define QLINEAR_TOOLS_TIMING_SERIES_H
 
-#include "RandomLinear.h"
 #include "Results.h"
+#include "TimedLinear.h"
 
 namespace qlinear::timing {
 
@@ -25,10 +25,10 @@ struct Verdict {
 class Series {
 public:
   struct Call {
-    const RandomLinear *linear;
+    const TimedLinear *linear;
     size_t copy;
   };
-  /// `lane` as for RandomLinear::enqueue.
+  /// `lane` as for TimedLinear::enqueue.
   static Result<std::unique_ptr<Series>> create(Device &device, std::vector<Call> calls,
                                                 int64_t rows, size_t lane = 0);
 
@@ -41,6 +41,8 @@ public:
   /// The time of the whole series as a graph, checked after each replay. On a device
   /// without graphs it runs once and takes no time.
   Result<Timing> time(const Replays &replays);
+  /// The same on a device that has no graphs, by this machine's clock.
+  Result<Timing> timeOnHost(const Replays &replays);
 
   /// Runs and compares it `times` times; as replays of a graph where there are graphs
   /// and `asGraph` is set.

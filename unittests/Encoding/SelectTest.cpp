@@ -238,8 +238,8 @@ TEST(Select, Spellings) {
             "quantize again to change codes or groups");
   EXPECT_EQ(message("row-u9"),
             "unknown encoding 'row-u9'; known are auto, lossless, row-u8, "
-            "block-u8, bf16, f16, f32 and spellings such as 'u4, group = 32, "
-            "zero, scale = f32, offset = f32'");
+            "block-u8, bf16, f16, f32, and spellings such as 'u4, group = 32, "
+            "zero, scale = bf16, offset = u4'; did you mean 'row-u8'?");
   EXPECT_EQ(message("u4, group = 32"),
             "expected ',', found 'the end' at character 15 of the encoding");
 }

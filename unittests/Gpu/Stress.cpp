@@ -58,10 +58,10 @@ class Artifact {
   qlr_artifact *artifact = nullptr;
   qlr_module *module = nullptr;
   json manifest;
-  std::optional<RandomWeights> weights;
+  std::optional<TimedWeights> weights;
   void *other = nullptr; ///< stream
   DeviceMemory beside;
-  std::map<std::string, std::unique_ptr<RandomLinear>> linears;
+  std::map<std::string, std::unique_ptr<TimedLinear>> linears;
 
 public:
   std::map<std::string, Verdict> byWay;
@@ -92,7 +92,7 @@ public:
       if (!std::regex_search(name, wanted))
         continue;
       linears[name] =
-          orThrow(RandomLinear::create(device, module, *weights, name, most));
+          orThrow(TimedLinear::create(device, module, *weights, name, most));
       function(name, *linears[name]);
     }
     if (!linears.empty() && options.does("chain"))
@@ -113,7 +113,7 @@ private:
     return (options.calls + series.size() - 1) / series.size();
   }
 
-  std::unique_ptr<Series> series(const RandomLinear &linear, size_t first,
+  std::unique_ptr<Series> series(const TimedLinear &linear, size_t first,
                                  size_t copies, int64_t rows, size_t lane) {
     size_t length = device.timer() ? (kSeries + copies - 1) / copies * copies : copies;
     std::vector<Series::Call> calls;
@@ -124,7 +124,7 @@ private:
     return made;
   }
 
-  Verdict measure(const std::string &way, const RandomLinear &linear, size_t copies,
+  Verdict measure(const std::string &way, const TimedLinear &linear, size_t copies,
                   int64_t rows) {
     auto mine = series(linear, 0, way == "hot" ? 1 : copies, rows, 0);
     if (way != "beside") {
@@ -170,7 +170,7 @@ private:
       fmt::print("  WRONG {}\n", all.first);
   }
 
-  void function(const std::string &name, const RandomLinear &linear) {
+  void function(const std::string &name, const TimedLinear &linear) {
     size_t copies = device.timer() ? copiesPastCaches(linear.weightBytes()) : 2;
     orThrow(linears[name]->makeCopies(copies));
     Verdict ofAll;

@@ -58,8 +58,8 @@ struct SeriesOfCalls : testing::Test {
   std::unique_ptr<timing::Device> device;
   qlr_artifact *artifact = nullptr;
   qlr_module *module = nullptr;
-  std::optional<RandomWeights> weights;
-  std::unique_ptr<RandomLinear> linear;
+  std::optional<TimedWeights> weights;
+  std::unique_ptr<TimedLinear> linear;
 
   void SetUp() override {
     kernelState = {};
@@ -90,7 +90,7 @@ struct SeriesOfCalls : testing::Test {
         << qlr_last_error();
     manifest = json::parse(qlr_artifact_manifest(artifact));
     weights.emplace(*device, manifest);
-    auto made = RandomLinear::create(*device, module, *weights, "f", kRows);
+    auto made = TimedLinear::create(*device, module, *weights, "f", kRows);
     ASSERT_TRUE(bool(made)) << made.error();
     linear = std::move(*made);
     ASSERT_TRUE(bool(linear->makeCopies(3)));
@@ -126,6 +126,25 @@ TEST_F(SeriesOfCalls, GoodOnes) {
     EXPECT_EQ(v.wrong, 0u) << v.first;
     EXPECT_LE(v.error, 1e-6);
     EXPECT_EQ(v.first, "");
+  }
+}
+
+// By the clock of the machine, each of the calls is checked, too.
+TEST_F(SeriesOfCalls, TimedOnTheHost) {
+  for (bool bad : {false, true}) {
+    kernelState = {};
+    auto series =
+        std::move(*Series::create(*device, {{linear.get(), 0}, {linear.get(), 1}}, 2));
+    ASSERT_TRUE(bool(series->verify()));
+    if (bad)
+      kernelState.mistake = [](size_t call, float *y) { y[5] += call == 7; };
+    Result<timing::Timing> timing = series->timeOnHost({3, 3, 0});
+    ASSERT_TRUE(bool(timing));
+    EXPECT_EQ(timing->samples, 3u);
+    EXPECT_GT(timing->median, 0);
+    EXPECT_EQ(kernelState.calls, 12u); // verified, two to warm up, three
+    EXPECT_EQ(series->verdict().calls, 12u);
+    EXPECT_EQ(series->verdict().wrong, size_t(bad));
   }
 }
 
@@ -205,7 +224,7 @@ TEST_F(SeriesOfCalls, RowsAndCopiesDiffer) {
 }
 
 TEST_F(SeriesOfCalls, OtherFunctionsAreRefused) {
-  auto none = RandomLinear::create(*device, module, *weights, "g", 1);
+  auto none = TimedLinear::create(*device, module, *weights, "g", 1);
   ASSERT_FALSE(bool(none));
   EXPECT_EQ(none.error(), "function 'g' is not in the artifact");
 }

@@ -7,7 +7,7 @@
 
 #include "CudaTest.h"
 #include "GraphTimer.h"
-#include "RandomWeight.h"
+#include "TimedWeight.h"
 
 #include <algorithm>
 #include <cmath>
@@ -101,7 +101,7 @@ TEST_F(GraphTiming, ChecksAfterEachReplay) {
 // Whatever its encoding, a random weight decodes to numbers of a sensible size, with
 // every code in use, also where neither N nor K fills a tile or a unit; and its rows
 // are those that it says, also of its other copies.
-TEST(Timing, RandomWeightsDecode) {
+TEST(Timing, TimedWeightsDecode) {
   for (const char *spelled :
        {"u4, group = 32, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>",
         "u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, "
@@ -116,12 +116,12 @@ TEST(Timing, RandomWeightsDecode) {
         "i8, group = 32, symmetric, scale = f16"}) {
     Encoding encoding = *Encoding::parse(spelled);
     constexpr uint64_t kRows = 300, kColumns = 416;
-    auto weight = RandomWeight::create(encoding, kRows, kColumns);
+    auto weight = TimedWeight::random(encoding, kRows, kColumns);
     ASSERT_TRUE(bool(weight)) << spelled << ": " << weight.error();
     ASSERT_EQ(weight->blob().size(), layoutOf(encoding, kRows, kColumns).bytes());
     for (uint64_t copy : {0, 1, 7, 19}) {
       std::vector<std::byte> blob(weight->blob().size());
-      for (RandomWeight::Part part : weight->parts(copy))
+      for (TimedWeight::Part part : weight->parts(copy))
         std::copy_n(weight->blob().begin() + long(part.from), part.bytes,
                     blob.begin() + long(part.to));
       if (copy == 0)
@@ -146,6 +146,37 @@ TEST(Timing, RandomWeightsDecode) {
       EXPECT_LT(most, 50) << spelled; // results of long rows fit f16
       EXPECT_GT(sum / double(kRows * kColumns), 1e-4) << spelled;
       EXPECT_EQ(differing, 0u) << spelled << ", copy " << copy;
+    }
+  }
+}
+
+// A given weight has its own values; its copies are rotated, but for a tile that is not
+// full.
+TEST(Timing, GivenWeights) {
+  Encoding encoding = *Encoding::parse(
+      "u4, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * "
+      "block<256, f16>");
+  for (uint64_t N : {7, 16, 40, 64}) {
+    auto random = TimedWeight::random(encoding, N, 320);
+    ASSERT_TRUE(bool(random)) << random.error();
+    EncodedWeight coded = *unpack(encoding, N, 320, random->blob());
+    AffineWeight want = *decode(coded);
+    auto weight = TimedWeight::of(coded);
+    ASSERT_TRUE(bool(weight)) << weight.error();
+    for (uint64_t copy : {0, 1, 5}) {
+      std::vector<std::byte> blob(weight->blob().size());
+      for (TimedWeight::Part part : weight->parts(copy))
+        std::copy_n(weight->blob().begin() + long(part.from), part.bytes,
+                    blob.begin() + long(part.to));
+      AffineWeight got = *decode(*unpack(encoding, N, 320, blob));
+      size_t differing = 0, moved = 0;
+      for (uint64_t n = 0; n < N; ++n)
+        for (uint64_t k = 0; k < 320; ++k) {
+          differing += got.weight(n, k) != want.weight(weight->rowOf(copy, n), k);
+          moved += got.weight(n, k) != want.weight(n, k);
+        }
+      EXPECT_EQ(differing, 0u) << N << ", " << copy;
+      EXPECT_EQ(moved > 0, copy > 0 && N >= 32) << N << ", " << copy;
     }
   }
 }

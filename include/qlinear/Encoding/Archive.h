@@ -19,7 +19,8 @@
 //    "model": {"architecture": "llama", "names": "gguf", "heads": 32, "kv_heads": 8}}
 // The checksum (Checksum.h) is of the blob; archives of before it have none.
 // Tensors that are not quantized are carried over as they are; where safetensors
-// has no such type ("carried") as the U8 bytes of their blocks. An archive of GGUF has
+// has no such type ("carried") as the U8 bytes of their blocks. So are GGUF's key-values:
+// scalars are texts of __metadata__, arrays ("array[string]") U8 tensors. An archive of GGUF has
 // "model", and where transformers names a weight otherwise, "hf" of the weight; where
 // its rows are in llama.cpp's order for rotary embeddings, "permuted", the number of
 // heads (docs/quant-pack.md).
@@ -84,6 +85,10 @@ public:
   std::vector<const Tensor *> startingWith(std::string_view prefix) const;
   /// safetensors' __metadata__; GGUF's scalar key-values as text.
   const std::map<std::string, std::string> &metadata() const { return meta; }
+  /// GGUF's key-values that are arrays, by their keys: `type` is "array[string]", the
+  /// shape their number of elements, and `bytes` the value as GGUF has it: the number of
+  /// the elements' type (u32), their count (u64), the elements.
+  const std::vector<Tensor> &arrays() const { return valueArrays; }
   /// The files that are mapped: more than one for shards.
   const std::vector<std::shared_ptr<MappedFile>> &files() const { return mapped; }
   /// Texts of the files beside a safetensors checkpoint in which quantizers describe
@@ -108,6 +113,7 @@ private:
   std::map<std::string, size_t, std::less<>> index;
   std::map<std::string, std::string> meta;
   std::map<std::string, std::string> beside;
+  std::vector<Tensor> valueArrays;
 };
 
 /// A GGUF tensor of one of ggufTypes() as its native encoding, bit-exact. Fails
@@ -157,7 +163,7 @@ public:
   /// archive.
   const PackedWeight *find(std::string_view name) const;
   const Checkpoint &checkpoint() const { return file; }
-  /// Tensors of types that safetensors lacks: their type and shape.
+  /// Tensors of types that safetensors lacks, and GGUF's arrays: their type and shape.
   struct Carried {
     std::string type;
     std::vector<uint64_t> shape;

@@ -74,12 +74,19 @@ struct Inventory {
 };
 Result<Inventory> takeInventory(const Checkpoint &checkpoint);
 
+/// Whether a matrix is a linear layer, by the names that models use: it is no
+/// embedding, position or norm.
+bool hasLinearName(const std::string &name);
+
 /// A value for the names that a regular expression finds; the first that
 /// matches decides.
 template <typename T> struct Override {
   std::string pattern;
   T value;
 };
+
+/// Fails where a text is no SelectionRule::name.
+Result<void> verifyRuleName(const std::string &name);
 
 /// Fails where a SelectionRule::minSnr is not a number of dB from 0 to 200.
 Result<void> verifyMinSnr(double snr);
@@ -99,6 +106,8 @@ struct PackOptions {
   /// How float weights are quantized; nothing: they are carried over.
   std::optional<QuantizeOptions> quantize;
   std::vector<Override<QuantizeOptions>> quantizers;
+  /// Weights that are quantized already are quantized anew, too, from their values.
+  bool requantize = false;
   /// Weights whose name none of `include` (if any) or one of `exclude` finds are
   /// carried over. Without `include`, float weights are quantized if their name
   /// ends in ".weight" and is not that of an embedding or a norm.
@@ -132,12 +141,13 @@ struct TensorReport {
   /// If packed: against the exact weights of the source (of float sources,
   /// against the quantized ones).
   Quality quality;
-  /// Of float sources: the packed weights against the floats, dB.
+  bool requantized = false; ///< its codes are not the source's
+  /// Of what was quantized here: the packed weights against the source's values, dB.
   std::optional<double> floatSnr;
   std::string reason;
   std::vector<Candidate> declined;
 
-  double weights() const;
+  double weights() const; ///< none in an array of key-values
   double bitsBefore() const { return 8.0 * double(bytesBefore) / weights(); }
   double bitsAfter() const { return 8.0 * double(bytesAfter) / weights(); }
 };

@@ -12,11 +12,14 @@
 //
 //===----------------------------------------------------------------------===//
 #include "Metadata.h"
+#include "qlinear/Encoding/Packer.h"
+#include "qlinear/Support/Suggest.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 #include <numeric>
 #include <optional>
 #include <tbb/blocked_range.h>
@@ -474,6 +477,20 @@ Result<Encoding> suited(std::string_view name, const AffineWeight &w,
 // Entry points
 //===----------------------------------------------------------------------===//
 
+Result<void> qlinear::verifyRuleName(const std::string &name) {
+  static const std::vector<std::string> kNames = {
+      "auto", "lossless", "row-u8", "block-u8", "bf16", "f16", "f32"};
+  if (std::ranges::find(kNames, name) != kNames.end())
+    return {};
+  if (name.find(',') != std::string::npos) {
+    auto spelled = Encoding::parse(name);
+    return spelled ? Result<void>() : spelled.takeError();
+  }
+  return error(fmt::format("unknown encoding '{}'; known are {}, and spellings such as "
+                           "'u4, group = 32, zero, scale = bf16, offset = u4'{}",
+                           name, fmt::join(kNames, ", "), didYouMean(name, kNames)));
+}
+
 Result<Selection> qlinear::select(const AffineWeight &w, const SelectionRule &rule) {
   MetaStorage f32 = MetaStorage::plain(FloatType::f32);
   Encoding own{w.codes, w.group, w.form, f32,
@@ -496,10 +513,7 @@ Result<Selection> qlinear::select(const AffineWeight &w, const SelectionRule &ru
   if (!e) {
     if (namedEncoding(rule.name, {4, false}, 32, Form::zero))
       return e.takeError();
-    return error(fmt::format("unknown encoding '{}'; known are auto, lossless, "
-                             "row-u8, block-u8, bf16, f16, f32 and spellings "
-                             "such as '{}'",
-                             rule.name, own.str()));
+    return verifyRuleName(rule.name).takeError();
   }
   return Selector(w, rule).forced(*e, rule.name, reason);
 }

@@ -292,13 +292,24 @@ readCarried(const Checkpoint &file, const std::string &name, const json &entry) 
   c = {*type, *shape};
   const GgufType *format = ggufType(*type);
   const Tensor *tensor = file.find(name);
-  bool isUnknown = isGgufUnknown(*type);
-  if ((!format && !isUnknown) || !tensor || tensor->type != "U8")
-    return bad(!format && !isUnknown ? fmt::format("unknown type {}", inQuotes(*type))
-                                     : "the file has no such tensor of type U8");
+  bool isUnknown = isGgufUnknown(*type), isArray = isGgufArray(*type);
+  bool isKnown = format || isUnknown || isArray;
+  if (!isKnown || !tensor || tensor->type != "U8")
+    return bad(!isKnown ? fmt::format("unknown type {}", inQuotes(*type))
+                        : "the file has no such tensor of type U8");
   auto count = checkedProduct(c.shape);
   if (isUnknown) // nor are the bytes that it takes known
     return c;
+  if (isArray) { // the elements' type, and how many there are
+    uint32_t element;
+    uint64_t elements = 0;
+    if (tensor->bytes.size() >= sizeof element + sizeof elements)
+      memcpy(&elements, tensor->bytes.data() + sizeof element, sizeof elements);
+    if (count != elements)
+      return bad(fmt::format("shape {} of {} is not its {} elements",
+                             shapeText(c.shape), *type, elements));
+    return c;
+  }
   if (!count || *count % format->block ||
       *count / format->block != tensor->bytes.size() / format->bytes ||
       tensor->bytes.size() % format->bytes)

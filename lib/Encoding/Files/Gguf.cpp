@@ -64,6 +64,17 @@ bool qlinear::isGgufUnknown(std::string_view name) {
   return name.starts_with(kUnknownPrefix);
 }
 
+static constexpr std::string_view kArrayPrefix = "array[";
+
+bool qlinear::isGgufArray(std::string_view name) {
+  return name.starts_with(kArrayPrefix);
+}
+
+bool qlinear::isGgufAlone(std::string_view name) {
+  const GgufType *type = ggufType(name);
+  return (type && type->block > 1) || isGgufUnknown(name) || isGgufArray(name);
+}
+
 namespace {
 
 enum ValueType : uint32_t {
@@ -86,6 +97,13 @@ enum ValueType : uint32_t {
 unsigned scalarBytes(uint32_t type) {
   static const unsigned bytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
   return type < std::size(bytes) ? bytes[type] : 0;
+}
+
+/// What arrays of such elements are called here.
+std::string arrayName(uint32_t type) {
+  static const char *names[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
+                                "bool", "string", "array", "u64", "i64", "f64"};
+  return fmt::format("{}{}]", kArrayPrefix, names[type]);
 }
 
 /// Arrays in arrays: how deep.
@@ -238,6 +256,16 @@ Result<void> skipArray(Reader &in, std::string_view field, unsigned depth) {
     }
   }
   return {};
+}
+
+/// An array that skipArray passed.
+Tensor arrayOf(const std::string &key, std::span<const std::byte> bytes,
+               uint64_t offset) {
+  uint32_t type;
+  uint64_t count;
+  memcpy(&type, bytes.data(), sizeof type);
+  memcpy(&count, bytes.data() + sizeof type, sizeof count);
+  return {key, arrayName(type), {count}, bytes, offset};
 }
 
 struct TensorInfo {
@@ -413,8 +441,11 @@ Result<Checkpoint> qlinear::readGguf(std::shared_ptr<MappedFile> file) {
       return in.defect("type of 'general.alignment'", typeAt,
                        fmt::format("must be u32 ({}), not {}", uint32_t(kU32), *type));
     if (*type == kArray) {
+      size_t start = in.offset();
       if (auto r = skipArray(in, field, 1); !r)
         return r.takeError();
+      out.valueArrays.push_back(
+          arrayOf(*key, file->bytes().subspan(start, in.offset() - start), start));
       continue;
     }
     size_t valueAt = in.offset();

@@ -28,6 +28,10 @@ const GgufType *ggufType(std::string_view name);
 /// The name here of a type that ggufType does not know: "type 139".
 std::string ggufUnknownName(uint32_t id);
 bool isGgufUnknown(std::string_view name);
+/// Whether a type is that of an array of GGUF's key-values.
+bool isGgufArray(std::string_view name);
+/// Whether a type of GGUF has none in safetensors, which has its bytes as U8.
+bool isGgufAlone(std::string_view name);
 
 /// Readers of one format each; Checkpoint::open picks.
 Result<Checkpoint> readGguf(std::shared_ptr<MappedFile> file);

@@ -62,17 +62,16 @@ Result<Treatment> PackRules::treat(const SourceWeight &w) const {
     return error(w.defect + " (--exclude carries it over as it is)");
   if (w.N == 0 || w.K == 0)
     return carry("empty");
+  const QuantizeOptions *quantize = options->quantize ? &*options->quantize : nullptr;
+  for (size_t i = 0; i < quantizers.size(); ++i)
+    if (quantizers[i].finds(w.name)) {
+      quantize = &options->quantizers[i].value;
+      named = true;
+      break;
+    }
   if (w.isFloat) {
-    const QuantizeOptions *quantize = options->quantize ? &*options->quantize : nullptr;
-    for (size_t i = 0; i < quantizers.size(); ++i)
-      if (quantizers[i].finds(w.name)) {
-        quantize = &options->quantizers[i].value;
-        named = true;
-        break;
-      }
     if (!quantize)
       return carry("float weight; --quantize packs it");
-    t.quantize = *quantize;
     if (!named && !w.name.ends_with(".weight"))
       return carry("float, and its name does not end in '.weight'; --include packs it");
     if (!named && !hasLinearName(w.name))
@@ -81,16 +80,47 @@ Result<Treatment> PackRules::treat(const SourceWeight &w) const {
       return error(fmt::format("tensor {}: {}", inQuotes(w.name), w.doubt));
     if (!w.doubt.empty())
       return carry(w.doubt);
+  }
+  if (quantize && (w.isFloat || options->requantize)) {
     auto plain =
         namedEncoding("bf16", quantize->codes, quantize->group, quantize->form);
     if (!plain)
       return plain.takeError();
     if (auto r = plain->verifyShape(w.N, w.K); !r) {
-      if (named)
+      if (named || !w.isFloat)
         return error(fmt::format("tensor {}: {}", inQuotes(w.name), r.error()));
       return carry(r.error());
     }
+    t.quantize = *quantize;
   }
   t.pack = true;
   return t;
+}
+
+Result<std::optional<FloatWeight>>
+qlinear::valuesToQuantize(LoadedWeight &loaded, const Treatment &treatment) {
+  if (auto *floats = std::get_if<FloatWeight>(&loaded))
+    return std::optional(std::move(*floats));
+  if (!treatment.quantize)
+    return std::optional<FloatWeight>();
+  auto *affine = std::get_if<AffineWeight>(&loaded);
+  auto values =
+      affine ? dequantize(*affine) : dequantize(std::get<EncodedWeight>(loaded));
+  if (!values)
+    return values.takeError();
+  return std::optional(std::move(*values));
+}
+
+Result<Selection> qlinear::selectFor(const SourceWeight &w, LoadedWeight &loaded,
+                                     const std::optional<FloatWeight> &floats,
+                                     const Treatment &treatment) {
+  if (floats) {
+    auto quantized = quantize(*floats, w.N, w.K, *treatment.quantize);
+    if (!quantized)
+      return quantized.takeError();
+    return select(*quantized, treatment.rule);
+  }
+  if (auto *native = std::get_if<EncodedWeight>(&loaded))
+    return select(*native, treatment.rule);
+  return select(std::get<AffineWeight>(loaded), treatment.rule);
 }

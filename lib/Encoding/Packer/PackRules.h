@@ -17,15 +17,12 @@
 
 namespace qlinear {
 
-/// Whether a matrix is a linear layer, by the names that models use: it is no
-/// embedding, position or norm.
-bool hasLinearName(const std::string &name);
-
 struct Treatment {
   bool pack = false;
   std::string reason; ///< why not
   SelectionRule rule;
-  QuantizeOptions quantize;
+  /// Its floats are quantized so, or its values anew.
+  std::optional<QuantizeOptions> quantize;
 };
 
 /// PackOptions with its expressions compiled.
@@ -43,6 +40,15 @@ private:
                        [&](const Pattern &p) { return p.finds(name); });
   }
 };
+
+/// The values that are quantized here; nothing where the source's codes stay.
+Result<std::optional<FloatWeight>> valuesToQuantize(LoadedWeight &loaded,
+                                                    const Treatment &treatment);
+
+/// The encoding of a weight; `floats` are what valuesToQuantize() said.
+Result<Selection> selectFor(const SourceWeight &weight, LoadedWeight &loaded,
+                            const std::optional<FloatWeight> &floats,
+                            const Treatment &treatment);
 
 } // namespace qlinear
 #endif

@@ -35,6 +35,8 @@ using namespace qlinear;
 using nlohmann::json;
 
 double TensorReport::weights() const {
+  if (isGgufArray(source))
+    return 0;
   double product = 1;
   for (uint64_t d : shape)
     product *= double(d);
@@ -90,25 +92,13 @@ bool keepsNative(const SelectionRule &rule, const Encoding &native) {
   return rule.name == "auto" || rule.name == "lossless" || rule.name == native.str();
 }
 
-Result<Selection> selectFor(const SourceWeight &w, LoadedWeight &loaded,
-                            const Treatment &treatment) {
-  if (auto *native = std::get_if<EncodedWeight>(&loaded))
-    return select(*native, treatment.rule);
-  if (auto *affine = std::get_if<AffineWeight>(&loaded))
-    return select(*affine, treatment.rule);
-  auto quantized =
-      quantize(std::get<FloatWeight>(loaded), w.N, w.K, treatment.quantize);
-  if (!quantized)
-    return quantized.takeError();
-  return select(*quantized, treatment.rule);
-}
-
 Result<Output> packJob(Job &job) {
   const SourceWeight &w = *job.weight;
   TensorReport &report = job.report;
   Output out{report.name, "U8", {}, nullptr, {}, nullptr};
   report.packed = true;
-  if (w.native && keepsNative(job.treatment.rule, *w.native)) {
+  if (w.native && !job.treatment.quantize &&
+      keepsNative(job.treatment.rule, *w.native)) {
     report.encoding = w.native;
     report.encodingName = w.isPacked ? "as packed" : w.format;
     report.quality.tensorSnr = report.quality.worstRowSnr = kExact;
@@ -133,7 +123,10 @@ Result<Output> packJob(Job &job) {
     if (!loaded)
       return loaded.takeError();
     job.order(*loaded);
-    auto selection = selectFor(w, *loaded, job.treatment);
+    auto floats = valuesToQuantize(*loaded, job.treatment);
+    if (!floats)
+      return named(w, floats.error());
+    auto selection = selectFor(w, *loaded, *floats, job.treatment);
     if (!selection)
       return named(w, selection.error());
     report.encoding = selection->weight.encoding;
@@ -141,8 +134,10 @@ Result<Output> packJob(Job &job) {
     report.quality = selection->quality;
     report.reason = selection->reason;
     report.declined = std::move(selection->declined);
-    if (auto *floats = std::get_if<FloatWeight>(&*loaded))
-      report.floatSnr = snrOf(*floats, selection->weight);
+    if (*floats) {
+      report.floatSnr = snrOf(**floats, selection->weight);
+      report.requantized = !w.isFloat;
+    }
     out.allocate(layoutOf(*report.encoding, w.N, w.K).bytes());
     if (auto r = pack(selection->weight, out.writable()); !r)
       return named(w, r.error());
@@ -202,7 +197,7 @@ Output carryJob(const Job &job, bool isGguf) {
     out.carried = nullptr;
   }
   const GgufType *type = isGguf ? ggufType(t.type) : nullptr;
-  if (isGguf && isGgufUnknown(t.type)) {
+  if (isGguf && (isGgufUnknown(t.type) || isGgufArray(t.type))) {
     out.type = "U8";
     out.shape = {t.bytes.size()};
   } else if (type && type->block > 1) { // no such type in safetensors
@@ -251,8 +246,7 @@ Result<std::string> describe(const std::vector<Job> &jobs, const Checkpoint &che
       }
     } else if (job.tensor) {
       const Tensor &t = *job.tensor;
-      const GgufType *type = checkpoint.isGguf() ? ggufType(t.type) : nullptr;
-      if ((type && type->block > 1) || (checkpoint.isGguf() && isGgufUnknown(t.type)))
+      if (checkpoint.isGguf() && isGgufAlone(t.type))
         carried[job.report.name] = {{"type", t.type}, {"shape", t.shape}};
       else if (auto at = before.find(t.name); at != before.end())
         carried[job.report.name] = {{"type", at->second.type},
@@ -499,6 +493,9 @@ Result<PackReport> run(const std::string &floatType, const Checkpoint &checkpoin
              : t->shape.size() == 2
                  ? fmt::format("type {} is carried over as it is", t->type)
                  : fmt::format("{} dimensions, not 2", t->shape.size()));
+  if (floatType.empty())
+    for (const Tensor &array : checkpoint.arrays())
+      carry(&array, "key-values of GGUF");
   std::set<std::string> taken;
   for (Job &job : jobs) {
     const Tensor &t = job.weight ? *job.weight->parts.front() : *job.tensor;

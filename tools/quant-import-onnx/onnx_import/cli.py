@@ -7,6 +7,7 @@
 """The quantized linear layers of an ONNX model, as MLIR and a packed archive."""
 
 import argparse
+import difflib
 import os
 import shutil
 import subprocess
@@ -39,8 +40,22 @@ class Version(argparse.Action):
         parser.exit()
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what a misspelled option may have meant, as the other tools do."""
+
+    def error(self, message):
+        known = [name for action in self._actions for name in action.option_strings]
+        for word in (word.partition("=")[0] for word in sys.argv[1:]):
+            if word.startswith("--") and not any(name.startswith(word) for name in known):
+                near = difflib.get_close_matches(word, known, 1)
+                message = f"unknown option '{word}'"
+                message += f"; did you mean '{near[0]}'?" if near else ""
+                break
+        super().error(message)
+
+
 def arguments_of(argv):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="quant-import-onnx",
         description=__doc__,
         epilog=EXAMPLES,

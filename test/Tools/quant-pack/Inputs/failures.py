@@ -30,8 +30,10 @@ def fails(status, part, *args, **kwargs):
 fails(2, "IN is required")
 fails(2, "no output", "a.gguf")
 fails(2, "--nonsense", "a.gguf", "-o", "o", "--nonsense")
-fails(2, "'rowu8' is neither auto", "a.gguf", "-o", "o", "--encoding", "rowu8")
-fails(2, "is neither auto", "a.gguf", "-o", "o", "--encoding", "u4, group = 7, zero, scale = bf16")
+fails(2, "unknown encoding 'rowu8'; known are auto,", "a.gguf", "-o", "o", "--encoding", "rowu8")
+fails(2, "did you mean 'row-u8'?", "a.gguf", "-o", "o", "--encoding", "down=rowu8")
+fails(2, "found '7' at character 13", "a.gguf", "-o", "o",
+      "--encoding", "u4, group = 7, zero, scale = bf16")  # fmt: skip
 fails(2, "'(' is not a regular expression", "a.gguf", "-o", "o", "--encoding", "(=auto")
 fails(2, "'[' is not a regular expression", "a.gguf", "-o", "o", "--include", "[")
 for spec in ("int3:32", "int4", "int4:33", "int4:32:odd", "", "int4:0"):

@@ -1,22 +1,22 @@
-//===- RandomLinear.h - Linears whose results are checked -------*- C++ -*-===//
+//===- TimedLinear.h - Linears whose results are checked -------*- C++ -*-===//
 //
 // Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
 //
-// A compiled function with random weights and activations, and its expected results:
-// float64 products of the exact weights with the activations as the kernels quantize
-// them. All rows of a weight are among 256 (RandomWeight), so every result of a call is
-// checked, at any N.
+// A compiled function with random or given weights, random activations, and its
+// expected results: float64 products of the exact weights with the activations as the
+// kernels quantize them. Every result of a call is checked: all rows of a random
+// weight, of any N, are among 256 (TimedWeight).
 //
 //===----------------------------------------------------------------------===//
-#ifndef QLINEAR_TOOLS_TIMING_RANDOMLINEAR_H
-#define QLINEAR_TOOLS_TIMING_RANDOMLINEAR_H
+#ifndef QLINEAR_TOOLS_TIMING_TIMEDLINEAR_H
+#define QLINEAR_TOOLS_TIMING_TIMEDLINEAR_H
 
 #include "Device.h"
-#include "RandomWeight.h"
 #include "Reference.h"
+#include "TimedWeight.h"
 
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -37,17 +37,21 @@ struct Judgement {
 /// f16 (kernels for many rows).
 inline constexpr double kBound = 1e-4, kHalfBound = 5e-3;
 
-/// The weights of an artifact that are not in it, random, with as many copies of each
-/// as are asked for.
-class RandomWeights {
+/// The weights of an artifact that are not in it, given or else random, with as many
+/// copies of each as are asked for.
+class TimedWeights {
 public:
   /// `manifest` is the artifact's; both arguments have to outlive this.
-  RandomWeights(Device &device, const nlohmann::json &manifest);
+  TimedWeights(Device &device, const nlohmann::json &manifest);
 
   const nlohmann::json &manifest() const { return document; }
   size_t count() const { return slots.size(); }
+  /// Gives weight `index` its values, before anything else is done with it.
+  void set(size_t index, TimedWeight weight) {
+    slots[index].weight = std::move(weight);
+  }
   /// Makes weight `index` unless it was made.
-  Result<const RandomWeight *> get(size_t index);
+  Result<const TimedWeight *> get(size_t index);
   /// Makes copies of it, so that there are at least `count`.
   Result<void> makeCopies(size_t index, size_t count);
   void dropCopies(size_t index) { slots[index].blobs.clear(); }
@@ -57,7 +61,7 @@ public:
 
 private:
   struct Slot {
-    std::optional<RandomWeight> weight;
+    std::optional<TimedWeight> weight;
     std::vector<DeviceMemory> blobs; ///< the copies
   };
   Device &device;
@@ -67,20 +71,23 @@ private:
 
 /// One linear of an artifact: a function of one input whose reference is a single
 /// linear without a body, of weights that are not in the artifact.
-class RandomLinear {
+class TimedLinear {
 public:
   /// `function` is the name of one of the module's functions, which takes up to
   /// `mostRows` rows. Fails where that is no such linear. `weights` has to outlive
   /// this.
-  static Result<std::unique_ptr<RandomLinear>>
-  create(Device &device, qlr_module *module, RandomWeights &weights,
-         const std::string &function, int64_t mostRows);
-  ~RandomLinear();
-  RandomLinear(const RandomLinear &) = delete;
-  RandomLinear &operator=(const RandomLinear &) = delete;
+  static Result<std::unique_ptr<TimedLinear>> create(Device &device, qlr_module *module,
+                                                     TimedWeights &weights,
+                                                     const std::string &function,
+                                                     int64_t mostRows);
+  ~TimedLinear();
+  TimedLinear(const TimedLinear &) = delete;
+  TimedLinear &operator=(const TimedLinear &) = delete;
 
   /// Makes copies of the weights, so that there are at least `count`.
   Result<void> makeCopies(size_t count);
+  /// x, of as many rows as a call may have.
+  const run::Array &activations() const { return x; }
   /// Bytes of one copy of the weights.
   uint64_t weightBytes() const;
   /// Bytes of the results of a call.
@@ -100,12 +107,12 @@ private:
   struct Output {
     qlr_dtype dtype;
     int64_t n;
-    size_t index;               ///< of the weight, in the manifest
-    const RandomWeight *weight; ///< of `weights`
-    run::Matrix want;           ///< mostRows x 256
-    run::Matrix wantOfFloats;   ///< the same where x is not quantized
+    size_t index;              ///< of the weight, in the manifest
+    const TimedWeight *weight; ///< of `weights`
+    run::Matrix want;          ///< mostRows x rows of the weight
+    run::Matrix wantOfFloats;  ///< the same where x is not quantized
   };
-  RandomLinear(Device &device, qlr_module *module, RandomWeights &weights)
+  TimedLinear(Device &device, qlr_module *module, TimedWeights &weights)
       : device(device), module(module), weights(weights) {}
   Result<void> describe(const std::string &function);
   Result<void> makeActivations();
@@ -116,7 +123,7 @@ private:
 
   Device &device;
   qlr_module *module;
-  RandomWeights &weights;
+  TimedWeights &weights;
   int32_t index = -1;
   int64_t mostRows = 0, K = 0;
   bool quantizes = true;  ///< float activations, as kernels for few rows multiply them

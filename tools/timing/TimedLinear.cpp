@@ -1,11 +1,11 @@
-//===- RandomLinear.cpp - Linears whose results are checked ---------------===//
+//===- TimedLinear.cpp - Linears whose results are checked ---------------===//
 //
 // Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
 
-#include "RandomLinear.h"
+#include "TimedLinear.h"
 
 #include <algorithm>
 #include <bit>
@@ -33,17 +33,17 @@ void Judgement::add(const Judgement &other) {
 // Weights
 //===----------------------------------------------------------------------===//
 
-RandomWeights::RandomWeights(Device &device, const json &manifest)
+TimedWeights::TimedWeights(Device &device, const json &manifest)
     : device(device), document(manifest), slots(manifest.at("weights").size()) {}
 
-Result<const RandomWeight *> RandomWeights::get(size_t index) {
-  std::optional<RandomWeight> &weight = slots[index].weight;
+Result<const TimedWeight *> TimedWeights::get(size_t index) {
+  std::optional<TimedWeight> &weight = slots[index].weight;
   if (!weight) {
     const json &w = document.at("weights")[index];
     Result<Encoding> encoding = Encoding::parse(w.at("encoding").get<std::string>());
     if (!encoding)
       return encoding.takeError();
-    Result<RandomWeight> made = RandomWeight::create(*encoding, w.at("n"), w.at("k"));
+    Result<TimedWeight> made = TimedWeight::random(*encoding, w.at("n"), w.at("k"));
     if (!made)
       return made.takeError();
     weight = std::move(*made);
@@ -51,8 +51,8 @@ Result<const RandomWeight *> RandomWeights::get(size_t index) {
   return &*weight;
 }
 
-Result<void> RandomWeights::makeCopies(size_t index, size_t count) {
-  Result<const RandomWeight *> weight = get(index);
+Result<void> TimedWeights::makeCopies(size_t index, size_t count) {
+  Result<const TimedWeight *> weight = get(index);
   if (!weight)
     return weight.takeError();
   std::vector<DeviceMemory> &blobs = slots[index].blobs;
@@ -64,7 +64,7 @@ Result<void> RandomWeights::makeCopies(size_t index, size_t count) {
     if (copy == 0)
       done = device.upload(memory->get(), (*weight)->blob());
     else
-      for (RandomWeight::Part part : (*weight)->parts(copy))
+      for (TimedWeight::Part part : (*weight)->parts(copy))
         if (done)
           done = device.copy(memory->at(part.to), blobs[0].at(part.from), part.bytes);
     if (!done)
@@ -78,10 +78,10 @@ Result<void> RandomWeights::makeCopies(size_t index, size_t count) {
 // Describing the function
 //===----------------------------------------------------------------------===//
 
-Result<std::unique_ptr<RandomLinear>>
-RandomLinear::create(Device &device, qlr_module *module, RandomWeights &weights,
-                     const std::string &function, int64_t mostRows) {
-  std::unique_ptr<RandomLinear> linear(new RandomLinear(device, module, weights));
+Result<std::unique_ptr<TimedLinear>>
+TimedLinear::create(Device &device, qlr_module *module, TimedWeights &weights,
+                    const std::string &function, int64_t mostRows) {
+  std::unique_ptr<TimedLinear> linear(new TimedLinear(device, module, weights));
   linear->mostRows = mostRows;
   Result<void> done = linear->describe(function);
   if (done)
@@ -96,12 +96,12 @@ RandomLinear::create(Device &device, qlr_module *module, RandomWeights &weights,
   return linear;
 }
 
-RandomLinear::~RandomLinear() {
+TimedLinear::~TimedLinear() {
   for (qlr_workspace *workspace : workspaces)
     qlr_workspace_destroy(workspace);
 }
 
-Result<void> RandomLinear::describe(const std::string &function) {
+Result<void> TimedLinear::describe(const std::string &function) {
   auto no = [&](const std::string &what) {
     return error(fmt::format("function '{}' {}", function, what));
   };
@@ -130,7 +130,7 @@ Result<void> RandomLinear::describe(const std::string &function) {
     if (w.contains("image"))
       return no(fmt::format("has the weight '{}' in the artifact",
                             w.at("name").get<std::string>()));
-    Result<const RandomWeight *> weight = weights.get(used[i]);
+    Result<const TimedWeight *> weight = weights.get(used[i]);
     if (!weight)
       return weight.takeError();
     K = w.at("k");
@@ -148,7 +148,7 @@ Result<void> RandomLinear::describe(const std::string &function) {
   return {};
 }
 
-Result<void> RandomLinear::makeActivations() {
+Result<void> TimedLinear::makeActivations() {
   std::mt19937 rng(static_cast<uint32_t>(K));
   std::normal_distribution<float> normal;
   // Chunks of different sizes, so that one that takes another's scale is wrong.
@@ -174,7 +174,7 @@ Result<void> RandomLinear::makeActivations() {
   return device.wait();
 }
 
-Result<void> RandomLinear::multiply() {
+Result<void> TimedLinear::multiply() {
   Matrix exact;
   if (x.dtype == QLR_I8) {
     exact = run::dequantizeActivations(x, K);
@@ -197,14 +197,14 @@ Result<void> RandomLinear::multiply() {
   return {};
 }
 
-Result<void> RandomLinear::makeCopies(size_t count) {
+Result<void> TimedLinear::makeCopies(size_t count) {
   for (const Output &output : outputs)
     if (Result<void> made = weights.makeCopies(output.index, count); !made)
       return made;
   return {};
 }
 
-uint64_t RandomLinear::weightBytes() const {
+uint64_t TimedLinear::weightBytes() const {
   uint64_t bytes = 0;
   for (const Output &output : outputs)
     bytes += output.weight->blobBytes();
@@ -215,20 +215,20 @@ uint64_t RandomLinear::weightBytes() const {
 // Calls
 //===----------------------------------------------------------------------===//
 
-size_t RandomLinear::outputBytes(const Output &output, int64_t rows) const {
+size_t TimedLinear::outputBytes(const Output &output, int64_t rows) const {
   size_t bytes = size_t(rows * output.n) * run::dtypeBytes(output.dtype);
   return size_t(layout::alignTo(bytes, 256));
 }
 
-size_t RandomLinear::resultBytes(int64_t rows) const {
+size_t TimedLinear::resultBytes(int64_t rows) const {
   size_t bytes = 0;
   for (const Output &output : outputs)
     bytes += outputBytes(output, rows);
   return bytes;
 }
 
-Result<void> RandomLinear::enqueue(size_t copy, int64_t rows, void *results,
-                                   void *stream, size_t lane) const {
+Result<void> TimedLinear::enqueue(size_t copy, int64_t rows, void *results,
+                                  void *stream, size_t lane) const {
   std::vector<qlr_blob> blobs(weights.count(), qlr_blob{});
   for (const Output &output : outputs)
     blobs[output.index] = weights.blob(output.index, copy);
@@ -249,8 +249,8 @@ Result<void> RandomLinear::enqueue(size_t copy, int64_t rows, void *results,
 // Results
 //===----------------------------------------------------------------------===//
 
-Judgement RandomLinear::judge(size_t copy, int64_t rows,
-                              std::span<const std::byte> results) const {
+Judgement TimedLinear::judge(size_t copy, int64_t rows,
+                             std::span<const std::byte> results) const {
   Judgement all;
   for (size_t i = 0; i < outputs.size(); ++i) {
     size_t bytes = outputBytes(outputs[i], rows);
@@ -260,8 +260,8 @@ Judgement RandomLinear::judge(size_t copy, int64_t rows,
   return all;
 }
 
-Judgement RandomLinear::judge(const Output &output, size_t position, size_t copy,
-                              int64_t rows, std::span<const std::byte> results) const {
+Judgement TimedLinear::judge(const Output &output, size_t position, size_t copy,
+                             int64_t rows, std::span<const std::byte> results) const {
   // Half a step of the type at 2^e is 2^(e - bits).
   int bits = output.dtype == QLR_BF16 ? 8 : output.dtype == QLR_F16 ? 11 : 24;
   double half = std::ldexp(1.0, -bits);

@@ -1,14 +1,16 @@
-//===- RandomWeight.cpp - Packed weights to measure with ------------------===//
+//===- TimedWeight.cpp - Packed weights to measure with ------------------===//
 //
 // Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
 
-#include "RandomWeight.h"
+#include "TimedWeight.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <numeric>
 #include <random>
 
 using namespace qlinear;
@@ -79,8 +81,8 @@ static std::vector<Plane> planesOf(const layout::WeightLayout &w) {
   return planes;
 }
 
-Result<RandomWeight> RandomWeight::create(const Encoding &encoding, uint64_t N,
-                                          uint64_t K) {
+Result<TimedWeight> TimedWeight::random(const Encoding &encoding, uint64_t N,
+                                        uint64_t K) {
   constexpr uint64_t kTiles = 16;
   std::mt19937 rng(uint32_t(N * 31 + K));
   EncodedWeight w;
@@ -96,7 +98,7 @@ Result<RandomWeight> RandomWeight::create(const Encoding &encoding, uint64_t N,
   fillMeta(encoding.offset, false, fields, w.N, blocks, rng, w.offsetFields,
            w.offsetSteps);
 
-  RandomWeight weight;
+  TimedWeight weight;
   weight.layout = layoutOf(encoding, N, K);
   Result<AffineWeight> exact = decode(w);
   if (!exact)
@@ -118,15 +120,31 @@ Result<RandomWeight> RandomWeight::create(const Encoding &encoding, uint64_t N,
   return weight;
 }
 
-std::vector<RandomWeight::Part> RandomWeight::parts(uint64_t copy) const {
-  uint64_t tiles = order.size(), turn = copy % tiles;
+Result<TimedWeight> TimedWeight::of(const EncodedWeight &given) {
+  TimedWeight weight;
+  weight.layout = layoutOf(given.encoding, given.N, given.K);
+  weight.order.resize(weight.layout.tiles());
+  std::iota(weight.order.begin(), weight.order.end(), 0);
+  Result<AffineWeight> exact = decode(given);
+  if (!exact)
+    return exact.takeError();
+  weight.exact = std::move(*exact);
+  weight.bytes.resize(weight.layout.bytes());
+  if (Result<void> packed = pack(given, weight.bytes); !packed)
+    return packed.takeError();
+  return weight;
+}
+
+std::vector<TimedWeight::Part> TimedWeight::parts(uint64_t copy) const {
+  uint64_t full = fullTiles(), turn = full ? copy % full : 0;
   std::vector<Part> parts;
   for (Plane plane : planesOf(layout)) {
-    uint64_t first = turn * plane.bytes, rest = (tiles - turn) * plane.bytes;
-    if (rest)
-      parts.push_back({plane.start, plane.start + first, rest});
-    if (first)
-      parts.push_back({plane.start + rest, plane.start, first});
+    uint64_t start = plane.start, bytes = plane.bytes;
+    for (auto [to, from, tiles] : {std::array{uint64_t(0), turn, full - turn},
+                                   {full - turn, uint64_t(0), turn},
+                                   {full, full, order.size() - full}})
+      if (tiles)
+        parts.push_back({start + to * bytes, start + from * bytes, tiles * bytes});
   }
   return parts;
 }

@@ -1,17 +1,73 @@
-//===- BenchCuda.cpp - Time of a call on a CUDA device --------------------===//
+//===- PlainRead.cpp - How fast memory is read ----------------------------===//
 //
 // Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-
-#include "Bench.h"
+#include "PlainRead.h"
+#include "HostTimer.h"
 
 #include <fmt/format.h>
+#include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
 
 using namespace qlinear;
-using namespace qlinear::run;
+using namespace qlinear::timing;
 namespace cuda = qlinear::runtime::cuda;
+
+/// Of one call, on average.
+static double bytesOf(const std::vector<Blobs> &calls) {
+  double total = 0;
+  for (const Blobs &call : calls)
+    for (auto [data, bytes] : call)
+      total += double(bytes);
+  return total / double(calls.size());
+}
+
+//===----------------------------------------------------------------------===//
+// On the host
+//===----------------------------------------------------------------------===//
+
+#if defined(__x86_64__)
+__attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
+static uint64_t readAll(const uint64_t *words, size_t count) {
+  uint64_t sum = 0;
+  for (size_t i = 0; i < count; ++i)
+    sum ^= words[i];
+  return sum;
+}
+
+Result<double> timing::readRateOfHost(int threads, const std::vector<Blobs> &calls) {
+  tbb::task_arena arena(threads);
+  std::vector<uint64_t> sums(static_cast<size_t>(threads) * 16);
+  Result<Timing> reading = timeOnHost({15, 10000, 1}, [&](size_t i) -> Result<void> {
+    const Blobs &blobs = calls[i % calls.size()];
+    arena.execute([&] {
+      tbb::parallel_for(
+          0, threads,
+          [&](int t) {
+            for (auto [data, bytes] : blobs) {
+              size_t words = bytes / 8, first = words * size_t(t) / size_t(threads),
+                     last = words * size_t(t + 1) / size_t(threads);
+              sums[size_t(t) * 16] ^=
+                  readAll(static_cast<const uint64_t *>(data) + first, last - first);
+            }
+          },
+          tbb::static_partitioner());
+    });
+    return {};
+  });
+  if (!reading)
+    return reading.takeError();
+  volatile uint64_t sink = sums[0]; // the reads have a use
+  (void)sink;
+  return bytesOf(calls) / reading->median;
+}
+
+//===----------------------------------------------------------------------===//
+// On a CUDA device
+//===----------------------------------------------------------------------===//
 
 namespace {
 
@@ -79,7 +135,7 @@ std::string readKernel() {
 
 /// Enqueues plain reading of bytes.
 class Reader {
-  timing::GraphTimer &timer;
+  GraphTimer &timer;
   cuda::ModuleHandle module = nullptr;
   cuda::Function kernel = nullptr;
 
@@ -90,7 +146,7 @@ class Reader {
   }
 
 public:
-  explicit Reader(timing::GraphTimer &timer) : timer(timer) {}
+  explicit Reader(GraphTimer &timer) : timer(timer) {}
   ~Reader() {
     if (module)
       (void)timer.driver().cuModuleUnload(module);
@@ -116,51 +172,20 @@ public:
 
 } // namespace
 
-Result<Benchmark> qlinear::run::benchmarkCuda(Session &session, const Call &call,
-                                              WeightCopies &copies) {
-  Benchmark result;
-  result.weightBytes = copies.bytes();
-  result.copies = copies.count();
-  // The first binding releases memory of the module, which a capture may not do.
-  if (Result<void> bound = copies.bind(0); !bound)
-    return bound.takeError();
-  Result<std::unique_ptr<timing::GraphTimer>> opened =
-      timing::GraphTimer::open(session.deviceName());
-  if (!opened)
-    return opened.takeError();
-  timing::GraphTimer &timer = **opened;
+Result<double> timing::readRateOfCuda(GraphTimer &timer,
+                                      const std::vector<Blobs> &calls,
+                                      size_t launches) {
   Reader reader(timer); // loads its kernel now, as a capture may not
   if (Result<void> loaded = reader.load(); !loaded)
     return loaded.takeError();
-  // A graph long enough that its own launch does not show.
-  size_t rounds = std::max<size_t>(1, 64 / copies.count()),
-         calls = rounds * copies.count();
-  auto each = [&](Timing t) {
-    for (double *seconds : {&t.median, &t.least, &t.most})
-      *seconds /= double(calls);
-    return t;
-  };
-  Result<Timing> called = timer.time({}, [&]() -> Result<void> {
-    for (size_t i = 0; i < calls; ++i) {
-      if (Result<void> bound = copies.bind(i % copies.count()); !bound)
-        return bound;
-      if (Result<void> enqueued = call.enqueue(timer.stream()); !enqueued)
-        return enqueued;
-    }
-    return {};
-  });
-  if (!called)
-    return called.takeError();
   Result<Timing> read = timer.time({}, [&]() -> Result<void> {
-    for (size_t i = 0; i < calls; ++i)
-      for (auto [data, bytes] : copies.blobs(i % copies.count()))
+    for (size_t i = 0; i < launches; ++i)
+      for (auto [data, bytes] : calls[i % calls.size()])
         if (Result<void> enqueued = reader.read(data, bytes); !enqueued)
           return enqueued;
     return {};
   });
   if (!read)
     return read.takeError();
-  result.call = each(*called);
-  result.readRate = double(copies.bytes()) / each(*read).median;
-  return result;
+  return bytesOf(calls) * double(launches) / read->median;
 }
