@@ -279,10 +279,10 @@ def test_rotary_tables():
     x, table = torch.randn(2, 5, 64), torch.randn(1, 5, attention.head_dim)
     heads = _rotary.heads_of(attention, None)
     head = attention.head_dim
-    assert heads == (head, None)
+    assert heads == (head, None, None)
     tables = lambda *given: _rotary.tables_of(heads, x, attention, given)
     assert tables(table, table) == ()  # the attention would rotate again
-    _rotary.install(attention)
+    _rotary.install(attention, heads)
     assert [t.shape for t in tables(table, table)] == [(2, 5, head)] * 2
     for wrong in (table.double(), table[..., :-2], table[:, :4], table[0], None):
         assert tables(table, wrong) == () and tables(wrong, table) == ()

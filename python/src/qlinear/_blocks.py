@@ -172,7 +172,7 @@ _ops.define("block(Tensor[] inputs, Tensor[] packed, str text, int[] columns) ->
 torch.library.register_fake("qlinear::block", _fake, lib=_library)
 torch.library.register_autograd("qlinear::block", _no_backward, lib=_library)
 _block_op = torch.ops.qlinear.block.default
-_block_plain = _ops.plain_op("_block")
+_block_plain = _ops.plain_op("_block", _fake)
 if _native.library is not None:
     _native.use(_ops.kernel_of_call, block_of_call)
 

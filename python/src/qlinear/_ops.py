@@ -481,11 +481,12 @@ def define(schema, function):
             _library.impl(name, function, device)
 
 
-def plain_op(name):
+def plain_op(name, fake):
     """The op of C++ without derivatives, as a function; None where ops are Python's."""
     if _native.library is None or not torch._C._dispatch_has_kernel(f"qlinear::{name}"):
         return None
     _library.impl(name, torch.library.fallthrough_kernel, "Autograd")
+    torch.library.register_fake(f"qlinear::{name}", fake, lib=_library)  # of meta tensors
     return getattr(torch.ops.qlinear, name).default._op
 
 
@@ -498,7 +499,7 @@ define(
     "linear_backward(Tensor grad, Tensor packed, str encoding, int k) -> Tensor", _linear_backward
 )
 _linear_op = torch.ops.qlinear.linear.default
-_linear_plain = plain_op("_linear")
+_linear_plain = plain_op("_linear", _fake)
 torch.library.register_fake("qlinear::linear", _fake, lib=_library)
 torch.library.register_fake("qlinear::linear_backward", _fake_backward, lib=_library)
 torch.library.register_autograd(

@@ -289,8 +289,17 @@ def activation_of(function):
 # ===------------------------------------------------------------------------===#
 
 
+# In each call of each layer, so not layer.mlp and linear.packed: what is no attribute of Python's
+# takes a microsecond to find.
+
+
+def _weight(norm):
+    weight = norm._parameters.get("weight")
+    return norm.weight if weight is None else weight
+
+
 def _linears(owner, names):
-    linears = [getattr(owner, name) for name in names]
+    linears = [owner._modules.get(name) for name in names]
     for name, linear in zip(names, linears):
         if type(linear) is not Linear:
             raise Error(
@@ -303,10 +312,12 @@ def _linears(owner, names):
 
 def _describe(linears):
     """As texts have them."""
-    return tuple(
-        (v.encoding, v.out_features, None if v.bias is None else _TYPES[v.bias.dtype])
-        for v in linears
-    )
+    described = []
+    for linear in linears:
+        bias = linear._parameters["bias"]
+        kind = None if bias is None else _TYPES[bias.dtype]
+        described.append((linear.encoding, linear.out_features, kind))
+    return tuple(described)
 
 
 class _Fused:
@@ -349,9 +360,10 @@ class _Fused:
             )
         return results[self.heads.index(part)]
 
-    def check(self, attention, out):
+    def check(self, layer, attention, out):
         """Error if the attention did more with the result of o than to return it."""
         if self.takes_out and not (len(out) == 1 and attention is out[0]):
+            self.after(layer)  # if o is another now, that is the error
             raise Error(
                 "the attention of an optimized layer returns another tensor than its o_proj gave; "
                 "use this model without qlinear.nn.optimize(), and report it"
@@ -360,9 +372,14 @@ class _Fused:
     def linears(self, layer):
         """The linears that the functions are made of: those before the attention, after it, and
         of the MLP."""
-        outs = (_OUT,) if self.takes_out else ()
-        owners = (layer.self_attn, self.heads), (layer.self_attn, outs)
-        return [_linears(*owned) for owned in (*owners, (layer.mlp, self.kind.mlp))]
+        return [self.before(layer), *self.after(layer)]
+
+    def before(self, layer):
+        return _linears(layer._modules["self_attn"], self.heads)
+
+    def after(self, layer):
+        outs = _linears(layer._modules["self_attn"], (_OUT,)) if self.takes_out else []
+        return outs, _linears(layer._modules["mlp"], self.kind.mlp)
 
     def shapes(self, layer):
         """What the layer's functions are made of, but for the type of their rows."""
@@ -395,17 +412,17 @@ class _Fused:
         text = self.texts.get(key)
         if text is None:
             text = self.texts[key] = _blocks.text_of(_type_of(inputs[0], "x"), shape)
-        packed = [linear.packed for linear in linears]
+        packed = [linear._buffers["packed"] for linear in linears]
         return _blocks.block(inputs, packed, text, columns)
 
     def projections(self, layer, x, tables):
         """The results of q, k and v, also where v is made from k; `tables` are the cosines and
         sines of q and k, or ()."""
-        linears = self.linears(layer)[0]
-        inputs = [x, layer.input_layernorm.weight, *_biases(linears)]
+        linears = self.before(layer)
+        inputs = [x, _weight(layer._modules["input_layernorm"]), *_biases(linears)]
         if tables:
-            scales = [norm.weight for norm in _rotary.norms_of(layer.self_attn)]
-            inputs += [*scales, *tables]
+            norms = _rotary.norms_of(layer._modules["self_attn"])
+            inputs += [*map(_weight, norms), *tables]
         columns = [linear.out_features for linear in linears]
         if tables and self.rotary[2] == _rotary.KEYS:
             columns.append(columns[1])
@@ -414,8 +431,8 @@ class _Fused:
 
     def mlp(self, layer, x, residual):
         """From x, the attention's result or, if it is taken, what o gets of it."""
-        _, outs, parts = self.linears(layer)
-        scales = [getattr(layer, name).weight for name in self.norms_used]
+        outs, parts = self.after(layer)
+        scales = [_weight(layer._modules[name]) for name in self.norms_used]
         before, after = [x, residual, *_biases(outs), *scales[:2]], scales[2:]
         k, down = residual.shape[-1], parts[-1]
         if len(parts) == 3:
@@ -431,7 +448,8 @@ class _Fused:
 
 
 def _biases(linears):
-    return [linear.bias for linear in linears if linear.bias is not None]
+    biases = [linear._parameters["bias"] for linear in linears]
+    return [bias for bias in biases if bias is not None]
 
 
 def _forward(layer, hidden_states, *args, **kwargs):
@@ -454,6 +472,6 @@ def _forward(layer, hidden_states, *args, **kwargs):
     finally:
         del fused.pending[thread]
         _rotary.done.pop(thread, None)
-    fused.check(attention, out)
+    fused.check(layer, attention, out)
     result = fused.mlp(layer, attention, hidden_states)
     return tail(layer, result, own) if tail else result

@@ -75,7 +75,8 @@ def _copied(function, names):
 
 def norms_of(attention):
     """The norms of q and k, or ()."""
-    return tuple(getattr(attention, name) for name in _NORMS if hasattr(attention, name))
+    modules = attention._modules
+    return tuple(modules[name] for name in _NORMS if modules.get(name) is not None)
 
 
 def _value_norm(attention, epsilon):
@@ -110,6 +111,8 @@ def heads_of(attention, norm_of):
     if forward is None or not isinstance(head, int) or head % 2:
         return None
     norm, norms = None, norms_of(attention)
+    if any(getattr(attention, n, None) is not None for n in _NORMS) and not norms:
+        return None  # no modules
     if norms:
         if not all(isinstance(n, torch.nn.Module) and "forward" not in vars(n) for n in norms):
             return None
@@ -206,12 +209,20 @@ def tables_of(heads, x, attention, embeddings):
     head = heads[0]
     if not isinstance(embeddings, (tuple, list)) or len(embeddings) != 2:
         return ()
-    lead = x.shape[:-1]
+    if x.dtype not in _TYPES:
+        return ()
+    want, device = (*x.shape[:-1], head), x.device
+    found = []
     for table in embeddings:
-        fits = isinstance(table, torch.Tensor) and table.dim() == x.dim()
-        fits = fits and table.dtype == x.dtype and table.dtype in _TYPES
-        if not fits or table.shape[-1] != head or table.device != x.device:
+        fits = isinstance(table, torch.Tensor) and table.dtype == x.dtype
+        if not fits or table.device != device:
             return ()
-        if any(have not in (1, want) for have, want in zip(table.shape, lead)):
-            return ()
-    return tuple(table.expand(*lead, head).contiguous() for table in embeddings)
+        shape = tuple(table.shape)
+        if shape != want:
+            if len(shape) != len(want) or shape[-1] != head:
+                return ()
+            if any(have not in (1, size) for have, size in zip(shape, want)):
+                return ()
+            table = table.expand(want)
+        found.append(table.contiguous())
+    return tuple(found)
