@@ -31,6 +31,7 @@ def QLinear_PartOp : QLinear_Op<"part", [
 
     ```mlir
     shard.grid @gpus(shape = 2)
+    qlinear.parameter @up : !qlinear.weight<512x256, #q4>
     %w = qlinear.load @up : !qlinear.weight<512x256, #q4>
     %mine = qlinear.part rows of %w on @gpus grid_axes = [0]
         : !qlinear.weight<512x256, #q4> -> !qlinear.weight<256x256, #q4>
