@@ -58,7 +58,8 @@ struct GemmTiles {
     if (!fixedFactor())
       return 0x1p126f; // lowered by the first scales
     int bits = s.group ? s.scale.bits - s.scale.isSigned : 5;
-    return float(1 << (13 - bits));
+    float unit = s.hasFloats() ? kWeightTableUnit : 1; // scales are times that
+    return float(1 << (13 - bits)) / unit;
   }
 
   /// A tile of the warp.
