@@ -41,12 +41,19 @@ struct Entry {
   }
 };
 
-std::map<std::string, Entry> entriesOf(const Inventory &inventory) {
+/// All but key-values: in archives, GGUF's arrays are tensors.
+std::map<std::string, Entry> entriesOf(const Checkpoint &checkpoint,
+                                       const Inventory &inventory) {
   std::map<std::string, Entry> out;
   for (const SourceWeight &w : inventory.weights)
     out[w.name] = {&w, nullptr};
   for (const Tensor *t : inventory.others)
     out[t->name] = {nullptr, t};
+  if (checkpoint.metadata().contains("qlinear"))
+    if (auto archive = Archive::open(checkpoint))
+      for (const auto &[name, carried] : archive->carried())
+        if (carried.type.starts_with("array["))
+          out.erase(name);
   return out;
 }
 
@@ -79,7 +86,8 @@ Result<Object> inspect::compare(const Checkpoint &a, const Checkpoint &b) {
   auto first = takeInventory(a), second = takeInventory(b);
   if (!first || !second)
     return first ? second.takeError() : first.takeError();
-  std::map<std::string, Entry> left = entriesOf(*first), right = entriesOf(*second);
+  std::map<std::string, Entry> left = entriesOf(a, *first),
+                               right = entriesOf(b, *second);
   Array changes;
   int64_t same = 0;
   for (const auto &[name, entry] : left) {

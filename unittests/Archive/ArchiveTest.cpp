@@ -33,15 +33,15 @@ class ArchiveTest : public ::testing::Test {
 protected:
   TemporaryDirectory dir;
   std::string packed = dir / "p.safetensors";
-  std::string q4, iq4;
+  std::string q4, q3;
 
   void SetUp() override {
     std::mt19937_64 rng(9);
     q4 = randomBlocks(20 * 3, 144, {0, 2}, rng);
-    iq4 = randomBlocks(5, 136, {}, rng);
+    q3 = randomBlocks(5, 110, {}, rng);
     writeFile(dir / "a.gguf",
               makeGguf({{"norm", 0, {3}, std::string(12, '\1')},
-                        {"o", 23, {256, 5}, iq4},
+                        {"o", 11, {256, 5}, q3},
                         {"w", 12, {768, 20}, q4},
                         {"v", 14, {256, 1}, randomBlocks(1, 210, {208}, rng)}},
                        {pairString("general.architecture", "test")}));
@@ -90,9 +90,9 @@ TEST_F(ArchiveTest, HoldsWhatWasPacked) {
   EXPECT_EQ(c.find("norm")->bytes.size(), 12u);
   const Tensor *o = c.find("o");
   EXPECT_EQ(o->type, "U8");
-  EXPECT_EQ(o->shape, (std::vector<uint64_t>{5, 136}));
-  EXPECT_EQ(memcmp(o->bytes.data(), iq4.data(), iq4.size()), 0);
-  EXPECT_EQ(archive->carried().at("o").type, "IQ4_XS");
+  EXPECT_EQ(o->shape, (std::vector<uint64_t>{5, 110}));
+  EXPECT_EQ(memcmp(o->bytes.data(), q3.data(), q3.size()), 0);
+  EXPECT_EQ(archive->carried().at("o").type, "Q3_K");
   EXPECT_EQ(archive->carried().at("o").shape, (std::vector<uint64_t>{5, 256}));
 }
 
@@ -152,7 +152,7 @@ TEST_F(ArchiveTest, Validation) {
   expect("u4, group", "u9, group", "weight 'w': encoding 'u9, group");
   expect("\\\"shape\\\":[5,256]", "\\\"shape\\\":[6,256]",
          "carried tensor 'o': shape 6x256");
-  expect("IQ4_XS", "IQ4_XX", "carried tensor 'o': unknown type 'IQ4_XX'");
+  expect("Q3_K", "Q3_X", "carried tensor 'o': unknown type 'Q3_X'");
 }
 
 TEST_F(ArchiveTest, Dequantized) {

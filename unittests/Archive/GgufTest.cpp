@@ -223,23 +223,26 @@ TEST(Gguf, PackTileByTile) {
     uint32_t type;
     size_t block, bytes;
     std::initializer_list<size_t> floats;
+    size_t byteFloats = 0; ///< scales of a byte, where a block begins
   } cases[] = {{"Q4_0", 2, 32, 18, {0}},       {"Q4_1", 3, 32, 20, {0, 2}},
                {"Q5_0", 6, 32, 22, {0}},       {"Q5_1", 7, 32, 24, {0, 2}},
                {"Q8_0", 8, 32, 34, {0}},       {"Q4_K", 12, 256, 144, {0, 2}},
                {"Q5_K", 13, 256, 176, {0, 2}}, {"Q6_K", 14, 256, 210, {208}},
                {"IQ4_NL", 20, 32, 18, {0}},    {"IQ4_XS", 23, 256, 136, {0}},
-               {"MXFP4", 39, 32, 17, {}},      {"NVFP4", 40, 64, 36, {}}};
+               {"MXFP4", 39, 32, 17, {}, 1},   {"NVFP4", 40, 64, 36, {}, 4}};
   TemporaryDirectory dir;
   std::mt19937_64 rng(2);
   for (const Case &c : cases)
     for (uint64_t N : {1, 16, 37})
       for (uint64_t blocks : {1, 3, 9}) {
         uint64_t K = blocks * c.block;
-        writeFile(dir / "a.gguf",
-                  makeGguf({{"w",
-                             c.type,
-                             {K, N},
-                             randomBlocks(N * blocks, c.bytes, c.floats, rng)}}));
+        std::string data = randomBlocks(N * blocks, c.bytes, c.floats, rng);
+        for (size_t block = 0; block < N * blocks; ++block)
+          for (size_t i = 0; i < c.byteFloats; ++i) { // no NaN
+            char &byte = data[block * c.bytes + i];
+            byte = char((byte & 0x3F) + 0x38);
+          }
+        writeFile(dir / "a.gguf", makeGguf({{"w", c.type, {K, N}, data}}));
         auto file = Checkpoint::open(dir / "a.gguf");
         ASSERT_TRUE(file) << file.error();
         const Tensor &t = file->tensors()[0];

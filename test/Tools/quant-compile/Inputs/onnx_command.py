@@ -41,7 +41,7 @@ for options, base in (((), "m"), (("--encoding=row-u8", "-o", "row.so"), "row"))
         (name,) = (n for n in model.layers if n in weight["name"])
         exact, _ = model.layers[name]
         assert (weight["n"], weight["k"]) == exact.shape
-        assert ("u8 * row<bf16>" in weight["encoding"]) == (base == "row"), weight
+        assert ("8 * row<bf16>" in weight["encoding"]) == (base == "row"), weight
         x = np.random.default_rng(1).normal(size=(3, exact.shape[1])).astype("f4")
         np.save("x.npy", x)
         subprocess.run(
