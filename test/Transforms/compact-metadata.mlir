@@ -37,8 +37,8 @@ func.func @parameters(%x: tensor<?x256xf32>) -> (tensor<?x16xf32>, tensor<?x16xf
 // ROW: qlinear.pack %[[Q]], %{{.*}} offsets(%{{.*}}) steps(%{{.*}}, %{{.*}})
 // ROW-SAME: -> !qlinear.weight<1x64, #[[$ROW]]>
 // ROW: qlinear.linear {{.*}} !qlinear.weight<1x64, #[[$ROW]]>
-// Whole zeros take 4 bits, and the scales are exact in a delta of some bits.
-// AUTO-DAG: #[[$AUTO:.*]] = #qlinear.encoding<u4, group = 32, zero, scale = delta{{[0-9]+}} * row<bf16>, offset = u4>
+// Whole zeros take 4 bits, and the scales are powers of two.
+// AUTO-DAG: #[[$AUTO:.*]] = #qlinear.encoding<u4, group = 32, zero, scale = e8m0, offset = u4>
 // AUTO-LABEL: func @constants
 // AUTO: -> !qlinear.weight<1x64, #[[$AUTO]]>
 // RULES-LABEL: func @constants

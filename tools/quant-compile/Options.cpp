@@ -36,12 +36,12 @@ cl::opt<std::string>
 cl::opt<Emit> emitKind(
     "emit", cl::desc("What to write"), cl::init(Emit::so), cl::cat(category),
     cl::values(
-        clEnumValN(Emit::mlir, "mlir", "the module, lowered to launches and kernels"),
+        clEnumValN(Emit::mlir, "mlir", "the module, lowered"),
         clEnumValN(Emit::llvm, "llvm", "LLVM IR of the kernels"),
         clEnumValN(Emit::ptx, "ptx", "PTX of a CUDA target"),
         clEnumValN(Emit::cubin, "cubin", "machine code of a CUDA target"),
         clEnumValN(Emit::obj, "obj", "the artifact as an object file"),
-        clEnumValN(Emit::so, "so", "the artifact as a shared library (default)")));
+        clEnumValN(Emit::so, "so", "a shared library (default)")));
 cl::opt<std::string> header("header",
                             cl::desc("Write a C header of the compiled functions"),
                             cl::value_desc("file"), cl::cat(category));
