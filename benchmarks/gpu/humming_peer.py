@@ -84,6 +84,11 @@ def view(address, shape, dtype):
     return torch.as_tensor(Memory(address, count), device="cuda").view(dtype).view(shape)
 
 
+def room(part):
+    """Bytes of a part of a weight, up to the next part."""
+    return -(-part.nbytes // 256) * 256
+
+
 class Shape:
     """Humming's layer for N x K, whose weights are then replaced by others."""
 
@@ -104,15 +109,15 @@ class Shape:
         self.locks = {}
 
     def bytes(self):
-        """Of a weight, each part on a line of its own."""
-        return sum(-(-part.nbytes // 256) * 256 for part in self.parts.values())
+        """Of a weight."""
+        return sum(map(room, self.parts.values()))
 
     def at(self, address):
         """{name: its part of the weight that lies there}."""
         views = {}
         for name, part in self.parts.items():
             views[name] = view(address, part.shape, part.dtype)
-            address += -(-part.nbytes // 256) * 256
+            address += room(part)
         return views
 
 

@@ -105,9 +105,8 @@ inline constexpr CodeTable kTables[] = {
     {"iq4nl",
      4,
      {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}},
-    // The float with 2 bits of exponent and 1 of mantissa, of MXFP4 and NVFP4: 0, 0.5,
-    // 1,
-    // 1.5, 2, 3, 4, 6, and the same below 0.
+    // The float with 2 bits of exponent and 1 of mantissa, of MXFP4 and NVFP4:
+    // 0, 0.5, 1, 1.5, 2, 3, 4, 6, and the same below 0.
     {"e2m1", 4, {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}, 0.5f},
     // Of all units the one with the least squared error: 0.0017 in the mean, 0.0039 at
     // most.

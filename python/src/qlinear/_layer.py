@@ -118,12 +118,7 @@ class Linear(torch.nn.Module):
         if device is None:
             device = torch.get_default_device()
             device = "cpu" if device.type == "meta" else device
-        archive = archive if isinstance(archive, Archive) else Archive(archive)
-        weight = archive.find(name)
-        if isinstance(bias, str):
-            bias = bias_of(archive, weight.name)
-        if bias is not None and dtype is not None:
-            bias = bias.to(dtype)
+        weight, bias = weight_and_bias(archive, name, bias, dtype)
         return cls._of(weight, bias, device, None, activations)
 
     @classmethod
@@ -449,6 +444,18 @@ def tensor_of(blob):
     packed = torch.empty(len(blob), dtype=torch.uint8, device="cpu")
     packed.numpy()[:] = blob
     return packed
+
+
+def weight_and_bias(archive, name, bias, dtype):
+    """What from_packed() is called with: the weight `name` of an archive, or of the file that is
+    one, and its bias (a tensor, None, or "auto": the archive's), as `dtype` if that is not None."""
+    archive = archive if isinstance(archive, Archive) else Archive(archive)
+    weight = archive.find(name)
+    if isinstance(bias, str):
+        bias = bias_of(archive, weight.name)
+    if bias is not None and dtype is not None:
+        bias = bias.to(dtype)
+    return weight, bias
 
 
 def bias_of(archive, name):

@@ -21,8 +21,8 @@ import torch.distributed
 
 from . import parts
 from ._abi import ArgumentError, Error
-from ._layer import Linear, _describe, bias_of, tensor_of
-from .archive import Archive, PackedWeight
+from ._layer import Linear, _describe, tensor_of, weight_and_bias
+from .archive import PackedWeight
 
 STYLES = ("colwise", "colwise_gather_output", "rowwise")
 
@@ -154,12 +154,7 @@ class ParallelLinear(Linear):
         archive ... activations: as of Linear.from_packed(); a bias is the whole one. On a mesh of
             GPUs the default device is the current one.
         """
-        archive = archive if isinstance(archive, Archive) else Archive(archive)
-        weight = archive.find(name)
-        if isinstance(bias, str):
-            bias = bias_of(archive, weight.name)
-        if bias is not None and dtype is not None:
-            bias = bias.to(dtype)
+        weight, bias = weight_and_bias(archive, name, bias, dtype)
         part = part_of(weight.name, style, mesh, weight.n, weight.k, sizes=sizes)
         return cls._part_of(weight, bias, part, device or device_of(mesh), activations)
 
