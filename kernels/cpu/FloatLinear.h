@@ -128,7 +128,7 @@ QL_INLINE void addFloatHalf(const WeightLayout &w, const UnitLayout &unit,
     addOffsets(unit, g, tokens, m0, count, r0, tile);
     forEachRow([&]<int J>() QL_LAMBDA {
       if (m0 == 0)
-        prefetchBeside(unit, base, J, r0, h);
+        prefetchBeside(unit, aheadOf(unit, base), J, r0, h);
       addFloatRow<J>(unit, base, tokens, count, r0, h, g.scale, &tile.sum(r0, J, m0));
     });
   }

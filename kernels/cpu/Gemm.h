@@ -16,8 +16,9 @@
 //   chunk 1  ...
 //
 // Each vector meets the same four columns of a token, in all lanes. So the 16 products
-// of a token are one vector, which takes part in scaling as a whole, and a block of
-// tokens shares the loads of the panel.
+// of a token are one vector, which takes part in scaling as a whole. The panels of
+// kGemmTiles tiles are multiplied with a block of tokens at once: the tokens share the
+// loads of the panels, the tiles those of the tokens.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QLINEAR_KERNELS_CPU_GEMM_H
@@ -28,8 +29,9 @@
 
 namespace qlinear::cpu {
 
-/// Tokens in one pass over a panel: as many as have room for their sums in registers.
-inline constexpr int kBlockTokens = kRegisters >= 32 ? 8 : 4;
+/// Tokens in one pass over the panels of kGemmTiles tiles: as many as have room for
+/// their sums in registers.
+inline constexpr int kBlockTokens = kRegisters >= 32 ? 4 : 2;
 static_assert(kTokenBlock % kBlockTokens == 0);
 #if defined(QL_TILES)
 inline constexpr int kScaledTokens = kTileTokens;
@@ -45,18 +47,33 @@ struct Panel {
   Floats offset[layout::kUnitChunks][2]; ///< effective offsets
 };
 
-/// A token's scales of the unit at hand.
+/// What offsets come to. Where they are the same integer times the scale everywhere,
+/// the sums of products begin with it, and the floats have nothing to do.
+enum Offsets { kNoOffsets, kIntegerOffsets, kFloatOffsets };
+QL_INLINE constexpr Offsets offsetsOf(const Spec &spec) {
+  layout::Operand operand = productOperand(spec);
+  if (!hasOffsets(spec, operand))
+    return kNoOffsets;
+  bool isConstant = spec.offset.kind == layout::kNone && spec.form != layout::kCentred;
+  return isConstant && float(int(operand.bias)) == operand.bias ? kIntegerOffsets
+                                                                : kFloatOffsets;
+}
+
+/// A token's scales of the unit at hand, and the sums of its codes of each half of a
+/// chunk, or of both where groups have no halves.
 struct TokenScales {
   float scale[layout::kUnitChunks];
-  float sums[2][layout::kUnitChunks]; ///< scale times the sum of each half's codes, or
-                                      ///< of both where groups have no halves
+  union {
+    float sums[2][layout::kUnitChunks]; ///< times the scale (kFloatOffsets)
+    int starts[2][layout::kUnitChunks]; ///< times -bias (kIntegerOffsets)
+  };
 };
 
-/// What a tile keeps while it is multiplied, in memory that the caller owns.
+/// What tiles keep while they are multiplied, in memory that the caller owns.
 struct GemmState {
-  Floats constants[16]; ///< as of beginTile, for no token
-  Panel panel;
-  Words rows[8][4]; ///< codes on their way into the panel
+  Floats constants[kGemmTiles][16]; ///< as of beginTile, for no token
+  Panel panels[kGemmTiles];
+  Words rows[8][4]; ///< codes on their way into a panel
   TokenScales tokens[kScaledTokens];
 #if defined(QL_TILES)
   Ints products[kTileSums][kTileTokens];
@@ -110,14 +127,14 @@ QL_INLINE void transposeQuarters(const V *v, Out *out, int stride) {
   out[3 * stride] = (Out)gatherQuarters<3>(v[0], v[1], v[2], v[3]);
 }
 
-/// Decodes half unit h into chunks 4 h .. 4 h + 3 of the panel.
-QL_INLINE void decodeHalf(const UnitLayout &unit, const u8 *base,
-                          const BlockSteps &steps, int h, GemmState &state) {
+/// Decodes half unit h of tile t of the state into chunks 4 h .. 4 h + 3 of its panel.
+QL_INLINE void decodeHalf(const UnitLayout &unit, const u8 *base, Ahead ahead,
+                          const BlockSteps &steps, int h, int t, GemmState &state) {
   const Spec &spec = unit.spec;
   int bits = spec.byteBits();
   layout::Operand operand = productOperand(spec);
-  Tile constants{state.constants, 0};
-  Panel &panel = state.panel;
+  Tile constants{state.constants[t], 0};
+  Panel &panel = state.panels[t];
   Floats scale[2][4], offset[2][4];
 #pragma clang loop unroll(disable)
   for (int r0 = 0; r0 < 4; ++r0) {
@@ -130,7 +147,7 @@ QL_INLINE void decodeHalf(const UnitLayout &unit, const u8 *base,
     Words low[4], high[4], out[8];
     QL_UNROLL
     for (int j = 0; j < 4; ++j) {
-      prefetchBeside(unit, base, j, r0, h);
+      prefetchBeside(unit, ahead, j, r0, h);
       Codes q = codesOf(unit, base, j, r0, h);
       low[j] = (Words)productBytes(bits, q.low);
       high[j] = (Words)productBytes(bits, q.high);
@@ -144,7 +161,7 @@ QL_INLINE void decodeHalf(const UnitLayout &unit, const u8 *base,
   QL_UNROLL
   for (int half = 0; half < unit.halves(); ++half) {
     transposeQuarters(scale[half], &panel.scale[4 * h][half], 2);
-    if (hasOffsets(spec, operand))
+    if (offsetsOf(spec) == kFloatOffsets)
       transposeQuarters(offset[half], &panel.offset[4 * h][half], 2);
   }
 #pragma clang loop unroll(disable)
@@ -156,40 +173,89 @@ QL_INLINE void decodeHalf(const UnitLayout &unit, const u8 *base,
 /// never used.
 QL_INLINE TokenScales scalesOf(const layout::ActivationLayout &a, const u8 *token,
                                const UnitLayout &unit, u64 index) {
-  Words r = loadBytes(token + a.record(index * layout::kUnitChunks), unit.chunks * 8);
-  auto everySecond = [](auto v, int first) QL_LAMBDA {
-    return permute(v, [&](int l) QL_LAMBDA { return (2 * l + first) % 16; });
+  TokenScales result;
+  Words records = load<Words>(token + a.record(index * layout::kUnitChunks));
+  auto everySecond = [&](int first) QL_LAMBDA {
+    return permute(records, [&](int l) QL_LAMBDA { return (2 * l + first) % 16; });
   };
-  Floats d = (Floats)everySecond(r, 0);
-  Ints sums = (Ints)everySecond(r, 1);
-  Ints low = sums << 16 >> 16, high = sums >> 16;
-  TokenScales scales;
-  auto storeHalf = [](float *to, Floats v) QL_LAMBDA {
+  auto storeHalf = [](void *to, auto v) QL_LAMBDA {
     __builtin_memcpy(to, &v, sizeof(float) * layout::kUnitChunks);
   };
-  storeHalf(scales.scale, d);
-  if (unit.halves() == 2) {
-    storeHalf(scales.sums[0], d * toFloats(low));
-    storeHalf(scales.sums[1], d * toFloats(high));
-  } else {
-    storeHalf(scales.sums[0], d * toFloats(low + high));
+  Floats scale = (Floats)everySecond(0);
+  storeHalf(result.scale, scale);
+  Ints both = (Ints)everySecond(1), low = both << 16 >> 16, high = both >> 16;
+  if (unit.halves() == 1)
+    low += high;
+  Offsets offsets = offsetsOf(unit.spec);
+  QL_UNROLL
+  for (int half = 0; half < unit.halves(); ++half) {
+    Ints sum = half ? high : low;
+    if (offsets == kIntegerOffsets)
+      storeHalf(result.starts[half], sum * -int(productOperand(unit.spec).bias));
+    else if (offsets == kFloatOffsets)
+      storeHalf(result.sums[half], scale * toFloats(sum));
   }
-  return scales;
+  return result;
 }
 
 /// Four codes of a token, in all lanes.
 QL_INLINE SBytes fourCodes(const u8 *p) { return (SBytes)splatWord(load<u32>(p)); }
+/// What the sums of products of a token with a chunk, or its half, begin with.
+QL_INLINE Ints startOf(const Spec &spec, const TokenScales &token, int c, int half) {
+  return offsetsOf(spec) == kIntegerOffsets
+             ? (Ints)splatWord(u32(token.starts[half][c]))
+             : Ints{};
+}
 
 #if defined(QL_TILES)
 
-/// Adds the unit's products with tokens m0 .. m0 + count - 1, as below and with the
-/// same bits.
+/// Adds the products of a panel with `count` tokens, one `stride` bytes after the
+/// other, whose sums the state has, as below and with the same bits.
+QL_INLINE void multiplyByTiles(const UnitLayout &unit, const Panel &panel,
+                               const u8 *codes, u64 stride, int count, GemmState &state,
+                               Floats *sums) {
+  // A sum for each chunk, or for each of its halves.
+  int halves = unit.halves(), all = unit.chunks * halves;
+  Offsets offsets = offsetsOf(unit.spec);
+  QL_UNROLL
+  for (int from = 0; from < all; from += kTileSums) {
+    int some = all - from < kTileSums ? all - from : kTileSums;
+    zeroSums();
+    QL_UNROLL
+    for (int s = 0; s < some; ++s) {
+      int c = (from + s) / halves;
+      QL_UNROLL
+      for (int half = 0; half < 2; ++half)
+        if (halves == 1 || (from + s) % 2 == half)
+          addHalfChunk(s, half, codes + c * 16 + half * 128, stride,
+                       &panel.codes[c][4 * half]);
+    }
+    storeSums(&state.products[0][0]);
+#pragma clang loop unroll(disable)
+    for (int m = 0; m < count; ++m) {
+      const TokenScales &token = state.tokens[m];
+      Floats y = sums[m];
+      QL_UNROLL
+      for (int s = 0; s < some; ++s) {
+        int c = (from + s) / halves, half = (from + s) % halves;
+        Ints products = state.products[s][m] + startOf(unit.spec, token, c, half);
+        y = fma(panel.scale[c][half] * splat(token.scale[c]), toFloats(products), y);
+        if (half == halves - 1 && offsets == kFloatOffsets)
+          QL_UNROLL
+        for (int i = 0; i < halves; ++i)
+          y = fma(-panel.offset[c][i], splat(token.sums[i][c]), y);
+      }
+      sums[m] = y;
+    }
+  }
+}
+
+/// Tokens m0 .. m0 + count - 1 and `tiles` panels.
 QL_INLINE void multiplyByTiles(const WeightLayout &w, const UnitLayout &unit,
                                const u8 *activations, u64 index, int m0, int count,
-                               GemmState &state, Floats *sums) {
+                               int tiles, GemmState &state, Floats *sums, u64 stride) {
   layout::ActivationLayout a{w.K};
   const u8 *tokens = activations + u64(m0) * a.bytes();
-  const u8 *codes = tokens + index * layout::kUnitK;
   if (state.shapedFor != count) {
     TileShapes shapes(count);
     QL_TILE_SHAPES(&shapes);
@@ -198,155 +264,154 @@ QL_INLINE void multiplyByTiles(const WeightLayout &w, const UnitLayout &unit,
 #pragma clang loop unroll(disable)
   for (int m = 0; m < count; ++m)
     state.tokens[m] = scalesOf(a, tokens + u64(m) * a.bytes(), unit, index);
-
-  // A sum for each chunk, or for each of its halves.
-  const Panel &panel = state.panel;
-  int halves = unit.halves(), all = unit.chunks * halves;
-  QL_UNROLL
-  for (int first = 0; first < all; first += kTileSums) {
-    int some = all - first < kTileSums ? all - first : kTileSums;
-    zeroSums();
-    QL_UNROLL
-    for (int s = 0; s < some; ++s) {
-      int c = (first + s) / halves;
-      QL_UNROLL
-      for (int half = 0; half < 2; ++half)
-        if (halves == 1 || (first + s) % 2 == half)
-          addHalfChunk(s, half, codes + c * 16 + half * 128, a.bytes(),
-                       &panel.codes[c][4 * half]);
-    }
-    storeSums(&state.products[0][0]);
 #pragma clang loop unroll(disable)
-    for (int m = 0; m < count; ++m) {
-      const TokenScales &t = state.tokens[m];
-      Floats y = sums[m0 + m];
-      QL_UNROLL
-      for (int s = 0; s < some; ++s) {
-        int c = (first + s) / halves, half = (first + s) % halves;
-        y = fma(panel.scale[c][half] * splat(t.scale[c]),
-                toFloats(state.products[s][m]), y);
-        if (half == halves - 1 && hasOffsets(unit.spec, productOperand(unit.spec)))
-          QL_UNROLL
-        for (int i = 0; i < halves; ++i)
-          y = fma(-panel.offset[c][i], splat(t.sums[i][c]), y);
-      }
-      sums[m0 + m] = y;
-    }
-  }
+  for (int t = 0; t < tiles; ++t)
+    multiplyByTiles(unit, state.panels[t], tokens + index * layout::kUnitK, a.bytes(),
+                    count, state, sums + t * stride + m0);
 }
 
 #endif
 
-/// Adds the panel's products with `count` tokens, the codes of whose unit start at
-/// codes[m], to sums[0 .. count - 1].
-QL_INLINE void multiplyPanel(const UnitLayout &unit, const Panel &panel, int count,
-                             const u8 *const *codes, const TokenScales *scales,
-                             Floats *sums) {
+/// Adds the products of `tiles` panels with kBlockTokens tokens to sums[0 ..
+/// kBlockTokens
+/// - 1], of the next tile `stride` on. `tiles` has to be constant.
+QL_INLINE void multiplyPanels(const UnitLayout &unit, const Panel *panels, int tiles,
+                              const u8 *const *codes, const TokenScales *tokens,
+                              Floats *sums, u64 stride) {
   int bits = unit.spec.byteBits();
-  Floats y[kBlockTokens];
-  QL_UNROLL
-  for (int m = 0; m < count; ++m)
-    y[m] = sums[m];
+  // Calls f(t, m) for each tile and token.
+  auto forEachSum = [&](auto f) QL_LAMBDA {
+    QL_UNROLL
+    for (int t = 0; t < tiles; ++t)
+      QL_UNROLL
+    for (int m = 0; m < kBlockTokens; ++m)
+      f(t, m);
+  };
+  Floats y[kGemmTiles][kBlockTokens];
+  forEachSum([&](int t, int m) QL_LAMBDA { y[t][m] = sums[t * stride + m]; });
 #pragma clang loop unroll(disable)
   for (int c = 0; c < unit.chunks; ++c) {
-    // The codes of all chunks' first halves come before those of their second ones.
     int at = c * 16;
     QL_UNROLL
     for (int half = 0; half < unit.halves(); ++half) {
       int steps = 8 / unit.halves(), first = half * steps;
-      LaneSums products[kBlockTokens];
+      LaneSums products[kGemmTiles][kBlockTokens];
+      forEachSum([&](int t, int m) QL_LAMBDA {
+        products[t][m].sum = startOf(unit.spec, tokens[m], c, half);
+      });
       QL_UNROLL
       for (int g = 0; g < steps; ++g) {
-        Bytes q = panel.codes[c][first + g];
-        QL_UNROLL
-        for (int m = 0; m < count; ++m)
-          addProducts(
-              bits, g, products[m], q,
-              fourCodes(codes[m] + at + (first + g) / 4 * 128 + (first + g) % 4 * 4));
+        int column = (first + g) / 4 * 128 + (first + g) % 4 * 4;
+        forEachSum([&](int t, int m) QL_LAMBDA {
+          addProducts(bits, g, products[t][m], panels[t].codes[c][first + g],
+                      fourCodes(codes[m] + at + column));
+        });
       }
-      QL_UNROLL
-      for (int m = 0; m < count; ++m)
-        y[m] = fma(panel.scale[c][half] * splat(scales[m].scale[c]),
-                   toFloats(products[m].value(bits)), y[m]);
+      forEachSum([&](int t, int m) QL_LAMBDA {
+        y[t][m] = fma(panels[t].scale[c][half] * splat(tokens[m].scale[c]),
+                      toFloats(products[t][m].value(bits)), y[t][m]);
+      });
     }
-    if (hasOffsets(unit.spec, productOperand(unit.spec))) {
+    if (offsetsOf(unit.spec) == kFloatOffsets) {
       QL_UNROLL
       for (int half = 0; half < unit.halves(); ++half)
-        QL_UNROLL
-      for (int m = 0; m < count; ++m)
-        y[m] = fma(-panel.offset[c][half], splat(scales[m].sums[half][c]), y[m]);
+        forEachSum([&](int t, int m) QL_LAMBDA {
+          Floats sum = splat(tokens[m].sums[half][c]);
+          y[t][m] = fma(-panels[t].offset[c][half], sum, y[t][m]);
+        });
     }
   }
-  QL_UNROLL
-  for (int m = 0; m < count; ++m)
-    sums[m] = y[m];
+  forEachSum([&](int t, int m) QL_LAMBDA { sums[t * stride + m] = y[t][m]; });
 }
 
-/// Tokens m0 .. m0 + count - 1; the last of `rows` stands for those that are not there.
+/// Tokens m0 and on; the last of `rows` stands for those that are not there.
 QL_INLINE void multiplyTokens(const WeightLayout &w, const UnitLayout &unit,
                               const u8 *activations, int rows, u64 index, int m0,
-                              int count, GemmState &state, Floats *sums) {
+                              int tiles, GemmState &state, Floats *sums, u64 stride) {
   layout::ActivationLayout a{w.K};
   const u8 *codes[kBlockTokens];
   QL_UNROLL
-  for (int m = 0; m < count; ++m) {
+  for (int m = 0; m < kBlockTokens; ++m) {
     int row = m0 + m < rows ? m0 + m : rows - 1;
     const u8 *token = activations + u64(row) * a.bytes();
     codes[m] = token + index * layout::kUnitK;
     state.tokens[m] = scalesOf(a, token, unit, index);
   }
-  multiplyPanel(unit, state.panel, count, codes, state.tokens, sums + m0);
+  multiplyPanels(unit, state.panels, tiles, codes, state.tokens, sums + m0, stride);
 }
 
-/// Adds unit `index` of the tile.
+/// Adds unit `index` of `tiles` tiles.
 QL_INLINE void multiplyUnit(const WeightLayout &w, const u8 *blob,
-                            const u8 *activations, int rows, u64 tile, u64 index,
-                            bool tail, GemmState &state, Floats *sums) {
+                            const u8 *activations, int rows, u64 tile, int tiles,
+                            u64 index, bool tail, GemmState &state, Floats *sums,
+                            u64 stride) {
   UnitLayout unit = tail ? w.tailUnit() : w.fullUnit();
-  const u8 *base = blob + w.unitOffset(tile, index);
-  BlockSteps steps = blockStepsOf(w, unit, blob, base, tile, index);
-  decodeHalf(unit, base, steps, 0, state);
-  if (unit.chunks > 4)
-    decodeHalf(unit, base, steps, 1, state);
+#pragma clang loop unroll(disable)
+  for (int t = 0; t < tiles; ++t) {
+    const u8 *base = blob + w.unitOffset(tile + t, index);
+    // Behind a tile's end are tiles that are read beside it.
+    const u8 *end = blob + w.unitOffset(tile + t + 1, 0);
+    auto skipping = [&](const u8 *p) QL_LAMBDA {
+      return p < end ? p : p + (tiles - 1) * w.tileBytes();
+    };
+    Ahead ahead = aheadOf(unit, base);
+    ahead = {skipping(ahead.near), skipping(ahead.far)};
+    BlockSteps steps = blockStepsOf(w, unit, blob, base, tile + t, index);
+    decodeHalf(unit, base, ahead, steps, 0, t, state);
+    if (unit.chunks > 4)
+      decodeHalf(unit, base, ahead, steps, 1, t, state);
+  }
   int m0 = 0;
 #if defined(QL_TILES) // as long for a few tokens as for all of a tile
 #pragma clang loop unroll(disable)
-  for (; m0 + kBlockTokens < rows; m0 += kTileTokens)
+  for (; m0 + 2 * kBlockTokens < rows; m0 += kTileTokens)
     multiplyByTiles(w, unit, activations, index, m0,
-                    rows - m0 < kTileTokens ? rows - m0 : kTileTokens, state, sums);
+                    rows - m0 < kTileTokens ? rows - m0 : kTileTokens, tiles, state,
+                    sums, stride);
 #endif
 #pragma clang loop unroll(disable)
-  for (; m0 + kBlockTokens / 2 < rows; m0 += kBlockTokens)
-    multiplyTokens(w, unit, activations, rows, index, m0, kBlockTokens, state, sums);
-  if (m0 < rows)
-    multiplyTokens(w, unit, activations, rows, index, m0, kBlockTokens / 2, state,
-                   sums);
+  for (; m0 < rows; m0 += kBlockTokens)
+    if (tiles == kGemmTiles)
+      multiplyTokens(w, unit, activations, rows, index, m0, kGemmTiles, state, sums,
+                     stride);
+    else
+      multiplyTokens(w, unit, activations, rows, index, m0, 1, state, sums, stride);
 }
 
-/// y of the 16 rows of a tile for `rows` quantized tokens, token m at sums + m; the
-/// vectors up to the next multiple of kTokenBlock are overwritten.
-QL_INLINE void multiplyTile(const WeightLayout &w, const u8 *blob,
-                            const u8 *activations, int rows, u64 tile, GemmState &state,
-                            Floats *sums) {
-  beginTile(w, 0, blob, tile, state.constants);
+/// y of `tiles` (1 or kGemmTiles) tiles' 16 rows each for `rows` quantized tokens:
+/// token m of tile t at sums + t * stride + m; the vectors up to the next multiple of
+/// kTokenBlock are overwritten.
+QL_INLINE void multiplyTiles(const WeightLayout &w, const u8 *blob,
+                             const u8 *activations, int rows, u64 tile, int tiles,
+                             GemmState &state, Floats *sums, u64 stride) {
   int padded = (rows + kTokenBlock - 1) / kTokenBlock * kTokenBlock;
 #pragma clang loop unroll(disable)
-  for (int m = 0; m < padded; ++m)
-    sums[m] = Floats{};
+  for (int t = 0; t < tiles; ++t) {
+    beginTile(w, 0, blob, tile + t, state.constants[t]);
+#pragma clang loop unroll(disable)
+    for (int m = 0; m < padded; ++m)
+      sums[t * stride + m] = Floats{};
+  }
 #if defined(QL_TILES)
   state.shapedFor = 0;
 #endif
 #pragma clang loop unroll(disable)
   for (u64 u = 0; u < w.fullUnits(); ++u)
-    multiplyUnit(w, blob, activations, rows, tile, u, false, state, sums);
+    multiplyUnit(w, blob, activations, rows, tile, tiles, u, false, state, sums,
+                 stride);
   if (w.tailChunks())
-    multiplyUnit(w, blob, activations, rows, tile, w.fullUnits(), true, state, sums);
+    multiplyUnit(w, blob, activations, rows, tile, tiles, w.fullUnits(), true, state,
+                 sums, stride);
 #if defined(QL_TILES)
   QL_TILE_RELEASE();
 #endif
 #pragma clang loop unroll(disable)
-  for (int m = 0; m < rows; ++m)
-    sums[m] = permute(sums[m], [](int l) QL_LAMBDA { return l % 4 * 4 + l / 4; });
+  for (int t = 0; t < tiles; ++t)
+#pragma clang loop unroll(disable)
+    for (int m = 0; m < rows; ++m) {
+      Floats &y = sums[t * stride + m];
+      y = permute(y, [](int l) QL_LAMBDA { return l % 4 * 4 + l / 4; });
+    }
 }
 
 } // namespace qlinear::cpu

@@ -47,11 +47,12 @@ QL_KERNEL ql_cpu_end_tile(int M, const void *state, float *out) {
   endTile(M, static_cast<const Floats *>(state), out);
 }
 
-QL_KERNEL ql_cpu_multiply_tile(u64 spec, u64 N, u64 K, const u8 *blob,
-                               const u8 *activations, int rows, u64 tile, void *state,
-                               void *out) {
-  multiplyTile(WeightLayout{Spec::unpack(spec), N, K}, blob, activations, rows, tile,
-               *static_cast<GemmState *>(state), static_cast<Floats *>(out));
+QL_KERNEL ql_cpu_multiply_tiles(u64 spec, u64 N, u64 K, const u8 *blob,
+                                const u8 *activations, int rows, u64 tile, int tiles,
+                                void *state, u64 stride, void *out) {
+  multiplyTiles(WeightLayout{Spec::unpack(spec), N, K}, blob, activations, rows, tile,
+                tiles, *static_cast<GemmState *>(state), static_cast<Floats *>(out),
+                stride);
 }
 
 QL_KERNEL ql_cpu_load(int dtype, const void *from, u64 count, void *out) {

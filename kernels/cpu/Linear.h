@@ -139,13 +139,20 @@ QL_INLINE void prefetchPart(const UnitLayout &unit, const u8 *ahead, int j, int 
   for (int i = lines * j / 4; i < lines * (j + 1) / 4; ++i)
     __builtin_prefetch(ahead + ((h * 4 + r0) * lines + i) * 64, 0, Locality);
 }
+/// What will be read after the unit at hand: the next one, and what is farther away.
+struct Ahead {
+  const u8 *near, *far;
+};
+QL_INLINE Ahead aheadOf(const UnitLayout &unit, const u8 *base) {
+  return {base + unit.bytes(), base + kPrefetch};
+}
 /// Prefetches beside the loads of a row's codes: of the next unit into the first-level
 /// cache, of what is farther away into the second. Many prefetches at once would fill
 /// the miss buffers, which the loads need, too; so the compiler must not gather them.
-QL_INLINE void prefetchBeside(const UnitLayout &unit, const u8 *base, int j, int r0,
+QL_INLINE void prefetchBeside(const UnitLayout &unit, Ahead ahead, int j, int r0,
                               int h) {
-  prefetchPart<3>(unit, base + unit.bytes(), j, r0, h);
-  prefetchPart<2>(unit, base + kPrefetch, j, r0, h);
+  prefetchPart<3>(unit, ahead.near, j, r0, h);
+  prefetchPart<2>(unit, ahead.far, j, r0, h);
   asm volatile("" ::: "memory");
 }
 
@@ -283,7 +290,7 @@ QL_INLINE void addRows(const UnitLayout &unit, const u8 *base, const BlockSteps 
     addOffsets(unit, g, tokens, m0, count, r0, tile);
   forEachRow([&]<int J>() QL_LAMBDA {
     if (m0 == 0)
-      prefetchBeside(unit, base, J, r0, h);
+      prefetchBeside(unit, aheadOf(unit, base), J, r0, h);
     addRow<J>(unit, base, tokens, count, r0, h, g.scale[0], g.scale[1],
               &tile.sum(r0, J, m0));
   });

@@ -16,9 +16,9 @@
 //     for `tiles` tiles at a time
 //       for each set of weights, those of the tiles that are the set's
 //         for `tokens` of the item's rows at a time
-//           for each of the tiles
-//             for each weight: multiply the tile               (micro-kernel)
-//             for each of the rows: the epilogue
+//           for two of the tiles at a time, or one
+//             for each weight: multiply the tiles              (micro-kernel)
+//             for each of the tiles and rows: the epilogue
 //
 //===----------------------------------------------------------------------===//
 #include "CpuSkeleton.h"
@@ -218,8 +218,8 @@ namespace {
 /// The kernel of a linear: what those for few and for many rows have in common.
 class LinearKernel {
 public:
-  /// With memory for the products of `rows` rows with a tile of each weight, and for
-  /// `stateBytes` of the micro-kernels.
+  /// With memory for `rows` products with a tile of each weight, and for `stateBytes`
+  /// of the micro-kernels.
   LinearKernel(SymbolTable &symbols, LinearOp linear, StringRef name, int64_t rows,
                int64_t stateBytes)
       : k(symbols, linear.getLoc(), name), linear(linear) {
@@ -257,9 +257,11 @@ public:
     return offset ? k.sub(index, k.constant(offset)) : index;
   }
 
-  /// The epilogue of a tile of the weights [from, ..), whose products are there, for
-  /// `count` rows, of which row 0 of the products is row `firstRow`, or 0.
-  void storeTile(size_t from, Value tile, Value firstRow, Value count) {
+  /// The epilogue of a tile of the weights [from, ..), whose products are there from
+  /// product `firstProduct` on, or 0, for `count` rows, the first of which is
+  /// `firstRow`, or 0.
+  void storeTile(size_t from, Value tile, Value firstProduct, Value firstRow,
+                 Value count) {
     int64_t n = linear.getWeightType(from).getN();
     Value column = k.mul(tile, kColumns);
     Value columns = k.min(k.constant(kColumns), k.sub(k.constant(n), column));
@@ -271,8 +273,9 @@ public:
                     getElementTypeOrSelf(linear.getResult(result).getType()), columns,
                     buffer);
       };
+      Value at = firstProduct ? k.add(firstProduct, row) : row;
       auto product = [&](size_t i) {
-        return k.loadVector(k.at(products[i], row, kColumns * 4));
+        return k.loadVector(k.at(products[i], at, kColumns * 4));
       };
       if (!linear.hasEpilogue())
         return store(from, product(0));
@@ -350,7 +353,7 @@ LLVM::LLVMFuncOp buildLinearKernel(SymbolTable &symbols, LinearOp linear,
                    Value tile = l.tileOf(index, offset);
                    for (size_t i = from; i < to; ++i)
                      addUnits(l, i, kernel.rows, floats, tile, l.products[i - from]);
-                   l.storeTile(from, tile, /*firstRow=*/{}, rows);
+                   l.storeTile(from, tile, /*firstProduct=*/{}, /*firstRow=*/{}, rows);
                  });
                });
   return k.finish();
@@ -358,7 +361,8 @@ LLVM::LLVMFuncOp buildLinearKernel(SymbolTable &symbols, LinearOp linear,
 
 LLVM::LLVMFuncOp buildLinearKernel(SymbolTable &symbols, LinearOp linear,
                                    StringRef name, const CpuGemm &kernel) {
-  LinearKernel l(symbols, linear, name, *kernel.tokens, cpu::kGemmStateBytes);
+  LinearKernel l(symbols, linear, name, cpu::kGemmTiles * *kernel.tokens,
+                 cpu::kGemmStateBytes);
   KernelBuilder &k = l.k;
   layout::ActivationLayout a{layout::u64(linear.getWeightType(0).getK())};
   // The items of a group of tiles follow each other: where a range has all of them, the
@@ -377,24 +381,29 @@ LLVM::LLVMFuncOp buildLinearKernel(SymbolTable &symbols, LinearOp linear,
     Value lastRow = firstRowOf(k.min(k.sub(k.end(), item), all));
     Value first = k.mul(group, *kernel.tiles);
     Value last = k.add(first, k.constant(*kernel.tiles));
-    l.forEachSet(first, last,
-                 [&](size_t from, size_t to, Value low, Value high, int64_t offset) {
-                   k.loop(firstRow, lastRow, *kernel.tokens, [&](Value token) {
-                     Value count =
-                         k.min(k.constant(*kernel.tokens), k.sub(lastRow, token));
-                     Value activations = k.at(l.activations, token, int64_t(a.bytes()));
-                     k.loop(low, high, [&](Value index) {
-                       Value tile = l.tileOf(index, offset);
-                       for (size_t i = from; i < to; ++i) {
-                         SmallVector<Value> args = l.shapeOf(linear.getWeightType(i));
-                         args.append({l.blobs[i], activations, k.toInt32(count), tile,
-                                      l.state, l.products[i - from]});
-                         k.call("ql_cpu_multiply_tile", args);
-                       }
-                       l.storeTile(from, tile, token, count);
-                     });
-                   });
-                 });
+    l.forEachSet(
+        first, last,
+        [&](size_t from, size_t to, Value low, Value high, int64_t offset) {
+          k.loop(firstRow, lastRow, *kernel.tokens, [&](Value token) {
+            Value count = k.min(k.constant(*kernel.tokens), k.sub(lastRow, token));
+            Value activations = k.at(l.activations, token, int64_t(a.bytes()));
+            k.loop(low, high, cpu::kGemmTiles, [&](Value index) {
+              Value tile = l.tileOf(index, offset);
+              Value tiles = k.min(k.constant(cpu::kGemmTiles), k.sub(high, index));
+              for (size_t i = from; i < to; ++i) {
+                SmallVector<Value> args = l.shapeOf(linear.getWeightType(i));
+                args.append({l.blobs[i], activations, k.toInt32(count), tile,
+                             k.toInt32(tiles), l.state, k.constant(*kernel.tokens),
+                             l.products[i - from]});
+                k.call("ql_cpu_multiply_tiles", args);
+              }
+              k.loop(k.constant(0), tiles, [&](Value t) {
+                l.storeTile(from, k.add(tile, t), k.mul(t, *kernel.tokens), token,
+                            count);
+              });
+            });
+          });
+        });
   });
   return k.finish();
 }

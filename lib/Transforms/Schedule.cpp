@@ -123,12 +123,12 @@ static int64_t tokensOf(LinearOp op) {
 }
 
 /// Tiles of a work item: enough to use what has been read of x again, few enough to
-/// give work to many threads.
+/// give work to many threads; an even number, of which two are multiplied at once.
 static int64_t tilesOf(LinearOp op) {
   int64_t tiles = 0;
   for (size_t i = 0; i < op.getWeights().size(); ++i)
     tiles = std::max<int64_t>(tiles, op.getWeightType(i).getLayout().tiles());
-  return std::clamp<int64_t>(tiles / 64, 1, 8);
+  return std::clamp<int64_t>(tiles / 128 * 2, 2, 8);
 }
 
 ScheduleAttr withManyRows(LinearOp op, ScheduleAttr schedule) {

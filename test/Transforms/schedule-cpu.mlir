@@ -5,8 +5,8 @@
 #q8 = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 
 // CHECK-LABEL: func.func @f
-// CHECK: #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1, tiles = 1>, #qlinear.cpu_gemv<rows = 2, tiles = 1>, #qlinear.cpu_gemv<rows = 4, tiles = 1>, #qlinear.cpu_gemm<rows = any, tokens = 64, tiles = 1>]>
-// CHECK: #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 3, tiles = 4>, #qlinear.cpu_gemv<rows = 5, tiles = 1>, #qlinear.cpu_gemm<rows = 100, tokens = 32, tiles = 1>]>
+// CHECK: #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1, tiles = 1>, #qlinear.cpu_gemv<rows = 2, tiles = 1>, #qlinear.cpu_gemv<rows = 4, tiles = 1>, #qlinear.cpu_gemm<rows = any, tokens = 64, tiles = 2>]>
+// CHECK: #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 3, tiles = 4>, #qlinear.cpu_gemv<rows = 5, tiles = 1>, #qlinear.cpu_gemm<rows = 100, tokens = 32, tiles = 2>]>
 func.func @f(%x: tensor<?x256xf16>, %a: !qlinear.weight<64x256, #q8>)
     -> (tensor<?x64xf16>, tensor<?x64xf16>) {
   %0 = qlinear.linear %x, %a
@@ -26,7 +26,7 @@ func.func @two(%x: tensor<2x256xf16>, %a: !qlinear.weight<64x256, #q8>) -> tenso
   return %0 : tensor<2x64xf16>
 }
 // CHECK-LABEL: func.func @five
-// CHECK: #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1, tiles = 1>, #qlinear.cpu_gemv<rows = 2, tiles = 1>, #qlinear.cpu_gemv<rows = 4, tiles = 1>, #qlinear.cpu_gemm<rows = any, tokens = 8, tiles = 1>]>
+// CHECK: #qlinear.schedule<kernels = [#qlinear.cpu_gemv<rows = 1, tiles = 1>, #qlinear.cpu_gemv<rows = 2, tiles = 1>, #qlinear.cpu_gemv<rows = 4, tiles = 1>, #qlinear.cpu_gemm<rows = any, tokens = 8, tiles = 2>]>
 func.func @five(%x: tensor<5x256xf16>, %a: !qlinear.weight<64x256, #q8>) -> tensor<5x64xf16> {
   %0 = qlinear.linear %x, %a
       : (tensor<5x256xf16>, !qlinear.weight<64x256, #q8>) -> tensor<5x64xf16>
@@ -35,7 +35,7 @@ func.func @five(%x: tensor<5x256xf16>, %a: !qlinear.weight<64x256, #q8>) -> tens
 
 // Work items have more tiles where there are many; the largest weight decides.
 // CHECK-LABEL: func.func @large
-// CHECK: #qlinear.cpu_gemm<rows = any, tokens = 24, tiles = 3>]>
+// CHECK: #qlinear.cpu_gemm<rows = any, tokens = 24, tiles = 2>]>
 // CHECK: #qlinear.cpu_gemm<rows = any, tokens = 24, tiles = 8>]>
 func.func @large(%x: tensor<17x256xf16>, %a: !qlinear.weight<3136x256, #q8>, %b: !qlinear.weight<64x256, #q8>, %c: !qlinear.weight<100000x256, #q8>)
     -> (tensor<17x64xf16>, tensor<17x3136xf16>, tensor<17x100000xf16>) {

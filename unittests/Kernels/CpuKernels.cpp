@@ -22,6 +22,6 @@ static void decodeScales(unsigned long long spec, const void *fields, const void
 }
 
 const CpuKernels QL_CPU_KERNELS = {
-    QL_NAME,         QL_INSTRUCTION_SET,   ql_cpu_begin_tile, ql_cpu_add_unit,
-    ql_cpu_end_tile, ql_cpu_multiply_tile, ql_cpu_load,       ql_cpu_store,
+    QL_NAME,         QL_INSTRUCTION_SET,    ql_cpu_begin_tile, ql_cpu_add_unit,
+    ql_cpu_end_tile, ql_cpu_multiply_tiles, ql_cpu_load,       ql_cpu_store,
     ql_cpu_quantize, decodeScales};

@@ -25,9 +25,9 @@ struct CpuKernels {
                   const unsigned char *activations, int rows, u64 tile, u64 unit,
                   int tail, void *state);
   void (*endTile)(int M, const void *state, float *out);
-  void (*multiplyTile)(u64 spec, u64 N, u64 K, const unsigned char *blob,
-                       const unsigned char *activations, int rows, u64 tile,
-                       void *state, void *out);
+  void (*multiplyTiles)(u64 spec, u64 N, u64 K, const unsigned char *blob,
+                        const unsigned char *activations, int rows, u64 tile, int tiles,
+                        void *state, u64 stride, void *out);
   void (*load)(int dtype, const void *from, u64 count, void *out);
   void (*store)(int dtype, void *to, u64 count, const void *values);
   void (*quantize)(int dtype, u64 K, const unsigned char *x, unsigned char *out);

@@ -72,22 +72,30 @@ protected:
     // What is not written is seen.
     Aligned state(M == kMany ? cpu::kGemmStateBytes : cpu::tileBytes(M));
     int padded = (rows + cpu::kTokenBlock - 1) / cpu::kTokenBlock * cpu::kTokenBlock;
-    Aligned products((M == kMany ? padded : M) * 64);
+    Aligned products(M == kMany ? cpu::kGemmTiles * padded * 64 : M * 64);
     auto *out = static_cast<float *>(products.data());
-    for (uint64_t t = 0; t < l.tiles(); ++t) {
-      if (M == kMany) {
-        kernels.multiplyTile(spec, w.N, w.K, bytes, tokens.data(), rows, t,
-                             state.data(), out);
-      } else {
-        kernels.beginTile(spec, w.N, w.K, M, bytes, t, state.data());
-        for (uint64_t u = 0; u < l.unitsPerTile(); ++u)
-          kernels.addUnit(spec, w.N, w.K, M, bytes, tokens.data(), rows, t, u,
-                          u == l.fullUnits(), state.data());
-        kernels.endTile(M, state.data(), out);
-      }
+    auto storeTile = [&](uint64_t t, const float *from) {
       for (int m = 0; m < rows; ++m)
         kernels.store(cpu::kFloat32, &y[m * w.N + 16 * t],
-                      std::min<uint64_t>(16, w.N - 16 * t), &out[16 * m]);
+                      std::min<uint64_t>(16, w.N - 16 * t), &from[16 * m]);
+    };
+    if (M == kMany) {
+      for (uint64_t t = 0; t < l.tiles(); t += cpu::kGemmTiles) {
+        int count = int(std::min<uint64_t>(cpu::kGemmTiles, l.tiles() - t));
+        kernels.multiplyTiles(spec, w.N, w.K, bytes, tokens.data(), rows, t, count,
+                              state.data(), padded, out);
+        for (int i = 0; i < count; ++i)
+          storeTile(t + i, &out[i * padded * 16]);
+      }
+      return y;
+    }
+    for (uint64_t t = 0; t < l.tiles(); ++t) {
+      kernels.beginTile(spec, w.N, w.K, M, bytes, t, state.data());
+      for (uint64_t u = 0; u < l.unitsPerTile(); ++u)
+        kernels.addUnit(spec, w.N, w.K, M, bytes, tokens.data(), rows, t, u,
+                        u == l.fullUnits(), state.data());
+      kernels.endTile(M, state.data(), out);
+      storeTile(t, out);
     }
     return y;
   }

@@ -25,10 +25,12 @@ inline constexpr int kTokenBlock = 8;
 /// offsets.
 constexpr int tileBytes(int M) { return (16 + 20 * M) * 64; }
 
-/// Bytes of a tile's state in a kernel for many tokens, 64-byte aligned: row constants,
-/// a decoded unit and what leads to it, the scales of 16 tokens, four tiles of sums of
-/// them (AMX).
-inline constexpr int kGemmStateBytes = (16 + 64 + 32 + 32) * 64 + 16 * 96 + 65 * 64;
+/// Tiles that kernels for many tokens multiply side by side.
+inline constexpr int kGemmTiles = 2;
+/// Bytes of their state, 64-byte aligned: row constants and a decoded unit of each,
+/// what leads to one, the scales of 16 tokens, four tiles of sums of them (AMX).
+inline constexpr int kGemmStateBytes =
+    kGemmTiles * (16 + 64 + 32) * 64 + 32 * 64 + 16 * 96 + 65 * 64;
 
 /// Element types of x, extras and results; the values are those of qlr_dtype.
 enum DType : int { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
@@ -40,9 +42,10 @@ enum DType : int { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
 //   void ql_cpu_add_float_unit(u64 spec, u64 N, u64 K, i32 M, i32 dtype, ptr blob,
 //                        ptr x, i32 rows, u64 tile, u64 unit, i32 tail, ptr state)
 //   void ql_cpu_end_tile(i32 M, ptr state, ptr out)         float out[M][16]
-//   void ql_cpu_multiply_tile(u64 spec, u64 N, u64 K, ptr blob, ptr acts, i32 rows,
-//                        u64 tile, ptr state, ptr out)
-//                        float out[rows up to a multiple of kTokenBlock][16]
+//   void ql_cpu_multiply_tiles(u64 spec, u64 N, u64 K, ptr blob, ptr acts, i32 rows,
+//                        u64 tile, i32 tiles, ptr state, u64 stride, ptr out)
+//                        float out[tiles][stride][16], of which rows up to a multiple
+//                        of kTokenBlock are written; tiles is 1 or kGemmTiles
 //   void ql_cpu_load(i32 dtype, ptr src, u64 count, ptr out)   float out[16]
 //   void ql_cpu_store(i32 dtype, ptr dst, u64 count, ptr in)   count <= 16
 //   void ql_cpu_quantize(i32 dtype, u64 K, ptr x, ptr out)     one token

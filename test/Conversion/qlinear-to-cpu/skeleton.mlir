@@ -110,12 +110,18 @@ func.func @dynamic(%x: tensor<?x608xbf16>) -> tensor<?x40xf16> {
 // A token has 64 codes and two records.
 // CHECK:             %[[AT:.*]] = arith.muli %[[TOKEN]]
 // CHECK:             %[[X:.*]] = llvm.getelementptr %{{.*}}[%[[AT]]]
-// CHECK:             scf.for %[[TILE:.*]] = %[[LOW]] to %[[HIGH]]
+// CHECK:             %[[TWO:.*]] = arith.constant 2 : i64
+// CHECK:             scf.for %[[TILE:.*]] = %[[LOW]] to %[[HIGH]] step %[[TWO]]
+// CHECK:               %[[REST:.*]] = arith.subi %[[HIGH]], %[[TILE]]
+// CHECK:               %[[TILES:.*]] = arith.minsi %{{.*}}, %[[REST]]
 // CHECK:               %[[COUNT32:.*]] = arith.trunci %[[COUNT]]
-// CHECK:               llvm.call @ql_cpu_multiply_tile(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %[[X]], %[[COUNT32]], %[[TILE]], %{{.*}}, %[[PRODUCTS:[^,)]*]])
-// CHECK:               scf.for %[[ROW:.*]] = %{{.*}} to %[[COUNT]]
-// CHECK:                 arith.addi %[[TOKEN]], %[[ROW]]
-// CHECK:                 llvm.call @ql_cpu_store
+// CHECK:               %[[TILES32:.*]] = arith.trunci %[[TILES]]
+// CHECK:               llvm.call @ql_cpu_multiply_tiles(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %[[X]], %[[COUNT32]], %[[TILE]], %[[TILES32]], %{{.*}}, %{{.*}}, %[[PRODUCTS:[^,)]*]])
+// CHECK:               scf.for %[[T:.*]] = %{{.*}} to %[[TILES]]
+// CHECK:                 arith.addi %[[TILE]], %[[T]]
+// CHECK:                 scf.for %[[ROW:.*]] = %{{.*}} to %[[COUNT]]
+// CHECK:                   arith.addi %[[TOKEN]], %[[ROW]]
+// CHECK:                   llvm.call @ql_cpu_store
 func.func @many(%x: tensor<?x64xf32>, %w: !qlinear.weight<72x64, #q8>) -> tensor<?x72xf32> {
   %0 = qlinear.linear %x, %w {schedule = #qlinear.schedule<kernels = [#qlinear.cpu_gemm<rows = 100, tokens = 16, tiles = 2>, #qlinear.cpu_gemm<rows = any, tokens = 16, tiles = 3>]>}
       : (tensor<?x64xf32>, !qlinear.weight<72x64, #q8>) -> tensor<?x72xf32>
