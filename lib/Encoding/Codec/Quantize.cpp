@@ -15,7 +15,8 @@
 //
 // The search tries ranges from the full one down to about half of it (clipping
 // the extremes costs less than a coarse step, the more so the fewer the bits)
-// and refits scale and offset to the codes by least squares.
+// and refits scale and offset to the codes by least squares, where the range is
+// among the better ones.
 //
 //===----------------------------------------------------------------------===//
 #include "../Files/Json.h"
@@ -52,10 +53,12 @@ struct Trials {
                     shift[kLanes] = {};
   alignas(64) double error[kLanes], f[kLanes], ff[kLanes], fw[kLanes];
 
-  void add(double scaleOf, double shiftOf) {
-    s[count] = scaleOf, m[count] = shiftOf;
-    scale[count] = float(scaleOf), shift[count] = float(shiftOf);
-    inverse[count] = float(1 / scaleOf), zero[count] = float(shiftOf / scaleOf);
+  bool isFull() const { return count == kLanes; }
+  /// Adds scale * (f - z).
+  void add(double scaleOf, double z) {
+    s[count] = scaleOf, m[count] = scaleOf * z;
+    scale[count] = float(scaleOf), shift[count] = float(m[count]);
+    inverse[count] = float(1 / scaleOf), zero[count] = float(z);
     ++count;
   }
 };
@@ -121,6 +124,25 @@ SumUp sumUpHere() {
 SumUp sumUpHere() { return sumUpAnywhere; }
 #endif
 
+/// The least and the largest of some numbers and `of`. In lanes, as a chain of minima
+/// is as slow as its latency.
+std::pair<float, float> extremes(const float *x, size_t size, float of) {
+  constexpr size_t kLanes = 16;
+  float low[kLanes], high[kLanes];
+  std::fill_n(low, kLanes, of), std::fill_n(high, kLanes, of);
+  auto meet = [&](size_t lane, float v) {
+    low[lane] = v < low[lane] ? v : low[lane];
+    high[lane] = v > high[lane] ? v : high[lane];
+  };
+  size_t i = 0;
+  for (; i + kLanes <= size; i += kLanes)
+    for (size_t l = 0; l < kLanes; ++l)
+      meet(l, x[i + l]);
+  for (; i < size; ++i)
+    meet(0, x[i]);
+  return {*std::min_element(low, low + kLanes), *std::max_element(high, high + kLanes)};
+}
+
 class GroupQuantizer {
   const QuantizeOptions &options;
   float largest; ///< of a code field
@@ -131,9 +153,16 @@ class GroupQuantizer {
   std::vector<float> x;
   double unit = 1, perUnit = 1, middle = 0, sum = 0;
   SumUp sumUp = sumUpHere();
-  /// What is tried next, and what follows from its sums.
-  Trials first, refits;
+  /// What is tried, in as many as are full and one more, and what follows from its
+  /// sums.
+  std::vector<Trials> tried;
+  size_t last = 0;
+  Trials refits;
   Fit best;
+  /// Whether the range has become so small that less of it will not be better.
+  bool isTooSmall = false;
+  /// The error beyond which a refit will not be the best: it saves less than a fifth.
+  double limit() const { return best.error * 1.25; }
 
   float fieldOf(float v, float inverse, float z) const {
     float f = v * inverse + z;
@@ -156,26 +185,47 @@ class GroupQuantizer {
         best = {trials.s[i], trials.m[i], trials.error[i]};
   }
 
-  /// Tries (s, m), and what `refit(s, m, sums of f, f^2, f w)` makes of its sums;
-  /// without a search it is the result as it is.
-  template <typename Refit> void consider(double s, double m, Refit refit) {
+  /// Tries scale s and zero z, and at the end what `refit(s, z, sums of f, f^2, f w)`
+  /// makes of their sums; without a search they are the result as they are.
+  void consider(double s, double z) {
     if (!options.search) {
-      best = {s, m, 0};
+      best = {s, s * z, 0};
       return;
     }
-    first.add(s, m);
-    if (first.count == Trials::kLanes)
-      finish(refit);
+    Trials &trials = tried[last];
+    trials.add(s, z);
+    if (!trials.isFull())
+      return;
+    take(trials);
+    // A range has up to three zeros.
+    const double *end = trials.error + Trials::kLanes;
+    isTooSmall = *std::min_element(end - 3, end) > limit();
+    if (++last == tried.size())
+      tried.emplace_back();
   }
   template <typename Refit> void finish(Refit refit) {
-    take(first);
-    for (int i = 0; i < first.count; ++i)
-      if (auto [s, m] =
-              refit(first.s[i], first.zero[i], first.f[i], first.ff[i], first.fw[i]);
-          s > 0)
-        refits.add(s, m);
+    take(tried[last]);
+    for (size_t at = 0; at <= last; ++at) {
+      Trials &trials = tried[at];
+      for (int i = 0; i < trials.count; ++i) {
+        if (trials.error[i] > limit())
+          continue;
+        if (auto [s, z] = refit(trials.s[i], trials.zero[i], trials.f[i], trials.ff[i],
+                                trials.fw[i]);
+            s > 0)
+          refits.add(s, z);
+        if (refits.isFull())
+          takeRefits();
+      }
+      trials.count = 0;
+    }
+    takeRefits();
+    last = 0;
+    isTooSmall = false;
+  }
+  void takeRefits() {
     take(refits);
-    first.count = refits.count = 0;
+    refits.count = 0;
   }
 
   /// Fractions of the full range that are tried: the fewer the bits, the more
@@ -188,36 +238,32 @@ class GroupQuantizer {
   }
   static double fraction(int i) { return 1 - 0.03 * i; }
 
-  /// With a zero z, the scale refitted to the codes.
+  /// The scale refitted to the codes, with the same zero.
   auto refitScale() {
     return [this](double s, double z, double f, double ff, double fw) {
       double qq = ff - 2 * z * f + z * z * double(x.size()), qw = fw - z * sum;
       double refit = qq > 0 ? scaleAs(qw / qq) : 0;
-      return refit == s ? std::pair(0., 0.) : std::pair(refit, refit * z);
+      return std::pair(refit == s ? 0. : refit, z);
     };
   }
 
   void symmetric() {
-    double high = 0;
-    for (float v : x)
-      high = std::max(high, std::fabs(double(v)));
-    for (int i = 0; i < candidates(); ++i) {
+    auto [least, most] = extremes(x.data(), x.size(), 0);
+    double high = std::max(most, -least);
+    for (int i = 0; i < candidates() && !isTooSmall; ++i) {
       double s = scaleAs(high * fraction(i) / (bias - 1));
       if (s == 0)
         break;
-      consider(s, s * bias, refitScale());
+      consider(s, bias);
     }
     finish(refitScale());
   }
 
   /// Integer zero: the range is made to include 0.
   void integerZero() {
-    double low = 0, high = 0;
-    for (float v : x) {
-      low = std::min(low, double(v));
-      high = std::max(high, double(v));
-    }
-    for (int i = 0; i < candidates(); ++i) {
+    auto [least, most] = extremes(x.data(), x.size(), 0);
+    double low = least, high = most;
+    for (int i = 0; i < candidates() && !isTooSmall; ++i) {
       double s = scaleAs((high - low) * fraction(i) / largest);
       if (s == 0)
         break;
@@ -228,7 +274,7 @@ class GroupQuantizer {
         constexpr double kRoundDouble = 0x1.8p52; // to even, as nearbyint
         z = std::clamp(z + kRoundDouble - kRoundDouble, 0., double(largest));
         if (z != last)
-          consider(s, s * z, refitScale());
+          consider(s, z);
         last = z;
         if (!options.search)
           break;
@@ -238,30 +284,27 @@ class GroupQuantizer {
   }
 
   void floatOffset() {
-    double high = 0, n = double(x.size());
-    for (float v : x) // -high to high, as the middle is 0
-      high = std::max(high, std::fabs(double(v)));
+    auto [least, most] = extremes(x.data(), x.size(), 0);
+    double high = std::max(most, -least); // -high to high, as the middle is 0
+    double n = double(x.size());
     auto refit = [&](double, double, double f, double ff, double fw) {
       double spread = ff - f * f / n;
       double s = spread > 0 ? scaleAs((fw - f * sum / n) / spread) : 0;
-      return std::pair(s, (s * f - sum) / n);
+      return std::pair(s, (f - sum / s) / n);
     };
-    for (int i = 0; i < candidates(); ++i) {
+    for (int i = 0; i < candidates() && !isTooSmall; ++i) {
       double range = 2 * high * fraction(i);
       double s = scaleAs(range / largest);
       if (s == 0)
         break;
-      consider(s, range / 2, refit);
+      consider(s, range / 2 / s);
     }
     finish(refit);
   }
 
   void load(const float *weights, uint64_t size) {
-    double low = weights[0], high = weights[0];
-    for (uint64_t i = 0; i < size; ++i) {
-      low = std::min(low, double(weights[i]));
-      high = std::max(high, double(weights[i]));
-    }
+    auto [least, most] = extremes(weights, size, weights[0]);
+    double low = least, high = most;
     bool shifted = options.form == Form::min || options.form == Form::centred;
     double base = shifted ? (low + high) / 2 : 0;
     double largest = std::max(high - base, base - low);
@@ -279,7 +322,7 @@ class GroupQuantizer {
 public:
   GroupQuantizer(const QuantizeOptions &options)
       : options(options), largest(float((1 << options.codes.bits) - 1)),
-        bias(double(options.codes.bias())) {}
+        bias(double(options.codes.bias())), tried(1) {}
 
   void run(const float *weights, uint64_t size, uint8_t *fields, float &scale,
            float *offset) {
