@@ -66,6 +66,9 @@ found = subprocess.run(
 ).stdout.split()
 config.available_features.update("python-" + package for package in found)
 
+# Kernels that several tests compile are compiled once.
+config.environment["QLINEAR_CACHE"] = os.path.join(config.qlinear_obj_root, "test", "cache")
+
 # With the Python package of the sources and the build's library and tools.
 package_python = (
     f"env QLINEAR_HOME={config.qlinear_obj_root} QLINEAR_CACHE=%t.cache "
@@ -91,6 +94,8 @@ for name, value in {
     # In front: lit has a %python of its own, the one that runs it.
     config.substitutions.insert(0, (name + r"\b", value))
 
+if os.path.exists(os.path.join(config.qlinear_libs_dir, "qlinear_call.abi3.so")):
+    config.available_features.add("calls-native")
 if os.path.exists(os.path.join(config.qlinear_libs_dir, "libQLinearJax.so")):
     config.available_features.add("jax-native")
 if config.ptxas and not config.ptxas.endswith("NOTFOUND"):

@@ -68,7 +68,7 @@ compile(ModuleOp module, const MlirQLinearCompileOptions &c, qlinear::Stage stag
   settings.pipeline.quantizeActivations = c.quantizeActivations;
   settings.nvptx.ptxVersion = unwrap(c.ptxVersion).str();
   settings.nvptx.ptxas = unwrap(c.ptxas).str();
-  settings.nvptx.assemble = stage == qlinear::Stage::artifact;
+  settings.nvptx.assemble = stage == qlinear::Stage::library;
   DefaultTimingManager timing;
   TimingScope scope = timing.getRootScope();
   return qlinear::compile(module, settings, stage, "a module in memory", scope);
@@ -82,7 +82,7 @@ MlirLogicalResult mlirQLinearCompile(MlirModule cModule,
     return wrap(LogicalResult(module.emitError() << llvm::toString(std::move(error))));
   };
   FailureOr<qlinear::Compilation> compilation =
-      compile(module, *options, qlinear::Stage::artifact);
+      compile(module, *options, qlinear::Stage::library);
   if (failed(compilation))
     return wrap(failure());
   std::string runtime = unwrap(options->runtimeDir).str();

@@ -7,9 +7,9 @@
 #include "qlinear/Target/Compiler.h"
 #include "Artifact/Artifact.h"
 #include "Artifact/Manifest.h"
+#include "CodeMaker.h"
 #include "qlinear/Conversion/Passes.h"
 #include "qlinear/Encoding/Archive.h"
-#include "qlinear/Target/Emulated.h"
 #include "qlinear/Target/HostCode.h"
 #include "qlinear/Target/HostObject.h"
 #include "qlinear/Transforms/Passes.h"
@@ -75,7 +75,8 @@ public:
   Driver(ModuleOp source, const CompileSettings &settings, Stage stage, StringRef name,
          TimingScope &timing)
       : source(source), settings(settings), stage(stage), name(name), timing(timing),
-        checksums(settings.checksums) {}
+        checksums(settings.checksums),
+        maker(settings, stage, architectureOf(settings.targets)) {}
 
   FailureOr<Compilation> run();
   FailureOr<Compilation> runLaunches(ArrayRef<func::FuncOp> functions);
@@ -87,10 +88,9 @@ private:
   LogicalResult checkParams();
   void adopt(mlir::qlinear::ParameterOp parameter, mlir::qlinear::WeightType type);
   FailureOr<TargetCode> compileTarget(const Target &target, Object &description);
-  LogicalResult makeCode(TargetCode &code, Object &description);
-  LogicalResult makeDeviceCode(TargetCode &code);
+  LogicalResult makeCode(MutableArrayRef<Object> descriptions);
   Array describeWeights() const;
-  void makeManifest(Array targets);
+  void makeManifest(std::vector<Object> descriptions);
   LogicalResult makeArtifact(ArrayRef<func::FuncOp> exported);
 
   ModuleOp source;
@@ -101,6 +101,7 @@ private:
   Compilation result;
   WeightTable weights;
   llvm::StringMap<std::string> checksums; ///< by a parameter's name in the archive
+  CodeMaker maker;
 };
 
 } // namespace
@@ -225,7 +226,7 @@ void Driver::adopt(mlir::qlinear::ParameterOp parameter,
 
 FailureOr<TargetCode> Driver::compileTarget(const Target &target, Object &description) {
   TimingScope scope = timing.nest(target.str());
-  TargetCode code{target, source.clone(), nullptr, {}};
+  TargetCode code{target, source.clone(), {}, nullptr, {}};
   ModuleOp module = *code.module;
   if (failed(runPasses(module, optimizePipeline(settings.pipeline), scope)))
     return failure();
@@ -261,85 +262,34 @@ FailureOr<TargetCode> Driver::compileTarget(const Target &target, Object &descri
     list.push_back(std::move(entry));
   }
   description = Object{{"target", target.str()}, {"functions", std::move(list)}};
-  TimingScope codeScope = scope.nest("code");
-  if (failed(makeCode(code, description)))
+  TimingScope codeScope = scope.nest("translate");
+  if (failed(maker.add(code)))
     return failure();
   return code;
 }
 
-/// "cpu:avx2" -> "cpu_avx2.", the prefix of the symbols of its kernels.
-static std::string symbolPrefix(const Target &target) {
-  return cIdentifier(target.str()) + ".";
-}
-
-LogicalResult Driver::makeDeviceCode(TargetCode &code) {
-  auto modules = llvm::to_vector(code.module->getOps<gpu::GPUModuleOp>());
-  if (modules.empty())
-    return success(); // no launches
-  if (modules.size() > 1)
-    return modules[1].emitError("a second gpu.module in a module to compile; only "
-                                "the one that qlinear-to-gpu makes can be there");
-  if (code.target.kind == Target::Kind::emulated) {
-    auto device = toLLVM(modules[0], *result.context, DeviceIntrinsics::external);
-    if (failed(device))
-      return failure();
-    code.llvm = std::move(*device);
-    auto machine = createHostMachine(result.architecture);
-    if (!machine)
-      return modules[0].emitError() << llvm::toString(machine.takeError());
-    if (llvm::Error error = retargetToEmulated(*code.llvm, **machine))
-      return modules[0].emitError() << llvm::toString(std::move(error));
-    for (llvm::Function &function : *code.llvm)
-      if (!function.isDeclaration() && !function.hasLocalLinkage())
-        function.setName(symbolPrefix(code.target) + function.getName());
-    return success();
-  }
-  if (stage == Stage::llvm) {
-    auto device = toLLVM(modules[0], *result.context);
-    if (failed(device))
-      return failure();
-    code.llvm = std::move(*device);
-    return success();
-  }
-  NVPTXOptions options = settings.nvptx;
-  options.chip = code.target.detail;
-  FailureOr<NVPTXImage> image = serialize(modules[0], options);
-  if (failed(image))
+/// Compiles the kernels of all targets, and describes their images.
+LogicalResult Driver::makeCode(MutableArrayRef<Object> descriptions) {
+  TimingScope scope = timing.nest("code");
+  LogicalResult made = maker.run(result.targets, *result.context);
+  result.compiled = maker.report.done;
+  result.cached = maker.report.cached;
+  result.cacheProblem = maker.report.cacheProblem;
+  if (failed(made))
     return failure();
-  code.image = std::move(*image);
-  return success();
-}
-
-LogicalResult Driver::makeCode(TargetCode &code, Object &description) {
-  if (code.target.kind != Target::Kind::cpu) {
-    if (failed(makeDeviceCode(code)))
-      return failure();
-  } else {
-    auto kernels = toHostLLVM(*code.module, *result.context,
-                              {code.target.detail, symbolPrefix(code.target)});
-    if (failed(kernels))
-      return failure();
-    code.llvm = std::move(*kernels);
-    auto machine = createKernelMachine(*findInstructionSet(code.target.detail));
-    if (!machine)
-      return code.module->emitError() << llvm::toString(machine.takeError());
-    // All targets become one module: each function says what it may use.
-    for (llvm::Function &function : *code.llvm)
-      if (!function.isDeclaration()) {
-        function.addFnAttr("target-cpu", (*machine)->getTargetCPU());
-        function.addFnAttr("target-features", (*machine)->getTargetFeatureString());
-      }
+  for (auto [code, description] : llvm::zip_equal(result.targets, descriptions)) {
+    if (code.target.kind != Target::Kind::cuda)
+      continue;
+    Array images;
+    std::string prefix = code.target.str() + "/";
+    if (!code.image.cubin.empty())
+      images.push_back(Object{{"kind", "cubin"}, {"name", prefix + "cubin"}});
+    if (!code.image.ptx.empty())
+      images.push_back(Object{{"kind", "ptx"},
+                              {"name", prefix + "ptx"},
+                              {"version", code.image.ptxVersion}});
+    description["images"] = std::move(images);
   }
-  if (code.target.kind != Target::Kind::cuda)
-    return success();
-  Array images;
-  std::string prefix = code.target.str() + "/";
-  if (!code.image.cubin.empty())
-    images.push_back(Object{{"kind", "cubin"}, {"name", prefix + "cubin"}});
-  if (!code.image.ptx.empty())
-    images.push_back(Object{
-        {"kind", "ptx"}, {"name", prefix + "ptx"}, {"version", code.image.ptxVersion}});
-  description["images"] = std::move(images);
   return success();
 }
 
@@ -353,7 +303,10 @@ Array Driver::describeWeights() const {
   return described;
 }
 
-void Driver::makeManifest(Array targets) {
+void Driver::makeManifest(std::vector<Object> descriptions) {
+  Array targets;
+  for (Object &description : descriptions)
+    targets.push_back(std::move(description));
   Object manifest{{"version", 1},
                   {"layout", layout::kVersion},
                   {"producer", "qlinear " QLINEAR_VERSION},
@@ -378,16 +331,11 @@ LogicalResult Driver::makeArtifact(ArrayRef<func::FuncOp> exported) {
                           "", 16});
       continue;
     }
-    if (!code.llvm)
-      continue;
     std::string symbols = symbolPrefix(code.target);
-    for (llvm::Function &function : *code.llvm) {
-      StringRef kernel = function.getName();
-      if (function.isDeclaration() || function.hasLocalLinkage() ||
-          !kernel.consume_front(symbols))
-        continue;
-      function.setVisibility(llvm::GlobalValue::HiddenVisibility);
-      images.push_back({prefix + kernel.str(), {}, function.getName().str()});
+    for (const KernelCode &kernel : code.kernels) {
+      StringRef name = kernel.symbol;
+      if (name.consume_front(symbols))
+        images.push_back({prefix + name.str(), {}, kernel.symbol});
     }
   }
   for (const WeightTable::Entry &weight : weights.entries())
@@ -411,8 +359,11 @@ LogicalResult Driver::makeArtifact(ArrayRef<func::FuncOp> exported) {
   result.artifact->setTargetTriple((*machine)->getTargetTriple());
   result.artifact->setDataLayout((*machine)->createDataLayout());
   for (TargetCode &code : result.targets) {
-    if (!code.llvm || !code.target.isHost())
+    if (!code.llvm || !code.target.isHost() || stage == Stage::library)
       continue;
+    for (const KernelCode &kernel : code.kernels)
+      code.llvm->getFunction(kernel.symbol)
+          ->setVisibility(llvm::GlobalValue::HiddenVisibility);
     code.llvm->setTargetTriple((*machine)->getTargetTriple());
     code.llvm->setDataLayout((*machine)->createDataLayout());
     if (llvm::Linker::linkModules(*result.artifact, std::move(code.llvm)))
@@ -440,22 +391,20 @@ FailureOr<Compilation> Driver::run() {
         failed(checkFunctions()) || failed(checkParams()) || failed(checkLinears()))
       return failure();
   }
-  Array targets;
+  std::vector<Object> descriptions;
   for (const Target &target : settings.targets) {
-    if (settings.progress)
-      settings.progress(target);
-    Object description;
-    FailureOr<TargetCode> code = compileTarget(target, description);
+    FailureOr<TargetCode> code = compileTarget(target, descriptions.emplace_back());
     if (failed(code))
       return failure();
     result.targets.push_back(std::move(*code));
-    targets.push_back(std::move(description));
   }
   if (stage == Stage::mlir)
     return std::move(result);
-  makeManifest(std::move(targets));
+  if (failed(makeCode(descriptions)))
+    return failure();
+  makeManifest(std::move(descriptions));
   result.header = writeHeader(exportedFunctions(source), name);
-  if (stage == Stage::artifact && failed(makeArtifact(exportedFunctions(source))))
+  if (stage >= Stage::artifact && failed(makeArtifact(exportedFunctions(source))))
     return failure();
   return std::move(result);
 }
@@ -463,7 +412,7 @@ FailureOr<Compilation> Driver::run() {
 FailureOr<Compilation> Driver::runLaunches(ArrayRef<func::FuncOp> functions) {
   result.context = std::make_unique<llvm::LLVMContext>();
   result.architecture = architectureOf(settings.targets);
-  Array targets;
+  std::vector<Object> descriptions;
   for (const Target &target : settings.targets) {
     Array list;
     for (func::FuncOp function : functions) {
@@ -476,14 +425,16 @@ FailureOr<Compilation> Driver::runLaunches(ArrayRef<func::FuncOp> functions) {
         (*entry)[key] = std::move(value);
       list.push_back(std::move(*entry));
     }
-    Object description{{"target", target.str()}, {"functions", std::move(list)}};
-    TargetCode code{target, source.clone(), nullptr, {}};
-    if (failed(makeCode(code, description)))
+    descriptions.push_back(
+        Object{{"target", target.str()}, {"functions", std::move(list)}});
+    TargetCode code{target, source.clone(), {}, nullptr, {}};
+    if (failed(maker.add(code)))
       return failure();
     result.targets.push_back(std::move(code));
-    targets.push_back(std::move(description));
   }
-  makeManifest(std::move(targets));
+  if (failed(makeCode(descriptions)))
+    return failure();
+  makeManifest(std::move(descriptions));
   if (failed(makeArtifact({})))
     return failure();
   return std::move(result);

@@ -8,50 +8,48 @@
 
 #include "qlinear/Kernels/Bitcode.h"
 
-#include "mlir/IR/Diagnostics.h"
 #include "llvm/Bitcode/BitcodeReader.h"
+#include "llvm/IR/Module.h"
 #include "llvm/Linker/Linker.h"
 #include "llvm/Support/raw_ostream.h"
 
-using namespace mlir;
+using namespace llvm;
 
 /// A generated call declares the function that it calls by the types of its arguments,
 /// so nothing else notices if the micro-kernel takes others. This does.
-static LogicalResult checkSignatures(Operation *op, const llvm::Module &module,
-                                     const llvm::Module &kernels) {
-  for (const llvm::Function &called : module) {
+static Error checkSignatures(const Module &module, const Module &kernels) {
+  for (const Function &called : module) {
     if (!called.isDeclaration() || !called.getName().starts_with("ql_"))
       continue;
-    const llvm::Function *kernel = kernels.getFunction(called.getName());
+    const Function *kernel = kernels.getFunction(called.getName());
     if (!kernel)
       continue; // of another embedded file: the code generator misses it if of none
     if (called.getFunctionType() == kernel->getFunctionType())
       continue;
-    std::string types[2];
-    llvm::raw_string_ostream(types[0]) << *called.getFunctionType();
-    llvm::raw_string_ostream(types[1]) << *kernel->getFunctionType();
-    return op->emitError("micro-kernel '")
-           << called.getName() << "' is called as " << types[0] << ", but it is "
-           << types[1] << "; the call and kernels/ have to be changed together";
+    std::string text;
+    raw_string_ostream(text) << "micro-kernel '" << called.getName()
+                             << "' is called as " << *called.getFunctionType()
+                             << ", but it is " << *kernel->getFunctionType()
+                             << "; the call and kernels/ have to be changed together";
+    return createStringError(text);
   }
-  return success();
+  return Error::success();
 }
 
-LogicalResult qlinear::linkMicroKernels(Operation *op, llvm::Module &module,
-                                        llvm::StringRef name) {
+Error qlinear::linkMicroKernels(Module &module, StringRef name) {
   std::string_view bytes = kernelBitcode(std::string_view(name));
-  auto parsed = llvm::parseBitcodeFile(
-      llvm::MemoryBufferRef(StringRef(bytes.data(), bytes.size()), name),
-      module.getContext());
+  // Of hundreds of functions a kernel needs some tens: only those are read.
+  auto parsed =
+      getLazyBitcodeModule(MemoryBufferRef(StringRef(bytes.data(), bytes.size()), name),
+                           module.getContext(), /*ShouldLazyLoadMetadata=*/true);
   if (!parsed)
-    return op->emitError("embedded micro-kernels '")
-           << name << "' cannot be read: " << llvm::toString(parsed.takeError());
-  if (failed(checkSignatures(op, module, **parsed)))
-    return failure();
+    return createStringError("embedded micro-kernels '" + name +
+                             "' cannot be read: " + toString(parsed.takeError()));
+  if (Error wrong = checkSignatures(module, **parsed))
+    return wrong;
   (*parsed)->setTargetTriple(module.getTargetTriple());
   (*parsed)->setDataLayout(module.getDataLayout());
-  if (llvm::Linker::linkModules(module, std::move(*parsed),
-                                llvm::Linker::LinkOnlyNeeded))
-    return op->emitError("embedded micro-kernels '") << name << "' cannot be linked";
-  return success();
+  if (Linker::linkModules(module, std::move(*parsed), Linker::LinkOnlyNeeded))
+    return createStringError("embedded micro-kernels '" + name + "' cannot be linked");
+  return Error::success();
 }

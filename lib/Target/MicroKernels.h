@@ -7,16 +7,14 @@
 #ifndef QLINEAR_LIB_TARGET_MICROKERNELS_H
 #define QLINEAR_LIB_TARGET_MICROKERNELS_H
 
-#include "mlir/IR/Operation.h"
 #include "llvm/IR/Module.h"
+#include "llvm/Support/Error.h"
 
 namespace qlinear {
 
 /// Links what `module` needs of the embedded micro-kernels `name`
-/// (Kernels/Bitcode.h) into it, for its triple and data layout. Failures are
-/// diagnostics of `op`.
-mlir::LogicalResult linkMicroKernels(mlir::Operation *op, llvm::Module &module,
-                                     llvm::StringRef name);
+/// (Kernels/Bitcode.h) into it, for its triple and data layout.
+llvm::Error linkMicroKernels(llvm::Module &module, llvm::StringRef name);
 
 } // namespace qlinear
 #endif

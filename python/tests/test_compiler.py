@@ -6,6 +6,7 @@
 # ===------------------------------------------------------------------------===#
 import os
 import pathlib
+import pwd
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,7 @@ def test_text_path_and_output(tmp_path, cache):
     file = tmp_path / "layer.mlir"
     file.write_text(TEXT)
     artifact = qlinear.compile(file, "cpu:portable", output=tmp_path / "layer.so")
-    assert artifact.path == str(tmp_path / "layer.so") and not cache.exists()
+    assert artifact.path == str(tmp_path / "layer.so") and not list(cache.glob("*.so"))
     assert artifact.targets == ["cpu:portable"]
     both = qlinear.compile(TEXT, ["cpu:portable", "cuda:emulated"])
     assert both.targets == ["cpu:portable", "cuda:emulated"]
@@ -133,3 +134,18 @@ def test_pack_and_archive(tmp_path):
         qlinear.Archive(tmp_path / "nowhere")
     with pytest.raises(qlinear.Error, match="nowhere"):
         qlinear.pack(tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_cache_folder(monkeypatch):
+    monkeypatch.setenv("QLINEAR_CACHE", "/a")
+    assert qlinear.cache_folder() == pathlib.Path("/a")
+    monkeypatch.delenv("QLINEAR_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/b")
+    monkeypatch.setenv("HOME", "/c")
+    assert qlinear.cache_folder() == pathlib.Path("/b/qlinear")
+    for none in ("", "relative"):
+        monkeypatch.setenv("XDG_CACHE_HOME", none)
+        assert qlinear.cache_folder() == pathlib.Path("/c/.cache/qlinear")
+    monkeypatch.delenv("HOME")
+    home = pathlib.Path(pwd.getpwuid(os.getuid()).pw_dir)
+    assert qlinear.cache_folder() == home / ".cache/qlinear"

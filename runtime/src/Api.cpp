@@ -7,6 +7,7 @@
 
 #include "Module.h"
 #include "qlinear/Encoding/Checksum.h"
+#include "qlinear/Support/CacheFolder.h"
 
 #include <algorithm>
 #include <charconv>
@@ -73,6 +74,12 @@ qlinear::runtime::openDevice(const std::string &name) {
 const char *qlr_version(void) { return QLINEAR_VERSION; }
 
 int32_t qlr_abi_version(void) { return QLR_ABI_VERSION; }
+
+const char *qlr_cache_folder(void) {
+  static thread_local std::string folder;
+  folder = qlinear::cacheFolder();
+  return folder.c_str();
+}
 
 qlr_status qlr_checksum(const void *data, size_t bytes, char text[17]) {
   return guarded([&]() -> Status {

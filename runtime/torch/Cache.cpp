@@ -13,7 +13,6 @@
 
 #include "Kernels.h"
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -22,18 +21,6 @@
 
 using namespace qlinear::torch_ops;
 using Json = nlohmann::json;
-
-/// As cache_folder() of python/src/qlinear/compiler.py.
-static std::filesystem::path cacheFolder() {
-  auto variable = [](const char *name) {
-    const char *value = std::getenv(name);
-    return std::filesystem::path(value ? value : "");
-  };
-  if (auto folder = variable("QLINEAR_CACHE"); !folder.empty())
-    return folder;
-  auto base = variable("XDG_CACHE_HOME");
-  return (base.empty() ? variable("HOME") / ".cache" : base) / "qlinear";
-}
 
 /// A device that stays open, of each name one.
 static qlr_device *openDevice(const std::string &name) {
@@ -80,7 +67,7 @@ qlr_module *qlinear::torch_ops::loadFromCache(const qlr_torch_request &request) 
   qlr_device *device = openDevice(request.device);
   const char *target = qlr_device_target(device);
   Json wanted = described(request, target);
-  std::filesystem::path folder = cacheFolder();
+  std::filesystem::path folder = qlr_cache_folder();
   std::error_code none;
   for (const auto &entry : std::filesystem::directory_iterator(folder, none)) {
     std::filesystem::path path = entry.path();

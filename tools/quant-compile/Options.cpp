@@ -8,6 +8,7 @@
 #include "Checkpoint.h"
 
 #include "qlinear/Encoding/Packer.h"
+#include "qlinear/Support/CacheFolder.h"
 
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -35,13 +36,12 @@ cl::opt<std::string>
             cl::init("cpu"), cl::value_desc("list"), cl::cat(category));
 cl::opt<Emit> emitKind(
     "emit", cl::desc("What to write"), cl::init(Emit::so), cl::cat(category),
-    cl::values(
-        clEnumValN(Emit::mlir, "mlir", "the module, lowered"),
-        clEnumValN(Emit::llvm, "llvm", "LLVM IR of the kernels"),
-        clEnumValN(Emit::ptx, "ptx", "PTX of a CUDA target"),
-        clEnumValN(Emit::cubin, "cubin", "machine code of a CUDA target"),
-        clEnumValN(Emit::obj, "obj", "the artifact as an object file"),
-        clEnumValN(Emit::so, "so", "a shared library (default)")));
+    cl::values(clEnumValN(Emit::mlir, "mlir", "the module, lowered"),
+               clEnumValN(Emit::llvm, "llvm", "LLVM IR of the kernels"),
+               clEnumValN(Emit::ptx, "ptx", "PTX of a CUDA target"),
+               clEnumValN(Emit::cubin, "cubin", "machine code of a CUDA target"),
+               clEnumValN(Emit::obj, "obj", "the artifact as an object file"),
+               clEnumValN(Emit::so, "so", "a shared library (default)")));
 cl::opt<std::string> header("header",
                             cl::desc("Write a C header of the compiled functions"),
                             cl::value_desc("file"), cl::cat(category));
@@ -129,6 +129,17 @@ cl::opt<std::string>
                cl::desc("Where libQLinearRuntime.so lies; default: beside "
                         "this tool; not needed for another architecture"),
                cl::value_desc("dir"), cl::cat(category));
+cl::opt<unsigned> jobs("j",
+                       cl::desc("Kernels that are compiled at a time; default: as many "
+                                "as there are cores. The output does not depend on it"),
+                       cl::value_desc("number"), cl::Prefix, cl::init(0),
+                       cl::cat(category));
+cl::opt<bool>
+    noCache("no-cache",
+            cl::desc("Compile kernels that were compiled before anew, and keep "
+                     "none: neither read nor write QLINEAR_CACHE (default: "
+                     "qlinear in XDG_CACHE_HOME or ~/.cache)"),
+            cl::cat(category));
 cl::opt<std::string> remarksFilter(
     "remarks-filter",
     cl::desc(
@@ -196,6 +207,13 @@ Expected<qlinear::CompileSettings> qlinear::options::readSettings() {
   settings.nvptx.ptxVersion = ptxVersion;
   settings.nvptx.ptxas = ptxas;
   settings.nvptx.assemble = emitKind != Emit::ptx && emitKind != Emit::llvm;
+  if (jobs.getNumOccurrences() && jobs == 0)
+    return createStringError("-j0 compiles nothing; give the number of kernels to "
+                             "compile at a time, or leave -j out for one per core");
+  settings.threads = jobs;
+  if (std::string folder = noCache ? "" : qlinear::cacheFolder(); !folder.empty())
+    settings.cache = folder + "/objects";
+  settings.keepLLVM = !saveTemps.empty();
   settings.params = params;
   settings.adoptEncodings = adopt;
   return settings;

@@ -197,6 +197,10 @@ struct Outputs {
   }
 };
 
+std::string counted(size_t count, const char *what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
 /// What is compiled, and into what.
 struct Job {
   qlinear::CompileSettings settings;
@@ -250,12 +254,27 @@ int compileModule(std::unique_ptr<MemoryBuffer> buffer, const Job &job,
 
   qlinear::Stage stage = emitKind == Emit::mlir   ? qlinear::Stage::mlir
                          : emitKind == Emit::llvm ? qlinear::Stage::llvm
-                         : !isArtifact()          ? qlinear::Stage::code
-                                                  : qlinear::Stage::artifact;
+                         : emitKind == Emit::obj  ? qlinear::Stage::artifact
+                         : emitKind == Emit::so   ? qlinear::Stage::library
+                                                  : qlinear::Stage::code;
+  qlinear::Progress progress(/*enabled=*/true);
+  qlinear::CompileSettings settings = job.settings;
+  settings.progress = [&](StringRef what, size_t done, size_t total) {
+    progress.say("compiled " + std::to_string(done) + " of " +
+                 counted(total, what.str().c_str()));
+    if (done == total)
+      progress.clear();
+  };
   mlir::FailureOr<Compilation> compilation =
-      qlinear::compile(*module, job.settings, stage, job.name, timing);
+      qlinear::compile(*module, settings, stage, job.name, timing);
   if (mlir::failed(compilation))
     return 1;
+
+  if (!compilation->cacheProblem.empty())
+    WithColor::warning(errs(), "quant-compile")
+        << "compiled kernels cannot be kept in " << settings.cache << ": "
+        << compilation->cacheProblem
+        << "; name another folder with QLINEAR_CACHE, or keep none with --no-cache\n";
 
   mlir::TimingScope writing = timing.nest("write");
   if (!saveTemps.empty())
@@ -272,13 +291,13 @@ int compileModule(std::unique_ptr<MemoryBuffer> buffer, const Job &job,
   if (int status = isArtifact() ? writeArtifact(*compilation, *outputs.code, job.argv0)
                                 : writeCode(*compilation, *outputs.code))
     return status;
-  if (verbose && stage != qlinear::Stage::mlir)
+  if (verbose && stage != qlinear::Stage::mlir) {
     qlinear::describeManifest(compilation->manifest);
+    errs() << counted(compilation->compiled, "kernel") << " and images compiled, "
+           << compilation->cached << " of them taken from "
+           << (settings.cache.empty() ? "no cache" : settings.cache) << "\n";
+  }
   return 0;
-}
-
-std::string counted(size_t count, const char *what) {
-  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }
 
 /// Packs a checkpoint, and compiles its linear layers.
@@ -287,18 +306,14 @@ int compileLayers(const qlinear::Checkpoint &checkpoint,
                   mlir::TimingScope &timing) {
   qlinear::Progress progress(/*enabled=*/true);
   job.settings.pipeline.encoding = "";
-  size_t count = 0, done = 0;
-  job.settings.progress = [&](const qlinear::Target &target) {
-    progress.say("compiling " + counted(count, "function") + " for " + target.str() +
-                 ", " + std::to_string(++done) + " of " +
-                 std::to_string(job.settings.targets.size()));
-  };
+  size_t count = 0;
   auto compile = [&](const qlinear::LayerModule &module,
                      std::vector<qlinear::OutputFile> &files) -> qlinear::Result<void> {
     count = module.layers.size();
     job.layers = module.layers;
     job.archive = module.archive;
     job.settings.checksums = module.checksums;
+    progress.say("lowering " + counted(count, "function"));
     int status = compileModule(MemoryBuffer::getMemBufferCopy(module.mlir, job.name),
                                job, outputs, timing);
     progress.clear();

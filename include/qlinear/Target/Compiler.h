@@ -43,16 +43,30 @@ struct CompileSettings {
   /// Checksums of weights by their names in the archive, where `params` is not given.
   llvm::StringMap<std::string> checksums;
   bool sanitizeAddress = false; ///< in host code
-  /// Told before each target.
-  std::function<void(const Target &)> progress;
+  unsigned threads = 0;         ///< that compile kernels; 0: as many as there are cores
+  /// Where compiled kernels are kept and looked for (cacheFolder()); "": nowhere.
+  std::string cache;
+  bool keepLLVM = false; ///< of host code, also where object files are made
+  /// Told after each kernel, and after each image of a GPU; in any thread, but by one
+  /// at a time.
+  std::function<void(llvm::StringRef what, size_t done, size_t total)> progress;
+};
+
+/// A kernel of host code.
+struct KernelCode {
+  std::string symbol;
+  std::string object; ///< a file of it, hidden from others; for Stage::library
 };
 
 /// The result of compiling for one target.
 struct TargetCode {
   Target target;
   mlir::OwningOpRef<mlir::ModuleOp> module; ///< lowered to launches and kernels
-  std::unique_ptr<llvm::Module> llvm; ///< kernels; of a CUDA target only on request
-  NVPTXImage image;                   ///< of a CUDA target
+  std::vector<KernelCode> kernels;          ///< in order
+  /// Kernels; of a CUDA target only for Stage::llvm, of others not for Stage::library,
+  /// except with keepLLVM.
+  std::unique_ptr<llvm::Module> llvm;
+  NVPTXImage image; ///< of a CUDA target
 };
 
 struct Compilation {
@@ -64,8 +78,12 @@ struct Compilation {
   std::string manifest;                          ///< JSON
   std::string header;                            ///< C, declares the exported functions
   Architecture architecture = kHostArchitecture; ///< of host code
-  /// Descriptor, exported functions, images and host code.
+  /// Descriptor, exported functions and images; and host code, which for
+  /// Stage::library is in the kernels' object files.
   std::unique_ptr<llvm::Module> artifact;
+  /// Kernels and images that were made, and how many of them lay in the cache.
+  size_t compiled = 0, cached = 0;
+  std::string cacheProblem; ///< why it is not used, or not for all
 };
 
 /// Dialects, translations and passes that compiling needs.
@@ -76,7 +94,8 @@ enum class Stage {
   mlir,     ///< lowered modules
   llvm,     ///< LLVM IR of the kernels
   code,     ///< PTX, cubin, host LLVM IR
-  artifact, ///< all of it
+  artifact, ///< all of it, in one module of LLVM IR: for an object file
+  library,  ///< all of it, for a shared library
 };
 
 /// Compiles `source` (left as it is after canonicalisation and re-encoding).
@@ -88,16 +107,18 @@ mlir::FailureOr<Compilation> compile(mlir::ModuleOp source,
 /// Where a shared library goes: an executable file that the linker writes by name.
 Result<OutputFile> createLibraryFile(const std::string &path);
 
-/// Writes the artifact as an object file. The caller publishes the file.
+/// Writes the artifact (of Stage::artifact) as an object file. The caller publishes the
+/// file.
 llvm::Error writeObject(const Compilation &compilation, OutputFile &file);
 
-/// The file of the runtime that artifacts ask for, "libQLinearRuntime.so.1": of its ABI.
+/// The file of the runtime that artifacts ask for, "libQLinearRuntime.so.1": of its
+/// ABI.
 std::string runtimeLibrary();
 
-/// Writes the artifact as a shared library, linked against runtimeLibrary(), which
-/// lies in `runtimeDir` (of another architecture none is needed), to a file of
-/// createLibraryFile(), which the caller publishes. With `allowUndefined` the process
-/// resolves missing symbols (AddressSanitizer's runtime).
+/// Writes the artifact (of Stage::library) as a shared library, linked against
+/// runtimeLibrary(), which lies in `runtimeDir` (of another architecture none is
+/// needed), to a file of createLibraryFile(), which the caller publishes. With
+/// `allowUndefined` the process resolves missing symbols (AddressSanitizer's runtime).
 llvm::Error writeSharedLibrary(const Compilation &compilation, const OutputFile &file,
                                llvm::StringRef runtimeDir, bool allowUndefined = false);
 

@@ -50,6 +50,14 @@ mlir::FailureOr<std::unique_ptr<llvm::Module>>
 toHostLLVM(mlir::ModuleOp module, llvm::LLVMContext &context,
            const HostCodeOptions &options);
 
+/// The steps of that. The kernels as LLVM IR, which calls micro-kernels;
+mlir::FailureOr<std::unique_ptr<llvm::Module>>
+translateHostKernels(mlir::ModuleOp module, llvm::LLVMContext &context,
+                     const HostCodeOptions &options);
+/// linking and inlining these, and optimising: of one module, of whatever context, in
+/// any thread.
+llvm::Error completeHostKernels(llvm::Module &module, const InstructionSet &set);
+
 /// Dialect translations that toHostLLVM needs.
 void registerHostTranslations(mlir::DialectRegistry &registry);
 

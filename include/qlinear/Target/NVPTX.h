@@ -65,6 +65,24 @@ struct NVPTXImage {
 mlir::FailureOr<NVPTXImage> serialize(mlir::gpu::GPUModuleOp module,
                                       const NVPTXOptions &options = {});
 
+/// The steps of both, for kernels that are compiled apart. The kernels as LLVM IR,
+/// which calls micro-kernels;
+mlir::FailureOr<std::unique_ptr<llvm::Module>>
+translateDeviceKernels(mlir::gpu::GPUModuleOp module, llvm::LLVMContext &context);
+/// linking and inlining these, and optimising: of one module, of whatever context, in
+/// any thread;
+llvm::Error completeDeviceKernels(llvm::Module &module, DeviceIntrinsics intrinsics,
+                                  llvm::StringRef chip, llvm::StringRef ptxVersion);
+/// an image without contents: chip and version, as the options or the module have it;
+mlir::FailureOr<NVPTXImage> prepareImage(mlir::gpu::GPUModuleOp module,
+                                         const NVPTXOptions &options);
+/// its PTX;
+llvm::Error writePtx(llvm::Module &module, NVPTXImage &image);
+/// the path of ptxas if `options` ask for a cubin (a warning if there is none, and "");
+std::string choosePtxas(mlir::gpu::GPUModuleOp module, const NVPTXOptions &options);
+/// the cubin.
+llvm::Error assemblePtx(NVPTXImage &image, llvm::StringRef ptxas);
+
 /// Whether there is code generation for a chip, such as "sm_90a".
 bool isNVPTXChip(llvm::StringRef chip);
 

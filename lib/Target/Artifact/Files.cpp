@@ -13,7 +13,6 @@
 #include "llvm/IR/Instructions.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Target/TargetMachine.h"
 
@@ -79,36 +78,37 @@ static llvm::Error writeStubRuntime(const Compilation &compilation, StringRef di
 
 llvm::Error writeSharedLibrary(const Compilation &compilation, const OutputFile &file,
                                StringRef runtimeDir, bool allowUndefined) {
-  SmallString<128> object;
-  if (std::error_code ec = llvm::sys::fs::createTemporaryFile("qlinear", "o", object))
-    return llvm::createStringError(ec, "cannot create a temporary file: %s",
+  SmallString<128> dir;
+  if (std::error_code ec = llvm::sys::fs::createUniqueDirectory("qlinear", dir))
+    return llvm::createStringError(ec, "cannot create a temporary folder: %s",
                                    ec.message().c_str());
-  llvm::FileRemover remover(object);
-  auto code = emitArtifact(compilation);
-  if (!code)
-    return code.takeError();
-  if (auto r = writeOutput(object.str().str(), StringRef(code->data(), code->size()));
-      !r)
-    return toError(std::move(r));
+  llvm::scope_exit remove([&] { llvm::sys::fs::remove_directories(dir); });
+  SmallVector<std::string> objects;
+  auto add = [&](StringRef object) {
+    objects.push_back((dir + "/" + llvm::Twine(objects.size()) + ".o").str());
+    return toError(writeOutput(objects.back(), object));
+  };
+  auto descriptor = emitArtifact(compilation);
+  if (!descriptor)
+    return descriptor.takeError();
+  if (llvm::Error error = add(StringRef(descriptor->data(), descriptor->size())))
+    return error;
+  for (const TargetCode &code : compilation.targets)
+    for (const KernelCode &kernel : code.kernels)
+      if (!kernel.object.empty())
+        if (llvm::Error error = add(kernel.object))
+          return error;
   LinkOptions options;
   options.architecture = compilation.architecture;
-  SmallString<128> stubs;
-  llvm::scope_exit remove([&] {
-    if (!stubs.empty())
-      llvm::sys::fs::remove_directories(stubs);
-  });
   if (compilation.architecture != kHostArchitecture) {
-    if (std::error_code ec = llvm::sys::fs::createUniqueDirectory("qlinear", stubs))
-      return llvm::createStringError(ec, "cannot create a temporary folder: %s",
-                                     ec.message().c_str());
-    if (llvm::Error error = writeStubRuntime(compilation, stubs))
+    if (llvm::Error error = writeStubRuntime(compilation, dir))
       return error;
-    runtimeDir = stubs;
+    runtimeDir = dir;
   }
   options.libraries.push_back((runtimeDir + "/" + runtimeLibrary()).str());
   options.soname = llvm::sys::path::filename(file.path()).str();
   options.allowUndefined = allowUndefined;
-  return linkSharedLibrary(file, {object.str().str()}, options);
+  return linkSharedLibrary(file, objects, options);
 }
 
 } // namespace qlinear

@@ -21,6 +21,7 @@
 #include "mlir/Target/LLVMIR/Export.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
+#include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -203,9 +204,9 @@ static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
   optimizer.runO2(module);
 }
 
-FailureOr<std::unique_ptr<llvm::Module>> toHostLLVM(ModuleOp module,
-                                                    llvm::LLVMContext &context,
-                                                    const HostCodeOptions &options) {
+FailureOr<std::unique_ptr<llvm::Module>>
+translateHostKernels(ModuleOp module, llvm::LLVMContext &context,
+                     const HostCodeOptions &options) {
   const InstructionSet *set = findInstructionSet(options.instructionSet);
   if (!set)
     return module.emitError("unknown instruction set '")
@@ -217,41 +218,57 @@ FailureOr<std::unique_ptr<llvm::Module>> toHostLLVM(ModuleOp module,
   FailureOr<OwningOpRef<ModuleOp>> kernels = extractKernels(module, options.prefix);
   if (failed(kernels) || failed(lowerToLLVMDialect(**kernels, *set)))
     return failure();
-
-  llvm::StringSet<> exported;
-  for (auto func : (*kernels)->getOps<LLVM::LLVMFuncOp>())
-    if (!func.isExternal())
-      exported.insert(func.getName());
-  std::string name(set->name);
   std::unique_ptr<llvm::Module> result =
-      translateModuleToLLVMIR(**kernels, context, "cpu:" + name);
+      translateModuleToLLVMIR(**kernels, context, "cpu:" + options.instructionSet);
   if (!result)
     return module.emitError("CPU kernels cannot be translated to LLVM IR");
   result->setTargetTriple((*machine)->getTargetTriple());
   result->setDataLayout((*machine)->createDataLayout());
-  if (failed(linkMicroKernels(module, *result, "cpu-" + name)))
-    return failure();
+  return result;
+}
 
-  for (llvm::Function &f : *result) {
+llvm::Error completeHostKernels(llvm::Module &module, const InstructionSet &set) {
+  auto machine = createKernelMachine(set);
+  if (!machine)
+    return machine.takeError();
+  llvm::SmallPtrSet<const llvm::Function *, 8> kernels;
+  for (const llvm::Function &f : module)
+    if (!f.isDeclaration())
+      kernels.insert(&f);
+  if (llvm::Error error = linkMicroKernels(module, "cpu-" + std::string(set.name)))
+    return error;
+  for (llvm::Function &f : module) {
     if (f.isDeclaration())
       continue;
-    // Skeleton and micro-kernels have to agree, or they are not inlined.
+    // Skeleton and micro-kernels have to agree, or they are not inlined; and all
+    // targets may become one module: each function says what it may use.
     f.addFnAttr("target-cpu", (*machine)->getTargetCPU());
     f.addFnAttr("target-features", (*machine)->getTargetFeatureString());
     f.addFnAttr("prefer-vector-width", "512");
-    if (!exported.contains(f.getName())) {
+    if (!kernels.contains(&f)) {
       f.setLinkage(llvm::GlobalValue::InternalLinkage);
       f.setComdat(nullptr);
       f.removeFnAttr(llvm::Attribute::NoInline);
       f.addFnAttr(llvm::Attribute::AlwaysInline);
     }
   }
-  optimize(*result, **machine);
-
-  for (llvm::Function &f : *result)
+  optimize(module, **machine);
+  for (const llvm::Function &f : module)
     if (f.isDeclaration() && !f.isIntrinsic() && !f.use_empty())
-      return module.emitError("CPU kernels call '")
-             << f.getName() << "', which nothing defines";
+      return llvm::createStringError("CPU kernels call '" + f.getName() +
+                                     "', which nothing defines");
+  return llvm::Error::success();
+}
+
+FailureOr<std::unique_ptr<llvm::Module>> toHostLLVM(ModuleOp module,
+                                                    llvm::LLVMContext &context,
+                                                    const HostCodeOptions &options) {
+  auto result = translateHostKernels(module, context, options);
+  if (failed(result))
+    return failure();
+  if (llvm::Error error =
+          completeHostKernels(**result, *findInstructionSet(options.instructionSet)))
+    return module.emitError(llvm::toString(std::move(error)));
   return result;
 }
 

@@ -228,30 +228,40 @@ static std::string chipOf(gpu::GPUModuleOp module, StringRef chosen) {
   return "sm_80";
 }
 
-static FailureOr<std::unique_ptr<llvm::Module>> toLLVM(gpu::GPUModuleOp module,
-                                                       llvm::LLVMContext &context,
-                                                       DeviceIntrinsics intrinsics,
-                                                       llvm::TargetMachine &machine) {
+static constexpr StringLiteral kNoBackEnd = "this build of LLVM has no NVPTX back end";
+
+FailureOr<std::unique_ptr<llvm::Module>>
+translateDeviceKernels(gpu::GPUModuleOp module, llvm::LLVMContext &context) {
+  auto machine = createMachine(chipOf(module, ""), "");
+  if (!machine)
+    return module.emitError(kNoBackEnd);
   OwningOpRef<ModuleOp> scratch = ModuleOp::create(module.getLoc());
   scratch->getBody()->push_back(module->clone());
   if (failed(lowerToLLVMDialect(*scratch)))
     return module.emitError("kernels cannot be lowered to the LLVM dialect");
   auto clone = cast<gpu::GPUModuleOp>(scratch->getBody()->front());
-
   std::unique_ptr<llvm::Module> result =
       translateModuleToLLVMIR(clone, context, module.getName());
   if (!result)
     return module.emitError("kernels cannot be translated to LLVM IR");
-  result->setTargetTriple(machine.getTargetTriple());
-  result->setDataLayout(machine.createDataLayout());
-  if (failed(linkMicroKernels(module, *result, "cuda")) ||
-      (intrinsics == DeviceIntrinsics::nvptx &&
-       failed(linkMicroKernels(module, *result, "cuda-intrinsics"))))
-    return failure();
-  if (intrinsics == DeviceIntrinsics::nvptx)
-    llvm::StripDebugInfo(*result); // only the emulated device names lines
+  result->setTargetTriple(machine->getTargetTriple());
+  result->setDataLayout(machine->createDataLayout());
+  return result;
+}
 
-  for (llvm::Function &f : *result) {
+llvm::Error completeDeviceKernels(llvm::Module &module, DeviceIntrinsics intrinsics,
+                                  StringRef chip, StringRef ptxVersion) {
+  auto machine = createMachine(chip, ptxVersion);
+  if (!machine)
+    return llvm::createStringError(kNoBackEnd);
+  if (llvm::Error error = linkMicroKernels(module, "cuda"))
+    return error;
+  if (intrinsics == DeviceIntrinsics::nvptx) {
+    if (llvm::Error error = linkMicroKernels(module, "cuda-intrinsics"))
+      return error;
+    llvm::StripDebugInfo(module); // only the emulated device names lines
+  }
+  for (llvm::Function &f : module) {
     f.removeFnAttr("target-cpu");
     f.removeFnAttr("target-features");
     if (f.isDeclaration() || isKernel(f))
@@ -259,27 +269,34 @@ static FailureOr<std::unique_ptr<llvm::Module>> toLLVM(gpu::GPUModuleOp module,
     f.setLinkage(llvm::GlobalValue::InternalLinkage);
     f.setComdat(nullptr);
   }
-  optimize(*result, machine);
+  optimize(module, *machine);
 
-  for (llvm::Function &f : *result)
+  for (const llvm::Function &f : module)
     if (f.isDeclaration() && !f.isIntrinsic() && !f.use_empty() &&
         !(intrinsics == DeviceIntrinsics::external &&
           f.getName().starts_with("ql_ptx_")))
-      return module.emitError("kernels call '")
-             << f.getName()
-             << "', which no device code defines; the epilogue uses an operation "
-                "of the math dialect without a GPU expansion";
+      return llvm::createStringError(
+          "kernels call '" + f.getName() +
+          "', which no device code defines; the epilogue uses an operation of the math "
+          "dialect without a GPU expansion");
+  return llvm::Error::success();
+}
+
+static FailureOr<std::unique_ptr<llvm::Module>>
+toLLVM(gpu::GPUModuleOp module, llvm::LLVMContext &context, DeviceIntrinsics intrinsics,
+       StringRef chip, StringRef ptxVersion) {
+  auto result = translateDeviceKernels(module, context);
+  if (failed(result))
+    return failure();
+  if (llvm::Error error = completeDeviceKernels(**result, intrinsics, chip, ptxVersion))
+    return module.emitError(llvm::toString(std::move(error)));
   return result;
 }
 
 FailureOr<std::unique_ptr<llvm::Module>> toLLVM(gpu::GPUModuleOp module,
                                                 llvm::LLVMContext &context,
                                                 DeviceIntrinsics intrinsics) {
-  std::string chip = chipOf(module, "");
-  auto machine = createMachine(chip, "");
-  if (!machine)
-    return module.emitError("this build of LLVM has no NVPTX back end");
-  return toLLVM(module, context, intrinsics, *machine);
+  return toLLVM(module, context, intrinsics, chipOf(module, ""), "");
 }
 
 //===----------------------------------------------------------------------===//
@@ -365,8 +382,7 @@ std::string findPtxas() {
   return "";
 }
 
-static LogicalResult assemble(gpu::GPUModuleOp module, StringRef ptxas,
-                              NVPTXImage &image) {
+llvm::Error assemblePtx(NVPTXImage &image, StringRef ptxas) {
   SmallString<128> ptxPath, cubinPath, logPath;
   llvm::scope_exit cleanUp([&] {
     for (StringRef path : {ptxPath.str(), cubinPath.str(), logPath.str()})
@@ -377,14 +393,14 @@ static LogicalResult assemble(gpu::GPUModuleOp module, StringRef ptxas,
   if ((error = llvm::sys::fs::createTemporaryFile("qlinear", "ptx", ptxPath)) ||
       (error = llvm::sys::fs::createTemporaryFile("qlinear", "cubin", cubinPath)) ||
       (error = llvm::sys::fs::createTemporaryFile("qlinear", "log", logPath)))
-    return module.emitError("cannot make a temporary file for ptxas: ")
-           << error.message();
+    return llvm::createStringError("cannot make a temporary file for ptxas: " +
+                                   error.message());
   {
     llvm::raw_fd_ostream out(ptxPath, error);
     out << image.ptx;
     out.close();
     if (error || out.has_error())
-      return module.emitError("cannot write ") << ptxPath;
+      return llvm::createStringError("cannot write " + ptxPath);
   }
   std::string message;
   std::optional<StringRef> redirects[] = {std::nullopt, logPath.str(), logPath.str()};
@@ -394,17 +410,18 @@ static LogicalResult assemble(gpu::GPUModuleOp module, StringRef ptxas,
   if (auto log = llvm::MemoryBuffer::getFile(logPath))
     image.ptxasLog = (*log)->getBuffer().str();
   if (status != 0)
-    return module.emitError("ptxas (") << ptxas << ") failed for " << image.chip << ": "
-                                       << message << image.ptxasLog;
+    return llvm::createStringError("ptxas (" + ptxas + ") failed for " + image.chip +
+                                   ": " + message + image.ptxasLog);
   auto cubin = llvm::MemoryBuffer::getFile(cubinPath, false, false);
   if (!cubin)
-    return module.emitError("cannot read what ptxas wrote: ")
-           << cubin.getError().message();
+    return llvm::createStringError("cannot read what ptxas wrote: " +
+                                   cubin.getError().message());
   image.cubin.assign((*cubin)->getBufferStart(), (*cubin)->getBufferEnd());
-  return success();
+  return llvm::Error::success();
 }
 
-FailureOr<NVPTXImage> serialize(gpu::GPUModuleOp module, const NVPTXOptions &options) {
+FailureOr<NVPTXImage> prepareImage(gpu::GPUModuleOp module,
+                                   const NVPTXOptions &options) {
   NVPTXImage image;
   image.chip = chipOf(module, options.chip);
   if (!isNVPTXChip(image.chip))
@@ -415,33 +432,55 @@ FailureOr<NVPTXImage> serialize(gpu::GPUModuleOp module, const NVPTXOptions &opt
                          : options.ptxVersion;
   if (llvm::Error error = checkPtxVersion(image.chip, image.ptxVersion))
     return module.emitError() << llvm::toString(std::move(error));
+  return image;
+}
+
+std::string choosePtxas(gpu::GPUModuleOp module, const NVPTXOptions &options) {
+  if (!options.assemble)
+    return "";
+  std::string ptxas = options.ptxas.empty() ? findPtxas() : options.ptxas;
+  if (ptxas.empty())
+    module.emitWarning("ptxas was not found on PATH, in CUDA_ROOT, CUDA_HOME or "
+                       "CUDA_PATH, or else in /usr/local/cuda: only PTX is emitted, "
+                       "which the driver compiles when it is loaded; install the "
+                       "CUDA toolkit for machine code");
+  return ptxas;
+}
+
+llvm::Error writePtx(llvm::Module &module, NVPTXImage &image) {
   auto machine = createMachine(image.chip, image.ptxVersion);
   if (!machine)
-    return module.emitError("this build of LLVM has no NVPTX back end");
-  llvm::LLVMContext context;
-  auto llvmModule = toLLVM(module, context, DeviceIntrinsics::nvptx, *machine);
-  if (failed(llvmModule))
-    return failure();
-
+    return llvm::createStringError(kNoBackEnd);
+  module.setTargetTriple(machine->getTargetTriple());
+  module.setDataLayout(machine->createDataLayout());
+  // Kernels that were compiled apart have tables of their own.
+  Optimizer(*machine).run(module, "constmerge");
   SmallString<0> ptx;
   llvm::raw_svector_ostream out(ptx);
   llvm::legacy::PassManager codegen;
   if (machine->addPassesToEmitFile(codegen, out, nullptr,
                                    llvm::CodeGenFileType::AssemblyFile))
-    return module.emitError("the NVPTX back end cannot emit assembly");
-  codegen.run(**llvmModule);
+    return llvm::createStringError("the NVPTX back end cannot emit assembly");
+  codegen.run(module);
   image.ptx = ptx.str().str();
+  return llvm::Error::success();
+}
 
-  if (options.assemble) {
-    std::string ptxas = options.ptxas.empty() ? findPtxas() : options.ptxas;
-    if (ptxas.empty())
-      module.emitWarning("ptxas was not found on PATH, in CUDA_ROOT, CUDA_HOME or "
-                         "CUDA_PATH, or else in /usr/local/cuda: only PTX is emitted, "
-                         "which the driver compiles when it is loaded; install the "
-                         "CUDA toolkit for machine code");
-    else if (failed(assemble(module, ptxas, image)))
-      return failure();
-  }
+FailureOr<NVPTXImage> serialize(gpu::GPUModuleOp module, const NVPTXOptions &options) {
+  FailureOr<NVPTXImage> image = prepareImage(module, options);
+  if (failed(image))
+    return failure();
+  llvm::LLVMContext context;
+  auto code =
+      toLLVM(module, context, DeviceIntrinsics::nvptx, image->chip, image->ptxVersion);
+  if (failed(code))
+    return failure();
+  llvm::Error error = writePtx(**code, *image);
+  if (!error)
+    if (std::string ptxas = choosePtxas(module, options); !ptxas.empty())
+      error = assemblePtx(*image, ptxas);
+  if (error)
+    return module.emitError(llvm::toString(std::move(error)));
   return image;
 }
 

@@ -10,6 +10,8 @@ during every call."""
 
 import ctypes
 import functools
+import importlib.machinery
+import importlib.util
 import os
 import pathlib
 import shutil
@@ -153,6 +155,7 @@ _SIGNATURES = {
     "qlr_last_error": ("char*", []),
     "qlr_version": ("char*", []),
     "qlr_abi_version": ("int", []),
+    "qlr_cache_folder": ("char*", []),
     "qlr_checksum": ("status", ["ptr", "size", "char*"]),
 }
 _TYPES = {
@@ -197,7 +200,7 @@ def library():
         function.argtypes = [_TYPES[a] for a in arguments]
         function.restype = _TYPES[result]
         if result == "status":
-            function.errcheck = _check
+            function.errcheck = check
     if (has := lib.qlr_abi_version()) != ABI:
         raise Error(
             f"{path} has version {has} of the runtime's ABI, and this package is for {ABI}; "
@@ -207,7 +210,31 @@ def library():
     return lib
 
 
-def _check(status, function, arguments):
+@functools.cache
+def extension(name, variable):
+    """The module `name` in C++ (python/native), which does what Python would do; or None. It
+    lies beside the runtime's library, if that was built with it. Where the environment's
+    `variable` is "python", it is left alone; with "native" it has to be there."""
+    wanted = os.environ.get(variable, "")
+    if wanted not in ("", "python", "native"):
+        raise Error(f"{variable} is {wanted!r}; it is python, native or not set")
+    if wanted == "python":
+        return None
+    path = pathlib.Path(library_path()).absolute().parent / f"qlinear{name}.abi3.so"
+    loader = importlib.machinery.ExtensionFileLoader(f"qlinear.{name}", str(path))
+    try:
+        module = importlib.util.module_from_spec(
+            importlib.util.spec_from_file_location(loader.name, path, loader=loader)
+        )
+        loader.exec_module(module)
+    except (ImportError, RuntimeError) as problem:  # the latter of an older numpy
+        if wanted == "native":
+            raise Error(f"{variable}=native, and {path} cannot be loaded: {problem}") from None
+        return None
+    return module
+
+
+def check(status, function, arguments):
     """Raises what the failing call of this thread left."""
     if status:
         raise error_of(status, library().qlr_last_error().decode())

@@ -5,9 +5,9 @@
 #
 # ===------------------------------------------------------------------------===#
 """`compile()` and `pack()` run the compiler's tools. Artifacts are kept in a cache,
-$QLINEAR_CACHE or ~/.cache/qlinear, under a hash of what they are made of. Where the
-compiler is missing, what is in the cache still works: compile on one machine, copy the
-folder, and set QLINEAR_CACHE on another."""
+`cache_folder()`, under a hash of what they are made of. Where the compiler is missing,
+what is in the cache still works: compile on one machine, copy the folder, and set
+QLINEAR_CACHE on another."""
 
 import hashlib
 import json
@@ -26,11 +26,13 @@ class CompileError(Error):
 
 
 def cache_folder():
-    """Where compile() keeps artifacts."""
-    if folder := os.environ.get("QLINEAR_CACHE"):
+    """Where compile() keeps artifacts, and quant-compile the kernels in them."""
+    if folder := os.fsdecode(_abi.library().qlr_cache_folder()):
         return pathlib.Path(folder)
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(base) / "qlinear"
+    raise Error(
+        "nothing says where to keep what is compiled: set QLINEAR_CACHE, XDG_CACHE_HOME or HOME",
+        "NOT_FOUND",
+    )
 
 
 def _source_bytes(source):

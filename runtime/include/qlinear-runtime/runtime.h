@@ -82,6 +82,10 @@ QLR_API int32_t qlr_abi_version(void);
 /* The checksum of a packed weight as archives have it: 16 hexadecimal digits and a null
  * character. */
 QLR_API qlr_status qlr_checksum(const void *data, size_t bytes, char text[17]);
+/* The folder of what was compiled once: QLINEAR_CACHE, else qlinear in XDG_CACHE_HOME or
+ * in ~/.cache; "" where nothing says whose home it is. Valid until this thread's next
+ * call of it. */
+QLR_API const char *qlr_cache_folder(void);
 
 /* `name`: "cpu", "cpu:4" (threads), "emulated", "emulated:7" (a seed: threads
  * and blocks run in a random order), "cuda", "cuda:1" (ordinal). For
