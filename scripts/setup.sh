@@ -39,10 +39,10 @@ packages=(
 )
 # Tests, benchmarks, checks
 # shellcheck disable=SC2206
-testing=(libclang-rt-$llvm-dev clang-tidy-$llvm clang-format-$llvm libbenchmark-dev)
+testing=(libclang-rt-$llvm-dev clang-tidy-$llvm clang-format-$llvm libbenchmark-dev python3-dev)
 # Wheels, Debian packages
 # shellcheck disable=SC2206
-packaging=(liblld-$llvm-dev dpkg-dev)
+packaging=(liblld-$llvm-dev dpkg-dev python3-dev)
 # On x86-64, for tests of arm64: its C and C++ libraries (for all architectures to
 # install), an emulator.
 cross=(libc6-dev-arm64-cross libstdc++-12-dev-arm64-cross qemu-user)
@@ -53,7 +53,11 @@ for arg in "$@"; do
   case $arg in
     --build | --demo | --docs | --wheel) groups+=("${arg#--}") ;;
     --torch) torch=1 ;;
-    --list) printf '%s\n' "${packages[@]}" "${testing[@]}" "${packaging[@]}"; [ "$(uname -m)" != x86_64 ] || printf '%s\n' "${cross[@]}"; exit 0 ;;
+    --list)
+      [ "$(uname -m)" = x86_64 ] || cross=()
+      printf '%s\n' "${packages[@]}" "${testing[@]}" "${packaging[@]}" "${cross[@]}" | sort -u
+      exit 0
+      ;;
     -h | --help) sed -n '10,22s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) die "unknown option '$arg'; scripts/setup.sh [--build] [--demo] [--docs] [--wheel] [--torch] [--list]" ;;
   esac

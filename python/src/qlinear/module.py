@@ -214,6 +214,36 @@ class Function:
         device = module.device
         self._on = device.name if device.is_cuda else "cpu"
         self._align = [t.get("align", 16) for t in entry["inputs"] + entry["outputs"]]
+        self._fast = None if device.is_cuda else self._make_fast()
+
+    def _make_fast(self):
+        """Calls on numpy arrays without ctypes; None where there is no such extension, or
+        numpy lacks a type of the function."""
+        native = _abi.extension("_call", "QLINEAR_CALLS")
+        if native is None:
+            return None
+
+        def spec(index, of):
+            dtype = _arrays.numpy_dtype(of.dtype, f"an argument of '{self.name}'")
+            return (dtype, _abi.DTYPES[of.dtype][0], self._align[index], of.shape)
+
+        try:
+            specs = [spec(i, s) for i, s in enumerate(self.inputs + self.outputs)]
+        except Error:  # bf16 without ml_dtypes
+            return None
+        count = len(self.inputs)
+        call = ctypes.cast(_abi.library().qlr_call, ctypes.c_void_p).value
+        return native.Call(
+            call,
+            self.module.handle.value,
+            self.index,
+            self._rows,
+            self.has_temps,
+            tuple(specs[:count]),
+            tuple(specs[count:]),
+            self._workspaces.create,
+            _abi.check,
+        )
 
     def __repr__(self):
         def specs(many):
@@ -225,7 +255,7 @@ class Function:
         """Runs the function, and returns its result, or a tuple if it has several.
 
         inputs: arrays of numpy or torch (on the module's device), or with DLPack or
-            __cuda_array_interface__; row-major, of exactly the function's types. Where it
+            `__cuda_array_interface__`; row-major, of exactly the function's types. Where it
             takes a matrix, all dimensions but the last are rows, also in the results.
         out: arrays for the results (one, or a sequence); else they are made, by
             the library of the first input.
@@ -235,6 +265,10 @@ class Function:
         On CUDA the work is enqueued, and nothing waits. Raises ArgumentError, which
         names the argument and what is wrong with it.
         """
+        if self._fast is not None:
+            result = self._fast(inputs, out)
+            if result is not None:
+                return result
         if len(inputs) != len(self.inputs):
             raise ArgumentError(
                 f"'{self.name}' takes {len(self.inputs)} arrays, not {len(inputs)}: {self!r}"
