@@ -44,6 +44,7 @@ scripts/build_wheel.sh --no-setup -o "$output"
 scripts/test_wheel.sh "$output"/qlinear-*.whl
 build release all
 say "Debian package"
+rm -rf build/package # of other versions
 cpack --config build/release/CPackConfig.cmake -B "$root/build/package" > /dev/null
 cp build/package/qlinear_*.deb "$output/"
 (cd "$output" && sha256sum -- * > SHA256SUMS)

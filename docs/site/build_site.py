@@ -24,6 +24,7 @@ import subprocess
 import sys
 import textwrap
 
+import api_pages
 import kernel_page
 import messages_page
 
@@ -217,13 +218,16 @@ def stage(pages, reference, tools):
         staged.write(f"reference/{path.name}", page)
     staged.write("reference/commands.md", commands_page(tools))
     staged.write("reference/messages.md", messages_page.page(ROOT))
+    for name, text in (("c", api_pages.c_page(ROOT)), ("python", api_pages.python_page())):
+        path = f"docs/reference/{name}.md" # as links are written in docs/
+        staged.write(f"reference/{name}.md", staged.links(text, path, f"reference/{name}.md"))
 
 
 def build(site):
     """Runs MkDocs on what is staged: its status, which a warning makes 1, and messages."""
     # Not with --quiet: it drops warnings before --strict counts them.
     mkdocs = [sys.executable, "-m", "mkdocs", "build", "--strict"]
-    env = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    env = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "QLINEAR_PYTHON": str(ROOT / "python/src")}
     run = subprocess.run(mkdocs, cwd=site, env=env, check=False, text=True,
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
     lines = [line for line in run.stdout.splitlines() if line.strip()]
@@ -240,7 +244,7 @@ def main():
         sys.exit(f"{args.reference} has no reference pages; run `ninja mlir-doc` first")
     shutil.rmtree(args.output, ignore_errors=True)
     stage(args.output / "pages", args.reference.resolve(), args.bin.resolve())
-    for name in ("mkdocs.yml", "hooks.py"):
+    for name in ("mkdocs.yml", "hooks.py", "docstrings.py"):
         shutil.copyfile(ROOT / "docs/site" / name, args.output / name)
     status, messages = build(args.output)
     print("\n".join(messages), end="\n" if messages else "", file=sys.stderr)
