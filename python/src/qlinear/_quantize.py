@@ -18,7 +18,6 @@ from ._abi import ArgumentError
 from .archive import Archive, write_tensors
 
 SAFETENSORS = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
-_NAMES = ("auto", "lossless", "row-u8", "block-u8", "bf16", "f16", "f32")
 # Weights that are quantized in one run of quant-pack: bounds the temporary files.
 _BATCH_BYTES = 2 << 30
 
@@ -28,17 +27,12 @@ class Rule:
 
     def __init__(self, encoding, bits, group, form, min_snr, search):
         self.encoding, self.min_snr, self.search = encoding, min_snr, search
-        self.is_spelled = encoding not in _NAMES
-        if not self.is_spelled:
+        spelled = re.match(r"\s*[ui](\d+)\s*,\s*group\s*=\s*(\w+)\s*,\s*(\w+)", encoding)
+        self.is_spelled = bool(spelled)
+        if not spelled:  # a name, or what quant-pack refuses
             self.bits, self.group = bits, group
             self.codes = f"int{bits}:{group}" + (f":{form}" if form else "")
             return
-        spelled = re.match(r"\s*[ui](\d+)\s*,\s*group\s*=\s*(\w+)\s*,\s*(\w+)", encoding)
-        if not spelled:
-            raise ArgumentError(
-                f"encoding '{encoding}' is neither {', '.join(_NAMES)}, nor a spelling such as "
-                "'u4, group = 32, zero, scale = bf16, offset = u4'"
-            )
         self.group = spelled[2] if spelled[2] == "row" else int(spelled[2])
         self.bits = int(spelled[1])
         self.codes = f"int{spelled[1]}:{spelled[2]}:{spelled[3]}"
