@@ -50,10 +50,10 @@ def test_wrong_tokens_are_found(run, bench, monkeypatch, wrong):
     if wrong == "slot":
         update = decoding.Cache.update
 
-        def moved(self, *rest):
+        def moved(self, *rest, **named):
             self.position += 1
             try:
-                return update(self, *rest)
+                return update(self, *rest, **named)
             finally:
                 self.position -= 1
 
