@@ -93,5 +93,5 @@ def python_page():
         text += f"\n## {module}\n\n::: {module}\n    options:\n      show_root_heading: false\n"
         text += "      show_root_toc_entry: false\n      heading_level: 3\n"
         if names:
-            text += f"      members: [{', '.join(names)}]\n      show_root_docstring: false\n"
+            text += f"      members: [{', '.join(names)}]\n"
     return text
