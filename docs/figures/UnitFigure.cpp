@@ -35,22 +35,31 @@ std::vector<Plane> planesOf(const layout::UnitLayout &unit) {
   const layout::Spec &spec = unit.spec;
   int codes = layout::kTileRows * unit.chunks;
   std::vector<Plane> planes;
-  if (spec.codeBits == 8) {
+  if (unit.hasBytes()) {
     for (int half = 0; half < 2; ++half)
       planes.push_back({"codes, " + std::string(half ? "second" : "first") + " halves",
                         std::to_string(codes) + " x 16 bytes: columns " +
                             (half ? "16..31" : "0..15") + " of a chunk",
                         unit.low(0, 0, 0, half), unit.lowPlaneBytes() / 2, "#9ecae1"});
-  } else {
+  }
+  if (unit.hasNibbles())
     planes.push_back({spec.codeBits == 4 ? "codes" : "low 4 bits of the codes",
                       std::to_string(codes) + " x 16 bytes: column i | column 16 + i << 4",
                       unit.low(0, 0, 0), unit.lowPlaneBytes(), "#9ecae1"});
+  if (unit.hasPairs()) {
+    int shift = unit.pairShift();
+    planes.push_back({spec.codeBits == 2 ? "codes"
+                                         : "bits " + std::to_string(shift) + ", " +
+                                               std::to_string(shift + 1) + " of the codes",
+                      std::to_string(codes) + " x 8 bytes",
+                      unit.lowPlaneBytes(), unit.pairPlaneBytes(), "#6baed6"});
   }
-  if (unit.highPlaneBytes())
-    planes.push_back({spec.codeBits == 5 ? "bit 4 of the codes" : "bits 4, 5 of the codes",
-                      std::to_string(codes) + " x " + std::to_string(4 * (spec.codeBits - 4)) +
-                          " bytes",
-                      unit.lowPlaneBytes(), unit.highPlaneBytes(), "#6baed6"});
+  if (unit.hasBits()) {
+    int begin = unit.lowPlaneBytes() + unit.pairPlaneBytes();
+    planes.push_back({"bit " + std::to_string(unit.bitShift()) + " of the codes",
+                      std::to_string(codes) + " x 4 bytes", begin,
+                      unit.codeBytes() - begin, "#4292c6"});
+  }
   layout::RecordPieces pieces = unit.pieces();
   for (int i = 0; unit.columns() && i < pieces.count(); ++i)
     planes.push_back(

@@ -83,7 +83,7 @@ typedef struct MlirQLinearStorage {
 } MlirQLinearStorage;
 
 typedef struct MlirQLinearEncoding {
-  unsigned codeBits; /**< 4, 5, 6 or 8; a table has 2^codeBits values */
+  unsigned codeBits; /**< 2, 3, 4, 5, 6 or 8; a table has 2^codeBits values */
   bool codesSigned;  /**< of tables: true */
   unsigned group;    /**< 16, 32, 64, 128, 256, or 0: the whole row */
   MlirQLinearForm form;
@@ -102,7 +102,7 @@ mlirQLinearEncodingAttrGet(MlirLocation loc, MlirQLinearEncoding encoding);
 MLIR_CAPI_EXPORTED MlirAttribute mlirQLinearEncodingAttrParse(MlirLocation loc,
                                                               MlirStringRef spelling);
 /** The encoding in which a GGUF block format is stored without loss: Q4_0, Q4_1,
- *  Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, IQ4_NL or IQ4_XS. */
+ *  Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4 or NVFP4. */
 MLIR_CAPI_EXPORTED MlirAttribute mlirQLinearEncodingAttrGetGGUF(MlirLocation loc,
                                                                 MlirStringRef ggufType);
 

@@ -84,32 +84,36 @@ struct Codes {
 };
 QL_INLINE Codes fieldsOf(const UnitLayout &unit, const u8 *base, int j, int r0, int h) {
   int chunks = unit.chunks - 4 * h < 4 ? unit.chunks - 4 * h : 4;
-  int bits = unit.spec.codeBits;
-  // Of a swizzle, bit 2 says which half of the row's chunks comes first.
-  int swizzle = unit.swizzle(4 * j + r0), first = 4 * h ^ (swizzle & 3);
-  Words plane = loadQuarters(base + unit.low(j, r0, first), chunks, swizzle & 3);
-  if (bits == 8) {
-    const u8 *second = base + unit.low(j, r0, first, 1);
-    return {(Bytes)plane, (Bytes)loadQuarters(second, chunks, swizzle & 3)};
+  Words low{}, high{};
+  if (unit.hasNibbles() || unit.hasBytes()) {
+    // Of a swizzle, bit 2 says which half of the row's chunks comes first.
+    int swizzle = unit.swizzle(4 * j + r0), first = 4 * h ^ (swizzle & 3);
+    Words plane = loadQuarters(base + unit.low(j, r0, first), chunks, swizzle & 3);
+    if (unit.hasBytes()) {
+      const u8 *second = base + unit.low(j, r0, first, 1);
+      return {(Bytes)plane, (Bytes)loadQuarters(second, chunks, swizzle & 3)};
+    }
+    low = plane & 0x0F0F0F0F;
+    high = plane >> 4 & 0x0F0F0F0F;
   }
-  Words low = plane & 0x0F0F0F0F, high = plane >> 4 & 0x0F0F0F0F;
   // Lane k of a quarter holds columns 4 k .. 4 k + 3 of its chunk.
   Words k{0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
-  if (bits == 5) {
-    Words w = loadBytes(base + unit.high5(j, r0, 4 * h), 4 * chunks);
-    w = permute(w, [](int l) QL_LAMBDA { return l / 4; });
-    low |= w << (4 - k) & 0x10101010;
-    high |= w >> k & 0x10101010;
-  } else if (bits == 6) {
+  if (unit.hasPairs()) {
     // The two words of row j are the first or last half of each quarter; the
     // plane interleaves two rows, so whole quarters but the last half are safe.
-    int swizzle6 = unit.swizzle(j / 2 * 4 + r0) & 3;
-    const u8 *p = base + unit.high6(j & ~1, r0, 4 * h ^ swizzle6);
-    Words w = loadQuarters(p, chunks, swizzle6);
+    int swizzle = unit.swizzle(j / 2 * 4 + r0) & 3;
+    const u8 *p = base + unit.pairs(j & ~1, r0, 4 * h ^ swizzle);
+    Words w = loadQuarters(p, chunks, swizzle);
     Words w0 = j % 2 ? broadcastInQuarter<2>(w) : broadcastInQuarter<0>(w);
     Words w1 = j % 2 ? broadcastInQuarter<3>(w) : broadcastInQuarter<1>(w);
-    low |= (w0 >> 2 * k & 0x03030303) << 4;
-    high |= (w1 >> 2 * k & 0x03030303) << 4;
+    low |= (w0 >> 2 * k & 0x03030303) << unit.pairShift();
+    high |= (w1 >> 2 * k & 0x03030303) << unit.pairShift();
+  }
+  if (unit.hasBits()) {
+    Words w = loadBytes(base + unit.bits(j, r0, 4 * h), 4 * chunks);
+    w = permute(w, [](int l) QL_LAMBDA { return l / 4; });
+    low |= (w >> k & 0x01010101) << unit.bitShift();
+    high |= (w >> (4 + k) & 0x01010101) << unit.bitShift();
   }
   return {(Bytes)low, (Bytes)high};
 }
@@ -119,7 +123,7 @@ QL_INLINE Codes codesOf(const UnitLayout &unit, const u8 *base, int j, int r0, i
   int kind = unit.spec.codeKind;
   if (!layout::isTable(kind))
     return q;
-  if (unit.spec.codeBits == 8) {
+  if (unit.hasBytes()) {
     const u8 *table = layout::tableInMemory(kind);
     return {lookUp(table, q.low), lookUp(table, q.high)};
   }

@@ -78,17 +78,20 @@ QL_INLINE void storeWords(QL_SHARED u8 *p, int n, const u32 *v) {
 
 /// Words of the codes: [chunk][row g, row g + 8].
 struct Fragments {
-  u32 low[8][2];     ///< word t of the low plane
-  u32 second[8][2];  ///< 8-bit codes: word t of the second plane
-  u32 high[8][2][2]; ///< all words of the high plane
+  u32 low[8][2];      ///< word t of the plane of nibbles, or the first of bytes
+  u32 second[8][2];   ///< word t of the second plane of bytes
+  u32 pairs[8][2][2]; ///< both words of the plane of pairs of bits
+  u32 bits[8][2];     ///< of the plane of single bits
 };
 
-/// The low plane of chunks 2 `pair` and the next.
+/// The nibbles or bytes of chunks 2 `pair` and the next, if codes have such.
 QL_INLINE void loadLowPair(const UnitLayout &l, int lane, QL_SHARED const u8 *unit,
                            int pair, Fragments &f) {
+  if (!l.hasNibbles() && !l.hasBytes())
+    return;
   int row = lane & 15, c = min(2 * pair + (lane >> 4), l.chunks - 1);
   QL_UNROLL
-  for (int half = 0; half < (l.spec.codeBits == 8 ? 2 : 1); ++half) {
+  for (int half = 0; half < (l.hasBytes() ? 2 : 1); ++half) {
     u32x4 v = ql_ptx_load_matrices(unit + l.low(row >> 2, row & 3, c, half));
     QL_UNROLL
     for (int i = 0; i < 4; ++i)
@@ -96,16 +99,15 @@ QL_INLINE void loadLowPair(const UnitLayout &l, int lane, QL_SHARED const u8 *un
   }
 }
 
-/// The high plane's words of row 4 j + r0, chunk c, if the codes have one.
-QL_INLINE void loadHigh(const UnitLayout &l, int j, int r0, QL_SHARED const u8 *unit,
-                        int c, u32 *high) {
-  c = min(c, l.chunks - 1);
-  if (l.spec.codeBits == 5) {
-    high[0] = *(QL_SHARED const u32 *)(unit + l.high5(j, r0, c));
-  } else if (l.spec.codeBits == 6) {
-    u32x2 v = *(QL_SHARED const u32x2 *)(unit + l.high6(j, r0, c));
-    high[0] = v.x, high[1] = v.y;
-  }
+/// The pairs of bits of chunk c, row h of the fragment, which is 4 j + r0 of the tile.
+QL_INLINE void loadPairs(const UnitLayout &l, int j, int r0, QL_SHARED const u8 *unit,
+                         int c, int h, Fragments &f) {
+  u32x2 v = *(QL_SHARED const u32x2 *)(unit + l.pairs(j, r0, min(c, l.chunks - 1)));
+  f.pairs[c][h][0] = v.x, f.pairs[c][h][1] = v.y;
+}
+QL_INLINE void loadBits(const UnitLayout &l, int j, int r0, QL_SHARED const u8 *unit,
+                        int c, int h, Fragments &f) {
+  f.bits[c][h] = *(QL_SHARED const u32 *)(unit + l.bits(j, r0, min(c, l.chunks - 1)));
 }
 
 QL_INLINE_LATE inline void loadFragments(const UnitLayout &l, int lane,
@@ -117,42 +119,70 @@ QL_INLINE_LATE inline void loadFragments(const UnitLayout &l, int lane,
   QL_UNROLL
   for (int h = 0; h < 2; ++h) {
     int j = 2 * h + (g >> 2), r0 = g & 3;
-    if (l.spec.codeBits == 5 && l.chunks == layout::kUnitChunks) {
+    QL_UNROLL
+    for (int c = 0; c < 8; ++c)
+      if (l.hasPairs())
+        loadPairs(l, j, r0, unit, c, h, f);
+    if (l.hasBits() && l.chunks == layout::kUnitChunks) {
       QL_UNROLL
       for (int c = 0; c < 8; c += 4) {
-        u32x4 v = *(QL_SHARED const u32x4 *)(unit + l.high5(j, r0, c));
+        u32x4 v = *(QL_SHARED const u32x4 *)(unit + l.bits(j, r0, c));
         QL_UNROLL
         for (int i = 0; i < 4; ++i)
-          f.high[c + i][h][0] = v[i];
+          f.bits[c + i][h] = v[i];
       }
-    } else if (l.spec.codeBits == 5 || l.spec.codeBits == 6) {
+    } else if (l.hasBits()) {
       QL_UNROLL
       for (int c = 0; c < 8; ++c)
-        loadHigh(l, j, r0, unit, c, f.high[c][h]);
+        loadBits(l, j, r0, unit, c, h, f);
     }
   }
 }
 
-/// Columns 4 t .. 4 t + 3 and 16 + 4 t .. of chunk c, as bytes (Fields.h).
-QL_INLINE void fragmentCodes(const Spec &s, const Fragments &f, int t, int c, int h,
-                             u32 *low, u32 *high) {
-  u32 w = f.low[c][h];
-  if (layout::isTable(s.codeKind)) {
-    if (s.codeBits == 8)
-      *low = lookUp(s, w), *high = lookUp(s, f.second[c][h]);
-    else
-      lookUp(s, w, low, high);
-    return;
+/// Columns 4 t .. 4 t + 3 and 16 + 4 t .. of chunk c, as fields of codes below 8 bits.
+QL_INLINE void fragmentFields(const UnitLayout &l, const Fragments &f, int t, int c,
+                              int h, u32 *low, u32 *high) {
+  u32 first = 0, second = 0;
+  if (l.hasNibbles()) {
+    first = f.low[c][h] & inBytes(15);
+    second = f.low[c][h] >> 4 & inBytes(15);
   }
-  *low = s.codeBits == 8 ? w : w & 0x0F0F0F0Fu;
-  *high = s.codeBits == 8 ? f.second[c][h] : w >> 4 & 0x0F0F0F0Fu;
-  if (s.codeBits == 5) {
-    u32 v = f.high[c][h][0] >> t;
-    *low |= v << 4 & 0x10101010u;
-    *high |= v & 0x10101010u;
-  } else if (s.codeBits == 6) {
-    *low |= f.high[c][h][0] >> 2 * t << 4 & 0x30303030u;
-    *high |= f.high[c][h][1] >> 2 * t << 4 & 0x30303030u;
+  if (l.hasPairs()) {
+    u32 mask = inBytes(3 << l.pairShift());
+    first |= f.pairs[c][h][0] >> 2 * t << l.pairShift() & mask;
+    second |= f.pairs[c][h][1] >> 2 * t << l.pairShift() & mask;
+  }
+  if (l.hasBits()) {
+    u32 mask = inBytes(1 << l.bitShift()), word = f.bits[c][h] >> t;
+    first |= moved(word, l.bitShift()) & mask;
+    second |= moved(word, l.bitShift() - 4) & mask;
+  }
+  *low = first, *high = second;
+}
+
+/// The nibbles that find values in a table of 16: low ones of columns 4 t .. 4 t + 3,
+/// high ones of 16 + 4 t ..
+QL_INLINE u32 fragmentPlaces(const UnitLayout &l, const Fragments &f, int t, int c,
+                             int h) {
+  if (l.spec.codeBits == 4)
+    return f.low[c][h];
+  u32 low, high;
+  fragmentFields(l, f, t, c, h, &low, &high);
+  return low | high << 4;
+}
+
+/// The same columns as bytes (Fields.h).
+QL_INLINE void fragmentCodes(const UnitLayout &l, const Fragments &f, int t, int c,
+                             int h, u32 *low, u32 *high) {
+  const Spec &s = l.spec;
+  bool isTable = layout::isTable(s.codeKind);
+  if (l.hasBytes()) {
+    *low = isTable ? lookUp(s, f.low[c][h]) : f.low[c][h];
+    *high = isTable ? lookUp(s, f.second[c][h]) : f.second[c][h];
+  } else if (isTable) {
+    lookUp(s, fragmentPlaces(l, f, t, c, h), low, high);
+  } else {
+    fragmentFields(l, f, t, c, h, low, high);
   }
 }
 
@@ -223,7 +253,7 @@ QL_INLINE_LATE inline void dotFragments(const UnitLayout &l, const LaneShare &sh
     u32 low[2], high[2];
     QL_UNROLL
     for (int h = 0; h < 2; ++h)
-      fragmentCodes(l.spec, f, t, c, h, &low[h], &high[h]);
+      fragmentCodes(l, f, t, c, h, &low[h], &high[h]);
     u32x4 sums[2];
     auto start = [&](int half) {
       u32 first = kind.bias ? records[1 + half] : u32(kMagicBits);

@@ -195,8 +195,13 @@ struct GemmTiles {
     for (int i = 0; i < 2; ++i) {
       int c = 2 * pair + i;
       QL_UNROLL
-      for (int h = 0; h < 2; ++h)
-        loadHigh(l, 2 * h + (g >> 2), g & 3, unit, c, out.codes.high[c][h]);
+      for (int h = 0; h < 2; ++h) {
+        int j = 2 * h + (g >> 2), r0 = g & 3;
+        if (l.hasPairs())
+          loadPairs(l, j, r0, unit, c, h, out.codes);
+        if (l.hasBits())
+          loadBits(l, j, r0, unit, c, h, out.codes);
+      }
       loadWords(table.entry(c, g, 0), 2 * table.halves, out.groups[i]);
     }
   }

@@ -38,15 +38,15 @@ QL_INLINE void widenCodes(u32 codes, u32 *even, u32 *odd) {
 
 /// Part 0 or 1 of the floats of a table, of chunk c and rows g and g + 8: the even
 /// ones, then the odd, of columns 0..15 in `low` and 16..31 in `high`.
-QL_INLINE void tableHalves(const Spec &s, const Fragments &f, int c, int part,
-                           u32x4 &low, u32x4 &high) {
+QL_INLINE void tableHalves(const UnitLayout &l, const Fragments &f, int t, int c,
+                           int part, u32x4 &low, u32x4 &high) {
   QL_UNROLL
   for (int h = 0; h < 2; ++h) {
-    u32 halves[4];
+    u32 halves[4], places = fragmentPlaces(l, f, t, c, h);
     if (part)
-      lookUpHalves<kHalfExponent, 1>(s, f.low[c][h], halves);
+      lookUpHalves<kHalfExponent, 1>(l.spec, places, halves);
     else
-      lookUpHalves<kHalfExponent, 0>(s, f.low[c][h], halves);
+      lookUpHalves<kHalfExponent, 0>(l.spec, places, halves);
     low[h] = halves[0], low[2 + h] = halves[1];
     high[h] = halves[2], high[2 + h] = halves[3];
   }
@@ -71,14 +71,14 @@ QL_INLINE_LATE inline void dotHalfFragments(const UnitLayout &l, const LaneShare
     QL_UNROLL
     for (int h = 0; h < 2; ++h) {
       u32 first, second, even, odd;
-      fragmentCodes(l.spec, f, t, c, h, &first, &second);
+      fragmentCodes(l, f, t, c, h, &first, &second);
       widenCodes(first, &even, &odd);
       low[h] = even, low[2 + h] = odd;
       widenCodes(second, &even, &odd);
       high[h] = even, high[2 + h] = odd;
     }
     if (l.spec.hasFloats())
-      tableHalves(l.spec, f, c, 0, low, high);
+      tableHalves(l, f, t, c, 0, low, high);
     // What the products start with; groups of 16 have a sum for each half.
     f32x4 sums[2];
     QL_UNROLL
@@ -95,7 +95,7 @@ QL_INLINE_LATE inline void dotHalfFragments(const UnitLayout &l, const LaneShare
     QL_UNROLL
     for (int codePart = 0; codePart < (l.spec.hasFloats() ? 2 : 1); ++codePart) {
       if (codePart)
-        tableHalves(l.spec, f, c, codePart, low, high);
+        tableHalves(l, f, t, c, codePart, low, high);
       QL_UNROLL
       for (int part = 0; part < parts; ++part) {
         u32x4 b = ql_ptx_load_matrices(x.codes + (c * parts + part) * 64);

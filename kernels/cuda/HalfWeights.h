@@ -36,8 +36,13 @@ QL_INLINE void pin(const UnitLayout &l, int pair, Columns &columns) {
   for (int c = 2 * pair; c < 2 * pair + 2; ++c)
     QL_UNROLL
   for (int h = 0; h < 2; ++h) {
-    columns.codes.low[c][h] = ql_ptx_pin(columns.codes.low[c][h]);
-    if (l.spec.codeBits == 8)
+    if (l.hasNibbles() || l.hasBytes())
+      columns.codes.low[c][h] = ql_ptx_pin(columns.codes.low[c][h]);
+    else
+      QL_UNROLL
+    for (int i = 0; i < 2; ++i)
+      columns.codes.pairs[c][h][i] = ql_ptx_pin(columns.codes.pairs[c][h][i]);
+    if (l.hasBytes())
       columns.codes.second[c][h] = ql_ptx_pin(columns.codes.second[c][h]);
   }
 }
@@ -68,12 +73,13 @@ QL_INLINE void makeWeights(const UnitLayout &l, const Columns &columns, int pair
         high = ql_ptx_half_fma(high, 0x2C002C00u, 0x80008000u); // / 16
       } else if (l.spec.hasFloats()) {
         u32 halves[4];
-        lookUpHalves<kWeightExponent, 0>(l.spec, columns.codes.low[c][h], halves);
+        lookUpHalves<kWeightExponent, 0>(
+            l.spec, fragmentPlaces(l, columns.codes, lane & 3, c, h), halves);
         even[0] = halves[0], odd[0] = halves[1];
         even[1] = halves[2], odd[1] = halves[3];
       } else {
         u32 first, second;
-        fragmentCodes(l.spec, columns.codes, lane & 3, c, h, &first, &second);
+        fragmentCodes(l, columns.codes, lane & 3, c, h, &first, &second);
         widenCodes(first, &even[0], &odd[0]);
         widenCodes(second, &even[1], &odd[1]);
       }

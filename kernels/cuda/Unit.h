@@ -25,10 +25,11 @@ namespace qlinear::kernels {
 
 /// Raw words of one lane's share; those an encoding lacks vanish.
 struct Unit {
-  u32 low[4][8];  ///< per row j: 16 bytes of nibbles, or 32 bytes
-  u32 high[4][2]; ///< per row j: bits 4 (and 5) of the codes
-  u32 record[18]; ///< metadata fields of the chunk's group(s)
-  u32 steps[10];  ///< block steps of the 4 rows
+  u32 low[4][8];   ///< per row j: 16 bytes of nibbles, or 32 bytes
+  u32 pairs[4][2]; ///< per row j: the plane of pairs of bits
+  u32 bits[4];     ///< per row j: the plane of single bits
+  u32 record[18];  ///< metadata fields of the chunk's group(s)
+  u32 steps[10];   ///< block steps of the 4 rows
 };
 
 /// Row constants of the lane's 4 rows, while it works on one tile.
@@ -106,13 +107,14 @@ QL_INLINE_LATE inline void loadUnit(const UnitLayout &l, int lane, const Source 
   int r0 = lane >> 3, c = chunkOf(l, lane);
   QL_UNROLL
   for (int j = 0; j < 4; ++j) {
-    load16(unit, l.low(j, r0, c), u.low[j]);
-    if (l.spec.codeBits == 8)
+    if (l.hasNibbles() || l.hasBytes())
+      load16(unit, l.low(j, r0, c), u.low[j]);
+    if (l.hasBytes())
       load16(unit, l.low(j, r0, c, 1), u.low[j] + 4);
-    if (l.spec.codeBits == 5)
-      u.high[j][0] = unit.load4(l.high5(j, r0, c));
-    if (l.spec.codeBits == 6 && j % 2 == 0)
-      load16(unit, l.high6(j, r0, c), u.high[j]);
+    if (l.hasPairs() && j % 2 == 0) // of rows j and j + 1
+      load16(unit, l.pairs(j, r0, c), u.pairs[j]);
+    if (l.hasBits())
+      u.bits[j] = unit.load4(l.bits(j, r0, c));
   }
   loadMetadata(l, lane, unit, steps, u);
 }
@@ -168,42 +170,57 @@ QL_INLINE u32 lookUp(const Spec &s, u32 places) {
   return found;
 }
 
-/// The bytes of row j (Fields.h) as 8 words: columns 0..15, then 16..31. The high
-/// nibbles of 4-bit integers stay in place, i.e. are 16 times the code.
-QL_INLINE void unpackCodes(const Spec &s, const Unit &u, int j, u32 *codes) {
+/// A word's bits moved up, or down where `by` is negative.
+QL_INLINE u32 moved(u32 word, int by) { return by < 0 ? word >> -by : word << by; }
+
+/// Bits in a byte, in all four of a word.
+QL_INLINE u32 inBytes(int bits) { return u32(bits) * 0x01010101u; }
+
+/// The fields of row j, of codes below 8 bits, as 8 words: columns 0..15, then 16..31.
+QL_INLINE void unpackFields(const UnitLayout &l, const Unit &u, int j, u32 *fields) {
+  QL_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    u32 first = 0, second = 0;
+    if (l.hasNibbles()) {
+      first = u.low[j][i] & inBytes(15);
+      second = u.low[j][i] >> 4 & inBytes(15);
+    }
+    if (l.hasPairs()) {
+      u32 mask = inBytes(3 << l.pairShift());
+      first |= moved(u.pairs[j][0], l.pairShift() - 2 * i) & mask;
+      second |= moved(u.pairs[j][1], l.pairShift() - 2 * i) & mask;
+    }
+    if (l.hasBits()) {
+      u32 mask = inBytes(1 << l.bitShift());
+      first |= moved(u.bits[j], l.bitShift() - i) & mask;
+      second |= moved(u.bits[j], l.bitShift() - 4 - i) & mask;
+    }
+    fields[i] = first;
+    fields[4 + i] = second;
+  }
+}
+
+/// The bytes of row j (Fields.h) as 8 words, like fields. The high nibbles of 4-bit
+/// integers stay in place, i.e. are 16 times the code.
+QL_INLINE void unpackCodes(const UnitLayout &l, const Unit &u, int j, u32 *codes) {
+  const Spec &s = l.spec;
+  bool isTable = layout::isTable(s.codeKind);
+  if (s.codeBits < 8 && s.codeBits != 4)
+    unpackFields(l, u, j, codes);
   QL_UNROLL
   for (int i = 0; i < 4; ++i) {
     u32 w = u.low[j][i];
     if (s.codeBits == 8) {
       u32 second = u.low[j][4 + i];
-      codes[i] = layout::isTable(s.codeKind) ? lookUp(s, w) : w;
-      codes[4 + i] = layout::isTable(s.codeKind) ? lookUp(s, second) : second;
-    } else if (layout::isTable(s.codeKind)) {
-      lookUp(s, w, &codes[i], &codes[4 + i]);
+      codes[i] = isTable ? lookUp(s, w) : w;
+      codes[4 + i] = isTable ? lookUp(s, second) : second;
+    } else if (isTable) {
+      u32 nibbles = s.codeBits == 4 ? w : codes[i] | codes[4 + i] << 4;
+      lookUp(s, nibbles, &codes[i], &codes[4 + i]);
     } else if (s.codeBits == 4) {
       codes[i] = w & 0x0F0F0F0Fu;
       codes[4 + i] = w & 0xF0F0F0F0u;
-    } else {
-      u32 lo = w & 0x0F0F0F0Fu, hi = w >> 4 & 0x0F0F0F0Fu;
-      u32 h0 = u.high[j][0], h1 = u.high[j][1];
-      if (s.codeBits == 5) {
-        codes[i] = lo | (h0 << (4 - i) & 0x10101010u);
-        codes[4 + i] = hi | (h0 >> i & 0x10101010u);
-      } else {
-        u32 m = 0x30303030u;
-        codes[i] = lo | ((i < 3 ? h0 << (4 - 2 * i) : h0 >> 2) & m);
-        codes[4 + i] = hi | ((i < 3 ? h1 << (4 - 2 * i) : h1 >> 2) & m);
-      }
     }
-  }
-}
-
-/// The nibbles of row j, as unpackCodes has the bytes.
-QL_INLINE void unpackPlaces(const Unit &u, int j, u32 *places) {
-  QL_UNROLL
-  for (int i = 0; i < 4; ++i) {
-    places[i] = u.low[j][i] & 0x0F0F0F0Fu;
-    places[4 + i] = u.low[j][i] >> 4 & 0x0F0F0F0Fu;
   }
 }
 
@@ -374,9 +391,9 @@ QL_INLINE_LATE void dotUnit(const UnitLayout &l, int tokens, const Unit &u,
   QL_UNROLL
   for (int j = 0; j < 4; ++j) {
     if (isFloat && l.spec.hasFloats())
-      unpackPlaces(u, j, codes[j]);
+      unpackFields(l, u, j, codes[j]);
     else
-      unpackCodes(l.spec, u, j, codes[j]);
+      unpackCodes(l, u, j, codes[j]);
     decodeGroups(l, u, rows, j, operand, scale[j], offset[j]);
   }
   QL_UNROLL

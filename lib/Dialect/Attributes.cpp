@@ -173,8 +173,8 @@ Attribute EncodingAttr::parse(AsmParser &parser, Type) {
   std::optional<CodeType> codes;
   if (failed(parser.parseOptionalKeyword(&text)) || !(codes = CodeType::parse(text))) {
     parser.emitError(loc,
-                     "expected the code of a weight: one of u4, i4, u5, i5, u6, i6, "
-                     "u8, i8")
+                     "expected the code of a weight: one of u2, i2, u3, i3, u4, i4, "
+                     "u5, i5, u6, i6, u8, i8")
         << CodeType::tables();
     return {};
   }

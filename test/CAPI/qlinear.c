@@ -161,10 +161,10 @@ static void testEncodings(MlirLocation loc) {
 
   /* What is impossible is refused with a reason. */
   value.codeBits = 7;
-  // CHECK: error: {{.*}}7{{.*}}4, 5, 6 or 8
+  // CHECK: error: {{.*}}7{{.*}}2, 3, 4, 5, 6 or 8
   CHECK_THAT(mlirAttributeIsNull(mlirQLinearEncodingAttrGet(loc, value)));
   value.codeBits = 256 + 4;
-  // CHECK-NEXT: error: {{.*}}4, 5, 6 or 8
+  // CHECK-NEXT: error: {{.*}}2, 3, 4, 5, 6 or 8
   CHECK_THAT(mlirAttributeIsNull(mlirQLinearEncodingAttrGet(loc, value)));
   value.codeBits = 4;
   value.offset.kind = MLIR_QLINEAR_STORAGE_NONE;
@@ -173,8 +173,8 @@ static void testEncodings(MlirLocation loc) {
   value.offset.kind = (MlirQLinearStorageKind)9;
   // CHECK-NEXT: error: MlirQLinearStorageKind 9 does not exist; the last one is 5
   CHECK_THAT(mlirAttributeIsNull(mlirQLinearEncodingAttrGet(loc, value)));
-  // CHECK-NEXT: error: {{.*}}Q3_K
-  CHECK_THAT(mlirAttributeIsNull(mlirQLinearEncodingAttrGetGGUF(loc, str("Q3_K"))));
+  // CHECK-NEXT: error: {{.*}}IQ3_S
+  CHECK_THAT(mlirAttributeIsNull(mlirQLinearEncodingAttrGetGGUF(loc, str("IQ3_S"))));
   // CHECK-NEXT: error: {{.*}}middling
   CHECK_THAT(mlirAttributeIsNull(mlirQLinearEncodingAttrParse(
       loc, str("u4, group = 32, middling, scale = bf16, offset = bf16"))));

@@ -89,11 +89,11 @@ def matrix_entries():
     """Every kind of encoding, in turn with each row variant and type."""
     types = [*matrix.INPUTS, "i8", *FLOATS]
     cases = [(e, n, k) for e, shapes in matrix.CASES for n, k in shapes]
-    for codes in ["4bit", "5bit", "6bit", "8bit", "tables"]:
-        entry = Entry(f"matrix-{codes}")
+    for codes in ["4", "5", "6", "8", "2", "tables"]:
+        entry = Entry(f"matrix-{codes}" + ("" if codes == "tables" else "bit"))
         for i, (encoding, n, k) in enumerate(cases):
             width = encoding.split(",")[0]
-            if codes == ("tables" if matrix.is_table(width) else f"{width[1:]}bit"):
+            if codes == matrix.kind_of(width):
                 schedule = matrix.SCHEDULES[i % len(matrix.SCHEDULES)]
                 for f, j in ("f", i), ("g", i + 4):
                     x, y = types[j % 7], matrix.RESULTS[j // 4 % 3]
@@ -320,7 +320,7 @@ def joined_entry():
 def exact_entry():
     """Every code width with scales of 1."""
     entry = Entry("exact", "exact")
-    for bits in [4, 5, 6, 8]:
+    for bits in [2, 3, 4, 5, 6, 8]:
         for group in ["32", "row"]:
             for i, schedule in enumerate(matrix.SCHEDULES[:4]):
                 encoding = f"u{bits}, group = {group}, zero, scale = f32, offset = f32"

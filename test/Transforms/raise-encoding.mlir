@@ -186,8 +186,30 @@ func.func @scales_255(%q: tensor<8x64xi4>, %c: tensor<8x2xi8>, %s: tensor<8xf16>
 
 // Codes that are read with a sign, and have none: with one, no zero is needed, if it takes no more
 // bits.
+// CHECK-LABEL: @codes_1
+// CHECK: qlinear.pack {{.*}} -> !qlinear.weight<8x64, #qlinear.encoding<i2, group = row, symmetric, scale = f32>>
+func.func @codes_1(%q: tensor<8x64xi8>, %x: tensor<2x64xf32>, %init: tensor<2x8xf32>) -> tensor<2x8xf32> {
+  %mask = arith.constant dense<1> : tensor<8x64xi8>
+  %c = arith.andi %q, %mask : tensor<8x64xi8>
+  %w = arith.sitofp %c : tensor<8x64xi8> to tensor<8x64xf32>
+  %y = linalg.matmul indexing_maps = [#mk, #nk3, #mn]
+      ins(%x, %w : tensor<2x64xf32>, tensor<8x64xf32>) outs(%init : tensor<2x8xf32>) -> tensor<2x8xf32>
+  return %y : tensor<2x8xf32>
+}
+
+// CHECK-LABEL: @codes_3
+// CHECK: qlinear.pack {{.*}} -> !qlinear.weight<8x64, #qlinear.encoding<u2, group = row, zero, scale = f32, offset = u4>>
+func.func @codes_3(%q: tensor<8x64xi8>, %x: tensor<2x64xf32>, %init: tensor<2x8xf32>) -> tensor<2x8xf32> {
+  %mask = arith.constant dense<3> : tensor<8x64xi8>
+  %c = arith.andi %q, %mask : tensor<8x64xi8>
+  %w = arith.sitofp %c : tensor<8x64xi8> to tensor<8x64xf32>
+  %y = linalg.matmul indexing_maps = [#mk, #nk3, #mn]
+      ins(%x, %w : tensor<2x64xf32>, tensor<8x64xf32>) outs(%init : tensor<2x8xf32>) -> tensor<2x8xf32>
+  return %y : tensor<2x8xf32>
+}
+
 // CHECK-LABEL: @codes_7
-// CHECK: qlinear.pack {{.*}} -> !qlinear.weight<8x64, #qlinear.encoding<i4, group = row, symmetric, scale = f32>>
+// CHECK: qlinear.pack {{.*}} -> !qlinear.weight<8x64, #qlinear.encoding<u3, group = row, zero, scale = f32, offset = u4>>
 func.func @codes_7(%q: tensor<8x64xi8>, %x: tensor<2x64xf32>, %init: tensor<2x8xf32>) -> tensor<2x8xf32> {
   %mask = arith.constant dense<7> : tensor<8x64xi8>
   %c = arith.andi %q, %mask : tensor<8x64xi8>

@@ -41,7 +41,7 @@ protected:
     q3 = randomBlocks(5, 110, {}, rng);
     writeFile(dir / "a.gguf",
               makeGguf({{"norm", 0, {3}, std::string(12, '\1')},
-                        {"o", 11, {256, 5}, q3},
+                        {"o", 21, {256, 5}, q3},
                         {"w", 12, {768, 20}, q4},
                         {"v", 14, {256, 1}, randomBlocks(1, 210, {208}, rng)}},
                        {pairString("general.architecture", "test")}));
@@ -92,7 +92,7 @@ TEST_F(ArchiveTest, HoldsWhatWasPacked) {
   EXPECT_EQ(o->type, "U8");
   EXPECT_EQ(o->shape, (std::vector<uint64_t>{5, 110}));
   EXPECT_EQ(memcmp(o->bytes.data(), q3.data(), q3.size()), 0);
-  EXPECT_EQ(archive->carried().at("o").type, "Q3_K");
+  EXPECT_EQ(archive->carried().at("o").type, "IQ3_S");
   EXPECT_EQ(archive->carried().at("o").shape, (std::vector<uint64_t>{5, 256}));
 }
 
@@ -152,7 +152,7 @@ TEST_F(ArchiveTest, Validation) {
   expect("u4, group", "u9, group", "weight 'w': encoding 'u9, group");
   expect("\\\"shape\\\":[5,256]", "\\\"shape\\\":[6,256]",
          "carried tensor 'o': shape 6x256");
-  expect("Q3_K", "Q3_X", "carried tensor 'o': unknown type 'Q3_X'");
+  expect("IQ3_S", "IQ3_X", "carried tensor 'o': unknown type 'IQ3_X'");
 }
 
 TEST_F(ArchiveTest, Dequantized) {

@@ -224,12 +224,13 @@ TEST(Gguf, PackTileByTile) {
     size_t block, bytes;
     std::initializer_list<size_t> floats;
     size_t byteFloats = 0; ///< scales of a byte, where a block begins
-  } cases[] = {{"Q4_0", 2, 32, 18, {0}},       {"Q4_1", 3, 32, 20, {0, 2}},
-               {"Q5_0", 6, 32, 22, {0}},       {"Q5_1", 7, 32, 24, {0, 2}},
-               {"Q8_0", 8, 32, 34, {0}},       {"Q4_K", 12, 256, 144, {0, 2}},
-               {"Q5_K", 13, 256, 176, {0, 2}}, {"Q6_K", 14, 256, 210, {208}},
-               {"IQ4_NL", 20, 32, 18, {0}},    {"IQ4_XS", 23, 256, 136, {0}},
-               {"MXFP4", 39, 32, 17, {}, 1},   {"NVFP4", 40, 64, 36, {}, 4}};
+  } cases[] = {{"Q4_0", 2, 32, 18, {0}},        {"Q4_1", 3, 32, 20, {0, 2}},
+               {"Q5_0", 6, 32, 22, {0}},        {"Q5_1", 7, 32, 24, {0, 2}},
+               {"Q8_0", 8, 32, 34, {0}},        {"Q4_K", 12, 256, 144, {0, 2}},
+               {"Q5_K", 13, 256, 176, {0, 2}},  {"Q6_K", 14, 256, 210, {208}},
+               {"Q2_K", 10, 256, 84, {80, 82}}, {"Q3_K", 11, 256, 110, {108}},
+               {"IQ4_NL", 20, 32, 18, {0}},     {"IQ4_XS", 23, 256, 136, {0}},
+               {"MXFP4", 39, 32, 17, {}, 1},    {"NVFP4", 40, 64, 36, {}, 4}};
   TemporaryDirectory dir;
   std::mt19937_64 rng(2);
   for (const Case &c : cases)
@@ -279,6 +280,42 @@ TEST(Gguf, NonFiniteMetadata) {
     ASSERT_FALSE(r);
     EXPECT_EQ(r.error(), expected);
   }
+}
+
+/// Of Q2_K and Q3_K the floats stand behind the codes. Any other bits are a block.
+TEST(Gguf, NonFiniteMetadataBehindCodes) {
+  TemporaryDirectory dir;
+  std::mt19937_64 rng(4);
+  struct Case {
+    const char *name;
+    uint32_t type;
+    size_t bytes;
+    std::vector<size_t> floats;
+  } cases[] = {{"Q2_K", 10, 84, {80, 82}}, {"Q3_K", 11, 110, {108}}};
+  for (const Case &c : cases)
+    for (size_t at = 0; at + 2 <= c.bytes; at += 2) {
+      bool isFloat = std::find(c.floats.begin(), c.floats.end(), at) != c.floats.end();
+      std::string data(6 * c.bytes, '\0');
+      for (char &byte : data)
+        byte = char(rng());
+      for (size_t block = 0; block < 6; ++block)
+        for (size_t f : c.floats)
+          data[block * c.bytes + f + 1] &= char(0x83);
+      memcpy(data.data() + 5 * c.bytes + at, "\x00\xFC", 2); // - infinity
+      writeFile(dir / "a.gguf", makeGguf({{"w", c.type, {512, 3}, data}}));
+      auto file = Checkpoint::open(dir / "a.gguf");
+      ASSERT_TRUE(file) << file.error();
+      const Tensor &t = file->tensors()[0];
+      auto w = decodeGguf(t);
+      ASSERT_EQ(bool(w), !isFloat) << c.name << " " << at;
+      if (!isFloat)
+        continue;
+      EXPECT_EQ(w.error(), "tensor 'w': the " + std::string(c.name) +
+                               " block at offset " +
+                               std::to_string(t.offset + 5 * c.bytes) +
+                               " (row 2, group 16) has a scale or min that is not "
+                               "finite");
+    }
 }
 
 } // namespace

@@ -67,6 +67,10 @@ TEST(Constants, EveryBitComesBack) {
        2, 288},
       {"i6, group = 16, symmetric, scale = i8 * block<256, f16>", 1, 272},
       {"i4, group = 16, symmetric, scale = f32", 1, 16},
+      {"u2, group = 16, min, scale = u4 * block<256, f16>, offset = u4 * block<256, "
+       "f16>",
+       2, 288},
+      {"i3, group = 16, symmetric, scale = i6 * block<256, f16>", 3, 272},
       {"iq4nl, group = 16, symmetric, scale = u6 * row<f16>", 3, 48},
       {"e2m1, group = 32, symmetric, scale = e8m0", 3, 96},
       {"nf4, group = 64, symmetric, scale = f32", 3, 128},

@@ -61,8 +61,8 @@ const char *const kStorages[] = {"bf16",
 /// that the library accepts, with the same meaning, and prints what was parsed.
 TEST_F(EncodingAttrTest, EverySpelling) {
   int accepted = 0, rejected = 0;
-  for (const char *codes : {"u4", "i4", "u5", "i6", "u8", "i8", "u7", "iq4nl", "e2m1",
-                            "example2", "example8"})
+  for (const char *codes : {"u2", "i3", "u4", "i4", "u5", "i6", "u8", "i8", "u7",
+                            "iq4nl", "e2m1", "example2", "example8"})
     for (const char *group : {"16", "32", "48", "256", "row"})
       for (const char *form : {"symmetric", "zero", "min", "centred"})
         for (const char *scale : kStorages)

@@ -166,7 +166,7 @@ TEST(Decode, RoundsOnceWhereDoubleRoundsTwice) {
 TEST(Encode, PlainF32IsExactInTheSourceForm) {
   std::mt19937_64 rng(31);
   for (Form form : {Form::symmetric, Form::zero, Form::min, Form::centred})
-    for (uint8_t bits : {4, 5, 6, 8})
+    for (uint8_t bits : {2, 3, 4, 5, 6, 8})
       for (unsigned group : {16u, 64u, 0u}) {
         CodeType codes{bits, form == Form::symmetric};
         AffineWeight w = randomAffine(codes, group, form, 5, 192, rng);

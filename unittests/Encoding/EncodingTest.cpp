@@ -50,7 +50,7 @@ TEST(Encoding, RandomEncodingsRoundTrip) {
     ASSERT_EQ(*back, e) << e.str();
     // The kernels' constant says the same, field by field.
     layout::Spec s = layout::Spec::unpack(e.spec());
-    ASSERT_EQ(s.codeBits, std::max<int>(e.codes.bits, 4));
+    ASSERT_EQ(s.codeBits, int(e.codes.bits));
     ASSERT_EQ(s.codeKind, int(e.codes.kind));
     ASSERT_EQ(s.bias(), e.codes.bias());
     ASSERT_EQ(unsigned(s.group), e.group);
@@ -84,16 +84,16 @@ TEST(Encoding, ParseNeverAcceptsDamage) {
   }
 }
 
+/// What the beginning of a spelling may be, as messages list it.
+static const std::string codeTypes =
+    "expected a code type (u2, u3, u4, u5, u6, u8, i2, i3, i4, i5, i6, i8, example4, "
+    "example2, example3, example8, iq4nl, e2m1, nf4)";
+
 TEST(Encoding, ParseErrorsNameTheWordAndPlace) {
-  EXPECT_EQ(
-      parseError(""),
-      "expected a code type (u4, u5, u6, u8, i4, i5, i6, i8, example4, example2, "
-      "example3, example8, iq4nl, e2m1, nf4), found 'the end' at character 1 of the "
-      "encoding");
+  EXPECT_EQ(parseError(""),
+            codeTypes + ", found 'the end' at character 1 of the encoding");
   EXPECT_EQ(parseError("u7, group = 32"),
-            "expected a code type (u4, u5, u6, u8, i4, i5, i6, i8, example4, example2, "
-            "example3, example8, iq4nl, e2m1, nf4), found 'u7' at character 1 of the "
-            "encoding");
+            codeTypes + ", found 'u7' at character 1 of the encoding");
   EXPECT_EQ(parseError("u4, group = 48, zero"),
             "expected a group size (16, 32, 64, 128, 256, row), found '48' at "
             "character 13 of the encoding");
@@ -153,15 +153,14 @@ TEST(Encoding, FieldsMeanWhatTheReferenceSays) {
 }
 
 TEST(Encoding, CodesOfATable) {
-  // Those of 2 and 3 bits have the layout of 4.
   const struct {
     CodeKind kind;
     std::string name;
     uint8_t bits;
     const char *alike;
     double bitsPerWeight;
-  } cases[] = {{CodeKind::example2, "example2", 2, "i4", 4.5},
-               {CodeKind::example3, "example3", 3, "i4", 4.5},
+  } cases[] = {{CodeKind::example2, "example2", 2, "i2", 2.5},
+               {CodeKind::example3, "example3", 3, "i3", 3.5},
                {CodeKind::example4, "example4", 4, "i4", 4.5},
                {CodeKind::example8, "example8", 8, "i8", 8.5},
                {CodeKind::iq4nl, "iq4nl", 4, "i4", 4.5},
@@ -195,10 +194,8 @@ TEST(Encoding, CodesOfATable) {
                                      " at row 0, column 31 does not fit " +
                                      std::to_string(c.bits) + " bits");
   }
-  EXPECT_EQ(parseError("u2, group = 32, zero, scale = bf16, offset = u4"),
-            "expected a code type (u4, u5, u6, u8, i4, i5, i6, i8, example4, example2, "
-            "example3, example8, iq4nl, e2m1, nf4), found 'u2' at character 1 of the "
-            "encoding");
+  EXPECT_EQ(parseError("u1, group = 32, zero, scale = bf16, offset = u4"),
+            codeTypes + ", found 'u1' at character 1 of the encoding");
 }
 
 TEST(Encoding, VerifyErrorsSayTheWayOut) {
@@ -229,7 +226,7 @@ TEST(Encoding, VerifyErrorsSayTheWayOut) {
   EXPECT_EQ(parseError("example4, group = 32, centred, scale = bf16, offset = bf16"),
             "the centred form needs unsigned codes; use u4, or the zero form");
   EXPECT_EQ(parseError("example2, group = 32, centred, scale = bf16, offset = bf16"),
-            "the centred form needs unsigned codes; use u4, or the zero form");
+            "the centred form needs unsigned codes; use u2, or the zero form");
   EXPECT_EQ(parseError("u4, group = 32, symmetric, scale = bf16"),
             "the symmetric form needs signed codes; use i4, or the zero form");
   EXPECT_EQ(parseError("i4, group = 32, centred, scale = bf16, offset = bf16"),
@@ -300,9 +297,10 @@ TEST(Encoding, GgufBitsPerWeight) {
   struct {
     const char *type;
     double bits;
-  } rows[] = {{"Q4_0", 4.5},   {"Q4_1", 5},      {"Q5_0", 5.5},   {"Q5_1", 6},
-              {"Q8_0", 8.5},   {"Q4_K", 4.5},    {"Q5_K", 5.5},   {"Q6_K", 6.5625},
-              {"IQ4_NL", 4.5}, {"IQ4_XS", 4.25}, {"MXFP4", 4.25}, {"NVFP4", 4.5}};
+  } rows[] = {{"Q4_0", 4.5},   {"Q4_1", 5},      {"Q5_0", 5.5},    {"Q5_1", 6},
+              {"Q8_0", 8.5},   {"Q2_K", 2.625},  {"Q3_K", 3.4375}, {"Q4_K", 4.5},
+              {"Q5_K", 5.5},   {"Q6_K", 6.5625}, {"IQ4_NL", 4.5},  {"IQ4_XS", 4.25},
+              {"MXFP4", 4.25}, {"NVFP4", 4.5}};
   for (auto [type, bits] : rows)
     EXPECT_EQ(layoutOf(*ggufEncoding(type), 4096, 4096).bitsPerWeight(), bits) << type;
   EXPECT_FALSE(ggufEncoding("IQ3_S"));

@@ -30,13 +30,11 @@ class BlobReader {
 
   static uint64_t up(uint64_t v, uint64_t a) { return (v + a - 1) / a * a; }
 
-  /// Codes of 2 and 3 bits are stored as such of 4.
-  unsigned planeBits() const { return e.codes.bits < 4 ? 4 : e.codes.bits; }
   uint64_t chunksOf(uint64_t u) const {
     return u < w.K / 256 ? 8 : (w.K % 256 + 31) / 32;
   }
   uint64_t codeBytes(uint64_t chunks) const {
-    return 16 * chunks * 32 * planeBits() / 8;
+    return 16 * chunks * 32 * e.codes.bits / 8;
   }
   int entries() const { return e.group == 16 ? 8 : 4; }
   uint64_t columnsOf(uint64_t chunks) const {
@@ -102,23 +100,30 @@ public:
   uint32_t code(uint64_t n, uint64_t k) {
     uint64_t t = n / 16, r = n % 16, u = k / 256, chunks = chunksOf(u);
     uint64_t j = r / 4, r0 = r % 4, c = k % 256 / 32;
-    unsigned i = unsigned(k % 32), b = planeBits();
+    unsigned i = unsigned(k % 32), b = e.codes.bits;
     // Only full units swizzle the chunks of a row.
     auto swizzled = [&](uint64_t row) { return chunks == 8 ? c ^ row % 8 : c; };
     uint64_t at = unitAt(t, u), place = (4 * j + r0) * chunks + swizzled(r);
     uint64_t plane = 16 * chunks * 16;
     if (b == 8)
       return bits(at + (i / 16) * plane + place * 16 + i % 16, 0, 8);
-    uint32_t v = bits(at + place * 16 + i % 16, i < 16 ? 0 : 4, 4);
-    uint64_t high = at + plane;
-    if (b == 5) // byte b, bit i is column 4 i + b
-      v |= bit(high + (r * chunks + c) * 4 + i % 4, i / 4) << 4;
-    if (b == 6) {
-      uint64_t pair = (j / 2) * 4 + r0;
-      uint64_t word =
-          high + (pair * chunks + swizzled(pair)) * 16 + (j % 2) * 8 + (i / 16) * 4;
-      v |= bits(word + i % 4, 2 * (i % 16 / 4), 2) << 4;
+    uint32_t v = 0;
+    unsigned have = 0; // bits of the code that came from planes before
+    if (b == 4 || b == 5 || b == 6) {
+      v = bits(at + place * 16 + i % 16, i < 16 ? 0 : 4, 4);
+      at += plane;
+      have = 4;
     }
+    if (b == 2 || b == 3 || b == 6) {
+      uint64_t two = (j / 2) * 4 + r0;
+      uint64_t word =
+          at + (two * chunks + swizzled(two)) * 16 + (j % 2) * 8 + (i / 16) * 4;
+      v |= bits(word + i % 4, 2 * (i % 16 / 4), 2) << have;
+      at += plane / 2;
+      have += 2;
+    }
+    if (b == 3 || b == 5) // byte b, bit i is column 4 i + b
+      v |= bit(at + (r * chunks + c) * 4 + i % 4, i / 4) << have;
     return v;
   }
 
@@ -234,7 +239,7 @@ void checkBlob(const Encoding &e, Shape s, std::mt19937_64 &rng) {
 
 TEST(Pack, EveryCodeAndGroupAtOddShapes) {
   std::mt19937_64 rng(11);
-  for (uint8_t bits : {4, 5, 6, 8})
+  for (uint8_t bits : {2, 3, 4, 5, 6, 8})
     for (bool isSigned : {false, true})
       for (unsigned group : {16u, 32u, 64u, 128u, 256u, 0u})
         for (const char *name : {"row-u8", "block-u8", "f32"}) {
@@ -287,8 +292,9 @@ TEST(Pack, EveryStorage) {
 
 TEST(Pack, NativeGguf) {
   std::mt19937_64 rng(13);
-  for (const char *type : {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K",
-                           "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4", "NVFP4"})
+  for (const char *type :
+       {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K",
+        "IQ4_NL", "IQ4_XS", "MXFP4", "NVFP4"})
     for (Shape s : {Shape{1, 256}, {17, 512}, {40, 1280}})
       checkBlob(*ggufEncoding(type), s, rng);
 }

@@ -296,7 +296,7 @@ inline std::vector<MetaStorage> allStorages(bool forScale, unsigned group) {
 /// Every width and kind of codes, signed where the form lets one choose.
 inline std::vector<CodeType> allCodes(Form form) {
   std::vector<CodeType> all;
-  for (uint8_t bits : {4, 5, 6, 8})
+  for (uint8_t bits : {2, 3, 4, 5, 6, 8})
     all.push_back({bits, form != Form::centred});
   if (form != Form::centred)
     for (CodeKind kind : kTables)
@@ -307,11 +307,11 @@ inline std::vector<CodeType> allCodes(Form form) {
 /// A random valid encoding.
 inline Encoding randomEncoding(std::mt19937_64 &rng) {
   static constexpr unsigned groups[] = {16, 32, 64, 128, 256, 0};
-  static constexpr uint8_t bits[] = {4, 5, 6, 8};
+  static constexpr uint8_t bits[] = {2, 3, 4, 5, 6, 8};
   Encoding e;
   e.group = groups[rng() % 6];
   e.form = Form(rng() % 4);
-  e.codes = {bits[rng() % 4],
+  e.codes = {bits[rng() % std::size(bits)],
              e.form == Form::symmetric || (e.form != Form::centred && rng() % 2)};
   if (e.form != Form::centred && rng() % 5 == 0)
     e.codes = CodeType::table(kTables[rng() % std::size(kTables)]);

@@ -246,8 +246,9 @@ TEST(Select, Spellings) {
 
 TEST(Select, NativeStaysAsItIs) {
   std::mt19937_64 rng(70);
-  for (const char *type : {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K",
-                           "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4", "NVFP4"}) {
+  for (const char *type :
+       {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K",
+        "IQ4_NL", "IQ4_XS", "MXFP4", "NVFP4"}) {
     EncodedWeight w = reference::randomEncoded(*ggufEncoding(type), 32, 1024, rng);
     for (const char *name : {"auto", "lossless"}) {
       SelectionRule rule;

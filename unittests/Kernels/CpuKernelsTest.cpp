@@ -276,7 +276,7 @@ TEST_P(CpuKernelsTest, ConvertsElements) {
 
 TEST_P(CpuKernelsTest, IntegerPartIsExact) {
   // Scales and activation scales of 1: sums are integers below 2^24.
-  for (uint8_t bits : {4, 5, 6, 8})
+  for (uint8_t bits : {2, 3, 4, 5, 6, 8})
     for (unsigned group : {16u, 32u, 128u})
       for (int extreme = 0; extreme < 4; ++extreme) {
         Encoding e{{bits, false},
@@ -385,7 +385,7 @@ TEST_P(CpuKernelsTest, RowsDoNotDependOnTheVariant) {
 
 TEST_P(CpuKernelsTest, RowsDoNotDependOnTheirNumber) {
   // A row has the same bits whatever rows are beside it, in blocks of every size.
-  for (const char *type : {"Q4_K", "Q6_K", "Q8_0", "Q5_0", "IQ4_XS"}) {
+  for (const char *type : {"Q2_K", "Q3_K", "Q4_K", "Q6_K", "Q8_0", "Q5_0", "IQ4_XS"}) {
     uint64_t N = 24, K = type[3] == 'K' ? 768 : 320;
     EncodedWeight w = reference::randomEncoded(*ggufEncoding(type), N, K, rng);
     std::vector<float> x = randomRows(35 * K);

@@ -62,7 +62,7 @@ TEST(GpuKernelsTest, TensorCores) {
   std::mt19937_64 rng(7);
   const char *copies[] = {"bulk", "async"};
   int i = 0;
-  for (const char *bits : {"4", "5", "6", "8"})
+  for (const char *bits : {"2", "3", "4", "5", "6", "8"})
     for (const char *form :
          {"u%s, group = 16, zero, scale = u8 * row<bf16>, offset = u4",
           "i%s, group = 16, symmetric, scale = bf16",

@@ -20,16 +20,16 @@ class QLinear_Attr<string name, string mnem, list<Trait> traits = []>
 def QLinear_EncodingAttr : QLinear_Attr<"Encoding", "encoding"> {
   let summary = "how the weights of a linear layer are stored";
   let description = [{
-    Codes of 4, 5, 6 or 8 bits, and per group of consecutive weights along K a scale
+    Codes of 2, 3, 4, 5, 6 or 8 bits, and per group of consecutive weights along K a scale
     `s` and, in the affine forms, an offset. `q` is the value of a code: the integer
     itself (`u4`, `i6`, ...), or the value at its place in a table of 4, 8, 16 or 256
-    (`iq4nl`, `e2m1`; codes of 2 and 3 bits are stored in 4).
+    (`iq4nl`, `e2m1`).
 
     | form | weight | native to |
     | --- | --- | --- |
-    | `symmetric` | `s * q`, `q` signed | Q8_0, Q6_K, IQ4_XS, MXFP4, NVFP4, int8 |
+    | `symmetric` | `s * q`, `q` signed | Q8_0, Q3_K, Q6_K, IQ4_XS, MXFP4, NVFP4, int8 |
     | `zero` | `s * (q - z)` | torchao, AWQ, GPTQ, HQQ, ONNX |
-    | `min` | `s * q - m` | Q4_K, Q5_K, Q4_1, Q5_1 |
+    | `min` | `s * q - m` | Q2_K, Q4_K, Q5_K, Q4_1, Q5_1 |
     | `centred` | `s * (q - 2^(b-1) - z)`, `z` signed and near 0 | |
 
     The scales and the offsets (`z` or `m`) each have their storage:
@@ -46,7 +46,7 @@ def QLinear_EncodingAttr : QLinear_Attr<"Encoding", "encoding"> {
 
     Constraints:
 
-    - (C1) An integer code has 4, 5, 6 or 8 bits.
+    - (C1) An integer code has 2, 3, 4, 5, 6 or 8 bits.
     - (C2) `group` is 16, 32, 64, 128, 256 or `row` (one group per row).
     - (C3) Codes are signed in the form `symmetric`, and unsigned in `centred`.
     - (C4) There is a scale, and it is no integer grid: its codes have a step.
@@ -72,6 +72,10 @@ def QLinear_EncodingAttr : QLinear_Attr<"Encoding", "encoding"> {
     // GGUF's Q4_K, bit-exact.
     #qlinear.encoding<u4, group = 32, min, scale = u6 * block<256, f16>,
                       offset = u6 * block<256, f16>>
+    // GGUF's Q2_K and Q3_K.
+    #qlinear.encoding<u2, group = 16, min, scale = u4 * block<256, f16>,
+                      offset = u4 * block<256, f16>>
+    #qlinear.encoding<i3, group = 16, symmetric, scale = i6 * block<256, f16>>
     // MXFP4, and NVFP4 with the scale of the tensor in each row.
     #qlinear.encoding<e2m1, group = 32, symmetric, scale = e8m0>
     #qlinear.encoding<e2m1, group = 16, symmetric, scale = e4m3 * row<f32>>

@@ -5,16 +5,16 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// An `Encoding` says how the weights of one linear layer are stored: codes of 4,
+// An `Encoding` says how the weights of one linear layer are stored: codes of 2, 3, 4,
 // 5, 6 or 8 bits, and per group of `group` consecutive weights along K a scale `s`
 // and, in the affine forms, an offset. It is pure data: the codecs are in Codec.h,
 // the byte layout in Layout.h, the values of fields in Fields.h, and the MLIR
 // attribute `#qlinear.encoding` wraps exactly this struct.
 //
 //   form        weight                      native to
-//   symmetric   w = s * q                   Q8_0, Q6_K, int8; q signed
+//   symmetric   w = s * q                   Q8_0, Q3_K, Q6_K, int8; q signed
 //   zero        w = s * (q - z)             torchao, AWQ, GPTQ, HQQ, ONNX
-//   min         w = s * q - m               GGUF Q4_K, Q5_K, Q4_1, Q5_1
+//   min         w = s * q - m               GGUF Q2_K, Q4_K, Q5_K, Q4_1, Q5_1
 //   centred     w = s * (q - 2^(b-1) - z)   z signed, near 0
 //
 // q is the value of a code: an integer, or what the code finds in a table. Signed
@@ -48,8 +48,8 @@ enum class CodeKind : uint8_t {
   nf4,
 };
 
-/// Code of one weight: an integer of 4, 5, 6 or 8 bits, spelled `u4`, `i6`, ..., or the
-/// place of a value in a table of 2^bits, spelled with the table's name.
+/// Code of one weight: an integer of 2, 3, 4, 5, 6 or 8 bits, spelled `u4`, `i6`, ...,
+/// or the place of a value in a table of 2^bits, spelled with the table's name.
 struct CodeType {
   uint8_t bits = 4;
   bool isSigned = false; ///< of tables, too: their values have both signs

@@ -16,21 +16,23 @@
 //
 //   blob  = units | block steps | row constants          each 128-byte aligned
 //   units = tile 0: [unit 0][unit 1]...[tail unit], padded to 128 bytes; tile 1
-//   unit  = low plane | high plane | group records [| block steps]
+//   unit  = code planes | group records [| block steps]
 //
-// low plane    4-bit codes: at (row * chunks + place) * 16 the 16 bytes of row
-//   4j + r0, chunk c, at place c ^ (row & 7) in a full unit and c in a tail unit:
-//   the 8 rows of a matrix fragment are then in different banks of a GPU's shared
-//   memory, as are the 8 chunks of a row. Byte i holds column i of the chunk in its low
-//   nibble and column 16 + i in its high nibble. 8-bit codes have two such planes of
-//   whole bytes: columns 0..15, then columns 16..31. For 5- and 6-bit codes the
-//   low plane holds the low 4 bits. Codes of 2 and 3 bits are stored as such of 4.
-// high plane   5-bit codes: at ((4 j + r0) * chunks + c) * 4 a 32-bit word;
-//   byte b, bit i is bit 4 of column 4 i + b (i < 4: columns 0..15, i >= 4:
-//   16..31). 6-bit codes: at (pair * chunks + place) * 16 + (j % 2) * 8, with pair 4 (j
-//   / 2) + r0 and place c ^ pair (c in a tail unit), two 32-bit words (columns 0..15,
-//   columns 16..31); byte b, bits 2i, 2i+1 are bits 4, 5 of column 4 i + b of that
-//   half.
+// code planes   those that the bits of a code are the sum of, in this order, the first
+//   with the lowest bits: 8 is bytes, 4 nibbles, 6 nibbles and pairs of bits, 5 nibbles
+//   and single bits, 3 pairs of bits and single bits, 2 pairs of bits.
+//   nibbles   at (row * chunks + place) * 16 the 16 bytes of row 4j + r0, chunk c, at
+//     place c ^ (row & 7) in a full unit and c in a tail unit: the 8 rows of a matrix
+//     fragment are then in different banks of a GPU's shared memory, as are the 8
+//     chunks of a row. Byte i holds column i of the chunk in its low nibble and column
+//     16 + i in its high nibble.
+//   bytes     two such planes of whole bytes: columns 0..15, then columns 16..31.
+//   pairs of bits   at (two * chunks + place) * 16 + (j % 2) * 8, with two = 4 (j / 2)
+//     + r0, the two rows that share 16 bytes, and place c ^ two (c in a tail unit): two
+//     32-bit words (columns 0..15, columns 16..31); byte b, bits 2i, 2i+1 are those of
+//     column 4 i + b of that half.
+//   single bits   at ((4 j + r0) * chunks + c) * 4 a 32-bit word; byte b, bit i is that
+//     of column 4 i + b (i < 4: columns 0..15, i >= 4: 16..31).
 // group records   one per r0 and per group column p (p = the group's index in
 //   the unit; for group 16 the two groups of chunk p): the bit string
 //     scale field of entry 0, 1, ... | offset field of entry 0, 1, ...
@@ -67,8 +69,10 @@ inline constexpr int kLine = 128;     ///< alignment of a blob, plane and tile
 
 constexpr u64 alignTo(u64 v, u64 a) { return (v + a - 1) / a * a; }
 
-/// Bits that the planes have for a code of `bits`: 2 and 3 are stored as 4.
-constexpr int planeBits(int bits) { return bits < 4 ? 4 : bits; }
+/// Bits of a code that there are planes for.
+constexpr bool hasPlanes(int bits) {
+  return (bits >= 2 && bits <= 6) || bits == 8; // 7 would be three planes
+}
 
 /// The values are those of qlinear::Form.
 enum FormKind : int { kSymmetric, kZero, kMin, kCentred };
@@ -93,7 +97,7 @@ struct Operand {
 /// An encoding as one integer: kernels take it as a constant argument, and
 /// everything derived from it folds away when the kernel is compiled.
 struct Spec {
-  int codeBits = 4; ///< planeBits of them
+  int codeBits = 4;
   int codeSigned = 0, codeKind = kInteger;
   int group = 32; ///< a power of two, or 0: one group per row
   int form = kZero;
@@ -190,29 +194,37 @@ struct UnitLayout {
   int chunks = kUnitChunks;
 
   constexpr bool perGroup() const { return spec.group != 0; }
-  /// Bytes of one code plane of 16 rows with 4 bits (or one byte per column
-  /// and half, for 8-bit codes).
+  // Which planes codes have. Of those after the first, where in a code its bits are.
+  constexpr bool hasBytes() const { return spec.codeBits == 8; }
+  constexpr bool hasNibbles() const { return spec.codeBits & 4; }
+  constexpr bool hasPairs() const { return spec.codeBits & 2; }
+  constexpr bool hasBits() const { return spec.codeBits & 1; }
+  constexpr int pairShift() const { return spec.codeBits & 4; }
+  constexpr int bitShift() const { return spec.codeBits & 6; }
+  /// Bytes of the plane of nibbles, or of both of bytes; 0 if there is none.
   constexpr int lowPlaneBytes() const {
-    return kTileRows * chunks * 16 * (spec.codeBits == 8 ? 2 : 1);
+    return kTileRows * chunks * 4 * (spec.codeBits & 12);
   }
-  constexpr int highPlaneBytes() const {
-    return spec.codeBits == 8 ? 0 : kTileRows * chunks * 4 * (spec.codeBits - 4);
+  constexpr int pairPlaneBytes() const {
+    return kTileRows * chunks * 4 * (spec.codeBits & 2);
   }
-  constexpr int codeBytes() const { return lowPlaneBytes() + highPlaneBytes(); }
-  /// Chunk c of row (or pair of rows) `row` is at place c ^ swizzle(row).
+  constexpr int codeBytes() const { return kTileRows * chunks * 4 * spec.codeBits; }
+  /// Chunk c of row (or two rows) `row` is at place c ^ swizzle(row).
   constexpr int swizzle(int row) const { return chunks == kUnitChunks ? row & 7 : 0; }
-  /// Offset of the 16 low bytes of row 4j+r0, chunk c; `half` only for 8 bits.
+  /// Offset of the 16 nibble pairs or bytes of row 4j+r0, chunk c; `half` of bytes
+  /// only.
   constexpr int low(int j, int r0, int c, int half = 0) const {
     int row = 4 * j + r0;
     return half * kTileRows * chunks * 16 + (row * chunks + (c ^ swizzle(row))) * 16;
   }
-  constexpr int high5(int j, int r0, int c) const {
-    return lowPlaneBytes() + ((4 * j + r0) * chunks + c) * 4;
+  /// Offset of the two words of pairs of bits of row 4j+r0, chunk c.
+  constexpr int pairs(int j, int r0, int c) const {
+    int two = j / 2 * 4 + r0;
+    return lowPlaneBytes() + (two * chunks + (c ^ swizzle(two))) * 16 + j % 2 * 8;
   }
-  /// Offset of the two words of row 4j+r0, chunk c.
-  constexpr int high6(int j, int r0, int c) const {
-    int pair = j / 2 * 4 + r0;
-    return lowPlaneBytes() + (pair * chunks + (c ^ swizzle(pair))) * 16 + j % 2 * 8;
+  /// Offset of the word of single bits of row 4j+r0, chunk c.
+  constexpr int bits(int j, int r0, int c) const {
+    return lowPlaneBytes() + pairPlaneBytes() + ((4 * j + r0) * chunks + c) * 4;
   }
 
   /// Groups of one chunk column in a record: 2 for group 16, else 1.
@@ -374,11 +386,24 @@ inline constexpr Spec kQ4K{4,
                            {kLinear, kF16, 6, 0, kBlock}};
 inline constexpr Spec kQ6K{
     6, 1, kInteger, 16, kSymmetric, {kLinear, kF16, 8, 1, kBlock}, {}};
+inline constexpr Spec kQ3K{
+    3, 1, kInteger, 16, kSymmetric, {kLinear, kF16, 6, 1, kBlock}, {}};
+inline constexpr Spec kQ2K{2,
+                           0,
+                           kInteger,
+                           16,
+                           kMin,
+                           {kLinear, kF16, 4, 0, kBlock},
+                           {kLinear, kF16, 4, 0, kBlock}};
 static_assert(UnitLayout{kRowU8}.bytes() == 2304);
 static_assert(UnitLayout{kQ4K}.bytes() == 2304 && UnitLayout{kQ4K}.stepsInside());
 static_assert(UnitLayout{kQ6K}.bytes() == 3328 && !UnitLayout{kQ6K}.stepsInside());
+static_assert(UnitLayout{kQ3K}.bytes() == 1760 && UnitLayout{kQ3K}.stepsInside());
+static_assert(UnitLayout{kQ2K}.bytes() == 1280 && !UnitLayout{kQ2K}.stepsInside());
 static_assert(WeightLayout{kQ4K, 4096, 4096}.bitsPerWeight() == 4.5);
 static_assert(WeightLayout{kQ6K, 4096, 4096}.bitsPerWeight() == 6.5625);
+static_assert(WeightLayout{kQ3K, 4096, 4096}.bitsPerWeight() == 3.4375);
+static_assert(WeightLayout{kQ2K, 4096, 4096}.bitsPerWeight() == 2.625);
 static_assert(Spec::unpack(kQ6K.pack()).scale.scope == kBlock &&
               Spec::unpack(kQ6K.pack()).pack() == kQ6K.pack());
 

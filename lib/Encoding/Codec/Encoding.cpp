@@ -34,13 +34,8 @@ static layout::Meta toLayout(const MetaStorage &m) {
 }
 
 static layout::Spec toSpec(const Encoding &e) {
-  return {layout::planeBits(e.codes.bits),
-          e.codes.isSigned,
-          int(e.codes.kind),
-          int(e.group),
-          int(e.form),
-          toLayout(e.scale),
-          toLayout(e.offset)};
+  return {e.codes.bits, e.codes.isSigned,  int(e.codes.kind), int(e.group),
+          int(e.form),  toLayout(e.scale), toLayout(e.offset)};
 }
 
 uint64_t Encoding::spec() const { return toSpec(*this).pack(); }
@@ -145,12 +140,6 @@ static Result<void> verifyStorage(const MetaStorage &m, const char *name,
   return {};
 }
 
-/// Whether Layout.h has planes for such codes; all tables have them.
-static bool hasPlanes(CodeType codes) {
-  unsigned bits = codes.bits;
-  return codes.isTable() || bits == 4 || bits == 5 || bits == 6 || bits == 8;
-}
-
 static bool isGroupSize(unsigned g) {
   return g == 16 || g == 32 || g == 64 || g == 128 || g == 256 || g == kWholeRow;
 }
@@ -161,9 +150,9 @@ Result<void> Encoding::verify() const {
   if (codes.isTable() && codes != CodeType::table(codes.kind))
     return broken(10, "codes of " + codes.str() + " are signed and have " +
                           number(CodeType::table(codes.kind).bits) + " bits");
-  if (!hasPlanes(codes))
+  if (!layout::hasPlanes(codes.bits))
     return broken(1, "codes of " + number(codes.bits) +
-                         " bits; a weight code has 4, 5, 6 or 8 bits");
+                         " bits; a weight code has 2, 3, 4, 5, 6 or 8 bits");
   if (!isGroupSize(group))
     return broken(2, "group = " + number(group) +
                          "; a group has 16, 32, 64, 128 or 256 weights, or spans the "
@@ -175,8 +164,7 @@ Result<void> Encoding::verify() const {
                          number(codes.bits) + ", or the zero form");
   if (form == Form::centred && codes.isSigned)
     return broken(3, "the centred form needs unsigned codes; use u" +
-                         number(uint64_t(layout::planeBits(codes.bits))) +
-                         ", or the zero form");
+                         number(codes.bits) + ", or the zero form");
   if (scale.kind == MetaStorage::Kind::none)
     return broken(4, "an encoding needs a scale, as in scale = bf16");
   if (scale.kind == MetaStorage::Kind::linear && scale.scope == StepScope::constant)
@@ -382,8 +370,9 @@ std::optional<MetaStorage> MetaStorage::parseCode(std::string_view text) {
 static CodeType parseCodes(Parser &p) {
   std::string_view w = p.word();
   auto codes = CodeType::parse(w);
-  if (!codes || !hasPlanes(*codes)) {
-    p.expected("a code type (u4, u5, u6, u8, i4, i5, i6, i8" + CodeType::tables() + ")",
+  if (!codes || !layout::hasPlanes(codes->bits)) {
+    p.expected("a code type (u2, u3, u4, u5, u6, u8, i2, i3, i4, i5, i6, i8" +
+                   CodeType::tables() + ")",
                w);
     return {};
   }
@@ -509,6 +498,8 @@ static std::span<const GgufFormat> ggufFormats() {
       {"Q5_0", {{5, true}, 32, Form::symmetric, f16, {}}},
       {"Q5_1", {{5, false}, 32, Form::min, f16, f16}},
       {"Q8_0", {{8, true}, 32, Form::symmetric, f16, {}}},
+      {"Q2_K", {{2, false}, 16, Form::min, block(4, false), block(4, false)}},
+      {"Q3_K", {{3, true}, 16, Form::symmetric, block(6, true), {}}},
       {"Q4_K", {{4, false}, 32, Form::min, block(6, false), block(6, false)}},
       {"Q5_K", {{5, false}, 32, Form::min, block(6, false), block(6, false)}},
       {"Q6_K", {{6, true}, 16, Form::symmetric, block(8, true), {}}},

@@ -37,56 +37,69 @@ void store32(u8 *p, u32 v) { std::memcpy(p, &v, 4); }
 //===----------------------------------------------------------------------===//
 
 /// Where the codes of row r = 4 j + r0 lie: chunk c at place c ^ swizzle of 16 bytes
-/// (in the high plane of 5-bit codes, at place c of 4).
+/// (single bits: at place c of 4).
 struct RowPlaces {
-  u8 *low, *lowHalf1, *high;
-  int swizzle, highSwizzle, highStride;
+  u8 *low, *lowHalf1, *pairs, *bits;
+  int swizzle, pairSwizzle;
 };
 
 RowPlaces placesOf(const UnitLayout &L, u8 *unit, int r) {
-  int j = r / 4, r0 = r % 4, bits = L.spec.codeBits;
-  int swizzle = L.swizzle(r), high6Swizzle = L.swizzle(j / 2 * 4 + r0);
+  int j = r / 4, r0 = r % 4;
+  int swizzle = L.swizzle(r), pairSwizzle = L.swizzle(j / 2 * 4 + r0);
   return {unit + L.low(j, r0, swizzle),
-          unit + L.low(j, r0, swizzle, bits == 8),
-          unit + (bits == 6 ? L.high6(j, r0, high6Swizzle) : L.high5(j, r0, 0)),
+          unit + L.low(j, r0, swizzle, L.hasBytes()),
+          unit + L.pairs(j, r0, pairSwizzle),
+          unit + L.bits(j, r0, 0),
           swizzle,
-          bits == 6 ? high6Swizzle : 0,
-          bits == 6 ? 16 : 4};
+          pairSwizzle};
+}
+
+/// A unit of codes of so many bits, for its planes.
+constexpr UnitLayout unitOf(int bits) {
+  Spec spec;
+  spec.codeBits = bits;
+  return {spec, kUnitChunks};
 }
 
 template <int Bits> void packRow(const u8 *from, int chunks, RowPlaces to) {
   for (int c = 0; c < chunks; ++c, from += kChunk) {
-    if constexpr (Bits == 8) {
+    constexpr UnitLayout L = unitOf(Bits);
+    if constexpr (L.hasBytes()) {
       std::memcpy(to.low + (c ^ to.swizzle) * 16, from, 16);
       std::memcpy(to.lowHalf1 + (c ^ to.swizzle) * 16, from + 16, 16);
-    } else {
+    }
+    if constexpr (L.hasNibbles()) {
       const u8 *__restrict in = from;
       u8 *__restrict low = to.low + (c ^ to.swizzle) * 16;
       for (int i = 0; i < 16; ++i)
         low[i] = u8((in[i] & 15) | in[16 + i] << 4);
     }
-    u8 *high = to.high + (c ^ to.highSwizzle) * to.highStride;
-    if constexpr (Bits == 5) {
-      u32 word = 0;
-      for (int i = 0; i < 8; ++i)
-        word |= (load32(from + 4 * i) >> 4 & 0x01010101) << i;
-      store32(high, word);
-    }
-    if constexpr (Bits == 6) {
+    if constexpr (L.hasPairs()) {
+      u8 *pairs = to.pairs + (c ^ to.pairSwizzle) * 16;
       u32 word[2] = {0, 0};
       for (int i = 0; i < 8; ++i)
-        word[i / 4] |= (load32(from + 4 * i) >> 4 & 0x03030303) << (2 * (i % 4));
-      store32(high, word[0]);
-      store32(high + 4, word[1]);
+        word[i / 4] |= (load32(from + 4 * i) >> L.pairShift() & 0x03030303)
+                       << (2 * (i % 4));
+      store32(pairs, word[0]);
+      store32(pairs + 4, word[1]);
+    }
+    if constexpr (L.hasBits()) {
+      u32 word = 0;
+      for (int i = 0; i < 8; ++i)
+        word |= (load32(from + 4 * i) >> L.bitShift() & 0x01010101) << i;
+      store32(to.bits + c * 4, word);
     }
   }
 }
 
 template <int Bits> void unpackRow(RowPlaces from, int chunks, u8 *to) {
   for (int c = 0; c < chunks; ++c, to += kChunk) {
-    if constexpr (Bits == 8) {
+    constexpr UnitLayout L = unitOf(Bits);
+    if constexpr (L.hasBytes()) {
       std::memcpy(to, from.low + (c ^ from.swizzle) * 16, 16);
       std::memcpy(to + 16, from.lowHalf1 + (c ^ from.swizzle) * 16, 16);
+    } else if constexpr (!L.hasNibbles()) {
+      std::memset(to, 0, kChunk);
     } else {
       const u8 *__restrict low = from.low + (c ^ from.swizzle) * 16;
       u8 *__restrict out = to;
@@ -95,17 +108,19 @@ template <int Bits> void unpackRow(RowPlaces from, int chunks, u8 *to) {
         out[16 + i] = low[i] >> 4;
       }
     }
-    const u8 *high = from.high + (c ^ from.highSwizzle) * from.highStride;
-    if constexpr (Bits == 5) {
-      u32 word = load32(high);
-      for (int i = 0; i < 8; ++i)
-        store32(to + 4 * i, load32(to + 4 * i) | (word >> i & 0x01010101) << 4);
-    }
-    if constexpr (Bits == 6) {
-      u32 word[2] = {load32(high), load32(high + 4)};
+    if constexpr (L.hasPairs()) {
+      const u8 *pairs = from.pairs + (c ^ from.pairSwizzle) * 16;
+      u32 word[2] = {load32(pairs), load32(pairs + 4)};
       for (int i = 0; i < 8; ++i)
         store32(to + 4 * i,
-                load32(to + 4 * i) | (word[i / 4] >> (2 * (i % 4)) & 0x03030303) << 4);
+                load32(to + 4 * i) | (word[i / 4] >> (2 * (i % 4)) & 0x03030303)
+                                         << L.pairShift());
+    }
+    if constexpr (L.hasBits()) {
+      u32 word = load32(from.bits + c * 4);
+      for (int i = 0; i < 8; ++i)
+        store32(to + 4 * i, load32(to + 4 * i) | (word >> i & 0x01010101)
+                                                     << L.bitShift());
     }
   }
 }
@@ -114,13 +129,17 @@ using PackRow = void (*)(const u8 *, int, RowPlaces);
 using UnpackRow = void (*)(RowPlaces, int, u8 *);
 
 PackRow packRowOf(int bits) {
-  return bits == 4   ? packRow<4>
+  return bits == 2   ? packRow<2>
+         : bits == 3 ? packRow<3>
+         : bits == 4 ? packRow<4>
          : bits == 5 ? packRow<5>
          : bits == 6 ? packRow<6>
                      : packRow<8>;
 }
 UnpackRow unpackRowOf(int bits) {
-  return bits == 4   ? unpackRow<4>
+  return bits == 2   ? unpackRow<2>
+         : bits == 3 ? unpackRow<3>
+         : bits == 4 ? unpackRow<4>
          : bits == 5 ? unpackRow<5>
          : bits == 6 ? unpackRow<6>
                      : unpackRow<8>;

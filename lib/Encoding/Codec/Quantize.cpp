@@ -232,6 +232,7 @@ class GroupQuantizer {
   /// clipping can pay.
   int candidates() const {
     return !options.search           ? 1
+           : options.codes.bits <= 3 ? 20
            : options.codes.bits == 4 ? 14
            : options.codes.bits == 5 ? 10
                                      : 6;
@@ -529,8 +530,9 @@ Result<void> qlinear::verifyMinSnr(double snr) {
 Result<QuantizeOptions> qlinear::parseQuantize(std::string_view text) {
   auto bad = [&]() {
     return error(fmt::format(
-        "{} is not CODES:GROUP[:FORM]: CODES one of int4, int5, int6, int8{}; GROUP "
-        "16, 32, 64, 128, 256 or row; FORM symmetric, zero, min or centred; as in "
+        "{} is not CODES:GROUP[:FORM]: CODES one of int2, int3, int4, int5, int6, "
+        "int8{}; GROUP 16, 32, 64, 128, 256 or row; FORM symmetric, zero, min or "
+        "centred; as in "
         "int4:32; nor is it mxfp4, nvfp4 or nf4",
         inQuotes(text), CodeType::tables()));
   };
@@ -554,10 +556,12 @@ Result<QuantizeOptions> qlinear::parseQuantize(std::string_view text) {
   std::string_view form = second == text.npos ? "" : text.substr(second + 1);
 
   QuantizeOptions out;
-  if (codes == "int4" || codes == "int5")
-    out.codes = {uint8_t(codes == "int4" ? 4 : 5), false};
-  else if (codes == "int6" || codes == "int8")
-    out.codes = {uint8_t(codes == "int6" ? 6 : 8), true};
+  // Spelled as the codes are, but for the sign, which the form has.
+  auto integer = codes.starts_with("int") && codes.size() == 4
+                     ? CodeType::parse("u" + std::string(codes.substr(3)))
+                     : std::nullopt;
+  if (integer && layout::hasPlanes(integer->bits))
+    out.codes = {integer->bits, integer->bits >= 6};
   else if (auto table = CodeType::parse(codes); table && table->isTable())
     out.codes = *table;
   else

@@ -238,10 +238,10 @@ static Result<PackedWeight> readWeight(const Checkpoint &file, const std::string
   const Tensor *tensor = file.find(name);
   if (!tensor)
     return bad("the file has no such tensor");
-  // More weights than bits in the file: refuse before the layout's arithmetic
-  // could overflow.
+  // More weights than pairs of bits in the file, which are the shortest codes: refuse
+  // before the layout's arithmetic could overflow.
   uint64_t weights;
-  if (__builtin_mul_overflow(w.N, w.K, &weights) || weights / 2 > tensor->bytes.size())
+  if (__builtin_mul_overflow(w.N, w.K, &weights) || weights / 4 > tensor->bytes.size())
     return bad(fmt::format("{}x{} weights do not fit in its {} bytes", w.N, w.K,
                            tensor->bytes.size()));
   uint64_t expected = layoutOf(w.encoding, w.N, w.K).bytes();

@@ -15,6 +15,9 @@
 //   Q5_0    d f16 | 32 fifth bits | 16 nibble pairs            32
 //   Q5_1    d f16 | m f16 | 32 fifth bits | 16 nibble pairs    32
 //   Q8_0    d f16 | 32 i8                                      32
+//   Q2_K    16 x (4-bit scale, min) | 64 bytes of 4 codes | d f16 | dmin f16        256
+//   Q3_K    32 x 8 third bits | 64 bytes of 4 low parts of codes | 16 6-bit scales |
+//           d f16                                              256
 //   Q4_K    d f16 | dmin f16 | 8 x (6-bit scale, min) | 4 x 32 nibble pairs       256
 //   Q5_K    d f16 | dmin f16 | 8 x (6-bit scale, min) | 32 x 8 fifth bits | nibbles 256
 //   Q6_K    128 low nibble pairs | 64 bytes of high bits | 16 i8 scales | d f16   256
@@ -25,7 +28,8 @@
 //   NVFP4   4 x e4m3 | 4 x 8 nibble pairs                      64
 // A nibble pair of 32 weights holds weight i low and weight i + 16 high (NVFP4, of 16:
 // + 8); in the
-// K formats weight i low and weight i + 32 (Q6_K: + 64) high.
+// K formats weight i low and weight i + 32 (Q6_K: + 64) high. Byte i of 32 holds the
+// two bits of weights i, i + 32, i + 64 and i + 96 (Q2_K, Q3_K), from the lowest on.
 //
 //===----------------------------------------------------------------------===//
 #include "../Files/Json.h"
@@ -129,6 +133,47 @@ void scalesAndMins(const uint8_t *in, uint32_t *scales, uint32_t *mins) {
     mins[j + 4] = uint32_t(in[j + 8] >> 4) | uint32_t(in[j + 4] >> 6) << 4;
   }
 }
+
+/// Code i of 256, which are two bits each: the halves of a block have 32 bytes each.
+void fourCodesPerByte(const uint8_t *__restrict in, uint8_t *__restrict out) {
+  for (int half = 0; half < 2; ++half)
+    for (int i = 0; i < 32; ++i)
+      for (int part = 0; part < 4; ++part)
+        out[half * 128 + part * 32 + i] = in[half * 32 + i] >> 2 * part & 3;
+}
+
+struct Q2_K : Floats<80, 82> {
+  static void decode(const uint8_t *__restrict in, BlockOut out) {
+    out.scaleStep[0] = load16(in + 80);
+    out.offsetStep[0] = load16(in + 82);
+    for (int g = 0; g < 16; ++g) {
+      out.scales[g] = in[g] & 15;
+      out.offsets[g] = in[g] >> 4;
+    }
+    fourCodesPerByte(in + 16, out.fields);
+  }
+};
+
+/// A weight is scale * (low part - 4), or without the 4 if its third bit is set: which
+/// is the code of 3 bits, less 4. A scale is d * (code - 32), as of IQ4_XS; the low
+/// nibbles of the codes come first, those of groups 8 to 15 in high nibbles, then their
+/// two high bits: byte g % 4 has those of g, from the lowest on.
+struct Q3_K : Floats<108> {
+  static void decode(const uint8_t *__restrict in, BlockOut out) {
+    const uint8_t *scales = in + 96;
+    out.scaleStep[0] = load16(in + 108);
+    for (int g = 0; g < 16; ++g) {
+      uint32_t low = scales[g % 8] >> 4 * (g / 8) & 15;
+      uint32_t high = scales[8 + g % 4] >> 2 * (g / 4) & 3;
+      out.scales[g] = (low | high << 4) ^ 32;
+    }
+    fourCodesPerByte(in + 32, out.fields);
+    uint8_t *__restrict fields = out.fields;
+    for (int part = 0; part < 8; ++part)
+      for (int i = 0; i < 32; ++i)
+        fields[part * 32 + i] |= uint8_t((in[i] >> part & 1) << 2);
+  }
+};
 
 struct Q4_K : Floats<0, 2> {
   static void decode(const uint8_t *__restrict in, BlockOut out) {
@@ -248,7 +293,8 @@ Decoder decoderOf(std::string_view type) {
   static const std::pair<std::string_view, Decoder> decoders[] = {
       {"Q4_0", decodeBlocks<Q4_0>},   {"Q4_1", decodeBlocks<Q4_1>},
       {"Q5_0", decodeBlocks<Q5_0>},   {"Q5_1", decodeBlocks<Q5_1>},
-      {"Q8_0", decodeBlocks<Q8_0>},   {"Q4_K", decodeBlocks<Q4_K>},
+      {"Q8_0", decodeBlocks<Q8_0>},   {"Q2_K", decodeBlocks<Q2_K>},
+      {"Q3_K", decodeBlocks<Q3_K>},   {"Q4_K", decodeBlocks<Q4_K>},
       {"Q5_K", decodeBlocks<Q5_K>},   {"Q6_K", decodeBlocks<Q6_K>},
       {"IQ4_NL", decodeBlocks<Q4_0>}, {"IQ4_XS", decodeBlocks<IQ4_XS>},
       {"MXFP4", decodeBlocks<MXFP4>}, {"NVFP4", decodeBlocks<NVFP4>}};

@@ -31,7 +31,7 @@ const Tensor *Parts::findOther(std::initializer_list<std::string_view> known) co
 }
 
 unsigned qlinear::codeBitsFor(uint64_t bits) {
-  return bits <= 4 ? 4 : bits <= 6 ? unsigned(bits) : bits <= 8 ? 8 : 0;
+  return bits <= 2 ? 2 : bits <= 6 ? unsigned(bits) : bits <= 8 ? 8 : 0;
 }
 
 std::vector<uint8_t> qlinear::unpackRows(const Tensor &packed, unsigned bits,

@@ -44,7 +44,7 @@ struct PackedWords {
 std::vector<uint8_t> unpackRows(const Tensor &packed, unsigned bits, uint64_t N,
                                 uint64_t K);
 
-/// Codes as wide as integers of `bits` bits need: 4, 5, 6 or 8; 0 above 8.
+/// Codes as wide as integers of `bits` bits need: 2, 3, 4, 5, 6 or 8; 0 above 8.
 unsigned codeBitsFor(uint64_t bits);
 
 /// The tensors of one weight of a convention, checked as they are asked for.

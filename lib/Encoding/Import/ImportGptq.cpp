@@ -6,7 +6,8 @@
 //===----------------------------------------------------------------------===//
 //
 // Both store a linear layer X as K-major words of packed codes:
-//   GPTQ  X.qweight I32 [K * bits / 32, N], codes packed along K
+//   GPTQ  X.qweight I32 [K * bits / 32, N], codes packed along K, of 3 bits across
+//         words: each column of words is a run of them (PackedWords)
 //   AWQ   X.qweight I32 [K, N * bits / 32], codes packed along N, and the eight
 //         columns of a word in the order 0 2 4 6 1 3 5 7 from the lowest bits
 //   both  X.qzeros I32 [G, N * bits / 32] (packed along N; AWQ in its order),
@@ -88,6 +89,12 @@ Result<AffineWeight> Source::load() const {
       for (uint64_t k = 0; k < K; ++k)
         for (uint64_t n = rows.begin(); n < rows.end(); ++n)
           w.fields[n * K + k] = uint8_t(codes.at(k * N + place(n)));
+      return;
+    }
+    if (32 % bits != 0) { // codes across words
+      for (uint64_t k = 0; k < K; ++k)
+        for (uint64_t n = rows.begin(); n < rows.end(); ++n)
+          w.fields[n * K + k] = uint8_t(codes.at(k, n, N));
       return;
     }
     for (uint64_t i = 0; i < K / perWord; ++i)
@@ -210,6 +217,8 @@ Result<Format> formatOf(const Declaration &declared, const Parts &parts) {
   return Format{"", "GPTQ", false, method == "gptq", Zeros::minusOne};
 }
 
+bool isRead(uint64_t bits) { return bits == 2 || bits == 3 || bits == 4 || bits == 8; }
+
 /// Finds N, K, G, bits and isAwq from the shapes, which say it all unless there are no
 /// zeros: then the rule for the layer says how many bits.
 Result<void> readShapes(Source &s, const Parts &parts,
@@ -218,18 +227,19 @@ Result<void> readShapes(Source &s, const Parts &parts,
   s.N = s.scales->shape[1];
   if (!s.qzeros) {
     uint64_t bits = rules.front().bits.value_or(0);
-    s.bits = bits == 4 || bits == 8 ? unsigned(bits) : 0;
+    s.bits = isRead(bits) ? unsigned(bits) : 0;
     if (rules.size() > 1)
       return parts.bad(fmt::format(
           "without .qzeros its bits are not known: {} may mean it, too; name the layer "
           "as the weights do",
           rules.back().from));
     if (!s.bits)
-      return parts.bad(fmt::format("codes of {} bits by {}; 4 and 8 are read",
+      return parts.bad(fmt::format("codes of {} bits by {}; 2, 3, 4 and 8 are read",
                                    bits ? std::to_string(bits) : "unknown",
                                    ruleText(rules.front(), where)));
-    s.K = s.qweight->shape[0] * (32 / s.bits);
-    if (s.qweight->shape[1] != s.N || s.N == 0 || s.K == 0)
+    s.K = s.qweight->shape[0] * 32 / s.bits;
+    if (s.qweight->shape[0] * 32 % s.bits || s.qweight->shape[1] != s.N || s.N == 0 ||
+        s.K == 0)
       return parts.bad(fmt::format("the shapes ({}) do not go together: GPTQ has "
                                    ".qweight [K * bits / 32, N] and .scales [G, N]",
                                    shapesOf(s)));
@@ -237,16 +247,17 @@ Result<void> readShapes(Source &s, const Parts &parts,
   }
   uint64_t zeroWords = s.qzeros->shape[1];
   s.bits = s.N && zeroWords * 32 % s.N == 0 ? unsigned(zeroWords * 32 / s.N) : 0;
-  if (s.bits != 4 && s.bits != 8)
+  if (!isRead(s.bits))
     return parts.bad(
-        fmt::format("codes of {} bits ({}); 4 and 8 are read: quantize the "
+        fmt::format("codes of {} bits ({}); 2, 3, 4 and 8 are read: quantize the "
                     "model again with one of them",
                     s.bits ? std::to_string(s.bits) : "unknown", shapesOf(s)));
   s.isAwq = s.qweight->shape[1] == zeroWords;
-  s.K = s.isAwq ? s.qweight->shape[0] : s.qweight->shape[0] * (32 / s.bits);
-  if (!isMatrix(s.qweight, s.isAwq ? s.K : s.K * s.bits / 32,
+  s.K = s.isAwq ? s.qweight->shape[0] : s.qweight->shape[0] * 32 / s.bits;
+  if (!isMatrix(s.qweight, s.isAwq ? s.K : s.qweight->shape[0],
                 s.isAwq ? zeroWords : s.N) ||
-      !isMatrix(s.qzeros, s.G, zeroWords) || s.K == 0 || (s.isAwq && s.bits != 4))
+      !isMatrix(s.qzeros, s.G, zeroWords) || s.K == 0 ||
+      (!s.isAwq && s.qweight->shape[0] * 32 % s.bits) || (s.isAwq && s.bits != 4))
     return parts.bad(fmt::format(
         "the shapes ({}) do not go together: with .scales [G, N] and .qzeros "
         "[G, N * bits / 32], .qweight is [K * bits / 32, N] in GPTQ and "
@@ -282,11 +293,8 @@ Result<LayerRule> chooseRule(const Source &s, const Parts &parts,
 /// Whether all zeros are stored as `value`.
 bool areAll(const Source &s, uint32_t value) {
   PackedWords zeros{s.qzeros->bytes, s.bits};
-  uint32_t word = 0;
-  for (unsigned i = 0; i < zeros.perWord(); ++i)
-    word |= value << (i * s.bits);
-  for (uint64_t i = 0; i < s.qzeros->bytes.size() / 4; ++i)
-    if (zeros.word(i) != word)
+  for (uint64_t i = 0; i < s.G * s.N; ++i)
+    if (zeros.at(i) != value)
       return false;
   return true;
 }

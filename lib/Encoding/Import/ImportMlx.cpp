@@ -106,9 +106,10 @@ Result<void> importWeight(ImportContext &context, const Parts &parts) {
       continue;
     }
     uint64_t bits = *rule.bits;
-    if (bits != 4 && bits != 5 && bits != 6 && bits != 8) {
+    if (bits > 8 || !layout::hasPlanes(int(bits))) {
       disagree(fmt::format(
-          "codes of {} bits ('quantization' of config.json); 4, 5, 6 and 8 are read: "
+          "codes of {} bits ('quantization' of config.json); 2, 3, 4, 5, 6 and 8 are "
+          "read: "
           "quantize the model again with one of these",
           bits));
       continue;

@@ -234,8 +234,8 @@ LogicalResult Raiser::matchCodeType() {
     return decline("the codes change from row to row of x");
   if (code.bits > 8)
     return decline("codes of " + Twine(code.bits) +
-                   " bits; a weight code has 4, 5, 6 or 8");
-  auto roundUp = [](unsigned bits) { return bits == 7 ? 8 : std::max(bits, 4u); };
+                   " bits; a weight code has 2, 3, 4, 5, 6 or 8");
+  auto roundUp = [](unsigned bits) { return bits == 7 ? 8 : std::max(bits, 2u); };
   // Codes that could have a sign as well need no zero then.
   if (code.isReadSigned && !code.isSigned &&
       roundUp(code.most.getSignificantBits()) == roundUp(code.bits)) {

@@ -87,8 +87,8 @@ class Linear(torch.nn.Module):
             45 dB by default, against the quantized weights), "lossless", "row-u8",
             "block-u8", "bf16", "f16", "f32", or a spelling as in docs/encodings.md, which
             says bits, group and form itself.
-        bits, group, form: of the codes: 4, 5, 6 or 8 bits; 16 to 256 weights or "row" per
-            scale; "zero", "symmetric", "min" or "centred" (by default "zero" for 4 and 5
+        bits, group, form: of the codes: 2 to 6 or 8 bits; 16 to 256 weights or "row" per
+            scale; "zero", "symmetric", "min" or "centred" (by default "zero" for 2 to 5
             bits, "symmetric" for 6 and 8).
         search: scales that minimise the squared error; else of each group's extremes.
         activations: what the weight is multiplied with: "int8", x quantized per 32 columns,

@@ -5,7 +5,7 @@
 // #qlinear.encoding: spelling
 //===----------------------------------------------------------------------===//
 
-// expected-error @below {{expected the code of a weight: one of u4, i4, u5, i5, u6, i6, u8, i8, example4, example2, example3, example8, iq4nl, e2m1, nf4}}
+// expected-error @below {{expected the code of a weight: one of u2, i2, u3, i3, u4, i4, u5, i5, u6, i6, u8, i8, example4, example2, example3, example8, iq4nl, e2m1, nf4}}
 func.func private @f() attributes {a = #qlinear.encoding<4, group = 32>}
 
 // -----
@@ -94,13 +94,13 @@ func.func private @f() attributes {a = #qlinear.encoding<example4, group = 32, c
 
 // -----
 
-// expected-error @below {{the centred form needs unsigned codes; use u4, or the zero form (C3 of #qlinear.encoding)}}
+// expected-error @below {{the centred form needs unsigned codes; use u2, or the zero form (C3 of #qlinear.encoding)}}
 func.func private @f() attributes {a = #qlinear.encoding<example2, group = 32, centred, scale = bf16, offset = bf16>}
 
 // -----
 
-// expected-error @below {{codes of 3 bits; a weight code has 4, 5, 6 or 8 bits (C1 of #qlinear.encoding)}}
-func.func private @f() attributes {a = #qlinear.encoding<u3, group = 32, zero, scale = bf16, offset = bf16>}
+// expected-error @below {{codes of 7 bits; a weight code has 2, 3, 4, 5, 6 or 8 bits (C1 of #qlinear.encoding)}}
+func.func private @f() attributes {a = #qlinear.encoding<u7, group = 32, zero, scale = bf16, offset = bf16>}
 
 // -----
 

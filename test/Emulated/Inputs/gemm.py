@@ -97,7 +97,7 @@ def main():
     chosen = []
     for i, (encoding, n, k) in enumerate(cases):
         width = encoding.split(",")[0]
-        if codes not in (width, "tables" if matrix.is_table(width) else width[1:]):
+        if codes not in (width, matrix.kind_of(width)):
             continue
         chosen.append(encoding)
         fields = SCHEDULES[i % len(SCHEDULES)]

@@ -9,7 +9,7 @@ that does not, and what quant-pack needs for it.
 
 usage: matrix.py CODES DIRECTORY QUANT-PACK
 
-CODES picks the cases: 4, 5, 6, 8 (integers of so many bits) or tables. DIRECTORY
+CODES picks the cases: 2 (integers of 2 and 3 bits), 4, 5, 6, 8 or tables. DIRECTORY
 gets layer.mlir, and weights.safetensors with random weights, packed by QUANT-PACK.
 """
 
@@ -92,12 +92,31 @@ CASES = [
     ("example8, group = 32, symmetric, scale = f16", [(33, 416)]),
     ("example8, group = 16, symmetric, scale = i8 * row<bf16>", [(17, 272)]),
     ("example8, group = row, symmetric, scale = f32", [(33, 100)]),
+    # 2 and 3 bits. Q2_K, Q3_K.
+    (
+        "u2, group = 16, min, scale = u4 * block<256, f16>, offset = u4 * block<256, f16>",
+        [(33, 400), (7, 7424)],
+    ),
+    ("i3, group = 16, symmetric, scale = i6 * block<256, f16>", [(33, 400), (7, 7424)]),
+    ("u2, group = 32, zero, scale = bf16, offset = u4", [(33, 416), (1, 7392)]),
+    ("i2, group = 64, symmetric, scale = f16", [(17, 448)]),
+    ("u2, group = 128, centred, scale = log8 * row<f32>, offset = bf16", [(33, 384)]),
+    ("u2, group = row, min, scale = f32, offset = f32", [(33, 100)]),
+    ("u3, group = 32, zero, scale = u8 * row<bf16>, offset = u4", [(33, 416), (1, 7392)]),
+    ("u3, group = 64, centred, scale = bf16, offset = i8 * row<bf16>", [(17, 576)]),
+    ("u3, group = 128, min, scale = f16, offset = f16", [(33, 384)]),
+    ("i3, group = row, symmetric, scale = f32", [(33, 100)]),
 ]
 
 
 def is_table(codes):
     """Whether such codes index a table: integers are spelled u4, i8, ..."""
     return len(codes) > 2
+
+
+def kind_of(codes):
+    """The CODES that such codes are among."""
+    return "tables" if is_table(codes) else "2" if codes[1:] == "3" else codes[1:]
 
 
 def quantization(encoding):
@@ -193,7 +212,7 @@ def main():
     cases = [(e, n, k) for e, shapes in CASES for n, k in shapes]
     for i, (encoding, n, k) in enumerate(cases):
         width = encoding.split(",")[0]
-        if codes != ("tables" if is_table(width) else width[1:]):
+        if codes != kind_of(width):
             continue
         name = f"w{i}"
         x, y = INPUTS[i % 3], RESULTS[i // 3 % 3]

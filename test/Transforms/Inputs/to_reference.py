@@ -378,6 +378,10 @@ ENCODINGS = [
     ("u4, group = 32, zero, scale = delta12 * row<bf16>, offset = u4", 2, 64),
     ("u5, group = row, zero, scale = u8 * row<bf16>, offset = u8 * row<bf16>", 2, 51),
     ("i5, group = 32, zero, scale = bf16, offset = i8 * row<f16>", 2, 64),
+    ("u2, group = 16, min, scale = u4 * block<256, f16>, offset = u4 * block<256, f16>", 2, 288),
+    ("i3, group = 16, symmetric, scale = i6 * block<256, f16>", 3, 272),
+    ("u2, group = row, centred, scale = f16, offset = i4", 2, 33),
+    ("u3, group = 32, zero, scale = bf16, offset = u4", 2, 64),
     # Every field of log and delta codes.
     ("i4, group = 16, symmetric, scale = log8 * row<f32>", 1, 4096),
     ("u4, group = 16, zero, scale = delta8 * row<bf16>, offset = delta8 * row<bf16>", 1, 4096),

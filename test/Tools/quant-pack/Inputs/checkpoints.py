@@ -12,8 +12,8 @@ import subprocess
 
 import numpy as np
 
-QUANTIZED = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K",
-             "IQ4_NL", "IQ4_XS", "MXFP4", "NVFP4"]
+QUANTIZED = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K",
+             "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4", "NVFP4"]
 # Where the f16 floats of a block are.
 FLOATS = {
     "Q4_0": [0],
@@ -21,6 +21,8 @@ FLOATS = {
     "Q5_0": [0],
     "Q5_1": [0, 2],
     "Q8_0": [0],
+    "Q2_K": [80, 82],
+    "Q3_K": [108],
     "Q4_K": [0, 2],
     "Q5_K": [0, 2],
     "Q6_K": [208],
@@ -53,6 +55,8 @@ def blocks(name, n, k, rng):
         data[1, 4:8] = 0
         data[1, 8:12] = 63
         data[1, 12:16] = 0xF0
+    if name == "Q2_K" and len(data) > 2:
+        data[1, :16] = 0xF0  # the same
     if name in FLOATS and len(data) > 2:
         data[2, FLOATS[name][0] : FLOATS[name][0] + 2] = [1, 0]  # the least subnormal
     return data.reshape(n, -1)

@@ -37,6 +37,8 @@ def tensors(name, values, config=None, metadata=None):
 
 write_gguf("file", {"a": ("Q4_K", 2, 256), "b": ("Q8_0", 2, 32), "c": ("F32", 2, 32)})
 seed("gguf", "file")
+write_gguf("file", {"a": ("Q2_K", 3, 256), "b": ("Q3_K", 2, 512)})
+seed("gguf-k", "file")
 values = {"a.weight": floats(2, 32), "b.weight": floats(3, 64).astype(np.float32)}
 tensors("floats", values)
 save_file(values, "floats")

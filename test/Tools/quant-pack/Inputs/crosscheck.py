@@ -232,7 +232,7 @@ def gptqmodel():
 
     total = 0
     for n, k, group in SHAPES:
-        for bits in (4, 8):
+        for bits in (2, 3, 4, 8):
             linear = torch.nn.Linear(k, n, bias=False)
             linear.weight.data = torch_weight(n, k)
             scale, zero = affine_of(linear.weight.data, group, bits)
@@ -288,7 +288,7 @@ def mlx():
 
     total = 0
     for n, k, group in SHAPES:
-        for bits in (4, 5, 6, 8):
+        for bits in (2, 3, 4, 5, 6, 8):
             for dtype in (mx.float16, mx.bfloat16):
                 w = mx.random.normal((n, k), scale=0.05).astype(dtype)
                 q, s, b = mx.quantize(w, group_size=group, bits=bits)

@@ -36,7 +36,7 @@ fails(2, "found '7' at character 13", "a.gguf", "-o", "o",
       "--encoding", "u4, group = 7, zero, scale = bf16")  # fmt: skip
 fails(2, "'(' is not a regular expression", "a.gguf", "-o", "o", "--encoding", "(=auto")
 fails(2, "'[' is not a regular expression", "a.gguf", "-o", "o", "--include", "[")
-for spec in ("int3:32", "int4", "int4:33", "int4:32:odd", "", "int4:0"):
+for spec in ("int7:32", "int4", "int4:33", "int4:32:odd", "", "int4:0"):
     fails(2, "is not CODES:GROUP[:FORM]", "f.safetensors", "-o", "o", "--quantize", spec)
 fails(1, "weights are quantized to iq4nl in the symmetric form only", "f.safetensors", "-o", "o",
       "--quantize", "iq4nl:32:zero")

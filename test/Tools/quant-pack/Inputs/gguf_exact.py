@@ -10,7 +10,7 @@ import sys
 
 import gguf
 import numpy as np
-from checkpoints import QUANTIZED, blocks, fresh, quant_pack, report_of, write_gguf
+from checkpoints import FLOATS, QUANTIZED, blocks, fresh, quant_pack, report_of, write_gguf
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
@@ -51,8 +51,8 @@ for seed, (n, k) in enumerate([(1, 256), (16, 512), (37, 768), (130, 2304)]):
         assert (header + 8) % 128 == 0
 
 # A weight of 4096 x 4096 takes what the format says.
-BITS = {"Q4_K": 4.5, "Q5_K": 5.5, "Q6_K": 6.5625, "IQ4_NL": 4.5, "IQ4_XS": 4.25,
-        "MXFP4": 4.25, "NVFP4": 4.5}
+BITS = {"Q2_K": 2.625, "Q3_K": 3.4375, "Q4_K": 4.5, "Q5_K": 5.5, "Q6_K": 6.5625,
+        "IQ4_NL": 4.5, "IQ4_XS": 4.25, "MXFP4": 4.25, "NVFP4": 4.5}
 write_gguf("b.gguf", {t: (t, 4096, 4096) for t in BITS})
 quant_pack("b.gguf", "-o", "p.safetensors", "--report", "r.json", "--quiet")
 _, tensors = report_of("r.json")
@@ -108,6 +108,36 @@ refused("'blk.0.up.scale': must be one F32, the scale of 'blk.0.up.weight', but 
         np.ones(2, np.float32))
 refused("'blk.0.up.scale': is inf; only finite scales can be used",
         np.array([np.inf], np.float32))
+# Blocks of any bits at all: each is refused for a float that is none, or exact.
+outcomes = {True: 0, False: 0}
+for kind, floats in FLOATS.items():
+    quantization = gguf.GGMLQuantizationType[kind]
+    size, width = gguf.constants.GGML_QUANT_SIZES[quantization]
+    for _ in range(6):
+        value = rng.integers(0, 256, (3, 3 * width), np.uint8)
+        writer = gguf.GGUFWriter("h.gguf", "llama")
+        writer.add_tensor("w.weight", value, raw_dtype=quantization)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        each = value.reshape(9, width)
+        bad = [b for b in range(9) for at in floats
+               if not np.isfinite(each[b, at : at + 2].view("<f2")[0])]
+        outcomes[bool(bad)] += 1
+        if bad:
+            _, message = quant_pack("h.gguf", "-o", "none", status=1)
+            group = 32 if kind[-2:] != "_K" or kind in ("Q4_K", "Q5_K") else 16
+            place = f"(row {bad[0] // 3}, group {bad[0] % 3 * (size // group)})"
+            assert f"the {kind} block at offset" in message and place in message, message
+            continue
+        quant_pack("h.gguf", "-o", "p.safetensors", "--quiet")
+        quant_pack("p.safetensors", "-o", "f.safetensors", "--dequantize", "f32")
+        with np.errstate(all="ignore"):
+            expected = gguf.quants.dequantize(value, quantization)
+        assert (load_file("f.safetensors")["w.weight"] == expected).all(), kind
+        compared += expected.size
+assert all(outcomes.values()), outcomes
 value = blocks("MXFP4", 4, 64, rng)
 value[3, 17] = 255
 writer = gguf.GGUFWriter("m.gguf", "llama")

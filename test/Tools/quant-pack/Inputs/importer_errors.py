@@ -36,10 +36,10 @@ fails({"x.qweight": good["x.qweight"]}, "'x': has .qweight, but neither .qzeros 
 no_zeros = {key: t for key, t in good.items() if key != "x.qzeros"}
 fails(no_zeros, "'x': has .qweight, but no .qzeros (")
 fails({key: t for key, t in good.items() if key != "x.scales"}, "but no .scales (")
-symmetric = {"quantization_config": {"sym": True, "bits": 3}}
+symmetric = {"quantization_config": {"sym": True, "bits": 5}}
 fails(
     no_zeros,
-    "'x': codes of 3 bits by bits = 3 (quantization_config of config.json); 4 and 8 are read",
+    "'x': codes of 5 bits by bits = 5 (quantization_config of config.json); 2, 3, 4 and 8 are",
     symmetric,
 )
 symmetric["quantization_config"]["bits"] = 4
@@ -49,8 +49,12 @@ fails(
     symmetric,
 )
 fails(
-    good | {"x.qzeros": good["x.qzeros"][:, :1].copy()},
-    "'x': codes of 2 bits (.qweight 32x16, .qzeros 4x1, .scales 4x16); 4 and 8 are read",
+    good | {"x.qzeros": np.repeat(good["x.qzeros"], 3, 1)},
+    "'x': codes of 12 bits (.qweight 32x16, .qzeros 4x6, .scales 4x16); 2, 3, 4 and 8 are read",
+)
+fails(
+    good | {"x.qzeros": np.repeat(good["x.qzeros"][:, :1], 3, 1), "x.scales": np.repeat(s.T, 2, 1)},
+    "'x': the shapes (.qweight 32x16, .qzeros 4x3, .scales 4x32) do not go together",
 )
 fails(
     good | {"x.scales": s.T[:3].copy()},
@@ -130,8 +134,8 @@ mlx = {"x.weight": pack(q, 1, 4), "x.scales": s, "x.biases": s}
 fails(mlx, "config.json has no 'quantization'")
 fails(
     mlx,
-    "codes of 3 bits ('quantization' of config.json); 4, 5, 6 and 8 are read",
-    {"quantization": {"bits": 3, "group_size": 64}},
+    "codes of 7 bits ('quantization' of config.json); 2, 3, 4, 5, 6 and 8 are read",
+    {"quantization": {"bits": 7, "group_size": 64}},
 )
 fails(
     mlx,

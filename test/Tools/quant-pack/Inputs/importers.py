@@ -22,7 +22,9 @@ os.mkdir("out")
 rng = np.random.default_rng(0)
 AWQ_ORDER = [0, 2, 4, 6, 1, 3, 5, 7]
 
-for n, k, group, bits in [(40, 256, 128, 4), (16, 512, 64, 4), (24, 256, 32, 8), (8, 384, 384, 4)]:
+SHAPES = [(40, 256, 128, 4), (16, 512, 64, 4), (24, 256, 32, 8), (8, 384, 384, 4), (32, 384, 32, 2),
+          (48, 256, 64, 2), (64, 384, 128, 3), (32, 160, 32, 3), (32, 96, 96, 3)]
+for n, k, group, bits in SHAPES:
     name = f"u{bits}:{'row' if group == k else group}"
     q, s, z = affine(n, k, group, bits, rng)
     w = each(s, group) * (q - each(z, group))
@@ -59,6 +61,18 @@ for n, k, group, bits in [(40, 256, 128, 4), (16, 512, 64, 4), (24, 256, 32, 8),
             f"AWQ {name}",
         )
 
+    # MLX: w = s q + b.
+    if group != k:
+        b = (rng.normal(size=s.shape) * 0.05).astype(np.float16)
+        check(
+            {"a.b.weight": pack(q, 1, bits), "a.b.scales": s, "a.b.biases": b} | NORM,
+            {"a.b.weight": each(s, group) * q + each(b, group)},
+            f"MLX {name}",
+            {"quantization": {"group_size": group, "bits": bits}},
+        )
+
+    if bits < 4:
+        continue
     # compressed-tensors: rows packed along K, biased by half the range.
     half = 2 ** (bits - 1)
     scale = s.astype(ml_dtypes.bfloat16)
@@ -79,22 +93,12 @@ for n, k, group, bits in [(40, 256, 128, 4), (16, 512, 64, 4), (24, 256, 32, 8),
         f"compressed-tensors {name}",
     )
 
-    # MLX: w = s q + b.
-    if group != k:
-        b = (rng.normal(size=s.shape) * 0.05).astype(np.float16)
-        check(
-            {"a.b.weight": pack(q, 1, bits), "a.b.scales": s, "a.b.biases": b} | NORM,
-            {"a.b.weight": each(s, group) * q + each(b, group)},
-            f"MLX {name}",
-            {"quantization": {"group_size": group, "bits": bits}},
-        )
-
 # Symmetric GPTQ: zeros in the middle are no zeros, whether stored (8 - 1) or left out.
-for bits in (4, 8):
-    q, s, _ = affine(24, 256, 64, bits, rng)
+for bits in (2, 4, 8):
+    q, s, _ = affine(32, 256, 64, bits, rng)
     middle = 2 ** (bits - 1)
     layer = {"a.b.qweight": pack(q.T, 0, bits).view(np.int32), "a.b.scales": s.T.copy()}
-    zeros = {"a.b.qzeros": pack(np.full((4, 24), middle - 1), 1, bits).view(np.int32)}
+    zeros = {"a.b.qzeros": pack(np.full((4, 32), middle - 1), 1, bits).view(np.int32)}
     w = {"a.b.weight": each(s, 64) * (q - middle)}
     check(layer | zeros | NORM, w, f"GPTQ u{bits}:64", form="symmetric")
     config = {"quantization_config": {"quant_method": "gptq", "bits": bits, "sym": True}}

@@ -56,7 +56,9 @@ class Case:
 
 def numbers(c, bits, symmetric):
     """Of few columns the room of codes does not tell their bits, nor where gaps are."""
-    n, group = 8 * int(c.rng.integers(1, 6)), c.choose(16, 32, 64, 128)
+    # Of GPTQ the zeros of 2 and 3 bits fill words, and codes of 3 do.
+    n, group = {2: 16, 3: 32}.get(bits, 8) * int(c.rng.integers(1, 6)), c.choose(16, 32, 64, 128)
+    group = max(group, 32) if bits == 3 else group
     k = group * int(c.rng.integers(1 if bits in (4, 8) else -(-64 // group), 9))
     q = c.rng.integers(0, 2**bits, (n, k))
     s = (np.exp(c.rng.normal(size=(n, k // group)) * 0.3) * 0.01).astype(np.float16)
@@ -84,7 +86,7 @@ def place(c, config, extra=None):
 
 
 def gptq(c):
-    bits, symmetric = c.choose(4, 4, 8), c.chance()
+    bits, symmetric = c.choose(2, 3, 4, 4, 8), c.chance()
     n, k, group, q, s, z = numbers(c, bits, symmetric)
     version = c.choose("gptq", "gptq_v2", None)
     method = c.choose("gptq", "gptq", "auto-round")
@@ -366,7 +368,7 @@ def compressed(c):
 
 
 def mlx(c):
-    bits, group = c.choose(4, 4, 5, 6, 8), c.choose(32, 64, 128)
+    bits, group = c.choose(2, 3, 4, 4, 5, 6, 8), c.choose(32, 64, 128)
     n, k = 8 * int(c.rng.integers(1, 5)), group * int(c.rng.integers(1, 5))
     q = c.rng.integers(0, 2**bits, (n, k))
     s = (np.exp(c.rng.normal(size=(n, k // group)) * 0.3) * 0.01).astype(np.float16)

@@ -84,7 +84,7 @@ for n, k, group in [(16, 256, 128), (24, 128, 32), (9, 96, 96), (40, 512, 64)]:
 
     # Bytes of any width, with integer zeros, float zeros, or zeros that are all 0.
     for bits in range(1, 9):
-        code = {1: 4, 2: 4, 3: 4, 7: 8}.get(bits, bits)
+        code = {1: 2, 7: 8}.get(bits, bits)
         low, high = -(2 ** (bits - 1)), 2 ** (bits - 1)
         q = rng.integers(low, high, (n, k)).astype(np.int8)
         common = {"target_dtype": dtype(f"int{bits}"), "dtype": dtype("bfloat16")}
