@@ -104,6 +104,8 @@ def bytes_of(temp, rows):
 def body(f, rows, dispatch):
     """func.func of the function: `rows` static, or None. dispatch(step, operands, results) gives
     the text of one dispatch, without its results' names."""
+    if any(t["shape"][0] == -2 for t in f.entry["inputs"]):
+        raise Refused("it writes caches among its inputs")
     given = [{**t, "shape": [rows if d == -1 and rows else d for d in t["shape"]]}
              for t in f.entry["inputs"]]  # fmt: skip
     made = [{**t, "shape": [rows if d == -1 and rows else d for d in t["shape"]]}

@@ -68,16 +68,19 @@ QL_KERNEL ql_cpu_quantize(int dtype, u64 K, const u8 *x, u8 *out) {
 }
 
 QL_KERNEL ql_cpu_rotary(int dtype, int tableType, u64 heads, u64 head, u64 rotated,
-                        const u8 *x, const u8 *cos, const u8 *sin, u8 *out) {
-  rotateRow(dtype, tableType, heads, head, rotated, x, cos, sin, out);
+                        const u8 *x, const u8 *cos, const u8 *sin, const int *at,
+                        u64 count, u64 headsPerPiece, u8 *out) {
+  rotatePlain(dtype, tableType, heads, head, rotated, x, cos, sin,
+              {out, head * (dtype == kFloat32 ? 4 : 2), at, count, headsPerPiece});
 }
 
 QL_KERNEL ql_cpu_rotary_norm(int dtype, int tableType, int normType, int centered,
                              float epsilon, u64 heads, u64 head, u64 rotated,
                              const u8 *x, const u8 *norm, const u8 *cos, const u8 *sin,
-                             u8 *out) {
+                             const int *at, u64 count, u64 headsPerPiece, u8 *out) {
   rotateNormalized(dtype, tableType, normType, centered, epsilon, heads, head, rotated,
-                   x, norm, cos, sin, out);
+                   x, norm, cos, sin,
+                   {out, head * (dtype == kFloat32 ? 4 : 2), at, count, headsPerPiece});
 }
 
 QL_KERNEL ql_cpu_norm_statistics(int subtractsMean, int dtype, u64 K, float epsilon,

@@ -322,22 +322,25 @@ void ql_quantize(i32 type, i64 K, i32 rows, i32 threads, i32 blocks, const u8 *x
 }
 
 /// Rotary embeddings of `rows` rows of x, of `heads` heads each; blocks of `threads`
-/// threads share the work. cos and sin have `rotated` columns.
+/// threads share the work. cos and sin have `rotated` columns. Where the heads go,
+/// RotaryPlaces says.
 void ql_rotary(i32 type, i32 tableType, i32 heads, i32 head, i32 rotated, i32 rows,
-               i32 threads, const u8 *x, const u8 *cos, const u8 *sin, u8 *out) {
+               i32 threads, const u8 *x, const u8 *cos, const u8 *sin, const i32 *at,
+               i64 count, i32 headsPerPiece, u8 *out) {
   Rotary rotary{{heads, head, rotated}, type, tableType};
+  RotaryPlaces places{at, count, headsPerPiece};
   int perHead = rotary.itemsPerHead(), perRow = heads * perHead;
-  i64 items = i64(rows) * perRow;
-  i64 rowBytes = i64(heads) * head * qlinear::layout::floatBytes(type);
+  i64 items = i64(rows) * perRow, bytes = rotary.headBytes();
   i64 tableBytes = i64(rotated) * qlinear::layout::floatBytes(tableType);
   QL_NO_UNROLL
   for (i64 i = i64(ql_ptx_block()) * threads + ql_ptx_thread(); i < items;
        i += i64(threads) * ql_ptx_blocks()) {
     i64 row = i / perRow;
-    int item = int(i - row * perRow);
-    rotary.rotate(item / perHead * head, item % perHead, x + row * rowBytes,
-                  cos + row * tableBytes, sin + row * tableBytes, out + row * rowBytes,
-                  [](int, float *) {});
+    int item = int(i - row * perRow), index = item / perHead;
+    if (u8 *to = places.find(out, row, index, heads, bytes))
+      rotary.rotate(item % perHead, x + (row * heads + index) * bytes,
+                    cos + row * tableBytes, sin + row * tableBytes, to,
+                    [](int, float *) {});
   }
 }
 
@@ -345,18 +348,19 @@ void ql_rotary(i32 type, i32 tableType, i32 heads, i32 head, i32 rotated, i32 ro
 void ql_rotary_norm(i32 type, i32 tableType, i32 normType, i32 centered, float epsilon,
                     i32 heads, i32 head, i32 rotated, i32 rows, i32 threads,
                     const u8 *x, const u8 *norm, const u8 *cos, const u8 *sin,
-                    u8 *out) {
+                    const i32 *at, i64 count, i32 headsPerPiece, u8 *out) {
   Rotary rotary{{heads, head, rotated}, type, tableType};
-  i64 rowBytes = i64(heads) * head * qlinear::layout::floatBytes(type);
+  RotaryPlaces places{at, count, headsPerPiece};
+  i64 bytes = rotary.headBytes();
   i64 tableBytes = i64(rotated) * qlinear::layout::floatBytes(tableType);
   int warps = threads / kWarp;
   QL_NO_UNROLL
   for (i64 i = i64(ql_ptx_block()) * warps + ql_ptx_thread() / kWarp;
        i < i64(rows) * heads; i += i64(warps) * ql_ptx_blocks()) {
     i64 row = i / heads;
-    rotary.normalize(int(i - row * heads) * head, x + row * rowBytes, norm, normType,
-                     centered != 0, epsilon, cos + row * tableBytes,
-                     sin + row * tableBytes, out + row * rowBytes);
+    if (u8 *to = places.find(out, row, int(i - row * heads), heads, bytes))
+      rotary.normalize(x + i * bytes, norm, normType, centered != 0, epsilon,
+                       cos + row * tableBytes, sin + row * tableBytes, to);
   }
 }
 

@@ -56,27 +56,49 @@ struct RowElements {
   }
 };
 
+/// Where heads go: to where they are in a matrix like theirs, or in pieces of
+/// `headsPerPiece` to rows of a cache of `count` rows, of which `at` has one for each
+/// piece of each row; what is in none of these goes nowhere.
+struct RotaryPlaces {
+  const i32 *at; ///< or null
+  i64 count;
+  int headsPerPiece;
+
+  /// Head `index` of row `row`, of `heads` heads of `bytes` bytes; null if nowhere.
+  QL_INLINE u8 *find(u8 *out, i64 row, int index, int heads, i64 bytes) const {
+    if (!at)
+      return out + (row * heads + index) * bytes;
+    i64 place = at[row * (heads / headsPerPiece) + index / headsPerPiece];
+    if (place < 0 || place >= count)
+      return nullptr;
+    return out + (place * headsPerPiece + index % headsPerPiece) * bytes;
+  }
+};
+
 /// Rotary embeddings of rows of heads.
 struct Rotary : RotaryShape {
   int type, tableType; ///< of x and the results, of cos and sin
 
-  /// Item `item` of the head that starts at column `start` of a row, whose elements
-  /// from column k of the head on go through `scale(k, values)` first.
+  QL_INLINE i64 headBytes() const {
+    return i64(head) * qlinear::layout::floatBytes(type);
+  }
+  /// Item `item` of the head at x, whose elements from column k on go through
+  /// `scale(k, values)` first.
   template <typename Scale>
-  QL_INLINE void rotate(int start, int item, const u8 *x, const u8 *cos, const u8 *sin,
-                        u8 *out, Scale scale) const {
+  QL_INLINE void rotate(int item, const u8 *x, const u8 *cos, const u8 *sin, u8 *out,
+                        Scale scale) const {
     RowElements of{type, width()}, table{tableType, width()};
     float low[4], high[4], c[2][4], s[2][4];
     if (item >= pairs()) {
       int k = rotated + (item - pairs()) * width();
-      of.load(x, start + k, low);
+      of.load(x, k, low);
       scale(k, low);
-      of.store(out, start + k, low);
+      of.store(out, k, low);
       return;
     }
     int k = item * width(), other = k + rotated / 2;
-    of.load(x, start + k, low);
-    of.load(x, start + other, high);
+    of.load(x, k, low);
+    of.load(x, other, high);
     scale(k, low);
     scale(other, high);
     table.load(cos, k, c[0]);
@@ -89,18 +111,18 @@ struct Rotary : RotaryShape {
       first[i] = low[i] * c[0][i] - high[i] * s[0][i];
       second[i] = high[i] * c[1][i] + low[i] * s[1][i];
     }
-    of.store(out, start + k, first);
-    of.store(out, start + other, second);
+    of.store(out, k, first);
+    of.store(out, other, second);
   }
 
   /// 1 / sqrt(mean of squares + epsilon) of a head, for all lanes of a warp.
-  QL_INLINE float normFactor(int start, const u8 *x, float epsilon, int lane) const {
+  QL_INLINE float normFactor(const u8 *x, float epsilon, int lane) const {
     RowElements of{type, width()};
     float sum = 0.0f;
     QL_NO_UNROLL
     for (int k = lane * width(); k < head; k += kWarp * width()) {
       float values[4];
-      of.load(x, start + k, values);
+      of.load(x, k, values);
       QL_UNROLL
       for (int i = 0; i < width(); ++i)
         sum += values[i] * values[i];
@@ -109,11 +131,11 @@ struct Rotary : RotaryShape {
   }
   /// A head, normalized and rotated by a warp; `norm` has its scales, less one if they
   /// are `centered` at zero.
-  QL_INLINE void normalize(int start, const u8 *x, const u8 *norm, int normType,
-                           bool centered, float epsilon, const u8 *cos, const u8 *sin,
+  QL_INLINE void normalize(const u8 *x, const u8 *norm, int normType, bool centered,
+                           float epsilon, const u8 *cos, const u8 *sin,
                            u8 *out) const {
     int lane = ql_ptx_thread() % kWarp;
-    float factor = normFactor(start, x, epsilon, lane);
+    float factor = normFactor(x, epsilon, lane);
     RowElements scales{normType, width()};
     auto scale = [&](int k, float *values) {
       float by[4];
@@ -124,7 +146,7 @@ struct Rotary : RotaryShape {
     };
     QL_NO_UNROLL
     for (int item = lane; item < itemsPerHead(); item += kWarp)
-      rotate(start, item, x, cos, sin, out, scale);
+      rotate(item, x, cos, sin, out, scale);
   }
 };
 

@@ -151,6 +151,18 @@ public:
          {constant32(dtypeOf(type)), at(from, index, bytesOf(type)), count, buffer});
     return loadVector(buffer);
   }
+  /// The same of an extra of an epilogue, whose columns from `column` on are at `element`
+  /// of a matrix.
+  Value loadExtra(Value from, RankedTensorType type, Value column, Value element,
+                  Value count, Value buffer) {
+    if (!isOneElement(type))
+      return loadSome(from, type.getRank() == 1 ? column : element,
+                      type.getElementType(), count, buffer);
+    Value one =
+        loadSome(from, constant(0), type.getElementType(), constant(1), buffer);
+    return LLVM::ShuffleVectorOp::create(b, loc, one, one,
+                                         SmallVector<int32_t>(kColumns, 0));
+  }
   void storeSome(Value value, Value to, Value index, Type type, Value count,
                  Value buffer) {
     storeVector(value, buffer);
@@ -158,6 +170,10 @@ public:
          {constant32(dtypeOf(type)), at(to, index, bytesOf(type)), count, buffer});
   }
   Value null() { return LLVM::ZeroOp::create(b, loc, ptr); }
+  /// A number that comes in a pointer's place.
+  Value toInt64(Value pointer) {
+    return LLVM::PtrToIntOp::create(b, loc, i64, pointer);
+  }
   /// The rows of this call: an item is a row, or one of so many equal parts of all.
   std::pair<Value, Value> rowsOf(std::optional<int64_t> parts) {
     if (!parts)
@@ -285,8 +301,7 @@ public:
           llvm::to_vector(llvm::map_range(llvm::seq(blobs.size()), product)),
           [&](unsigned i) -> Value {
             auto type = cast<RankedTensorType>(linear.getExtras()[i].getType());
-            return k.loadSome(extras[i], type.getRank() == 1 ? column : element,
-                              type.getElementType(), columns, buffer);
+            return k.loadExtra(extras[i], type, column, element, columns, buffer);
           });
       for (auto [i, value] : llvm::enumerate(values))
         store(i, value);
@@ -460,8 +475,7 @@ LLVM::LLVMFuncOp buildNormKernel(SymbolTable &symbols, NormOp op, StringRef name
       n = arith::MulFOp::create(k.b, k.loc, n, factor);
       SmallVector<Value> values = emitEpilogue(k.b, op, {n, sum}, [&](unsigned i) {
         auto extra = cast<RankedTensorType>(op.getExtras()[i].getType());
-        return k.loadSome(extras[i], extra.getRank() == 1 ? column : element,
-                          extra.getElementType(), count, buffer);
+        return k.loadExtra(extras[i], extra, column, element, count, buffer);
       });
       for (auto [i, result] : llvm::enumerate(results))
         k.storeSome(values[i], result, element,
@@ -475,10 +489,15 @@ LLVM::LLVMFuncOp buildRotaryKernel(SymbolTable &symbols, RotaryOp op, StringRef 
                                    std::optional<int64_t> parts) {
   KernelBuilder k(symbols, op.getLoc(), name);
   int64_t count = int64_t(op.getInputs().size());
-  SmallVector<Value> pointers;
-  auto norms = int64_t(op.getNorms().size());
-  for (int64_t i = 0; i < 2 * count + 2 + norms; ++i)
+  auto norms = int64_t(op.getNorms().size()), plain = int64_t(op.getNumRows());
+  auto caches = int64_t(op.getCaches().size());
+  SmallVector<Value> pointers; // as qlinear.launch has them
+  for (int64_t i = 0; i < count + 2 + norms + (caches ? 1 : 0) + 2 * caches + plain;
+       ++i)
     pointers.push_back(k.argument(i));
+  ArrayRef<Value> at = ArrayRef(pointers).drop_front(count + 2 + norms);
+  ArrayRef<Value> ofCaches = at.drop_front(caches ? 1 : 0);
+  ArrayRef<Value> results = ofCaches.drop_front(2 * caches);
   auto head = int64_t(op.getHead());
   int64_t size = bytesOf(op.getElement());
   int64_t tableBytes = op.getRotated() * bytesOf(op.getTableElement());
@@ -488,19 +507,27 @@ LLVM::LLVMFuncOp buildRotaryKernel(SymbolTable &symbols, RotaryOp op, StringRef 
       int64_t columns = op.getColumns(unsigned(i));
       SmallVector<Value> args{k.constant32(dtypeOf(op.getElement())),
                               k.constant32(dtypeOf(op.getTableElement()))};
-      if (norms)
+      bool normalizes = i < norms;
+      if (normalizes)
         args.append({k.constant32(dtypeOf(op.getNormElement())),
                      k.constant32(op.getZeroCentered()),
                      arith::ConstantOp::create(k.b, k.loc, op.getEpsilonAttr())});
       args.append({k.constant(columns / head), k.constant(head),
                    k.constant(op.getRotated(unsigned(i))),
                    k.at(pointers[i], row, columns * size)});
-      if (norms)
+      if (normalizes)
         args.push_back(pointers[count + 2 + i]);
       args.append({k.at(pointers[count], row, tableBytes),
-                   k.at(pointers[count + 1], row, tableBytes),
-                   k.at(pointers[count + 2 + norms + i], row, columns * size)});
-      k.call(norms ? "ql_cpu_rotary_norm" : "ql_cpu_rotary", args);
+                   k.at(pointers[count + 1], row, tableBytes)});
+      if (i < plain)
+        args.append({k.null(), k.constant(0), k.constant(1),
+                     k.at(results[i], row, columns * size)});
+      else
+        args.append({k.at(at.front(), row, op.getPieces() * 4),
+                     k.toInt64(ofCaches[2 * (i - plain) + 1]),
+                     k.constant(columns / op.getPieces() / head),
+                     ofCaches[2 * (i - plain)]});
+      k.call(normalizes ? "ql_cpu_rotary_norm" : "ql_cpu_rotary", args);
     }
   });
   return k.finish();

@@ -351,23 +351,36 @@ void Skeleton::quantize(RankedTensorType input, int64_t grid, int64_t threads,
 
 void Skeleton::rotary(RotaryOp op, int64_t threads, bool pdl) {
   awaitPrior(pdl);
-  unsigned count = unsigned(op.getInputs().size());
+  unsigned count = unsigned(op.getInputs().size()), plain = op.getNumRows();
   auto norms = unsigned(op.getNorms().size());
+  bool cached = plain < count;
+  ArrayRef<Value> at = ArrayRef(pointers).drop_front(count + 2 + norms);
+  ArrayRef<Value> caches = at.drop_front(cached); // each with how many rows it has
+  ArrayRef<Value> results = caches.drop_front(2 * (count - plain));
   for (unsigned i = 0; i < count; ++i) {
     SmallVector<Value> args{constant(elementOf(op.getElement())),
                             constant(elementOf(op.getTableElement()))};
-    if (norms)
+    bool normalizes = i < norms;
+    if (normalizes)
       args.append({constant(elementOf(op.getNormElement())),
                    constant(op.getZeroCentered()),
                    arith::ConstantOp::create(b, loc, op.getEpsilonAttr())});
     args.append({constant(op.getColumns(i) / int64_t(op.getHead())),
                  constant(int64_t(op.getHead())), constant(op.getRotated(i)), rows,
                  constant(threads), pointers[i]});
-    if (norms)
+    if (normalizes)
       args.push_back(pointers[count + 2 + i]);
-    args.append(
-        {pointers[count], pointers[count + 1], pointers[count + 2 + norms + i]});
-    call(norms ? "ql_rotary_norm" : "ql_rotary", args);
+    args.append({pointers[count], pointers[count + 1]});
+    if (i < plain) {
+      args.append({LLVM::ZeroOp::create(b, loc, ptr), constant64(0), constant(1),
+                   results[i]});
+    } else {
+      ArrayRef<Value> cache = caches.drop_front(2 * (i - plain));
+      int64_t columns = op.getColumns(i) / op.getPieces();
+      args.append({at.front(), LLVM::PtrToIntOp::create(b, loc, i64, cache[1]),
+                   constant(columns / int64_t(op.getHead())), cache[0]});
+    }
+    call(normalizes ? "ql_rotary_norm" : "ql_rotary", args);
   }
 }
 

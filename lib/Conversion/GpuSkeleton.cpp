@@ -102,8 +102,8 @@ SmallVector<Value> GpuSkeleton::valuesOf(LinearOp op, const KernelSegment &segme
     products = {products[segment.walks.front().weights.front()]};
   SmallVector<Value> values = emitEpilogue(b, op, products, [&](unsigned i) -> Value {
     auto type = cast<RankedTensorType>(op.getExtras()[i].getType());
-    Value address = element(pointers[firstExtra + i], type.getRank() == 1 ? n64 : at,
-                            type.getElementType());
+    Value index = isOneElement(type) ? constant64(0) : type.getRank() == 1 ? n64 : at;
+    Value address = element(pointers[firstExtra + i], index, type.getElementType());
     return LLVM::LoadOp::create(b, loc, type.getElementType(), address);
   });
   for (auto [result, value] : llvm::zip(segment.results, values)) {

@@ -9,7 +9,8 @@
 //
 //   weights | x, extras | results | temporary
 //
-// and of one that is launched with the norm before it
+// (of an operation that has caches, these with the numbers of their rows come before the
+// results) and of one that is launched with the norm before it
 //
 //   weights | inputs and extras of the norm, extras | other results of the norm,
 //   results

@@ -117,8 +117,8 @@ LogicalResult KernelMaker::launch(RewriterBase &rewriter, KernelOpInterface op) 
   rewriter.setInsertionPoint(op);
   auto launch =
       LaunchOp::create(rewriter, op.getLoc(), op->getResultTypes(), kernels->variants,
-                       op.getKernelWeights(), op.getKernelInputs(), op.getKernelOuts(),
-                       kernels->temps, target->startsEarly(op));
+                       op.getKernelWeights(), op.getKernelInputs(), cachesOf(op),
+                       op.getKernelOuts(), kernels->temps, target->startsEarly(op));
   launch->setDiscardableAttrs(op->getDiscardableAttrDictionary());
   rewriter.replaceOp(op, launch);
   return success();
@@ -141,8 +141,9 @@ LogicalResult KernelMaker::launchJoined(RewriterBase &rewriter, NormOp norm,
   rewriter.setInsertionPoint(linear);
   auto launch =
       LaunchOp::create(rewriter, linear.getLoc(), ValueRange(results).getTypes(),
-                       kernels->variants, linear.getKernelWeights(), inputs, outs,
-                       kernels->temps, target->startsEarly(linear));
+                       kernels->variants, linear.getKernelWeights(), inputs,
+                       /*caches=*/ValueRange(), outs, kernels->temps,
+                       target->startsEarly(linear));
   launch->setDiscardableAttrs(linear->getDiscardableAttrDictionary());
   for (auto [before, after] : llvm::zip(results, launch.getResults()))
     rewriter.replaceAllUsesWith(before, after);

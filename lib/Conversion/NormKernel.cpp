@@ -180,8 +180,12 @@ Value NormSkeleton::finish(Value group, Value input, Value mean, Value factor) {
   SmallVector<Value> extras;
   for (auto [i, extra] : llvm::enumerate(op.getExtras())) {
     auto type = cast<RankedTensorType>(extra.getType());
-    extras.push_back(load(unsigned(op.getInputs().size() + i),
-                          type.getRank() == 1 ? column : start, type.getElementType()));
+    auto number = unsigned(op.getInputs().size() + i);
+    extras.push_back(isOneElement(type)
+                         ? Value(LLVM::LoadOp::create(b, loc, type.getElementType(),
+                                                      pointers[number]))
+                         : load(number, type.getRank() == 1 ? column : start,
+                                type.getElementType()));
   }
   SmallVector<Value> results;
   for (Type type : op.getResultTypes())
@@ -193,7 +197,9 @@ Value NormSkeleton::finish(Value group, Value input, Value mean, Value factor) {
       n = arith::SubFOp::create(b, loc, n, mean);
     n = arith::MulFOp::create(b, loc, n, factor);
     SmallVector<Value> values =
-        emitEpilogue(b, op, {n, s}, [&](unsigned i) { return at(extras[i], lane); });
+        emitEpilogue(b, op, {n, s}, [&](unsigned i) {
+          return isa<VectorType>(extras[i].getType()) ? at(extras[i], lane) : extras[i];
+        });
     for (auto [result, value] : llvm::zip_first(results, values)) {
       Type type = getElementTypeOrSelf(result.getType());
       if (value.getType() != type)

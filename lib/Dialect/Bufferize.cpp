@@ -9,6 +9,7 @@
 // the bytes of their rows, results become `outs`. Weights are handles of constant
 // data either way. Without `outs` on tensors a result is a new allocation;
 // with them it is written in place where one-shot bufferization finds that it can.
+// So are caches, of which a part stays as it was.
 //
 //===----------------------------------------------------------------------===//
 #include "DialectImpl.h"
@@ -74,7 +75,17 @@ LogicalResult mlir::qlinear::verifyPlaceOfActivations(Operation *scope) {
 namespace {
 using Effects = SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>;
 
-/// On buffers: operands are read, `outs` are written.
+/// The place of an operand among the caches.
+std::optional<unsigned> cacheIndex(OpOperand &operand) {
+  OperandRange caches = cachesOf(operand.getOwner());
+  unsigned number = operand.getOperandNumber();
+  if (caches.empty() || number < caches.getBeginOperandIndex() ||
+      number >= caches.getBeginOperandIndex() + caches.size())
+    return std::nullopt;
+  return number - caches.getBeginOperandIndex();
+}
+
+/// On buffers: operands are read, `outs` and caches are written.
 void addEffects(Operation *op, OperandRange outs, Effects &effects) {
   unsigned begin = outs.empty() ? op->getNumOperands() : outs.getBeginOperandIndex();
   for (OpOperand &operand : op->getOpOperands()) {
@@ -82,7 +93,7 @@ void addEffects(Operation *op, OperandRange outs, Effects &effects) {
       continue;
     bool isOut = operand.getOperandNumber() >= begin &&
                  operand.getOperandNumber() < begin + outs.size();
-    if (isOut)
+    if (isOut || cacheIndex(operand))
       effects.emplace_back(MemoryEffects::Write::get(), &operand);
     else
       effects.emplace_back(MemoryEffects::Read::get(), &operand);
@@ -99,8 +110,13 @@ std::optional<unsigned> outIndex(OpOperand &operand, OperandRange outs) {
 }
 
 AliasingValueList aliasesOf(OpOperand &operand, OperandRange outs) {
+  Operation *op = operand.getOwner();
   if (std::optional<unsigned> index = outIndex(operand, outs))
-    return {{operand.getOwner()->getResult(*index), BufferRelation::Equivalent}};
+    return {{op->getResult(*index), BufferRelation::Equivalent}};
+  if (std::optional<unsigned> index = cacheIndex(operand)) {
+    auto own = unsigned(op->getNumResults() - cachesOf(op).size());
+    return {{op->getResult(own + *index), BufferRelation::Equivalent}};
+  }
   return {};
 }
 
@@ -140,7 +156,7 @@ FailureOr<SmallVector<Value>> outputBuffers(RewriterBase &rewriter, Operation *o
   }
   if (!buffers.empty())
     return buffers;
-  for (OpResult result : op->getResults()) {
+  for (OpResult result : op->getResults().drop_back(cachesOf(op).size())) {
     FailureOr<BufferLikeType> type =
         bufferization::getBufferType(result, options, state);
     if (failed(type))
@@ -163,6 +179,8 @@ FailureOr<BufferLikeType> bufferTypeOfResult(Value value, OperandRange outs,
                                              const BufferizationOptions &options,
                                              const BufferizationState &state,
                                              SmallVector<Value> &invocationStack) {
+  if (Value cache = cacheBefore(value))
+    return bufferization::getBufferType(cache, options, state, invocationStack);
   if (!outs.empty())
     return bufferization::getBufferType(outs[cast<OpResult>(value).getResultNumber()],
                                         options, state, invocationStack);
@@ -264,8 +282,16 @@ static LogicalResult bufferizeOp(Operation *op, OperandRange outs,
   auto buffers = outputBuffers(rewriter, op, outs, rowsBuffer(*inputs), options, state);
   if (failed(buffers))
     return failure();
+  // Caches are among the operands, where they lie.
+  SmallVector<Value> values(*buffers);
+  for (Value cache : cachesOf(op)) {
+    FailureOr<Value> buffer = getBuffer(rewriter, cache, options, state);
+    if (failed(buffer))
+      return failure();
+    values.push_back(*buffer);
+  }
   moveToOperands(rewriter, op, *inputs, *buffers, TypeRange());
-  replaceOpWithBufferizedValues(rewriter, op, *buffers);
+  replaceOpWithBufferizedValues(rewriter, op, values);
   return success();
 }
 
@@ -273,13 +299,13 @@ static LogicalResult bufferizeOp(Operation *op, OperandRange outs,
 #define QLINEAR_BUFFERIZABLE_BY_HAND(OP, OUTS)                                         \
   void OP::getEffects(Effects &effects) { addEffects(*this, OUTS, effects); }          \
   bool OP::bufferizesToAllocation(Value value) {                                       \
-    return isa<OpResult>(value) && (OUTS).empty();                                     \
+    return isa<OpResult>(value) && (OUTS).empty() && !cacheBefore(value);              \
   }                                                                                    \
   bool OP::bufferizesToMemoryRead(OpOperand &operand, const AnalysisState &) {         \
     return !outIndex(operand, OUTS);                                                   \
   }                                                                                    \
   bool OP::bufferizesToMemoryWrite(OpOperand &operand, const AnalysisState &) {        \
-    return outIndex(operand, OUTS).has_value();                                        \
+    return outIndex(operand, OUTS) || cacheIndex(operand);                             \
   }                                                                                    \
   AliasingValueList OP::getAliasingValues(OpOperand &operand, const AnalysisState &) { \
     return aliasesOf(operand, OUTS);                                                   \

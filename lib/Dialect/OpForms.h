@@ -21,10 +21,11 @@ inline bool isOnTensors(Operation *op) {
   return llvm::none_of(op->getOperandTypes(), llvm::IsaPred<MemRefType>);
 }
 
-/// Types of the results, or of the buffers that take their place.
+/// Types of the results that are of no cache, or of the buffers that take their place.
 template <typename Op> TypeRange valueTypes(Op op) {
-  return op.hasTensorSemantics() ? TypeRange(op->getResultTypes())
-                                 : TypeRange(op.getOuts().getTypes());
+  return op.hasTensorSemantics()
+             ? TypeRange(op->getResultTypes()).drop_back(cachesOf(op).size())
+             : TypeRange(op.getOuts().getTypes());
 }
 /// Whether two sizes can be the same at run time.
 inline bool compatible(int64_t a, int64_t b) {

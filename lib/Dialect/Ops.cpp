@@ -26,8 +26,32 @@ bool LaunchOp::hasTensorSemantics() { return isOnTensors(*this); }
 
 TypeRange LinearOp::getValueTypes() { return valueTypes(*this); }
 
+bool mlir::qlinear::isOneElement(Type extra) {
+  auto shaped = cast<ShapedType>(extra);
+  return shaped.getRank() == 1 && shaped.getDimSize(0) == 1;
+}
+
+OperandRange mlir::qlinear::cachesOf(Operation *op) {
+  if (auto rotary = dyn_cast<RotaryOp>(op))
+    return rotary.getCaches();
+  if (auto launch = dyn_cast<LaunchOp>(op))
+    return launch.getCaches();
+  return {op->operand_end(), op->operand_end()};
+}
+
+Value mlir::qlinear::cacheBefore(Value value) {
+  auto result = dyn_cast<OpResult>(value);
+  if (!result)
+    return {};
+  OperandRange caches = cachesOf(result.getOwner());
+  size_t first = result.getOwner()->getNumResults() - caches.size();
+  return result.getResultNumber() < first ? Value()
+                                          : caches[result.getResultNumber() - first];
+}
+
 LogicalResult mlir::qlinear::verifyForm(Operation *op, OperandRange outs) {
   bool isValue = isOnTensors(op);
+  OperandRange caches = cachesOf(op);
   for (auto [index, operand] : llvm::enumerate(op->getOperands()))
     if (!isValue && isa<TensorType, ActivationsType>(operand.getType()))
       return op->emitOpError()
@@ -39,7 +63,7 @@ LogicalResult mlir::qlinear::verifyForm(Operation *op, OperandRange outs) {
                                << " results; on buffers the results are written into "
                                   "outs(...)"
                                << cite(op, 2);
-    if (outs.empty())
+    if (outs.empty() && caches.empty())
       return op->emitOpError("has buffers but no outs(...); say where the results go")
              << cite(op, 2);
     return success();
@@ -47,10 +71,23 @@ LogicalResult mlir::qlinear::verifyForm(Operation *op, OperandRange outs) {
   if (op->getNumResults() == 0)
     return op->emitOpError("has no result; on tensors it computes at least one")
            << cite(op, 3);
-  if (!outs.empty() && outs.size() != op->getNumResults())
+  if (op->getNumResults() < caches.size())
     return op->emitOpError() << "has " << op->getNumResults() << " results and "
-                             << outs.size() << " outs; give one per result, or none"
+                             << caches.size()
+                             << " caches; the last results are what caches become"
                              << cite(op, 3);
+  size_t own = op->getNumResults() - caches.size();
+  if (!outs.empty() && outs.size() != own)
+    return op->emitOpError() << "has " << own << " results"
+                             << (caches.empty() ? "" : " that are of no cache")
+                             << " and " << outs.size()
+                             << " outs; give one per result, or none" << cite(op, 3);
+  for (auto [index, cache] : llvm::enumerate(caches))
+    if (cache.getType() != op->getResult(own + index).getType())
+      return op->emitOpError()
+             << "result " << own + index << " is " << op->getResult(own + index).getType()
+             << ", but the cache that it is the new value of is " << cache.getType()
+             << "; the types must be the same" << cite(op, 4);
   for (auto [index, out] : llvm::enumerate(outs))
     if (out.getType() != op->getResult(index).getType())
       return op->emitOpError()
@@ -244,16 +281,18 @@ LogicalResult LinearOp::verify() {
                              << cite<LinearOp>(9);
     for (auto [index, extra] : llvm::enumerate(getExtras())) {
       auto type = cast<ShapedType>(extra.getType());
+      if (isOneElement(type))
+        continue;
       if (type.getShape().back() != n)
         return emitOpError() << "extra " << index << " has "
                              << str(type.getShape().back())
                              << " columns, but the weights have N = " << n
-                             << "; an extra is a tensor of N or M x N"
+                             << "; an extra is a tensor of N or M x N, or of 1"
                              << cite<LinearOp>(10);
       if (type.getRank() == 2 && !compatible(type.getDimSize(0), getM()))
         return emitOpError() << "extra " << index << " has " << type.getDimSize(0)
                              << " rows, but x has M = " << getM()
-                             << "; an extra is a tensor of N or M x N"
+                             << "; an extra is a tensor of N or M x N, or of 1"
                              << cite<LinearOp>(10);
     }
   }
@@ -312,6 +351,7 @@ static std::optional<int64_t> rowsOf(Type type) {
 }
 
 int64_t LaunchOp::getM() {
+  // A cache has rows of its own.
   for (Type type : llvm::concat<Type>(llvm::to_vector(getInputs().getTypes()),
                                       llvm::to_vector(getValueTypes())))
     if (std::optional<int64_t> rows = rowsOf(type))
@@ -387,8 +427,8 @@ LogicalResult LaunchOp::reifyResultShapes(OpBuilder &builder,
         rows = *found;
         break;
       }
-  for (Type type : getResultTypes()) {
-    auto tensor = dyn_cast<RankedTensorType>(type);
+  for (OpResult result : getResults()) {
+    auto tensor = dyn_cast<RankedTensorType>(result.getType());
     if (!tensor) {
       shapes.emplace_back();
       continue;
@@ -396,9 +436,12 @@ LogicalResult LaunchOp::reifyResultShapes(OpBuilder &builder,
     SmallVector<OpFoldResult> shape =
         getAsIndexOpFoldResult(getContext(), tensor.getShape());
     if (tensor.getRank() == 2 && tensor.isDynamicDim(0)) {
-      if (!rows)
+      OpFoldResult size = rows;
+      if (Value cache = cacheBefore(result))
+        size = *reifyRows(builder, getLoc(), cache);
+      if (!size)
         return failure();
-      shape[0] = rows;
+      shape[0] = size;
     }
     shapes.push_back(shape);
   }

@@ -74,11 +74,13 @@ LogicalResult NormOp::verify() {
            << cite<NormOp>(9);
   for (auto [index, extra] : llvm::enumerate(getExtras())) {
     auto type = cast<ShapedType>(extra.getType());
+    if (isOneElement(type))
+      continue;
     if (type.getShape().back() != k ||
         (type.getRank() == 2 && !compatible(type.getDimSize(0), m)))
       return emitOpError() << "extra " << index << " is " << type
                            << ", but the rows are " << str(m) << " x " << k
-                           << "; an extra is a tensor of K or M x K"
+                           << "; an extra is a tensor of K or M x K, or of 1"
                            << cite<NormOp>(10);
   }
   for (auto [index, value] : llvm::enumerate(values)) {
@@ -126,11 +128,14 @@ FloatType RotaryOp::getTableElement() {
 FloatType RotaryOp::getNormElement() {
   return cast<FloatType>(getElementTypeOrSelf(getNorms().front().getType()));
 }
+int64_t RotaryOp::getPieces() { return shapeOf(getAt().getType()).second; }
 SmallVector<Value> RotaryOp::getKernelWeights() { return {}; }
 SmallVector<Value> RotaryOp::getKernelInputs() {
   SmallVector<Value> inputs(getInputs());
   inputs.append({getCos(), getSin()});
   llvm::append_range(inputs, getNorms());
+  if (getAt())
+    inputs.push_back(getAt());
   return inputs;
 }
 SmallVector<Value> RotaryOp::getKernelOuts() { return getOuts(); }
@@ -146,10 +151,12 @@ static LogicalResult verifyNorms(RotaryOp op) {
              << cite<RotaryOp>(12);
     return success();
   }
-  if (norms.size() != op.getInputs().size())
+  size_t rotated = op.getInputs().size() - op.getUnrotated().value_or(0);
+  if (norms.size() != op.getInputs().size() && norms.size() != rotated)
     return op.emitOpError() << "has " << op.getInputs().size() << " inputs and "
                             << norms.size()
-                            << " norms; there is one for each input, or none"
+                            << " norms; there is one for each input, or for each but "
+                               "the unrotated ones, or none"
                             << cite<RotaryOp>(11);
   for (auto [index, norm] : llvm::enumerate(norms)) {
     auto type = cast<ShapedType>(norm.getType());
@@ -167,6 +174,54 @@ static LogicalResult verifyNorms(RotaryOp op) {
                           "squares, as in epsilon = 1.0e-06")
            << cite<RotaryOp>(12);
   return verifyEpsilon<RotaryOp>(op, *epsilon, 12);
+}
+
+static LogicalResult verifyCaches(RotaryOp op) {
+  auto caches = op.getCaches();
+  if (caches.empty() != !op.getAt())
+    return op.emitOpError() << "has " << caches.size() << " caches and "
+                            << (op.getAt() ? "places" : "no places")
+                            << " in these; give both, as in into(%keys, %values at "
+                               "%places), or none"
+                            << cite<RotaryOp>(15);
+  if (caches.empty())
+    return success();
+  if (caches.size() > op.getInputs().size())
+    return op.emitOpError() << "has " << op.getInputs().size() << " inputs and "
+                            << caches.size()
+                            << " caches; each is of one of the last inputs"
+                            << cite<RotaryOp>(14);
+  auto at = cast<ShapedType>(op.getAt().getType());
+  for (auto [index, cache] : llvm::enumerate(caches)) {
+    if (llvm::is_contained(caches.take_front(index), cache))
+      return op.emitOpError() << "cache " << index
+                              << " is an earlier one, too; give each input a cache of "
+                                 "its own"
+                              << cite<RotaryOp>(14);
+    auto type = cast<ShapedType>(cache.getType());
+    int64_t columns = op.getColumns(unsigned(op.getNumRows() + index));
+    int64_t width = type.getDimSize(1), head = int64_t(op.getHead());
+    if (ShapedType::isDynamic(width) || width < 1 || width % head || columns % width ||
+        type.getElementType() != op.getElement())
+      return op.emitOpError()
+             << "cache " << index << " is " << type << ", and its input is "
+             << op.getInputs()[op.getNumRows() + index].getType()
+             << " with head = " << head
+             << "; a cache has that element type, and rows of one or more whole "
+                "heads, into which the input's can be cut"
+             << cite<RotaryOp>(14);
+    if (at.getDimSize(1) != columns / width)
+      return op.emitOpError() << "has places of " << at << ", and rows of " << columns
+                              << " columns are " << columns / width
+                              << " pieces of cache " << index << ", which is " << type
+                              << "; a place is there for each piece"
+                              << cite<RotaryOp>(15);
+  }
+  if (!compatible(at.getDimSize(0), op.getM()))
+    return op.emitOpError() << "has places of " << at << ", and the inputs have M = "
+                            << str(op.getM()) << "; there is a row for each token"
+                            << cite<RotaryOp>(15);
+  return success();
 }
 
 LogicalResult RotaryOp::verify() {
@@ -207,11 +262,15 @@ LogicalResult RotaryOp::verify() {
                          << " columns, and head = " << head
                          << "; their number must be known, even, and from 2 to head"
                          << cite<RotaryOp>(9);
+  if (failed(verifyCaches(*this)))
+    return failure();
   TypeRange values = valueTypes(*this);
-  if (values.size() != getInputs().size())
-    return emitOpError() << "has " << getInputs().size() << " inputs and "
-                         << values.size() << " results; there is one for each"
-                         << cite<RotaryOp>(10);
+  if (values.size() != getNumRows())
+    return emitOpError() << "has " << getNumRows() << " inputs"
+                         << (getCaches().empty() ? "" : " without a cache") << " and "
+                         << values.size() << " results"
+                         << (getCaches().empty() ? "" : " that are of no cache")
+                         << "; there is one for each" << cite<RotaryOp>(10);
   for (auto [index, value] : llvm::enumerate(values)) {
     auto from = cast<ShapedType>(getInputs()[index].getType());
     auto to = cast<ShapedType>(value);
@@ -222,12 +281,15 @@ LogicalResult RotaryOp::verify() {
                            << cite<RotaryOp>(10);
   }
   if (std::optional<uint64_t> unrotated = getUnrotated())
-    if (getNorms().empty() || *unrotated < 1 || *unrotated >= getInputs().size())
+    if ((getNorms().size() < getInputs().size() && *unrotated > getCaches().size()) ||
+        *unrotated < 1 || *unrotated >= getInputs().size())
       return emitOpError()
              << "has " << getInputs().size() << " inputs, " << getNorms().size()
-             << " norms, and unrotated = " << int64_t(*unrotated)
-             << "; so many of the last inputs are only normalized: give 1 "
-                "or more, fewer than all, and norms(...)"
+             << " norms, " << getCaches().size()
+             << " caches, and unrotated = " << int64_t(*unrotated)
+             << "; so many of the last inputs are only normalized, or only go into "
+                "caches: give 1 or more, fewer than all, and norms(...) or a cache for "
+                "each"
              << cite<RotaryOp>(13);
   return verifyNorms(*this);
 }
@@ -237,7 +299,10 @@ LogicalResult RotaryOp::reifyResultShapes(OpBuilder &builder,
   FailureOr<OpFoldResult> rows = reifyRows(builder, getLoc(), getInputs().front());
   if (failed(rows))
     return failure();
-  for (unsigned i = 0; i < getNumResults(); ++i)
+  for (unsigned i = 0; i < getNumRows(); ++i)
     shapes.push_back({*rows, builder.getIndexAttr(getColumns(i))});
+  for (Value cache : getCaches())
+    shapes.push_back({*reifyRows(builder, getLoc(), cache),
+                      builder.getIndexAttr(shapeOf(cache.getType()).second)});
   return success();
 }

@@ -65,7 +65,7 @@ Loops loopsOf(LinearOp op) {
     bool isExtra = !extras.empty() && i >= extras.getBeginOperandIndex() &&
                    i < extras.getBeginOperandIndex() + extras.size();
     bool isOut = !outs.empty() && i >= outs.getBeginOperandIndex();
-    if (!isSharded(operand.get()))
+    if (!isSharded(operand.get()) || (isExtra && isOneElement(operand.get().getType())))
       loops.operands.push_back({});
     else if (isExtra && cast<RankedTensorType>(operand.get().getType()).getRank() == 1)
       loops.operands.push_back({kN});
@@ -218,6 +218,9 @@ template <typename Op> struct RowsSharding : ShardedByLoops<RowsSharding<Op>, Op
                           ArrayRef<Sharding> operands, ArrayRef<Sharding> results,
                           IRMapping &map, SymbolTableCollection &symbols,
                           OpBuilder &b) const {
+    if (!cachesOf(op).empty())
+      return op->emitOpError("writes caches, whose rows are of no token in particular; "
+                             "shard the module before there are caches");
     if (!divisionOf(loops(op), operands, results))
       return op->emitOpError("can be sharded along its rows only");
     shard::partitionTriviallyShardableOperation(*op, partitioned, operands, results,

@@ -52,6 +52,7 @@ static LogicalResult moveToTensors(Operation *op) {
     pack->setOperands(operands);
     return success();
   }
+  llvm::append_range(destinations, cachesOf(op));
   SmallVector<Type> types;
   for (Value out : destinations)
     types.push_back(tensorTypeOf(out.getType()));

@@ -76,8 +76,9 @@ ValueRange mlir::qlinear::mapEpilogue(OpBuilder &b, EpilogueOpInterface op,
   for (Value extra : extras) {
     inputs.push_back(extra);
     bool perRow = cast<RankedTensorType>(extra.getType()).getRank() == 2;
-    maps.push_back(perRow ? b.getMultiDimIdentityMap(2)
-                          : AffineMap::get(2, 0, b.getAffineDimExpr(1)));
+    AffineExpr column = isOneElement(extra.getType()) ? b.getAffineConstantExpr(0)
+                                                      : b.getAffineDimExpr(1);
+    maps.push_back(perRow ? b.getMultiDimIdentityMap(2) : AffineMap::get(2, 0, column));
   }
   SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, loc, computed.front());
   for (Type type : op.getValueTypes()) {

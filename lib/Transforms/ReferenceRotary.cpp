@@ -8,6 +8,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -22,11 +23,15 @@ struct RotaryPattern : OpConversionPattern<RotaryOp> {
     SmallVector<Value> results;
     for (auto [i, input] : llvm::enumerate(adaptor.getInputs())) {
       Value x = castElements(b, op.getLoc(), input, b.getF64Type());
-      if (!adaptor.getNorms().empty())
+      if (i < adaptor.getNorms().size())
         x = normalize(b, op, x, adaptor.getNorms()[i]);
-      results.push_back(op.getRotated(unsigned(i))
-                            ? rotate(b, op, x, adaptor.getCos(), adaptor.getSin())
-                            : castElements(b, op.getLoc(), x, op.getElement()));
+      x = op.getRotated(unsigned(i))
+              ? rotate(b, op, x, adaptor.getCos(), adaptor.getSin())
+              : castElements(b, op.getLoc(), x, op.getElement());
+      results.push_back(i < op.getNumRows()
+                            ? x
+                            : update(b, op, x, adaptor.getCaches()[i - op.getNumRows()],
+                                     adaptor.getAt()));
     }
     b.replaceOp(op, results);
     return success();
@@ -81,6 +86,55 @@ private:
                 body)
             .getResult(0);
     return tensor::CollapseShapeOp::create(b, loc, flat, normalized, groups);
+  }
+
+  /// The cache with the pieces of x in their places, one after the other.
+  static Value update(OpBuilder &b, RotaryOp op, Value x, Value cache, Value at) {
+    Location loc = op.getLoc();
+    auto type = cast<RankedTensorType>(cache.getType());
+    auto index = [&](int64_t i) -> Value {
+      return arith::ConstantIndexOp::create(b, loc, i);
+    };
+    auto sizeOf = [&](Value tensor) -> Value {
+      return tensor::DimOp::create(b, loc, tensor, 0);
+    };
+    auto loop = [&](Value count, Value carried,
+                    function_ref<Value(Value, Value)> body) -> Value {
+      auto op = scf::ForOp::create(b, loc, index(0), count, index(1), carried);
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(op.getBody());
+      scf::YieldOp::create(b, loc,
+                           body(op.getInductionVar(), op.getRegionIterArg(0)));
+      return op.getResult(0);
+    };
+    Value places = sizeOf(cache), width = index(type.getDimSize(1));
+    return loop(sizeOf(x), cache, [&](Value row, Value cache) {
+      return loop(index(op.getPieces()), cache, [&](Value piece, Value cache) -> Value {
+        Value place = tensor::ExtractOp::create(b, loc, at, ValueRange{row, piece});
+        // Below 0 it is above all numbers without a sign.
+        place = arith::IndexCastOp::create(b, loc, b.getIndexType(), place);
+        Value isInside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, place,
+                                               places);
+        return scf::IfOp::create(
+                   b, loc, isInside,
+                   [&](OpBuilder &b, Location loc) {
+                     SmallVector<OpFoldResult> one{b.getIndexAttr(1), b.getIndexAttr(1)};
+                     SmallVector<OpFoldResult> sizes{
+                         b.getIndexAttr(1), b.getIndexAttr(type.getDimSize(1))};
+                     Value from = arith::MulIOp::create(b, loc, piece, width);
+                     Value slice = tensor::ExtractSliceOp::create(
+                         b, loc, x, ArrayRef<OpFoldResult>{row, from}, sizes, one);
+                     Value result = tensor::InsertSliceOp::create(
+                         b, loc, slice, cache,
+                         ArrayRef<OpFoldResult>{place, b.getIndexAttr(0)}, sizes, one);
+                     scf::YieldOp::create(b, loc, result);
+                   },
+                   [&](OpBuilder &b, Location loc) {
+                     scf::YieldOp::create(b, loc, cache);
+                   })
+            .getResult(0);
+      });
+    });
   }
 
   /// Element by element: x * cos + y * sin, with y the element of the other half of

@@ -22,8 +22,10 @@ namespace mlir::qlinear {
 namespace qlinear {
 
 size_t countKernelArgs(KernelOpInterface op) {
-  return op.getKernelWeights().size() + op.getKernelInputs().size() +
-         std::max(op->getNumResults(), unsigned(op.getKernelOuts().size()));
+  size_t caches = mlir::qlinear::cachesOf(op).size();
+  size_t own = op->getNumResults() - (op->getNumResults() ? caches : 0);
+  return op.getKernelWeights().size() + op.getKernelInputs().size() + 2 * caches +
+         std::max(own, op.getKernelOuts().size());
 }
 
 LogicalResult checkKernelArgs(KernelOpInterface op) {

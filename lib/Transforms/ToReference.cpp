@@ -451,6 +451,11 @@ private:
 struct ToReference : mlir::qlinear::impl::ToReferenceBase<ToReference> {
   using ToReferenceBase::ToReferenceBase;
 
+  void getDependentDialects(DialectRegistry &registry) const override {
+    ToReferenceBase::getDependentDialects(registry);
+    registry.insert<scf::SCFDialect>(); // of caches
+  }
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
     MLIRContext *context = &getContext();

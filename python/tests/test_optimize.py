@@ -198,6 +198,9 @@ def test_gemma4(options, heads, calls, monkeypatch):
     assert off(logits(copy.deepcopy(model)), want) < 2e-5
     count = {"max_new_tokens": 9, "do_sample": False, "eos_token_id": None}
     assert torch.equal(model.generate(IDS, **count), plain.generate(IDS, **count))
+    # The scale of a layer is part of the last norm, unless other inputs come before it.
+    folded = None if options.get("hidden_size_per_layer_input") else "f32"
+    assert {layer._qlinear.times for layer in model.model.layers} == {folded}
     with torch.no_grad():  # is read in each call
         for each in (model, plain):
             each.model.layers[2].layer_scalar.fill_(1.4)

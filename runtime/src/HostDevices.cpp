@@ -249,6 +249,8 @@ public:
     }
     for (size_t i = 0; l.pdl && i < l.argCount; ++i) {
       ArgInfo::Kind kind = l.argInfos[i].kind;
+      if (kind == ArgInfo::Kind::places)
+        continue; // a number
       auto earlier = std::ranges::find_if(before, [&](const Ran &r) {
         return std::ranges::find(r.args, l.args[i]) != r.args.end();
       });

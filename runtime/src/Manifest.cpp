@@ -132,15 +132,16 @@ TensorInfo readTensor(const Field &f) {
   t.dtype = readDtype(f["dtype"]);
   Field shape = f["shape"];
   t.shape = shape.list<int64_t>(
-      4, [](const Field &d) { return d.integer(kDynamic, kMaxDimension); });
+      4, [](const Field &d) { return d.integer(kPlaces, kMaxDimension); });
   if (t.shape.empty())
     defect(shape.where(), " has no dimensions");
   double elements = 1;
   for (size_t i = 0; i < t.shape.size(); ++i) {
-    if (t.shape[i] == 0 || (i > 0 && t.shape[i] == kDynamic))
+    if (t.shape[i] == 0 || (i > 0 && t.shape[i] < 0))
       defect(shape.where(), "[", i, "] is ", t.shape[i],
-             "; a dimension is positive, and only the first one may be -1");
-    elements *= i == 0 && t.isDynamic() ? 1 : double(t.shape[i]);
+             "; a dimension is positive, and only the first one may be -1, or -2 of a "
+             "cache");
+    elements *= t.shape[i] < 0 ? 1 : double(t.shape[i]);
   }
   if (elements > double(kMaxBytes))
     defect(shape.where(), " has more than 2^48 elements");
@@ -152,8 +153,9 @@ TensorInfo readTensor(const Field &f) {
 
 ConstantInfo readConstant(const Field &f) {
   TensorInfo t = readTensor(f);
-  if (t.isDynamic())
-    defect(f["shape"].where(), "[0] is -1; a constant has no rows of a call");
+  if (t.isDynamic() || t.isCache())
+    defect(f["shape"].where(), "[0] is ", t.shape[0],
+           "; a constant has no rows of a call");
   uint64_t bytes = byteWidth(t.dtype);
   for (int64_t size : t.shape)
     bytes *= uint64_t(size);
@@ -192,7 +194,8 @@ ArgInfo readArg(const Field &f, const FunctionInfo &function,
                {"constant", ArgInfo::Kind::constant, manifest.constants.size()},
                {"input", ArgInfo::Kind::input, function.inputs.size()},
                {"output", ArgInfo::Kind::output, function.outputs.size()},
-               {"temp", ArgInfo::Kind::temp, function.temps.size()}};
+               {"temp", ArgInfo::Kind::temp, function.temps.size()},
+               {"places", ArgInfo::Kind::places, function.inputs.size()}};
   ArgInfo arg;
   int found = 0;
   for (auto &k : kinds) {
@@ -205,11 +208,13 @@ ArgInfo readArg(const Field &f, const FunctionInfo &function,
     if (arg.index >= k.count)
       defect(index.where(), " is ", arg.index, ", but there are ", k.count, " ", k.key,
              "s");
+    if (arg.kind == ArgInfo::Kind::places && !function.inputs[arg.index].isCache())
+      defect(index.where(), " is ", arg.index, ", an input that is no cache");
   }
   if (found != 1)
     defect(f.where(), " has ", found,
-           " of \"weight\", \"constant\", \"input\", \"output\", \"temp\"; it needs "
-           "exactly one");
+           " of \"weight\", \"constant\", \"input\", \"output\", \"temp\", \"places\"; it "
+           "needs exactly one");
   arg.rowStride = f.integer("row_stride", 0, kMaxBytes, 0);
   return arg;
 }
@@ -258,7 +263,12 @@ FunctionInfo readFunction(const Field &f, const TargetInfo &target,
   FunctionInfo fn;
   fn.name = f["name"].nonEmpty();
   fn.inputs = f["inputs"].list<TensorInfo>(kMaxKernelArgs, readTensor);
-  fn.outputs = f["outputs"].list<TensorInfo>(kMaxKernelArgs, readTensor);
+  fn.outputs = f["outputs"].list<TensorInfo>(kMaxKernelArgs, [](const Field &o) {
+    TensorInfo t = readTensor(o);
+    if (t.isCache())
+      defect(o["shape"].where(), "[0] is -2; a cache is an input");
+    return t;
+  });
   if (f.has("temps"))
     fn.temps = f["temps"].list<TempInfo>(kMaxKernelArgs, readTemp);
   bool dynamic = false;

@@ -23,6 +23,8 @@ namespace qlinear::runtime {
 
 /// A dimension of size M, the rows of a call.
 inline constexpr int64_t kDynamic = -1;
+/// The first dimension of a cache, an input that is written: as many rows as it has.
+inline constexpr int64_t kPlaces = -2;
 
 struct WeightInfo {
   std::string name, encoding;
@@ -42,6 +44,7 @@ struct TensorInfo {
   std::vector<int64_t> shape;
   uint64_t align = 16;
   bool isDynamic() const { return !shape.empty() && shape[0] == kDynamic; }
+  bool isCache() const { return !shape.empty() && shape[0] == kPlaces; }
 };
 
 struct TempInfo {
@@ -61,7 +64,8 @@ struct KernelInfo {
 };
 
 struct ArgInfo {
-  enum class Kind { weight, constant, input, output, temp };
+  /// places: the number of rows of an input that is a cache, in a pointer's place.
+  enum class Kind { weight, constant, input, output, temp, places };
   Kind kind = Kind::weight;
   uint32_t index = 0;
   uint64_t rowStride = 0; ///< bytes; 0: the pointer is the same for every chunk

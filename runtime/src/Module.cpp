@@ -351,7 +351,9 @@ Module::createWorkspaceIn(int32_t function, int64_t maxRows, void *memory,
 static std::string shapeText(const int64_t *shape, size_t rank) {
   std::string s = "[";
   for (size_t i = 0; i < rank; ++i)
-    s += (i ? ", " : "") + (shape[i] == kDynamic ? "M" : std::to_string(shape[i]));
+    s += (i ? ", " : "") + (shape[i] == kDynamic  ? "M"
+                            : shape[i] == kPlaces ? "R"
+                                                  : std::to_string(shape[i]));
   return s + "]";
 }
 
@@ -374,7 +376,8 @@ static std::optional<int64_t> rowsOf(const qlr_tensor &t, const TensorInfo &want
   for (int32_t d = 0; d < first; ++d)
     if (t.shape[d] < 0 || __builtin_mul_overflow(rows, t.shape[d], &rows))
       return std::nullopt;
-  if (want.isDynamic() ? rows > INT32_MAX : rows != want.shape[0])
+  bool isFree = want.isDynamic() || want.isCache();
+  if (isFree ? rows > INT32_MAX : rows != want.shape[0])
     return std::nullopt;
   for (int32_t d = 1; d < rank; ++d)
     if (t.shape[first + d - 1] != want.shape[size_t(d)])
@@ -412,7 +415,7 @@ static Status checkTensors(const FunctionInfo &f, const char *kind,
         return wrong("has ", *rows, " rows, but ", said.kind, " ", said.index, " has ",
                      said.count, "; all tensors of a call share M");
     }
-    bool empty = want.isDynamic() && *rows == 0;
+    bool empty = (want.isDynamic() || want.isCache()) && *rows == 0;
     if (!t.data && !empty)
       return wrong("has no data");
     if (reinterpret_cast<uintptr_t>(t.data) % want.align)
@@ -483,6 +486,9 @@ Status Module::call(int32_t function, const Workspace *workspace,
           break;
         case ArgInfo::Kind::temp:
           base[a] = static_cast<char *>(workspace->temps[i]);
+          break;
+        case ArgInfo::Kind::places:
+          base[a] = reinterpret_cast<char *>(*rowsOf(inputs[i], f.inputs[i]));
           break;
         }
       }

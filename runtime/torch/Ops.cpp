@@ -44,6 +44,11 @@ const Type &typeOf(const Tensor &tensor, const char *what) {
   refuse(std::string(what) +
          " has a type that is not possible: float32, float16 and bfloat16 are");
 }
+/// Of inputs of a block, which may also be numbers of rows.
+qlr_dtype inputTypeOf(const Tensor &tensor) {
+  static const int32_t integers = aoti_torch_dtype_int32();
+  return tensor.dtype() == integers ? QLR_I32 : typeOf(tensor, "an input").runtime;
+}
 
 std::string shapeText(const Tensor &tensor) {
   std::string text;
@@ -206,8 +211,24 @@ Tensor linear(Tensor x, Tensor packed, Tensor bias, std::string_view encoding,
   return y;
 }
 
-std::vector<Tensor> block(std::vector<Tensor> inputs, std::vector<Tensor> packed,
-                          std::string_view text, const std::vector<int64_t> &columns) {
+/// A cache, which a function writes.
+qlr_tensor cacheOf(const Tensor &cache, size_t number, const Where &where) {
+  std::string what = "cache " + std::to_string(number);
+  where.checkSame(cache, what.c_str());
+  qlr_dtype dtype = typeOf(cache, what.c_str()).runtime;
+  int64_t rank = cache.rank(), last = rank ? cache.sizes()[rank - 1] : 0;
+  if (rank < 2 || last == 0)
+    refuse(what + " of the block has the shape " + shapeText(cache) +
+           "; it has rows of heads");
+  if (!cache.isDense() || reinterpret_cast<uintptr_t>(cache.data()) % 16)
+    refuse(what + " of the block has gaps, or is not at a multiple of 16 bytes; it is "
+                  "written where it lies: pass a contiguous tensor");
+  return {cache.data(), dtype, 2, {cache.numel() / last, last}};
+}
+
+std::vector<Tensor> block(std::vector<Tensor> inputs, std::vector<Tensor> caches,
+                          std::vector<Tensor> packed, std::string_view text,
+                          const std::vector<int64_t> &columns) {
   if (inputs.empty() || inputs[0].rank() < 2)
     refuse("the first input of the block has to be rows, with two or more dimensions");
   int64_t rank = inputs[0].rank(), count = inputs[0].numel();
@@ -244,12 +265,14 @@ std::vector<Tensor> block(std::vector<Tensor> inputs, std::vector<Tensor> packed
       refuse("input " + std::to_string(tensors.size()) +
              " of the block has the shape " + shapeText(input) + ", and x has " +
              shapeText(inputs[0]) + "; it is a vector, or has as many rows");
-    qlr_dtype dtype = typeOf(input, "an input").runtime;
+    qlr_dtype dtype = inputTypeOf(input);
     if (isRows)
       tensors.push_back({input.data(), dtype, 2, {rows, sizes[rank - 1]}});
     else
       tensors.push_back({input.data(), dtype, 1, {sizes[0]}});
   }
+  for (size_t i = 0; i < caches.size(); ++i)
+    tensors.push_back(cacheOf(caches[i], i, where));
   for (size_t i = 0; i < results.size(); ++i)
     outputs.push_back({results[i].data(), type.runtime, 2, {rows, columns[i]}});
   std::vector<qlr_blob> weights;
@@ -278,7 +301,17 @@ void boxedBlock(StableIValue *stack, uint64_t, uint64_t) {
   std::vector<Tensor> inputs = takeTensors(stack[0]), packed = takeTensors(stack[1]);
   Text text(stack[2]);
   auto columns = torch::stable::detail::to<std::vector<int64_t>>(stack[3]);
-  stack[0] = give(block(std::move(inputs), std::move(packed), text.view(), columns));
+  stack[0] = give(block(std::move(inputs), {}, std::move(packed), text.view(), columns));
+}
+
+void boxedBlockInto(StableIValue *stack, uint64_t, uint64_t) {
+  std::vector<Tensor> inputs = takeTensors(stack[0]), caches = takeTensors(stack[1]),
+                      packed = takeTensors(stack[2]);
+  Text text(stack[3]);
+  auto columns = torch::stable::detail::to<int64_t>(stack[4]);
+  stack[0] = give(std::move(block(std::move(inputs), std::move(caches),
+                                  std::move(packed), text.view(), {columns})
+                                .front()));
 }
 
 } // namespace
@@ -299,6 +332,10 @@ STABLE_TORCH_LIBRARY_FRAGMENT(qlinear, m) {
         "block(Tensor[] inputs, Tensor[] packed, str text, int[] columns) -> Tensor[]");
     m.def("_block(Tensor[] inputs, Tensor[] packed, str text, int[] columns) -> "
           "Tensor[]");
+    m.def("block_into(Tensor[] inputs, Tensor(a!)[] caches, Tensor[] packed, str text, "
+          "int columns) -> Tensor");
+    m.def("_block_into(Tensor[] inputs, Tensor(a!)[] caches, Tensor[] packed, str "
+          "text, int columns) -> Tensor");
     isOurs = true;
   } catch (const std::exception &) {
   }
@@ -311,6 +348,8 @@ static void implement(torch::stable::detail::StableLibrary &m) {
   m.impl("_linear", boxedLinear);
   m.impl("block", boxedBlock);
   m.impl("_block", boxedBlock);
+  m.impl("block_into", boxedBlockInto);
+  m.impl("_block_into", boxedBlockInto);
 }
 STABLE_TORCH_LIBRARY_IMPL(qlinear, CPU, m) { implement(m); }
 STABLE_TORCH_LIBRARY_IMPL(qlinear, CUDA, m) { implement(m); }

@@ -89,8 +89,9 @@ public:
     makeDense();
     align(16);
   }
+  bool isDense() const { return get<bool>(aoti_torch_is_contiguous); }
   void makeDense() {
-    if (get<bool>(aoti_torch_is_contiguous))
+    if (isDense())
       return;
     auto dense = torch::stable::contiguous(torch::stable::Tensor(handle.release()));
     AtenTensorHandle mine = nullptr;

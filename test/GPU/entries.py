@@ -301,6 +301,22 @@ def rotary_entry():
                 f" -> ({q}, {k}, {k})\n"
                 f"  return %a, %b, %v : {q}, {k}, {k}\n",
             )
+            # Keys, normalized, and values as they are, into caches of heads and of tokens.
+            for width in (head, head * keys):
+                cache, at = f"tensor<?x{width}x{x}>", f"tensor<?x{head * keys // width}xi32>"
+                entry.function(
+                    f"{x}_{head}_{rotated}_cache_{width}",
+                    [("q", q), ("k", k), ("v", k), ("m", norm), ("n", norm), ("c", table),
+                     ("s", table), ("at", at), ("keys", cache), ("values", cache)],
+                    [q, cache, cache],
+                    "  %a, %b, %d = qlinear.rotary %q, %k, %v norms(%m, %n) epsilon = 1.0e-06\n"
+                    f"      by %c, %s head = {head} unrotated = 1 into(%keys, %values at %at)\n"
+                    f"      : ({q}, {k}, {k}, {norm}, {norm}, {table}, {table}, {cache}, {cache},"
+                    f" {at})\n        -> ({q}, {cache}, {cache})\n"
+                    f"  return %a, %b, %d : {q}, {cache}, {cache}\n",
+                )
+                if keys == 1:
+                    break  # they are the same
     return entry
 
 

@@ -121,3 +121,19 @@ func.func @norm(%x: tensor<?x64xf32>) -> tensor<?x64xf32> {
   %3 = shard.shard %2 to %columns annotate_for_users : tensor<?x64xf32>
   return %3 : tensor<?x64xf32>
 }
+
+// -----
+
+// The rows of a cache are of no token in particular.
+shard.grid @gpus(shape = 2)
+func.func @cache(%x: tensor<4x64xf32>, %c: tensor<9x64xf32>, %at: tensor<4x1xi32>) -> tensor<9x64xf32> {
+  %rows = shard.sharding @gpus split_axes = [[0]] : !shard.sharding
+  %0 = shard.shard %x to %rows : tensor<4x64xf32>
+  %1 = shard.shard %0 to %rows annotate_for_users : tensor<4x64xf32>
+  // expected-error @below {{writes caches, whose rows are of no token in particular; shard the module before there are caches}}
+  %y = qlinear.rotary %1 by %1, %1 head = 64 into(%c at %at)
+      : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<9x64xf32>, tensor<4x1xi32>) -> tensor<9x64xf32>
+  %2 = shard.shard %y to %rows : tensor<9x64xf32>
+  %3 = shard.shard %2 to %rows annotate_for_users : tensor<9x64xf32>
+  return %3 : tensor<9x64xf32>
+}

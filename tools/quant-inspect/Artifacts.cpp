@@ -88,7 +88,9 @@ static std::string tensorText(const Value &value) {
   std::string shape;
   for (const Value &d : list(object(value), "shape"))
     shape += (shape.empty() ? "" : ",") +
-             (d.getAsInteger() == -1 ? std::string("M") : text(&d));
+             (d.getAsInteger() == -1   ? std::string("M")
+              : d.getAsInteger() == -2 ? std::string("R") // of a cache
+                                       : text(&d));
   return text(object(value).get("dtype")) + " [" + shape + "]";
 }
 

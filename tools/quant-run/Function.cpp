@@ -66,7 +66,33 @@ Behind qlinear::run::behindOutput(const json &function, size_t output) {
     }
     behind.insert(behind.end(), resultsOf(op), most);
   }
-  return of(reference.at("outputs").at(output));
+  size_t count = reference.at("outputs").size();
+  return of(output < count ? reference.at("outputs").at(output)
+                           : reference.at("caches").at(output - count));
+}
+
+/// The op that writes a cache, or that has an input as the places in its caches.
+static const json *opWithCache(const json &function, size_t input, bool asPlaces) {
+  if (!function.contains("reference"))
+    return nullptr;
+  for (const json &op : function.at("reference").at("ops"))
+    if (op.contains("caches"))
+      for (const json &value : asPlaces ? op.at("inputs") : op.at("caches"))
+        if (value == json{{"input", input}} &&
+            (!asPlaces || &value == &op.at("inputs").back()))
+          return &op;
+  return nullptr;
+}
+
+int64_t qlinear::run::placesOf(const json &function, size_t input, int64_t rows,
+                               bool asPlaces) {
+  const json *op = opWithCache(function, input, asPlaces);
+  if (!op || !op->at("inputs").back().contains("input"))
+    return 0;
+  size_t at = op->at("inputs").back().at("input");
+  const json &shape = function.at("inputs").at(at).at("shape");
+  int64_t m = shape.at(0);
+  return (m < 0 ? rows : m) * shape.at(1).get<int64_t>() + 3;
 }
 
 bool qlinear::run::quantizes(const json &function, Quantized quantized) {

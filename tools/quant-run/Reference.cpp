@@ -279,6 +279,8 @@ public:
       else
         outputs.push_back(value(output, 0));
     }
+    for (const json &cache : reference.value("caches", json::array()))
+      outputs.push_back(exact.at(cache.at("result").get<size_t>()));
     return outputs;
   }
 
@@ -369,12 +371,15 @@ private:
     const json &inputs = op.at("inputs");
     int64_t head = op.at("head");
     size_t count = op.at("dtypes").size();
+    json caches = op.value("caches", json::array());
+    size_t plain = count - caches.size();
+    size_t norms = inputs.size() - count - 2 - (caches.empty() ? 0 : 1);
     Matrix cos = value(inputs.at(count), 0), sin = value(inputs.at(count + 1), 0);
     size_t rotated = count - op.value("unrotated", size_t(0));
     for (size_t n = 0; n < count; ++n) {
       int64_t half = n < rotated ? cos.columns / 2 : 0;
       Matrix x = value(inputs.at(n), 0), norm{};
-      if (op.contains("epsilon"))
+      if (n < norms)
         norm = value(inputs.at(count + 2 + n), 0);
       if (x.rows != cos.rows || x.rows != sin.rows || sin.columns != cos.columns)
         failed("rotary embeddings of {} rows have tables of {} and {}", x.rows,
@@ -395,8 +400,29 @@ private:
             v[i + half] = high * c[i + half] + low * s[i + half];
           }
         }
+      if (n >= plain) {
+        // After the norms, if there are any.
+        Matrix at = value(inputs.at(inputs.size() - 1), 0);
+        x = placed(std::move(x), value(caches.at(n - plain), 0), at);
+      }
       addResult(std::move(x), op, n);
     }
+  }
+
+  /// The cache with the pieces of x in the rows that `at` names.
+  static Matrix placed(Matrix x, Matrix cache, const Matrix &at) {
+    if (at.rows != x.rows || at.columns * cache.columns != x.columns)
+      failed("{} x {} places are for {} x {} elements and a cache of {} columns",
+             at.rows, at.columns, x.rows, x.columns, cache.columns);
+    for (size_t piece = 0; piece < at.values.size(); ++piece) {
+      double place = at.values[piece];
+      if (place < 0 || place >= double(cache.rows))
+        continue;
+      auto from = x.values.begin() + int64_t(piece) * cache.columns;
+      std::copy(from, from + cache.columns,
+                cache.values.begin() + int64_t(place) * cache.columns);
+    }
+    return cache;
   }
 
   void quantizeOp(const json &op) {
@@ -448,8 +474,9 @@ private:
       for (const json &e : op.at("extras")) {
         extras.push_back(value(e, 0));
         size_t have = extras.back().values.size();
-        if (have != size_t(N) && have != size_t(rows * N))
-          failed("an extra has {} elements, neither {} nor {} x {}", have, N, rows, N);
+        if (have != 1 && have != size_t(N) && have != size_t(rows * N))
+          failed("an extra has {} elements, neither 1, nor {}, nor {} x {}", have, N,
+                 rows, N);
       }
     size_t known = sums.size() + extras.size();
     std::vector<std::function<double(const double *)>> ops;
@@ -468,7 +495,9 @@ private:
       for (const Matrix &s : sums)
         v[i++] = s.values[at];
       for (const Matrix &e : extras)
-        v[i++] = e.values[e.values.size() == size_t(N) ? at % size_t(N) : at];
+        v[i++] = e.values[e.values.size() == 1           ? 0
+                          : e.values.size() == size_t(N) ? at % size_t(N)
+                                                         : at];
       for (auto &o : ops) {
         v[i] = o(v.data());
         ++i;

@@ -72,6 +72,11 @@ struct Behind {
 };
 Behind behindOutput(const nlohmann::json &function, size_t output);
 
+/// How many rows a cache has for a call of `rows` rows: some more than places are for.
+/// `input` is the cache, or with `asPlaces` the places in it; 0 if it is none.
+int64_t placesOf(const nlohmann::json &function, size_t input, int64_t rows,
+                 bool asPlaces);
+
 /// Whether a part of a function multiplies with quantized activations.
 bool quantizes(const nlohmann::json &function, Quantized quantized);
 

@@ -143,7 +143,7 @@ qlr_dtype qlinear::run::dtypeOf(const json &tensor) {
 
 std::vector<int64_t> qlinear::run::shapeOf(const json &tensor, int64_t rows) {
   std::vector<int64_t> shape = tensor.at("shape");
-  if (!shape.empty() && shape[0] == -1)
+  if (!shape.empty() && shape[0] < 0)
     shape[0] = rows;
   return shape;
 }
@@ -181,6 +181,12 @@ Result<Call> Call::create(Session &session, const std::string &function,
   for (const Array &input : inputs)
     if (Result<void> placed = place(input, call.inputTensors, true); !placed)
       return placed.takeError();
+  const json reference = session.function(function).value("reference", json::object());
+  for (const json &cache : reference.value("caches", json::array())) {
+    size_t of = cache.at("of");
+    call.cacheTensors.push_back(call.inputTensors.at(of));
+    call.cacheArrays.push_back(inputs.at(of));
+  }
   // Outputs start as NaN, so that elements which a kernel leaves out show.
   for (Array &output : call.outputArrays) {
     std::ranges::fill(output.bytes, std::byte(0xFF));
@@ -198,6 +204,8 @@ Call::Call(Call &&other) noexcept {
   std::swap(inputTensors, other.inputTensors);
   std::swap(outputTensors, other.outputTensors);
   std::swap(outputArrays, other.outputArrays);
+  std::swap(cacheTensors, other.cacheTensors);
+  std::swap(cacheArrays, other.cacheArrays);
 }
 
 Call::~Call() { qlr_workspace_destroy(workspace); }
@@ -212,8 +220,11 @@ Result<void> Call::enqueue(void *stream) const {
 
 Result<std::vector<Array>> Call::outputs() const {
   std::vector<Array> arrays = outputArrays;
+  std::vector<qlr_tensor> tensors = outputTensors;
+  arrays.insert(arrays.end(), cacheArrays.begin(), cacheArrays.end());
+  tensors.insert(tensors.end(), cacheTensors.begin(), cacheTensors.end());
   for (size_t i = 0; i < arrays.size(); ++i)
-    if (qlr_download(session->device(), arrays[i].bytes.data(), outputTensors[i].data,
+    if (qlr_download(session->device(), arrays[i].bytes.data(), tensors[i].data,
                      arrays[i].bytes.size(), nullptr) != QLR_OK)
       return runtimeError();
   if (qlr_synchronize(session->device(), nullptr) != QLR_OK)

@@ -81,7 +81,7 @@ public:
   ~Call();
   /// Enqueues the function on `stream`.
   Result<void> enqueue(void *stream) const;
-  /// Waits for the default stream and fetches the outputs.
+  /// Waits for the default stream and fetches the outputs, and what caches became.
   Result<std::vector<Array>> outputs() const;
 
 private:
@@ -92,6 +92,8 @@ private:
   std::vector<DeviceMemory> memory;
   std::vector<qlr_tensor> inputTensors, outputTensors;
   std::vector<Array> outputArrays;
+  std::vector<qlr_tensor> cacheTensors; ///< those of the inputs
+  std::vector<Array> cacheArrays;
 };
 
 /// dtype and shape of a tensor of the manifest, with M = rows.

@@ -58,11 +58,30 @@ bool isSafetensors(const std::string &path) { return path.ends_with(".safetensor
 // Inputs and outputs
 //===----------------------------------------------------------------------===//
 
+/// Numbers of rows of a cache, no two the same, but for one below all and one above.
+void setPlaces(Array &array, int64_t count, std::mt19937_64 &random) {
+  std::vector<float> places(static_cast<size_t>(count));
+  std::iota(places.begin(), places.end(), 0.0f);
+  std::shuffle(places.begin(), places.end(), random);
+  places.resize(static_cast<size_t>(array.elements()));
+  if (places.size() > 3) {
+    places[1] = -1;
+    places[2] = float(count);
+  }
+  array.setFloats(places);
+}
+
 /// Normal values; quantized ones for activations that arrive as int8.
 Result<Array> randomInput(Session &session, const json &function, size_t index,
                           int64_t rows, std::mt19937_64 &random) {
   const json &spec = function.at("inputs").at(index);
-  Array array(dtypeOf(spec), shapeOf(spec, rows));
+  bool isCache = spec.at("shape").at(0) == -2;
+  Array array(dtypeOf(spec),
+              shapeOf(spec, isCache ? placesOf(function, index, rows, false) : rows));
+  if (int64_t places = placesOf(function, index, rows, true)) {
+    setPlaces(array, places, random);
+    return array;
+  }
   std::normal_distribution<float> normal;
   auto draw = [&](int64_t count) {
     std::vector<float> values(static_cast<size_t>(count));
@@ -128,13 +147,13 @@ Result<std::vector<Array>> readInputs(const Options &options, const json &functi
     std::vector<int64_t> sizes = arrays[i].shape;
     if (shape.size() == 2 && sizes.size() >= 2) {
       std::span first(sizes.data(), sizes.size() - 1);
-      if (lead.empty())
+      if (lead.empty() && shape[0] != -2)
         lead.assign(first.begin(), first.end());
       sizes = {product(first), sizes.back()};
     }
     bool fits = sizes.size() == shape.size();
     for (size_t d = 0; fits && d < shape.size(); ++d)
-      fits = shape[d] == -1 || shape[d] == sizes[d];
+      fits = shape[d] == -1 || shape[d] == -2 || shape[d] == sizes[d];
     if (!fits)
       return error(fmt::format(
           "input {} has the shape {}, but '{}' was compiled for {} "

@@ -55,4 +55,15 @@ inline llvm::hash_code hash_value(const Encoding &encoding) {
 #define GET_OP_CLASSES
 #include "qlinear/Dialect/QLinearOps.h.inc"
 
+namespace mlir::qlinear {
+/// Whether an extra of an epilogue has one element for all rows and columns.
+bool isOneElement(Type extra);
+
+/// The caches that an operation writes parts of (qlinear.rotary says what they are). On
+/// tensors its last results are what these become.
+OperandRange cachesOf(Operation *op);
+/// The cache that becomes this value in the operation that makes it, or null.
+Value cacheBefore(Value value);
+} // namespace mlir::qlinear
+
 #endif

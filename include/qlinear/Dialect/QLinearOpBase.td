@@ -25,6 +25,8 @@ class QLinear_Shaped<list<Type> elements, list<int> ranks, string rankText>
 /// M x K activations or M x N results; M may be dynamic.
 def QLinear_RowsTensor : 2DTensorOf<[QLinear_Float]>;
 def QLinear_Rows : QLinear_Shaped<[QLinear_Float], [2], "2D">;
+/// The rows of a cache that pieces of M rows go to.
+def QLinear_Places : QLinear_Shaped<[I32], [2], "2D">;
 def QLinear_Vector : QLinear_Shaped<[QLinear_Float], [1], "1D">;
 /// Quantized activations: a value, or after bufferization M rows of their bytes.
 def QLinear_ActivationBytes : MemRefRankOf<[I8], [2]>;
@@ -54,9 +56,10 @@ class QLinear_ComputeOp<string mnemonic, list<Trait> traits = []>
   /// The first constraints of such an operation; its own are numbered from C5.
   string formConstraints = [{
     - (C1) All operands are values, or none but weights are: the others are buffers.
-    - (C2) On buffers there are no results, and at least one of `outs`.
-    - (C3) On values there is at least one result, and `outs` are one per result or none.
-    - (C4) On values each of `outs` has the type of its result.
+    - (C2) On buffers there are no results, and at least one of `outs` or a cache.
+    - (C3) On values there is at least one result, and `outs` are one per result (that is
+      of no cache) or none.
+    - (C4) On values each of `outs` and of the caches has the type of its result.
   }];
   code computeDeclarations = [{
     /// Whether operands and results are values; otherwise they are buffers, and

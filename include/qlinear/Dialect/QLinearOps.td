@@ -283,7 +283,8 @@ def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
     With a region (the epilogue) all weights have the same N, and for each row m
     and column n the region computes the elements of the results: its arguments
     are, per weight, the f32 product, then per extra its element: a `tensor<N>`
-    extra is broadcast over the rows, a `tensor<MxN>` extra is read at (m, n). The
+    extra is broadcast over the rows, a `tensor<MxN>` extra is read at (m, n), that of a
+    `tensor<1>` is the same everywhere. The
     region is elementwise: operations on scalars without side effects (`arith`,
     `math`), and it is isolated, so that constants are inside.
 
@@ -311,7 +312,7 @@ def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
     - (C7) `x`, if it is a buffer of activations, has the bytes of their K per row.
     - (C8) Without a region there are no extras, and one result per weight.
     - (C9) With a region all weights have the same N.
-    - (C10) An extra is of N, or of M x N, elements.
+    - (C10) An extra is of N, of M x N, or of 1 element.
     - (C11) A result has M rows, and as many columns as its weight has rows (with a
       region: as all weights have).
     - (C12) The arguments of the region are one `f32` per weight, then one per extra
@@ -426,7 +427,8 @@ def QLinear_NormOp : QLinear_ComputeOp<"norm", [
     in f32. Without a region the result is `n`, rounded to its element type. With a region
     (the epilogue, as `qlinear.linear` has it) the arguments for row m and column k are
     `n` and `s` there, then per extra its element: a `tensor<K>` extra is broadcast over
-    the rows, a `tensor<MxK>` extra is read at (m, k). So scales, shifts, a residual that
+    the rows, a `tensor<MxK>` extra is read at (m, k), that of a `tensor<1>` is the same
+    everywhere. So scales, shifts, a residual that
     is added after the norm, and the sum itself are a matter of the region.
 
     Constraints:
@@ -437,7 +439,7 @@ def QLinear_NormOp : QLinear_ComputeOp<"norm", [
     - (C7) K of the inputs is known.
     - (C8) `epsilon` is finite and not negative.
     - (C9) Without a region there are no extras, and one result.
-    - (C10) An extra is of K, or of M x K, elements.
+    - (C10) An extra is of K, of M x K, or of 1 element.
     - (C11) A result has as many rows and columns as the first input.
     - (C12) The arguments of the region are two `f32`, then one per extra of its
       element type.
@@ -524,7 +526,8 @@ def QLinear_LaunchOp : QLinear_ComputeOp<"launch", [
     the runtime. `variants` are the kernels for up to 1, 2, ...
     rows, ascending; M rows are done in chunks of the largest, each by the
     smallest that covers it. A kernel takes one pointer per weight, per input,
-    per result and per temporary, in this order, then the number of rows.
+    per cache (and after it, as another, how many rows this has), per result that
+    is of no cache, and per temporary, in this order, then the number of rows.
 
     Inputs and results whose first dimension is M move on by the rows that are
     done: 2D tensors and activations. A 1D tensor is the same for all rows.
@@ -533,7 +536,8 @@ def QLinear_LaunchOp : QLinear_ComputeOp<"launch", [
     dependent launch after the launch before it.
 
     `outs` are as in `qlinear.linear`: tensors that the results replace, or after
-    bufferization the buffers that the kernel writes.
+    bufferization the buffers that the kernel writes. `caches` are as in `qlinear.rotary`:
+    the kernel writes some of their rows, and the last results are what they become.
 
     Constraints:
 
@@ -541,7 +545,7 @@ def QLinear_LaunchOp : QLinear_ComputeOp<"launch", [
     - (C5) There is at least one variant, and their `rows` ascend.
     - (C6) The kernel of each variant is in the module, or in a binary of the module.
     - (C7) Inputs and results are 1D or 2D, and only their M may be `?`.
-    - (C8) All 2D inputs and results have the same M.
+    - (C8) All 2D inputs and results but those of caches have the same M.
 
     Example:
 
@@ -558,14 +562,14 @@ def QLinear_LaunchOp : QLinear_ComputeOp<"launch", [
                        Variadic<QLinear_WeightType>:$weights,
                        Variadic<AnyTypeOf<[AnyRankedTensor, AnyNon0RankedMemRef,
                                            QLinear_ActivationsType]>>:$inputs,
-                       Variadic<AnyTypeOf<[AnyRankedTensor,
-                                           AnyNon0RankedMemRef]>>:$outs,
+                       Variadic<QLinear_Rows>:$caches,
+                       Variadic<AnyTypeOf<[AnyRankedTensor, AnyNon0RankedMemRef]>>:$outs,
                        OptionalAttr<QLinear_TempArrayAttr>:$temps, UnitAttr:$pdl);
   let results = (outs Variadic<AnyTypeOf<[AnyRankedTensor,
                                           QLinear_ActivationsType]>>:$results);
   let assemblyFormat = [{
     $variants (`weights` `(` $weights^ `)`)? `ins` `(` $inputs `)`
-    (`outs` `(` $outs^ `)`)?
+    (`caches` `(` $caches^ `)`)? (`outs` `(` $outs^ `)`)?
     (`temps` $temps^)? (`pdl` $pdl^)? attr-dict
     `:` functional-type(operands, results)
   }];
@@ -574,15 +578,16 @@ def QLinear_LaunchOp : QLinear_ComputeOp<"launch", [
                    "::mlir::ValueRange":$weights, "::mlir::ValueRange":$inputs,
                    "::mlir::ArrayAttr":$temps, "bool":$pdl), [{
       build($_builder, $_state, results, variants, weights, inputs,
-            ::mlir::ValueRange(), temps, pdl);
+            ::mlir::ValueRange(), ::mlir::ValueRange(), temps, pdl);
     }]>
   ];
   let hasVerifier = 1;
   let extraClassDeclaration = computeDeclarations # [{
-    /// Types of the results, or of the buffers that take their place.
+    /// Types of the results that are of no cache, or of the buffers that take their place.
     ::mlir::TypeRange getValueTypes() {
-      return hasTensorSemantics() ? ::mlir::TypeRange(getResultTypes())
-                                  : ::mlir::TypeRange(getOuts().getTypes());
+      return hasTensorSemantics()
+                 ? ::mlir::TypeRange(getResultTypes()).drop_back(getCaches().size())
+                 : ::mlir::TypeRange(getOuts().getTypes());
     }
     /// M of the inputs and results, or ShapedType::kDynamic.
     int64_t getM();

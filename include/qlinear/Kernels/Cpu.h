@@ -50,10 +50,12 @@ enum DType : int { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
 //   void ql_cpu_store(i32 dtype, ptr dst, u64 count, ptr in)   count <= 16
 //   void ql_cpu_quantize(i32 dtype, u64 K, ptr x, ptr out)     one token
 //   void ql_cpu_rotary(i32 dtype, i32 tableType, u64 heads, u64 head, u64 rotated,
-//                        ptr x, ptr cos, ptr sin, ptr out)   one row
+//                        ptr x, ptr cos, ptr sin, ptr at, u64 count,
+//                        u64 headsPerPiece, ptr out)         one row
 //   void ql_cpu_rotary_norm(i32 dtype, i32 tableType, i32 normType, i32 centered,
 //                        float epsilon, u64 heads, u64 head, u64 rotated, ptr x,
-//                        ptr norm, ptr cos, ptr sin, ptr out)
+//                        ptr norm, ptr cos, ptr sin, ptr at, u64 count,
+//                        u64 headsPerPiece, ptr out)
 //   void ql_cpu_norm_statistics(i32 subtractsMean, i32 dtype, u64 K, float epsilon,
 //                        ptr x, ptr add, ptr out)            float out[2][16]
 //   void ql_cpu_load_sum(i32 dtype, u64 K, ptr x, ptr add, u64 k, ptr out)

@@ -177,11 +177,14 @@ def Raise : Pass<"qlinear-raise"> {
     and IREE's `dequantize_affine`, whether their dialects are registered or not.
 
     So are RMS norms, `x * rsqrt(sum x^2 / K + epsilon)` in f32 however a frontend takes
-    it apart; what scales and rounds them stays, for `qlinear-fuse`.
+    it apart, layer norms, the same of `x - sum x / K`, and rotary embeddings,
+    `x * cos + concat(-x[.., D/2..], x[.., ..D/2]) * sin`; what scales and rounds them
+    stays, for `qlinear-fuse`.
 
     Roundings of intermediate values in `f16` or `bf16` are not kept: the linear
-    computes the weight exactly. Zeros of 32 and 64 bits are read as f32. Every weight
-    that is left alone is a remark that says why (`--remarks-filter=qlinear.*`).
+    computes the weight exactly. Zeros of 32 and 64 bits are read as f32. Every weight,
+    norm or rotary embedding that is left alone is a remark that says why
+    (`--remarks-filter=qlinear.*`).
 
     ```mlir
     %w = linalg.generic ... ins(%codes, %scales, %zeros) ... {
@@ -196,8 +199,10 @@ def Raise : Pass<"qlinear-raise"> {
   }];
   let statistics = [
     Statistic<"numRaised", "raised", "Linears raised">,
-    Statistic<"numNorms", "norms-raised", "RMS norms raised">,
-    Statistic<"numDeclined", "declined", "Contractions of quantized weights left alone">];
+    Statistic<"numNorms", "norms-raised", "Norms raised">,
+    Statistic<"numRotary", "rotary-raised", "Rotary embeddings raised">,
+    Statistic<"numDeclined", "declined",
+              "Contractions of quantized weights, norms and rotary embeddings left alone">];
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::linalg::LinalgDialect",
                            "::mlir::tensor::TensorDialect",

@@ -5,9 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 #include "Manifest.h"
+#include "Caches.h"
 
-#include "qlinear/Dialect/Constants.h"
-#include "qlinear/Encoding/Codec.h"
 #include "qlinear/Transforms/Fuse.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -22,79 +21,9 @@ using namespace mlir;
 using llvm::json::Array;
 using llvm::json::Object;
 using mlir::qlinear::ActivationsType;
-using mlir::qlinear::WeightType;
 namespace ql = mlir::qlinear;
 
 namespace qlinear {
-
-//===----------------------------------------------------------------------===//
-// Weights
-//===----------------------------------------------------------------------===//
-
-FailureOr<unsigned> WeightTable::lookup(Value value, Operation *user) {
-  if (auto load = value.getDefiningOp<ql::LoadOp>()) {
-    auto parameter = SymbolTable::lookupNearestSymbolFrom<ql::ParameterOp>(
-        load, load.getParameterAttr());
-    auto [it, isNew] = parameters.try_emplace(parameter.getArchiveName(), list.size());
-    if (isNew)
-      list.push_back({parameter.getArchiveName().str(), parameter.getWeightType(), {}});
-    else if (list[it->second].type != parameter.getWeightType())
-      return user->emitError("parameters named \"")
-             << parameter.getArchiveName() << "\" have two types, "
-             << list[it->second].type << " and " << parameter.getWeightType()
-             << "; one archive entry has one encoding";
-    return it->second;
-  }
-  if (auto pack = value.getDefiningOp<ql::PackOp>()) {
-    // Two weights are one if their components are the same, not if their types are.
-    SmallVector<Attribute> key{TypeAttr::get(pack.getType())};
-    for (Value component : pack->getOperands())
-      key.push_back(ql::getConstantAttribute(component));
-    if (!ql::isConstant(pack))
-      return user->emitError("weight is computed when the function runs; its "
-                             "components must be constants, or use a "
-                             "qlinear.parameter");
-    auto [it, isNew] = constants.try_emplace(ArrayAttr::get(pack.getContext(), key),
-                                             unsigned(list.size()));
-    if (!isNew)
-      return it->second;
-    FailureOr<EncodedWeight> weight = ql::getConstantWeight(pack);
-    Entry entry{"constant." + std::to_string(constants.size() - 1), pack.getType(), {}};
-    entry.blob.resize(pack.getType().getLayout().bytes());
-    if (auto packed =
-            ::qlinear::pack(*weight, std::as_writable_bytes(std::span(entry.blob)));
-        !packed)
-      return user->emitError("weight cannot be laid out: ") << packed.error();
-    list.push_back(std::move(entry));
-    return it->second;
-  }
-  if (Operation *op = value.getDefiningOp())
-    return op->emitError("'") << op->getName()
-                              << "' makes no weight that can be compiled; make it a "
-                                 "qlinear.parameter or a qlinear.pack of constants";
-  return user->emitError("a weight is an argument of the function; make it a "
-                         "qlinear.parameter or a qlinear.pack of constants");
-}
-
-Array WeightTable::describe() const {
-  Array result;
-  for (const Entry &entry : list) {
-    Object weight{{"name", entry.name},
-                  {"encoding", entry.type.getEncoding().getValue().str()},
-                  {"n", entry.type.getN()},
-                  {"k", entry.type.getK()},
-                  {"bytes", int64_t(entry.type.getLayout().bytes())}};
-    if (!entry.blob.empty())
-      weight["image"] = entry.image();
-    result.push_back(std::move(weight));
-  }
-  return result;
-}
-
-unsigned WeightTable::addConstant(DenseElementsAttr value) {
-  tensors.insert(value);
-  return std::distance(tensors.begin(), llvm::find(tensors, value));
-}
 
 //===----------------------------------------------------------------------===//
 // Tensors
@@ -193,9 +122,15 @@ FailureOr<Object> describeSignature(func::FuncOp function) {
                << ", " << argument.getType()
                << ", is a component of a weight; weights are constants of the module "
                   "(have the frontend close over them) or qlinear.parameter";
-  auto describe = [&](TypeRange types, const char *what) -> FailureOr<Array> {
+  bool isBlock = llvm::hasSingleElement(function.getBody());
+  if (isBlock && failed(checkCaches(function)))
+    return failure();
+  auto describe = [&](ValueRange values, const char *what) -> FailureOr<Array> {
     Array result;
-    for (auto [index, type] : llvm::enumerate(types)) {
+    for (auto [index, value] : llvm::enumerate(values)) {
+      Type type = value.getType();
+      if (updatedCache(value)) // an argument, which is written
+        continue;
       auto shape = shapeOf(type);
       if (!shape) {
         InFlightDiagnostic diagnostic = function.emitError("function '");
@@ -204,9 +139,15 @@ FailureOr<Object> describeSignature(func::FuncOp function) {
             << "; only tensors of f32, f16, bf16, i8 or i32 of rank 1 or 2 whose "
                "first dimension alone may be dynamic, and !qlinear.activations, "
                "cross the boundary of a compiled function";
-        if (StringRef(what) == "argument")
-          explainDimensions(function.getArgument(index), diagnostic);
+        if (auto argument = dyn_cast<BlockArgument>(value))
+          explainDimensions(argument, diagnostic);
         return diagnostic;
+      }
+      auto argument = dyn_cast<BlockArgument>(value);
+      if (argument && isCache(argument)) {
+        result.push_back(Object{{"dtype", dtypeOfTensor(type)},
+                                {"shape", Array{kPlaces, shape->back()}}});
+        continue;
       }
       Array dims;
       for (int64_t size : *shape)
@@ -220,10 +161,11 @@ FailureOr<Object> describeSignature(func::FuncOp function) {
     }
     return result;
   };
-  FailureOr<Array> inputs = describe(function.getArgumentTypes(), "argument");
+  FailureOr<Array> inputs = describe(function.getArguments(), "argument");
   if (failed(inputs))
     return failure();
-  FailureOr<Array> outputs = describe(function.getResultTypes(), "result");
+  Operation *terminator = function.getBody().back().getTerminator();
+  FailureOr<Array> outputs = describe(terminator->getOperands(), "result");
   if (failed(outputs))
     return failure();
   Object result{{"name", function.getName()},
@@ -325,10 +267,10 @@ FailureOr<Object> describeSteps(func::FuncOp function, WeightTable &weights) {
   Array temps, steps;
   for (BlockArgument argument : body.getArguments())
     places[argument] = {"input", argument.getArgNumber()};
-  for (OpOperand &operand : body.getTerminator()->getOpOperands())
-    if (operand.get().getDefiningOp<ql::LaunchOp>() &&
-        !places.try_emplace(operand.get(), Place{"output", operand.getOperandNumber()})
-             .second)
+  int64_t outputs = 0;
+  for (Value value : body.getTerminator()->getOperands())
+    if (value.getDefiningOp<ql::LaunchOp>() && !updatedCache(value) &&
+        !places.try_emplace(value, Place{"output", outputs++}).second)
       return body.getTerminator()->emitError("function '")
              << function.getName() << "' returns the same value twice; return it once";
   int64_t rowsOfFunction = 0;
@@ -367,7 +309,16 @@ FailureOr<Object> describeSteps(func::FuncOp function, WeightTable &weights) {
                                 "the result of a launch, nor a dense constant");
       addTensor(input);
     }
-    for (Value result : launch.getResults()) {
+    for (Value cache : launch.getCaches()) {
+      Place place = places.at(cache);
+      args.push_back(Object{{place.kind, place.index}});
+      args.push_back(Object{{"places", place.index}});
+    }
+    for (OpResult result : launch.getResults()) {
+      if (Value cache = ql::cacheBefore(result)) {
+        places[result] = places.at(cache);
+        continue;
+      }
       // An intermediate result is scratch memory of the function.
       if (places.try_emplace(result, Place{"temp", int64_t(temps.size())}).second) {
         if (!rowBytes(result.getType()))
@@ -549,10 +500,17 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
                      {"head", int64_t(rotary.getHead())},
                      {"inputs", std::move(inputs)},
                      {"dtypes", dtypesOf(op)}};
+      if (!rotary.getCaches().empty()) {
+        Array caches;
+        if (failed(referToAll(op, rotary.getCaches(), caches)))
+          return failure();
+        entry["caches"] = std::move(caches);
+      }
+      if (uint64_t unrotated = rotary.getUnrotated().value_or(0))
+        entry["unrotated"] = int64_t(unrotated);
       if (auto epsilon = rotary.getEpsilon()) {
         entry["epsilon"] = epsilon->convertToDouble();
         entry["zero_centered"] = rotary.getZeroCentered();
-        entry["unrotated"] = int64_t(rotary.getUnrotated().value_or(0));
       }
     } else if (auto kernel = dyn_cast<ql::KernelOpInterface>(op)) {
       // What it means is in no list of docs/artifact.md: it cannot be verified.
@@ -568,11 +526,20 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
       places[result] = {"result", results++};
     ops.push_back(std::move(entry));
   }
-  Array outputs;
+  Array outputs, caches;
   for (Value value : block.getTerminator()->getOperands())
-    outputs.push_back(places.contains(value) ? llvm::json::Value(refer(value))
-                                             : nullptr);
-  return Object{{"ops", std::move(ops)}, {"outputs", std::move(outputs)}};
+    if (BlockArgument cache = updatedCache(value)) {
+      Object entry = refer(value);
+      entry["of"] = cache.getArgNumber();
+      caches.push_back(std::move(entry));
+    } else {
+      outputs.push_back(places.contains(value) ? llvm::json::Value(refer(value))
+                                               : nullptr);
+    }
+  Object result{{"ops", std::move(ops)}, {"outputs", std::move(outputs)}};
+  if (!caches.empty())
+    result["caches"] = std::move(caches);
+  return result;
 }
 
 } // namespace qlinear

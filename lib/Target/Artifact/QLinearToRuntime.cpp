@@ -156,8 +156,8 @@ LogicalResult QLinearToRuntime::collect() {
         os << tensorOf(input.getType());
         inputs.push_back(index);
       }
-    for (Value out : launch.getOuts())
-      os << tensorOf(out.getType());
+    for (Value buffer : llvm::concat<Value>(launch.getCaches(), launch.getOuts()))
+      os << tensorOf(buffer.getType());
     auto [it, isNew] = numbers.try_emplace(key, functions.size());
     if (isNew)
       functions.push_back({launch, {}, inputs, {}, {}});
@@ -178,6 +178,10 @@ void QLinearToRuntime::describe(Function &function, StringRef name) {
     arguments.push_back(tensorOf(launch.getInputs()[index].getType()));
   for (Value out : launch.getOuts())
     results.push_back(tensorOf(out.getType()));
+  for (Value cache : launch.getCaches()) {
+    arguments.push_back(tensorOf(cache.getType()));
+    results.push_back(arguments.back());
+  }
   function.description = func::FuncOp::create(
       b, launch.getLoc(), name, FunctionType::get(&getContext(), arguments, results));
   b.setInsertionPointToStart(function.description.addEntryBlock());
@@ -201,9 +205,10 @@ void QLinearToRuntime::describe(Function &function, StringRef name) {
       inputs.push_back(arith::ConstantOp::create(b, launch.getLoc(), constant));
     else
       inputs.push_back(function.description.getArgument(next++));
-  auto clone =
-      LaunchOp::create(b, launch.getLoc(), results, launch.getVariants(), weights,
-                       inputs, launch.getTempsAttr(), launch.getPdl());
+  ValueRange caches = function.description.getArguments().drop_front(next);
+  auto clone = LaunchOp::create(b, launch.getLoc(), results, launch.getVariants(),
+                                weights, inputs, caches, /*outs=*/ValueRange(),
+                                launch.getTempsAttr(), launch.getPdl());
   func::ReturnOp::create(b, launch.getLoc(), clone.getResults());
 }
 
@@ -328,8 +333,9 @@ static int32_t dtypeOf(Type type) {
 void QLinearToRuntime::makeWrapper(Function &function, unsigned index) {
   Location loc = function.first.getLoc();
   SmallVector<Type> types(function.description.getArgumentTypes());
-  unsigned inputs = types.size();
-  llvm::append_range(types, function.description.getResultTypes());
+  unsigned inputs = types.size(); // with caches, of which results are no outputs
+  llvm::append_range(types, function.description.getResultTypes().drop_back(
+                                function.first.getCaches().size()));
   unsigned outputs = types.size() - inputs;
   Type pointer = pointerType(), none = LLVM::LLVMVoidType::get(&getContext());
   SmallVector<Type> arguments(2 * types.size(), i64());
@@ -399,7 +405,7 @@ void QLinearToRuntime::lower(Function &function, LaunchOp launch) {
   SmallVector<Value> arguments;
   SmallVector<std::pair<Value, Value>> copies; // dense buffer, original
   SmallVector<Value> allocated;
-  auto pass = [&](Value buffer, bool isOut) {
+  auto pass = [&](Value buffer, bool isIn, bool isOut) {
     auto type = cast<MemRefType>(buffer.getType());
     if (!isDense(type)) {
       auto dense = MemRefType::get(type.getShape(), type.getElementType());
@@ -412,7 +418,7 @@ void QLinearToRuntime::lower(Function &function, LaunchOp launch) {
       allocated.push_back(copy);
       if (isOut)
         copies.push_back({copy, buffer});
-      else
+      if (isIn)
         memref::CopyOp::create(b, loc, buffer, copy);
       buffer = copy;
       type = dense;
@@ -438,9 +444,11 @@ void QLinearToRuntime::lower(Function &function, LaunchOp launch) {
     arguments.append({address, rows});
   };
   for (unsigned index : function.inputs)
-    pass(launch.getInputs()[index], /*isOut=*/false);
+    pass(launch.getInputs()[index], /*isIn=*/true, /*isOut=*/false);
+  for (Value cache : launch.getCaches())
+    pass(cache, /*isIn=*/true, /*isOut=*/true);
   for (Value out : launch.getOuts())
-    pass(out, /*isOut=*/true);
+    pass(out, /*isIn=*/false, /*isOut=*/true);
   LLVM::CallOp::create(b, loc, function.wrapper, arguments);
   for (auto [copy, original] : copies)
     memref::CopyOp::create(b, loc, copy, original);

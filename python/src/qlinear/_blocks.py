@@ -4,15 +4,20 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===------------------------------------------------------------------------===#
-"""The custom op behind qlinear.nn.optimize(), a compiled function of several layers:
+"""The custom ops behind qlinear.nn.optimize(), a compiled function of several layers:
 
     qlinear::block(Tensor[] inputs, Tensor[] packed, str text, int[] columns) -> Tensor[]
+    qlinear::block_into(Tensor[] inputs, Tensor(a!)[] caches, Tensor[] packed, str text,
+                        int columns) -> Tensor
 
 `text` is MLIR with one function, @block, of the inputs, whose weights are the parameters in
 their order: `packed`, their bytes. Inputs with as many dimensions as the first are rows (...,
 K); others are vectors. Results are (..., columns[i]) of the type of the first input. As of
-qlinear::linear, the op has no state, and its kernels are compiled at the first use of a text.
-It has no derivative.
+qlinear::linear, the ops have no state, and their kernels are compiled at the first use of a text.
+They have no derivative. The caches of the second are the function's last inputs, of which it writes
+some rows: (..., head), dense, with all dimensions but the last as rows; an input before may be
+int32, the rows that are written. It has one result, since torch.compile knows no ops that write
+arguments and return lists.
 
 Below are the texts."""
 
@@ -24,6 +29,9 @@ from . import _abi, _native, _ops, compiler
 from ._abi import ArgumentError, Error
 from ._ops import _TYPES, _aligned, _library, _says, _type_of
 from .module import Module
+
+#: Of the inputs of a block.
+_KINDS = {**_TYPES, torch.int32: "i32"}
 
 
 def compiled(text, *, target, batch_invariant):
@@ -57,12 +65,14 @@ class _Block:
             self.local.structs = *made, (_abi.Blob * len(self.bytes))()
         return self.local.structs
 
-    def run(self, inputs, packed, outputs, rows, stream):
+    def run(self, inputs, caches, packed, outputs, rows, stream):
         tensors, results, blobs = self.structs()
         for struct, tensor in zip(tensors, inputs):
             struct.data = tensor.data_ptr()
             if struct.rank == 2:
                 struct.shape[0] = rows
+        for struct, cache in zip(tensors[len(inputs) :], caches):
+            struct.data, struct.shape[0] = cache.data_ptr(), cache.numel() // cache.shape[-1]
         for struct, tensor in zip(results, outputs):
             struct.data, struct.shape[0] = tensor.data_ptr(), rows
         for blob, tensor in zip(blobs, packed):
@@ -106,21 +116,35 @@ def block_on(x, text):
     return found, stream
 
 
-def _check(block, inputs, packed):
+def _check(block, inputs, caches, packed):
     """Everything has the shape and the type that the text says."""
     x = inputs[0]
-    specs = block.function.inputs
-    if len(inputs) != len(specs) or len(packed) != len(block.bytes):
+    specs, into = block.function.inputs, block.function.caches
+    if len(inputs) != len(specs) - len(into) or len(packed) != len(block.bytes):
         raise ArgumentError(
-            f"the block takes {len(specs)} inputs and {len(block.bytes)} weights, not "
+            f"the block takes {len(specs) - len(into)} inputs and {len(block.bytes)} weights, not "
             f"{len(inputs)} and {len(packed)}"
         )
+    if len(caches) != len(into):
+        raise ArgumentError(f"the block writes {len(into)} caches, not {len(caches)}")
     for i, (tensor, spec) in enumerate(zip(inputs, specs)):
         lead = x.shape[:-1] if len(spec.shape) == 2 else ()
-        if tuple(tensor.shape) != (*lead, spec.shape[-1]) or _TYPES.get(tensor.dtype) != spec.dtype:
+        if tuple(tensor.shape) != (*lead, spec.shape[-1]) or _KINDS.get(tensor.dtype) != spec.dtype:
             raise ArgumentError(
                 f"input {i} of the block is {tensor.dtype} with the shape {tuple(tensor.shape)}, "
                 f"but it takes {spec.dtype} with {(*lead, spec.shape[-1])}"
+            )
+    for i, (cache, spec) in enumerate(zip(caches, specs[len(inputs) :])):
+        fits = cache.dim() >= 2 and cache.shape[-1] == spec.shape[-1]
+        if not fits or _KINDS.get(cache.dtype) != spec.dtype:
+            raise ArgumentError(
+                f"cache {i} of the block is {cache.dtype} with the shape {tuple(cache.shape)}, "
+                f"but it takes {spec.dtype} with {(..., spec.shape[-1])}"
+            )
+        if not cache.is_contiguous() or cache.data_ptr() % 16:
+            raise ArgumentError(
+                f"cache {i} of the block has gaps, or is not at a multiple of 16 bytes; it is "
+                "written where it lies: pass a contiguous tensor"
             )
     for i, (tensor, size) in enumerate(zip(packed, block.bytes)):
         if tensor.dtype != torch.uint8 or tensor.numel() != size:
@@ -128,7 +152,7 @@ def _check(block, inputs, packed):
                 f"weight {i} of the block has {tensor.numel()} elements of {tensor.dtype}, but it "
                 f"takes {size} bytes"
             )
-    _check_devices(inputs, packed)
+    _check_devices([*inputs, *caches], packed)
 
 
 def _check_devices(inputs, packed):
@@ -141,17 +165,25 @@ def _check_devices(inputs, packed):
             )
 
 
-def _block(inputs, packed, text, columns):
+def _run(inputs, caches, packed, text, columns):
     x = inputs[0]
     outputs = [x.new_empty((*x.shape[:-1], n)) for n in columns]
     if x.numel() == 0:
         return outputs
     block, stream = block_on(x, text)
-    _check(block, inputs, packed)
+    _check(block, inputs, caches, packed)
     inputs = [_aligned(tensor) for tensor in inputs]
     packed = [_ops.at_alignment(tensor, block.device_name) for tensor in packed]
-    block.run(inputs, packed, outputs, x.numel() // x.shape[-1], stream)
+    block.run(inputs, caches, packed, outputs, x.numel() // x.shape[-1], stream)
     return outputs
+
+
+def _block(inputs, packed, text, columns):
+    return _run(inputs, (), packed, text, columns)
+
+
+def _block_into(inputs, caches, packed, text, columns):
+    return _run(inputs, caches, packed, text, [columns])[0]
 
 
 def _fake(inputs, packed, text, columns):
@@ -159,6 +191,10 @@ def _fake(inputs, packed, text, columns):
     _type_of(x, "x")
     _check_devices(inputs, packed)
     return [x.new_empty((*x.shape[:-1], n)) for n in columns]
+
+
+def _fake_into(inputs, caches, packed, text, columns):
+    return _fake([*inputs, *caches], packed, text, [columns])[0]
 
 
 def _no_backward(ctx, *grads):
@@ -169,10 +205,18 @@ def _no_backward(ctx, *grads):
 
 
 _ops.define("block(Tensor[] inputs, Tensor[] packed, str text, int[] columns) -> Tensor[]", _block)
+_ops.define(
+    "block_into(Tensor[] inputs, Tensor(a!)[] caches, Tensor[] packed, str text, int columns)"
+    " -> Tensor",
+    _block_into,
+)
 torch.library.register_fake("qlinear::block", _fake, lib=_library)
+torch.library.register_fake("qlinear::block_into", _fake_into, lib=_library)
 torch.library.register_autograd("qlinear::block", _no_backward, lib=_library)
 _block_op = torch.ops.qlinear.block.default
 _block_plain = _ops.plain_op("_block", _fake)
+_into_op = torch.ops.qlinear.block_into.default
+_into_plain = _ops.plain_op("_block_into", _fake_into)
 if _native.library is not None:
     _native.use(_ops.kernel_of_call, block_of_call)
 
@@ -183,6 +227,14 @@ def block(inputs, packed, text, columns):
         return torch.ops.qlinear.block(inputs, packed, text, columns)
     wanted = torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
     return _ops.called(_block_op, _block_plain, inputs[0], (inputs, packed, text, columns), wanted)
+
+
+def block_into(inputs, caches, packed, text, columns):
+    """torch.ops.qlinear.block_into, where gradients are off."""
+    arguments = inputs, caches, packed, text, columns
+    if torch.compiler.is_compiling():
+        return torch.ops.qlinear.block_into(*arguments)
+    return _ops.called(_into_op, _into_plain, inputs[0], arguments, False)
 
 
 # ===------------------------------------------------------------------------===#
@@ -229,6 +281,7 @@ class Text:
     def __init__(self, dtype):
         self.dtype = dtype
         self.parameters, self.arguments, self.body, self.count = [], [], [], 0
+        self.updated = []  # what caches become, and their types
 
     def name(self):
         self.count += 1
@@ -260,9 +313,10 @@ class Text:
             return "", value
         return f"    {to} = arith.truncf {value} : f32 to {self.dtype}\n", to
 
-    def norm(self, norm, x, k, add=None, after=None):
+    def norm(self, norm, x, k, add=None, after=None, times=None):
         """(sum or None, norm) of x, or of the sum of x and `add`; `after` is added to the
-        norm. `norm` is (epsilon, 1 if the scale is less one, type of the scale)."""
+        norm, and `times`, the type of another argument of one element, multiplies both.
+        `norm` is (epsilon, 1 if the scale is less one, type of the scale)."""
         epsilon, plus_one, kind = norm
         gamma = self.argument(f"tensor<{k}x{kind}>")
         extras, types = [gamma], [f"tensor<{k}x{kind}>"]
@@ -281,6 +335,14 @@ class Text:
             line, r = self.widened("%r", self.dtype, "%rf")
             region += line + f"    %t = arith.addf %p, {r} : f32\n"
             value = "%t"
+        arguments = f"%n: f32, %s: f32, %w: {kind}" + (f", %r: {self.dtype}" if after else "")
+        if times:
+            extras.append(self.argument(f"tensor<1x{times}>"))
+            types.append(f"tensor<1x{times}>")
+            arguments += f", %c: {times}"
+            line, c = self.widened("%c", times, "%cf")
+            region += line + f"    %m = arith.mulf {value}, {c} : f32\n"
+            value = "%m"
         line, value = self.narrowed(value, "%y")
         region += line
         values = [value]
@@ -289,7 +351,6 @@ class Text:
             region += line
             values.insert(0, s)
         results = [self.name() for _ in values]
-        arguments = f"%n: f32, %s: f32, %w: {kind}" + (f", %r: {self.dtype}" if after else "")
         row = self.rows(k)
         self.body.append(
             f"  {', '.join(results)} = qlinear.norm rms {', '.join(inputs)} "
@@ -346,32 +407,45 @@ class Text:
         )
         return result
 
-    def rotary(self, values, columns, head, norm, unrotated=0):
+    def rotary(self, values, columns, head, norm, unrotated=0, normalized=0, cached=0):
         """Rotary embeddings of whole heads, of their norms if there is a `norm` (as in norm()).
-        The last `unrotated` ones get a norm without a scale, and are not rotated."""
+        The last `unrotated` ones are not rotated; as many of these as are `normalized` get a norm
+        without a scale. The last `cached` ones go into caches, which are the function's results,
+        too; the others are returned."""
         says, end, types = "", "", [self.rows(n) for n in columns]
+        if unrotated:
+            end = f" unrotated = {unrotated}"
         if norm:
             epsilon, plus_one, kind = norm
             scale = f"tensor<{head}x{kind}>"
             scales = [self.argument(scale) for _ in values[: len(values) - unrotated]]
-            if unrotated:
-                one, end = self.name(), f" unrotated = {unrotated}"
+            if normalized:
+                one = self.name()
                 value = "0.0" if plus_one else "1.0"
                 self.body.append(f"  {one} = arith.constant dense<{value}> : {scale}\n")
-                scales += [one] * unrotated
+                scales += [one] * normalized
             says = f"norms({', '.join(scales)}) {'zero_centered ' if plus_one else ''}"
             says += f"epsilon = {epsilon:.9e} "
             types += [scale] * len(scales)
         table = self.rows(head)
         tables = [self.argument(table), self.argument(table)]
+        types += [table, table]
         results = [self.name() for _ in values]
-        rows = ", ".join(self.rows(n) for n in columns)
+        made = [self.rows(n) for n in columns]
+        if cached:
+            at = f"tensor<?x{columns[-1] // head}xi32>"
+            places, cache = self.argument(at), self.rows(head)
+            caches = [self.argument(cache) for _ in range(cached)]
+            end += f" into({', '.join(caches)} at {places})"
+            types += [cache] * cached + [at]
+            made[-cached:] = [cache] * cached
+            self.updated = list(zip(results[-cached:], made[-cached:]))
         self.body.append(
             f"  {', '.join(results)} = qlinear.rotary {', '.join(values)} {says}"
             f"by {', '.join(tables)} head = {head}{end}\n"
-            f"      : ({', '.join([*types, table, table])}) -> ({rows})\n"
+            f"      : ({', '.join(types)}) -> ({', '.join(made)})\n"
         )
-        return results
+        return results[: len(results) - cached]
 
     def glu(self, x, k, gate, up, act, activations):
         """act(x * gate) * (x * up), for two weights with as many outputs and no biases."""
@@ -388,6 +462,7 @@ class Text:
         return result
 
     def finish(self, results):
+        results = [*results, *self.updated]
         arguments = ", ".join(f"{name}: {kind}" for name, kind in self.arguments)
         types = ", ".join(kind for _, kind in results)
         return (
@@ -398,12 +473,13 @@ class Text:
         )
 
 
-def projections_text(dtype, k, norm, layers, activations, rotary=None):
+def projections_text(dtype, k, norm, layers, activations, rotary=None, cached=False):
     """Inputs x, the scale of the norm, biases; results: the linears of the norm of x. `rotary`
     is (columns of a head, norm of a head or None, whether the third is normalized): then the first
     two results have rotary embeddings, and the last inputs are the scales of the norms of heads, if
     there are, and the cosines and sines of each row. What is normalized, without a scale, is "own",
-    the third linear, or "keys", the second again, which is one more result."""
+    the third linear, or "keys", the second again, which is one more result. `cached`: keys and
+    values are no results, but written into the last inputs, after their places in these."""
     text = Text(dtype)
     x = text.argument(text.rows(k))
     _, n = text.norm(norm, x, k)
@@ -412,9 +488,15 @@ def projections_text(dtype, k, norm, layers, activations, rotary=None):
         head, norm_of_heads, normalized = rotary
         if normalized == "keys":
             values, columns = [*values, values[1]], [*columns, columns[1]]
-        some = slice(3 if normalized else 2)
+        some = slice(3 if normalized or cached else 2)
         values[some] = text.rotary(
-            values[some], columns[some], head, norm_of_heads, unrotated=int(bool(normalized))
+            values[some],
+            columns[some],
+            head,
+            norm_of_heads,
+            unrotated=int(bool(normalized or cached)),
+            normalized=int(bool(normalized)),
+            cached=2 if cached else 0,
         )
     return text.finish([(v, text.rows(n)) for v, n in zip(values, columns)])
 
@@ -437,24 +519,25 @@ def _to_mlp(text, k, out, norms):
     return x, n
 
 
-def _from_mlp(text, k, h, inner, down, activations, residual, after):
-    """The residual after the MLP's last linear, of h."""
+def _from_mlp(text, k, h, inner, down, activations, residual, after, times=None):
+    """The residual after the MLP's last linear, of h; with a norm after that it may be multiplied
+    by a last argument of one element and the type `times`."""
     y = text.linear(h, inner, down, _says(activations), add=None if after else residual)
     if after:
-        _, y = text.norm(after, y, k, after=residual)
+        _, y = text.norm(after, y, k, after=residual, times=times)
     return text.finish([(y, text.rows(k))])
 
 
-def mlp_text(dtype, k, out, norms, layers, act, activations):
+def mlp_text(dtype, k, out, norms, layers, act, activations, times=None):
     """From the attention to the next layer. Inputs x and the residual, then biases and scales of
     norms in the order of their use; result: the residual after the MLP. norms: (None, before,
     None), or with norms after the attention and after the MLP, whose results are added to the
-    residual."""
+    residual. `times` is as in _from_mlp()."""
     gate, up, down = layers
     text = Text(dtype)
     residual, n = _to_mlp(text, k, out, norms)
     h = text.glu(n, k, gate, up, act, activations)
-    return _from_mlp(text, k, h, gate[1], down, activations, residual, norms[2])
+    return _from_mlp(text, k, h, gate[1], down, activations, residual, norms[2], times)
 
 
 def wide_text(dtype, k, out, norms, layer, activations):

@@ -14,7 +14,8 @@ The modules stay where they are, and with them the state_dict: what changes is `
 layer, and of its q, k, v and o. Within the layer's forward, q, k and v have their results
 already, and o gives what it gets, which the attention has to return as it is. Where the
 attention applies rotary embeddings to q and k as they are, or to norms of their heads, q and k
-have these, too, and it leaves them alone (_rotary.py)."""
+have these, too, and it leaves them alone (_rotary.py); and where it puts k and v into a static
+cache, they are there (_cache.py)."""
 
 import collections
 import inspect
@@ -23,7 +24,7 @@ import types
 import torch
 from torch.nn import functional as F
 
-from . import _blocks, _rotary
+from . import _blocks, _cache, _rotary
 from ._abi import Error
 from ._layer import Linear
 from ._ops import _TYPES, _type_of
@@ -48,6 +49,19 @@ def _gemma4_tail(layer, x, per_layer_input):
     return x * layer.layer_scalar
 
 
+#: What the result of a layer of Gemma 4 is multiplied by.
+_SCALAR = "layer_scalar"
+
+
+def _scalar_of(layer):
+    """The type of its layer_scalar, where the tail of the layer is that alone; else None."""
+    scalar = layer._buffers.get(_SCALAR)
+    if _LAYERS[type(layer).__name__].tail is None or layer.hidden_size_per_layer_input:
+        return None
+    plain = isinstance(scalar, torch.Tensor) and tuple(scalar.shape) == (1,)
+    return _TYPES.get(scalar.dtype) if plain else None
+
+
 #: By class; `forward` does what _forward() does.
 _LAYERS = {
     "Gemma2DecoderLayer": _Kind(_SANDWICH, *_SEPARATE),
@@ -64,13 +78,17 @@ _PARTS = ("input_layernorm", "self_attn", "mlp")
 _OUT = "o_proj"
 
 
-class Optimized(collections.namedtuple("Optimized", "name reason")):
-    """What became of one layer: `reason` is None, or says why it is as it was."""
+class Optimized(collections.namedtuple("Optimized", "name reason has stays", defaults=((), ()))):
+    """What became of one layer: `reason` is None, or says why it is as it was. `has` is what its
+    functions do, `stays` what the attention and the layer go on to do themselves."""
 
     __slots__ = ()
 
     def __str__(self):
-        return f"{self.name}: {self.reason or 'compiled functions'}"
+        if self.reason:
+            return f"{self.name}: {self.reason}"
+        left = f"; {', '.join(self.stays)}: as before" if self.stays else ""
+        return f"{self.name}: compiled functions of {', '.join(self.has)}{left}"
 
 
 class Optimization(list):
@@ -109,7 +127,7 @@ def optimize(model, *, check=True):
         if type(layer).__name__ not in _LAYERS:
             continue
         if "_qlinear" in layer.__dict__:
-            report.append(Optimized(name, None))
+            report.append(Optimized(name, None, *layer._qlinear.describe(layer)))
             continue
         reason = _why_not(layer)
         if reason is None:
@@ -120,7 +138,8 @@ def optimize(model, *, check=True):
             if layer._qlinear.rotary:
                 _rotary.install(layer.self_attn, layer._qlinear.rotary)
             changed.append(layer)
-        report.append(Optimized(name, reason))
+        done = ((), ()) if reason else layer._qlinear.describe(layer)
+        report.append(Optimized(name, reason, *done))
     if want is not None and changed:
         try:
             _compare(want, _logits(model))
@@ -329,6 +348,8 @@ class _Fused:
         self.norm_in = norm_of(layer.input_layernorm)
         self.norms = tuple(name and norm_of(getattr(layer, name)) for name in kind.norms)
         self.act = activation_of(getattr(layer.mlp, kind.activation))
+        #: The type of what the result is multiplied by, where that is all there is after the MLP.
+        self.times = _scalar_of(layer) if self.norms[2] else None
         self.takes_out = _takes_out(layer.self_attn)
         self.heads = _heads(layer)
         #: Linears of the attention that do not compute what they are asked for.
@@ -343,6 +364,23 @@ class _Fused:
         #: Of each thread in the layer's forward: x, before the norm, that q, k and v are asked
         #: for next, their results, and what o was asked for, in a list.
         self.pending = {}
+
+    def describe(self, layer):
+        """What the functions do, and what is left of what they could."""
+        has = {", ".join(("norm", *self.heads)): True}
+        heads = bool(self.rotary and self.rotary[1])
+        has["norms of heads"] = heads
+        has["rotary embeddings"] = bool(self.rotary)
+        has["writing static caches"] = bool(self.rotary) and self.writes_caches(layer)
+        has[_OUT] = self.takes_out
+        has[f"norms, residuals, {', '.join(self.kind.mlp)}"] = True
+        if self.kind.tail:
+            has[_SCALAR] = bool(self.times)
+        if not heads:
+            del has["norms of heads"]
+            if _rotary.norms_of(layer.self_attn):
+                has["norms of heads"] = False
+        return [tuple(k for k, v in has.items() if v is want) for want in (True, False)]
 
     def take(self, part, x):
         """The result of a linear inside of the layer's forward; None outside of it."""
@@ -384,13 +422,16 @@ class _Fused:
     def shapes(self, layer):
         """What the layer's functions are made of, but for the type of their rows."""
         heads, outs, parts = self.linears(layer)
+        shapes = [self.projections_shape(heads, self.rotary)]
+        if self.rotary and self.writes_caches(layer):
+            shapes.append(self.projections_shape(heads, self.rotary, True))
         if len(parts) == 3:
-            return self.projections_shape(heads, self.rotary), self.mlp_shape(outs, parts)
-        return self.projections_shape(heads, self.rotary), *self.wide_shapes(outs, parts)
+            return *shapes, self.mlp_shape(outs, parts)
+        return *shapes, *self.wide_shapes(outs, parts)
 
-    def projections_shape(self, heads, rotary):
+    def projections_shape(self, heads, rotary, cached=False):
         first = heads[0]
-        described = _describe(heads), first.activations, rotary
+        described = _describe(heads), first.activations, rotary, cached
         return "projections", first.in_features, self.norm_in, *described
 
     def out_shape(self, outs):
@@ -399,7 +440,7 @@ class _Fused:
     def mlp_shape(self, outs, parts):
         first = parts[0]
         head = "mlp", first.in_features, *self.out_shape(outs), self.norms
-        return *head, _describe(parts), self.act, first.activations
+        return *head, _describe(parts), self.act, first.activations, self.times
 
     def wide_shapes(self, outs, parts):
         (both, down), activations = _describe(parts), parts[0].activations
@@ -407,17 +448,37 @@ class _Fused:
         wide = "wide", k, *self.out_shape(outs), self.norms, both, activations
         return wide, ("down", k, parts[1].in_features, down, self.norms[2], activations)
 
-    def run(self, shape, inputs, linears, columns):
+    def run(self, shape, inputs, linears, columns, caches=()):
         key = inputs[0].dtype, shape
         text = self.texts.get(key)
         if text is None:
             text = self.texts[key] = _blocks.text_of(_type_of(inputs[0], "x"), shape)
         packed = [linear._buffers["packed"] for linear in linears]
+        if caches:
+            return [_blocks.block_into(inputs, caches, packed, text, *columns)]
         return _blocks.block(inputs, packed, text, columns)
 
-    def projections(self, layer, x, tables):
+    def writes_caches(self, layer):
+        """Whether there are keys and values to write, of one size, where it has rotary
+        embeddings."""
+        if len(self.heads) + (self.rotary[2] == _rotary.KEYS) != 3:
+            return False
+        modules = layer._modules["self_attn"]._modules
+        return len({modules[name].out_features for name in self.heads[1:]}) == 1
+
+    def target(self, layer, x, past):
+        """Where k and v go, once they have rotary embeddings, or None: to the attention."""
+        if past is None or not self.writes_caches(layer):
+            return None
+        attention, head = layer._modules["self_attn"], self.rotary[0]
+        keys = attention._modules["k_proj"].out_features
+        index = getattr(attention, "layer_idx", None)
+        return _cache.target_of(past, index, x, keys // head, head)
+
+    def projections(self, layer, x, tables, target):
         """The results of q, k and v, also where v is made from k; `tables` are the cosines and
-        sines of q and k, or ()."""
+        sines of q and k, or (). With a `target` these are there, and what looks like k and v is
+        nothing that is read."""
         linears = self.before(layer)
         inputs = [x, _weight(layer._modules["input_layernorm"]), *_biases(linears)]
         if tables:
@@ -426,8 +487,14 @@ class _Fused:
         columns = [linear.out_features for linear in linears]
         if tables and self.rotary[2] == _rotary.KEYS:
             columns.append(columns[1])
-        shape = self.projections_shape(linears, self.rotary if tables else None)
-        return self.run(shape, inputs, linears, columns)
+        if target is None:
+            shape = self.projections_shape(linears, self.rotary if tables else None)
+            return self.run(shape, inputs, linears, columns)
+        shape = self.projections_shape(linears, self.rotary, True)
+        inputs.append(target.places)
+        queries = self.run(shape, inputs, linears, columns[:1], target.caches)
+        target.advance(x.shape[1])
+        return queries + [x[..., :1].expand(*x.shape[:-1], n) for n in columns[1:]]
 
     def mlp(self, layer, x, residual):
         """From x, the attention's result or, if it is taken, what o gets of it."""
@@ -438,6 +505,8 @@ class _Fused:
         if len(parts) == 3:
             # In the order in which the text takes them.
             inputs = [*before, *_biases([down]), *after]
+            if self.times:
+                inputs.append(layer._buffers[_SCALAR])
             return self.run(self.mlp_shape(outs, parts), inputs, [*outs, *parts], [k])[0]
         wide, rest = self.wide_shapes(outs, parts)
         columns = [k, parts[0].out_features]
@@ -462,10 +531,14 @@ def _forward(layer, hidden_states, *args, **kwargs):
     out, thread = [], _rotary.thread()
     embeddings = kwargs.get("position_embeddings")
     tables = _rotary.tables_of(fused.rotary, hidden_states, layer.self_attn, embeddings)
-    results = fused.projections(layer, hidden_states, tables)
+    past = kwargs.get("past_key_values")
+    target = fused.target(layer, hidden_states, past) if tables else None
+    results = fused.projections(layer, hidden_states, tables, target)
     fused.pending[thread] = hidden_states, results, out
     if tables:
         _rotary.done[thread] = results[2] if fused.rotary[2] == _rotary.KEYS else ()
+    if target is not None:
+        kwargs["past_key_values"] = target.seen
     try:
         # It gets x without the norm, which its q, k and v have applied: take().
         attention = layer.self_attn(hidden_states=hidden_states, **kwargs)[0]
@@ -474,4 +547,4 @@ def _forward(layer, hidden_states, *args, **kwargs):
         _rotary.done.pop(thread, None)
     fused.check(layer, attention, out)
     result = fused.mlp(layer, attention, hidden_states)
-    return tail(layer, result, own) if tail else result
+    return tail(layer, result, own) if tail and not fused.times else result

@@ -83,6 +83,11 @@ def function(artifact, name, weights=None, device="cpu"):
         [Spec(t["dtype"], tuple(t["shape"])) for t in entries[0][kind]]
         for kind in ("inputs", "outputs")
     )
+    if any(s.shape[0] == -2 for s in inputs):
+        raise Error(
+            f"'{name}' writes caches among its arguments, and arrays of JAX are never written; "
+            "call it from PyTorch, numpy or C, or compile a function without caches"
+        )
     files = [os.path.abspath(artifact.path), os.path.abspath(weights) if weights else ""]
 
     def call(*arrays):

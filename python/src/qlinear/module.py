@@ -18,12 +18,13 @@ from . import _abi, _arrays
 from ._abi import ArgumentError, Error
 
 #: What a function takes or returns: `dtype` ("bf16", ...) and `shape`, in which -1 is
-#: M, the number of rows (tokens), the same in all arguments of a call.
+#: M, the number of rows (tokens), the same in all arguments of a call. The first dimension of a
+#: cache, an argument that the function writes, is -2: it has rows of its own.
 Spec = collections.namedtuple("Spec", "dtype shape")
 
 
 def _text(shape):
-    inside = ", ".join("M" if d == -1 else str(d) for d in shape)
+    inside = ", ".join({-1: "M", -2: "R"}.get(d, str(d)) for d in shape)
     return f"({inside},)" if len(shape) == 1 else f"({inside})"
 
 
@@ -206,6 +207,8 @@ class Function:
         self.module, self.name = module, entry["name"]
         self.inputs = [Spec(t["dtype"], tuple(t["shape"])) for t in entry["inputs"]]
         self.outputs = [Spec(t["dtype"], tuple(t["shape"])) for t in entry["outputs"]]
+        #: Of the inputs, those that a call writes.
+        self.caches = [i for i, s in enumerate(self.inputs) if s.shape[0] == -2]
         self._rows = entry.get("rows", 1)
         lib = _abi.library()
         self.index = lib.qlr_function_index(module.handle.value, self.name.encode())
@@ -217,10 +220,10 @@ class Function:
         self._fast = None if device.is_cuda else self._make_fast()
 
     def _make_fast(self):
-        """Calls on numpy arrays without ctypes; None where there is no such extension, or
-        numpy lacks a type of the function."""
+        """Calls on numpy arrays without ctypes; None where there is no such extension, numpy
+        lacks a type of the function, or there are caches."""
         native = _abi.extension("_call", "QLINEAR_CALLS")
-        if native is None:
+        if native is None or self.caches:
             return None
 
         def spec(index, of):
@@ -257,6 +260,7 @@ class Function:
         inputs: arrays of numpy or torch (on the module's device), or with DLPack or
             `__cuda_array_interface__`; row-major, of exactly the function's types. Where it
             takes a matrix, all dimensions but the last are rows, also in the results.
+            Caches (`caches` lists which inputs are) are written where they are.
         out: arrays for the results (one, or a sequence); else they are made, by
             the library of the first input.
         stream: on CUDA, a torch.cuda.Stream or the number of a CUstream; else torch's
@@ -322,7 +326,7 @@ class Function:
             )
         shape = _matrix(view.shape, spec.shape)
         if len(shape) != len(spec.shape) or any(
-            want not in (-1, have) for have, want in zip(shape, spec.shape)
+            want not in (-1, -2, have) for have, want in zip(shape, spec.shape)
         ):
             raise ArgumentError(
                 f"{what} has the shape {tuple(view.shape)}, but the function takes "
@@ -338,7 +342,8 @@ class Function:
                 f"{what} is not contiguous: rows have to follow each other without "
                 "holes; pass a contiguous copy"
             )
-        if kind == "output" and not view.writable:
+        written = kind == "output" or index in self.caches
+        if written and not view.writable:
             raise ArgumentError(f"{what} is read-only; pass an array that can be written")
         align = self._align[index + (len(self.inputs) if kind == "output" else 0)]
         if view.pointer % align:
@@ -353,7 +358,7 @@ class Function:
         if len(have) == 1 and len(want) == 2:
             return "; one row is x.reshape(1, -1)"
         if len(have) == 2 and have[::-1] == tuple(
-            h if w == -1 else w for h, w in zip(have[::-1], want)
+            h if w < 0 else w for h, w in zip(have[::-1], want)
         ):
             return "; is it transposed?"
         return ""
@@ -382,7 +387,9 @@ class Function:
             return out
         kind = "torch" if any(v.kind == "torch" for v in views) else "numpy"
         # The dimensions before the last of the first input that has rows.
-        lead = next((v.shape[:-1] for v, s in zip(views, self.inputs) if len(s.shape) == 2), ())
+        specs = enumerate(self.inputs)
+        of_rows = (i for i, s in specs if len(s.shape) == 2 and i not in self.caches)
+        lead = next((views[i].shape[:-1] for i in of_rows), ())
 
         def shape(spec):
             sizes = [rows[0] if d == -1 else d for d in spec.shape]

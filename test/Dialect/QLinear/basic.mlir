@@ -100,8 +100,8 @@ func.func @pack(%codes: tensor<64x256xi4>, %bytes: tensor<64x256xi8>, %s: tensor
 }
 
 // CHECK-LABEL: func.func @values
-func.func @values(%x: tensor<?x256xbf16>, %a: !qlinear.activations<?x256>, %h: tensor<256xf16>)
-    -> (tensor<64x256xf64>, tensor<?x256xf32>) {
+func.func @values(%x: tensor<?x256xbf16>, %a: !qlinear.activations<?x256>, %h: tensor<256xf16>, %c: tensor<?x128xbf16>,
+                  %at: tensor<?x2xi32>) -> (tensor<64x256xf64>, tensor<?x256xf32>) {
   // CHECK: %[[W:.*]] = qlinear.load @gate : !qlinear.weight<64x256, #u4_g32_zero>
   %w = qlinear.load @gate : !qlinear.weight<64x256, #q4>
   // CHECK: %[[V:.*]] = qlinear.reencode %[[W]] : !qlinear.weight<64x256, #u4_g32_zero> to !qlinear.weight<64x256, #u4_g32_zero1>
@@ -120,6 +120,12 @@ func.func @values(%x: tensor<?x256xbf16>, %a: !qlinear.activations<?x256>, %h: t
   %only:2 = qlinear.rotary %x, %x norms(%h, %h) epsilon = 1.0 by %e, %e head = 256 unrotated = 1 : (tensor<?x256xbf16>, tensor<?x256xbf16>, tensor<256xf16>, tensor<256xf16>, tensor<?x256xf32>, tensor<?x256xf32>) -> (tensor<?x256xbf16>, tensor<?x256xbf16>)
   // CHECK: qlinear.rotary %{{.*}}, %{{.*}} norms(%{{.*}}, %{{.*}}) zero_centered epsilon = 9.99{{.*}} by %{{.*}}, %{{.*}} head = 256 : ({{.*}}, tensor<256xf16>, tensor<256xf16>, tensor<?x256xf32>, tensor<?x256xf32>) ->
   %t:2 = qlinear.rotary %x, %x norms(%h, %h) zero_centered epsilon = 1.0e-06 by %e, %e head = 256 : (tensor<?x256xbf16>, tensor<?x256xbf16>, tensor<256xf16>, tensor<256xf16>, tensor<?x256xf32>, tensor<?x256xf32>) -> (tensor<?x256xbf16>, tensor<?x256xbf16>)
+  // CHECK: qlinear.rotary %{{.*}}, %{{.*}} by %{{.*}}, %{{.*}} head = 128 unrotated = 1 into(%{{.*}} at %{{.*}}) : (
+  %half = tensor.empty() : tensor<2x128xf32>
+  %table = tensor.cast %half : tensor<2x128xf32> to tensor<?x128xf32>
+  %u:2 = qlinear.rotary %x, %x by %table, %table head = 128 unrotated = 1 into(%c at %at)
+      : (tensor<?x256xbf16>, tensor<?x256xbf16>, tensor<?x128xf32>, tensor<?x128xf32>, tensor<?x128xbf16>, tensor<?x2xi32>)
+        -> (tensor<?x256xbf16>, tensor<?x128xbf16>)
   return %d, %e : tensor<64x256xf64>, tensor<?x256xf32>
 }
 

@@ -888,7 +888,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %v: !qlinear.w
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %b: tensor<4xf32>) {
-  // expected-error @below {{extra 0 has 4 columns, but the weights have N = 8; an extra is a tensor of N or M x N (C10 of qlinear.linear)}}
+  // expected-error @below {{extra 0 has 4 columns, but the weights have N = 8; an extra is a tensor of N or M x N, or of 1 (C10 of qlinear.linear)}}
   %y = qlinear.linear %x, %w extras(%b) : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>, tensor<4xf32>) -> tensor<4x8xf32> {
   ^bb0(%p: f32, %q: f32):
     qlinear.yield %q : f32
@@ -900,7 +900,7 @@ func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %b: tensor<4xf
 
 #q = #qlinear.encoding<i8, group = 32, symmetric, scale = f16>
 func.func @f(%x: tensor<4x64xf32>, %w: !qlinear.weight<8x64, #q>, %b: tensor<2x8xf32>) {
-  // expected-error @below {{extra 0 has 2 rows, but x has M = 4; an extra is a tensor of N or M x N (C10 of qlinear.linear)}}
+  // expected-error @below {{extra 0 has 2 rows, but x has M = 4; an extra is a tensor of N or M x N, or of 1 (C10 of qlinear.linear)}}
   %y = qlinear.linear %x, %w extras(%b) : (tensor<4x64xf32>, !qlinear.weight<8x64, #q>, tensor<2x8xf32>) -> tensor<4x8xf32> {
   ^bb0(%p: f32, %q: f32):
     qlinear.yield %q : f32
@@ -1333,7 +1333,7 @@ func.func @rotary(%x: tensor<4x64xf32>, %b: tensor<?x64xf32>) {
 
 func.func @rotary(%x: tensor<4x64xf32>) {
   // expected-error @below {{has no input; give the queries, the keys or both (C5 of qlinear.rotary)}}
-  "qlinear.rotary"(%x, %x) <{head = 64 : i64, operandSegmentSizes = array<i32: 0, 0, 1, 1, 0>}> : (tensor<4x64xf32>, tensor<4x64xf32>) -> ()
+  "qlinear.rotary"(%x, %x) <{head = 64 : i64, operandSegmentSizes = array<i32: 0, 0, 1, 1, 0, 0, 0>}> : (tensor<4x64xf32>, tensor<4x64xf32>) -> ()
   return
 }
 
@@ -1428,7 +1428,7 @@ func.func @rotary(%x: tensor<4x64xf32>) {
 // -----
 
 func.func @rotary(%x: tensor<4x64xf32>, %n: tensor<64xf32>) {
-  // expected-error @below {{has 2 inputs and 1 norms; there is one for each input, or none (C11 of qlinear.rotary)}}
+  // expected-error @below {{has 2 inputs and 1 norms; there is one for each input, or for each but the unrotated ones, or none (C11 of qlinear.rotary)}}
   %y:2 = qlinear.rotary %x, %x norms(%n) epsilon = 0.0 by %x, %x head = 64 : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> (tensor<4x64xf32>, tensor<4x64xf32>)
   return
 }
@@ -1476,7 +1476,7 @@ func.func @rotary(%x: tensor<4x64xf32>) {
 // -----
 
 func.func @rotary(%x: tensor<4x64xf32>, %n: tensor<64xf32>) {
-  // expected-error @below {{has 2 inputs, 2 norms, and unrotated = 2; so many of the last inputs are only normalized: give 1 or more, fewer than all, and norms(...) (C13 of qlinear.rotary)}}
+  // expected-error @below {{has 2 inputs, 2 norms, 0 caches, and unrotated = 2; so many of the last inputs are only normalized, or only go into caches: give 1 or more, fewer than all, and norms(...) or a cache for each (C13 of qlinear.rotary)}}
   %y:2 = qlinear.rotary %x, %x norms(%n, %n) epsilon = 0.0 by %x, %x head = 64 unrotated = 2 : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<64xf32>, tensor<64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> (tensor<4x64xf32>, tensor<4x64xf32>)
   return
 }
@@ -1484,8 +1484,120 @@ func.func @rotary(%x: tensor<4x64xf32>, %n: tensor<64xf32>) {
 // -----
 
 func.func @rotary(%x: tensor<4x64xf32>) {
-  // expected-error @below {{has 2 inputs, 0 norms, and unrotated = 1; so many}}
+  // expected-error @below {{has 2 inputs, 0 norms, 0 caches, and unrotated = 1; so many}}
   %y:2 = qlinear.rotary %x, %x by %x, %x head = 64 unrotated = 1 : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> (tensor<4x64xf32>, tensor<4x64xf32>)
+  return
+}
+
+// -----
+
+func.func @caches(%x: tensor<4x64xf32>, %t: tensor<4x32xf32>, %c: tensor<9x32xf32>, %at: tensor<4x2xi32>) {
+  // expected-error @below {{has 2 inputs, 0 norms, 1 caches, and unrotated = 2; so many}}
+  %y:2 = qlinear.rotary %x, %x by %t, %t head = 32 unrotated = 2 into(%c at %at) : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x32xf32>, tensor<4x32xf32>, tensor<9x32xf32>, tensor<4x2xi32>) -> (tensor<4x64xf32>, tensor<9x32xf32>)
+  return
+}
+
+// -----
+
+func.func @caches(%x: tensor<4x64xf32>, %c: tensor<9x64xf32>, %at: tensor<4x1xi32>) {
+  // expected-error @below {{has 1 results and 2 caches; the last results are what caches become (C3 of qlinear.rotary)}}
+  %y = qlinear.rotary %x, %x by %x, %x head = 64 into(%c, %c at %at) : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<9x64xf32>, tensor<9x64xf32>, tensor<4x1xi32>) -> tensor<9x64xf32>
+  return
+}
+
+// -----
+
+func.func @caches(%x: tensor<4x64xf32>, %c: tensor<9x64xf32>, %at: tensor<4x1xi32>) {
+  // expected-error @below {{has 1 results that are of no cache and 2 outs; give one per result, or none (C3 of qlinear.rotary)}}
+  %y:2 = qlinear.rotary %x, %x by %x, %x head = 64 into(%c at %at) outs(%x, %x) : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<9x64xf32>, tensor<4x1xi32>, tensor<4x64xf32>, tensor<4x64xf32>) -> (tensor<4x64xf32>, tensor<9x64xf32>)
+  return
+}
+
+// -----
+
+func.func @caches(%x: tensor<4x64xf32>, %c: tensor<9x64xf32>, %at: tensor<4x1xi32>) {
+  // expected-error @below {{result 0 is 'tensor<?x64xf32>', but the cache that it is the new value of is 'tensor<9x64xf32>'; the types must be the same (C4 of qlinear.rotary)}}
+  %y = qlinear.rotary %x by %x, %x head = 64 into(%c at %at) : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<9x64xf32>, tensor<4x1xi32>) -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+func.func @caches(%x: tensor<4x64xf32>, %c: tensor<9x64xf32>, %at: tensor<4x1xi32>) {
+  // expected-error @below {{has 2 inputs without a cache and 1 results that are of no cache; there is one for each (C10 of qlinear.rotary)}}
+  %y:2 = qlinear.rotary %x, %x, %x by %x, %x head = 64 into(%c at %at) : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<9x64xf32>, tensor<4x1xi32>) -> (tensor<4x64xf32>, tensor<9x64xf32>)
+  return
+}
+
+// -----
+
+func.func @caches(%x: tensor<4x64xf32>, %c: tensor<9x64xf32>, %d: tensor<9x64xf32>, %at: tensor<4x1xi32>) {
+  // expected-error @below {{has 1 inputs and 2 caches; each is of one of the last inputs (C14 of qlinear.rotary)}}
+  %y:2 = qlinear.rotary %x by %x, %x head = 64 into(%c, %d at %at) : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<9x64xf32>, tensor<9x64xf32>, tensor<4x1xi32>) -> (tensor<9x64xf32>, tensor<9x64xf32>)
+  return
+}
+
+// -----
+
+func.func @caches(%x: tensor<4x64xf32>, %c: tensor<9x64xf32>, %at: tensor<4x1xi32>) {
+  // expected-error @below {{cache 1 is an earlier one, too; give each input a cache of its own (C14 of qlinear.rotary)}}
+  %y:2 = qlinear.rotary %x, %x by %x, %x head = 64 into(%c, %c at %at) : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<9x64xf32>, tensor<9x64xf32>, tensor<4x1xi32>) -> (tensor<9x64xf32>, tensor<9x64xf32>)
+  return
+}
+
+// -----
+
+func.func @caches(%x: tensor<4x96xf32>, %t: tensor<4x32xf32>, %c: tensor<9x64xf32>, %at: tensor<4x1xi32>) {
+  // expected-error @below {{cache 0 is 'tensor<9x64xf32>', and its input is 'tensor<4x96xf32>' with head = 32; a cache has that element type, and rows of one or more whole heads, into which the input's can be cut (C14 of qlinear.rotary)}}
+  %y = qlinear.rotary %x by %t, %t head = 32 into(%c at %at) : (tensor<4x96xf32>, tensor<4x32xf32>, tensor<4x32xf32>, tensor<9x64xf32>, tensor<4x1xi32>) -> tensor<9x64xf32>
+  return
+}
+
+// -----
+
+func.func @caches(%x: tensor<4x64xf32>, %c: tensor<9x64xf16>, %at: tensor<4x1xi32>) {
+  // expected-error @below {{cache 0 is 'tensor<9x64xf16>', and its input is 'tensor<4x64xf32>' with head = 64; a cache has that element type}}
+  %y = qlinear.rotary %x by %x, %x head = 64 into(%c at %at) : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<9x64xf16>, tensor<4x1xi32>) -> tensor<9x64xf16>
+  return
+}
+
+// -----
+
+func.func @caches(%x: tensor<4x64xf32>, %c: tensor<?x?xf32>, %at: tensor<4x1xi32>) {
+  // expected-error @below {{cache 0 is 'tensor<?x?xf32>', and its input}}
+  %y = qlinear.rotary %x by %x, %x head = 64 into(%c at %at) : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<?x?xf32>, tensor<4x1xi32>) -> tensor<?x?xf32>
+  return
+}
+
+// -----
+
+func.func @caches(%x: tensor<4x64xf32>, %at: tensor<4x1xi32>) {
+  // expected-error @below {{has 0 caches and places in these; give both, as in into(%keys, %values at %places), or none (C15 of qlinear.rotary)}}
+  %y = "qlinear.rotary"(%x, %x, %x, %at) <{head = 64 : i64, operandSegmentSizes = array<i32: 1, 0, 1, 1, 0, 1, 0>}> : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x1xi32>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @caches(%x: tensor<4x64xf32>, %t: tensor<4x32xf32>, %c: tensor<9x32xf32>, %at: tensor<4x1xi32>) {
+  // expected-error @below {{has places of 'tensor<4x1xi32>', and rows of 64 columns are 2 pieces of cache 0, which is 'tensor<9x32xf32>'; a place is there for each piece (C15 of qlinear.rotary)}}
+  %y = qlinear.rotary %x by %t, %t head = 32 into(%c at %at) : (tensor<4x64xf32>, tensor<4x32xf32>, tensor<4x32xf32>, tensor<9x32xf32>, tensor<4x1xi32>) -> tensor<9x32xf32>
+  return
+}
+
+// -----
+
+func.func @caches(%x: tensor<4x64xf32>, %c: tensor<9x64xf32>, %at: tensor<5x1xi32>) {
+  // expected-error @below {{has places of 'tensor<5x1xi32>', and the inputs have M = 4; there is a row for each token (C15 of qlinear.rotary)}}
+  %y = qlinear.rotary %x by %x, %x head = 64 into(%c at %at) : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32>, tensor<9x64xf32>, tensor<5x1xi32>) -> tensor<9x64xf32>
+  return
+}
+
+// -----
+
+func.func @rotary(%x: tensor<4x64xf32>, %n: tensor<64xf32>) {
+  // expected-error @below {{has 2 inputs, 1 norms, 0 caches, and unrotated = 1; so many}}
+  %y:2 = qlinear.rotary %x, %x norms(%n) epsilon = 0.0 by %x, %x head = 64 unrotated = 1 : (tensor<4x64xf32>, tensor<4x64xf32>, tensor<64xf32>, tensor<4x64xf32>, tensor<4x64xf32>) -> (tensor<4x64xf32>, tensor<4x64xf32>)
   return
 }
 
@@ -1572,7 +1684,7 @@ func.func @norm(%x: tensor<4x64xf32>, %g: tensor<64xf32>) {
 // -----
 
 func.func @norm(%x: tensor<4x64xf32>, %g: tensor<65xf32>) {
-  // expected-error @below {{extra 0 is 'tensor<65xf32>', but the rows are 4 x 64; an extra is a tensor of K or M x K (C10 of qlinear.norm)}}
+  // expected-error @below {{extra 0 is 'tensor<65xf32>', but the rows are 4 x 64; an extra is a tensor of K or M x K, or of 1 (C10 of qlinear.norm)}}
   %y = qlinear.norm rms %x extras(%g) epsilon = 0.0 : (tensor<4x64xf32>, tensor<65xf32>) -> tensor<4x64xf32> {
   ^bb0(%n: f32, %s: f32, %a: f32):
     qlinear.yield %n : f32
@@ -1583,7 +1695,7 @@ func.func @norm(%x: tensor<4x64xf32>, %g: tensor<65xf32>) {
 // -----
 
 func.func @norm(%x: tensor<4x64xf32>, %g: tensor<5x64xf32>) {
-  // expected-error @below {{extra 0 is 'tensor<5x64xf32>', but the rows are 4 x 64; an extra is a tensor of K or M x K (C10 of qlinear.norm)}}
+  // expected-error @below {{extra 0 is 'tensor<5x64xf32>', but the rows are 4 x 64; an extra is a tensor of K or M x K, or of 1 (C10 of qlinear.norm)}}
   %y = qlinear.norm rms %x extras(%g) epsilon = 0.0 : (tensor<4x64xf32>, tensor<5x64xf32>) -> tensor<4x64xf32> {
   ^bb0(%n: f32, %s: f32, %a: f32):
     qlinear.yield %n : f32

@@ -8,6 +8,9 @@
 // RUN: not quant-compile %t/cast.mlir --target=cpu:portable -o %t/cast.so 2>&1 | FileCheck %t/cast.mlir
 // RUN: not quant-compile %t/blocks.mlir --target=cpu:portable -o %t/blocks.so 2>&1 | FileCheck %t/blocks.mlir
 // RUN: not quant-compile %t/twice.mlir --target=cpu:portable -o %t/twice.so 2>&1 | FileCheck %t/twice.mlir
+// RUN: not quant-compile %t/cache-made.mlir --target=cpu:portable -o %t/cache-made.so 2>&1 | FileCheck %t/cache-made.mlir
+// RUN: not quant-compile %t/cache-read.mlir --target=cpu:portable -o %t/cache-read.so 2>&1 | FileCheck %t/cache-read.mlir
+// RUN: not quant-compile %t/cache-kept.mlir --target=cpu:portable -o %t/cache-kept.so 2>&1 | FileCheck %t/cache-kept.mlir
 // RUN: not quant-compile %t/rows.mlir --target=cpu:portable -o %t/rows.so 2>&1 | FileCheck %t/rows.mlir
 // RUN: not quant-compile %t/input.mlir --target=cpu:portable -o %t/input.so 2>&1 | FileCheck %t/input.mlir
 // RUN: not quant-compile %t/quantized.mlir --target=cpu:portable -o %t/quantized.so 2>&1 | FileCheck %t/quantized.mlir
@@ -185,3 +188,27 @@ func.func @f(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
   return %y : tensor<4x64xf32>
 }
 gpu.module @mine {}
+
+//--- cache-made.mlir
+// CHECK: error: cache 0 in function 'f' is not an argument of the function; a compiled function writes caches where they lie, so pass it
+func.func @f(%x: tensor<?x64xf32>, %at: tensor<?x1xi32>) -> tensor<9x64xf32> {
+  %c = arith.constant dense<0.0> : tensor<9x64xf32>
+  %y = qlinear.rotary %x by %x, %x head = 64 into(%c at %at) : (tensor<?x64xf32>, tensor<?x64xf32>, tensor<?x64xf32>, tensor<9x64xf32>, tensor<?x1xi32>) -> tensor<9x64xf32>
+  return %y : tensor<9x64xf32>
+}
+
+//--- cache-read.mlir
+// CHECK: error: cache 0 in function 'f' is read elsewhere, too, and is written where it lies; use what it becomes instead
+func.func @f(%x: tensor<?x64xf32>, %c: tensor<9x64xf32>, %at: tensor<?x1xi32>) -> (tensor<9x64xf32>, tensor<9x64xf32>) {
+  %y = qlinear.rotary %x by %x, %x head = 64 into(%c at %at) : (tensor<?x64xf32>, tensor<?x64xf32>, tensor<?x64xf32>, tensor<9x64xf32>, tensor<?x1xi32>) -> tensor<9x64xf32>
+  return %y, %c : tensor<9x64xf32>, tensor<9x64xf32>
+}
+
+//--- cache-kept.mlir
+// CHECK: error: cache 0 in function 'f' becomes a value that the function does not return once and use for nothing else; return it, since the argument is written in place
+func.func @f(%x: tensor<?x64xf32>, %c: tensor<9x64xf32>, %at: tensor<?x1xi32>) -> (tensor<?x64xf32>) {
+  %y, %z = qlinear.rotary %x, %x by %x, %x head = 64 into(%c at %at)
+      : (tensor<?x64xf32>, tensor<?x64xf32>, tensor<?x64xf32>, tensor<?x64xf32>, tensor<9x64xf32>, tensor<?x1xi32>)
+        -> (tensor<?x64xf32>, tensor<9x64xf32>)
+  return %y : tensor<?x64xf32>
+}
