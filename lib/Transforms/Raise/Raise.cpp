@@ -20,6 +20,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "RaiseNorm.h"
+#include "RaiseRotary.h"
 #include "Raiser.h"
 
 #include "qlinear/Transforms/Passes.h"
@@ -71,7 +72,7 @@ struct RaisePass : mlir::qlinear::impl::RaiseBase<RaisePass> {
     known.eraseUnused();
     known.eraseDead(erased);
     known.eraseUnused();
-    raiseNorms();
+    raiseRowOperations();
   }
 
 private:
@@ -79,23 +80,36 @@ private:
     return remark::RemarkOpts::name("Raise").category(DEBUG_TYPE);
   }
 
-  void raiseNorms() {
+  /// Norms and rotary embeddings.
+  void raiseRowOperations() {
     SmallVector<linalg::GenericOp> generics;
     getOperation()->walk([&](linalg::GenericOp op) { generics.push_back(op); });
     for (linalg::GenericOp op : generics) {
       Location loc = op.getLoc();
-      if (!raiseNorm(op)) // erases it, and what is before it
-        continue;
-      ++numNorms;
-      remark::passed(loc, options()) << "an RMS norm became qlinear.norm";
+      std::string whyNoNorm, whyNoRotary;
+      // What raises an operation erases it, and what is before it.
+      if (std::string what = raiseNorm(op, whyNoNorm); !what.empty()) {
+        ++numNorms;
+        remark::passed(loc, options()) << what << " became qlinear.norm";
+      } else if (raiseRotary(op, whyNoRotary)) {
+        ++numRotary;
+        remark::passed(loc, options()) << "a rotary embedding became qlinear.rotary";
+      } else if (!whyNoNorm.empty()) {
+        reportDeclined(loc, "a norm stays", whyNoNorm);
+      } else if (!whyNoRotary.empty()) {
+        reportDeclined(loc, "a rotary embedding stays", whyNoRotary);
+      }
     }
   }
 
-  void reportDeclined(Operation *op, StringRef why) {
+  void reportDeclined(Location loc, StringRef what, StringRef why) {
     ++numDeclined;
-    remark::missed(op->getLoc(), options())
-        << (Frontends::nameOf(op) + " of a quantized weight stays").str()
-        << remark::reason("{0}", why);
+    remark::missed(loc, options()) << what << remark::reason("{0}", why);
+  }
+
+  void reportDeclined(Operation *op, StringRef why) {
+    reportDeclined(op->getLoc(),
+                   (Frontends::nameOf(op) + " of a quantized weight stays").str(), why);
   }
 
   /// Raises `contraction`, which is `op` or stands for it; `result` replaces the

@@ -1,13 +1,14 @@
-# ===- raise_norms.py - Runs random RMS norms before and after raising -*- python -*-===#
+# ===- raise_norms.py - Runs random norms before and after raising -*- python -*-===#
 #
 # Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===------------------------------------------------------------------------===#
 #
-# Writes RMS norms in linalg as frontends do, with random types, dimensions, order and steps:
-# run by upstream's lowering as they are, and after qlinear-raise and qlinear-fuse, and compared
-# with Python's floats. All have to be raised, and nothing of them may be left but the norm.
+# Writes RMS and layer norms in linalg as frontends do, with random types, dimensions, order and
+# steps: run by upstream's lowering as they are, and after qlinear-raise and qlinear-fuse, and
+# compared with Python's floats. All have to be raised, and nothing of them may be left but the
+# norm.
 #
 # Usage: raise_norms.py COUNT [SEED]
 
@@ -64,13 +65,52 @@ class Norm:
         def extended(a):
             return convert(w, a, element, "f32")
 
-        read, kind = (value, type), element
+        reads, kind = [(value, type, loops)], element
         if rng.random() < 0.5:
-            read = w.elementwise(loops, [(value, type, loops)], wide, lambda a, _: extended(a))
+            reads = [(*w.elementwise(loops, reads, wide, lambda a, _: extended(a)), loops)]
             kind = "f32"
 
         def x32(a):
             return a if kind == "f32" else extended(a)
+
+        zero = w.emit("arith.constant 0.0 : f32")
+        start = w.emit("linalg.fill ins(%s : f32) outs(%s : %s) -> %s" % (zero, *narrow, narrow[1]))
+        # The rows' own loops, where a sum has a dimension of size 1 that is a loop, too.
+        own = [d if d != "0" else "o" for d in kept]
+
+        def sum_of(inputs, term):
+            """And its type and indices; `term` is made of an element of each input."""
+            value = w.generic(
+                loops, ["k"], inputs, (start, narrow[1]), kept,
+                lambda *a: (w.emit("arith.addf %s, %s : f32" % w.swap(term(*a[:-1]), a[-1])),
+                            "f32"),
+            )  # fmt: skip
+            return value, narrow[1], kept
+
+        def mean_of(a):
+            if rng.random() < 0.5:
+                count = w.emit("arith.constant %s : f32" % ref.literal(float(K)))
+                return w.emit("arith.divf %s, %s : f32" % (a, count))
+            part = w.emit("arith.constant %s : f32" % ref.literal(ref.f32(1 / K)))
+            return w.emit("arith.mulf %s, %s : f32" % w.swap(a, part))
+
+        self.layer = rng.random() < 0.5
+        centre = x32  # what is squared, of the elements that are read
+        if self.layer:
+            total, of_mean = sum_of(reads, x32), mean_of
+            if rng.random() < 0.7:
+                mean = w.elementwise(
+                    own, [(*total[:2], own)], narrow, lambda a, _: mean_of(a)
+                )
+                total, of_mean = (*mean, kept), lambda a: a
+
+            def less_mean(a, m):
+                return w.emit("arith.subf %s, %s : f32" % (x32(a), of_mean(m)))
+
+            reads, centre = [*reads, total], less_mean
+            if rng.random() < 0.6:
+                made = w.elementwise(loops, reads, wide, lambda a, m, _: less_mean(a, m))
+                reads, centre = [(*made, loops)], lambda a: a
 
         def square(a):
             if rng.random() < 0.5:
@@ -78,36 +118,15 @@ class Norm:
             two = w.emit("arith.constant 2.0 : f32")
             return w.emit("math.powf %s, %s : f32" % (a, two))
 
-        squares, square_loops = (*read, loops), x32
+        squares, term = reads, lambda *a: square(centre(*a))
         if rng.random() < 0.5:
-            made = w.elementwise(loops, [squares], wide, lambda a, _: square(x32(a)))
-            squares = (*made, loops)
-
-            def square_loops(a):
-                return a
-        else:
-
-            def square_loops(a):
-                return square(x32(a))
-
-        zero = w.emit("arith.constant 0.0 : f32")
-        start = w.emit("linalg.fill ins(%s : f32) outs(%s : %s) -> %s" % (zero, *narrow, narrow[1]))
-        total = w.generic(
-            loops, ["k"], [squares], (start, narrow[1]), kept,
-            lambda a, so_far: (w.emit("arith.addf %s, %s : f32" % w.swap(square_loops(a), so_far)),
-                               "f32"),
-        )  # fmt: skip
-        # The rows' own loops, where the sum has a dimension of size 1 that is a loop, too.
-        own = [d if d != "0" else "o" for d in kept]
+            made = w.elementwise(loops, reads, wide, lambda *a: square(centre(*a[:-1])))
+            squares, term = [(*made, loops)], lambda a: a
+        total = sum_of(squares, term)
         invert = rng.choice(["rsqrt", "sqrt", "one over sqrt"])
 
         def root(a, *_):
-            if rng.random() < 0.5:
-                count = w.emit("arith.constant %s : f32" % ref.literal(float(K)))
-                mean = w.emit("arith.divf %s, %s : f32" % (a, count))
-            else:
-                part = w.emit("arith.constant %s : f32" % ref.literal(ref.f32(1 / K)))
-                mean = w.emit("arith.mulf %s, %s : f32" % w.swap(a, part))
+            mean = mean_of(a)
             if epsilon:
                 constant = w.emit("arith.constant %s : f32" % ref.literal(epsilon))
                 mean = w.emit("arith.addf %s, %s : f32" % w.swap(mean, constant))
@@ -119,15 +138,15 @@ class Norm:
             one = w.emit("arith.constant 1.0 : f32")
             return w.emit("arith.divf %s, %s : f32" % (one, squared))
 
-        roots, of_root = (total, narrow[1], kept), root
+        roots, of_root = total, root
         if rng.random() < 0.7:
-            made = w.elementwise(own, [(total, narrow[1], own)], narrow, root)
+            made = w.elementwise(own, [(*total[:2], own)], narrow, root)
             roots, of_root = (*made, kept), lambda a: a
         to = w.new_tensor(shape, element)
         one_plus, fused = rng.random() < 0.3, rng.random() < 0.5
 
-        def normalized(a, r):
-            a, r = x32(a), of_root(r)
+        def normalized(*elements):
+            a, r = centre(*elements[:-1]), of_root(elements[-1])
             if invert == "sqrt":
                 return w.emit("arith.divf %s, %s : f32" % (a, r))
             return w.emit("arith.mulf %s, %s : f32" % w.swap(a, r))
@@ -142,14 +161,14 @@ class Norm:
                 return product
             return w.emit("arith.truncf %s : f32 to %s" % (product, element))
 
-        inputs = [(*read, loops), roots]
+        inputs = [*reads, roots]
         if fused:
             y = w.elementwise(
                 loops, [*inputs, (*factors, ["k"])], to,
-                lambda a, r, s, _: scaled(normalized(a, r), s), element,
+                lambda *a: scaled(normalized(*a[:-2]), a[-2]), element,
             )  # fmt: skip
         else:
-            n = w.elementwise(loops, inputs, wide, lambda a, r, _: normalized(a, r))
+            n = w.elementwise(loops, inputs, wide, lambda *a: normalized(*a[:-1]))
             y = w.elementwise(
                 loops, [(*n, loops), (*factors, ["k"])], to,
                 lambda n, s, _: scaled(n, s), element,
@@ -159,16 +178,22 @@ class Norm:
             text = "tensor.collapse_shape %s [[0, 1], [2]] : %s into %s"
             y = w.emit(text % (*y, flat)), flat
         self.result = (*y, (M, K))
-        self.what = "%s, %s, %s%s" % (
-            " x ".join(map(str, shape)), element, invert, ", fused" if fused else ""
+        kind = "layer" if self.layer else "rms"
+        self.what = "%s %s, %s, %s%s" % (
+            kind, " x ".join(map(str, shape)), element, invert, ", fused" if fused else ""
         )  # fmt: skip
         self.expected = []
         for values in x:
+            less = sum(values) / K if self.layer else 0.0
+            values = [v - less for v in values]  # noqa: PLW2901
             mean = sum(v * v for v in values) / K + epsilon
             factor = [s + 1 if one_plus else s for s in scale]
             self.expected.append([v / math.sqrt(mean) * f for v, f in zip(values, factor)])
         bits = {"f32": 18, "f16": 10, "bf16": 7}[element]
-        self.tolerance = [[2.0**-bits * (abs(v) + 0.01) for v in row] for row in self.expected]
+        least = 0.1 if self.layer else 0.01  # what is left of x less its mean has its rounding
+        self.tolerance = [
+            [2.0**-bits * (abs(v) + least) for v in row] for row in self.expected
+        ]
 
 
 def main():
@@ -195,7 +220,9 @@ def run(norms, rng, seed):
         input=module, capture_output=True, text=True, check=False,
     )  # fmt: skip
     raised = opt.stdout.count("qlinear.norm ")
-    if opt.returncode or raised != len(norms) or "linalg.generic" in opt.stdout:
+    layers = opt.stdout.count("qlinear.norm layer ")
+    right = raised == len(norms) and layers == sum(norm.layer for norm in norms)
+    if opt.returncode or not right or "linalg.generic" in opt.stdout:
         for norm in norms:
             print(norm.what)
         sys.exit(f"{raised} of {len(norms)} were raised, seed {seed}:\n{opt.stderr}\n{opt.stdout}")
