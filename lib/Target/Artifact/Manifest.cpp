@@ -78,12 +78,13 @@ Array WeightTable::describeConstants() const {
   return result;
 }
 
-/// A constant tensor of floats, or null.
+/// A constant tensor of floats or of numbers of rows, or null.
 static DenseElementsAttr constantTensor(Value value) {
   DenseElementsAttr constant;
   auto type = dyn_cast<RankedTensorType>(value.getType());
-  if (type && isa<mlir::FloatType>(type.getElementType()) &&
-      dtypeOf(type.getElementType()) && matchPattern(value, m_Constant(&constant)))
+  Type element = type ? type.getElementType() : Type();
+  if (element && (isa<mlir::FloatType>(element) || element.isSignlessInteger(32)) &&
+      dtypeOf(element) && matchPattern(value, m_Constant(&constant)))
     return constant;
   return {};
 }
@@ -171,6 +172,12 @@ FailureOr<Object> describeSignature(func::FuncOp function) {
   Object result{{"name", function.getName()},
                 {"inputs", std::move(*inputs)},
                 {"outputs", std::move(*outputs)}};
+  if (!anyDynamic && !rows) // there are constants and caches alone
+    for (Operation &op : function.getBody().front())
+      if (auto kernel = dyn_cast<ql::KernelOpInterface>(op))
+        rows = std::max(rows, kernel.getM());
+      else if (auto launch = dyn_cast<ql::LaunchOp>(op))
+        rows = std::max(rows, launch.getM());
   if (!anyDynamic)
     result["rows"] = std::max<int64_t>(rows, 1);
   return result;
