@@ -172,6 +172,18 @@ def test_a_cache_that_is_full():
         model(IDS[:, 3:], past_key_values=cache)
 
 
+def test_a_cache_that_a_graph_overfills():
+    """There is no number to look at while a graph is made, nor one on a GPU."""
+    model, _ = both("Llama")
+    step = torch.compile(model.forward, fullgraph=True, backend="aot_eager")
+    (cache,) = caches_of([model], 4)
+    with torch.no_grad():
+        model(IDS[:, :3], past_key_values=cache)
+        step(IDS[:, 3:4], past_key_values=cache)
+        with pytest.raises(RuntimeError, match="of 4 tokens gets more than these"):
+            step(IDS[:, 4:], past_key_values=cache)
+
+
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_torch_compile(backend):
     """As generate() compiles a step: the whole of it, with the cache as its own."""

@@ -81,6 +81,22 @@ class Target:
             self.layer.cumulative_length_int += tokens
 
 
+def _check_room(past, index, layer, tokens):
+    """What is past a layer's end would not be written. On a GPU, and where a graph is made, only the
+    device knows how many tokens there are: it stops there, as it does in update(). One layer
+    speaks for all that count alike."""
+    what, way_out = f"a static cache of {layer.max_cache_len} tokens", "make its max_cache_len larger"
+    if layer.keys.device.type == "cpu" and not torch.compiler.is_compiling():
+        have = int(layer.cumulative_length)
+        if have + tokens > layer.max_cache_len:
+            raise Error(f"{what} has {have}, and gets {tokens} more; {way_out}")
+        return
+    alike = (i for i, other in enumerate(past.layers) if type(other) is type(layer))
+    if index == next(alike):
+        fits = layer.cumulative_length <= layer.max_cache_len - tokens
+        torch._assert_async(fits, f"{what} gets more than these; {way_out}")
+
+
 def target_of(past, index, x, heads, head):
     """The Target for `heads` heads of `head` columns of keys and of values, for the rows of x
     (batch, tokens, K); None where the attention has to update the cache."""
@@ -104,11 +120,5 @@ def target_of(past, index, x, heads, head):
             return None
     if layer.cumulative_length.device != x.device:
         return None
-    if x.device.type == "cpu" and not torch.compiler.is_compiling():
-        have = int(layer.cumulative_length)
-        if have + tokens > layer.max_cache_len:
-            raise Error(
-                f"a static cache of {layer.max_cache_len} tokens has {have}, and gets {tokens} "
-                "more; make it with a larger max_cache_len"
-            )
+    _check_room(past, index, layer, tokens)
     return Target(past, layer, _places(layer, batch, tokens, heads, x.device))

@@ -182,18 +182,20 @@ class Norm:
         self.what = "%s %s, %s, %s%s" % (
             kind, " x ".join(map(str, shape)), element, invert, ", fused" if fused else ""
         )  # fmt: skip
-        self.expected = []
+        self.expected, self.tolerance = [], []
+        bits = {"f32": 18, "f16": 10, "bf16": 7}[element]
+        factor = [s + 1 if one_plus else s for s in scale]
         for values in x:
             less = sum(values) / K if self.layer else 0.0
-            values = [v - less for v in values]  # noqa: PLW2901
-            mean = sum(v * v for v in values) / K + epsilon
-            factor = [s + 1 if one_plus else s for s in scale]
-            self.expected.append([v / math.sqrt(mean) * f for v, f in zip(values, factor)])
-        bits = {"f32": 18, "f16": 10, "bf16": 7}[element]
-        least = 0.1 if self.layer else 0.01  # what is left of x less its mean has its rounding
-        self.tolerance = [
-            [2.0**-bits * (abs(v) + least) for v in row] for row in self.expected
-        ]
+            centred = [v - less for v in values]
+            root = math.sqrt(sum(v * v for v in centred) / K + epsilon)
+            row = [v / root * f for v, f in zip(centred, factor)]
+            # The mean is rounded in f32, as its sum is; what is left of x has that error.
+            rounding = 2.0**-22 * max(map(abs, values)) / root if self.layer else 0.0
+            self.expected.append(row)
+            self.tolerance.append(
+                [2.0**-bits * (abs(v) + 0.01) + rounding * abs(f) for v, f in zip(row, factor)]
+            )
 
 
 def main():
