@@ -39,6 +39,18 @@ INT4 = {
     # What `auto` takes for integer zeros and bf16 scales: exact.
     "auto": "u4, group = 32, zero, scale = delta10 * row<bf16>, offset = u4",
 }
+# Formats of checkpoints, of other bits, too, in the place of 4; the head is as with "k-quant".
+FORMATS = {
+    "q2-k": "u2, group = 16, min, scale = u4 * block<256, f16>, offset = u4 * block<256, f16>",
+    "q3-k": "i3, group = 16, symmetric, scale = i6 * block<256, f16>",
+    "q5-k": "u5, group = 32, min, scale = u6 * block<256, f16>, offset = u6 * block<256, f16>",
+    "q8-0": "i8, group = 32, symmetric, scale = f16",
+    "iq4-nl": "iq4nl, group = 32, symmetric, scale = f16",
+    "iq4-xs": "iq4nl, group = 32, symmetric, scale = i6 * block<256, f16>",
+    "mxfp4": "e2m1, group = 32, symmetric, scale = e8m0",
+    "nvfp4": "e2m1, group = 16, symmetric, scale = e4m3 * row<f32>",
+    "nf4": "nf4, group = 64, symmetric, scale = f32",
+}
 INT6 = {
     "bf16": "i6, group = 16, symmetric, scale = bf16",
     "row-u8": "i6, group = 16, symmetric, scale = i8 * row<bf16>",
@@ -48,7 +60,7 @@ INT6 = {
     "log": "i6, group = 16, symmetric, scale = i8 * row<bf16>",
     "auto": "i6, group = 16, symmetric, scale = delta10 * row<bf16>",
 }
-ENCODINGS = [name + end for end in ("", "-float") for name in INT4]
+ENCODINGS = [name + end for end in ("", "-float") for name in (*INT4, *FORMATS)]
 FLOAT = "activations = #qlinear.activation_format<float>"
 
 
@@ -64,8 +76,8 @@ def main():
     encoding = args.encoding.removesuffix("-float")
     fields = [] if encoding == args.encoding else [FLOAT]
     fields += [f"schedule = {args.schedule}"] if args.schedule else []
-    print(f"#int4 = #qlinear.encoding<{INT4[encoding]}>")
-    print(f"#int6 = #qlinear.encoding<{INT6[encoding]}>")
+    print(f"#int4 = #qlinear.encoding<{(INT4 | FORMATS)[encoding]}>")
+    print(f"#int6 = #qlinear.encoding<{INT6.get(encoding, INT6['k-quant'])}>")
     for name in args.shapes.split(","):
         n, k, bits = SHAPES[name]
         weight = f"!qlinear.weight<{n}x{k}, #int{bits}>"

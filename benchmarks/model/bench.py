@@ -59,14 +59,14 @@ def clear(device):
         torch.cuda.reset_peak_memory_stats()
 
 
-def made(name, variant, device, *, optimized=True, attention=decoding.NAME, filled=True, **sizes):
-    """A model whose linears are those of a variant."""
+def made(name, variant, device, *, optimized=True, attention=decoding.NAME, filled=True, tokens=None, **sizes):
+    """A model whose linears are those of a variant, its head for other `tokens`."""
     is_float = variant == models.FLOAT
     model = models.build(name, device, attention, linears=is_float, **sizes)
     if device == "cuda":
         decoding.fuse_elementwise(model)
     if not is_float:
-        models.replace(model, variant, device, filled=filled)
+        models.replace(model, variant, device, filled=filled, tokens=tokens)
     if variant in models.ENCODINGS and optimized:
         # Its check would run the layers' linears by themselves, too: kernels for nothing.
         report = qlinear.nn.optimize(model, check=False)
@@ -91,11 +91,11 @@ def pack(options):
             if variant not in models.ENCODINGS:
                 continue
             sizes = models.of_each_kind(name)
-            of = made(name, variant, "cpu", optimized=options.optimized, filled=False, **sizes)
-            vocabulary = models.MODELS[name][3]["vocab_size"]
-            of.lm_head = models.makers(variant, "meta", False)[1](
-                vocabulary, of.config.hidden_size
-            )
+            tokens = models.MODELS[name][3]["vocab_size"]
+            of = made(
+                name, variant, "cpu", optimized=options.optimized, filled=False, tokens=tokens,
+                **sizes,
+            )  # fmt: skip
             qlinear.nn.prepare(kernels_of(of, options.optimized), torch.bfloat16, options.pack)
             log(f"{name}, {variant}: compiled for {options.pack}")
 

@@ -36,6 +36,20 @@ class Cache:
         self.keys = [torch.randn(shape, **like) for shape in shapes]
         self.values = [torch.randn(shape, **like) for shape in shapes]
         self.position = torch.zeros(1, dtype=torch.int64, device=parameter.device)
+        self.places = {}
+
+    def qlinear_places(self, layer, x):
+        """Where functions of qlinear.nn.optimize() write a token's keys and values: in rings, of
+        each head its own. Known once in each step for all layers of one shape."""
+        mine = self.keys[layer], self.values[layer]
+        batch, heads, slots, _ = mine[0].shape
+        if x.shape[1] > 1:
+            return None
+        if (heads, slots) not in self.places:
+            of_head = torch.arange(batch * heads, dtype=torch.int32, device=x.device) * slots
+            at = of_head + (self.position % slots).to(torch.int32)
+            self.places[heads, slots] = at.view(batch, 1, heads)
+        return *mine, self.places[heads, slots]
 
     def update(self, keys, values, layer, *args, **kwargs):
         """Called by transformers' attentions. A prompt starts at position 0, and attends to its own
@@ -181,6 +195,7 @@ class Decoder:
         return self.ids.clone()
 
     def _eagerly(self):
+        self.cache.places.clear()
         logits = self.model(
             input_ids=self.ids,
             position_ids=self.positions,

@@ -14,6 +14,7 @@ import sys
 import qlinear
 import qlinear.nn
 import torch
+from qlinear import _embedding
 from qlinear.archive import PackedWeight
 from transformers import (
     Gemma4ForCausalLM,
@@ -206,15 +207,21 @@ def linears_of(model):
                     yield owner, name, linear.out_features, linear.in_features
 
 
-def replace(model, variant, device, *, filled=True):
+def replace(model, variant, device, *, filled=True, tokens=None):
     """Makes the linears of a model those of a variant. Heads have 6 bits, as swap_linears gives
-    them; that of tinygemm is left alone where it is tied."""
+    them, for as many tokens as the model has, or others; that of tinygemm is left alone where it
+    is tied."""
     make, make_head = makers(variant, device, filled)
     for owner, name, n, k in list(linears_of(model)):
         setattr(owner, name, make(n, k))
-    if variant != TINYGEMM or not is_tied(model):
-        head = model.lm_head
-        model.lm_head = make_head(head.out_features, head.in_features)
+    if variant == TINYGEMM and is_tied(model):
+        return
+    head = model.lm_head
+    model.lm_head = make_head(tokens or head.out_features, head.in_features)
+    if variant != TINYGEMM and is_tied(model):
+        _embedding.of_checkpoint(
+            model, {"model.embed_tokens": "lm_head"}, {"lm_head": model.lm_head}
+        )
 
 
 def bytes_of(model):

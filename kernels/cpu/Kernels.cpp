@@ -10,7 +10,7 @@
 // Floating-point contraction must be off: fma() says where one is wanted.
 //
 //===----------------------------------------------------------------------===//
-#include "FloatLinear.h"
+#include "Embedding.h"
 #include "Gemm.h"
 #include "Norm.h"
 #include "Rotary.h"
@@ -81,6 +81,11 @@ QL_KERNEL ql_cpu_rotary_norm(int dtype, int tableType, int normType, int centere
   rotateNormalized(dtype, tableType, normType, centered, epsilon, heads, head, rotated,
                    x, norm, cos, sin,
                    {out, head * (dtype == kFloat32 ? 4 : 2), at, count, headsPerPiece});
+}
+
+QL_KERNEL ql_cpu_embedding(u64 spec, u64 N, u64 K, int dtype, const u8 *blob,
+                           const int *index, u8 *out) {
+  readRow(WeightLayout{Spec::unpack(spec), N, K}, dtype, blob, *index, out);
 }
 
 QL_KERNEL ql_cpu_norm_statistics(int subtractsMean, int dtype, u64 K, float epsilon,

@@ -50,6 +50,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "Columns.h"
+#include "Embedding.h"
 #include "Gemm.h"
 #include "GroupGemm.h"
 #include "Prepare.h"
@@ -318,6 +319,20 @@ void ql_quantize(i32 type, i64 K, i32 rows, i32 threads, i32 blocks, const u8 *x
     if (part == 0)
       *(u32x2 *)(to + l.record(u64(u32(k / qlinear::layout::kChunk)))) =
           u32x2{bitCast<u32>(q.d), u32(u16(q.lowSum)) | u32(q.highSum) << 16};
+  }
+}
+
+/// Rows `indices` of a weight; blocks of `threads` threads share their chunks.
+void ql_embedding(u64 spec, i64 N, i64 K, i32 type, i32 rows, i32 threads,
+                  const u8 *blob, const i32 *indices, u8 *out) {
+  RowReader reader{{Spec::unpack(spec), u64(N), u64(K)}, blob, {type, K % 4 ? 1 : 4}};
+  int perRow = reader.chunksPerRow();
+  i64 items = i64(rows) * perRow, bytes = K * qlinear::layout::floatBytes(type);
+  QL_NO_UNROLL
+  for (i64 i = i64(ql_ptx_block()) * threads + ql_ptx_thread(); i < items;
+       i += i64(threads) * ql_ptx_blocks()) {
+    i64 row = i / perRow;
+    reader.read(indices[row], int(i - row * perRow), out + row * bytes);
   }
 }
 

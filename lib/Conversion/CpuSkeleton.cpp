@@ -151,15 +151,14 @@ public:
          {constant32(dtypeOf(type)), at(from, index, bytesOf(type)), count, buffer});
     return loadVector(buffer);
   }
-  /// The same of an extra of an epilogue, whose columns from `column` on are at `element`
-  /// of a matrix.
+  /// The same of an extra of an epilogue, whose columns from `column` on are at
+  /// `element` of a matrix.
   Value loadExtra(Value from, RankedTensorType type, Value column, Value element,
                   Value count, Value buffer) {
     if (!isOneElement(type))
       return loadSome(from, type.getRank() == 1 ? column : element,
                       type.getElementType(), count, buffer);
-    Value one =
-        loadSome(from, constant(0), type.getElementType(), constant(1), buffer);
+    Value one = loadSome(from, constant(0), type.getElementType(), constant(1), buffer);
     return LLVM::ShuffleVectorOp::create(b, loc, one, one,
                                          SmallVector<int32_t>(kColumns, 0));
   }
@@ -168,6 +167,11 @@ public:
     storeVector(value, buffer);
     call("ql_cpu_store",
          {constant32(dtypeOf(type)), at(to, index, bytesOf(type)), count, buffer});
+  }
+  /// The encoding and the shape of a weight, as micro-kernels take them.
+  SmallVector<Value> shapeOf(WeightType type) {
+    return {constant(int64_t(type.getEncoding().getValue().spec())),
+            constant(type.getN()), constant(type.getK())};
   }
   Value null() { return LLVM::ZeroOp::create(b, loc, ptr); }
   /// A number that comes in a pointer's place.
@@ -308,12 +312,6 @@ public:
     });
   }
 
-  /// The encoding and the shape of a weight, as micro-kernels take them.
-  SmallVector<Value> shapeOf(WeightType type) {
-    return {k.constant(int64_t(type.getEncoding().getValue().spec())),
-            k.constant(type.getN()), k.constant(type.getK())};
-  }
-
   KernelBuilder k;
   LinearOp linear;
   SmallVector<Value> blobs, extras, results, products;
@@ -327,7 +325,7 @@ void addUnits(LinearKernel &l, size_t i, int64_t rows, Type floats, Value tile,
   KernelBuilder &k = l.k;
   WeightType type = l.linear.getWeightType(i);
   layout::WeightLayout w = type.getLayout();
-  SmallVector<Value> shape = l.shapeOf(type);
+  SmallVector<Value> shape = l.k.shapeOf(type);
   Value m = k.constant32(int32_t(rows));
   shape.push_back(m);
   auto withShape = [&](ValueRange rest) {
@@ -406,7 +404,7 @@ LLVM::LLVMFuncOp buildLinearKernel(SymbolTable &symbols, LinearOp linear,
               Value tile = l.tileOf(index, offset);
               Value tiles = k.min(k.constant(cpu::kGemmTiles), k.sub(high, index));
               for (size_t i = from; i < to; ++i) {
-                SmallVector<Value> args = l.shapeOf(linear.getWeightType(i));
+                SmallVector<Value> args = l.k.shapeOf(linear.getWeightType(i));
                 args.append({l.blobs[i], activations, k.toInt32(count), tile,
                              k.toInt32(tiles), l.state, k.constant(*kernel.tokens),
                              l.products[i - from]});
@@ -481,6 +479,21 @@ LLVM::LLVMFuncOp buildNormKernel(SymbolTable &symbols, NormOp op, StringRef name
         k.storeSome(values[i], result, element,
                     getElementTypeOrSelf(op.getResult(i).getType()), count, buffer);
     });
+  });
+  return k.finish();
+}
+
+LLVM::LLVMFuncOp buildEmbeddingKernel(SymbolTable &symbols, EmbeddingOp op,
+                                      StringRef name, std::optional<int64_t> parts) {
+  KernelBuilder k(symbols, op.getLoc(), name);
+  Value blob = k.argument(0), indices = k.argument(1), out = k.argument(2);
+  int64_t rowBytes = op.getWeightType().getK() * bytesOf(op.getElement());
+  auto [begin, end] = k.rowsOf(parts);
+  k.loop(begin, end, [&](Value row) {
+    SmallVector<Value> args = k.shapeOf(op.getWeightType());
+    args.append({k.constant32(dtypeOf(op.getElement())), blob, k.at(indices, row, 4),
+                 k.at(out, row, rowBytes)});
+    k.call("ql_cpu_embedding", args);
   });
   return k.finish();
 }

@@ -38,6 +38,10 @@ LLVM::LLVMFuncOp buildQuantizeKernel(SymbolTable &symbols, Location loc, StringR
 LLVM::LLVMFuncOp buildNormKernel(SymbolTable &symbols, NormOp op, StringRef name,
                                  std::optional<int64_t> parts);
 
+/// The kernel of a `qlinear.embedding`, with such items.
+LLVM::LLVMFuncOp buildEmbeddingKernel(SymbolTable &symbols, EmbeddingOp op,
+                                      StringRef name, std::optional<int64_t> parts);
+
 /// The kernel of a `qlinear.rotary`, with such items.
 LLVM::LLVMFuncOp buildRotaryKernel(SymbolTable &symbols, RotaryOp op, StringRef name,
                                    std::optional<int64_t> parts);

@@ -24,6 +24,8 @@ public:
     addBuilder<QuantizeActivationsOp>(
         [this](QuantizeActivationsOp op, StringRef stem) { return build(op, stem); });
     addBuilder<NormOp>([this](NormOp op, StringRef stem) { return build(op, stem); });
+    addBuilder<EmbeddingOp>(
+        [this](EmbeddingOp op, StringRef stem) { return build(op, stem); });
     addBuilder<RotaryOp>(
         [this](RotaryOp op, StringRef stem) { return build(op, stem); });
   }
@@ -42,6 +44,7 @@ private:
   FailureOr<Kernels> build(LinearOp op, StringRef stem);
   FailureOr<Kernels> build(QuantizeActivationsOp op, StringRef stem);
   FailureOr<Kernels> build(NormOp op, StringRef stem);
+  FailureOr<Kernels> build(EmbeddingOp op, StringRef stem);
   FailureOr<Kernels> build(RotaryOp op, StringRef stem);
   /// Kernels of an operation that takes M rows one by one: `build` makes the one whose
   /// items are rows, or so many equal parts of all rows.
@@ -120,6 +123,12 @@ FailureOr<Kernels> CpuTarget::build(NormOp op, StringRef stem) {
     return failure();
   return byRows(op.getM(), stem, [&](StringRef name, std::optional<int64_t> parts) {
     return buildNormKernel(symbolsOf(op), op, name, parts);
+  });
+}
+
+FailureOr<Kernels> CpuTarget::build(EmbeddingOp op, StringRef stem) {
+  return byRows(op.getM(), stem, [&](StringRef name, std::optional<int64_t> parts) {
+    return buildEmbeddingKernel(symbolsOf(op), op, name, parts);
   });
 }
 

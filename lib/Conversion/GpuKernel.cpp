@@ -29,6 +29,7 @@ public:
   using GpuSkeleton::GpuSkeleton;
   void linear(LinearOp op, const KernelPlan &plan);
   void quantize(RankedTensorType input, int64_t grid, int64_t threads, bool pdl);
+  void embedding(EmbeddingOp op, int64_t threads, bool pdl);
   void rotary(RotaryOp op, int64_t threads, bool pdl);
 
 private:
@@ -349,6 +350,15 @@ void Skeleton::quantize(RankedTensorType input, int64_t grid, int64_t threads,
         rows, constant(threads), constant(grid), pointers[0], pointers[1]});
 }
 
+void Skeleton::embedding(EmbeddingOp op, int64_t threads, bool pdl) {
+  awaitPrior(pdl);
+  WeightType type = op.getWeightType();
+  call("ql_embedding",
+       {SpecOp::create(b, loc, type.getEncoding()), constant64(type.getN()),
+        constant64(type.getK()), constant(elementOf(op.getElement())), rows,
+        constant(threads), pointers[0], pointers[1], pointers[2]});
+}
+
 void Skeleton::rotary(RotaryOp op, int64_t threads, bool pdl) {
   awaitPrior(pdl);
   unsigned count = unsigned(op.getInputs().size()), plain = op.getNumRows();
@@ -372,8 +382,8 @@ void Skeleton::rotary(RotaryOp op, int64_t threads, bool pdl) {
       args.push_back(pointers[count + 2 + i]);
     args.append({pointers[count], pointers[count + 1]});
     if (i < plain) {
-      args.append({LLVM::ZeroOp::create(b, loc, ptr), constant64(0), constant(1),
-                   results[i]});
+      args.append(
+          {LLVM::ZeroOp::create(b, loc, ptr), constant64(0), constant(1), results[i]});
     } else {
       ArrayRef<Value> cache = caches.drop_front(2 * (i - plain));
       int64_t columns = op.getColumns(i) / op.getPieces();
@@ -406,6 +416,16 @@ gpu::GPUFuncOp buildQuantizeKernel(OpBuilder &builder, StringRef name,
   gpu::GPUFuncOp f = skeleton.open(name, KernelArgs::of(op, false), threads, 1);
   skeleton.quantize(cast<RankedTensorType>(op.getInput().getType()), grid, threads,
                     pdl);
+  skeleton.close(f);
+  return f;
+}
+
+gpu::GPUFuncOp buildEmbeddingKernel(OpBuilder &builder, StringRef name, EmbeddingOp op,
+                                    int64_t threads, bool pdl) {
+  OpBuilder::InsertionGuard guard(builder);
+  Skeleton skeleton(builder, op.getLoc());
+  gpu::GPUFuncOp f = skeleton.open(name, KernelArgs::of(op, false), threads, 1);
+  skeleton.embedding(op, threads, pdl);
   skeleton.close(f);
   return f;
 }

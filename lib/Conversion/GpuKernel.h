@@ -66,6 +66,12 @@ mlir::gpu::GPUFuncOp buildNormKernel(mlir::OpBuilder &builder, llvm::StringRef n
                                      const KernelArgs &args, bool pdl,
                                      const NormLeaves *leaves = nullptr);
 
+/// Builds the kernel of a `qlinear.embedding`, for any number of rows and blocks.
+mlir::gpu::GPUFuncOp buildEmbeddingKernel(mlir::OpBuilder &builder,
+                                          llvm::StringRef name,
+                                          mlir::qlinear::EmbeddingOp op,
+                                          int64_t threads, bool pdl);
+
 /// Builds the kernel of a `qlinear.rotary`, for any number of rows and blocks.
 mlir::gpu::GPUFuncOp buildRotaryKernel(mlir::OpBuilder &builder, llvm::StringRef name,
                                        mlir::qlinear::RotaryOp op, int64_t threads,

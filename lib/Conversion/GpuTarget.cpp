@@ -30,6 +30,8 @@ public:
     addBuilder<QuantizeActivationsOp>(
         [this](QuantizeActivationsOp op, StringRef stem) { return build(op, stem); });
     addBuilder<NormOp>([this](NormOp op, StringRef stem) { return build(op, stem); });
+    addBuilder<EmbeddingOp>(
+        [this](EmbeddingOp op, StringRef stem) { return build(op, stem); });
     addBuilder<RotaryOp>(
         [this](RotaryOp op, StringRef stem) { return build(op, stem); });
   }
@@ -66,7 +68,10 @@ private:
                      StringRef stem, int64_t rows, bool image);
   FailureOr<Kernels> build(QuantizeActivationsOp op, StringRef stem);
   FailureOr<Kernels> build(NormOp op, StringRef stem);
+  FailureOr<Kernels> build(EmbeddingOp op, StringRef stem);
   FailureOr<Kernels> build(RotaryOp op, StringRef stem);
+  /// Variants of one kernel whose threads share the items of all rows.
+  Kernels byItems(StringRef kernel, int64_t itemsPerRow, int64_t threads);
   gpu::GPUModuleOp kernelModule();
   /// Blocks of a norm that run at once.
   int64_t mostBlocks(const ::qlinear::NormPlan &plan) const {
@@ -242,12 +247,27 @@ FailureOr<Kernels> GpuTarget::build(RotaryOp op, StringRef stem) {
   std::string kernel = (stem + "_many").str();
   b.setInsertionPointToEnd(kernelModule().getBody());
   ::qlinear::buildRotaryKernel(b, kernel, op, kThreads, chip.pdl());
-  int64_t most = chip.multiprocessors * (kThreadsTogether / kThreads);
+  return byItems(kernel, items, kThreads);
+}
+
+FailureOr<Kernels> GpuTarget::build(EmbeddingOp op, StringRef stem) {
+  constexpr int64_t kThreads = 64;
+  OpBuilder b(op.getContext());
+  std::string kernel = (stem + "_many").str();
+  b.setInsertionPointToEnd(kernelModule().getBody());
+  ::qlinear::buildEmbeddingKernel(b, kernel, op, kThreads, chip.pdl());
+  int64_t chunks =
+      llvm::divideCeil(op.getWeightType().getK(), ::qlinear::layout::kChunk);
+  return byItems(kernel, chunks, kThreads);
+}
+
+Kernels GpuTarget::byItems(StringRef kernel, int64_t itemsPerRow, int64_t threads) {
+  int64_t most = chip.multiprocessors * (kThreadsTogether / threads);
   Kernels kernels;
   for (int64_t rows : {int64_t(1), int64_t(8), int64_t(64), kAnyRows}) {
-    int64_t grid = llvm::divideCeil(std::min(rows, most * kThreads) * items, kThreads);
-    kernels.variants.push_back(
-        variant(rows, kernel, std::min(grid, most), kThreads, 0));
+    int64_t grid =
+        llvm::divideCeil(std::min(rows, most * threads) * itemsPerRow, threads);
+    kernels.variants.push_back(variant(rows, kernel, std::min(grid, most), threads, 0));
   }
   return kernels;
 }

@@ -1,4 +1,4 @@
-//===- RowOps.cpp - Operations on rows: norms, rotary embeddings ----------===//
+//===- RowOps.cpp - Operations on rows that multiply none -----------------===//
 //
 // Part of QLinear, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -218,9 +218,9 @@ static LogicalResult verifyCaches(RotaryOp op) {
                               << cite<RotaryOp>(15);
   }
   if (!compatible(at.getDimSize(0), op.getM()))
-    return op.emitOpError() << "has places of " << at << ", and the inputs have M = "
-                            << str(op.getM()) << "; there is a row for each token"
-                            << cite<RotaryOp>(15);
+    return op.emitOpError() << "has places of " << at
+                            << ", and the inputs have M = " << str(op.getM())
+                            << "; there is a row for each token" << cite<RotaryOp>(15);
   return success();
 }
 
@@ -304,5 +304,45 @@ LogicalResult RotaryOp::reifyResultShapes(OpBuilder &builder,
   for (Value cache : getCaches())
     shapes.push_back({*reifyRows(builder, getLoc(), cache),
                       builder.getIndexAttr(shapeOf(cache.getType()).second)});
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// embedding
+//===----------------------------------------------------------------------===//
+
+bool EmbeddingOp::hasTensorSemantics() { return isOnTensors(*this); }
+int64_t EmbeddingOp::getM() { return shapeOf(getIndices().getType()).first; }
+FloatType EmbeddingOp::getElement() {
+  return cast<FloatType>(getElementTypeOrSelf(valueTypes(*this).front()));
+}
+SmallVector<Value> EmbeddingOp::getKernelWeights() { return {getWeight()}; }
+SmallVector<Value> EmbeddingOp::getKernelInputs() { return {getIndices()}; }
+SmallVector<Value> EmbeddingOp::getKernelOuts() { return getOuts(); }
+
+LogicalResult EmbeddingOp::verify() {
+  if (failed(verifyForm(*this, getOuts())))
+    return failure();
+  auto indices = cast<ShapedType>(getIndices().getType());
+  if (indices.getDimSize(1) != 1)
+    return emitOpError() << "has indices of " << indices
+                         << "; they are a column, of a row's index each"
+                         << cite<EmbeddingOp>(5);
+  auto rows = cast<ShapedType>(valueTypes(*this).front());
+  if (rows.getDimSize(1) != getWeightType().getK() ||
+      !compatible(rows.getDimSize(0), getM()))
+    return emitOpError() << "makes " << rows << " of " << str(getM())
+                         << " rows of a weight with K = " << getWeightType().getK()
+                         << "; there is a row for each index, of K columns"
+                         << cite<EmbeddingOp>(6);
+  return success();
+}
+
+LogicalResult EmbeddingOp::reifyResultShapes(OpBuilder &builder,
+                                             ReifiedRankedShapedTypeDims &shapes) {
+  FailureOr<OpFoldResult> rows = reifyRows(builder, getLoc(), getIndices());
+  if (failed(rows))
+    return failure();
+  shapes.push_back({*rows, builder.getIndexAttr(getWeightType().getK())});
   return success();
 }

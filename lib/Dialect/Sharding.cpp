@@ -341,4 +341,5 @@ void mlir::qlinear::attachShardingInterface(MLIRContext *context) {
   LinearOp::attachInterface<LinearSharding>(*context);
   NormOp::attachInterface<RowsSharding<NormOp>>(*context);
   RotaryOp::attachInterface<RowsSharding<RotaryOp>>(*context);
+  EmbeddingOp::attachInterface<RowsSharding<EmbeddingOp>>(*context);
 }

@@ -39,6 +39,9 @@ ValueRange mapEpilogue(OpBuilder &b, EpilogueOpInterface op, ArrayRef<Value> com
 
 /// The pattern of qlinear.norm.
 void populateNormReference(RewritePatternSet &patterns, const TypeConverter &converter);
+/// The pattern of qlinear.embedding.
+void populateEmbeddingReference(RewritePatternSet &patterns,
+                                const TypeConverter &converter);
 /// The pattern of qlinear.rotary.
 void populateRotaryReference(RewritePatternSet &patterns,
                              const TypeConverter &converter);

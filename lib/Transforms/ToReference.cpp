@@ -487,6 +487,7 @@ struct ToReference : mlir::qlinear::impl::ToReferenceBase<ToReference> {
     patterns.add<PackPattern, DequantizePattern, QuantizeActivationsPattern>(converter,
                                                                              context);
     populateNormReference(patterns, converter);
+    populateEmbeddingReference(patterns, converter);
     populateRotaryReference(patterns, converter);
     patterns.add<LinearPattern>(
         converter, context,

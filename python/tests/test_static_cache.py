@@ -7,6 +7,7 @@
 """Optimized models with transformers' static caches, against models that are not optimized."""
 
 import copy
+import functools
 
 import numpy as np
 import pytest
@@ -126,6 +127,65 @@ def test_padding():
     mask[0, :3] = 0
     have, want = (m.generate(IDS, attention_mask=mask, **STATIC) for m in (model, plain))
     assert torch.equal(have, want)
+
+
+class Rings:
+    """A cache of another kind: the last tokens of each head, in rings, of a model whose layers are
+    all alike. `own`: it says itself where they are."""
+
+    is_compileable = True
+
+    def __init__(self, model, slots, own):
+        head = model.config.head_dim
+        shape = len(model.model.layers), 2, 2, model.config.num_key_value_heads, slots, head
+        self.tensors, self.slots, self.seen = torch.zeros(shape), slots, 0
+        if own:
+            self.qlinear_places = self.places
+
+    def places(self, layer, x):
+        batch, heads = self.tensors.shape[2:4]
+        at = (self.seen + torch.arange(x.shape[1])) % self.slots
+        first = torch.arange(batch * heads).view(batch, 1, heads) * self.slots
+        return *self.tensors[layer], (first + at.view(1, -1, 1)).to(torch.int32)
+
+    def update(self, keys, values, layer, *rest, **more):
+        at = (self.seen + torch.arange(keys.shape[2])) % self.slots
+        for mine, new in zip(self.tensors[layer], (keys, values)):
+            mine.index_copy_(2, at, new)
+        return tuple(self.tensors[layer])
+
+    def get_seq_length(self, layer=0):
+        return 0
+
+    def get_mask_sizes(self, length, layer):
+        return self.slots, 0
+
+
+@torch.no_grad()
+def test_a_cache_that_says_where():
+    model, plain = both("Qwen3")
+    caches = [Rings(model, 4, own=True), Rings(plain, 4, own=False)]
+    caches[0].update = None  # it is not called
+    everything = torch.ones(2, 1, 1, 4, dtype=torch.bool)
+    for step in range(6):
+        have, want = (
+            m(
+                IDS[:, :1] + step, past_key_values=c, attention_mask=everything,
+                position_ids=torch.full((2, 1), step),
+            ).logits
+            for m, c in zip((model, plain), caches)
+        )  # fmt: skip
+        assert off(have, want) < 1e-5
+        for c in caches:
+            c.seen += 1
+    assert off(caches[0].tensors, caches[1].tensors) < 1e-5
+    caches[0].qlinear_places = lambda layer, x: None
+    caches[0].update = functools.partial(Rings.update, caches[0])
+    have, want = (
+        m(IDS[:, :1], past_key_values=c, attention_mask=everything).logits
+        for m, c in zip((model, plain), caches)
+    )
+    assert off(have, want) < 1e-5
 
 
 @pytest.mark.parametrize("change", ["gradients", "kind", "type", "gaps", "dynamic"])

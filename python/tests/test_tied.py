@@ -62,6 +62,27 @@ def test_one_copy(name, tmp_path):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("name", ["Llama", "Gemma2"])
+def test_on_gpus(name):
+    """By a kernel, as on a GPU."""
+    model, _ = packed(name)
+    embedding = model.model.embed_tokens
+    ids = torch.tensor([[0, 127, 5], [5, 64, 1]])
+    want = embedding(ids)
+    with qlinear.nn.host_device("emulated"):
+        for kind in (torch.int64, torch.int32):
+            torch.testing.assert_close(embedding(ids.to(kind)), want)
+        half = copy.deepcopy(model).to(torch.bfloat16).model.embed_tokens
+        torch.testing.assert_close(half(ids), want.to(torch.bfloat16))
+        assert embedding(ids[:0]).shape == (0, 3, 64)
+        # No row; also none after the numbers are 32 bits.
+        lost = embedding(torch.tensor([-1, 128, 1 << 32, -(1 << 32) + 5, 3]))
+    assert lost[:4].isnan().all() and torch.equal(lost[4], embedding(torch.tensor([3]))[0])
+    with pytest.raises(qlinear.ArgumentError, match="indices are torch.int16"):
+        embedding(ids.to(torch.int16))
+
+
+@torch.no_grad()
 def swap_all_but_head(model):
     """Its head multiplies as a packed one does."""
     head = model.lm_head.weight

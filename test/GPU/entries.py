@@ -320,6 +320,23 @@ def rotary_entry():
     return entry
 
 
+def embedding_entry():
+    """Rows of weights of every kind of encoding."""
+    entry = Entry("embedding")
+    entry.rows = [1, 3, 70]
+    for i, (encoding, shapes) in enumerate(matrix.CASES):
+        for n, k in shapes:
+            w, weight = entry.weight(encoding, n, k)
+            rows = f"tensor<?x{k}x{matrix.RESULTS[i % 3]}>"
+            entry.function(
+                f"rows_{w}", [("i", "tensor<?x1xi32>")], [rows],
+                f"  %w = qlinear.load @{w} : {weight}\n"
+                f"  %y = qlinear.embedding %i of %w : (tensor<?x1xi32>, {weight}) -> {rows}\n"
+                f"  return %y : {rows}\n",
+            )  # fmt: skip
+    return entry
+
+
 def joined_entry():
     """Norms that are launched with a linear, in their kernels for few rows and for many."""
     entry = Entry("joined")
@@ -470,6 +487,7 @@ def entries():
     yield quantize_entry()
     yield norm_entry()
     yield rotary_entry()
+    yield embedding_entry()
     yield joined_entry()
     yield extremes_entry()
     yield exact_entry()

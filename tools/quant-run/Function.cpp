@@ -95,6 +95,15 @@ int64_t qlinear::run::placesOf(const json &function, size_t input, int64_t rows,
   return (m < 0 ? rows : m) * shape.at(1).get<int64_t>() + 3;
 }
 
+int64_t qlinear::run::rowsToIndex(const json &function, const json &manifest,
+                                  size_t input) {
+  if (function.contains("reference"))
+    for (const json &op : function.at("reference").at("ops"))
+      if (op.at("op") == "embedding" && op.at("indices") == json{{"input", input}})
+        return manifest.at("weights").at(op.at("weight").get<size_t>()).at("n");
+  return 0;
+}
+
 bool qlinear::run::quantizes(const json &function, Quantized quantized) {
   for (const json &op : function.at("reference").at("ops"))
     if (op.at("op") == "quantize" ||

@@ -267,6 +267,8 @@ public:
         quantizeOp(op);
       else if (name == "norm")
         norm(op);
+      else if (name == "embedding")
+        embedding(op);
       else if (name == "rotary")
         rotary(op);
       else
@@ -365,6 +367,20 @@ private:
       body(op, s.rows, {n, s});
     else
       addResult(std::move(n), op, 0);
+  }
+
+  void embedding(const json &op) {
+    Result<const AffineWeight *> weight = weights.get(op.at("weight"));
+    if (!weight)
+      failed("{}", weight.error());
+    Matrix indices = value(op.at("indices"), 0);
+    Matrix m{indices.rows, int64_t((*weight)->K), {}};
+    for (double index : indices.values)
+      for (int64_t k = 0; k < m.columns; ++k)
+        m.values.push_back(index < 0 || index >= double((*weight)->N)
+                               ? std::numeric_limits<double>::quiet_NaN()
+                               : (*weight)->weight(uint64_t(index), uint64_t(k)));
+    addResult(std::move(m), op, 0);
   }
 
   void rotary(const json &op) {

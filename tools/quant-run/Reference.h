@@ -72,6 +72,9 @@ struct Behind {
 };
 Behind behindOutput(const nlohmann::json &function, size_t output);
 
+/// Of how many rows of a weight an input has indices; 0 if it has none.
+int64_t rowsToIndex(const nlohmann::json &function, const nlohmann::json &manifest,
+                    size_t input);
 /// How many rows a cache has for a call of `rows` rows: some more than places are for.
 /// `input` is the cache, or with `asPlaces` the places in it; 0 if it is none.
 int64_t placesOf(const nlohmann::json &function, size_t input, int64_t rows,

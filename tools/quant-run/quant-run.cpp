@@ -82,6 +82,14 @@ Result<Array> randomInput(Session &session, const json &function, size_t index,
     setPlaces(array, places, random);
     return array;
   }
+  if (int64_t count = rowsToIndex(function, session.manifest(), index)) {
+    // From one below all to one above.
+    std::uniform_int_distribution<int64_t> any(-1, count);
+    std::vector<float> indices(static_cast<size_t>(array.elements()));
+    std::ranges::generate(indices, [&] { return float(any(random)); });
+    array.setFloats(indices);
+    return array;
+  }
   std::normal_distribution<float> normal;
   auto draw = [&](int64_t count) {
     std::vector<float> values(static_cast<size_t>(count));

@@ -7,7 +7,7 @@
 #ifndef QLINEAR_DIALECT_QLINEAROPS_TD
 #define QLINEAR_DIALECT_QLINEAROPS_TD
 
-include "qlinear/Dialect/QLinearOpBase.td"
+include "qlinear/Dialect/QLinearEmbeddingOp.td"
 include "qlinear/Dialect/QLinearRotaryOp.td"
 include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/SymbolInterfaces.td"

@@ -56,6 +56,8 @@ enum DType : int { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
 //                        float epsilon, u64 heads, u64 head, u64 rotated, ptr x,
 //                        ptr norm, ptr cos, ptr sin, ptr at, u64 count,
 //                        u64 headsPerPiece, ptr out)
+//   void ql_cpu_embedding(u64 spec, u64 N, u64 K, i32 dtype, ptr blob, ptr index,
+//                        ptr out)                            one row
 //   void ql_cpu_norm_statistics(i32 subtractsMean, i32 dtype, u64 K, float epsilon,
 //                        ptr x, ptr add, ptr out)            float out[2][16]
 //   void ql_cpu_load_sum(i32 dtype, u64 K, ptr x, ptr add, u64 k, ptr out)

@@ -499,6 +499,15 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
                      {"dtypes", dtypesOf(op)}};
       if (norm.hasEpilogue() && failed(describeEpilogue(norm, entry)))
         return failure();
+    } else if (auto embedding = dyn_cast<ql::EmbeddingOp>(op)) {
+      Array inputs;
+      FailureOr<unsigned> index = weights.lookup(embedding.getWeight(), embedding);
+      if (failed(index) || failed(referToAll(op, embedding.getIndices(), inputs)))
+        return failure();
+      entry = Object{{"op", "embedding"},
+                     {"weight", int64_t(*index)},
+                     {"indices", std::move(inputs[0])},
+                     {"dtypes", dtypesOf(op)}};
     } else if (auto rotary = dyn_cast<ql::RotaryOp>(op)) {
       Array inputs;
       if (failed(referToAll(op, rotary.getKernelInputs(), inputs)))

@@ -556,11 +556,25 @@ def down_text(dtype, k, inner, down, after, activations):
     return _from_mlp(text, k, h, inner, down, activations, residual, after)
 
 
+def rows_text(dtype, encoding, n, k):
+    """Input indices (M, 1) of int32; result: rows of a weight."""
+    text = Text(dtype)
+    indices = text.argument("tensor<?x1xi32>")
+    weight, kind = text.weight(encoding, n, k)
+    result, rows = text.name(), text.rows(k)
+    text.body.append(
+        f"  {result} = qlinear.embedding {indices} of {weight} : (tensor<?x1xi32>, {kind})"
+        f" -> {rows}\n"
+    )
+    return text.finish([(result, rows)])
+
+
 TEXTS = {
     "projections": projections_text,
     "mlp": mlp_text,
     "wide": wide_text,
     "down": down_text,
+    "rows": rows_text,
 }
 
 

@@ -7,7 +7,14 @@
 """The caches that transformers' cache_implementation="static" makes have tensors (batch, heads,
 tokens, columns of a head) for each layer, which stay where they are: a compiled function writes the
 keys and values of its tokens there itself, where the layer's update() would, and the attention gets
-a cache whose update() only says where they are."""
+a cache whose update() only says where they are. A cache of another kind takes part by a method
+
+    qlinear_places(layer, x) -> (keys, values, places) or None
+
+for the keys and values of x (batch, tokens, K) in layer number `layer`: the tensors (..., columns of a
+head), dense, that they are written into and that the attention gets, and for each token and head which
+of the rows of these it is, (batch, tokens, heads) of int32, or below 0 for none. No two are the same.
+update() is not called then. With None it is, as before."""
 
 import functools
 
@@ -56,26 +63,28 @@ def _places(layer, batch, tokens, heads, device):
 class Written:
     """Stands for a cache in an attention whose keys and values are in it already."""
 
-    def __init__(self, cache, layer):
-        self.cache, self.layer = cache, layer
+    def __init__(self, cache, tensors):
+        self.cache, self.tensors = cache, tensors
 
     def update(self, keys, values, layer_idx, *args, **kwargs):
-        return self.layer.keys, self.layer.values
+        return self.tensors
 
     def __getattr__(self, name):
         return getattr(self.cache, name)
 
 
 class Target:
-    """Where a call's keys and values go: `caches`, and `places` in these."""
+    """Where a call's keys and values go: `caches`, and `places` in these. `layer` is that of a
+    static cache, else None."""
 
-    def __init__(self, past, layer, places):
-        self.layer, self.places = layer, places
-        self.caches = [layer.keys, layer.values]
-        self.seen = Written(past, layer)
+    def __init__(self, past, caches, places, layer=None):
+        self.layer, self.caches, self.places = layer, list(caches), places
+        self.seen = Written(past, tuple(caches))
 
     def advance(self, tokens):
         """What update() does besides writing."""
+        if self.layer is None:
+            return
         self.layer.cumulative_length.add_(tokens)
         if hasattr(self.layer, "cumulative_length_int"):
             self.layer.cumulative_length_int += tokens
@@ -101,7 +110,12 @@ def target_of(past, index, x, heads, head):
     """The Target for `heads` heads of `head` columns of keys and of values, for the rows of x
     (batch, tokens, K); None where the attention has to update the cache."""
     # What is written in place has no derivative.
-    layer = None if torch.is_grad_enabled() or x.dim() != 3 else _layer_of(past, index)
+    if torch.is_grad_enabled() or x.dim() != 3:
+        return None
+    if hasattr(past, "qlinear_places"):
+        found = past.qlinear_places(index, x)
+        return None if found is None else Target(past, found[:2], found[2])
+    layer = _layer_of(past, index)
     if layer is None:
         return None
     batch, tokens, _ = x.shape
@@ -121,4 +135,5 @@ def target_of(past, index, x, heads, head):
     if layer.cumulative_length.device != x.device:
         return None
     _check_room(past, index, layer, tokens)
-    return Target(past, layer, _places(layer, batch, tokens, heads, x.device))
+    places = _places(layer, batch, tokens, heads, x.device)
+    return Target(past, (layer.keys, layer.values), places, layer)

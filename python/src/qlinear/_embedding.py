@@ -10,20 +10,32 @@ both are there once:
     qlinear::embedding(Tensor indices, Tensor packed, str encoding, int n, int k,
                        ScalarType dtype) -> Tensor
 
-On the CPU, where rows are decoded one by one; GPUs have no kernel for it."""
+On the CPU rows are decoded one by one, each value rounded once; on GPUs by a kernel, in f32
+before they are rounded to the type of the result."""
 
 import ctypes
 import functools
 
 import torch
 
-from . import _abi, _ops
+from . import _abi, _blocks, _ops
 from ._abi import ArgumentError, Error
 
 
-def _embedding(indices, packed, encoding, n, k, dtype):
+def kernel_of(encoding, n, k):
+    """The kernel, as prepare() takes it."""
+    return "rows", encoding, n, k
+
+
+def _check(indices):
     if indices.dtype not in (torch.int64, torch.int32):
         raise ArgumentError(f"indices are {indices.dtype}; int64 and int32 are possible")
+
+
+def _embedding(indices, packed, encoding, n, k, dtype):
+    if _ops._host.startswith("emulated"):
+        return _by_kernel(indices, packed, encoding, n, k, dtype)
+    _check(indices)
     rows = indices.reshape(-1).to(torch.int64).contiguous()
     packed = packed.contiguous()
     values = torch.empty(len(rows), k, dtype=torch.float32, device="cpu")
@@ -34,11 +46,19 @@ def _embedding(indices, packed, encoding, n, k, dtype):
     return values.to(dtype).reshape(*indices.shape, k)
 
 
-def _on_cuda(indices, packed, encoding, n, k, dtype):
-    raise Error(
-        "rows of a packed embedding are read on the CPU alone; on a GPU keep the embedding as it "
-        "is: swap_linears(tied='head')"
-    )
+def _by_kernel(indices, packed, encoding, n, k, dtype):
+    """An index that is no row, which the device alone knows, gives NaNs."""
+    _check(indices)
+    rows = indices.reshape(-1, 1)
+    if rows.dtype == torch.int64:
+        rows = rows.clamp(-1, n).to(torch.int32)
+    made = torch.empty(len(rows), k, dtype=dtype, device=packed.device)
+    if len(rows):
+        text = _blocks.text_of(_ops._TYPES[dtype], kernel_of(encoding, n, k))
+        block, stream = _blocks.block_on(packed, text)
+        packed = _ops.at_alignment(packed, block.device_name)
+        block.run([rows.contiguous()], (), [packed], [made], len(rows), stream)
+    return made.reshape(*indices.shape, k)
 
 
 def _fake(indices, packed, encoding, n, k, dtype):
@@ -50,11 +70,11 @@ _ops._library.define(
     "-> Tensor"
 )
 _ops._library.impl("embedding", _embedding, "CPU")
-_ops._library.impl("embedding", _on_cuda, "CUDA")
+_ops._library.impl("embedding", _by_kernel, "CUDA")
 torch.library.register_fake("qlinear::embedding", _fake, lib=_ops._library)
 
 
-class _Rows:
+class Rows:
     """What is in front of torch.nn.Embedding in the classes of packed ones. The head, a Linear,
     is no module of it: it is the model's. `weight` has no rows; its type is the results'."""
 
@@ -64,10 +84,14 @@ class _Rows:
             input,
             head._buffers["packed"],
             head.encoding,
-            self.num_embeddings,
+            head.out_features,
             self.embedding_dim,
             self.weight.dtype,
         )
+
+    def kernel(self):
+        head = self.__dict__["_head"]
+        return kernel_of(head.encoding, head.out_features, self.embedding_dim)
 
     def __reduce_ex__(self, protocol):
         return _of_class, (type(self).packed_of,), dict(self.__dict__)
@@ -76,10 +100,10 @@ class _Rows:
 @functools.cache
 def _packed_class(cls):
     """A subclass of an embedding's class. A forward of its own (that scales, say) stays, and
-    calls _Rows's as torch.nn.Embedding's."""
+    calls Rows's as torch.nn.Embedding's."""
     body = {"packed_of": cls, "__module__": cls.__module__}
     if cls is torch.nn.Embedding:
-        return type("PackedEmbedding", (_Rows, cls), body)
+        return type("PackedEmbedding", (Rows, cls), body)
     return type(f"Packed{cls.__name__}", (cls, _packed_class(torch.nn.Embedding)), body)
 
 
@@ -90,8 +114,6 @@ def _of_class(cls):
 
 def _why_not(module, head):
     """Why an embedding's rows cannot be a head's, or None."""
-    if head.packed.is_cuda:
-        return "GPUs have no kernel for rows of packed weights"
     if not isinstance(module, torch.nn.Embedding):
         return f"a {type(module).__name__} is no embedding that is known"
     if module.max_norm is not None or module.sparse:

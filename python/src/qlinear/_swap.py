@@ -101,7 +101,7 @@ def swap_linears(
         lm_head, score and the like) get at least as many bits; the report says which.
     tied: what becomes of a head that shares its weight with the embedding. None: it stays as it
         is. "head": it is packed, and the embedding stays, so that they are tied no more.
-        "packed": it is packed, and the embedding reads its rows, on the CPU alone.
+        "packed": it is packed, and the embedding reads its rows.
     activations: "int8" or "float", as of Linear.from_float(); of empty layers the checkpoint
         says it.
     select: a function (name, layer) -> bool; by default every layer.

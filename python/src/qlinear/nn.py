@@ -20,7 +20,7 @@ except ImportError:
         "qlinear.nn needs PyTorch, which is not installed; pip install torch"
     ) from None
 
-from . import _blocks, _dynamo, _ops
+from . import _blocks, _dynamo, _embedding, _ops
 from ._layer import Linear
 from ._ops import host_device, set_batch_invariant
 from ._optimize import Optimization, optimize
@@ -62,12 +62,14 @@ def lora_config(config, model):
 
 def shapes(model):
     """The kernels that a model's Linear layers need: a list of (encoding, out_features,
-    in_features, type of the bias or None, activations), for prepare(), and after optimize()
-    what its functions are made of. Its entries are plain, so that it can be kept as JSON."""
+    in_features, type of the bias or None, activations), for prepare(), after optimize()
+    what its functions are made of, and what embeddings read. Its entries are plain, so that it can be kept as JSON."""
     found = {}
     for layer in model.modules():
         if (fused := layer.__dict__.get("_qlinear")) is not None:
             found.update(dict.fromkeys(fused.shapes(layer), True))
+        if isinstance(layer, _embedding.Rows):
+            found[layer.kernel()] = True
         if isinstance(layer, Linear) and layer.encoding:
             bias = None if layer.bias is None else _ops._type_of(layer.bias, "bias")
             n, k = layer.out_features, layer.in_features
@@ -101,6 +103,8 @@ def prepare(model, dtype=None, targets=None, *, backward=False):
         wanted = [t for w in wanted for t in _instruction_sets(w)]
         for shape in shapes(model) if is_model else model:
             for target in wanted:
+                if _is_none(shape, target):
+                    continue
                 where = {"target": target, "batch_invariant": _ops._invariant}
                 if _is_block(shape):
                     _blocks.compiled(_blocks.text_of(name, _tuples(shape)), **where)
@@ -118,7 +122,11 @@ def prepare(model, dtype=None, targets=None, *, backward=False):
             elif "_qlinear" in layer.__dict__:
                 device = _device_of(layer._qlinear.linears(layer)[0][0].packed)
                 pairs += [(shape, device) for shape in layer._qlinear.shapes(layer)]
+            elif isinstance(layer, _embedding.Rows):
+                pairs.append((layer.kernel(), _device_of(layer._head.packed)))
     for shape, device in pairs:
+        if _is_none(shape, device):
+            continue
         if _is_block(shape):
             _blocks.block_for(_blocks.text_of(name, _tuples(shape)), device)
             continue
@@ -128,6 +136,11 @@ def prepare(model, dtype=None, targets=None, *, backward=False):
 
 def _is_block(shape):
     return shape[0] in _blocks.TEXTS  # a linear starts with its encoding
+
+
+def _is_none(shape, device):
+    """CPUs have no kernel for rows of an embedding: qlr_packed_rows reads them."""
+    return shape[0] == "rows" and device.startswith("cpu")
 
 
 def _tuples(value):

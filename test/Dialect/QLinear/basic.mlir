@@ -126,6 +126,10 @@ func.func @values(%x: tensor<?x256xbf16>, %a: !qlinear.activations<?x256>, %h: t
   %u:2 = qlinear.rotary %x, %x by %table, %table head = 128 unrotated = 1 into(%c at %at)
       : (tensor<?x256xbf16>, tensor<?x256xbf16>, tensor<?x128xf32>, tensor<?x128xf32>, tensor<?x128xbf16>, tensor<?x2xi32>)
         -> (tensor<?x256xbf16>, tensor<?x128xbf16>)
+  // CHECK: qlinear.embedding %{{.*}} of %[[W]] : (tensor<?x1xi32>, !qlinear.weight<64x256, #u4_g32_zero>) -> tensor<?x256xbf16>
+  %i = tensor.extract_slice %at[0, 0] [4, 1] [1, 1] : tensor<?x2xi32> to tensor<4x1xi32>
+  %some = tensor.cast %i : tensor<4x1xi32> to tensor<?x1xi32>
+  %rows = qlinear.embedding %some of %w : (tensor<?x1xi32>, !qlinear.weight<64x256, #q4>) -> tensor<?x256xbf16>
   return %d, %e : tensor<64x256xf64>, tensor<?x256xf32>
 }
 

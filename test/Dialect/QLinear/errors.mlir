@@ -1795,3 +1795,66 @@ func.func @part(%w: !qlinear.weight<96x64, #q4>) {
   %p = qlinear.part rows of %w on @gpus grid_axes = [0] : !qlinear.weight<96x64, #q4> -> !qlinear.weight<24x64, #q4>
   return
 }
+
+// -----
+
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+func.func @embedding(%i: tensor<4x1xi32>, %w: !qlinear.weight<64x32, #q4>, %b: memref<4x32xf32>) {
+  // expected-error @below {{has buffers, but operand 0 is a value, 'tensor<4x1xi32>'; bufferize all operands or none (C1 of qlinear.embedding)}}
+  qlinear.embedding %i of %w outs(%b) : (tensor<4x1xi32>, !qlinear.weight<64x32, #q4>, memref<4x32xf32>) -> ()
+  return
+}
+
+// -----
+
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+func.func @embedding(%i: memref<4x1xi32>, %w: !qlinear.weight<64x32, #q4>) {
+  // expected-error @below {{has buffers but no outs(...); say where the results go (C2 of qlinear.embedding)}}
+  qlinear.embedding %i of %w : (memref<4x1xi32>, !qlinear.weight<64x32, #q4>) -> ()
+  return
+}
+
+// -----
+
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+func.func @embedding(%i: tensor<4x1xi32>, %w: !qlinear.weight<64x32, #q4>) {
+  // expected-error @below {{has no result; on tensors it computes at least one (C3 of qlinear.embedding)}}
+  qlinear.embedding %i of %w : (tensor<4x1xi32>, !qlinear.weight<64x32, #q4>) -> ()
+  return
+}
+
+// -----
+
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+func.func @embedding(%i: tensor<4x1xi32>, %w: !qlinear.weight<64x32, #q4>, %b: tensor<?x32xf32>) {
+  // expected-error @below {{result 0 is 'tensor<4x32xf32>', but what it replaces is 'tensor<?x32xf32>'; the types must be the same (C4 of qlinear.embedding)}}
+  %y = qlinear.embedding %i of %w outs(%b) : (tensor<4x1xi32>, !qlinear.weight<64x32, #q4>, tensor<?x32xf32>) -> tensor<4x32xf32>
+  return
+}
+
+// -----
+
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+func.func @embedding(%i: tensor<4x2xi32>, %w: !qlinear.weight<64x32, #q4>) {
+  // expected-error @below {{has indices of 'tensor<4x2xi32>'; they are a column, of a row's index each (C5 of qlinear.embedding)}}
+  %y = qlinear.embedding %i of %w : (tensor<4x2xi32>, !qlinear.weight<64x32, #q4>) -> tensor<4x32xf32>
+  return
+}
+
+// -----
+
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+func.func @embedding(%i: tensor<4x1xi32>, %w: !qlinear.weight<64x32, #q4>) {
+  // expected-error @below {{makes 'tensor<4x64xf32>' of 4 rows of a weight with K = 32; there is a row for each index, of K columns (C6 of qlinear.embedding)}}
+  %y = qlinear.embedding %i of %w : (tensor<4x1xi32>, !qlinear.weight<64x32, #q4>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+func.func @embedding(%i: tensor<4x1xi32>, %w: !qlinear.weight<64x32, #q4>) {
+  // expected-error @below {{makes 'tensor<5x32xf32>' of 4 rows of a weight with K = 32; there is a row for each index, of K columns (C6 of qlinear.embedding)}}
+  %y = qlinear.embedding %i of %w : (tensor<4x1xi32>, !qlinear.weight<64x32, #q4>) -> tensor<5x32xf32>
+  return
+}
