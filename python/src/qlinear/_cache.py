@@ -94,16 +94,19 @@ def _check_room(past, index, layer, tokens):
     """What is past a layer's end would not be written. On a GPU, and where a graph is made, only the
     device knows how many tokens there are: it stops there, as it does in update(). One layer
     speaks for all that count alike."""
-    what, way_out = f"a static cache of {layer.max_cache_len} tokens", "make its max_cache_len larger"
     if layer.keys.device.type == "cpu" and not torch.compiler.is_compiling():
         have = int(layer.cumulative_length)
         if have + tokens > layer.max_cache_len:
-            raise Error(f"{what} has {have}, and gets {tokens} more; {way_out}")
+            raise Error(
+                f"a static cache of {layer.max_cache_len} tokens has {have}, and gets {tokens} "
+                "more; make its max_cache_len larger"
+            )
         return
     alike = (i for i, other in enumerate(past.layers) if type(other) is type(layer))
     if index == next(alike):
         fits = layer.cumulative_length <= layer.max_cache_len - tokens
-        torch._assert_async(fits, f"{what} gets more than these; {way_out}")
+        says = "a static cache gets more tokens than it has room for; make its max_cache_len larger"
+        torch._assert_async(fits, says)
 
 
 def target_of(past, index, x, heads, head):
