@@ -59,7 +59,10 @@ def clear(device):
         torch.cuda.reset_peak_memory_stats()
 
 
-def made(name, variant, device, *, optimized=True, attention=decoding.NAME, filled=True, tokens=None, **sizes):
+def made(
+    name, variant, device, *, optimized=True, attention=decoding.NAME, filled=True, tokens=None,
+    **sizes,
+):  # fmt: skip
     """A model whose linears are those of a variant, its head for other `tokens`."""
     is_float = variant == models.FLOAT
     model = models.build(name, device, attention, linears=is_float, **sizes)

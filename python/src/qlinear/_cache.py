@@ -11,10 +11,10 @@ a cache whose update() only says where they are. A cache of another kind takes p
 
     qlinear_places(layer, x) -> (keys, values, places) or None
 
-for the keys and values of x (batch, tokens, K) in layer number `layer`: the tensors (..., columns of a
-head), dense, that they are written into and that the attention gets, and for each token and head which
-of the rows of these it is, (batch, tokens, heads) of int32, or below 0 for none. No two are the same.
-update() is not called then. With None it is, as before."""
+for the keys and values of x (batch, tokens, K) in layer number `layer`: the tensors (..., columns
+of a head), dense, that they are written into and that the attention gets, and for each token and
+head which of the rows of these it is, (batch, tokens, heads) of int32, or below 0 for none. No two
+are the same. update() is not called then. With None it is, as before."""
 
 import functools
 
@@ -91,8 +91,8 @@ class Target:
 
 
 def _check_room(past, index, layer, tokens):
-    """What is past a layer's end would not be written. On a GPU, and where a graph is made, only the
-    device knows how many tokens there are: it stops there, as it does in update(). One layer
+    """What is past a layer's end would not be written. On a GPU, and where a graph is made, only
+    the device knows how many tokens there are: it stops there, as it does in update(). One layer
     speaks for all that count alike."""
     if layer.keys.device.type == "cpu" and not torch.compiler.is_compiling():
         have = int(layer.cumulative_length)

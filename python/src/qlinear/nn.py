@@ -63,7 +63,8 @@ def lora_config(config, model):
 def shapes(model):
     """The kernels that a model's Linear layers need: a list of (encoding, out_features,
     in_features, type of the bias or None, activations), for prepare(), after optimize()
-    what its functions are made of, and what embeddings read. Its entries are plain, so that it can be kept as JSON."""
+    what its functions are made of, and what embeddings read. Its entries are plain, so that it can
+    be kept as JSON."""
     found = {}
     for layer in model.modules():
         if (fused := layer.__dict__.get("_qlinear")) is not None:

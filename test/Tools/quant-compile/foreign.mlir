@@ -4,7 +4,7 @@
 // RUN: quant-compile %t/iree.mlir --raise --target=cpu:portable -o %t/iree.so --save-temps=%t/temps
 // RUN: FileCheck %s --check-prefix=IREE < %t/temps/manifest.json
 // IREE: "name":"layer"
-// IREE: "encoding":"i4, group = row, symmetric, scale = f32"
+// IREE: "encoding":"u2, group = row, zero, scale = f32, offset = u4"
 
 // RUN: not quant-compile %t/custom.mlir --raise --target=cpu:portable -o %t/no.so 2>&1 | FileCheck %s --check-prefix=CUSTOM
 // CUSTOM: error: {{.*}}'stablehlo.add'

@@ -26,7 +26,7 @@ func.func @linear(%x: tensor<2x64xf32>) -> tensor<2x16xf32> {
     linalg.yield %2 : f32
   } -> tensor<16x64xf32>
   %init = arith.constant dense<0.0> : tensor<2x16xf32>
-  // RAISE-DAG: [[@LINE+1]]:8: remark: [Passed] Raise | Category:qlinear-raise | Remark="linalg.matmul became qlinear.linear", encoding="i4, group = row, symmetric, scale = f32"
+  // RAISE-DAG: [[@LINE+1]]:8: remark: [Passed] Raise | Category:qlinear-raise | Remark="linalg.matmul became qlinear.linear", encoding="u2, group = row, zero, scale = f32, offset = u4"
   %y = linalg.matmul indexing_maps = [affine_map<(m, n, k) -> (m, k)>,
       affine_map<(m, n, k) -> (n, k)>, affine_map<(m, n, k) -> (m, n)>]
       ins(%x, %w : tensor<2x64xf32>, tensor<16x64xf32>) outs(%init : tensor<2x16xf32>)

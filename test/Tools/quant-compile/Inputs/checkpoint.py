@@ -216,7 +216,7 @@ assert all(one == made[0] for one in made[1:])
 listing = sorted(os.listdir("."))
 for part, *arguments in (
     ("has no quantized linear layer; --quantize=int4:32", "hf", "-o", "n.so"),
-    ("--quantize: ", "hf", "--quantize=int3:32", "-o", "n.so"),
+    ("--quantize: ", "hf", "--quantize=int7:32", "-o", "n.so"),
     ("the output 'packed.safetensors' is the input", "packed.safetensors", "--encoding=auto",
      "--archive=packed.safetensors", "-o", "n.so"),
     ("is given for two outputs", "hf", "--archive=n.so", "-o", "n.so"),
