@@ -348,12 +348,13 @@ Module::createWorkspaceIn(int32_t function, int64_t maxRows, void *memory,
 // Calls
 //===----------------------------------------------------------------------===//
 
-static std::string shapeText(const int64_t *shape, size_t rank) {
+/// `known`: of a function, whose -1 and -2 are numbers of rows that a call has.
+static std::string shapeText(const int64_t *shape, size_t rank, bool known) {
   std::string s = "[";
   for (size_t i = 0; i < rank; ++i)
-    s += (i ? ", " : "") + (shape[i] == kDynamic  ? "M"
-                            : shape[i] == kPlaces ? "R"
-                                                  : std::to_string(shape[i]));
+    s += (i ? ", " : "") + (known && shape[i] == kDynamic  ? "M"
+                            : known && shape[i] == kPlaces ? "R"
+                                                           : std::to_string(shape[i]));
   return s + "]";
 }
 
@@ -404,10 +405,11 @@ static Status checkTensors(const FunctionInfo &f, const char *kind,
       return wrong("is ", name(dtype), ", but it was compiled for ", name(want.dtype));
     std::optional<int64_t> rows = rowsOf(t, want);
     if (!rows)
-      return wrong("has the shape ",
-                   shapeText(t.shape, size_t(std::clamp(t.rank, 0, 4))),
-                   t.rank > 4 ? " (rank > 4)" : "", ", but it was compiled for ",
-                   shapeText(want.shape.data(), want.shape.size()));
+      return wrong(
+          "has the shape ",
+          shapeText(t.shape, size_t(std::clamp(t.rank, 0, 4)), /*known=*/false),
+          t.rank > 4 ? " (rank > 4)" : "", ", but it was compiled for ",
+          shapeText(want.shape.data(), want.shape.size(), /*known=*/true));
     if (want.isDynamic()) {
       if (!said.kind)
         said = {*rows, kind, i};

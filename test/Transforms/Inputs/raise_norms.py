@@ -189,12 +189,12 @@ class Norm:
             less = sum(values) / K if self.layer else 0.0
             centred = [v - less for v in values]
             root = math.sqrt(sum(v * v for v in centred) / K + epsilon)
-            row = [v / root * f for v, f in zip(centred, factor)]
+            normed = [v / root * f for v, f in zip(centred, factor)]
             # The mean is rounded in f32, as its sum is; what is left of x has that error.
             rounding = 2.0**-22 * max(map(abs, values)) / root if self.layer else 0.0
-            self.expected.append(row)
+            self.expected.append(normed)
             self.tolerance.append(
-                [2.0**-bits * (abs(v) + 0.01) + rounding * abs(f) for v, f in zip(row, factor)]
+                [2.0**-bits * (abs(v) + 0.01) + rounding * abs(f) for v, f in zip(normed, factor)]
             )
 
 
