@@ -5,10 +5,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===------------------------------------------------------------------------===#
-"""Draws what `qlinear-encoding-table --json` wrote: a panel for each kind of source. A marker
-is the median over the families of weights, its line goes down to the worst family; the star is
-what auto chooses. Green: bf16 deltas; purple: log codes; orange: a step per 256 weights; blue: a
-step per row.
+"""Draws what `qlinear-encoding-table --json` wrote: a panel for each kind of source, the encodings
+from the fewest bits to the most. The dot is the median over the families of weights, its line goes
+down to the worst family; what auto chooses is filled.
 
     plot.py docs/data/encodings.json -o docs/figures/encodings.svg
 """
@@ -17,27 +16,12 @@ import argparse
 import json
 import pathlib
 import statistics
+import sys
 
-import matplotlib
-
-matplotlib.use("Agg")
-matplotlib.rcParams["svg.hashsalt"] = "qlinear"  # the same file each time
-matplotlib.rcParams["svg.fonttype"] = "none"
-import matplotlib.pyplot as plt  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from figures import FAINT, GRID, INK, OURS, PAPER, plt, save  # noqa: E402
 
 EXACT = 70  # dB, where exact encodings are drawn
-KINDS = {  # what a spelling of the scales has
-    "delta": "tab:green",
-    "log": "tab:purple",
-    "block": "tab:orange",
-    "row": "tab:blue",
-    "auto": "tab:red",
-}
-
-
-def kind(encoding):
-    scale = encoding.split("scale = ")[-1].split(", offset")[0]
-    return next(k for k in KINDS if k in scale)
 
 
 def label(encoding):
@@ -52,37 +36,33 @@ def summary(row):
     return bits, min(values), statistics.median_low(values)
 
 
-def panel(axes, legend, source):
-    """The encodings that compete, numbered; plain floats are a line of the legend."""
+def panel(axes, source):
     rows = sorted((r for r in source["encodings"] if r["encoding"] != "bf16"), key=summary)
-    previous = None
-    for number, row in enumerate(rows, 1):
-        bits, worst, median = summary(row)
-        colour = KINDS[kind(row["encoding"])]
-        star = row["encoding"] == "auto"
-        axes.plot([bits, bits], [worst, median], color=colour, linewidth=2, alpha=0.5)
-        axes.plot(bits, median, "*" if star else "o", color=colour, zorder=3 if star else 2,
-                  markersize=14 if star else 7)  # fmt: skip
-        # Neighbours have their numbers on either side.
-        near = previous and abs(previous[0] - bits) < 0.012 and abs(previous[1] - median) < 6
-        axes.annotate(str(number), (bits, median), xytext=(-13 if near else 7, 3), fontsize=9,
-                      textcoords="offset points", color=colour, weight="bold")  # fmt: skip
-        previous = None if near else (bits, median)
-        y = 1 - (number - 0.5) / 11
-        legend.text(0, y, str(number), color=colour, weight="bold", va="center", fontsize=9)
-        snr = "exact" if median == EXACT else f"{median:.1f} dB"
-        text = f"{label(row['encoding'])}:  {bits:.3f} bits, {snr}"
-        legend.text(0.05, y, text, va="center", fontsize=9)
     plain = next(r for r in source["encodings"] if r["encoding"] == "bf16")
-    text = f"before, with plain bf16: {summary(plain)[0]:.3f} bits"
-    legend.text(0.05, 1 - (len(rows) + 0.5) / 11, text, va="center", fontsize=9, color="tab:gray")
-    axes.axhline(EXACT, color="black", linewidth=0.6, linestyle=":")
-    axes.set_title(source["title"], fontsize=11, loc="left")
-    axes.set_ylim(25, EXACT + 6)
-    axes.set_yticks([30, 40, 50, 60, EXACT], ["30", "40", "50", "60", "exact"])
-    axes.margins(x=0.15)
-    axes.grid(alpha=0.25)
-    axes.set_ylabel("SNR, dB")
+    names = []
+    for y, row in enumerate(rows):
+        bits, worst, median = summary(row)
+        auto = row["encoding"] == "auto"
+        axes.axhline(y, color=GRID, linewidth=0.8, zorder=0)
+        axes.plot([worst, median], [y, y], color=OURS, linewidth=2)
+        axes.plot(median, y, "o", color=OURS, markersize=7, zorder=3,
+                  markerfacecolor=OURS if auto else PAPER, markeredgewidth=1.6)  # fmt: skip
+        names.append(f"{label(row['encoding'])} · {bits:.3f}")
+    axes.set_yticks(range(len(rows)), names)
+    for text, row in zip(axes.get_yticklabels(), rows):
+        text.set_fontsize(8.5)
+        if row["encoding"] == "auto":
+            text.set_fontweight("bold")
+    axes.axvline(EXACT, color=INK, linewidth=0.8, linestyle=":")
+    title = f"{source['title']}; {summary(plain)[0]:.3f} bits with plain bf16"
+    axes.set_title(" ", size=9)  # its room
+    axes.annotate(title, (0, 1), xycoords=("figure fraction", "axes fraction"), xytext=(6, 4),
+                  textcoords="offset points", weight="bold", size=9)  # fmt: skip
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlim(25, EXACT + 4)
+    axes.set_xticks([30, 40, 50, 60, EXACT], ["30", "40", "50", "60 dB", "exact"])
+    axes.spines[["left"]].set_visible(False)
 
 
 def main():
@@ -91,13 +71,15 @@ def main():
     parser.add_argument("-o", "--output", type=pathlib.Path, required=True)
     args = parser.parse_args()
     sources = json.loads(args.report.read_text())["sources"]
-    figure, grid = plt.subplots(len(sources), 2, figsize=(10, 2.9 * len(sources)))
-    for (axes, legend), source in zip(grid, sources):
-        legend.axis("off")
-        panel(axes, legend, source)
-    grid[-1][0].set_xlabel("bits per weight, everything counted")
-    figure.tight_layout()
-    figure.savefig(args.output, metadata={"Date": None})
+    counts = [len(s["encodings"]) for s in sources]
+    figure, grid = plt.subplots(
+        len(sources), 1, figsize=(6.4, 0.26 * sum(counts) + 0.55 * len(sources)),
+        gridspec_kw={"height_ratios": counts}, layout="constrained",
+    )  # fmt: skip
+    for axes, source in zip(grid, sources):
+        panel(axes, source)
+    grid[-1].set_xlabel("SNR; beside the names: bits per weight", color=FAINT)
+    save(figure, args.output, "Bits per weight and SNR of encodings, for each kind of source")
 
 
 if __name__ == "__main__":

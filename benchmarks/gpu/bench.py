@@ -99,6 +99,7 @@ def pack(args):
     listed = subprocess.run(["ldd", bench], check=True, capture_output=True, text=True).stdout
     libraries = re.findall(r"=> (/\S+)", listed)
     for path in [bench, *(lib for lib in libraries if not SYSTEM.search(lib)), SNR,
+                 HERE.parent / "figures.py",
                  *(HERE / f"{name}.py" for name in ("bench", "layers", "plot", "tables"))]:
         shutil.copy(path, args.output)
     for name in (bench.name, LIBRARY):

@@ -16,6 +16,7 @@ Where folders have the same cell, the last counts."""
 import argparse
 import json
 import pathlib
+import sys
 
 ORDER = ["bf16", "tinygemm", "bf16-metadata", "row-u8", "block-u8", "k-quant", "auto"]
 TITLES = {"8b": "Llama-3 8B", "31b": "gemma4-31B"}
@@ -126,57 +127,88 @@ def tables(models):
 
 
 def plots(models, out):
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+    import figures
+    from figures import FAINT, GRID, WIDTH, colour_of, label_ends, plt
 
     out.mkdir(parents=True, exist_ok=True)
+    short = lambda label: label.replace("`", "").partition(",")[0]  # noqa: E731
 
-    def lines(file, axis, chosen, x, logs):
-        figure, axes = plt.subplots(1, len(models), figsize=(6 * len(models), 4.2), squeeze=False)
-        for panel, (model, records) in zip(axes[0], models.items()):
+    def panels(height):
+        figure, axes = plt.subplots(
+            len(models), 1, figsize=(WIDTH, height * len(models)), squeeze=False,
+            layout="constrained",
+        )  # fmt: skip
+        return figure, axes[:, 0]
+
+    def lines(file, title, axis, chosen, x, logs):
+        figure, axes = panels(3.1)
+        for panel, (model, records) in zip(axes, models.items()):
+            ends, ticks = [], set()
             for label, record in records.items():
                 points = sorted(
                     (x(c, b), record["decode"][f"{c}x{b}"]["tokens_per_s"])
                     for c, b in cells({label: record}, "decode")
                     if chosen(c, b) and "skipped" not in record["decode"][f"{c}x{b}"]
                 )
-                if points:
-                    name = label.replace("`", "")
-                    panel.plot(*zip(*points), marker="o", markersize=3, label=name)
-            panel.set(title=TITLES.get(model, model), xlabel=axis, ylabel="tokens/s")
+                if not points:
+                    continue
+                name = short(label)
+                colour = colour_of(name)
+                panel.plot(*zip(*points), marker="o", markersize=4, color=colour, linewidth=2)
+                ends.append((*points[-1], f"{name}, {points[-1][1]:.0f}", colour))
+                ticks |= {point[0] for point in points}
+            panel.set(title=f"{TITLES.get(model, model)}: tokens per second", xlabel=axis)
             panel.set_xscale("log", base=2)
+            panel.set_xticks(sorted(ticks), [tokens(t) for t in sorted(ticks)])
+            left, right = panel.get_xlim()
+            panel.set_xlim(left, right * (right / left) ** 0.55)
             if logs:
-                panel.set_yscale("log")
-            panel.set_ylim(bottom=None if logs else 0)
-        axes[0][0].legend(fontsize=7)
-        figure.tight_layout()
-        figure.savefig(out / file)
+                panel.set_yscale("log", base=2)
+                panel.yaxis.set_major_formatter(lambda y, _: f"{y:.0f}")
+            else:
+                panel.set_ylim(bottom=0)
+            panel.minorticks_off()
+            panel.grid(axis="y")
+            figure.canvas.draw()
+            label_ends(panel, ends)
+        figures.save(figure, out / file, title)
 
-    lines("models-tokens.svg", "tokens of context, batch 1", lambda c, b: b == 1,
-          lambda c, b: c, logs=False)
+    lines("models-tokens.svg", "Tokens per second by tokens of context",
+          "tokens of context, batch 1", lambda c, b: b == 1, lambda c, b: c, logs=False)
     least = min(c for records in models.values() for c, _ in cells(records, "decode"))
-    lines("models-batches.svg", f"sequences, context {least}", lambda c, b: c == least,
-          lambda c, b: b, logs=True)
+    lines("models-batches.svg", "Tokens per second by sequences at a time",
+          f"sequences, {least} tokens of context", lambda c, b: c == least, lambda c, b: b,
+          logs=True)
 
-    figure, axes = plt.subplots(1, len(models), figsize=(6 * len(models), 4.2), squeeze=False)
-    for panel, (model, records) in zip(axes[0], models.items()):
+    figure, axes = panels(2.2)
+    colours = dict(zip(KINDS, (figures.OURS, figures.BEFORE, figures.PEER, GRID)))
+    for panel, (model, records) in zip(axes, models.items()):
         found = {
-            label.replace("`", ""): kinds
+            short(label): kinds
             for label, record in records.items()
             if (kinds := (record["decode"].get(f"{least}x1") or {}).get("kinds_ms"))
         }
         left = [0.0] * len(found)
         for kind in KINDS:
             widths = [kinds[kind] for kinds in found.values()]
-            panel.barh(list(found), widths, left=left, label=kind)
+            panel.barh(list(found), widths, left=left, color=colours[kind], height=0.62)
             left = [a + b for a, b in zip(left, widths)]
-        panel.invert_yaxis()
-        panel.set(title=f"{TITLES.get(model, model)}, context {least}", xlabel="ms of a token")
-    axes[0][0].legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(out / "models-kinds.svg")
+        for y, total in enumerate(left):
+            panel.annotate(f"{total:.1f} ms", (total, y), xytext=(5, 0), va="center",
+                           textcoords="offset points", weight="bold")  # fmt: skip
+        panel.set_ylim(len(found) - 0.5, -0.5)
+        panel.set_title(f"{TITLES.get(model, model)}: a token at {least} tokens of context")
+        # The words of the colours, below the last bar.
+        for i, kind in enumerate(KINDS):
+            panel.annotate(kind, (0.25 * i, 0), xycoords="axes fraction", xytext=(0, -14),
+                           textcoords="offset points", weight="bold",
+                           color=FAINT if kind == "gaps" else colours[kind])  # fmt: skip
+        panel.tick_params(axis="y", length=0)
+        panel.margins(x=0.16)
+        panel.xaxis.set_visible(False)
+        panel.spines[["bottom"]].set_visible(False)
+    figures.save(figure, out / "models-kinds.svg", "Where a token's time goes")
 
 
 def main():

@@ -94,6 +94,11 @@ void box(int x, int y, int w, int h, const char *fill) {
 
 constexpr const char *kSmall = "font-size=\"11\" fill=\"#444\"";
 constexpr const char *kMiddle = "text-anchor=\"middle\" font-size=\"11\"";
+constexpr const char *kInCell = "text-anchor=\"middle\" font-size=\"11\" class=\"cell\"";
+/// Where the reader's system is dark; cells stay light.
+constexpr const char *kStyle =
+    "<style>@media (prefers-color-scheme: dark){text{fill:#e6edf3}.cell{fill:#000}"
+    ".paper{fill:#1e2129}}</style>";
 /// One colour per r0 = row mod 4.
 constexpr const char *kLaneFill[4] = {"#deebf7", "#fee6ce", "#e5f5e0", "#efedf5"};
 
@@ -111,7 +116,7 @@ int drawLanes(const layout::UnitLayout &unit, int x, int y) {
     for (int c = 0; c < unit.chunks; ++c) {
       box(x + 44 + c * cellW, y + row * cellH, cellW, cellH, kLaneFill[row % 4]);
       text(x + 44 + c * cellW + cellW / 2, y + row * cellH + 11,
-           "lane " + std::to_string(8 * (row % 4) + c), kMiddle);
+           "lane " + std::to_string(8 * (row % 4) + c), kInCell);
     }
   }
   return y + layout::kTileRows * cellH;
@@ -184,10 +189,11 @@ int main(int argc, char **argv) {
   layout::UnitLayout unit{spec};
   // Every plane takes 44 pixels; the rest is fixed but for up to 3 lines about steps.
   int height = 480 + 44 * int(planesOf(unit).size());
-  std::printf("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"640\" height=\"%d\" "
-              "font-family=\"sans-serif\" font-size=\"13\">\n"
-              "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
-              height);
+  std::printf("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 640 %d\" width=\"640\" "
+              "height=\"%d\" font-family=\"sans-serif\" font-size=\"13\">\n"
+              "<title>A packed unit: %s</title>\n%s\n"
+              "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\" class=\"paper\"/>\n",
+              height, height, escaped(encoding->str()).c_str(), kStyle);
   text(20, 24, encoding->str(), "font-family=\"monospace\" font-size=\"12\"");
   int y = drawLanes(unit, 20, 52);
   y = drawPlanes(unit, 20, y + 34);
