@@ -1,5 +1,5 @@
 # The compiler in a container:
-#   docker build -t qlinear . && docker run --rm -v "$PWD:/data" qlinear quant-compile --help
+#   docker build -t qlinear . && docker run --rm qlinear quant-compile --help
 # .devcontainer is for developing.
 FROM debian:12 AS build
 COPY scripts/setup.sh scripts/common.sh /src/scripts/

@@ -28,7 +28,9 @@ done
 [ $setup = 0 ] || "$root/scripts/setup.sh" --wheel
 use_tools
 build=${QLINEAR_BUILD:-$root/build/release}
-[ -n "${QLINEAR_BUILD:-}" ] || build release qlinear-wheel
+[ -n "${QLINEAR_BUILD:-}" ] || build release qlinear-wheel tool-pages
+
+is_elf() { [ "$(head -c 4 "$1" | tail -c 3)" = ELF ]; }
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -36,6 +38,11 @@ tree=$work/tree
 cmake --install "$build" --component wheel --prefix "$tree" > /dev/null
 [ -x "$tree/qlinear/bin/ld.lld" ] ||
   die "the build in $build has no linker for wheels: install liblld-22-dev (scripts/setup.sh --wheel) and configure it again"
+# What is built only where a package of Python is.
+for part in "qlinear_call.abi3.so numpy" "libQLinearTorch.so torch" "libQLinearJax.so jaxlib"; do
+  [ -e "$tree/qlinear/lib/${part% *}" ] ||
+    note "without ${part% *}: CMake found no ${part#* }"
+done
 cp "$root"/python/src/qlinear/*.py "$root/VERSION" "$tree/qlinear/"
 cp "$root/python/wheel/_qlinear_tools.py" "$tree/"
 
@@ -45,6 +52,7 @@ mapfile -t users < <(cd "$tree/qlinear" && grep -lF -e libLLVM.so -e libMLIR.so 
 (cd "$tree/qlinear" && python3 "$root/python/wheel/trim_llvm.py" --llvm "$llvm" -o "$work/llvm" "${users[@]}")
 cp "$work/llvm"/libLLVM.so.* "$tree/qlinear/lib/"
 for file in "$tree"/qlinear/bin/*; do
+  is_elf "$file" || continue # one in Python
   strip "$file"
   patchelf --set-rpath "\$ORIGIN/../lib" "$file"
 done
@@ -65,6 +73,9 @@ info=$(echo "$tree"/qlinear-*.dist-info)
     echo "$(basename "$file") = _qlinear_tools:main"
   done
 } > "$info/entry_points.txt"
+pages=${info%.dist-info}.data/data/share # of the Python it is installed in
+mkdir -p "$pages"
+cp -r "$build/share/man" "$build/share/bash-completion" "$pages/"
 # The licences of what comes along.
 mkdir -p "$info/licenses"
 cp "$root/LICENSE" "$info/licenses/"

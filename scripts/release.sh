@@ -41,6 +41,10 @@ use_tools
 printf '%s\n' "$notes" > "$output/NOTES.md"
 git archive --prefix="qlinear-$version/" -o "$output/qlinear-$version.tar.gz" HEAD
 scripts/build_wheel.sh --no-setup -o "$output"
+for library in qlinear_call.abi3.so libQLinear{Torch,Jax,Onnxruntime,Runtime}.so; do
+  python3 -m zipfile -l "$output"/qlinear-*.whl | grep -qF "/$library" ||
+    die "the wheel has no $library, which a release has: build where numpy, PyTorch 2.10 or later and jaxlib are (scripts/setup.sh, scripts/setup.sh --torch)"
+done
 scripts/test_wheel.sh "$output"/qlinear-*.whl
 build release all
 say "Debian package"

@@ -16,4 +16,9 @@ import sys
 def main():
     name = pathlib.Path(sys.argv[0]).name
     tool = str(pathlib.Path(__file__).resolve().parent / "qlinear" / "bin" / name)
-    os.execv(tool, [tool, *sys.argv[1:]])
+    # What these programs run in Python finds the packages of this one.
+    os.environ.setdefault("QLINEAR_PYTHON", sys.executable)
+    with open(tool, "rb") as file:
+        in_python = file.read(2) == b"#!"
+    program = [os.environ["QLINEAR_PYTHON"]] if in_python else []
+    os.execvp([*program, tool][0], [*program, tool, *sys.argv[1:]])

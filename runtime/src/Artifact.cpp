@@ -112,10 +112,19 @@ Expected<std::shared_ptr<const Artifact>> Artifact::open(const std::string &path
     return fail(QLR_NOT_FOUND, "cannot open the artifact '", path,
                 "': ", error.message());
   QLR_TRY(checkLibrary(file));
+  bool tells = access("/proc/self/maps", R_OK) == 0;
+  if (void *loaded = tells ? nullptr : dlopen(file.c_str(), RTLD_NOW | RTLD_NOLOAD)) {
+    dlclose(loaded);
+    return fail(
+        QLR_BAD_ARTIFACT, "'", path,
+        "' is loaded already, or another file that had this name was; /proc, which "
+        "tells, is not mounted: mount it, or open the artifact only once");
+  }
   Expected<Library> library = Library::open(file, path);
   // The loader goes by names: where another file had this one when it was loaded, it
   // gives that library again.
-  if (library && library->descriptor && inodeAt(library->descriptor) != inodeOf(file)) {
+  if (tells && library && library->descriptor &&
+      inodeAt(library->descriptor) != inodeOf(file)) {
     // Under a descriptor of the file, which stays open as long as the library, so that
     // no other has that name.
     std::shared_ptr<int> opened(new int(::open(file.c_str(), O_RDONLY | O_CLOEXEC)),

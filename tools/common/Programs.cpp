@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <fmt/core.h>
 #include <spawn.h>
+#include <sys/auxv.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,7 +21,11 @@ using namespace qlinear;
 
 std::string qlinear::toolsFolder() {
   std::error_code ec;
-  return std::filesystem::read_symlink("/proc/self/exe", ec).parent_path().string();
+  std::filesystem::path own = std::filesystem::read_symlink("/proc/self/exe", ec);
+  if (ec) // /proc is not mounted: the name it was started by
+    own = std::filesystem::canonical(
+        reinterpret_cast<const char *>(getauxval(AT_EXECFN)), ec);
+  return own.parent_path().string();
 }
 
 std::string qlinear::pythonProgram() {

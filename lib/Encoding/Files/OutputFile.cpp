@@ -115,10 +115,11 @@ Result<void> OutputFile::open(const Options &options) {
     folder = "/tmp";
   std::string stem = isStream ? "qlinear" : path.filename().string();
 #ifdef O_TMPFILE
-  if (!isNamed)
+  // One that is to have a name later gets it by way of /proc.
+  if (!isNamed && (isStream || access("/proc/self/fd", X_OK) == 0))
     fd = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
 #endif
-  if (fd < 0) { // a file system without nameless files
+  if (fd < 0) { // a file system without nameless files, or a machine without /proc
     temporary = temporaryName(folder, stem);
     fd = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
   }

@@ -23,6 +23,8 @@
 #include "llvm/Transforms/Instrumentation/AddressSanitizer.h"
 #include "llvm/Transforms/Scalar.h"
 
+#include <sys/auxv.h>
+
 using namespace llvm;
 
 namespace qlinear {
@@ -134,7 +136,9 @@ static std::string linkerMessage(StringRef log) {
 /// A linker: the one beside this program, else one on PATH, or a C compiler, which
 /// knows one for this machine.
 static std::string findLinker(bool isForeign) {
-  std::string program = sys::fs::getMainExecutable(nullptr, nullptr);
+  // The name it was started by serves where /proc is not mounted.
+  std::string program = sys::fs::getMainExecutable(
+      reinterpret_cast<const char *>(getauxval(AT_EXECFN)), nullptr);
   if (auto own = sys::findProgramByName("ld.lld", {sys::path::parent_path(program)}))
     return *own;
   for (StringRef name : {"ld.lld-22", "ld.lld", "cc", "gcc", "clang-22", "clang"})

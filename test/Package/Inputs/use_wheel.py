@@ -8,8 +8,10 @@
 
 For a Python in which only the wheel and numpy are installed, with a PATH that has nothing but the
 wheel's commands: packs a weight, compiles it for CPUs, as PTX and for the emulated GPU, verifies
-it against float64, and calls it from numpy. Prints how long each step took."""
+it against float64, and calls it from numpy; measures it; and, where there is the package onnx,
+takes a layer of an ONNX model. Prints how long each step took."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -32,7 +34,8 @@ func.func @linear(%x: tensor<?x256xf32>) -> tensor<?x512xf32> {
   return %y : tensor<?x512xf32>
 }
 """
-TOOLS = "compile", "inspect", "opt", "pack", "run"
+TOOLS = "bench", "compile", "import-onnx", "inspect", "opt", "pack", "run", "tune"
+LIBRARIES = "libQLinearOnnxruntime.so", "libQLinearRuntime.so.1", "qlinear_call.abi3.so"
 
 
 def run(*command):
@@ -41,6 +44,53 @@ def run(*command):
     assert not done.returncode, f"{' '.join(command)}:\n{done.stdout}{done.stderr}"
     print(f"{time.monotonic() - began:6.2f} s  {' '.join(command)}", flush=True)
     return done.stdout
+
+
+def call_from_numpy(weight):
+    os.environ["QLINEAR_CALLS"] = "native"  # an error where the extension cannot be loaded
+    began = time.monotonic()
+    module = qlinear.load(qlinear.compile(TEXT, "cpu:native"), "packed.safetensors", "cpu:1")
+    x = np.random.default_rng(1).standard_normal((3, 256)).astype(np.float32)
+    y, want = module.linear(x), x.astype(np.float64) @ weight.T
+    off = np.linalg.norm(y - want) / np.linalg.norm(want)
+    assert 0 < off < 0.12, off
+    print(f"{time.monotonic() - began:6.2f} s  from Python: off by {off:.3f} of its norm")
+    times = []
+    for _ in range(1000):
+        began = time.perf_counter()
+        module.linear(x[:1], out=y[:1])
+        times.append(time.perf_counter() - began)
+    print(f"{min(times) * 1e6:6.1f} us a call of one row")
+
+
+def import_onnx():
+    """A linear layer of an ONNX model, by way of quant-compile."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    rng = np.random.default_rng(2)
+    codes, scales = rng.integers(0, 256, (64, 3, 16), np.uint8), rng.random((64, 3), np.float32)
+    node = helper.make_node(
+        *("MatMulNBits", ["x", "B", "s"], ["y"], "layer"), domain="com.microsoft",
+        K=96, N=64, bits=4, block_size=32, accuracy_level=4,
+    )  # fmt: skip
+    float32 = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        *([node], "model", [helper.make_tensor_value_info("x", float32, ["rows", 96])]),
+        [helper.make_tensor_value_info("y", float32, ["rows", 64])],
+        [numpy_helper.from_array(codes, "B"), numpy_helper.from_array(scales, "s")],
+    )
+    imports = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=imports), "model.onnx")
+    run("quant-compile", "model.onnx", "--target=cpu:native", "-o", "model.so")
+    module = qlinear.load("model.so", "model.packed.safetensors", "cpu")
+    (name,) = module.functions
+    x = rng.standard_normal((3, 96), np.float32)
+    low, high = codes & 15, codes >> 4
+    values = np.stack([low, high], -1).reshape(64, 3, 32) - 8.0
+    want = x.astype(np.float64) @ (values * scales[..., None]).reshape(64, 96).T
+    off = np.linalg.norm(getattr(module, name)(x) - want) / np.linalg.norm(want)
+    assert 0 < off < 0.02, off
 
 
 def main():
@@ -52,6 +102,8 @@ def main():
     for tool in TOOLS:
         assert f"QLinear {qlinear.__version__}" in run(f"quant-{tool}", "--version")
     assert qlinear.runtime_version() == qlinear.__version__
+    for library in LIBRARIES:
+        assert (pathlib.Path(qlinear.__file__).parent / "lib" / library).exists(), library
 
     weight = np.random.default_rng(0).standard_normal((512, 256)).astype(np.float32)
     write_tensors("floats.safetensors", {"w": ("F32", weight.shape, weight)})
@@ -76,13 +128,11 @@ def main():
             *("--device", device, "--verify", "-M", "1,9"),
         )
 
-    began = time.monotonic()
-    module = qlinear.load(qlinear.compile(TEXT, "cpu:native"), "packed.safetensors", "cpu")
-    x = np.random.default_rng(1).standard_normal((3, 256)).astype(np.float32)
-    y, want = module.linear(x), x.astype(np.float64) @ weight.T
-    off = np.linalg.norm(y - want) / np.linalg.norm(want)
-    assert 0 < off < 0.12, off
-    print(f"{time.monotonic() - began:6.2f} s  from Python: off by {off:.3f} of its norm")
+    call_from_numpy(weight)
+    report = run("quant-bench", "256x512", "--encoding", "row-u8,Q4_K", "--rows", "1", "--json")
+    assert len(json.loads(report)["results"]) == 2
+    if importlib.util.find_spec("onnx"):
+        import_onnx()
 
 
 if __name__ == "__main__":
