@@ -270,7 +270,7 @@ def rotary_entry():
     """Rotary embeddings of queries and keys, normalized or not, and keys that are values, too;
     tables and scales of another type than theirs."""
     entry = Entry("rotary")
-    entry.rows = [1, 3, 9, 70, 300]
+    entry.rows = [1, 3, 9, 40]
     entry.weight(MAIN["rowu8"], 1, 32)  # an archive has a weight
     shapes = [(128, 128, 32, 8), (80, 32, 5, 2), (33, 22, 3, 1), (256, 64, 4, 1)]
     for x, other in zip(matrix.INPUTS, [*matrix.INPUTS[1:], matrix.INPUTS[0]]):
