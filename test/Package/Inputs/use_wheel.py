@@ -15,6 +15,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,7 @@ func.func @linear(%x: tensor<?x256xf32>) -> tensor<?x512xf32> {
 }
 """
 TOOLS = "bench", "compile", "import-onnx", "inspect", "opt", "pack", "run", "tune"
+PACKAGE = pathlib.Path(qlinear.__file__).resolve().parent
 LIBRARIES = "libQLinearOnnxruntime.so", "libQLinearRuntime.so.1", "qlinear_call.abi3.so"
 
 
@@ -103,7 +105,7 @@ def main():
         assert f"QLinear {qlinear.__version__}" in run(f"quant-{tool}", "--version")
     assert qlinear.runtime_version() == qlinear.__version__
     for library in LIBRARIES:
-        assert (pathlib.Path(qlinear.__file__).parent / "lib" / library).exists(), library
+        assert (PACKAGE / "lib" / library).exists(), library
 
     weight = np.random.default_rng(0).standard_normal((512, 256)).astype(np.float32)
     write_tensors("floats.safetensors", {"w": ("F32", weight.shape, weight)})
@@ -116,7 +118,9 @@ def main():
     assert "row<bf16>" in run(
         "quant-opt", "layer.mlir", "--qlinear-compact-metadata=encoding=row-u8"
     )
-    run("quant-compile", "layer.mlir", "--target=cpu", "-o", "cpu.so")
+    run("quant-compile", "layer.mlir", "--target=cpu", "-o", "cpu.so", "--header=layer.h")
+    included = re.findall(r"<(qlinear-runtime/\S+)>", pathlib.Path("layer.h").read_text())
+    assert included and all((PACKAGE / "include" / name).exists() for name in included), included
     run("quant-compile", "layer.mlir", "--target=cuda:emulated", "-o", "emulated.so")
     run("quant-compile", "layer.mlir", "--target=cpu:arm64", "-o", "arm64.so")
     run("quant-compile", "layer.mlir", "--target=cuda:sm_90", "--emit=ptx", "-o", "layer.ptx")
