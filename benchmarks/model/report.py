@@ -19,6 +19,7 @@ import pathlib
 import sys
 
 ORDER = ["bf16", "tinygemm", "bf16-metadata", "row-u8", "block-u8", "k-quant", "auto"]
+DRAWN = ORDER[:4]  # as lines; the others lie on the last, and are in the tables
 TITLES = {"8b": "Llama-3 8B", "31b": "gemma4-31B"}
 LABELS = {
     "bf16": "bf16",
@@ -146,6 +147,8 @@ def plots(models, out):
         for panel, (model, records) in zip(axes, models.items()):
             ends, ticks = [], set()
             for label, record in records.items():
+                if record["variant"] not in DRAWN:
+                    continue
                 points = sorted(
                     (x(c, b), record["decode"][f"{c}x{b}"]["tokens_per_s"])
                     for c, b in cells({label: record}, "decode")
