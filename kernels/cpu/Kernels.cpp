@@ -11,6 +11,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "Embedding.h"
+#include "Experts.h"
 #include "Gemm.h"
 #include "Norm.h"
 #include "Rotary.h"
@@ -53,6 +54,16 @@ QL_KERNEL ql_cpu_multiply_tiles(u64 spec, u64 N, u64 K, const u8 *blob,
   multiplyTiles(WeightLayout{Spec::unpack(spec), N, K}, blob, activations, rows, tile,
                 tiles, *static_cast<GemmState *>(state), static_cast<Floats *>(out),
                 stride);
+}
+
+QL_KERNEL ql_cpu_order_choices(const unsigned *ids, u64 count, u64 experts,
+                               unsigned *starts, unsigned *order) {
+  orderChoices(ids, count, experts, starts, order);
+}
+
+QL_KERNEL ql_cpu_same_expert(const unsigned *ids, const unsigned *order, u64 at,
+                             u64 count, u64 most, unsigned *out) {
+  *out = sameExpert(ids, order, at, count, most);
 }
 
 QL_KERNEL ql_cpu_load(int dtype, const void *from, u64 count, void *out) {

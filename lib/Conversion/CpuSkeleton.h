@@ -34,6 +34,32 @@ LLVM::LLVMFuncOp buildQuantizeKernel(SymbolTable &symbols, Location loc, StringR
                                      Type type, int64_t K,
                                      std::optional<int64_t> parts);
 
+/// The kernel of a `qlinear.grouped_linear`, whose choices are computed one by one,
+/// each as `choice` (ChoiceLinear), in so many items; x is quantized where it
+/// multiplies codes, row by row, or piece by piece. Its arguments are those of the
+/// operation; with `hasOrder` the order of the choices comes after its inputs.
+LLVM::LLVMFuncOp buildGroupedKernel(SymbolTable &symbols, GroupedLinearOp op,
+                                    LinearOp choice, StringRef name,
+                                    int64_t itemsPerChoice, bool hasOrder);
+
+/// Whether there is a kernel for many rows, which takes choices in their order.
+bool sortsChoices(GroupedLinearOp op);
+/// That kernel, which reads a part of an expert once for some of its rows; so many
+/// items are parts of all experts.
+LLVM::LLVMFuncOp buildSortedKernel(SymbolTable &symbols, GroupedLinearOp op,
+                                   LinearOp choice, StringRef name, int64_t items);
+/// The kernel that finds the order: the numbers of the choices, by their experts.
+LLVM::LLVMFuncOp buildOrderKernel(SymbolTable &symbols, GroupedLinearOp op,
+                                  StringRef name);
+
+/// The kernel that quantizes the pieces of rows, of K columns each, one by one.
+LLVM::LLVMFuncOp buildPiecesKernel(SymbolTable &symbols, GroupedLinearOp op,
+                                   StringRef name, std::optional<int64_t> parts);
+
+/// The kernel of a `qlinear.combine`, with items as that of a norm.
+LLVM::LLVMFuncOp buildCombineKernel(SymbolTable &symbols, CombineOp op, StringRef name,
+                                    std::optional<int64_t> parts);
+
 /// The kernel of a norm. An item is a row, or one of so many equal `parts` of all rows.
 LLVM::LLVMFuncOp buildNormKernel(SymbolTable &symbols, NormOp op, StringRef name,
                                  std::optional<int64_t> parts);

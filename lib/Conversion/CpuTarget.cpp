@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+#include "ChoiceLinear.h"
 #include "CpuSkeleton.h"
 #include "Epilogue.h"
 #include "KernelTarget.h"
@@ -15,6 +16,11 @@ using namespace mlir;
 using namespace mlir::qlinear;
 
 namespace {
+/// Tiles of a choice that are one item, so that one token gives work to many threads.
+constexpr int64_t kChoiceTiles = 4;
+/// Of one launch of a grouped linear, of which an item is a part of a row.
+constexpr int64_t kMostGroupedRows = 64;
+
 /// Kernels beside the functions that launch them.
 class CpuTarget : public KernelTarget {
 public:
@@ -23,6 +29,10 @@ public:
         [this](LinearOp op, StringRef stem) { return build(op, stem); });
     addBuilder<QuantizeActivationsOp>(
         [this](QuantizeActivationsOp op, StringRef stem) { return build(op, stem); });
+    addBuilder<GroupedLinearOp>(
+        [this](GroupedLinearOp op, StringRef stem) { return build(op, stem); });
+    addBuilder<CombineOp>(
+        [this](CombineOp op, StringRef stem) { return build(op, stem); });
     addBuilder<NormOp>([this](NormOp op, StringRef stem) { return build(op, stem); });
     addBuilder<EmbeddingOp>(
         [this](EmbeddingOp op, StringRef stem) { return build(op, stem); });
@@ -35,6 +45,11 @@ public:
   bool quantizesBefore(LinearOp linear) const override {
     return !linear.multipliesFloats();
   }
+  bool quantizesBefore(GroupedLinearOp op) const override {
+    return !op.multipliesFloats() && !op.hasPieces();
+  }
+  void prepareInputs(RewriterBase &rewriter, GroupedLinearOp op,
+                     SmallVector<Value> &inputs) override;
   bool startsEarly(Operation *) const override { return false; }
   Operation *symbolTableOf(Operation *op) override {
     return SymbolTable::getNearestSymbolTable(op);
@@ -43,6 +58,8 @@ public:
 private:
   FailureOr<Kernels> build(LinearOp op, StringRef stem);
   FailureOr<Kernels> build(QuantizeActivationsOp op, StringRef stem);
+  FailureOr<Kernels> build(GroupedLinearOp op, StringRef stem);
+  FailureOr<Kernels> build(CombineOp op, StringRef stem);
   FailureOr<Kernels> build(NormOp op, StringRef stem);
   FailureOr<Kernels> build(EmbeddingOp op, StringRef stem);
   FailureOr<Kernels> build(RotaryOp op, StringRef stem);
@@ -116,6 +133,81 @@ FailureOr<Kernels> CpuTarget::build(QuantizeActivationsOp op, StringRef stem) {
     return buildQuantizeKernel(symbolsOf(op), op.getLoc(), name, input.getElementType(),
                                input.getDimSize(1), parts);
   });
+}
+
+FailureOr<Kernels> CpuTarget::build(GroupedLinearOp op, StringRef stem) {
+  if (failed(checkEpilogue(op)))
+    return failure();
+  ChoiceLinear choice(op, /*quantized=*/!op.multipliesFloats());
+  bool many = sortsChoices(op);
+  int64_t tiles = op.getN() / ::qlinear::layout::kTileRows;
+  int64_t items = llvm::divideCeil(tiles, kChoiceTiles);
+  LLVM::LLVMFuncOp few =
+      buildGroupedKernel(symbolsOf(op), op, choice.get(), stem, items, many);
+  Kernels kernels;
+  int64_t M = op.getM();
+  for (int64_t rows = 1; rows <= (many ? kMaxGemvRows : kMostGroupedRows); rows *= 2) {
+    kernels.variants.push_back(variant(rows, few, rows * op.getChoices() * items));
+    if (!ShapedType::isDynamic(M) && rows >= M)
+      break;
+  }
+  if (many)
+    kernels.variants.push_back(
+        variant(kAnyRows,
+                buildSortedKernel(symbolsOf(op), op, choice.get(),
+                                  (stem + "_sorted").str(), items),
+                items));
+  return kernels;
+}
+
+FailureOr<Kernels> CpuTarget::build(CombineOp op, StringRef stem) {
+  if (failed(checkEpilogue(op)))
+    return failure();
+  return byRows(op.getM(), stem, [&](StringRef name, std::optional<int64_t> parts) {
+    return buildCombineKernel(symbolsOf(op), op, name, parts);
+  });
+}
+
+/// The bytes of all pieces, row by row, where they are quantized, and the order of the
+/// choices.
+void CpuTarget::prepareInputs(RewriterBase &rewriter, GroupedLinearOp op,
+                              SmallVector<Value> &inputs) {
+  SymbolTable &symbols = symbolsOf(op);
+  int64_t M = op.getM(), choices = op.getChoices();
+  auto launch = [&](Value input, int64_t columns, Type element,
+                    ArrayRef<VariantAttr> variants) -> Value {
+    auto type = RankedTensorType::get({M, columns}, element);
+    SmallVector<Attribute> list(variants.begin(), variants.end());
+    return LaunchOp::create(rewriter, op.getLoc(), type, rewriter.getArrayAttr(list),
+                            /*weights=*/ValueRange(), input, /*temps=*/ArrayAttr(),
+                            /*pdl=*/false)
+        .getResult(0);
+  };
+  auto made = [&](StringRef name, function_ref<LLVM::LLVMFuncOp()> build) {
+    auto kernel = symbols.lookup<LLVM::LLVMFuncOp>(name);
+    return kernel ? kernel : build();
+  };
+  if (op.hasPieces() && !op.multipliesFloats()) {
+    ::qlinear::layout::ActivationLayout piece{uint64_t(op.getK())};
+    std::string stem;
+    llvm::raw_string_ostream(stem) << "qlinear_pieces_" << choices << "x" << op.getK()
+                                   << "_" << getElementTypeOrSelf(op.getX().getType());
+    Kernels kernels =
+        byRows(M, stem, [&](StringRef name, std::optional<int64_t> parts) {
+          return made(name,
+                      [&] { return buildPiecesKernel(symbols, op, name, parts); });
+        });
+    inputs[0] = launch(op.getX(), choices * int64_t(piece.bytes()),
+                       rewriter.getI8Type(), kernels.variants);
+  }
+  if (sortsChoices(op)) {
+    std::string name =
+        ("qlinear_order_" + Twine(choices) + "_" + Twine(op.getExperts())).str();
+    LLVM::LLVMFuncOp kernel =
+        made(name, [&] { return buildOrderKernel(symbols, op, name); });
+    inputs.push_back(launch(op.getIds(), choices, rewriter.getI32Type(),
+                            variant(kAnyRows, kernel, /*items=*/1)));
+  }
 }
 
 FailureOr<Kernels> CpuTarget::build(NormOp op, StringRef stem) {

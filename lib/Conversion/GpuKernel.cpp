@@ -27,12 +27,20 @@ bool isQuantized(LinearOp op) {
 class Skeleton : public GpuSkeleton {
 public:
   using GpuSkeleton::GpuSkeleton;
-  void linear(LinearOp op, const KernelPlan &plan);
+  /// With `grouped` the linear is that of a choice (ChoiceLinear).
+  void linear(LinearOp op, const KernelPlan &plan, GroupedLinearOp grouped = {});
   void quantize(RankedTensorType input, int64_t grid, int64_t threads, bool pdl);
   void embedding(EmbeddingOp op, int64_t threads, bool pdl);
   void rotary(RotaryOp op, int64_t threads, bool pdl);
 
 private:
+  /// What a block of a grouped linear is for.
+  struct Choice {
+    GroupedLinearOp op;
+    Value firstTile;         ///< of the expert, in the weights
+    Value multiplies, fills; ///< whether there is this expert, or only its piece
+    Value fill;              ///< the elements of such a piece
+  };
   /// A walk in the making: its state, and the block's tiles.
   struct Active {
     const KernelSegment *segment;
@@ -68,7 +76,11 @@ private:
                             Value row, Value token);
   void gather(LinearOp op, const KernelPlan &plan, const KernelSegment &segment,
               ArrayRef<Active> walks);
+  Value choose(GroupedLinearOp grouped, const KernelPlan &plan, Value block);
+  void fill(LinearOp op, const KernelPlan &plan, const KernelSegment &segment,
+            Value block);
 
+  std::optional<Choice> choice;
   Value items; ///< state of ql_load_activations
   Value rank;  ///< in the cluster, if plan.split > 1
 };
@@ -102,15 +114,24 @@ Skeleton::Active Skeleton::begin(LinearOp op, const KernelPlan &plan,
   active.state = state();
   active.unit = state();
   const layout::WeightLayout &l = walk.layout;
+  // A weight of several experts has the rows of all of them.
+  auto weightRows = int64_t(l.N);
+  Value first = active.tile0;
+  if (choice) {
+    weightRows *= int64_t(choice->op.getExperts());
+    first = arith::AddIOp::create(b, loc, first, choice->firstTile);
+    active.tiles =
+        arith::SelectOp::create(b, loc, choice->multiplies, active.tiles, constant(0));
+  }
   // That of all weights of the walk.
   EncodingAttr encoding = op.getWeightType(walk.weights.front()).getEncoding();
   call("ql_walk_init",
        {active.state, constant(plan.mode), constant(plan.product),
-        SpecOp::create(b, loc, encoding), constant64(int64_t(l.N)),
+        SpecOp::create(b, loc, encoding), constant64(weightRows),
         constant64(int64_t(l.K)), constant(int64_t(walk.weights.size())),
         unit0(plan, phase), constant(plan.unitsOf(phase)), constant(plan.warps),
-        constant(plan.stages), constant(plan.ringBytes), active.tile0, active.tiles,
-        shared(0), shared(walk.barriers[phase]), shared(walk.exchange)});
+        constant(plan.stages), constant(plan.ringBytes), first, active.tiles, shared(0),
+        shared(walk.barriers[phase]), shared(walk.exchange)});
   for (auto [i, weight] : llvm::enumerate(walk.weights))
     call("ql_walk_weight", {active.state, constant(int64_t(i)), pointers[weight]});
   return active;
@@ -253,9 +274,108 @@ void Skeleton::epilogue(LinearOp op, const KernelPlan &plan,
   });
 }
 
-void Skeleton::linear(LinearOp op, const KernelPlan &plan) {
+/// The choice that a block is for: of those of a token by turns, `plan.grid` blocks for
+/// each. From here on the pointers, but for those of the weights, are those of the
+/// choice, as the linear of a choice has them, and there is one row. Returns the place
+/// among the blocks of the choice.
+Value Skeleton::choose(GroupedLinearOp grouped, const KernelPlan &plan, Value block) {
+  // The ids are what the kernel before this one has made: nothing is known before.
+  awaitPrior(plan.pdl);
+  auto minus = [&](Value x, Value y) { return arith::SubIOp::create(b, loc, x, y); };
+  auto compare = [&](arith::CmpIPredicate predicate, Value x, Value y) -> Value {
+    return arith::CmpIOp::create(b, loc, predicate, x, y);
+  };
+  auto select = [&](Value condition, Value x, Value y) -> Value {
+    return arith::SelectOp::create(b, loc, condition, x, y);
+  };
+  Value choices = constant(grouped.getChoices());
+  Value number = arith::DivUIOp::create(b, loc, block, constant(plan.grid));
+  Value own = arith::RemUIOp::create(b, loc, block, constant(plan.grid));
+  Value count = arith::MulIOp::create(b, loc, rows, choices);
+  // The kernel may be for more rows than there are.
+  Value isThere = compare(arith::CmpIPredicate::ult, number, count);
+  number = select(isThere, number, minus(count, constant(1)));
+  Value token = arith::DivUIOp::create(b, loc, number, choices);
+
+  auto wide = [&](Value v) -> Value { return arith::ExtUIOp::create(b, loc, i64, v); };
+  auto moved = [&](Value pointer, Value index, int64_t size, Type type) {
+    Value at = arith::MulIOp::create(b, loc, wide(index), constant64(size));
+    return element(pointer, at, getElementTypeOrSelf(type));
+  };
+  size_t weights = grouped.getWeights().size();
+  Value ids = pointers[weights + 1];
+  pointers.erase(pointers.begin() + int64_t(weights) + 1);
+  Value id = LLVM::LoadOp::create(b, loc, i32, element(ids, wide(number), i32));
+  Value isKnown =
+      compare(arith::CmpIPredicate::ult, id, constant(int64_t(grouped.getExperts())));
+  Value expert = select(isKnown, id, constant(0));
+  Value isNone = compare(arith::CmpIPredicate::slt, id, constant(0));
+  auto real = [&](const APFloat &v) -> Value {
+    return arith::ConstantFloatOp::create(b, loc, cast<mlir::FloatType>(f32), v);
+  };
+  const llvm::fltSemantics &single = APFloat::IEEEsingle();
+  Value no = arith::ConstantIntOp::create(b, loc, b.getI1Type(), 0);
+  choice = {
+      grouped,
+      arith::MulIOp::create(b, loc, expert,
+                            constant(grouped.getN() / layout::kTileRows)),
+      arith::AndIOp::create(b, loc, isThere, isKnown), select(isKnown, no, isThere),
+      select(isNone, real(APFloat::getZero(single)), real(APFloat::getNaN(single)))};
+
+  int64_t n = grouped.getN();
+  Value &x = pointers[weights];
+  x = moved(x, grouped.hasPieces() ? number : token, grouped.getK(),
+            grouped.getX().getType());
+  for (unsigned i = 0; i < grouped.getExtras().size(); ++i) {
+    Value &extra = pointers[weights + 1 + i];
+    Type type = grouped.getExtras()[i].getType();
+    switch (grouped.getExtraKind(i)) {
+    case GroupedLinearOp::ExtraKind::one:
+    case GroupedLinearOp::ExtraKind::column:
+      break;
+    case GroupedLinearOp::ExtraKind::expertColumn:
+      extra = moved(extra, expert, n, type);
+      break;
+    case GroupedLinearOp::ExtraKind::choice:
+      extra = moved(extra, number, 1, type);
+      break;
+    case GroupedLinearOp::ExtraKind::element:
+      extra = moved(extra, number, n, type);
+      break;
+    }
+  }
+  for (unsigned i = 0; i < grouped.getNumResults(); ++i) {
+    Value &result = pointers[weights + 1 + grouped.getExtras().size() + i];
+    result = moved(result, number, n, grouped.getResult(i).getType());
+  }
+  rows = constant(1);
+  return own;
+}
+
+/// The piece of a choice of no expert.
+void Skeleton::fill(LinearOp op, const KernelPlan &plan, const KernelSegment &segment,
+                    Value block) {
+  auto [tile0, tiles] = tilesOf(plan, segment, block);
+  Value first = arith::MulIOp::create(b, loc, tile0, constant(layout::kTileRows));
+  tiles = arith::SelectOp::create(b, loc, choice->fills, tiles, constant(0));
+  forEachRow(plan, tiles, [&, first = first](Value row, Value m) {
+    Value at = indexOf(segment, arith::AddIOp::create(b, loc, first, row), m);
+    for (unsigned result : segment.results) {
+      Type type = getElementTypeOrSelf(op.getResult(result).getType());
+      Value value =
+          type.isF32()
+              ? choice->fill
+              : arith::TruncFOp::create(b, loc, type, choice->fill).getResult();
+      LLVM::StoreOp::create(b, loc, value, element(resultOf(op, result), at, type));
+    }
+  });
+}
+
+void Skeleton::linear(LinearOp op, const KernelPlan &plan, GroupedLinearOp grouped) {
   items = state();
   Value block = call("ql_ptx_block", i32, {});
+  if (grouped)
+    block = choose(grouped, plan, block);
   if (plan.split > 1) {
     Value split = constant(plan.split);
     rank = call("ql_ptx_cluster_rank", i32, {split});
@@ -283,13 +403,14 @@ void Skeleton::linear(LinearOp op, const KernelPlan &plan) {
     }
   };
   startFirst(phases.front(), plan.earlyStages);
-  if (plan.pdl)
+  bool waits = plan.pdl && !grouped;
+  if (waits)
     call("ql_ptx_launch_dependents", {});
   for (const Active &active : phases.front())
     for (unsigned i = 0; i < active.walk->weights.size(); ++i)
       call("ql_stage_rows", {active.state, constant(i), constant(plan.threads()),
                              shared(active.walk->constants)});
-  if (plan.pdl)
+  if (waits)
     call("ql_ptx_wait_prior_grids", {});
 
   bool quantized = isQuantized(op);
@@ -338,8 +459,11 @@ void Skeleton::linear(LinearOp op, const KernelPlan &plan) {
     call("ql_ptx_cluster_arrive", {constant(plan.split)});
     call("ql_ptx_cluster_wait", {});
   }
-  for (const KernelSegment &segment : plan.segments)
+  for (const KernelSegment &segment : plan.segments) {
     epilogue(op, plan, segment, walksOf(segment));
+    if (choice)
+      fill(op, plan, segment, block);
+  }
 }
 
 void Skeleton::quantize(RankedTensorType input, int64_t grid, int64_t threads,
@@ -395,7 +519,8 @@ void Skeleton::rotary(RotaryOp op, int64_t threads, bool pdl) {
 }
 
 gpu::GPUFuncOp buildKernel(OpBuilder &builder, StringRef name, LinearOp op,
-                           const KernelPlan &plan, const KernelArgs &args) {
+                           const KernelPlan &plan, const KernelArgs &args,
+                           GroupedLinearOp grouped) {
   OpBuilder::InsertionGuard guard(builder);
   Skeleton skeleton(builder, op.getLoc());
   gpu::GPUFuncOp f =
@@ -403,7 +528,7 @@ gpu::GPUFuncOp buildKernel(OpBuilder &builder, StringRef name, LinearOp op,
   if (plan.split > 1)
     f->setAttr(NVVM::NVVMDialect::getClusterDimAttrName(),
                builder.getDenseI32ArrayAttr({plan.split, 1, 1}));
-  skeleton.linear(op, plan);
+  skeleton.linear(op, plan, grouped);
   skeleton.close(f);
   return f;
 }

@@ -13,10 +13,13 @@
 
 namespace qlinear {
 
-/// Builds the kernel at the builder's position, inside a gpu.module.
+/// Builds the kernel at the builder's position, inside a gpu.module. With `grouped`, of
+/// which `op` is the linear of a choice (ChoiceLinear), it is that of all choices, of
+/// which each has the blocks of the plan.
 mlir::gpu::GPUFuncOp buildKernel(mlir::OpBuilder &builder, llvm::StringRef name,
                                  mlir::qlinear::LinearOp op, const KernelPlan &plan,
-                                 const KernelArgs &args);
+                                 const KernelArgs &args,
+                                 mlir::qlinear::GroupedLinearOp grouped = {});
 
 /// The kernel for many tokens, and the one before it, of blocks of `threads` threads,
 /// which prepares the activations in their temporary.
@@ -36,6 +39,11 @@ mlir::gpu::GPUFuncOp buildPrepareKernel(mlir::OpBuilder &builder, llvm::StringRe
 mlir::gpu::GPUFuncOp buildQuantizeKernel(mlir::OpBuilder &builder, llvm::StringRef name,
                                          mlir::qlinear::QuantizeActivationsOp op,
                                          int64_t grid, int64_t threads, bool pdl);
+
+/// Builds the kernel of a `qlinear.combine`, for any number of rows and blocks.
+mlir::gpu::GPUFuncOp buildCombineKernel(mlir::OpBuilder &builder, llvm::StringRef name,
+                                        mlir::qlinear::CombineOp op, int64_t threads,
+                                        bool pdl);
 
 /// How the threads of a block share a row of a norm (NormKernel.cpp).
 struct NormPlan {

@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+#include "ChoiceLinear.h"
 #include "GpuKernel.h"
 #include "KernelTarget.h"
 #include "qlinear/Transforms/Schedule.h"
@@ -19,6 +20,8 @@ constexpr llvm::StringLiteral kModuleName = "qlinear_kernels";
 constexpr int64_t kQuantizeThreads = 128;
 /// Of a multiprocessor.
 constexpr int64_t kThreadsTogether = 2048;
+/// Of one launch of a grouped linear, whose blocks are many for each row.
+constexpr int64_t kMostGroupedRows = 64;
 
 /// Kernels of one gpu.module, which is added to the module with the first of them.
 class GpuTarget : public KernelTarget {
@@ -29,6 +32,10 @@ public:
         [this](LinearOp op, StringRef stem) { return build(NormOp(), op, stem); });
     addBuilder<QuantizeActivationsOp>(
         [this](QuantizeActivationsOp op, StringRef stem) { return build(op, stem); });
+    addBuilder<GroupedLinearOp>(
+        [this](GroupedLinearOp op, StringRef stem) { return build(op, stem); });
+    addBuilder<CombineOp>(
+        [this](CombineOp op, StringRef stem) { return build(op, stem); });
     addBuilder<NormOp>([this](NormOp op, StringRef stem) { return build(op, stem); });
     addBuilder<EmbeddingOp>(
         [this](EmbeddingOp op, StringRef stem) { return build(op, stem); });
@@ -67,6 +74,8 @@ private:
   VariantAttr before(NormOp norm, LinearOp op, const ::qlinear::GemmScratch &scratch,
                      StringRef stem, int64_t rows, bool image);
   FailureOr<Kernels> build(QuantizeActivationsOp op, StringRef stem);
+  FailureOr<Kernels> build(GroupedLinearOp op, StringRef stem);
+  FailureOr<Kernels> build(CombineOp op, StringRef stem);
   FailureOr<Kernels> build(NormOp op, StringRef stem);
   FailureOr<Kernels> build(EmbeddingOp op, StringRef stem);
   FailureOr<Kernels> build(RotaryOp op, StringRef stem);
@@ -215,6 +224,66 @@ FailureOr<Kernels> GpuTarget::build(QuantizeActivationsOp op, StringRef stem) {
     b.setInsertionPointToEnd(kernelModule().getBody());
     ::qlinear::buildQuantizeKernel(b, kernel, op, grid, kQuantizeThreads, chip.pdl());
     kernels.variants.push_back(variant(rows, kernel, grid, kQuantizeThreads, 0));
+  }
+  return kernels;
+}
+
+FailureOr<Kernels> GpuTarget::build(GroupedLinearOp op, StringRef stem) {
+  ChoiceLinear choice(op, /*quantized=*/false);
+  LinearOp linear = choice.get();
+  // The blocks of one token's choices are one for each multiprocessor.
+  Gemv gemv;
+  gemv.rows = 1;
+  gemv.grid = std::clamp<int64_t>(chip.multiprocessors / op.getChoices(), 1,
+                                  op.getN() / ::qlinear::layout::kTileRows);
+  MLIRContext *context = op.getContext();
+  linear.setScheduleAttr(
+      ScheduleAttr::get(context, KernelAttrInterface(GemvAttr::get(context, gemv)),
+                        QuantizeKind::inside, chip.pdl()));
+  IRRewriter rewriter(context);
+  auto parts =
+      ::qlinear::scheduleForGpu(rewriter, linear, chip,
+                                /*batchInvariant=*/false, /*joinsNorms=*/false);
+  if (failed(parts))
+    return failure();
+  if (parts->size() > 1)
+    return op.emitError("the ") << op.getWeights().size()
+                                << " weights of a grouped_linear are too many for one "
+                                   "kernel; use several operations";
+  auto attr = cast<GemvAttr>(linear.getSchedule()->getKernels().front());
+  auto plan = ::qlinear::planKernel(linear, attr.getValue(), chip.pdl(), chip);
+  if (!plan)
+    return op.emitError() << plan.error();
+  OpBuilder b(context);
+  std::string kernel = (stem + "_many").str();
+  b.setInsertionPointToEnd(kernelModule().getBody());
+  ::qlinear::buildKernel(b, kernel, linear, *plan, ::qlinear::KernelArgs::of(op, false),
+                         op);
+  Kernels kernels;
+  int64_t M = op.getM();
+  for (int64_t rows = 1; rows <= kMostGroupedRows; rows *= 2) {
+    kernels.variants.push_back(variant(rows, kernel,
+                                       rows * op.getChoices() * plan->grid,
+                                       plan->threads(), plan->sharedBytes));
+    if (!ShapedType::isDynamic(M) && rows >= M)
+      break;
+  }
+  return kernels;
+}
+
+FailureOr<Kernels> GpuTarget::build(CombineOp op, StringRef stem) {
+  constexpr int64_t kThreads = 128;
+  OpBuilder b(op.getContext());
+  std::string kernel = (stem + "_many").str();
+  b.setInsertionPointToEnd(kernelModule().getBody());
+  ::qlinear::buildCombineKernel(b, kernel, op, kThreads, chip.pdl());
+  int64_t most = chip.multiprocessors * (kThreadsTogether / kThreads);
+  Kernels kernels;
+  for (int64_t rows : {int64_t(1), int64_t(8), int64_t(64), kAnyRows}) {
+    int64_t grid =
+        llvm::divideCeil(std::min(rows, most * kThreads) * op.getN(), kThreads);
+    kernels.variants.push_back(
+        variant(rows, kernel, std::min(grid, most), kThreads, 0));
   }
   return kernels;
 }

@@ -115,10 +115,11 @@ LogicalResult KernelMaker::launch(RewriterBase &rewriter, KernelOpInterface op) 
   if (failed(kernels))
     return failure();
   rewriter.setInsertionPoint(op);
+  SmallVector<Value> inputs = inputsOf(rewriter, op);
   auto launch =
       LaunchOp::create(rewriter, op.getLoc(), op->getResultTypes(), kernels->variants,
-                       op.getKernelWeights(), op.getKernelInputs(), cachesOf(op),
-                       op.getKernelOuts(), kernels->temps, target->startsEarly(op));
+                       op.getKernelWeights(), inputs, cachesOf(op), op.getKernelOuts(),
+                       kernels->temps, target->startsEarly(op));
   launch->setDiscardableAttrs(op->getDiscardableAttrDictionary());
   rewriter.replaceOp(op, launch);
   return success();
@@ -139,11 +140,10 @@ LogicalResult KernelMaker::launchJoined(RewriterBase &rewriter, NormOp norm,
     outs = linear.getKernelOuts();
   llvm::append_range(results, linear->getResults());
   rewriter.setInsertionPoint(linear);
-  auto launch =
-      LaunchOp::create(rewriter, linear.getLoc(), ValueRange(results).getTypes(),
-                       kernels->variants, linear.getKernelWeights(), inputs,
-                       /*caches=*/ValueRange(), outs, kernels->temps,
-                       target->startsEarly(linear));
+  auto launch = LaunchOp::create(
+      rewriter, linear.getLoc(), ValueRange(results).getTypes(), kernels->variants,
+      linear.getKernelWeights(), inputs,
+      /*caches=*/ValueRange(), outs, kernels->temps, target->startsEarly(linear));
   launch->setDiscardableAttrs(linear->getDiscardableAttrDictionary());
   for (auto [before, after] : llvm::zip(results, launch.getResults()))
     rewriter.replaceAllUsesWith(before, after);
@@ -152,20 +152,29 @@ LogicalResult KernelMaker::launchJoined(RewriterBase &rewriter, NormOp norm,
   return success();
 }
 
-/// The activations of `linear`, quantized: before it, or where another linear before it
-/// in the block has them from.
-Value KernelMaker::quantized(RewriterBase &rewriter, LinearOp linear) {
-  for (Operation *user : linear.getX().getUsers()) {
+/// What the kernels of `op` take for its inputs.
+SmallVector<Value> KernelMaker::inputsOf(RewriterBase &rewriter, KernelOpInterface op) {
+  SmallVector<Value> inputs = op.getKernelInputs();
+  if (auto grouped = dyn_cast<GroupedLinearOp>(op.getOperation())) {
+    if (target->quantizesBefore(grouped))
+      inputs[0] = quantized(rewriter, grouped, grouped.getX());
+    target->prepareInputs(rewriter, grouped, inputs);
+  }
+  return inputs;
+}
+
+/// The activations `x` of `op`, quantized: before it, or where another operation before
+/// it in the block has them from.
+Value KernelMaker::quantized(RewriterBase &rewriter, Operation *op, Value x) {
+  for (Operation *user : x.getUsers()) {
     auto launch = dyn_cast<LaunchOp>(user);
     bool quantizes = launch ? quantizers.contains(launch.getVariants())
                             : isa<QuantizeActivationsOp>(user);
-    if (quantizes && user->getBlock() == linear->getBlock() &&
-        user->isBeforeInBlock(linear))
+    if (quantizes && user->getBlock() == op->getBlock() && user->isBeforeInBlock(op))
       return user->getResult(0);
   }
-  rewriter.setInsertionPoint(linear);
-  return QuantizeActivationsOp::create(rewriter, linear.getLoc(), linear.getX())
-      .getResult();
+  rewriter.setInsertionPoint(op);
+  return QuantizeActivationsOp::create(rewriter, op->getLoc(), x).getResult();
 }
 
 LogicalResult KernelMaker::convert(RewriterBase &rewriter, KernelOpInterface op,
@@ -186,7 +195,7 @@ LogicalResult KernelMaker::convert(RewriterBase &rewriter, KernelOpInterface op,
       continue;
     }
     if (isa<RankedTensorType>(part.getX().getType()) && target->quantizesBefore(part)) {
-      Value x = quantized(rewriter, part);
+      Value x = quantized(rewriter, part, part.getX());
       rewriter.modifyOpInPlace(part, [&] { part.getXMutable().assign(x); });
     }
     if (failed(launch(rewriter, cast<KernelOpInterface>(part.getOperation()))))
@@ -201,7 +210,7 @@ LogicalResult KernelMaker::convertAll(Operation *scope) {
   for (bool linears : {true, false}) {
     SmallVector<KernelOpInterface> ops;
     scope->walk([&](KernelOpInterface op) {
-      if (isa<LinearOp>(op.getOperation()) == linears)
+      if (isa<LinearOp, GroupedLinearOp>(op.getOperation()) == linears)
         ops.push_back(op);
     });
     for (KernelOpInterface op : ops)

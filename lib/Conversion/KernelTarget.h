@@ -50,6 +50,10 @@ public:
   }
   /// Whether the activations of a linear, which are floats, are quantized before it.
   virtual bool quantizesBefore(LinearOp linear) const = 0;
+  /// The same of a grouped linear whose choices multiply whole rows of x.
+  virtual bool quantizesBefore(GroupedLinearOp) const { return false; }
+  /// Changes what the kernels of a grouped linear take for its inputs, and adds to it.
+  virtual void prepareInputs(RewriterBase &, GroupedLinearOp, SmallVector<Value> &) {}
   /// Whether a launch may start before the one before it ends.
   virtual bool startsEarly(Operation *op) const = 0;
   /// The operation whose symbols the kernels of `op` are.

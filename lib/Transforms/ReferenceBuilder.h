@@ -37,6 +37,12 @@ Value castElements(OpBuilder &b, Location loc, Value input, FloatType type);
 ValueRange mapEpilogue(OpBuilder &b, EpilogueOpInterface op, ArrayRef<Value> computed,
                        ValueRange extras);
 
+/// What M x K float activations are after quantization, in f64:
+///   d = max|x| / 127,  q = rint(x * (127 / max|x|)),  value d * q
+/// with d and 127 / max|x| in f32 and the exact product, per 32 columns; 0 where
+/// max|x| is below 2^-119, NaN where it is not finite.
+Value quantizeTensor(OpBuilder &b, Location loc, Value x);
+
 /// The pattern of qlinear.norm.
 void populateNormReference(RewritePatternSet &patterns, const TypeConverter &converter);
 /// The pattern of qlinear.embedding.
@@ -45,6 +51,11 @@ void populateEmbeddingReference(RewritePatternSet &patterns,
 /// The pattern of qlinear.rotary.
 void populateRotaryReference(RewritePatternSet &patterns,
                              const TypeConverter &converter);
+/// The patterns of qlinear.grouped_linear, whose sums are in `accumulate`, and which
+/// quantizes with `int8` where it does not say, and of qlinear.combine.
+void populateExpertReference(RewritePatternSet &patterns,
+                             const TypeConverter &converter, FloatType accumulate,
+                             bool int8);
 
 } // namespace mlir::qlinear
 #endif

@@ -37,6 +37,12 @@ struct SetActivations : mlir::qlinear::impl::SetActivationsBase<SetActivations> 
       linear.setActivationsAttr(attr);
       ++numSet;
     });
+    getOperation()->walk([&](GroupedLinearOp linear) {
+      if (linear.getActivationsAttr())
+        return;
+      linear.setActivationsAttr(attr);
+      ++numSet;
+    });
   }
 };
 } // namespace

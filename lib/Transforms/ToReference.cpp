@@ -268,11 +268,8 @@ static Value decodeTensor(OpBuilder &b, Location loc, PackOp pack, Value codes,
       .getResult(0);
 }
 
-/// What M x K float activations are after quantization, in f64:
-///   d = max|x| / 127,  q = rint(x * (127 / max|x|)),  value d * q
-/// with d and 127 / max|x| in f32 and the exact product, per 32 columns; 0 where
-/// max|x| is below 2^-119, NaN where it is not finite.
-static Value quantizeTensor(OpBuilder &b, Location loc, Value x) {
+// The formula is in ReferenceBuilder.h.
+Value mlir::qlinear::quantizeTensor(OpBuilder &b, Location loc, Value x) {
   constexpr int64_t kChunk = ::qlinear::layout::kChunk;
   FloatType f32 = b.getF32Type(), f64 = b.getF64Type();
   int64_t K = cast<RankedTensorType>(x.getType()).getDimSize(1);
@@ -489,9 +486,9 @@ struct ToReference : mlir::qlinear::impl::ToReferenceBase<ToReference> {
     populateNormReference(patterns, converter);
     populateEmbeddingReference(patterns, converter);
     populateRotaryReference(patterns, converter);
-    patterns.add<LinearPattern>(
-        converter, context,
-        accumulate == "f64" ? f64 : FloatType(Float32Type::get(context)), int8);
+    FloatType sums = accumulate == "f64" ? f64 : FloatType(Float32Type::get(context));
+    patterns.add<LinearPattern>(converter, context, sums, int8);
+    populateExpertReference(patterns, converter, sums, int8);
     populateFunctionOpInterfaceTypeConversionPattern<func::FuncOp>(patterns, converter);
     populateCallOpTypeConversionPattern(patterns, converter);
     populateReturnOpTypeConversionPattern(patterns, converter);

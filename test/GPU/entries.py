@@ -17,6 +17,7 @@ layers that gpu-stress calls over and over, with weights that it makes. `invaria
 results may not differ in a bit from those of the call with the most rows.
 """
 
+import experts
 import joined
 import matrix
 from layers import INT4, INT6, SHAPES
@@ -337,6 +338,25 @@ def embedding_entry():
     return entry
 
 
+def experts_entry():
+    """Products with the experts that rows choose, pieces and whole rows, with every kind of
+    extra, and sums of choices."""
+    entry = Entry("experts")
+    entry.rows = [1, 3, 9, 70]
+    for case in experts.CASES:
+        name, encoding, count, n, k = case[:5]
+        for w in "gu":
+            weight = f"{name}_{w}"
+            entry.module.append(f"qlinear.parameter @{weight} : {experts.types_of(case)['w']}\n")
+            entry.weights.append((weight, encoding, count * n, k))
+        for function in experts.functions(case):
+            entry.function(*function)
+    for x, module in experts.combines():
+        entry.functions.append(f"combine_{x}")
+        entry.module.append(module)
+    return entry
+
+
 def joined_entry():
     """Norms that are launched with a linear, in their kernels for few rows and for many."""
     entry = Entry("joined")
@@ -485,6 +505,7 @@ def entries():
     yield clusters_entry()
     yield ring_entry()
     yield quantize_entry()
+    yield experts_entry()
     yield norm_entry()
     yield rotary_entry()
     yield embedding_entry()

@@ -60,7 +60,7 @@ Behind qlinear::run::behindOutput(const json &function, size_t output) {
       most.products = std::max(most.products, before.products);
       most.linears = std::max(most.linears, before.linears);
     }
-    if (op.at("op") == "linear") {
+    if (op.at("op") == "linear" || op.at("op") == "grouped_linear") {
       most.products += op.contains("yield") ? op.at("weights").size() : 1;
       ++most.linears;
     }
@@ -101,6 +101,14 @@ int64_t qlinear::run::rowsToIndex(const json &function, const json &manifest,
     for (const json &op : function.at("reference").at("ops"))
       if (op.at("op") == "embedding" && op.at("indices") == json{{"input", input}})
         return manifest.at("weights").at(op.at("weight").get<size_t>()).at("n");
+  return 0;
+}
+
+int64_t qlinear::run::expertsOf(const json &function, size_t input) {
+  if (function.contains("reference"))
+    for (const json &op : function.at("reference").at("ops"))
+      if (op.contains("experts") && op.at("inputs").at(1) == json{{"input", input}})
+        return op.at("experts");
   return 0;
 }
 

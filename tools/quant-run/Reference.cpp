@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <fmt/format.h>
 #include <functional>
 #include <numeric>
@@ -19,7 +18,7 @@ using namespace qlinear::run;
 using nlohmann::json;
 
 //===----------------------------------------------------------------------===//
-// Weights and activations
+// Weights
 //===----------------------------------------------------------------------===//
 
 Result<const AffineWeight *> Weights::get(size_t index) {
@@ -44,81 +43,6 @@ Result<const AffineWeight *> Weights::get(size_t index) {
   if (!exact)
     return error(fmt::format("weight '{}': {}", name, exact.error()));
   return &unpacked.emplace(index, std::move(*exact)).first->second;
-}
-
-/// One chunk of up to 32 columns: x = d * code, as docs/architecture.md defines it,
-/// products in f64, where they are exact. Chunks below 2^-119 are zero; d of one with a
-/// NaN or an infinity is NaN.
-static float quantizeChunk(const float *x, int64_t count, int8_t *codes) {
-  float largest = 0;
-  bool finite = true;
-  for (int64_t i = 0; i < count; ++i) {
-    largest = std::max(largest, std::fabs(x[i]));
-    finite &= std::isfinite(x[i]);
-  }
-  std::fill_n(codes, count, int8_t(0));
-  if (!finite)
-    return NAN;
-  if (largest < 0x1p-119f)
-    return 0;
-  float inverse = 127.0f / largest;
-  for (int64_t i = 0; i < count; ++i)
-    codes[i] = int8_t(std::nearbyint(double(x[i]) * double(inverse)));
-  return largest / 127.0f;
-}
-
-Matrix qlinear::run::quantizedValues(const Matrix &x) {
-  Matrix q = x;
-  for (int64_t row = 0; row < x.rows; ++row)
-    for (int64_t k = 0; k < x.columns; k += layout::kChunk) {
-      int64_t count = std::min<int64_t>(layout::kChunk, x.columns - k);
-      float values[layout::kChunk];
-      int8_t codes[layout::kChunk];
-      for (int64_t i = 0; i < count; ++i)
-        values[i] = float(x.values[size_t(row * x.columns + k + i)]);
-      float d = quantizeChunk(values, count, codes);
-      for (int64_t i = 0; i < count; ++i)
-        q.values[size_t(row * x.columns + k + i)] = double(d) * codes[i];
-    }
-  return q;
-}
-
-Array qlinear::run::quantizeActivations(std::span<const float> x, int64_t rows,
-                                        int64_t columns) {
-  layout::ActivationLayout layout{layout::u64(columns)};
-  int64_t rowBytes = int64_t(layout.bytes());
-  Array result(QLR_I8, {rows, rowBytes});
-  for (int64_t row = 0; row < rows; ++row) {
-    std::byte *token = result.bytes.data() + row * rowBytes;
-    for (int64_t k = 0; k < columns; k += layout::kChunk) {
-      int64_t count = std::min<int64_t>(layout::kChunk, columns - k);
-      int8_t codes[layout::kChunk] = {};
-      float d = quantizeChunk(x.data() + row * columns + k, count, codes);
-      int16_t sums[2] = {0, 0};
-      for (int64_t i = 0; i < layout::kChunk; ++i) {
-        token[layout.code(layout::u64(k + i))] = std::byte(codes[i]);
-        sums[i / 16] = int16_t(sums[i / 16] + codes[i]);
-      }
-      std::byte *record = token + layout.record(layout::u64(k / layout::kChunk));
-      std::memcpy(record, &d, 4);
-      std::memcpy(record + 4, sums, 4);
-    }
-  }
-  return result;
-}
-
-Matrix qlinear::run::dequantizeActivations(const Array &codes, int64_t columns) {
-  layout::ActivationLayout layout{layout::u64(columns)};
-  Matrix m{codes.elements() / int64_t(layout.bytes()), columns, {}};
-  for (int64_t row = 0; row < m.rows; ++row) {
-    const std::byte *token = codes.bytes.data() + size_t(row) * layout.bytes();
-    for (int64_t k = 0; k < columns; ++k) {
-      float d;
-      std::memcpy(&d, token + layout.record(layout::u64(k / layout::kChunk)), 4);
-      m.values.push_back(double(d) * int8_t(token[layout.code(layout::u64(k))]));
-    }
-  }
-  return m;
 }
 
 //===----------------------------------------------------------------------===//
@@ -265,6 +189,10 @@ public:
         linear(op);
       else if (name == "quantize")
         quantizeOp(op);
+      else if (name == "grouped_linear")
+        groupedLinear(op);
+      else if (name == "combine")
+        combine(op);
       else if (name == "norm")
         norm(op);
       else if (name == "embedding")
@@ -483,17 +411,73 @@ private:
     body(op, x.rows, sums);
   }
 
-  void body(const json &op, int64_t rows, const std::vector<Matrix> &sums) {
-    int64_t N = sums[0].columns;
+  void groupedLinear(const json &op) {
+    Matrix x = value(op.at("inputs").at(0), 0), ids = value(op.at("inputs").at(1), 0);
+    Choices choices{op.at("experts").get<int64_t>(), ids.columns, ids.values};
+    size_t first = exact.size();
+    std::vector<Matrix> sums;
+    for (size_t index : op.at("weights").get<std::vector<size_t>>()) {
+      Result<const AffineWeight *> w = weights.get(index);
+      if (!w)
+        failed("{}", w.error());
+      auto K = int64_t((*w)->K);
+      if ((x.columns != K && x.columns != K * ids.columns) || ids.rows != x.rows)
+        failed("{} x {} ids of experts of K = {} are for {} x {} elements", ids.rows,
+               ids.columns, K, x.rows, x.columns);
+      if (sums.empty() && quantized == Quantized::asForFewRows &&
+          op.at("int8").get<bool>())
+        x = quantizedValues(x);
+      sums.push_back(groupedProduct(x, choices, **w, asBytes));
+    }
+    std::vector<Matrix> extras = extrasOf(op);
+    for (size_t i = 0; i < extras.size(); ++i)
+      extras[i] =
+          elementsOfChoices(extras[i], op.at("extra_kinds").at(i).get<std::string>(),
+                            choices, sums.at(0).columns / ids.columns);
+    if (op.contains("yield"))
+      body(op, x.rows, sums, extras);
+    else
+      for (size_t i = 0; i < sums.size(); ++i)
+        addResult(std::move(sums[i]), op, i);
+    for (size_t i = first; i < exact.size(); ++i) {
+      fillUnknown(exact[i], choices);
+      fillUnknown(results[i], choices);
+    }
+  }
+
+  void combine(const json &op) {
+    Matrix x = value(op.at("inputs").at(0), 0),
+           scales = value(op.at("inputs").at(1), 0);
+    if (scales.rows != x.rows || x.columns % scales.columns)
+      failed("{} x {} scales are for {} x {} elements", scales.rows, scales.columns,
+             x.rows, x.columns);
+    Matrix sum = combined(x, scales);
+    if (op.contains("yield"))
+      body(op, sum.rows, {sum});
+    else
+      addResult(std::move(sum), op, 0);
+  }
+
+  std::vector<Matrix> extrasOf(const json &op) {
     std::vector<Matrix> extras;
-    if (op.contains("extras"))
-      for (const json &e : op.at("extras")) {
-        extras.push_back(value(e, 0));
-        size_t have = extras.back().values.size();
-        if (have != 1 && have != size_t(N) && have != size_t(rows * N))
-          failed("an extra has {} elements, neither 1, nor {}, nor {} x {}", have, N,
-                 rows, N);
-      }
+    for (const json &e : op.value("extras", json::array()))
+      extras.push_back(value(e, 0));
+    return extras;
+  }
+
+  void body(const json &op, int64_t rows, const std::vector<Matrix> &sums) {
+    body(op, rows, sums, extrasOf(op));
+  }
+
+  void body(const json &op, int64_t rows, const std::vector<Matrix> &sums,
+            const std::vector<Matrix> &extras) {
+    int64_t N = sums[0].columns;
+    for (const Matrix &extra : extras) {
+      size_t have = extra.values.size();
+      if (have != 1 && have != size_t(N) && have != size_t(rows * N))
+        failed("an extra has {} elements, neither 1, nor {}, nor {} x {}", have, N,
+               rows, N);
+    }
     size_t known = sums.size() + extras.size();
     std::vector<std::function<double(const double *)>> ops;
     if (op.contains("body"))

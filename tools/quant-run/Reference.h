@@ -102,5 +102,25 @@ Matrix product(const Matrix &x, const AffineWeight &w, bool asBytes = false);
 using RowReader = std::function<void(uint64_t n, std::span<double> row)>;
 Matrix product(const Matrix &x, uint64_t N, const RowReader &rowOf);
 
+/// The experts that each row has chosen: `ids` has `perRow` of each, of which those
+/// that are not in 0 .. experts - 1 are of none.
+struct Choices {
+  int64_t experts, perRow;
+  std::vector<double> ids;
+};
+/// The products of rows, or of their pieces, with the rows of the experts in `w`.
+Matrix groupedProduct(const Matrix &x, const Choices &choices, const AffineWeight &w,
+                      bool asBytes);
+/// An extra of a `kind` (docs/artifact.md) as one of an element for each of `n` columns
+/// of each choice, or of one element.
+Matrix elementsOfChoices(const Matrix &extra, const std::string &kind,
+                         const Choices &choices, int64_t n);
+/// 0 and NaN for choices of no expert.
+void fillUnknown(Matrix &y, const Choices &choices);
+/// The sums of the pieces of rows, times their scales.
+Matrix combined(const Matrix &x, const Matrix &scales);
+/// How many experts there are, if `input` has ids of experts; else 0.
+int64_t expertsOf(const nlohmann::json &function, size_t input);
+
 } // namespace qlinear::run
 #endif

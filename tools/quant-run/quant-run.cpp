@@ -71,6 +71,17 @@ void setPlaces(Array &array, int64_t count, std::mt19937_64 &random) {
   array.setFloats(places);
 }
 
+/// Numbers of experts, but for one that says that there is none.
+void setExperts(Array &array, int64_t count, std::mt19937_64 &random) {
+  std::uniform_int_distribution<int64_t> any(0, count - 1);
+  std::vector<float> ids(static_cast<size_t>(array.elements()));
+  for (float &id : ids)
+    id = float(any(random));
+  if (ids.size() > 3)
+    ids[2] = -1;
+  array.setFloats(ids);
+}
+
 /// Normal values; quantized ones for activations that arrive as int8.
 Result<Array> randomInput(Session &session, const json &function, size_t index,
                           int64_t rows, std::mt19937_64 &random) {
@@ -88,6 +99,10 @@ Result<Array> randomInput(Session &session, const json &function, size_t index,
     std::vector<float> indices(static_cast<size_t>(array.elements()));
     std::ranges::generate(indices, [&] { return float(any(random)); });
     array.setFloats(indices);
+    return array;
+  }
+  if (int64_t experts = expertsOf(function, index)) {
+    setExperts(array, experts, random);
     return array;
   }
   std::normal_distribution<float> normal;

@@ -62,7 +62,8 @@ private:
   LogicalResult launch(RewriterBase &rewriter, KernelOpInterface op);
   LogicalResult launchJoined(RewriterBase &rewriter, NormOp norm, LinearOp linear);
   std::string freshName(Operation *symbolTable, StringRef stem);
-  Value quantized(RewriterBase &rewriter, LinearOp linear);
+  SmallVector<Value> inputsOf(RewriterBase &rewriter, KernelOpInterface op);
+  Value quantized(RewriterBase &rewriter, Operation *op, Value x);
 
   std::unique_ptr<KernelTarget> target;
   std::string pass;

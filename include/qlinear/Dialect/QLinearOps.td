@@ -14,6 +14,7 @@ include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 include "mlir/Interfaces/TilingInterface.td"
+include "qlinear/Dialect/QLinearExpertOps.td"
 
 //===----------------------------------------------------------------------===//
 // Weights
@@ -284,9 +285,8 @@ def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
     and column n the region computes the elements of the results: its arguments
     are, per weight, the f32 product, then per extra its element: a `tensor<N>`
     extra is broadcast over the rows, a `tensor<MxN>` extra is read at (m, n), that of a
-    `tensor<1>` is the same everywhere. The
-    region is elementwise: operations on scalars without side effects (`arith`,
-    `math`), and it is isolated, so that constants are inside.
+    `tensor<1>` is the same everywhere. The region is elementwise: operations on scalars
+    without side effects (`arith`, `math`), and isolated, so that constants are inside.
 
     `activations` says what becomes of an `x` of floats: `int8, block = 32`, the default,
     quantizes it as `qlinear.quantize_activations` does; `float` multiplies with the
@@ -389,11 +389,11 @@ def QLinear_LinearOp : QLinear_ComputeOp<"linear", [
   }];
 }
 
-def QLinear_YieldOp : QLinear_Op<"yield", [
-    Pure, Terminator, ParentOneOf<["LinearOp", "NormOp"]>]> {
+def QLinear_YieldOp : QLinear_Op<"yield", [Pure, Terminator,
+    ParentOneOf<["LinearOp", "NormOp", "GroupedLinearOp", "CombineOp"]>]> {
   let summary = "ends an epilogue";
   let description = [{
-    Yields one scalar per result of the `qlinear.linear` or `qlinear.norm`.
+    Yields one scalar per result of the operation whose epilogue it ends.
 
     Example:
 

@@ -46,6 +46,10 @@ enum DType : int { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
 //                        u64 tile, i32 tiles, ptr state, u64 stride, ptr out)
 //                        float out[tiles][stride][16], of which rows up to a multiple
 //                        of kTokenBlock are written; tiles is 1 or kGemmTiles
+//   void ql_cpu_order_choices(ptr ids, u64 count, u64 experts, ptr starts, ptr order)
+//                                                              i32 order[count]
+//   void ql_cpu_same_expert(ptr ids, ptr order, u64 at, u64 count, u64 most, ptr out)
+//                                                              i32
 //   void ql_cpu_load(i32 dtype, ptr src, u64 count, ptr out)   float out[16]
 //   void ql_cpu_store(i32 dtype, ptr dst, u64 count, ptr in)   count <= 16
 //   void ql_cpu_quantize(i32 dtype, u64 K, ptr x, ptr out)     one token

@@ -6,8 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "Manifest.h"
 #include "Caches.h"
-
-#include "qlinear/Transforms/Fuse.h"
+#include "Operations.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -219,51 +218,6 @@ static Object describeVariant(ql::VariantAttr variant, bool floats) {
   return kernel;
 }
 
-/// Says that `op` cannot be compiled, and why it is not part of a linear.
-static LogicalResult rejectOperation(Operation *op, StringRef why) {
-  InFlightDiagnostic diagnostic =
-      op->emitError("'") << op->getName() << "' cannot be compiled in function '"
-                         << op->getParentOfType<func::FuncOp>().getName()
-                         << "'; a compiled function consists of qlinear.linear and of "
-                            "elementwise operations that fuse into them";
-  if (!op->isRegistered())
-    diagnostic.attachNote() << "operations of '" << op->getName().getDialectNamespace()
-                            << "' are not known here; lower them to linalg before, by "
-                               "the tools of that project";
-  else if (isa<ql::ReencodeOp>(op))
-    diagnostic.attachNote() << "re-encode weights before, by qlinear-compact-metadata "
-                               "or --encoding";
-  else if (!why.empty())
-    diagnostic.attachNote() << "it does not fuse: " << why;
-  else
-    diagnostic.attachNote()
-        << "an operation fuses where it computes from a linear's results, element by "
-           "element; compile the others by your own pipeline";
-  return failure();
-}
-
-/// Whether `op` only names a weight or a constant, and is no step itself.
-static bool isComponent(Operation &op) {
-  return isa<ql::LoadOp, ql::PackOp, memref::GetGlobalOp>(op) ||
-         op.hasTrait<OpTrait::ConstantLike>();
-}
-
-/// Rejects a function that has other operations than linears: at the first that is kept
-/// from being part of one, else at the first.
-static LogicalResult checkOperations(Block &block) {
-  Operation *first = nullptr;
-  for (Operation &op : block.without_terminator()) {
-    if (isComponent(op) || isa<ql::KernelOpInterface>(op) ||
-        (isPure(&op) && op.use_empty()))
-      continue;
-    if (std::string why = ql::whyNotFused(&op); !why.empty())
-      return rejectOperation(&op, why);
-    if (!first)
-      first = &op;
-  }
-  return first ? rejectOperation(first, "") : success();
-}
-
 FailureOr<Object> describeSteps(func::FuncOp function, WeightTable &weights) {
   if (!llvm::hasSingleElement(function.getBody()))
     return function.emitError("function '")
@@ -411,6 +365,44 @@ static LogicalResult describeEpilogue(ql::EpilogueOpInterface of, Object &result
   return success();
 }
 
+/// A `qlinear.grouped_linear` or a `qlinear.combine`; the functions append references
+/// to values and to extras.
+static FailureOr<Object> describeExperts(
+    Operation &op, WeightTable &weights,
+    function_ref<LogicalResult(Operation &, ValueRange, Array &)> refer,
+    function_ref<LogicalResult(ql::EpilogueOpInterface, Array &)> referToExtras) {
+  auto grouped = dyn_cast<ql::GroupedLinearOp>(op);
+  auto kernel = cast<ql::KernelOpInterface>(op);
+  auto of = cast<ql::EpilogueOpInterface>(op);
+  Array indices, inputs, extras;
+  for (Value weight : kernel.getKernelWeights()) {
+    FailureOr<unsigned> index = weights.lookup(weight, &op);
+    if (failed(index))
+      return failure();
+    indices.push_back(int64_t(*index));
+  }
+  // x, and the ids or the scales.
+  SmallVector<Value> values = kernel.getKernelInputs();
+  if (failed(refer(op, ArrayRef(values).take_front(2), inputs)) ||
+      failed(referToExtras(of, extras)))
+    return failure();
+  Object entry{{"op", grouped ? "grouped_linear" : "combine"},
+               {"inputs", std::move(inputs)},
+               {"extras", std::move(extras)}};
+  if (grouped) {
+    entry["experts"] = int64_t(grouped.getExperts());
+    entry["int8"] = !grouped.multipliesFloats();
+    entry["weights"] = std::move(indices);
+    Array kinds;
+    for (unsigned i = 0; i < grouped.getExtras().size(); ++i)
+      kinds.push_back(grouped.getExtraKindName(i));
+    entry["extra_kinds"] = std::move(kinds);
+  }
+  if (of.hasEpilogue() && failed(describeEpilogue(of, entry)))
+    return failure();
+  return entry;
+}
+
 FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights) {
   Block &block = function.getBody().front();
   if (failed(checkOperations(block)))
@@ -528,6 +520,12 @@ FailureOr<Object> describeReference(func::FuncOp function, WeightTable &weights)
         entry["epsilon"] = epsilon->convertToDouble();
         entry["zero_centered"] = rotary.getZeroCentered();
       }
+    } else if (isa<ql::GroupedLinearOp, ql::CombineOp>(op)) {
+      FailureOr<Object> described = describeExperts(op, weights, referToAll, refersTo);
+      if (failed(described))
+        return failure();
+      entry = std::move(*described);
+      entry["dtypes"] = dtypesOf(op);
     } else if (auto kernel = dyn_cast<ql::KernelOpInterface>(op)) {
       // What it means is in no list of docs/artifact.md: it cannot be verified.
       Array inputs;

@@ -113,3 +113,15 @@ func.func @buffers(%x: memref<4x64xf32>, %w: !qlinear.weight<8x64, #q8>, %y: mem
       : (memref<4x64xf32>, !qlinear.weight<8x64, #q8>, memref<4x8xf32>) -> ()
   return
 }
+
+// -----
+
+// More weights than a kernel takes: a choice is not cut into several kernels.
+#q4 = #qlinear.encoding<u4, group = 32, zero, scale = bf16, offset = bf16>
+func.func @experts(%x: tensor<?x64xf32>, %i: tensor<?x2xi32>, %w: !qlinear.weight<64x64, #q4>) -> tensor<?x32xf32> {
+  // expected-error @below {{the 9 weights of a grouped_linear are too many for one kernel; use several operations}}
+  %y:9 = qlinear.grouped_linear %x by %i, %w, %w, %w, %w, %w, %w, %w, %w, %w experts = 4
+      : (tensor<?x64xf32>, tensor<?x2xi32>, !qlinear.weight<64x64, #q4>, !qlinear.weight<64x64, #q4>, !qlinear.weight<64x64, #q4>, !qlinear.weight<64x64, #q4>, !qlinear.weight<64x64, #q4>, !qlinear.weight<64x64, #q4>, !qlinear.weight<64x64, #q4>, !qlinear.weight<64x64, #q4>, !qlinear.weight<64x64, #q4>)
+        -> (tensor<?x32xf32>, tensor<?x32xf32>, tensor<?x32xf32>, tensor<?x32xf32>, tensor<?x32xf32>, tensor<?x32xf32>, tensor<?x32xf32>, tensor<?x32xf32>, tensor<?x32xf32>)
+  return %y#0 : tensor<?x32xf32>
+}

@@ -168,6 +168,35 @@ func.func @linear(%x: tensor<?x256xbf16>, %a: !qlinear.activations<4x256>, %bias
   return
 }
 
+// CHECK-LABEL: func.func @experts
+func.func @experts(%x: tensor<?x256xbf16>, %ids: tensor<?x3xi32>, %bias: tensor<64xf32>, %scales: tensor<?x3xf32>,
+                   %res: tensor<?x16xbf16>) {
+  %wg = qlinear.load @gate : !qlinear.weight<64x256, #q4>
+  %wu = qlinear.load @up : !qlinear.weight<64x256, #q4>
+  // CHECK: %{{.*}}:2 = qlinear.grouped_linear %{{.*}} by %{{.*}}, %{{.*}}, %{{.*}} experts = 4 : (tensor<?x256xbf16>, tensor<?x3xi32>, !qlinear.weight<64x256, #u4_g32_zero>, !qlinear.weight<64x256, #u4_g32_zero>) -> (tensor<?x48xf32>, tensor<?x48xf32>)
+  %0:2 = qlinear.grouped_linear %x by %ids, %wg, %wu experts = 4
+      : (tensor<?x256xbf16>, tensor<?x3xi32>, !qlinear.weight<64x256, #q4>, !qlinear.weight<64x256, #q4>) -> (tensor<?x48xf32>, tensor<?x48xf32>)
+  // CHECK: qlinear.grouped_linear %{{.*}} by %{{.*}}, %{{.*}} experts = 4 extras(%{{.*}}, %{{.*}}) {activations = #qlinear.activation_format<float>} : (
+  // CHECK-NEXT: ^bb0(%{{.*}}: f32, %{{.*}}: f32, %{{.*}}: f32):
+  %1 = qlinear.grouped_linear %x by %ids, %wg experts = 4 extras(%bias, %scales) {activations = #qlinear.activation_format<float>}
+      : (tensor<?x256xbf16>, tensor<?x3xi32>, !qlinear.weight<64x256, #q4>, tensor<64xf32>, tensor<?x3xf32>) -> tensor<?x48xf32> {
+  ^bb0(%g: f32, %b: f32, %s: f32):
+    %2 = arith.addf %g, %b : f32
+    %3 = arith.mulf %2, %s : f32
+    qlinear.yield %3 : f32
+  }
+  // CHECK: qlinear.combine %{{.*}} by %{{.*}} : (tensor<?x48xf32>, tensor<?x3xf32>) -> tensor<?x16xf32>
+  %4 = qlinear.combine %1 by %scales : (tensor<?x48xf32>, tensor<?x3xf32>) -> tensor<?x16xf32>
+  // CHECK: qlinear.combine %{{.*}} by %{{.*}} extras(%{{.*}}) : (tensor<?x48xf32>, tensor<?x3xf32>, tensor<?x16xbf16>) -> tensor<?x16xbf16> {
+  %5 = qlinear.combine %1 by %scales extras(%res) : (tensor<?x48xf32>, tensor<?x3xf32>, tensor<?x16xbf16>) -> tensor<?x16xbf16> {
+  ^bb0(%sum: f32, %r: bf16):
+    %6 = arith.truncf %sum : f32 to bf16
+    %7 = arith.addf %6, %r : bf16
+    qlinear.yield %7 : bf16
+  }
+  return
+}
+
 gpu.module @kernels {
   gpu.func @k0_m1() kernel { gpu.return }
   gpu.func @k0_m4() kernel { gpu.return }
