@@ -172,11 +172,12 @@ FailureOr<Object> describeSignature(func::FuncOp function) {
                 {"inputs", std::move(*inputs)},
                 {"outputs", std::move(*outputs)}};
   if (!anyDynamic && !rows) // there are constants and caches alone
-    for (Operation &op : function.getBody().front())
+    for (Operation &op : function.getBody().front()) {
       if (auto kernel = dyn_cast<ql::KernelOpInterface>(op))
         rows = std::max(rows, kernel.getM());
       else if (auto launch = dyn_cast<ql::LaunchOp>(op))
         rows = std::max(rows, launch.getM());
+    }
   if (!anyDynamic)
     result["rows"] = std::max<int64_t>(rows, 1);
   return result;
