@@ -65,7 +65,7 @@ pack() {
   fi
   mkdir -p "$directory"
   cp "$root"/test/GPU/run.sh "$root"/test/GPU/{run,suite,entries}.py \
-    "$root"/test/Emulated/Inputs/{joined,matrix}.py "$root"/benchmarks/gpu/layers.py "$bin"/quant-{run,pack} "${programs[@]}" "$directory"
+    "$root"/test/Emulated/Inputs/{experts,joined,matrix}.py "$root"/benchmarks/gpu/layers.py "$bin"/quant-{run,pack} "${programs[@]}" "$directory"
   libraries | xargs -I{} cp -L {} "$directory"
   strip -s "$directory"/quant-{run,pack} "$directory"/gpu-{runtime-tests,stress}
   PYTHONPATH=$root/test/Emulated/Inputs:$root/benchmarks/gpu PYTHONDONTWRITEBYTECODE=1 python3 "$root/test/GPU/suite.py" \
