@@ -204,36 +204,39 @@ def main():
     print(f"seed {seed}")
     rng = random.Random(seed)
     norms = [Norm(rng, f"n{i}") for i in range(count)]
-    run(norms, rng, seed)
-    if ref.failures:
-        sys.exit(f"{ref.failures} failures with seed {seed}")
 
+    def is_raised(text):
+        layers = text.count("qlinear.norm layer ")
+        of_each = text.count("qlinear.norm ") == count and layers == sum(n.layer for n in norms)
+        return of_each and "linalg.generic" not in text
 
-def run(norms, rng, seed):
-    body = "\n".join(line for norm in norms for line in norm.w.lines)
-    globals = "\n".join(line for norm in norms for line in norm.w.globals)
     passes = ["--qlinear-raise", "--qlinear-flatten-rows", "--canonicalize", "--qlinear-fuse"]
+    run_both(norms, passes, is_raised, rng, seed)
+
+
+def run_both(made, passes, is_raised, rng, seed):
+    """Runs all that was made as it is and after `passes`, whose text `is_raised` has to take."""
+    body = "\n".join(line for each in made for line in each.w.lines)
+    globals = "\n".join(line for each in made for line in each.w.globals)
     if rng.random() < 0.3:
-        passes.insert(0, "--linalg-fuse-elementwise-ops")
-    uses = "\n".join('"test.use"(%s) : (%s) -> ()' % norm.result[:2] for norm in norms)
+        passes = ["--linalg-fuse-elementwise-ops", *passes]
+    uses = "\n".join('"test.use"(%s) : (%s) -> ()' % each.result[:2] for each in made)
     module = f"{globals}\nfunc.func @main() {{\n{body}\n{uses}\n    return\n}}\n"
     opt = subprocess.run(
         ["quant-opt", "-", "--allow-unregistered-dialect", *passes],
         input=module, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    raised = opt.stdout.count("qlinear.norm ")
-    layers = opt.stdout.count("qlinear.norm layer ")
-    right = raised == len(norms) and layers == sum(norm.layer for norm in norms)
-    if opt.returncode or not right or "linalg.generic" in opt.stdout:
-        for norm in norms:
-            print(norm.what)
-        sys.exit(f"{raised} of {len(norms)} were raised, seed {seed}:\n{opt.stderr}\n{opt.stdout}")
-    results = [norm.result for norm in norms]
+    if opt.returncode or not is_raised(opt.stdout):
+        print("\n".join(each.what for each in made))
+        sys.exit(f"not all {len(made)} were raised, seed {seed}:\n{opt.stderr}\n{opt.stdout}")
+    results = [each.result for each in made]
     before = ref.run(body, results, module=globals)
     after = ref.run(body, results, module=globals, passes=passes)
-    for norm, plain, made in zip(norms, before, after, strict=True):
-        ref.check(norm.what + ": as it is", plain, norm.expected, norm.tolerance)
-        ref.check(norm.what + ": raised", made, norm.expected, norm.tolerance)
+    for each, plain, other in zip(made, before, after, strict=True):
+        ref.check(each.what + ": as it is", plain, each.expected, each.tolerance)
+        ref.check(each.what + ": raised", other, each.expected, each.tolerance)
+    if ref.failures:
+        sys.exit(f"{ref.failures} failures with seed {seed}")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,9 @@
 import itertools
 import math
 import random
-import subprocess
 import sys
 
-import to_reference as ref
-from raise_norms import NormWriter
+from raise_norms import NormWriter, run_both
 from raise_writer import tensor
 
 #: Dimensions before the columns: of transformers' attentions, and of tokens by themselves.
@@ -133,29 +131,8 @@ def main():
     print(f"seed {seed}")
     rng = random.Random(seed)
     made = [Rotary(rng, f"r{i}") for i in range(count)]
-    body = "\n".join(line for each in made for line in each.w.lines)
-    globals = "\n".join(line for each in made for line in each.w.globals)
     passes = ["--qlinear-raise", "--canonicalize"]
-    if rng.random() < 0.3:
-        passes.insert(0, "--linalg-fuse-elementwise-ops")
-    uses = "\n".join('"test.use"(%s) : (%s) -> ()' % each.result[:2] for each in made)
-    module = f"{globals}\nfunc.func @main() {{\n{body}\n{uses}\n    return\n}}\n"
-    opt = subprocess.run(
-        ["quant-opt", "-", "--allow-unregistered-dialect", *passes],
-        input=module, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    raised = opt.stdout.count("qlinear.rotary ")
-    if opt.returncode or raised != count:
-        print("\n".join(each.what for each in made))
-        sys.exit(f"{raised} of {count} were raised, seed {seed}:\n{opt.stderr}\n{opt.stdout}")
-    results = [each.result for each in made]
-    before = ref.run(body, results, module=globals)
-    after = ref.run(body, results, module=globals, passes=passes)
-    for each, plain, other in zip(made, before, after, strict=True):
-        ref.check(each.what + ": as it is", plain, each.expected, each.tolerance)
-        ref.check(each.what + ": raised", other, each.expected, each.tolerance)
-    if ref.failures:
-        sys.exit(f"{ref.failures} failures with seed {seed}")
+    run_both(made, passes, lambda text: text.count("qlinear.rotary ") == count, rng, seed)
 
 
 if __name__ == "__main__":
